@@ -1,0 +1,156 @@
+"""Settings: defaults, then a TOML file, then XM_* environment variables, the last word winning.
+
+The file is named by XM_CONFIG (default: `extraction-monitor.toml` in the working directory, if
+there is one). Secrets are read from the environment or from files that the `*_file` settings
+name, never from the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from monitor.errors import ConfigError
+
+DEFAULT_FILE = "extraction-monitor.toml"
+
+
+class Topics(BaseModel):
+    """Names of the Kafka topics, and how `topics create` makes them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: str = "llm.requests"
+    rejected: str = "llm.requests.rejected"
+    alerts: str = "extraction.alerts"
+    partitions: int = Field(8, ge=1)
+    replication: int = Field(1, ge=1)
+    requests_retention_hours: float = Field(24, gt=0)
+    alerts_retention_hours: float = Field(30 * 24, gt=0)
+
+
+class Detection(BaseModel):
+    """Probabilities, per key and day of ordinary traffic, at which a key is spoken of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    info: float = Field(1e-3, gt=0, lt=1)
+    warning: float = Field(1e-5, gt=0, lt=1)
+    critical: float = Field(1e-9, gt=0, lt=1)
+    quiet_minutes: float = Field(60, gt=0, description="calm before an alert resolves")
+
+
+class Decisions(BaseModel):
+    """How long a decision holds. Shadow mode records decisions and enforces none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    shadow: bool = True
+    throttle_minutes: float = Field(30, gt=0)
+    challenge_minutes: float = Field(60, gt=0)
+    block_minutes: float = Field(240, gt=0)
+
+
+class Receivers(BaseModel):
+    """Where alerts go besides their topic; what is not set is not used."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    alertmanager_url: str | None = None
+    webhook_url: str | None = None
+    webhook_secret: SecretStr | None = None
+    webhook_secret_file: Path | None = None
+    timeout_seconds: float = Field(10, gt=0)
+    least_severity: Literal["info", "warning", "critical"] = "warning"
+
+
+class Settings(BaseSettings):
+    """Everything an operator may choose.
+
+    Nested settings are reached from the environment with two underscores:
+    `XM_DECISIONS__SHADOW=false`, `XM_RECEIVERS__WEBHOOK_URL=https://…`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="XM_", env_nested_delimiter="__", extra="forbid")
+
+    kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, comma-separated")
+    group: str = Field("extraction-monitor", description="consumer group of the workers")
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    identity_secret: SecretStr | None = None
+    identity_secret_file: Path | None = None
+    mapping: str | dict[str, Any] = Field(
+        "native", description="a preset's name or a table of fields"
+    )
+    web_host: str = "127.0.0.1"
+    web_port: int = Field(6066, ge=1, le=65535)
+    checkpoint_seconds: float = Field(1.0, gt=0, le=60)
+    rows: int = Field(200_000, ge=1_000, description="records of live keys kept in memory")
+    record_days: float = Field(14, gt=0, description="life of an idle key's record in Redis")
+    topics: Topics = Topics()
+    detection: Detection = Detection()
+    decisions: Decisions = Decisions()
+    receivers: Receivers = Receivers()
+
+    @field_validator("kafka")
+    @classmethod
+    def _has_servers(cls, value: str) -> str:
+        if not all(":" in server for server in value.split(",")):
+            raise ValueError("write it as host:port, comma-separated")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = TomlConfigSettingsSource(settings_cls, os.environ.get("XM_CONFIG", DEFAULT_FILE))
+        return init_settings, env_settings, file
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings, or raise `ConfigError` naming the setting, its source and the remedy."""
+    named = os.environ.get("XM_CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigError(f"XM_CONFIG names {named}, which is no file: correct it or unset it.")
+    try:
+        return Settings(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        file = named or DEFAULT_FILE
+        raise ConfigError(f"{file} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "__".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"Setting {name} (environment XM_{name.upper()}) cannot be used: {first['msg']}."
+        ) from error
+
+
+def secret(value: SecretStr | None, file: Path | None, name: str) -> bytes | None:
+    """A secret from its setting or from the file beside it; `None` where neither is set."""
+    if value is not None:
+        return value.get_secret_value().encode()
+    if file is None:
+        return None
+    try:
+        text = file.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"{name}_FILE names {file}, which cannot be read: {error.strerror}."
+        ) from error
+    if not text:
+        raise ConfigError(f"{name}_FILE names {file}, which is empty: write the secret into it.")
+    return text
