@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from programs import free_port, program, running
+from prometheus_client import REGISTRY
+
+from monitor.alerts import Alert, Severity, State, Subject
+from pipelines.notify import Alertmanager, Delivery, Webhook, verify
+
+SECRET = b"shared with the receiver"
+
+
+def alert(name: str, state: State = "open", severity: Severity = "critical") -> Alert:
+    return Alert(
+        id=f"a_{name}",
+        kind="burst",
+        state=state,
+        severity=severity,
+        score=0.97,
+        subject=Subject("api_key", f"k_{name}"),
+        detected_at=1_772_040_000.0,
+        window=(1_772_039_000.0, 1_772_040_000.0),
+        evidence={"requests": 400.0},
+        summary=f"Key k_{name} sends 31 times its usual rate.",
+        decision="throttle",
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    path: str, take: Callable[[web.Request], Awaitable[web.Response]], port: int
+) -> AsyncIterator[None]:
+    app = web.Application()
+    app.router.add_post(path, take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class Desk:
+    """An HTTP receiver that keeps what it took and answers as `answer` says."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.taken: list[str] = []
+        self.requests: list[tuple[float, dict[str, str], bytes]] = []
+        self.answer: Callable[[list[Alert]], Awaitable[web.Response]] | None = None
+
+    @property
+    def webhook(self) -> Webhook:
+        return Webhook(f"http://127.0.0.1:{self.port}/hook", SECRET, timeout_seconds=0.5)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.requests.append((time.monotonic(), dict(request.headers), body))
+        alerts = msgspec.json.decode(body, type=dict[str, list[Alert]])["alerts"]
+        answer = await self.answer(alerts) if self.answer else web.Response()
+        if answer.status < 300:
+            self.taken += [f"{alert.id} {alert.state}" for alert in alerts]
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[Desk]:
+        async with serving("/hook", self._take, self.port):
+            yield self
+
+
+def in_turn(*statuses: int, headers: dict[str, str] | None = None) -> Any:
+    """Answers with each status once, then with 200."""
+    left = list(statuses)
+
+    async def answer(_: list[Alert]) -> web.Response:
+        return web.Response(status=left.pop(0), headers=headers) if left else web.Response()
+
+    return answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not come true within 10 s")
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_a_batch_is_done_when_it_has_been_taken():
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        await asyncio.wait_for(await delivery.submit([alert("1"), alert("2")]), 5)
+        assert desk.taken == ["a_1 open", "a_2 open"]
+
+
+async def test_what_a_webhook_sends_can_be_verified():
+    async with Desk().open() as desk:
+        await desk.webhook.send([alert("1")])
+    ((_, headers, body),) = desk.requests
+    assert verify(SECRET, headers, body)
+
+
+async def test_every_attempt_at_a_body_has_the_same_idempotency_key():
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        desk.answer = in_turn(503)
+        await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
+    first, second = (headers["Idempotency-Key"] for _, headers, _ in desk.requests)
+    assert first == second
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
+async def test_an_alert_is_sent_again_after_an_answer_that_means_later(status: int):
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        desk.answer = in_turn(status, status)
+        await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
+        assert desk.taken == ["a_1 open"]
+
+
+async def test_a_receiver_that_asks_for_time_is_given_it():
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        desk.answer = in_turn(429, headers={"Retry-After": "1"})
+        await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
+    (asked, _, _), (given, _, _) = desk.requests
+    assert given - asked >= 1.0
+
+
+async def test_a_receiver_that_hangs_is_asked_again_after_the_timeout():
+    async def hang(_: list[Alert]) -> web.Response:
+        desk.answer = None
+        await asyncio.sleep(3)
+        return web.Response(status=500)
+
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        desk.answer = hang
+        await asyncio.wait_for(await delivery.submit([alert("1")]), 2.5)
+        assert desk.taken == ["a_1 open"]
+
+
+async def test_alerts_wait_in_order_for_a_receiver_that_is_down():
+    desk = Desk()
+    async with Delivery([desk.webhook]) as delivery:
+        batches = [await delivery.submit([alert(str(n))]) for n in range(5)]
+        await asyncio.sleep(0.5)
+        assert not any(batch.done() for batch in batches)
+        assert metric("xm_undelivered_alerts", receiver="webhook") == 5
+        async with desk.open():
+            await asyncio.wait_for(asyncio.gather(*batches), 10)
+    assert desk.taken == [f"a_{n} open" for n in range(5)]
+    assert metric("xm_undelivered_alerts", receiver="webhook") == 0
+
+
+async def test_alerts_outlast_a_restart_of_their_receiver():
+    desk = Desk()
+    async with Delivery([desk.webhook]) as delivery:
+        async with desk.open():
+            await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
+        second = await delivery.submit([alert("2")])
+        async with desk.open():
+            await asyncio.wait_for(second, 10)
+    assert desk.taken == ["a_1 open", "a_2 open"]
+
+
+async def test_a_dead_receiver_does_not_hold_up_the_others():
+    dead = Alertmanager(f"http://127.0.0.1:{free_port()}", timeout_seconds=0.5)
+    async with Desk().open() as desk, Delivery([dead, desk.webhook]) as delivery:
+        batches = [await delivery.submit([alert(str(n))]) for n in range(20)]
+        await until(lambda: len(desk.taken) == 20)
+        assert not any(batch.done() for batch in batches)
+
+
+async def test_a_refused_alert_is_counted_and_does_not_take_its_neighbours_with_it():
+    async def picky(alerts: list[Alert]) -> web.Response:
+        return web.Response(status=422 if any(each.id == "a_3" for each in alerts) else 200)
+
+    refused = metric("xm_deliveries_total", receiver="webhook", outcome="refused")
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        desk.answer = picky
+        await asyncio.wait_for(await delivery.submit([alert(str(n)) for n in range(8)]), 5)
+    assert desk.taken == [f"a_{n} open" for n in range(8) if n != 3]
+    assert metric("xm_deliveries_total", receiver="webhook", outcome="refused") == refused + 1
+
+
+async def test_a_redirect_is_a_refusal_and_not_a_loss_in_silence(caplog: Any):
+    async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
+        desk.answer = in_turn(302, headers={"Location": "/login"})
+        await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
+    assert "alert_refused receiver=webhook id=a_1 reason='answers 302'" in caplog.text
+
+
+async def test_an_alert_that_cannot_be_expressed_stops_nothing():
+    wrong = msgspec.structs.replace(alert("1"), window=(-1e300, 0.0))
+    unused = Alertmanager(f"http://127.0.0.1:{free_port()}", timeout_seconds=0.5)
+    async with Delivery([unused]) as delivery:
+        await asyncio.wait_for(await delivery.submit([wrong]), 5)
+
+
+async def test_submitting_waits_when_a_receiver_is_far_behind(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipelines.notify.delivery._WAITING", 10)
+    desk = Desk()
+    async with Delivery([desk.webhook]) as delivery:
+        waiting = asyncio.create_task(delivery.submit([alert(str(n)) for n in range(30)]))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        async with desk.open():
+            await asyncio.wait_for(await asyncio.wait_for(waiting, 10), 10)
+    assert len(desk.taken) == 30
+
+
+async def test_a_batch_of_minor_alerts_is_done_at_once_and_sent_to_nobody():
+    async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
+        assert (await delivery.submit([alert("1", severity="info")])).done()
+    assert desk.requests == []
+
+
+async def test_the_later_states_of_an_alert_follow_it_though_they_are_minor():
+    async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
+        states = [alert("1"), alert("1", "update", "info"), alert("1", "resolved", "info")]
+        for state in states:
+            await asyncio.wait_for(await delivery.submit([state]), 5)
+    assert desk.taken == ["a_1 open", "a_1 update", "a_1 resolved"]
+
+
+async def test_the_end_of_an_alert_that_was_never_told_is_not_told():
+    async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
+        for state in (alert("1", severity="info"), alert("1", "resolved", "info")):
+            await asyncio.wait_for(await delivery.submit([state]), 5)
+    assert desk.requests == []
+
+
+async def test_the_end_of_an_alert_from_before_a_restart_is_told():
+    async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
+        await asyncio.wait_for(await delivery.submit([alert("1", "resolved", "info")]), 5)
+    assert desk.taken == ["a_1 resolved"]
+
+
+class RealAlertmanager:
+    """Debian's Alertmanager, which passes on what it is told to a desk at `told_port`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.told_port, self.folder = free_port(), free_port(), folder
+        self.receiver = Alertmanager(f"http://127.0.0.1:{self.port}", timeout_seconds=2)
+        (folder / "alertmanager.yml").write_text(
+            "route: {receiver: desk, group_by: [alert_id], group_wait: 1s, group_interval: 1s}\n"
+            "receivers:\n- name: desk\n  webhook_configs:\n"
+            f"  - {{url: 'http://127.0.0.1:{self.told_port}/told', send_resolved: true}}\n"
+        )
+
+    @contextlib.asynccontextmanager
+    async def told(self) -> AsyncIterator[list[dict[str, str]]]:
+        """What people get to see: a notification's severities and their states."""
+        seen: list[dict[str, str]] = []
+
+        async def take(request: web.Request) -> web.Response:
+            told = (await request.json())["alerts"]
+            seen.append({each["labels"]["severity"]: each["status"] for each in told})
+            return web.Response()
+
+        async with serving("/told", take, self.told_port):
+            yield seen
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[RealAlertmanager]:
+        command = [
+            program("prometheus-alertmanager"),
+            f"--config.file={self.folder}/alertmanager.yml",
+            f"--storage.path={self.folder}/data",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+        ]
+        ready = f"http://127.0.0.1:{self.port}/-/ready"
+        with running(command, ready, self.folder / "alertmanager.log"):
+            yield self
+
+    def active(self, name: str) -> list[dict[str, Any]]:
+        query = urllib.parse.urlencode({"filter": f'alert_id="a_{name}"'})
+        url = f"http://127.0.0.1:{self.port}/api/v2/alerts?{query}"
+        with urllib.request.urlopen(url, timeout=5) as response:
+            found: list[dict[str, Any]] = json.load(response)
+        return found
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> RealAlertmanager:
+    return RealAlertmanager(tmp_path)
+
+
+async def test_alertmanager_shows_an_open_alert_of_months_ago_as_active(
+    alertmanager: RealAlertmanager,
+):
+    with alertmanager.open():
+        await alertmanager.receiver.send([alert("1")])
+        (shown,) = alertmanager.active("1")
+    assert shown["status"]["state"] == "active"
+    assert shown["startsAt"].startswith("2026-02-25T")
+
+
+async def test_an_update_changes_the_alert_in_alertmanager_and_adds_none(
+    alertmanager: RealAlertmanager,
+):
+    with alertmanager.open():
+        await alertmanager.receiver.send([alert("1")])
+        later = msgspec.structs.replace(alert("1", "update"), score=0.999)
+        await alertmanager.receiver.send([later])
+        (shown,) = alertmanager.active("1")
+    assert shown["annotations"]["score"] == "0.999"
+
+
+async def test_an_alert_that_grows_severe_is_one_active_alert_of_the_new_severity(
+    alertmanager: RealAlertmanager,
+):
+    with alertmanager.open():
+        await alertmanager.receiver.send([alert("1", severity="warning")])
+        await alertmanager.receiver.send([alert("1", "update", "critical")])
+        (shown,) = alertmanager.active("1")
+    assert shown["labels"]["severity"] == "critical"
+
+
+async def test_a_resolved_alert_is_active_no_more(alertmanager: RealAlertmanager):
+    with alertmanager.open():
+        await alertmanager.receiver.send([alert("1", severity="warning")])
+        await alertmanager.receiver.send([alert("1", "update", "critical")])
+        await alertmanager.receiver.send([alert("1", "resolved", "critical")])
+        assert alertmanager.active("1") == []
+
+
+async def test_an_alert_opened_and_resolved_in_one_request_is_not_active(
+    alertmanager: RealAlertmanager,
+):
+    with alertmanager.open():
+        await alertmanager.receiver.send([alert("1"), alert("1", "resolved")])
+        assert alertmanager.active("1") == []
+
+
+async def test_alerts_sent_while_alertmanager_is_down_arrive_when_it_starts(
+    alertmanager: RealAlertmanager,
+):
+    program("prometheus-alertmanager")
+    async with Delivery([alertmanager.receiver]) as delivery:
+        batch = await delivery.submit([alert("1"), alert("2"), alert("2", "resolved")])
+        await asyncio.sleep(0.3)
+        with alertmanager.open():
+            await asyncio.wait_for(batch, 15)
+            assert len(alertmanager.active("1")) == 1
+            assert alertmanager.active("2") == []
+
+
+async def test_people_are_told_of_a_change_of_severity_and_of_nothing_that_never_was(
+    alertmanager: RealAlertmanager,
+):
+    states = [
+        alert("1", severity="warning"),
+        alert("1", "update", "critical"),
+        alert("1", "resolved", "critical"),
+    ]
+    async with alertmanager.told() as seen:
+        with alertmanager.open():
+            for count, state in enumerate(states, start=1):
+                await alertmanager.receiver.send([state])
+                await until(lambda count=count: len(seen) == count)
+    assert seen == [
+        {"warning": "firing"},
+        {"warning": "resolved", "critical": "firing"},
+        {"warning": "resolved", "critical": "resolved"},
+    ]
+
+
+async def test_an_alert_opened_before_a_restart_of_the_monitor_resolves(
+    alertmanager: RealAlertmanager,
+):
+    restarted = Alertmanager(alertmanager.receiver.url, timeout_seconds=2)
+    with alertmanager.open():
+        await alertmanager.receiver.send([alert("1", severity="warning")])
+        await restarted.send([alert("1", "resolved", "critical")])
+        assert alertmanager.active("1") == []
