@@ -45,8 +45,8 @@ class Detection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     info: float = Field(1e-3, gt=0, lt=1)
-    warning: float = Field(1e-5, gt=0, lt=1)
-    critical: float = Field(1e-9, gt=0, lt=1)
+    warning: float = Field(1e-4, gt=0, lt=1)
+    critical: float = Field(1e-7, gt=0, lt=1)
     quiet_minutes: float = Field(60, gt=0, description="calm before an alert resolves")
 
 
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65535)
     checkpoint_seconds: float = Field(1.0, gt=0, le=60)
-    rows: int = Field(200_000, ge=1_000, description="records of live keys kept in memory")
+    rows: int = Field(200_000, ge=10_000, description="records of live keys kept in memory")
     record_days: float = Field(14, gt=0, description="life of an idle key's record in Redis")
     topics: Topics = Topics()
     detection: Detection = Detection()

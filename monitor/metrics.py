@@ -17,7 +17,7 @@ alert_seconds = Histogram(
     "Time from a request's arrival in Kafka to the alert that it completes.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 30, 60),
 )
-findings = Counter("xm_findings", "Findings of a detector.", ["detector", "severity"])
+findings = Counter("xm_findings", "Looks at which a detector found something.", ["detector"])
 alerts = Counter("xm_alerts", "Alert messages by kind.", ["kind", "severity", "state"])
 open_alerts = Gauge("xm_open_alerts", "Alerts that are open.", ["kind", "severity"])
 decisions = Counter("xm_decisions", "Decisions made.", ["action"])

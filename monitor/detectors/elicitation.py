@@ -1,0 +1,62 @@
+"""Elicitation: a key that keeps asking for the reasoning trace, or for grades.
+
+Whoever distils a reasoning model needs its reasoning, and whoever trains a reward model needs its
+judgements: they must ask, prompt after prompt. Ordinary people ask now and then. So the single
+prompt decides nothing; the share over the key's stream does. Prompts are matched against a phrase
+lexicon (`features/lexicon.py`), and a cumulative sum of log-likelihood ratios, a share of 35%
+against 5%, rises while the share is too high and falls back to zero while it is not. It is
+Page's test (E. S. Page, Biometrika 41, 1954), valid however often one looks: under the
+ordinary share, the chance to see it at s within n prompts is at most n·exp(-s).
+
+Some ordinary applications do nothing but grade. The public knows how common that is; both
+probabilities have to be small.
+
+>>> from monitor.sketches.profile import RECORD
+>>> from monitor.sketches.public import Public, shipped_reference
+>>> nobody = Profile(np.zeros(1, RECORD))
+>>> float(Elicitation()(nobody, Public(shipped_reference())).p[0])
+1.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitor.detectors.base import Finding
+from monitor.sketches.profile import ELICITATION, INTENTS, Profile
+from monitor.sketches.public import Public
+
+
+@dataclass(frozen=True, slots=True)
+class Elicitation:
+    """The share of prompts with an intent, by a sequential test, against the public."""
+
+    name = "elicitation"
+
+    def __call__(self, keys: Profile, public: Public) -> Finding:
+        level = keys.level[:, ELICITATION]
+        by_public = public.tail(ELICITATION, level)
+        prompts = np.maximum(keys["prompts"].astype(np.float64), 1.0)
+        by_test = prompts[:, None] * np.exp(-2.0 * level)  # a level is half a nat
+        p = np.maximum(by_public, np.minimum(by_test, 1.0))
+        which = p.argmin(axis=1)
+        each = np.arange(len(keys))
+        shares = keys["matches"] / prompts[:, None]
+        evidence = {
+            "prompts": prompts,
+            **{f"{name}_share": shares[:, i] for i, name in enumerate(INTENTS)},
+            **{f"{name}_nats": 2.0 * level[:, i] for i, name in enumerate(INTENTS)},
+            "ordinary_share": by_public[each, which],
+            "intent": which.astype(np.float64),
+        }
+        start = keys["first_seen"].astype(np.float64)
+        return Finding(np.minimum(p[each, which] * len(INTENTS), 1.0), start, evidence)
+
+    def summary(self, evidence: Mapping[str, float]) -> str:
+        intent = INTENTS[int(evidence["intent"])]
+        wants = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}[intent]
+        share = evidence[f"{intent}_share"]
+        return f"{share:.0%} of {evidence['prompts']:,.0f} prompts ask for {wants}"

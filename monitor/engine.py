@@ -1,0 +1,339 @@
+"""The engine: a batch of messages in, alerts and decisions out.
+
+    values -> events -> rows of the table -> records -> looks -> findings -> alerts, decisions
+
+Everything is in event time and in stream order. What comes out depends on the stream alone, not
+on where batches begin, how fast they come, or how often the worker was killed in between.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor import metrics
+from monitor.alerts import Alert, Lifecycle
+from monitor.config import Settings
+from monitor.decisions import Decision, action_for, duration, strongest
+from monitor.detectors import DETECTORS, Detector
+from monitor.events import Decoded, Decoder, Rejection, RequestEvent
+from monitor.features.lexicon import Lexicon
+from monitor.identity import Identity
+from monitor.partition import EPOCH, LATENESS, Partition
+from monitor.sketches.profile import DAY, RECORD, Profile, Records
+from monitor.sketches.public import Histogram, shipped_reference
+from monitor.sketches.update import HAS_PROMPT, update
+from monitor.store.base import Checkpoint, Store
+from monitor.store.table import Rows, Table
+
+Floats = npt.NDArray[np.float64]
+
+
+class Batch(NamedTuple):
+    """Consecutive messages of one partition, oldest first."""
+
+    partition: str  # "<topic>:<partition>"
+    offsets: Sequence[int]
+    values: Sequence[bytes | None]
+
+
+class Rejected(NamedTuple):
+    """A message, or a part of one, that could not be used."""
+
+    offset: int
+    rejection: Rejection
+
+
+class Columns(NamedTuple):
+    """What the kernel wants of n events: `(n,)` each."""
+
+    ts: Floats
+    tokens: Floats  # of input and output
+    ids: npt.NDArray[np.uint64]  # hashes of the request ids, 0 without one
+    marks: npt.NDArray[np.uint8]
+
+    def part(self, start: int, end: int) -> Columns:
+        return Columns(*(column[start:end] for column in self))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a batch."""
+
+    events: int = 0
+    repeated: int = 0
+    alerts: list[Alert] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+class Engine:
+    """Observes requests; the same in a worker, in replay and in a test.
+
+    Args:
+        settings: thresholds, sizes, mapping.
+        identity: makes pseudonyms.
+        store: keeps the records that the table has no room for, and the checkpoints.
+        detectors: what looks at the records.
+        reference: where the public starts from.
+        clock: the wall clock, which only tells events from the future.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Identity,
+        store: Store,
+        *,
+        detectors: Sequence[Detector] = DETECTORS,
+        reference: Histogram | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._store = store
+        self._detectors = detectors
+        self._reference = shipped_reference() if reference is None else reference
+        self._clock = clock
+        self._decoder = Decoder(settings.mapping)
+        self._lexicon = Lexicon()
+        self._lifecycle = Lifecycle(settings.detection, action_for)
+        self._decisions: list[Decision] = []
+        self._looks: Records = np.empty(0, RECORD)
+        self.table = Table(store, settings.rows)
+        self.partitions: dict[str, Partition] = {}
+
+    def assign(self, name: str) -> Partition:
+        """Take a partition up where its last checkpoint left it."""
+        partition = Partition(name, self._reference)
+        state = self._store.partition(name)
+        if state is not None:
+            partition.restore(state)
+        self.partitions[name] = partition
+        return partition
+
+    def revoke(self) -> None:
+        """Forget all partitions and records: what is not in a checkpoint, others observe."""
+        self.partitions.clear()
+        self._decisions.clear()
+        self.table.forget()
+
+    def observe(self, batch: Batch) -> Outcome:
+        """Carry a batch of an assigned partition into the records.
+
+        Messages that the partition's offset covers are skipped.
+
+        Raises:
+            StoreError: if records cannot be loaded. Nothing has happened then; try again.
+        """
+        partition = self.partitions[batch.partition]
+        batch = _from(partition.offset, batch)
+        out = Outcome()
+        if not batch.offsets:
+            return out
+        decoded = self._decoder.decode(batch.values, self._clock())
+        ts = np.array([event.ts for event in decoded.events], np.float64)
+        in_time = ts >= _watermarks(partition.watermark, ts)[:-1] - LATENESS
+        out.rejected = [
+            Rejected(batch.offsets[rejection.source], rejection)
+            for rejection in [*decoded.rejections, *_late(decoded, in_time, batch)]
+        ]
+        events = list(itertools.compress(decoded.events, in_time.tolist()))
+        if events:
+            self._carry(partition, events, ts[in_time], out)
+        partition.offset = batch.offsets[-1] + 1
+        partition.outbox += out.alerts
+        partition.changed = True
+        self._decisions += out.decisions
+        _count(out, batch)
+        metrics.live_keys.set(len(self.table))
+        return out
+
+    def _carry(
+        self, partition: Partition, events: list[RequestEvent], ts: Floats, out: Outcome
+    ) -> None:
+        """Update records epoch by epoch; let detectors look in between."""
+        keys = [self._identity.key(event.api_key) for event in events]
+        watermarks = _watermarks(partition.watermark, ts)
+        epochs = (watermarks // EPOCH).astype(np.int64)
+        # Whatever may be needed is loaded first: a store that is away must not stop us half-way.
+        alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
+        rows = self.table.rows(keys + alerted)[: len(keys)]
+        self.table.touch(rows)
+        columns = self._columns(events, ts)
+        starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(events)]
+        for start, end in itertools.pairwise(starts):
+            if epochs[start + 1] > epochs[start]:
+                self._end_epoch(partition, int(epochs[start + 1]), out)
+            looks, at = self._update(partition, rows[start:end], columns.part(start, end), out)
+            self._look(partition, keys, rows, ts, looks, at + start, out)
+            partition.watermark = float(watermarks[end])
+
+    def _columns(self, events: list[RequestEvent], ts: Floats) -> Columns:
+        request = self._identity.request
+        tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
+        intents = self._lexicon.match_all(event.prompt for event in events)
+        marks = [
+            HAS_PROMPT + 2 * intent if event.prompt else 0
+            for event, intent in zip(events, intents, strict=True)
+        ]
+        return Columns(
+            ts,
+            np.array(tokens, np.float64),
+            np.array([request(event.id) for event in events], np.uint64),
+            np.array(marks, np.uint8),
+        )
+
+    def _update(
+        self, partition: Partition, rows: Rows, columns: Columns, out: Outcome
+    ) -> tuple[Records, Rows]:
+        """Carry requests of one epoch into their records; the looks due, and after which."""
+        if len(rows) > len(self._looks):
+            self._looks = np.empty(len(rows), RECORD)
+        at = np.empty(len(rows), np.int64)
+        public = partition.public
+        count, repeated = update(
+            self.table.records,
+            rows,
+            *columns,
+            public.today,
+            public.day,
+            public.ceiling,
+            self._looks,
+            at,
+        )
+        out.events += len(rows)
+        out.repeated += repeated
+        return self._looks[:count], at[:count]
+
+    def _end_epoch(self, partition: Partition, epoch: int, out: Outcome) -> None:
+        """Let the public begin a new day, and resolve what has been calm."""
+        now = epoch * EPOCH
+        partition.public.turn(int(now // DAY))
+        alerted = list(partition.alerted)
+        rows = self.table.rows(alerted)
+        for key, row in zip(alerted, rows.tolist(), strict=True):
+            record = self.table.records[row]
+            resolved = self._lifecycle.resolve(record, key, now)
+            if resolved:
+                self.table.touch(rows[rows == row])
+                out.alerts += resolved
+            if not record["severity"].any():
+                del partition.alerted[key]
+
+    def _look(
+        self,
+        partition: Partition,
+        keys: list[str],
+        rows: Rows,
+        ts: Floats,
+        looks: Records,
+        at: Rows,
+        out: Outcome,
+    ) -> None:
+        """Let the detectors judge records as they were at requests `at`, in stream order."""
+        if not (len(looks) and self._detectors):
+            return
+        profile = Profile(looks)
+        findings = [detector(profile, partition.public) for detector in self._detectors]
+        p = np.stack([finding.p for finding in findings])
+        for detector, finding in zip(self._detectors, findings, strict=True):
+            metrics.findings.labels(detector.name).inc(
+                int(np.count_nonzero(finding.p <= self._settings.detection.info))
+            )
+        for i, d in np.argwhere(self._lifecycle.upholding >= p.T).tolist():
+            event = int(at[i])
+            key, now, record = keys[event], float(ts[event]), self.table.records[rows[event]]
+            detector, finding = self._detectors[d], findings[d]
+            alert = self._lifecycle.judge(record, key, now, detector, finding, i)
+            if alert is not None:
+                out.alerts.append(alert)
+                partition.alerted[key] = None
+                if alert.severity != "info":
+                    partition.public.withdraw(record)
+            decision = self._decide(record, key, now, anew=alert is not None)
+            if decision is not None:
+                out.decisions.append(decision)
+
+    def _decide(self, record: Any, key: str, now: float, *, anew: bool) -> Decision | None:
+        """The decision on a key with open alerts, if it is new or half over."""
+        open_alerts = self._lifecycle.open_on(record, key)
+        actions = [action_for(kind, severity) for kind, severity, _ in open_alerts]
+        action = strongest(actions)
+        seconds = duration(action, self._settings.decisions)
+        if not seconds or not (anew or now - float(record["decided"]) >= seconds / 2):
+            return None
+        record["decided"] = now
+        return Decision(key, action, open_alerts[actions.index(action)][2], now, seconds)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write."""
+        return any(partition.changed for partition in self.partitions.values())
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that has changed since the last one. Say `saved` or `failed`, then `sent`."""
+        checkpoint = Checkpoint(self.table.take(), decisions=self._decisions)
+        self._decisions = []
+        for partition in self.partitions.values():
+            if partition.changed:
+                checkpoint.partitions[partition.name] = partition.dump()
+                checkpoint.alerts += partition.outbox
+                partition.changed = False
+        return checkpoint
+
+    def saved(self) -> None:
+        """The checkpoint is in the store."""
+        self.table.saved()
+
+    def failed(self, checkpoint: Checkpoint) -> None:
+        """The checkpoint is not in the store; the next one will hold what it held."""
+        self.table.failed()
+        self._decisions = checkpoint.decisions + self._decisions
+        for name in checkpoint.partitions.keys() & self.partitions.keys():
+            self.partitions[name].changed = True
+
+    def sent(self, checkpoint: Checkpoint) -> None:
+        """The checkpoint's alerts have gone out and need not be kept."""
+        gone = {(alert.id, alert.state, alert.detected_at) for alert in checkpoint.alerts}
+        for partition in self.partitions.values():
+            kept = [a for a in partition.outbox if (a.id, a.state, a.detected_at) not in gone]
+            partition.changed |= len(kept) < len(partition.outbox)
+            partition.outbox = kept
+
+
+def _from(offset: int, batch: Batch) -> Batch:
+    """The messages of a batch that have not been observed."""
+    skip = bisect.bisect_left(batch.offsets, offset)
+    return Batch(batch.partition, batch.offsets[skip:], batch.values[skip:]) if skip else batch
+
+
+def _watermarks(before: float, ts: Floats) -> Floats:
+    """The watermark before each event and after the last, `(n + 1,) float64`."""
+    return np.maximum.accumulate(np.concatenate([[before], ts]))
+
+
+def _late(decoded: Decoded, in_time: npt.NDArray[np.bool_], batch: Batch) -> Iterator[Rejection]:
+    for i in np.flatnonzero(~in_time).tolist():
+        source = decoded.sources[i]
+        detail = f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"
+        yield Rejection("late", detail, source, batch.values[source] or b"")
+
+
+def _count(out: Outcome, batch: Batch) -> None:
+    metrics.batch_size.observe(len(batch.offsets))
+    metrics.events.inc(out.events)
+    metrics.repeated.inc(out.repeated)
+    for rejected in out.rejected:
+        metrics.rejections.labels(rejected.rejection.reason).inc()
+    for alert in out.alerts:
+        metrics.alerts.labels(alert.kind, alert.severity, alert.state).inc()
+    for decision in out.decisions:
+        metrics.decisions.labels(decision.action).inc()

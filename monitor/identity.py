@@ -1,0 +1,69 @@
+"""Pseudonyms: who is meant, without saying who it is.
+
+Every identifier is replaced on entry by its BLAKE2b hash keyed with the deployment's secret
+(RFC 7693). The same secret gives the same pseudonym on every worker and after every restart;
+without it nobody can go back, nor try candidates. A different `person` per kind of identifier
+keeps an account that is named like a key from sharing its pseudonym.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+
+from monitor.config import Settings, secret
+from monitor.errors import ConfigError
+
+_CACHED = 1 << 18
+_LEAST = 16
+
+
+class Identity:
+    """Turns identifiers into pseudonyms.
+
+    Args:
+        secret: at least 16 bytes, the same for all workers of a deployment.
+        plain: leave API keys as they are, for labelled experiments only.
+
+    Raises:
+        ConfigError: if the secret is too short to protect anything.
+
+    >>> Identity(b"0123456789abcdef").key("sk-1").startswith("k_")
+    True
+    """
+
+    def __init__(self, secret: bytes, *, plain: bool = False) -> None:
+        if len(secret) < _LEAST:
+            raise ConfigError(
+                f"The identity secret has {len(secret)} bytes, at least {_LEAST} are needed: "
+                "make one with `openssl rand -hex 32`."
+            )
+        self._keyed = hashlib.blake2b(secret).digest()
+        self.key: Callable[[str], str] = (
+            (lambda api_key: api_key) if plain else lru_cache(_CACHED)(self._key)
+        )
+
+    def _key(self, api_key: str) -> str:
+        return "k_" + self._hash(api_key, b"key", 12).hex()
+
+    def request(self, request_id: str | None) -> int:
+        """64 bits that stand for a request id, never 0; 0 for a request without one."""
+        if not request_id:
+            return 0
+        return int.from_bytes(self._hash(request_id, b"request", 8), "little") or 1
+
+    def _hash(self, value: str, person: bytes, size: int) -> bytes:
+        data = value.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, digest_size=size, key=self._keyed, person=person).digest()
+
+
+def from_settings(settings: Settings, *, plain: bool = False) -> Identity:
+    """The deployment's identity, or a `ConfigError` that says how to give it a secret."""
+    found = secret(settings.identity_secret, settings.identity_secret_file, "XM_IDENTITY_SECRET")
+    if found is None:
+        raise ConfigError(
+            "No identity secret: set XM_IDENTITY_SECRET, or XM_IDENTITY_SECRET_FILE to a file "
+            "with the output of `openssl rand -hex 32`."
+        )
+    return Identity(found, plain=plain)

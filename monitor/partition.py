@@ -1,0 +1,71 @@
+"""The state of a partition: how far it has been observed, and what belongs to no single key.
+
+It is written with the records in every checkpoint. Event time is the partition's own: the
+watermark is the latest timestamp seen, and every five minutes of it an epoch ends: calm alerts
+resolve, and with the last one of a day that day becomes part of the public's past.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from monitor.alerts import Alert
+from monitor.sketches.public import Histogram, Public
+
+EPOCH = 300.0  # seconds
+LATENESS = 600.0  # seconds behind the watermark that an event may be
+
+
+class _State(msgspec.Struct, array_like=True):
+    version: int
+    offset: int
+    watermark: float
+    public: bytes
+    alerted: list[str]
+    outbox: list[Alert]
+
+
+class Partition:
+    """One partition's offset, watermark and public, and the keys with open alerts.
+
+    Attributes:
+        offset: the first message that has not been observed.
+        watermark: the latest event time seen, 0 before the first event.
+        alerted: keys of this partition with open alerts, in order of their opening.
+        outbox: alerts that are not known to be sent.
+        changed: whether any of it is news to the store.
+    """
+
+    def __init__(self, name: str, reference: Histogram) -> None:
+        self.name = name
+        self.offset = 0
+        self.watermark = 0.0
+        self.public = Public(reference)
+        self.alerted: dict[str, None] = {}
+        self.outbox: list[Alert] = []
+        self.changed = False
+
+    def __repr__(self) -> str:
+        return f"Partition({self.name} at {self.offset})"
+
+    def dump(self) -> bytes:
+        """The state as bytes."""
+        state = _State(
+            version=1,
+            offset=self.offset,
+            watermark=self.watermark,
+            public=self.public.dump(),
+            alerted=list(self.alerted),
+            outbox=self.outbox,
+        )
+        return msgspec.msgpack.encode(state)
+
+    def restore(self, data: bytes) -> None:
+        """Take up what `dump` gave."""
+        state = msgspec.msgpack.decode(data, type=_State)
+        self.offset = state.offset
+        self.watermark = state.watermark
+        self.public.restore(state.public)
+        self.alerted = dict.fromkeys(state.alerted)
+        self.outbox = state.outbox
+        self.changed = bool(self.outbox)

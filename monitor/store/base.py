@@ -1,0 +1,47 @@
+"""What the engine needs of a place to keep records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from monitor.alerts import Alert
+from monitor.decisions import Decision
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """What is written in one transaction, so that it is all there or not at all.
+
+    Attributes:
+        records: the bytes of changed records by pseudonym.
+        partitions: the state of each partition by its name, its offset included.
+        decisions: to be in force from now on.
+        alerts: to be sent once this is written. They are in the partitions' state too, so that
+            whoever takes over sends them if this worker dies in between.
+    """
+
+    records: dict[str, bytes] = field(default_factory=dict)
+    partitions: dict[str, bytes] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+
+
+class Store(Protocol):
+    """Keeps records, partitions' state and decisions. All methods raise `StoreError`."""
+
+    def load(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The records of some keys, in their order; `None` for those it does not have."""
+
+    def partition(self, name: str) -> bytes | None:
+        """The state of a partition, as the last checkpoint left it."""
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, all of it or nothing."""
+
+    def decision(self, key: str) -> Decision | None:
+        """The decision in force on a key."""
+
+    def ping(self) -> None:
+        """Raise unless checkpoints can be written at present."""

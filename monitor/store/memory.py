@@ -1,0 +1,45 @@
+"""Records in this process's memory: for replay, and wherever no server is wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from monitor.decisions import Decision
+from monitor.store.base import Checkpoint
+
+
+class MemoryStore:
+    """A store that forgets everything with the process.
+
+    Args:
+        clock: tells the time by which decisions expire, epoch seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._records: dict[str, bytes] = {}
+        self._partitions: dict[str, bytes] = {}
+        self._decisions: dict[str, tuple[float, Decision]] = {}
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({len(self._records)} records)"
+
+    def load(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [self._records.get(key) for key in keys]
+
+    def partition(self, name: str) -> bytes | None:
+        return self._partitions.get(name)
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        self._records.update(checkpoint.records)
+        self._partitions.update(checkpoint.partitions)
+        for decision in checkpoint.decisions:
+            self._decisions[decision.key] = (self._clock() + decision.seconds, decision)
+
+    def decision(self, key: str) -> Decision | None:
+        until, decision = self._decisions.get(key, (0.0, None))
+        return decision if self._clock() < until else None
+
+    def ping(self) -> None:
+        pass
