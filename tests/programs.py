@@ -1,19 +1,19 @@
-"""Real programs for tests: found, started on a free port, waited for, stopped."""
+"""Programs for tests beside Kafka and Redis: found on this machine, ready when a page answers."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
 import subprocess
-import time
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+import uuid
 from pathlib import Path
 
 import pytest
+
+from tests.servers import Server
 
 
 def program(name: str) -> str:
@@ -26,44 +26,60 @@ def program(name: str) -> str:
     return path
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+class WebServer(Server):
+    """A program that listens on `port` and is ready when its `page` answers 2xx."""
 
+    page = "/-/ready"
 
-@contextlib.contextmanager
-def running(
-    command: list[str],
-    ready: str,
-    log: Path,
-    env: dict[str, str] | None = None,
-    seconds: float = 30,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The command from the moment that `ready` (a URL) answers 2xx until the block ends."""
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, env={**os.environ, **(env or {})}
-        )
-    try:
-        until = time.monotonic() + seconds
-        while not answers(ready):
-            if process.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"{command[0]} did not get ready:\n{log.read_text()[-4000:]}")
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def ready(self) -> bool:
         try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            with urllib.request.urlopen(self.url + self.page, timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
 
 
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+class Worker(WebServer):
+    """This monitor's worker on topics and in a group of its own; ready when it has partitions."""
+
+    page = "/readyz"
+
+    def __init__(self, folder: Path, kafka: str, redis_url: str, **chosen: str) -> None:
+        super().__init__(folder)
+        name = uuid.uuid4().hex[:12]
+        self.environment = {
+            "XM_KAFKA": kafka,
+            "XM_REDIS_URL": redis_url,
+            "XM_GROUP": f"group-{name}",
+            "XM_IDENTITY_SECRET": "known to this test only",
+            "XM_WEB_PORT": str(self.port),
+            "XM_CHECKPOINT_SECONDS": "0.2",
+            "XM_TOPICS__REQUESTS": f"requests-{name}",
+            "XM_TOPICS__REJECTED": f"rejected-{name}",
+            "XM_TOPICS__ALERTS": f"alerts-{name}",
+            "XM_TOPICS__PARTITIONS": "1",
+            **chosen,
+        }
+
+    @property
+    def requests(self) -> str:
+        return self.environment["XM_TOPICS__REQUESTS"]
+
+    def command(self) -> list[str]:
+        return [*self._xm(), "worker"]
+
+    def start(self) -> None:
+        subprocess.run([*self._xm(), "topics", "create"], check=True, capture_output=True)
+        super().start()
+
+    def _xm(self) -> list[str]:
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["env", *variables, sys.executable, "-m", "monitor.cli"]

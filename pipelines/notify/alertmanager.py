@@ -22,12 +22,12 @@ from typing import Any
 
 import msgspec
 
-from monitor.alerts import Alert, Severity
+from monitor.alerts import SEVERITIES, Alert, Severity
 from pipelines.notify.receiver import post
 
 HELD = 7 * 86_400.0
 _REMEMBERED = 100_000
-_ALL: frozenset[Severity] = frozenset({"info", "warning", "critical"})
+_ALL: frozenset[Severity] = frozenset(SEVERITIES)
 
 
 @dataclass(slots=True)

@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from typing import Self
 
 from monitor import metrics
-from monitor.alerts import Alert, Severity
+from monitor.alerts import SEVERITIES, Alert, Severity
 from pipelines.notify.receiver import AwayError, Receiver
 
 # Alerts in one request, alerts that may wait for one receiver, alerts remembered as told.
 _TOGETHER, _WAITING, _REMEMBERED = 100, 10_000, 100_000
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_ASKED = 0.25, 30.0, 600.0
-_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +35,7 @@ class Delivery:
 
     def __init__(self, receivers: Sequence[Receiver], least_severity: Severity = "info") -> None:
         self.least_severity = least_severity
+        self._severe = SEVERITIES[SEVERITIES.index(least_severity) :]
         self._lanes = [_Lane(receiver) for receiver in receivers]
         self._told: dict[str, bool] = {}
 
@@ -62,7 +62,7 @@ class Delivery:
         An end whose beginning was before this process is passed on, to be sure.
         """
         before = self._told.pop(alert.id, alert.state == "resolved")
-        told = before or _RANK[alert.severity] >= _RANK[self.least_severity]
+        told = before or alert.severity in self._severe
         if alert.state != "resolved":
             self._told[alert.id] = told
             if len(self._told) > _REMEMBERED:

@@ -6,18 +6,19 @@ import json
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import web
-from programs import free_port, program, running
 from prometheus_client import REGISTRY
 
 from monitor.alerts import Alert, Severity, State, Subject
+from pipelines.embedded import free_port
 from pipelines.notify import Alertmanager, Delivery, Webhook, verify
+from tests.programs import WebServer, program
 
 SECRET = b"shared with the receiver"
 
@@ -249,17 +250,34 @@ async def test_the_end_of_an_alert_from_before_a_restart_is_told():
     assert desk.taken == ["a_1 resolved"]
 
 
-class RealAlertmanager:
+class RealAlertmanager(WebServer):
     """Debian's Alertmanager, which passes on what it is told to a desk at `told_port`."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, self.told_port, self.folder = free_port(), free_port(), folder
-        self.receiver = Alertmanager(f"http://127.0.0.1:{self.port}", timeout_seconds=2)
-        (folder / "alertmanager.yml").write_text(
+        super().__init__(folder)
+        self.told_port = free_port()
+        self.receiver = Alertmanager(self.url, timeout_seconds=2)
+        self.config = folder / "alertmanager.yml"
+        self.config.write_text(
             "route: {receiver: desk, group_by: [alert_id], group_wait: 1s, group_interval: 1s}\n"
             "receivers:\n- name: desk\n  webhook_configs:\n"
             f"  - {{url: 'http://127.0.0.1:{self.told_port}/told', send_resolved: true}}\n"
         )
+
+    def command(self) -> list[str]:
+        return [
+            program("prometheus-alertmanager"),
+            f"--config.file={self.config}",
+            f"--storage.path={self.folder}/data",
+            f"--web.listen-address={self.address}",
+            "--cluster.listen-address=",
+        ]
+
+    def active(self, name: str) -> list[dict[str, Any]]:
+        query = urllib.parse.urlencode({"filter": f'alert_id="a_{name}"'})
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts?{query}", timeout=5) as response:
+            found: list[dict[str, Any]] = json.load(response)
+        return found
 
     @contextlib.asynccontextmanager
     async def told(self) -> AsyncIterator[list[dict[str, str]]]:
@@ -274,36 +292,17 @@ class RealAlertmanager:
         async with serving("/told", take, self.told_port):
             yield seen
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[RealAlertmanager]:
-        command = [
-            program("prometheus-alertmanager"),
-            f"--config.file={self.folder}/alertmanager.yml",
-            f"--storage.path={self.folder}/data",
-            f"--web.listen-address=127.0.0.1:{self.port}",
-            "--cluster.listen-address=",
-        ]
-        ready = f"http://127.0.0.1:{self.port}/-/ready"
-        with running(command, ready, self.folder / "alertmanager.log"):
-            yield self
-
-    def active(self, name: str) -> list[dict[str, Any]]:
-        query = urllib.parse.urlencode({"filter": f'alert_id="a_{name}"'})
-        url = f"http://127.0.0.1:{self.port}/api/v2/alerts?{query}"
-        with urllib.request.urlopen(url, timeout=5) as response:
-            found: list[dict[str, Any]] = json.load(response)
-        return found
-
 
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> RealAlertmanager:
+    program("prometheus-alertmanager")
     return RealAlertmanager(tmp_path)
 
 
 async def test_alertmanager_shows_an_open_alert_of_months_ago_as_active(
     alertmanager: RealAlertmanager,
 ):
-    with alertmanager.open():
+    with alertmanager:
         await alertmanager.receiver.send([alert("1")])
         (shown,) = alertmanager.active("1")
     assert shown["status"]["state"] == "active"
@@ -313,7 +312,7 @@ async def test_alertmanager_shows_an_open_alert_of_months_ago_as_active(
 async def test_an_update_changes_the_alert_in_alertmanager_and_adds_none(
     alertmanager: RealAlertmanager,
 ):
-    with alertmanager.open():
+    with alertmanager:
         await alertmanager.receiver.send([alert("1")])
         later = msgspec.structs.replace(alert("1", "update"), score=0.999)
         await alertmanager.receiver.send([later])
@@ -324,7 +323,7 @@ async def test_an_update_changes_the_alert_in_alertmanager_and_adds_none(
 async def test_an_alert_that_grows_severe_is_one_active_alert_of_the_new_severity(
     alertmanager: RealAlertmanager,
 ):
-    with alertmanager.open():
+    with alertmanager:
         await alertmanager.receiver.send([alert("1", severity="warning")])
         await alertmanager.receiver.send([alert("1", "update", "critical")])
         (shown,) = alertmanager.active("1")
@@ -332,7 +331,7 @@ async def test_an_alert_that_grows_severe_is_one_active_alert_of_the_new_severit
 
 
 async def test_a_resolved_alert_is_active_no_more(alertmanager: RealAlertmanager):
-    with alertmanager.open():
+    with alertmanager:
         await alertmanager.receiver.send([alert("1", severity="warning")])
         await alertmanager.receiver.send([alert("1", "update", "critical")])
         await alertmanager.receiver.send([alert("1", "resolved", "critical")])
@@ -342,7 +341,7 @@ async def test_a_resolved_alert_is_active_no_more(alertmanager: RealAlertmanager
 async def test_an_alert_opened_and_resolved_in_one_request_is_not_active(
     alertmanager: RealAlertmanager,
 ):
-    with alertmanager.open():
+    with alertmanager:
         await alertmanager.receiver.send([alert("1"), alert("1", "resolved")])
         assert alertmanager.active("1") == []
 
@@ -350,11 +349,10 @@ async def test_an_alert_opened_and_resolved_in_one_request_is_not_active(
 async def test_alerts_sent_while_alertmanager_is_down_arrive_when_it_starts(
     alertmanager: RealAlertmanager,
 ):
-    program("prometheus-alertmanager")
     async with Delivery([alertmanager.receiver]) as delivery:
         batch = await delivery.submit([alert("1"), alert("2"), alert("2", "resolved")])
         await asyncio.sleep(0.3)
-        with alertmanager.open():
+        with alertmanager:
             await asyncio.wait_for(batch, 15)
             assert len(alertmanager.active("1")) == 1
             assert alertmanager.active("2") == []
@@ -369,7 +367,7 @@ async def test_people_are_told_of_a_change_of_severity_and_of_nothing_that_never
         alert("1", "resolved", "critical"),
     ]
     async with alertmanager.told() as seen:
-        with alertmanager.open():
+        with alertmanager:
             for count, state in enumerate(states, start=1):
                 await alertmanager.receiver.send([state])
                 await until(lambda count=count: len(seen) == count)
@@ -384,7 +382,7 @@ async def test_an_alert_opened_before_a_restart_of_the_monitor_resolves(
     alertmanager: RealAlertmanager,
 ):
     restarted = Alertmanager(alertmanager.receiver.url, timeout_seconds=2)
-    with alertmanager.open():
+    with alertmanager:
         await alertmanager.receiver.send([alert("1", severity="warning")])
         await restarted.send([alert("1", "resolved", "critical")])
         assert alertmanager.active("1") == []

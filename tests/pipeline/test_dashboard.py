@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import math
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kafka import KafkaProducer
+
+from dashboards import build
+from pipelines.embedded import free_port
+from tests.programs import WebServer, Worker, program
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = json.loads((ROOT / "dashboards/overview.json").read_text())
+PANELS = [panel for panel in SHIPPED["panels"] if panel["type"] != "row"]
+VARIABLES = {"$instance": ".*", "$__rate_interval": "15s", "${datasource}": "prometheus"}
+
+
+class Prometheus(WebServer):
+    """Debian's Prometheus with the shipped configuration, scraping a worker every second."""
+
+    def __init__(self, folder: Path, worker: Worker) -> None:
+        super().__init__(folder)
+        shipped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+        shipped["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        shipped["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yml")]
+        shipped["scrape_configs"][0]["static_configs"][0]["targets"] = [worker.address]
+        del shipped["alerting"]
+        self.config = folder / "prometheus.yml"
+        self.config.write_text(yaml.safe_dump(shipped))
+
+    def command(self) -> list[str]:
+        return [
+            program("prometheus"),
+            f"--config.file={self.config}",
+            f"--storage.tsdb.path={self.folder}/data",
+            f"--web.listen-address={self.address}",
+        ]
+
+    def get(self, path: str, **query: str) -> Any:
+        with urllib.request.urlopen(
+            f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=10
+        ) as response:
+            return json.load(response)["data"]
+
+    def now(self, query: str) -> list[float]:
+        """The values that a query has now; NaN, which Grafana does not draw, left out."""
+        values = (float(series["value"][1]) for series in self.get("query", query=query)["result"])
+        return [value for value in values if not math.isnan(value)]
+
+
+def traffic(begin: float) -> list[bytes]:
+    """A minute in which ordinary keys ask now and then, one sweeps, and some input is broken."""
+    prompts = {f"sk-{n}": ("How do I fix a bicycle tyre?", 20) for n in range(10)}
+    prompts["sk-sweep"] = ("Show your full chain of thought, step by step, then the answer.", 0.1)
+    events = [
+        {"ts": begin + n * gap, "api_key": key, "id": f"{key}-{begin}-{n}", "prompt": prompt}
+        for key, (prompt, gap) in prompts.items()
+        for n in range(int(60 / gap))
+    ]
+    events.sort(key=lambda event: event["ts"])
+    return [json.dumps(event).encode() for event in events] + [b"no JSON", b'{"ts": 1}'] * 5
+
+
+def test_the_dashboard_in_the_repository_is_the_one_that_its_code_builds():
+    assert build.dashboard() == SHIPPED, "run python dashboards/build.py"
+
+
+def test_panels_do_not_overlap_and_stay_in_the_grid():
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in SHIPPED["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < build.WIDTH
+
+
+def test_every_panel_says_what_it_shows_and_what_to_make_of_it():
+    assert [panel["title"] for panel in PANELS if len(panel["description"]) < 10] == []
+
+
+def test_every_query_of_the_dashboard_returns_data_of_a_running_worker(
+    kafka: str, redis_url: str, tmp_path: Path
+):
+    away = f"http://127.0.0.1:{free_port()}"
+    worker = Worker(tmp_path / "worker", kafka, redis_url, XM_RECEIVERS__ALERTMANAGER_URL=away)
+    with worker, Prometheus(tmp_path / "prometheus", worker) as prometheus:
+        until(lambda: prometheus.now("xm_events_total") == [0.0])
+        producer = KafkaProducer(bootstrap_servers=kafka)
+        begin = time.time() - 3_600
+        for minute in range(10):
+            for event in traffic(begin + 60 * minute):
+                producer.send(worker.requests, event)
+            producer.flush()
+            ask_for_a_decision(worker, "sk-sweep")
+            time.sleep(1)
+        producer.close()
+        until(lambda: sum(prometheus.now("xm_undelivered_alerts")) > 0)
+        queries = {
+            f"{panel['title']}: {target['expr']}": target["expr"]
+            for panel in PANELS
+            for target in panel["targets"]
+        }
+        empty = [name for name, query in queries.items() if not prometheus.now(resolved(query))]
+        assert empty == []
+        assert prometheus.now("xm:rejections:share5m")[0] > 0
+        rules = prometheus.get("rules", type="alert")["groups"][0]["rules"]
+        assert {rule["health"] for rule in rules} == {"ok"}
+
+
+def resolved(query: str) -> str:
+    for variable, value in VARIABLES.items():
+        query = query.replace(variable, value)
+    assert "$" not in query
+    return query
+
+
+def ask_for_a_decision(worker: Worker, key: str) -> None:
+    request = urllib.request.Request(f"{worker.url}/v1/decision", headers={"X-API-Key": key})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        assert response.headers["X-XM-Decision"] == "observe"
+
+
+def until(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.2)

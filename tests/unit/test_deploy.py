@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from kubernetes_validate.utils import latest_version, validate
+from prometheus_client.metrics import MetricWrapperBase
+
+from monitor import metrics
+from monitor.config import Settings
+from tests.programs import program
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+RULES = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+MANIFESTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/extraction-monitor.yaml").read_text()))
+
+
+def run(name: str, *arguments: str, folder: Path = DEPLOY) -> str:
+    done = subprocess.run(
+        [program(name), *arguments], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def settings_named(environment: dict[str, str]) -> list[str]:
+    return [name for name in environment if name.startswith("XM_")]
+
+
+def is_a_setting(variable: str) -> bool:
+    model: Any = Settings
+    for part in variable.removeprefix("XM_").lower().split("__"):
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return False
+        model = field.annotation
+    return True
+
+
+def test_prometheus_accepts_the_configuration_and_the_rules():
+    run("promtool", "check", "config", "prometheus/prometheus.yml")
+
+
+def test_every_rule_rings_when_it_should_and_not_before():
+    run("promtool", "test", "rules", "rules_test.yml", folder=DEPLOY / "prometheus")
+
+
+def test_no_rule_goes_untested():
+    tests = yaml.safe_load((DEPLOY / "prometheus/rules_test.yml").read_text())["tests"]
+    rung = {
+        case["alertname"]
+        for test in tests
+        for case in test.get("alert_rule_test", [])
+        if case["exp_alerts"]
+    }
+    assert rung == set(ALERTS)
+
+
+def test_rules_ask_for_nothing_that_the_monitor_does_not_measure():
+    measured = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    known = {name for metric in measured for each in metric.collect() for name in names_of(each)}
+    asked = {name for rule in RULES for name in re.findall(r"\bxm_\w+", rule["expr"])}
+    assert asked <= known
+
+
+def names_of(family: Any) -> set[str]:
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return {family.name + suffix for suffix in suffixes.get(family.type, [""])}
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_leads_to_a_page_that_says_what_to_do(name: str):
+    headings = re.findall(r"^### (\w+)$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    assert ALERTS[name]["annotations"]["runbook"] == f"deploy/README.md#{name.lower()}"
+    assert name in headings
+
+
+def test_alertmanager_accepts_its_configuration():
+    run("amtool", "check-config", "alertmanager/alertmanager.yml")
+
+
+@pytest.mark.parametrize(
+    ("receiver", "labels"),
+    [
+        ("on-call", ["alertname=ExtractionBurst", "severity=critical", "subject=k_1"]),
+        ("abuse-team", ["alertname=ExtractionBurst", "severity=warning", "subject=k_1"]),
+        ("operators", ["alertname=MonitorDown", "severity=critical"]),
+    ],
+)
+def test_an_alert_finds_its_people(receiver: str, labels: list[str]):
+    file = "--config.file=alertmanager/alertmanager.yml"
+    run("amtool", "config", "routes", "test", file, f"--verify.receivers={receiver}", *labels)
+
+
+def test_the_compose_file_follows_the_compose_specification():
+    # Read, not imported: the package's command line wants another click than Faust.
+    schemas = distribution("check-jsonschema").locate_file(
+        "check_jsonschema/builtin_schemas/vendor"
+    )
+    jsonschema.validate(COMPOSE, json.loads(Path(schemas, "compose-spec.json").read_text()))
+
+
+def test_compose_publishes_on_the_loopback_only():
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert len(ports) == 6
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_compose_starts_a_service_only_after_what_it_needs_is_healthy():
+    services = COMPOSE["services"]
+    needed = {
+        name: condition["condition"]
+        for service in services.values()
+        if isinstance(service.get("depends_on"), dict)
+        for name, condition in service["depends_on"].items()
+    }
+    healthy = {name for name, condition in needed.items() if condition == "service_healthy"}
+    assert healthy == {"kafka", "redis"}
+    assert all("healthcheck" in services[name] for name in healthy)
+    assert needed["topics"] == "service_completed_successfully"
+
+
+def test_compose_refuses_to_start_without_a_secret_of_the_operator():
+    secret = COMPOSE["x-monitor"]["environment"]["XM_IDENTITY_SECRET"]
+    assert re.fullmatch(r"\$\{XM_IDENTITY_SECRET:\?.+\}", secret)
+
+
+def test_compose_mounts_only_what_is_there():
+    mounts = [
+        volume.split(":")[0]
+        for service in COMPOSE["services"].values()
+        for volume in service.get("volumes", [])
+    ]
+    files = [DEPLOY / mount for mount in mounts if mount.startswith(".")]
+    named = {mount for mount in mounts if not mount.startswith(".")}
+    assert all(file.is_dir() for file in files)
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_every_variable_that_a_deployment_sets_is_a_setting():
+    unit = (DEPLOY / "systemd/extraction-monitor.service").read_text()
+    container = MANIFESTS[1]["spec"]["template"]["spec"]["containers"][0]
+    variables = [
+        *settings_named(COMPOSE["x-monitor"]["environment"]),
+        *settings_named(MANIFESTS[0]["data"]),
+        *settings_named({variable["name"]: "" for variable in container["env"]}),
+        *re.findall(r"^Environment=(XM_\w+)", unit, re.MULTILINE),
+        *re.findall(r"XM_[A-Z_]*[A-Z]", (DEPLOY / "README.md").read_text()),
+    ]
+    assert [variable for variable in variables if not is_a_setting(variable)] == []
+
+
+def test_the_image_is_built_from_files_that_are_there_and_runs_without_root():
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1:-1] for line in lines if re.match(r"COPY (?!--from)", line)]
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in (name for names in copied for name in names):
+        assert (ROOT / name).exists()
+        assert f"!{name}" in allowed
+    assert "USER 10001" in lines
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: str(manifest["kind"]))
+def test_kubernetes_accepts_the_manifests(manifest: dict[str, Any]):
+    validate(manifest, latest_version(), strict=True)
+
+
+def test_the_service_finds_the_workers_and_prometheus_the_service():
+    _, deployment, service, _ = MANIFESTS
+    monitor = yaml.safe_load((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels
+    assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_systemd_accepts_the_unit_and_finds_little_exposed(tmp_path: Path):
+    unit = (DEPLOY / "systemd/extraction-monitor.service").read_text()
+    installed = tmp_path / "extraction-monitor.service"
+    installed.write_text(
+        unit.replace("/opt/extraction-monitor/bin/extraction-monitor", sys.executable)
+    )
+    assert run("systemd-analyze", "verify", str(installed)) == ""
+    run("systemd-analyze", "security", "--offline=true", "--threshold=20", str(installed))
+
+
+def test_grafana_is_given_the_dashboard_and_its_data():
+    (provider,) = yaml.safe_load(
+        (DEPLOY / "grafana/provisioning/dashboards/files.yaml").read_text()
+    )["providers"]
+    (source,) = yaml.safe_load(
+        (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
+    )["datasources"]
+    mounts = COMPOSE["services"]["grafana"]["volumes"]
+    assert f"../dashboards:{provider['options']['path']}:ro" in mounts
+    assert source["url"] == "http://prometheus:9090"
+    assert os.path.exists(ROOT / "dashboards/overview.json")
