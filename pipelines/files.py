@@ -1,9 +1,9 @@
 """Request files: lines in batches from a file of any size, plain or gzip, or from stdin.
 
 Whether the data is gzip is read from its first bytes, not from its name. Memory is bounded by
-one read and one line. Nothing is lost in silence: an over-long line is cut and closed with a NUL
-byte, which no JSON text may hold, so that whoever decodes it rejects it; damaged gzip data
-delivers its whole lines first and then raises `InputError` naming the line it breaks off in.
+one read and one line. Nothing is lost in silence: a line larger than a message may be is cut
+where it is just too large, so that decoding rejects it and says why; damaged gzip data delivers
+its whole lines first and then raises `InputError` naming the line it breaks off in.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 from monitor.errors import InputError
+from monitor.events import LARGEST
 
-LONGEST = 16 << 20  # bytes of a line
 _GZIP = b"\x1f\x8b"
 
 
@@ -54,9 +54,9 @@ class LineFile:
         open_line = bytearray()
         for chunk in self._plain():
             first, *others = chunk.split(b"\n")
-            open_line += first[: LONGEST + 1 - len(open_line)]
+            open_line += first[: LARGEST + 1 - len(open_line)]
             if others:
-                lines = [_closed(open_line), *others]
+                lines = [bytes(open_line), *others]
                 open_line = bytearray(lines.pop())
                 for start in range(0, len(lines), most):
                     batch = lines[start : start + most]
@@ -64,7 +64,7 @@ class LineFile:
                     yield batch
         if open_line:
             self.lines += 1
-            yield [_closed(open_line)]
+            yield [bytes(open_line)]
 
     def _plain(self) -> Iterator[bytes]:
         """The content in pieces of at most `read` bytes, unpacked where it is gzip."""
@@ -124,7 +124,3 @@ class LineFile:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-
-
-def _closed(line: bytearray) -> bytes:
-    return bytes(line) if len(line) <= LONGEST else bytes(line[:LONGEST]) + b"\0"

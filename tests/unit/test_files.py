@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import InputError
-from pipelines import files
+from monitor.events import LARGEST, Decoder
 from pipelines.files import LineFile
 
 content = st.lists(
@@ -101,12 +101,13 @@ def test_the_lines_delivered_are_counted(path: Path) -> None:
         assert [(batch, file.lines) for batch in file.batches(2)] == [([b"a", b""], 2), ([b"b"], 3)]
 
 
-def test_an_over_long_line_is_cut_so_that_no_decoder_takes_it(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "LONGEST", 8)
-    path.write_bytes(b"{}" + b" " * 90 + b"\nnext\n" + b"12345678\n" + b"y" * 9)
-    assert read(path, read=4) == [b"{}      \0", b"next", b"12345678", b"yyyyyyyy\0"]
+def test_an_over_long_line_is_rejected_and_its_neighbours_are_not(path: Path) -> None:
+    event = b'{"ts": 1772040000, "api_key": "k", "prompt": "Hi"}'
+    path.write_bytes(b"\n".join([event, event + b" " * (2 * LARGEST), event]))
+    lines = read(path)
+    decoded = Decoder().decode(lines, 1_772_040_000)
+    assert decoded.sources == [0, 2]
+    assert [(no.source, no.reason) for no in decoded.rejections] == [(1, "too_large")]
 
 
 def test_a_line_without_end_takes_bounded_memory(path: Path) -> None:
@@ -115,8 +116,8 @@ def test_a_line_without_end_takes_bounded_memory(path: Path) -> None:
             out.write(bytes(1 << 20))
     tracemalloc.start()
     try:
-        assert [len(line) for line in read(path)] == [files.LONGEST + 1]
-        assert tracemalloc.get_traced_memory()[1] < 5 * files.LONGEST
+        assert [len(line) for line in read(path)] == [LARGEST + 1]
+        assert tracemalloc.get_traced_memory()[1] < 5 * LARGEST
     finally:
         tracemalloc.stop()
 

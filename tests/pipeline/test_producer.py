@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from monitor.errors import InputError
+from pipelines import embedded
+from pipelines.producer import DeliveryError, Message, Pace, Sent, produce, send
+from tests import servers
+
+NOON = 1_772_020_800.0
+
+
+def make_topic(kafka: str, partitions: int = 4) -> str:
+    name = f"produced-{uuid.uuid4().hex}"
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    admin.create_topics([NewTopic(name, partitions, 1)])
+    admin.close()
+    return name
+
+
+async def read(kafka: str, topic: str, partitions: int = 4) -> list[Any]:
+    """Every record of the topic, in order within its partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(places)
+        records: list[Any] = []
+        for place, end in (await consumer.end_offsets(places)).items():
+            while await consumer.position(place) < end:
+                records += (await consumer.getmany(place, timeout_ms=1_000)).get(place, [])
+        return records
+    finally:
+        await consumer.stop()
+
+
+def write(path: Path, lines: Iterable[bytes]) -> Path:
+    path.write_bytes(b"\n".join(lines))
+    return path
+
+
+def event(key: str, number: int, **more: object) -> bytes:
+    return json.dumps({"ts": NOON + number, "api_key": key, "n": number, **more}).encode()
+
+
+class Watch:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+async def test_kafka_holds_the_lines_of_the_file_in_order_by_key(
+    kafka: str, tmp_path: Path
+) -> None:
+    choose = random.Random(1)
+    lines = [event(f"key-{choose.randrange(50)}", n, prompt="x" * n) for n in range(3_000)]
+    topic = make_topic(kafka)
+    sent = await produce(write(tmp_path / "day.jsonl", lines), kafka, topic)
+    assert sent == Sent(handed=3_000, acknowledged=3_000)
+    wanted, found = defaultdict(list), defaultdict(list)
+    for line in lines:
+        wanted[json.loads(line)["api_key"].encode()].append(line)
+    for record in await read(kafka, topic):
+        found[record.key].append(record.value)
+    assert found == wanted
+
+
+async def test_a_key_lies_on_the_partition_that_java_clients_choose(kafka: str) -> None:
+    hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    topic = make_topic(kafka)
+    await send([[Message(key, b"{}") for key in hashes]], kafka, topic)
+    records = await read(kafka, topic)
+    assert {r.key: r.partition for r in records} == {
+        key: (number & 0x7FFFFFFF) % 4 for key, number in hashes.items()
+    }
+
+
+async def test_a_line_without_a_key_is_sent_all_the_same_and_a_blank_one_is_not(
+    kafka: str, tmp_path: Path
+) -> None:
+    topic = make_topic(kafka)
+    lines = [b"{not json", b"", b" \r", event("k", 1), b'{"ts": 1772020800}', b"\xff"]
+    sent = await produce(write(tmp_path / "odd.jsonl", lines), kafka, topic)
+    assert sent == Sent(handed=4, acknowledged=4, keyless=3)
+    records = await read(kafka, topic)
+    assert {(r.key, r.value) for r in records} == {
+        (None, lines[0]), (b"k", lines[3]), (None, lines[4]), (None, lines[5]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mapping", "line"),
+    [
+        ("native", b'[{"ts": 1772020800, "api_key": "k"}, {"ts": 1772020801, "api_key": "k"}]'),
+        ("native", b'{"ts": "2026-02-25T12:00:00Z", "api_key": "k"}'),
+        ("native", b'{"ts": "1772020800", "api_key": "k", "temperature": NaN}'),
+        ({"ts": "/when", "api_key": "/who/key"}, b'{"when": 1772020800, "who": {"key": "k"}}'),
+    ],
+)
+async def test_the_key_and_time_are_found_as_the_worker_finds_them(
+    kafka: str, tmp_path: Path, mapping: str | dict[str, str], line: bytes
+) -> None:
+    topic, watch = make_topic(kafka), Watch()
+    pace = Pace(speed=60, clock=watch, sleep=watch.sleep)
+    early = line.replace(b"17720208", b"17720202").replace(b"12:00", b"11:50")
+    path = write(tmp_path / "day.jsonl", [early, line])
+    assert (await produce(path, kafka, topic, mapping=mapping, pace=pace)).keyless == 0
+    assert {r.key for r in await read(kafka, topic)} == {b"k"}
+    assert watch.slept == [pytest.approx(10)]
+
+
+async def test_at_speed_60_an_hour_takes_a_minute(kafka: str, tmp_path: Path) -> None:
+    watch = Watch()
+    path = write(tmp_path / "hour.jsonl", [event("k", n) for n in range(0, 3_601, 10)])
+    pace = Pace(speed=60, clock=watch, sleep=watch.sleep)
+    await produce(path, kafka, make_topic(kafka), pace=pace)
+    assert watch.time == pytest.approx(160, abs=0.1)
+
+
+async def test_at_a_rate_of_500_a_second_1000_messages_take_two(kafka: str) -> None:
+    watch = Watch()
+    pace = Pace(rate=500, clock=watch, sleep=watch.sleep)
+    await send([[Message(None, b"{}")] * 1_001], kafka, make_topic(kafka), pace=pace)
+    assert watch.time == pytest.approx(102, abs=0.1)
+
+
+def test_what_came_out_of_order_is_not_waited_for() -> None:
+    watch = Watch()
+    pace = Pace(speed=1, clock=watch, sleep=watch.sleep)
+    assert [pace.wait(NOON + late) for late in (0, 5, 2, 6)] == pytest.approx([0, 5, 2, 6])
+
+
+def test_a_gap_of_more_than_a_day_or_a_wild_clock_is_not_waited_for() -> None:
+    watch = Watch()
+    pace = Pace(speed=60, clock=watch, sleep=watch.sleep)
+    days = [0.0, NOON, NOON * 2, NOON, NOON + 100_000, NOON + 100_060]
+    assert [pace.wait(ts) for ts in days] == pytest.approx([0, 0, 0, 0, 0, 1])
+
+
+async def test_what_waits_for_its_successor_is_sent_meanwhile(kafka: str) -> None:
+    topic, seen = make_topic(kafka), threading.Event()
+
+    def source() -> Iterator[list[Message]]:
+        yield [Message(b"k", b"first")]
+        assert seen.wait(30), "the first message did not come while the second was not there"
+        yield [Message(b"k", b"second")]
+
+    def look(sent: Sent) -> None:
+        if sent.acknowledged:
+            seen.set()
+
+    assert (await send(source(), kafka, topic, on_progress=look)).acknowledged == 2
+
+
+async def test_progress_ends_with_everything_acknowledged_and_read(
+    kafka: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "day.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n".join(event("k", n) for n in range(5_000))))
+    steps: list[tuple[int, int]] = []
+    await produce(
+        path,
+        kafka,
+        make_topic(kafka),
+        on_progress=lambda sent, file: steps.append((sent.acknowledged, file.position)),
+    )
+    assert steps == sorted(steps)
+    assert steps[-1] == (5_000, path.stat().st_size)
+
+
+async def test_what_a_cut_file_holds_is_sent_before_the_cut_is_reported(
+    kafka: str, tmp_path: Path
+) -> None:
+    path, topic = tmp_path / "cut.gz", make_topic(kafka)
+    lines = [event("k", n, prompt=random.Random(n).randbytes(99).hex()) for n in range(999)]
+    path.write_bytes(gzip.compress(b"\n".join(lines))[:-20_000])
+    with pytest.raises(InputError, match="cut off in line"):
+        await produce(path, kafka, topic)
+    found = [record.value for record in await read(kafka, topic)]
+    assert len(found) > 500
+    assert found == lines[: len(found)]
+
+
+async def test_a_broker_that_dies_ends_in_a_sentence_with_what_it_acknowledged() -> None:
+    acknowledged = threading.Event()
+    broker = embedded.broker()
+    kafka = broker.__enter__()
+
+    def source() -> Iterator[list[Message]]:
+        yield [Message(b"k", b"{}")] * 100
+        acknowledged.wait(30)
+        broker.__exit__(None, None, None)
+        yield [Message(b"k", b"{}")] * 100
+
+    def look(sent: Sent) -> None:
+        if sent.acknowledged == 100:
+            acknowledged.set()
+
+    with pytest.raises(DeliveryError, match="after acknowledging 100: see that it runs"):
+        await send(source(), kafka, make_topic(kafka), patience=2, on_progress=look)
+
+
+async def test_no_broker_is_one_sentence() -> None:
+    address = f"127.0.0.1:{embedded.free_port()}"
+    with pytest.raises(DeliveryError, match=f"Kafka at {address} does not answer .* start it, or"):
+        await send([[Message(b"k", b"{}")]], address, "topic")
+
+
+async def test_a_topic_that_is_not_there_is_one_sentence(apache_kafka: servers.Kafka) -> None:
+    with pytest.raises(DeliveryError, match="no topic absent: make it with"):
+        await send([[Message(b"k", b"{}")]], apache_kafka.address, "absent")
+
+
+async def test_a_message_too_large_for_the_topic_is_counted_and_its_neighbours_arrive(
+    apache_kafka: servers.Kafka,
+) -> None:
+    topic = make_topic(apache_kafka.address)
+    values = [b"before", b"x" * 3_000_000, b"after"]
+    messages = [Message(b"k", value) for value in values]
+    sent = await send([messages], apache_kafka.address, topic)
+    assert sent == Sent(handed=3, acknowledged=2, refused=1)
+    assert [r.value for r in await read(apache_kafka.address, topic)] == [b"before", b"after"]
