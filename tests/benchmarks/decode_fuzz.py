@@ -1,0 +1,234 @@
+"""A million random and mutated messages through decoding, every one accounted for.
+
+Valid messages of every preset are bent: bits flipped, cut, spliced, stuffed with what JSON readers
+stumble over, values replaced by values of other types, nested deeply, bundled into arrays and
+lines. Checked of every message: no exception; as many events and rejections as it has elements
+(where that is known, at least one otherwise); events hold only what their types promise, and
+decode again from their own JSON to themselves.
+
+    python tests/benchmarks/decode_fuzz.py --count 1000000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from monitor.events import AHEAD, EARLIEST, REASONS, Decoded, Decoder
+
+NOW = 1_772_040_010.0
+PAYLOADS = json.loads((Path(__file__).parents[1] / "unit" / "payloads.json").read_text())
+MAPPINGS: dict[str, Any] = {
+    **{preset: preset for preset in PAYLOADS},
+    "a table": {"preset": "native", "ts": [{"path": "/ts", "unit": "s"}], "ip": ["/0/1", "/ip"]},
+}
+BATCH = 1_000
+
+STUMBLING_BLOCKS = [
+    *(b"\\ud800", b"\\udc00\\ud800", b"\\u0000", b"\\x", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf"),
+    *(b"NaN", b"-Infinity", b"1e999", b"-0", b"01", b"9" * 25, b"9" * 5000, b"0." + b"0" * 400),
+    *(b"null", b"true", b"{}", b"[]", b'""', b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\"),
+    *(b"\n", b"\r\n", b"\x00", b"\x1f", b" " * 50, b'"ts":', b'"api_key":', b'"messages":'),
+]
+ODD_VALUES: list[Any] = [
+    *(None, True, False, 0, -1, 1.5, 2**31, 2**63, -(2**64), 10**40, 1e300, -1e-300),
+    *(math.nan, math.inf, -math.inf, "", " ", "12", "-1", "1e3", "nan", "\ud800", "\x00", "é" * 99),
+    *("2026-02-25T17:20:00", "2026-02-25T17:20:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31"),
+    *([], {}, [None], [[]], [{}], {"": ""}, [1, "a", {"text": "b"}], {"role": "user"}),
+    *([{"role": "user", "content": []}], [{"role": [], "parts": [{"type": {}, "text": 1}]}]),
+    *([{"key": "gen_ai.x", "value": {"arrayValue": {"values": [{"kvlistValue": 1}]}}}], "[{]"),
+]
+
+
+class Mutant(NamedTuple):
+    """A message, and the number of its elements where that is known."""
+
+    value: bytes | None
+    elements: int | None = None
+
+
+def mutants(rng: random.Random, seeds: list[Any]) -> Iterator[Mutant]:
+    """Endless messages made of the seeds."""
+    while True:
+        yield rng.choice(_WAYS)(rng, seeds)
+
+
+def _noise(rng: random.Random, seeds: list[Any]) -> Mutant:
+    return Mutant(rng.choice([None, rng.randbytes(rng.randrange(60)), _soup(rng)]))
+
+
+def _soup(rng: random.Random) -> bytes:
+    return b"".join(rng.choices(STUMBLING_BLOCKS, k=rng.randrange(12)))
+
+
+def _bytes(rng: random.Random, seeds: list[Any]) -> Mutant:
+    value = bytearray(_dumps(rng, rng.choice(seeds)))
+    for _ in range(rng.randint(1, 4)):
+        at, end = sorted(rng.choices(range(len(value) + 1), k=2))
+        match rng.randrange(6):
+            case 0 if at < len(value):
+                value[at] ^= 1 << rng.randrange(8)
+            case 1:
+                del value[at:]
+            case 2:
+                del value[at : min(end, at + 20)]
+            case 3:
+                value[at:at] = value[at : min(end, at + 200)]
+            case 4:
+                value[at:at] = rng.choice(STUMBLING_BLOCKS)
+            case _:
+                value[at:] = _dumps(rng, rng.choice(seeds))[at:]
+    return Mutant(bytes(value))
+
+
+def _types(rng: random.Random, seeds: list[Any]) -> Mutant:
+    return Mutant(_dumps(rng, _bent(rng, rng.choice(seeds))), 1)
+
+
+def _deep(rng: random.Random, seeds: list[Any]) -> Mutant:
+    depth = rng.choice([50, 400, 990, 1_100, 20_000])
+    opening, closing = rng.choice([(b"[", b"]"), (b'{"a":', b"}"), (b'[{"parts":', b"}]")])
+    value = _dumps(rng, rng.choice(seeds))
+    at = rng.choice([i for i in range(len(value)) if value[i : i + 1] == b":"]) + 1
+    return Mutant(value[:at] + opening * depth + b"1" + closing * depth + b"," + value[at:])
+
+
+def _array(rng: random.Random, seeds: list[Any]) -> Mutant:
+    elements = [_element(rng, seeds) for _ in range(rng.randint(1, 6))]
+    return Mutant(_dumps(rng, elements), len(elements))
+
+
+def _lines(rng: random.Random, seeds: list[Any]) -> Mutant:
+    # A line that begins with "!" is bad by itself, and can become no part of a larger document.
+    lines = [json.dumps(_element(rng, seeds)).encode() for _ in range(rng.randint(1, 4))]
+    lines += [b"!" + _soup(rng).translate(None, b"\r\n") for _ in range(rng.randint(0, 2))]
+    rng.shuffle(lines)
+    lines += [b"{}", b"{}"]
+    return Mutant(rng.choice([b"\n", b"\r\n", b"\n\n"]).join(lines), len(lines))
+
+
+_WAYS: list[Callable[[random.Random, list[Any]], Mutant]] = [
+    *(_noise, _bytes, _bytes, _bytes, _types, _types, _array, _lines, _deep),
+]
+
+
+def _element(rng: random.Random, seeds: list[Any]) -> Any:
+    seed = rng.choice(seeds)
+    return rng.choice([seed, _bent(rng, seed), rng.choice(ODD_VALUES)])
+
+
+def _bent(rng: random.Random, document: Any) -> Any:
+    """A copy of an object in which one to three values, at any depth, are others."""
+    document = json.loads(json.dumps(document))
+    for _ in range(rng.randint(1, 3)):
+        holder: Any = document
+        while holder:
+            names = list(holder) if isinstance(holder, dict) else range(len(holder))
+            name = rng.choice(names)
+            if not isinstance(holder[name], dict | list) or rng.random() < 0.3:
+                holder[name] = copy.deepcopy(rng.choice(ODD_VALUES))
+                break
+            holder = holder[name]
+    return document
+
+
+def _dumps(rng: random.Random, document: Any) -> bytes:
+    escaped = rng.random() < 0.5
+    indent = rng.choice([None, None, None, 1])
+    text = json.dumps(document, ensure_ascii=escaped, indent=indent)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def faults(batch: list[Mutant], decoded: Decoded, bundles: bool = False) -> list[str]:
+    """What is wrong with a decoded batch, in words; `bundles` where an element may be many."""
+    found = []
+    events, sources, rejections = decoded
+    if len(events) != len(sources):
+        found.append(f"{len(events)} events have {len(sources)} sources")
+    places = [(rejection.source, rejection.element) for rejection in rejections]
+    if len(set(places)) != len(places):
+        found.append("an element was rejected twice")
+    seen = Counter([*sources, *(source for source, _ in places)])
+    for source, (value, expected) in enumerate(batch):
+        if not seen[source] or (expected and (seen[source] != expected) and not bundles):
+            found.append(f"{seen[source]} elements of {expected or 'some'} in {value!r}")
+    found += [
+        f"unfinished: {event}"
+        for event in events
+        if not (EARLIEST <= event.ts <= NOW + AHEAD and event.api_key and event.messages is None)
+    ]
+    again = Decoder().decode([msgspec.json.encode(event) for event in events], NOW)
+    if again.events != events:
+        found.append("events do not decode to themselves")
+    for rejection in rejections:
+        detail = rejection.detail
+        if rejection.reason not in REASONS or not detail.isprintable() or len(detail) > 120:
+            found.append(f"odd: {rejection}")
+    return found
+
+
+def run(mapping: Any, seeds: list[Any], count: int, seed: int) -> tuple[Counter[str], float]:
+    """Decodes `count` mutants; counts events, rejections by reason, exceptions and faults."""
+    decoder, rng, tally, spent = Decoder(mapping), random.Random(seed), Counter[str](), 0.0
+    source = mutants(rng, seeds)
+    for start in range(0, count, BATCH):
+        batch = [next(source) for _ in range(min(BATCH, count - start))]
+        began = time.perf_counter()
+        try:
+            decoded = decoder.decode([mutant.value for mutant in batch], NOW)
+        except Exception as error:
+            tally["exceptions"] += 1
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        finally:
+            spent += time.perf_counter() - began
+        wrong = faults(batch, decoded, bundles=mapping == "otel-genai")
+        for fault in wrong[:3]:
+            print(fault[:2000], file=sys.stderr)
+        tally["messages"] += len(batch)
+        tally["events"] += len(decoded.events)
+        tally["faults"] += len(wrong)
+        tally.update(rejection.reason for rejection in decoded.rejections)
+    return tally, spent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=1_000_000, help="messages, over all mappings")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    columns = ("messages", "events", *REASONS, "exceptions", "faults")
+    table = Table(title=f"{options.count:,} messages, seed {options.seed}")
+    for column in ("mapping", *columns, "seconds"):
+        table.add_column(column.replace("_", " "), justify="right")
+    total: Counter[str] = Counter()
+    seconds = 0.0
+    share, rest = divmod(options.count, len(MAPPINGS))
+    for number, (name, mapping) in enumerate(MAPPINGS.items()):
+        seeds = PAYLOADS.get(name, PAYLOADS["native"])
+        tally, spent = run(mapping, seeds, share + (number < rest), options.seed + number)
+        total += tally
+        seconds += spent
+        table.add_row(name, *(f"{tally[column]:,}" for column in columns), f"{spent:.1f}")
+    table.add_section()
+    table.add_row("all", *(f"{total[column]:,}" for column in columns), f"{seconds:.1f}")
+    Console(width=170).print(table)
+    whole = total["messages"] == options.count
+    return 0 if whole and not total["exceptions"] and not total["faults"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
