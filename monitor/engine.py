@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor import metrics
-from monitor.alerts import Alert, Lifecycle
+from monitor.alerts import Alert, Lifecycle, Severity
 from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
 from monitor.detectors import DETECTORS, Detector
@@ -60,7 +61,8 @@ class Columns(NamedTuple):
     marks: npt.NDArray[np.uint8]
 
     def part(self, start: int, end: int) -> Columns:
-        return Columns(*(column[start:end] for column in self))
+        cut = slice(start, end)
+        return Columns(self.ts[cut], self.tokens[cut], self.ids[cut], self.marks[cut])
 
 
 @dataclass(slots=True)
@@ -225,8 +227,7 @@ class Engine:
             if resolved:
                 self.table.touch(rows[rows == row])
                 out.alerts += resolved
-            if not record["severity"].any():
-                del partition.alerted[key]
+            partition.note(key, self._lifecycle.open_on(record, key))
 
     def _look(
         self,
@@ -255,7 +256,7 @@ class Engine:
             alert = self._lifecycle.judge(record, key, now, detector, finding, i)
             if alert is not None:
                 out.alerts.append(alert)
-                partition.alerted[key] = None
+                partition.note(key, self._lifecycle.open_on(record, key))
                 if alert.severity != "info":
                     partition.public.withdraw(record)
             decision = self._decide(record, key, now, anew=alert is not None)
@@ -272,6 +273,15 @@ class Engine:
             return None
         record["decided"] = now
         return Decision(key, action, open_alerts[actions.index(action)][2], now, seconds)
+
+    def open_alerts(self) -> Counter[tuple[str, Severity]]:
+        """How many alerts of each kind and severity are open on keys of these partitions."""
+        return Counter(
+            each
+            for partition in self.partitions.values()
+            for open_alerts in partition.alerted.values()
+            for each in open_alerts
+        )
 
     @property
     def changed(self) -> bool:

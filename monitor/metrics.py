@@ -1,6 +1,12 @@
 """The Prometheus metrics, one place. No label carries a key: top-k lists live in the CLI."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from monitor.alerts import ACTIONS, SEVERITIES, State
+from monitor.detectors import DETECTORS
+from monitor.events import REASONS
 
 _BATCH = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -31,3 +37,18 @@ checkpoint_timestamp = Gauge("xm_checkpoint_timestamp_seconds", "When the last o
 live_keys = Gauge("xm_live_keys", "Records in this worker's memory.")
 deliveries = Counter("xm_deliveries", "Alerts handed to a receiver.", ["receiver", "outcome"])
 undelivered = Gauge("xm_undelivered_alerts", "Alerts that wait for a receiver.", ["receiver"])
+
+
+def initialise() -> None:
+    """Show every label set that is known from the start at zero, so that no query finds nothing."""
+    for reason in REASONS:
+        rejections.labels(reason)
+    for name in (detector.name for detector in DETECTORS):
+        findings.labels(name)
+        for severity in SEVERITIES:
+            open_alerts.labels(name, severity)
+            for state in get_args(State):
+                alerts.labels(name, severity, state)
+    for action in ACTIONS:
+        decisions.labels(action)
+        decision_lookups.labels(action)

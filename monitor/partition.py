@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from monitor.alerts import Alert
+from monitor.alerts import Alert, Severity
 from monitor.sketches.public import Histogram, Public
 
 EPOCH = 300.0  # seconds
@@ -21,7 +21,7 @@ class _State(msgspec.Struct, array_like=True):
     offset: int
     watermark: float
     public: bytes
-    alerted: list[str]
+    alerted: dict[str, list[tuple[str, Severity]]]
     outbox: list[Alert]
 
 
@@ -31,7 +31,7 @@ class Partition:
     Attributes:
         offset: the first message that has not been observed.
         watermark: the latest event time seen, 0 before the first event.
-        alerted: keys of this partition with open alerts, in order of their opening.
+        alerted: kind and severity of the open alerts by key.
         outbox: alerts that are not known to be sent.
         changed: whether any of it is news to the store.
     """
@@ -41,12 +41,18 @@ class Partition:
         self.offset = 0
         self.watermark = 0.0
         self.public = Public(reference)
-        self.alerted: dict[str, None] = {}
+        self.alerted: dict[str, list[tuple[str, Severity]]] = {}
         self.outbox: list[Alert] = []
         self.changed = False
 
     def __repr__(self) -> str:
         return f"Partition({self.name} at {self.offset})"
+
+    def note(self, key: str, open_alerts: list[tuple[str, Severity, str]]) -> None:
+        """Keep account of the alerts that are open on a key."""
+        self.alerted.pop(key, None)
+        if open_alerts:
+            self.alerted[key] = [(kind, severity) for kind, severity, _ in open_alerts]
 
     def dump(self) -> bytes:
         """The state as bytes."""
@@ -55,7 +61,7 @@ class Partition:
             offset=self.offset,
             watermark=self.watermark,
             public=self.public.dump(),
-            alerted=list(self.alerted),
+            alerted=self.alerted,
             outbox=self.outbox,
         )
         return msgspec.msgpack.encode(state)
@@ -66,6 +72,6 @@ class Partition:
         self.offset = state.offset
         self.watermark = state.watermark
         self.public.restore(state.public)
-        self.alerted = dict.fromkeys(state.alerted)
+        self.alerted = state.alerted
         self.outbox = state.outbox
         self.changed = bool(self.outbox)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from monitor.errors import StoreError
+
 VERSION = 1
 FARTHEST = 30.0  # no level goes beyond
 
@@ -109,12 +111,23 @@ class Profile:
         return np.exp2(self.level[:, :8]) - 1.0
 
 
-def upgrade(data: bytes) -> bytes:
-    """The bytes of a record of any version as those of this one.
+def blank() -> np.void:
+    """The record of a key that has never been seen."""
+    record: np.void = np.zeros(1, RECORD)[0]
+    record["version"] = VERSION
+    return record
+
+
+def read(data: bytes) -> np.void:
+    """The record that some bytes are, brought to this version.
 
     Raises:
-        ValueError: if the bytes are no record that this version knows.
+        StoreError: if they are no record that this version knows.
     """
     if len(data) == RECORD.itemsize and int.from_bytes(data[:2], "little") == VERSION:
-        return data
-    raise ValueError(f"no record of a known version: {len(data)} bytes")
+        record: np.void = np.frombuffer(data, RECORD)[0]
+        return record
+    raise StoreError(
+        f"A record in the store ({len(data)} bytes) is of no version that this one knows: "
+        "run all workers with the same version, the newest that has written to this store."
+    )

@@ -4,8 +4,8 @@ For every statistic the public keeps one histogram: keys by the highest level th
 in a day. A key weighs one a day, however much it sends, so a big customer or a campaign cannot
 drag it. The share of key-days at or above a level is then the probability that an ordinary key
 ever gets there on a day, and looking continuously costs nothing: the peak is the supremum over
-all looks. Beyond the highest two in a thousand, where there is little to count, the tail is taken as
-exponential in the level (a power law in counts), its scale the mean excess there (the
+all looks. Beyond the highest two in a thousand, where there is little to count, the tail is
+taken as exponential in the level (a power law in counts), its scale the mean excess there (the
 Hill estimator; B. M. Hill, Annals of Statistics 3, 1975) shrunk towards a prior.
 
 What is known is the shipped reference (statistics of ordinary days, no prompt) and this
@@ -37,7 +37,7 @@ EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and it
 MEMORY_DAYS = 7.0  # half-life of past days
 
 Histogram = npt.NDArray[np.float64]
-_UPPER = (np.arange(BINS) + 1) / PER_LEVEL  # upper edges of the bins
+_MIDDLE = (np.arange(BINS) + 0.5) / PER_LEVEL  # of the bins
 
 
 class Public:
@@ -89,7 +89,7 @@ class Public:
             first = int(np.searchsorted(-self._share[i], -TAIL, side="right"))
             first = min(first, BINS - 1)
             above = counts[i, first:]
-            beyond = float(above @ (_UPPER[first:] - first / PER_LEVEL))
+            beyond = float(above @ (_MIDDLE[first:] - first / PER_LEVEL))
             self._edge[i] = first / PER_LEVEL
             self._excess[i] = (beyond + EXCESS * EXCESS_WEIGHT) / (above.sum() + EXCESS_WEIGHT)
             least = max(CEILING, 1.0 / max(self.total[i], 1.0))

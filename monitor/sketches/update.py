@@ -22,7 +22,6 @@ from monitor.sketches.profile import (
     LONG,
     MIDDLE,
     SHORT,
-    VERSION,
 )
 from monitor.sketches.public import BINS, PER_LEVEL
 
@@ -131,7 +130,6 @@ def update(
             r["ids"][r["requests"] % IDS] = ident
 
         if r["requests"] == 0:
-            r["version"] = VERSION
             r["first_seen"] = t
             r["day"] = -1
             r["hour"] = int(t // HOUR)

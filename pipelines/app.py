@@ -1,0 +1,99 @@
+"""The worker: one Faust app with its agents, its pages and its checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+
+from monitor import metrics
+from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.identity import from_settings
+from monitor.store.redis import RedisStore
+from pipelines import notify
+from pipelines.deliver import deliver
+from pipelines.transport import DEFAULTS
+from pipelines.watch import Watch
+from pipelines.web import add_pages
+
+_DAY = 86_400.0
+_LOOKUP_SECONDS = 0.5  # that a gateway waits for a decision at the most
+# One line a change: ours from INFO on, the libraries' from WARNING on.
+_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "pipelines": {"level": "INFO"},
+        "pipelines.transport": {"level": "WARNING"},
+        "monitor": {"level": "INFO"},
+    },
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+}
+
+
+def build(settings: Settings) -> Any:
+    """The Faust app of a worker.
+
+    Raises:
+        ConfigError: if the settings lack or contradict something.
+    """
+    identity = from_settings(settings)
+    store = RedisStore(settings.redis_url, settings.record_days * _DAY)
+    engine = Engine(settings, identity, store)
+    delivery = notify.Delivery(notify.receivers(settings), settings.receivers.least_severity)
+    topics = settings.topics
+    metrics.initialise()
+
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka-batch://{server}" for server in settings.kafka.split(",")],
+        web_bind=settings.web_host,
+        web_host=settings.web_host,
+        web_port=settings.web_port,
+        web_metrics_enabled=False,
+        consumer_max_fetch_size=4 << 20,
+        consumer_auto_offset_reset="earliest",
+        producer_linger=0.005,
+        **DEFAULTS,
+    )
+    watch = Watch(
+        app,
+        engine,
+        store,
+        requests=topics.requests,
+        rejected=app.topic(topics.rejected),
+        alerts=app.topic(topics.alerts),
+    )
+
+    @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
+    async def watch_requests(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await watch.observe(event)
+
+    @app.agent(app.topic(topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
+    async def deliver_alerts(stream: Any) -> None:
+        async with delivery:
+            await deliver(stream, delivery)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def write_checkpoints() -> None:
+        await watch.run(settings.checkpoint_seconds)
+
+    app.on_partitions_revoked.connect(watch.revoke)
+    app.on_partitions_assigned.connect(watch.assign)
+    app.on_before_shutdown.connect(watch.revoke)
+    lookups = RedisStore(settings.redis_url, settings.record_days * _DAY, timeout=_LOOKUP_SECONDS)
+    add_pages(app, watch, lookups, identity, shadow=settings.decisions.shadow)
+    return app
+
+
+def run(settings: Settings) -> None:
+    """Run a worker until it is told to stop (SIGINT, SIGTERM)."""
+    worker = faust.Worker(
+        build(settings), logging_config=_LOGGING, redirect_stdouts=False, quiet=True
+    )
+    worker.spinner = None  # whose output is meant for people, not for logs
+    worker.execute_from_commandline()

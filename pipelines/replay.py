@@ -1,0 +1,128 @@
+"""Replay: recorded requests through the engine that the workers run, and a table of what it saw."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from monitor.alerts import SEVERITIES, Alert
+from monitor.config import Settings
+from monitor.engine import Batch, Engine, Outcome
+from monitor.errors import InputError
+from monitor.identity import from_settings
+from monitor.store.memory import MemoryStore
+from pipelines import progress
+from pipelines.files import LineFile
+
+_PARTITION = "replay:0"
+_TOP = 15
+
+
+@dataclass(slots=True)
+class Account:
+    """What a replay came to.
+
+    Attributes:
+        worst: by subject, the alert of its highest severity.
+    """
+
+    events: int = 0
+    repeated: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    worst: dict[str, Alert] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count what came of a batch."""
+        self.events += outcome.events
+        self.repeated += outcome.repeated
+        self.rejected.update(rejected.rejection.reason for rejected in outcome.rejected)
+        for alert in outcome.alerts:
+            if alert.state == "resolved":
+                continue
+            self.alerts[alert.kind, alert.severity] += 1
+            before = self.worst.get(alert.subject.id)
+            if before is None or _rank(alert) >= _rank(before):
+                self.worst[alert.subject.id] = alert
+
+
+def run(
+    files: list[str], settings: Settings, *, alerts: Path | None, plain_keys: bool = False
+) -> Account:
+    """Replay files in their order, write the alerts, and print what was seen."""
+    store = MemoryStore()
+    engine = Engine(settings, from_settings(settings, plain=plain_keys), store)
+    engine.assign(_PARTITION)
+    account, offset, begun = Account(), 0, time.perf_counter()
+    with progress.of_file("Replaying") as report, _writing(alerts) as out:
+        for name in files:
+            with LineFile(name) as file:
+                for lines in file.batches():
+                    values = [line for line in lines if line.strip()]
+                    batch = Batch(_PARTITION, range(offset, offset + len(values)), values)
+                    outcome = engine.observe(batch)
+                    offset += len(values)
+                    account.add(outcome)
+                    if out is not None:
+                        out.writelines(msgspec.json.encode(a) + b"\n" for a in outcome.alerts)
+                    if engine.table.crowded:
+                        store.commit(engine.checkpoint())
+                        engine.saved()
+                    report(account, file)
+    account.seconds = time.perf_counter() - begun
+    show(account, Console())
+    return account
+
+
+def show(account: Account, console: Console) -> None:
+    """Print an account as tables."""
+    rate = account.events / account.seconds if account.seconds else 0.0
+    console.print(
+        f"{account.events:,} requests in {account.seconds:.1f} s ({rate:,.0f}/s), "
+        f"{account.repeated:,} repeated, {account.rejected.total():,} rejected."
+    )
+    for reason, count in account.rejected.most_common():
+        console.print(f"  rejected as {reason}: {count:,}")
+    if not account.worst:
+        console.print("No alerts.")
+        return
+    kinds = Table("alerts", *SEVERITIES)
+    for kind in sorted({kind for kind, _ in account.alerts}):
+        kinds.add_row(kind, *(f"{account.alerts[kind, severity]:,}" for severity in SEVERITIES))
+    console.print(kinds)
+    worst = sorted(account.worst.values(), key=lambda a: (-_rank(a), a.detected_at))
+    subjects = Table("severity", "decision", "what", title=f"{len(worst):,} subjects")
+    for alert in worst[:_TOP]:
+        subjects.add_row(alert.severity, alert.decision, alert.summary)
+    console.print(subjects)
+    if len(worst) > _TOP:
+        console.print(f"… and {len(worst) - _TOP:,} more: `--alerts FILE` writes all of them.")
+
+
+def _rank(alert: Alert) -> int:
+    return SEVERITIES.index(alert.severity)
+
+
+@contextmanager
+def _writing(path: Path | None) -> Iterator[BinaryIO | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): name another file with --alerts."
+        ) from error
+    with file:
+        yield file

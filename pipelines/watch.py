@@ -1,0 +1,245 @@
+"""Watching requests: batches into the engine, checkpoints out of it.
+
+The engine runs in a thread of its own, one call at a time, so that the event loop goes on
+answering. What it has observed becomes true in four steps, one checkpoint at a time:
+
+    records, offsets and decisions in one transaction of the store
+    -> the alerts among them on their topic -> batches acknowledged -> offsets committed
+
+A worker killed anywhere in between leaves its successor all it needs: events after the stored
+offset are read again, events before it are skipped, and alerts that were stored but not sent are
+in the partition's state. While the store refuses, nothing more is observed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from monitor import metrics
+from monitor.alerts import Alert, Severity
+from monitor.engine import Batch, Engine, Outcome, Rejected
+from monitor.errors import StoreError
+from monitor.store.base import Checkpoint, Store
+
+log = logging.getLogger(__name__)
+
+_TOGETHER = 4_000  # messages observed in one go
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
+
+
+class Watch:
+    """Carries one Faust app's requests through an engine.
+
+    Args:
+        app: the Faust app, for its assignment.
+        engine: observes.
+        store: takes the checkpoints.
+        requests: name of the topic to read.
+        rejected, alerts: the topics to write to.
+    """
+
+    def __init__(
+        self, app: Any, engine: Engine, store: Store, *, requests: str, rejected: Any, alerts: Any
+    ) -> None:
+        self._app = app
+        self._topic = requests
+        self._engine = engine
+        self._store = store
+        self._rejected = rejected
+        self._alerts = alerts
+        self._thread = ThreadPoolExecutor(1, "engine")
+        self._events: list[Any] = []  # observed, not yet in a checkpoint
+        self._sending: list[Awaitable[Any]] = []  # rejections on their way
+        self._arrivals: list[float] = []  # of the batches that brought alerts about
+        self._closed: int | None = None  # the generation that was revoked
+        self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
+        self._writing = asyncio.Lock()
+        self.trouble: str | None = None  # why the store refuses
+
+    @property
+    def assigned(self) -> bool:
+        """Whether any partition of the requests has been taken up."""
+        return bool(self._engine.partitions)
+
+    # Observing
+
+    async def observe(self, event: Any) -> None:
+        """Observe one batch: the value of a Faust event, all of one partition and fetch."""
+        message, records = event.message, event.value
+        name = f"{message.topic}:{message.partition}"
+        for start in range(0, len(records), _TOGETHER):
+            part = records[start : start + _TOGETHER]
+            batch = Batch(name, [r.offset for r in part], [r.value for r in part])
+            pause = _FIRST_PAUSE
+            while self._owns(message):
+                if self.trouble is None and not self._engine.table.crowded:
+                    try:
+                        outcome = await self._in_engine(self._observe, batch)
+                        break
+                    except StoreError as error:
+                        self._refused(error)
+                elif await self.checkpoint():
+                    continue
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return
+            for rejected in outcome.rejected:
+                await self._reject(message, rejected)
+            if outcome.alerts:
+                self._arrivals.append(part[-1].timestamp / 1000)
+        records.clear()  # the event is kept for its acknowledgement only
+        self._events.append(event)
+
+    def _owns(self, message: Any) -> bool:
+        generation = self._app.consumer_generation_id
+        return bool(message.generation_id == generation != self._closed)
+
+    def _observe(self, batch: Batch) -> Outcome:
+        self._take_up()
+        return self._engine.observe(batch)
+
+    def _take_up(self) -> None:
+        """Assign the engine what the app has been assigned: an idle partition may have alerts."""
+        if self._closed is not None:
+            return
+        for tp in self._app.consumer.assignment():
+            name = f"{tp.topic}:{tp.partition}"
+            if tp.topic == self._topic and name not in self._engine.partitions:
+                partition = self._engine.assign(name)
+                log.info("partition_taken name=%s offset=%d", name, partition.offset)
+
+    async def _reject(self, message: Any, rejected: Rejected) -> None:
+        rejection = rejected.rejection
+        headers = {
+            "reason": rejection.reason.encode(),
+            "detail": rejection.detail.encode("utf-8", "replace"),
+            "topic": message.topic.encode(),
+            "partition": str(message.partition).encode(),
+            "offset": str(rejected.offset).encode(),
+            "element": str(rejection.element).encode(),
+        }
+        self._sending.append(await self._rejected.send(value=rejection.value, headers=headers))
+
+    # Writing
+
+    async def checkpoint(self) -> bool:
+        """Write what has changed, then send, then acknowledge; whether the store took it."""
+        async with self._writing:
+            events, self._events = self._events, []
+            sending, self._sending = self._sending, []
+            arrivals, self._arrivals = self._arrivals, []
+            try:
+                await asyncio.gather(*sending)
+                checkpoint = await self._write()
+            except StoreError as error:
+                self._events = events + self._events
+                self._arrivals = arrivals + self._arrivals
+                self._refused(error)
+                return False
+            if self.trouble:
+                log.warning("store_back")
+                self.trouble = None
+            if checkpoint.alerts:
+                await self._send(checkpoint.alerts)
+                await self._in_engine(self._engine.sent, checkpoint)
+                for arrival in arrivals:
+                    metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
+            for event in events:
+                event.ack()
+            return True
+
+    async def _write(self) -> Checkpoint:
+        """Have the store take what has changed; the engine goes on observing meanwhile."""
+        await self._in_engine(self._take_up)
+        if not self._engine.changed:
+            await asyncio.to_thread(self._store.ping)
+            return Checkpoint()
+        begun = time.perf_counter()
+        checkpoint: Checkpoint = await self._in_engine(self._engine.checkpoint)
+        try:
+            await asyncio.to_thread(self._store.commit, checkpoint)
+        except StoreError:
+            await self._in_engine(self._engine.failed, checkpoint)
+            raise
+        await self._in_engine(self._engine.saved)
+        metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
+        metrics.checkpoint_records.inc(len(checkpoint.records))
+        metrics.checkpoint_timestamp.set_to_current_time()
+        return checkpoint
+
+    async def _send(self, alerts: list[Alert]) -> None:
+        """Put alerts on their topic, again and again until Kafka has them."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                sent = [
+                    await self._alerts.send(
+                        key=alert.subject.id.encode(), value=msgspec.json.encode(alert)
+                    )
+                    for alert in alerts
+                ]
+                await asyncio.gather(*sent)
+                return
+            except Exception as error:
+                log.warning("alerts_not_sent count=%d reason=%r", len(alerts), str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _refused(self, error: StoreError) -> None:
+        metrics.checkpoint_failures.inc()
+        if self.trouble is None:
+            log.error("store_refuses reason=%r", str(error))
+        self.trouble = str(error)
+
+    # Life
+
+    async def run(self, seconds: float) -> None:
+        """Write a checkpoint every so many seconds, for as long as the app runs."""
+        pause = _FIRST_PAUSE
+        while not self._app.should_stop:
+            if await self.checkpoint():
+                pause = _FIRST_PAUSE
+                await asyncio.sleep(seconds)
+            else:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            self._measure()
+
+    async def revoke(self, *_: Any, **__: Any) -> None:
+        """Partitions move: a last checkpoint, then forget, for others may go on from there."""
+        self._closed = self._app.consumer_generation_id
+        try:
+            await asyncio.wait_for(self.checkpoint(), _HANDOVER)
+        except TimeoutError:
+            log.warning("handover_without_checkpoint seconds=%g", _HANDOVER)
+        self._events.clear()
+        await self._in_engine(self._engine.revoke)
+
+    async def assign(self, *_: Any, **__: Any) -> None:
+        """Partitions have come; they are taken up with the next batch or checkpoint."""
+        self._closed = None
+
+    def _measure(self) -> None:
+        open_alerts = self._engine.open_alerts()
+        for kind, severity in self._kinds | open_alerts.keys():
+            metrics.open_alerts.labels(kind, severity).set(open_alerts[kind, severity])
+        self._kinds |= open_alerts.keys()
+        consumer = self._app.consumer
+        for tp in consumer.assignment():
+            partition = self._engine.partitions.get(f"{tp.topic}:{tp.partition}")
+            if partition is not None:
+                behind = (consumer.highwater(tp) or partition.offset) - partition.offset
+                metrics.lag.labels(tp.topic, tp.partition).set(max(0, behind))
+                metrics.watermark.labels(tp.topic, tp.partition).set(partition.watermark)
+
+    async def _in_engine(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

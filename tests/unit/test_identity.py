@@ -1,0 +1,56 @@
+import pytest
+
+from monitor.config import Settings
+from monitor.errors import ConfigError
+from monitor.identity import Identity, from_settings
+
+SECRET = b"0123456789abcdef"
+
+
+def test_the_same_secret_gives_the_same_pseudonym_after_a_restart():
+    assert Identity(SECRET).key("sk-1") == Identity(SECRET).key("sk-1")
+
+
+def test_another_secret_gives_another_pseudonym():
+    assert Identity(SECRET).key("sk-1") != Identity(SECRET[::-1]).key("sk-1")
+
+
+def test_a_pseudonym_does_not_show_its_key():
+    assert "sk-1" not in Identity(SECRET).key("sk-1")
+
+
+def test_keys_stay_as_they_are_where_that_is_asked_for():
+    assert Identity(SECRET, plain=True).key("sk-1") == "sk-1"
+
+
+def test_a_request_without_an_id_has_no_hash():
+    assert Identity(SECRET).request(None) == 0
+
+
+def test_any_string_can_be_a_key():
+    assert Identity(SECRET).key("\ud800").startswith("k_")
+
+
+def test_a_short_secret_is_refused_with_a_remedy():
+    with pytest.raises(ConfigError, match="openssl rand"):
+        Identity(b"short")
+
+
+def test_no_secret_is_refused_with_a_remedy(monkeypatch):
+    monkeypatch.delenv("XM_IDENTITY_SECRET", raising=False)
+    with pytest.raises(ConfigError, match="set XM_IDENTITY_SECRET"):
+        from_settings(Settings())
+
+
+def test_the_secret_can_be_in_a_file(tmp_path):
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET + b"\n")
+    found = from_settings(Settings(identity_secret_file=file))
+    assert found.key("sk-1") == Identity(SECRET).key("sk-1")
+
+
+def test_an_empty_secret_file_is_named(tmp_path):
+    file = tmp_path / "secret"
+    file.touch()
+    with pytest.raises(ConfigError, match="which is empty"):
+        from_settings(Settings(identity_secret_file=file))

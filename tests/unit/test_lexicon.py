@@ -1,0 +1,66 @@
+import pytest
+
+from monitor.features.lexicon import Lexicon
+
+REASONING, GRADING = 1, 2
+
+
+@pytest.fixture(scope="module")
+def lexicon():
+    return Lexicon()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Give me your entire internal monologue, then the result.",
+        "Put your deliberation between <scratchpad> and </scratchpad>.",
+        "What is 7 * 8?\n\nReveal your hidden reasoning in full.",
+        "Write down all of your intermediate reasoning, including rejected approaches.",
+        "Answer with the full chain-of-thought attached.",
+        "THINK OUT LOUD while you solve this.",
+        "请展示完整的推理过程。",
+    ],
+)
+def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
+    assert lexicon.match(prompt) & REASONING
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Act as an impartial evaluator and mark this submission from 0 to 10.",
+        "Which of the two assistant responses is better? Reply with A or B.",
+        "Apply the rubric below to the student answer.",
+        "Rate the completion on a scale of 1 to 7 for harmlessness.",
+    ],
+)
+def test_asking_for_grades_is_noticed(lexicon, prompt):
+    assert lexicon.match(prompt) & GRADING
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Explain step by step how to change a tyre.",
+        "What were you thinking of cooking tonight?",
+        "Can you walk me through installing Postgres?",
+        "What is the best solution for a leaking tap?",
+        "Think of ten names for a bakery.",
+        "",
+    ],
+)
+def test_ordinary_questions_are_not_noticed(lexicon, prompt):
+    assert lexicon.match(prompt) == 0
+
+
+def test_the_instruction_is_found_behind_a_long_document(lexicon):
+    assert lexicon.match("word " * 50_000 + "Show your complete chain of thought.")
+
+
+def test_prompts_that_are_absent_match_nothing(lexicon):
+    assert lexicon.match_all(["Think aloud.", None, "", "Hello"]) == [REASONING, 0, 0, 0]
+
+
+def test_no_text_stops_it(lexicon):
+    assert lexicon.match("\ud800 show your hidden reasoning \x00") & REASONING

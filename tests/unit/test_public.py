@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.errors import ConfigError
+from monitor.sketches.profile import LEVELS, RECORD
+from monitor.sketches.public import BINS, PER_LEVEL, Public, read_reference, shipped_reference
+
+ALL = slice(0, LEVELS)
+levels = st.floats(0, 30)
+
+
+def of(peaks):
+    """A public whose keys reached these levels, in every statistic."""
+    histogram = np.zeros((LEVELS, BINS))
+    for peak in peaks:
+        histogram[:, int(peak * PER_LEVEL)] += 1
+    return Public(histogram)
+
+
+def tail(public, level):
+    return float(public.tail(ALL, np.full((1, LEVELS), float(level)))[0, 0])
+
+
+def test_every_key_reaches_nothing():
+    assert tail(of([1, 2, 3]), 0) == 1.0
+
+
+@given(low=levels, high=levels)
+def test_a_higher_level_is_never_more_probable(low, high):
+    public = Public(shipped_reference())
+    low, high = sorted((low, high))
+    assert tail(public, high) <= tail(public, low) * (1 + 1e-9)
+
+
+@given(st.lists(levels, max_size=50), levels)
+def test_nothing_is_impossible_and_nothing_more_than_certain(peaks, level):
+    assert 0 < tail(of(peaks), level) <= 1
+
+
+def test_the_tail_of_a_power_law_is_that_power_law():
+    counts = np.random.default_rng(1).pareto(2.0, 200_000) + 1
+    public = of(np.log2(1 + counts))
+    assert tail(public, np.log2(1 + 200)) == pytest.approx(200**-2.0, rel=0.5)
+
+
+def test_what_is_restored_judges_like_what_was_dumped():
+    public, again = Public(shipped_reference()), Public(shipped_reference())
+    public.turn(100)
+    public.today[:, 5] += 1000
+    public.turn(101)
+    public.today[:, 7] += 3
+    again.restore(public.dump())
+    assert again.dump() == public.dump()
+    assert tail(again, 2.0) == tail(public, 2.0)
+
+
+def test_today_does_not_count_before_it_is_over():
+    public = Public(shipped_reference())
+    public.turn(100)
+    before = tail(public, 12.0)
+    public.today[:, 12 * PER_LEVEL] += 1e6
+    assert tail(public, 12.0) == before
+    public.turn(101)
+    assert tail(public, 12.0) > 0.9
+
+
+def test_an_accused_key_does_not_teach_what_is_ordinary():
+    public = Public(np.zeros((LEVELS, BINS)))
+    public.turn(100)
+    record = np.zeros((), RECORD)
+    record["day"] = 100
+    public.today[:, 0] += 1
+    public.withdraw(record)
+    public.withdraw(record)
+    assert not public.today.any()
+
+
+def test_a_file_that_is_no_reference_is_refused_with_a_remedy():
+    with pytest.raises(ConfigError, match="xm calibrate"):
+        read_reference(b'{"key_days": [[1, 2]]}')

@@ -1,0 +1,107 @@
+"""What every store must do, tried on each of them."""
+
+import pytest
+
+from monitor.decisions import Decision
+from monitor.errors import ConfigError, StoreError
+from monitor.store.base import Checkpoint
+from monitor.store.memory import MemoryStore
+from monitor.store.redis import RedisStore
+from pipelines.embedded import free_port
+
+BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request):
+    if request.param == "memory":
+        return MemoryStore()
+    return RedisStore(request.getfixturevalue("redis_url"), record_seconds=100)
+
+
+def test_what_was_committed_is_loaded(store):
+    store.commit(Checkpoint({"k_1": b"one", "k_2": b"\x00two"}, {"t:0": b"state"}))
+    assert store.load(["k_2", "k_3", "k_1"]) == [b"\x00two", None, b"one"]
+    assert store.partition("t:0") == b"state"
+    assert store.partition("t:1") is None
+
+
+def test_a_later_checkpoint_replaces_an_earlier_one(store):
+    store.commit(Checkpoint({"k_1": b"one"}))
+    store.commit(Checkpoint({"k_1": b"two"}))
+    assert store.load(["k_1"]) == [b"two"]
+
+
+def test_many_records_come_in_their_order(store):
+    records = {f"k_{i}": b"%d" % i for i in range(2_500)}
+    store.commit(Checkpoint(records))
+    assert store.load(list(records)) == list(records.values())
+
+
+def test_a_decision_is_in_force(store):
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    assert store.decision("k_1") == BLOCK
+    assert store.decision("k_2") is None
+
+
+def test_an_empty_checkpoint_is_no_error(store):
+    store.commit(Checkpoint())
+    store.ping()
+
+
+def test_a_decision_expires():
+    now = 100.0
+    store = MemoryStore(clock=lambda: now)
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    now += BLOCK.seconds
+    assert store.decision("k_1") is None
+
+
+def test_redis_expires_decisions_and_idle_records(redis_url):
+    import redis
+
+    store = RedisStore(redis_url, record_seconds=100)
+    store.commit(Checkpoint({"k_1": b"one"}, decisions=[BLOCK]))
+    with redis.from_url(redis_url) as client:
+        assert 0 < client.ttl("xm:d:k_1") <= 60
+        assert 0 < client.ttl("xm:p:k_1") <= 100
+
+
+def test_a_redis_that_is_away_is_named_with_a_remedy():
+    port = free_port()
+    store = RedisStore(f"redis://127.0.0.1:{port}", 100, timeout=0.2)
+    with pytest.raises(StoreError, match=rf"127.0.0.1:{port} is away.*XM_REDIS_URL"):
+        store.load(["k_1"])
+
+
+def test_a_full_redis_takes_nothing_of_a_checkpoint(redis_url):
+    import redis
+
+    store = RedisStore(redis_url, record_seconds=100)
+    with redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(StoreError, match="is full.*maxmemory"):
+                store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}))
+        finally:
+            client.config_set("maxmemory", "0")
+    assert store.load(["k_1"]) == [None]
+    assert store.partition("t:0") is None
+
+
+def test_a_read_only_redis_is_named_with_a_remedy(redis_url):
+    import redis
+
+    store = RedisStore(redis_url, record_seconds=100)
+    with redis.from_url(redis_url) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        try:
+            with pytest.raises(StoreError, match="READONLY: point XM_REDIS_URL at the primary"):
+                store.commit(Checkpoint({"k_1": b"one"}))
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def test_a_url_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="XM_REDIS_URL"):
+        RedisStore("localhost:6379", 100)
