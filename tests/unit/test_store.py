@@ -81,7 +81,7 @@ def test_a_full_redis_takes_nothing_of_a_checkpoint(redis_url):
     with redis.from_url(redis_url) as client:
         client.config_set("maxmemory", "1")
         try:
-            with pytest.raises(StoreError, match="is full.*maxmemory"):
+            with pytest.raises(StoreError, match=r"is full.*maxmemory"):
                 store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}))
         finally:
             client.config_set("maxmemory", "0")
