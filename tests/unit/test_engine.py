@@ -9,7 +9,7 @@ from monitor.engine import Batch, Engine
 from monitor.identity import Identity
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
-from tests.traffic import START, elicitor, in_order, person, request, scraper
+from tests.requests import START, elicitor, in_order, person, request, scraper
 
 IDENTITY = Identity(b"0123456789abcdef", plain=True)
 DAY = in_order(scraper(), elicitor(), *(person(f"sk-{i}") for i in range(5)))
