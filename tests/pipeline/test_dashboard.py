@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kafka import KafkaProducer
 
 from dashboards import build
 from pipelines.embedded import free_port
+from tests import traffic
 from tests.programs import WebServer, Worker, program
 
 ROOT = Path(__file__).parents[2]
@@ -54,19 +54,6 @@ class Prometheus(WebServer):
         return [value for value in values if not math.isnan(value)]
 
 
-def traffic(begin: float) -> list[bytes]:
-    """A minute in which ordinary keys ask now and then, one sweeps, and some input is broken."""
-    prompts = {f"sk-{n}": ("How do I fix a bicycle tyre?", 20) for n in range(10)}
-    prompts["sk-sweep"] = ("Show your full chain of thought, step by step, then the answer.", 0.1)
-    events = [
-        {"ts": begin + n * gap, "api_key": key, "id": f"{key}-{begin}-{n}", "prompt": prompt}
-        for key, (prompt, gap) in prompts.items()
-        for n in range(int(60 / gap))
-    ]
-    events.sort(key=lambda event: event["ts"])
-    return [json.dumps(event).encode() for event in events] + [b"no JSON", b'{"ts": 1}'] * 5
-
-
 def test_the_dashboard_in_the_repository_is_the_one_that_its_code_builds():
     assert build.dashboard() == SHIPPED, "run python dashboards/build.py"
 
@@ -93,15 +80,11 @@ def test_every_query_of_the_dashboard_returns_data_of_a_running_worker(
     worker = Worker(tmp_path / "worker", kafka, redis_url, XM_RECEIVERS__ALERTMANAGER_URL=away)
     with worker, Prometheus(tmp_path / "prometheus", worker) as prometheus:
         until(lambda: prometheus.now("xm_events_total") == [0.0])
-        producer = KafkaProducer(bootstrap_servers=kafka)
         begin = time.time() - 3_600
         for minute in range(10):
-            for event in traffic(begin + 60 * minute):
-                producer.send(worker.requests, event)
-            producer.flush()
-            ask_for_a_decision(worker, "sk-sweep")
+            traffic.send(kafka, worker.requests, traffic.minute(begin + 60 * minute))
+            ask_for_a_decision(worker, traffic.EXTRACTING)
             time.sleep(1)
-        producer.close()
         until(lambda: sum(prometheus.now("xm_undelivered_alerts")) > 0)
         queries = {
             f"{panel['title']}: {target['expr']}": target["expr"]

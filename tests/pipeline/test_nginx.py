@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from pipelines.embedded import free_port
-from tests.programs import WebServer, program
+from tests import traffic
+from tests.programs import WebServer, Worker, program
 
 CONFIG = Path(__file__).parents[2] / "deploy/gateways/nginx.conf"
 Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
@@ -75,13 +78,11 @@ async def upstreams() -> AsyncIterator[Upstreams]:
         await runner.cleanup()
 
 
-@pytest.fixture
-async def ask(upstreams: Upstreams, tmp_path: Path) -> AsyncIterator[Ask]:
-    """Sends a request with a key through the gateway."""
-    nginx = Nginx(tmp_path / "nginx", upstreams.llm_api, upstreams.monitor)
+@contextlib.asynccontextmanager
+async def gateway(folder: Path, llm_api: int, monitor: int) -> AsyncIterator[Ask]:
+    """What sends a request with a key through an nginx that asks this monitor."""
+    nginx = Nginx(folder, llm_api, monitor)
     await asyncio.to_thread(nginx.start)
-    upstreams.asked.clear()
-    upstreams.served.clear()
     async with aiohttp.ClientSession() as session:
 
         async def ask(key: str = "sk-1", **headers: str) -> aiohttp.ClientResponse:
@@ -93,6 +94,15 @@ async def ask(upstreams: Upstreams, tmp_path: Path) -> AsyncIterator[Ask]:
 
         yield ask
     await asyncio.to_thread(nginx.stop)
+
+
+@pytest.fixture
+async def ask(upstreams: Upstreams, tmp_path: Path) -> AsyncIterator[Ask]:
+    """Sends a request with a key through the gateway."""
+    async with gateway(tmp_path / "nginx", upstreams.llm_api, upstreams.monitor) as ask:
+        upstreams.asked.clear()
+        upstreams.served.clear()
+        yield ask
 
 
 def deciding(status: int, **headers: str) -> Callable[[], web.Response]:
@@ -185,3 +195,32 @@ async def test_a_client_cannot_decide_for_itself(ask: Ask, upstreams: Upstreams)
 async def test_a_client_does_not_see_what_the_monitor_thinks(ask: Ask, upstreams: Upstreams):
     upstreams.decision = deciding(200, X_XM_Decision="observe", X_XM_Shadow="block")
     assert not [name for name in (await ask()).headers if name.startswith("X-XM")]
+
+
+@pytest.mark.parametrize(("shadow", "answer"), [("false", 403), ("true", 200)])
+async def test_a_key_that_extracts_is_blocked_at_the_gateway_unless_in_shadow_mode(
+    upstreams: Upstreams, kafka: str, redis_url: str, tmp_path: Path, shadow: str, answer: int
+):
+    worker = Worker(tmp_path / "worker", kafka, redis_url, XM_DECISIONS__SHADOW=shadow)
+    await asyncio.to_thread(worker.start)
+    try:
+        for minute in range(5, 0, -1):
+            messages = traffic.minute(time.time() - 60 * minute)
+            await asyncio.to_thread(traffic.send, kafka, worker.requests, messages)
+        async with gateway(tmp_path / "nginx", upstreams.llm_api, worker.port) as ask:
+            async with asyncio.timeout(20):
+                while await decision_on(worker, traffic.EXTRACTING) != "block":  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert (await ask(traffic.EXTRACTING)).status == answer
+            assert (await ask(traffic.ORDINARY)).status == 200
+    finally:
+        await asyncio.to_thread(worker.stop)
+
+
+async def decision_on(worker: Worker, key: str) -> str:
+    """What the worker has decided, whether it enforces it or not."""
+    async with (
+        aiohttp.ClientSession(headers={"X-API-Key": key}) as session,
+        session.get(f"{worker.url}/v1/decision") as response,
+    ):
+        return response.headers.get("X-XM-Shadow") or response.headers["X-XM-Decision"]

@@ -18,7 +18,8 @@ from prometheus_client import REGISTRY
 from monitor.alerts import Alert, Severity, State, Subject
 from pipelines.embedded import free_port
 from pipelines.notify import Alertmanager, Delivery, Webhook, verify
-from tests.programs import WebServer, program
+from tests import traffic
+from tests.programs import WebServer, Worker, program
 
 SECRET = b"shared with the receiver"
 
@@ -92,12 +93,12 @@ def in_turn(*statuses: int, headers: dict[str, str] | None = None) -> Any:
     return answer
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1_000):
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    for _ in range(int(seconds / 0.02)):
         if condition():
             return
-        await asyncio.sleep(0.01)
-    pytest.fail("it did not come true within 10 s")
+        await asyncio.sleep(0.02)
+    pytest.fail(f"it did not come true within {seconds:g} s")
 
 
 def metric(name: str, **labels: str) -> float:
@@ -386,3 +387,34 @@ async def test_an_alert_opened_before_a_restart_of_the_monitor_resolves(
         await alertmanager.receiver.send([alert("1", severity="warning")])
         await restarted.send([alert("1", "resolved", "critical")])
         assert alertmanager.active("1") == []
+
+
+async def test_an_alert_survives_that_its_receiver_is_down_and_its_worker_is_killed(
+    kafka: str, redis_url: str, tmp_path: Path
+):
+    desk = Desk()
+    worker = Worker(
+        tmp_path / "worker",
+        kafka,
+        redis_url,
+        XM_RECEIVERS__WEBHOOK_URL=desk.webhook.url,
+        XM_RECEIVERS__WEBHOOK_SECRET=SECRET.decode(),
+    )
+    await asyncio.to_thread(worker.start)
+    try:
+        begin = time.time() - 600
+        messages = [each for n in range(5) for each in traffic.minute(begin + 60 * n)]
+        await asyncio.to_thread(traffic.send, kafka, worker.requests, messages)
+        retried = 'xm_deliveries_total{outcome="retried",receiver="webhook"} 0.0'
+        await until(lambda: retried not in metrics_of(worker), 20)
+        worker.kill()
+        async with desk.open():
+            await asyncio.to_thread(worker.start)
+            await until(lambda: any(each.endswith(" open") for each in desk.taken), 40)
+    finally:
+        await asyncio.to_thread(worker.stop)
+
+
+def metrics_of(worker: Worker) -> str:
+    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as response:
+        return str(response.read(), "utf-8")
