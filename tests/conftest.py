@@ -1,0 +1,81 @@
+"""Servers for tests: embedded ones, or those that XM_TEST_KAFKA and XM_TEST_REDIS name.
+
+A test that uses one carries the marker `kafka`, so that `pytest -m kafka` runs all of them again
+on other servers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import redis
+
+from pipelines import embedded
+from tests import servers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"kafka", "redis_url"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap servers of a broker that all tests share: choose fresh topic and group names."""
+    named = os.environ.get("XM_TEST_KAFKA")
+    if named:
+        yield named
+    else:
+        with embedded.broker() as address:
+            yield address
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[str]:
+    named = os.environ.get("XM_TEST_REDIS")
+    if named:
+        yield named
+    else:
+        with embedded.store() as url:
+            yield url
+
+
+@pytest.fixture
+def redis_url(_redis_server: str) -> str:
+    """The URL of a Redis database that is empty when the test begins."""
+    with redis.from_url(_redis_server) as client:
+        client.flushdb()
+    return _redis_server
+
+
+@pytest.fixture
+def apache_kafka(tmp_path: Path) -> Iterator[servers.Kafka]:
+    """An Apache Kafka of the test's own, to stop and kill; its jars are in XM_TEST_KAFKA_LIBS."""
+    libs = os.environ.get("XM_TEST_KAFKA_LIBS")
+    if not libs:
+        absent("XM_TEST_KAFKA_LIBS does not name a folder of Apache Kafka's jars")
+    folder = tmp_path / "kafka"
+    folder.mkdir()
+    with servers.Kafka(folder, Path(libs)) as server:
+        yield server
+
+
+@pytest.fixture
+def debian_redis(tmp_path: Path) -> Iterator[servers.Redis]:
+    """A Redis of the test's own, to stop and kill."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with servers.Redis(folder) as server:
+        yield server
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip for want of a server, or fail where XM_TEST_REQUIRE says that it must be there."""
+    if os.environ.get("XM_TEST_REQUIRE"):
+        pytest.fail(reason)
+    pytest.skip(reason)
