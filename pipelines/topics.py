@@ -1,0 +1,90 @@
+"""The topics of the system, made once, before the first worker starts.
+
+Making them twice changes nothing. A topic that is there already keeps its partitions: adding some
+would send a key's requests to another partition than before, so that is left to the operator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAlreadyExistsError,
+)
+
+from monitor.config import Settings
+from monitor.errors import ConfigError
+
+_TIMEOUT_MS = 8_000
+
+
+def create(settings: Settings) -> list[tuple[str, str]]:
+    """Make what is missing; each topic's name with `created`, `exists` or how it differs.
+
+    Raises:
+        ConfigError: Kafka is away or refuses.
+    """
+    wanted = settings.topics
+    retention_hours = {
+        wanted.requests: wanted.requests_retention_hours,
+        wanted.rejected: wanted.requests_retention_hours,
+        wanted.alerts: wanted.alerts_retention_hours,
+    }
+    admin = None
+    try:
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings.kafka.split(","),
+            client_id="extraction-monitor",
+            bootstrap_timeout_ms=_TIMEOUT_MS,
+            request_timeout_ms=_TIMEOUT_MS,
+        )
+        present = set(admin.list_topics())
+        return [
+            (name, _difference(admin, name, wanted.partitions))
+            if name in present
+            else (name, _make(admin, name, hours, settings))
+            for name, hours in retention_hours.items()
+        ]
+    except (KafkaConnectionError, KafkaTimeoutError) as error:
+        raise ConfigError(
+            f"Kafka at {settings.kafka} does not answer: start it, or point XM_KAFKA at it."
+        ) from error
+    except InvalidReplicationFactorError as error:
+        raise ConfigError(
+            f"Kafka at {settings.kafka} has fewer than {wanted.replication} brokers: "
+            "lower XM_TOPICS__REPLICATION or add brokers."
+        ) from error
+    except KafkaError as error:
+        raise ConfigError(
+            f"Kafka at {settings.kafka} refuses to make the topics ({type(error).__name__}): "
+            "grant this client the right to create them, or make them with Kafka's own tools."
+        ) from error
+    finally:
+        if admin is not None:
+            admin.close()
+
+
+def _make(admin: Any, name: str, retention_hours: float, settings: Settings) -> str:
+    config = {"retention.ms": str(int(retention_hours * 3_600_000))}
+    topic = NewTopic(
+        name, settings.topics.partitions, settings.topics.replication, topic_configs=config
+    )
+    try:
+        admin.create_topics([topic], wait_for_metadata=True)
+    except TopicAlreadyExistsError:  # somebody was faster
+        return _difference(admin, name, settings.topics.partitions)
+    return "created"
+
+
+def _difference(admin: Any, name: str, wanted: int) -> str:
+    (topic,) = admin.describe_topics([name])
+    partitions = len(topic["partitions"])
+    if 0 < partitions < wanted:  # 0: made a moment ago, not yet known to every broker
+        return f"exists with {partitions} partitions instead of {wanted}"
+    return "exists"

@@ -1,0 +1,72 @@
+"""Topics made on a real broker."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from monitor.config import Settings
+from monitor.errors import ConfigError
+from pipelines import topics
+from pipelines.embedded import free_port
+from tests.pipeline.apps import fresh
+
+
+def settings(kafka: str, prefix: str, **topic: object) -> Settings:
+    names = {name: f"{prefix}.{name}" for name in ("requests", "rejected", "alerts")}
+    return Settings.model_validate({"kafka": kafka, "topics": {**names, "partitions": 3, **topic}})
+
+
+def outcomes(created: list[tuple[str, str]]) -> list[str]:
+    return [outcome for _, outcome in created]
+
+
+def test_topics_are_made_with_the_partitions_asked_for(kafka: str) -> None:
+    wanted = settings(kafka, fresh("made"))
+    assert outcomes(topics.create(wanted)) == ["created"] * 3
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    made = admin.describe_topics([wanted.topics.requests, wanted.topics.alerts])
+    admin.close()
+    assert [len(topic["partitions"]) for topic in made] == [3, 3]
+
+
+def test_topics_keep_requests_and_alerts_for_as_long_as_asked(kafka: str) -> None:
+    wanted = settings(kafka, fresh("kept"), requests_retention_hours=2, alerts_retention_hours=48)
+    topics.create(wanted)
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    hours = [
+        _retention_hours(admin, name) for name in (wanted.topics.requests, wanted.topics.alerts)
+    ]
+    admin.close()
+    assert hours == [2, 48]
+
+
+def _retention_hours(admin: KafkaAdminClient, topic: str) -> float:
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    described = admin.describe_configs([resource], config_filter="all")
+    return float(described["topic"][topic]["retention.ms"]["value"]) / 3_600_000
+
+
+def test_making_them_again_changes_nothing(kafka: str) -> None:
+    wanted = settings(kafka, fresh("again"))
+    topics.create(wanted)
+    assert outcomes(topics.create(wanted)) == ["exists"] * 3
+
+
+def test_a_topic_with_fewer_partitions_is_told_of_and_left_alone(kafka: str) -> None:
+    prefix = fresh("fewer")
+    topics.create(settings(kafka, prefix))
+    more = settings(kafka, prefix, partitions=5)
+    assert outcomes(topics.create(more)) == ["exists with 3 partitions instead of 5"] * 3
+    assert outcomes(topics.create(more)) == ["exists with 3 partitions instead of 5"] * 3
+
+
+def test_a_broker_that_is_away_ends_within_ten_seconds_in_a_sentence_with_the_remedy() -> None:
+    away = f"127.0.0.1:{free_port()}"
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=f"Kafka at {away} does not answer: .* XM_KAFKA at it.$"):
+        topics.create(settings(away, "away"))
+    assert time.monotonic() - began < 10
