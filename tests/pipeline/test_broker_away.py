@@ -1,0 +1,47 @@
+"""Workers on the batch transport whose Kafka is killed under them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.pipeline.apps import (
+    batch_app,
+    fill,
+    fresh,
+    keep_events,
+    new_topic,
+    offsets,
+    running,
+    until,
+)
+from tests.pipeline.batch_worker import BatchWorker
+from tests.servers import Kafka
+
+
+async def test_a_killed_broker_that_returns_costs_no_record(apache_kafka: Kafka) -> None:
+    topic = new_topic(apache_kafka.address)
+    await fill(apache_kafka.address, topic, 1_000)
+    app = batch_app(apache_kafka.address, fresh("group"), broker_max_poll_records=100)
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: len(offsets(events)) == 1_000)
+        apache_kafka.kill()
+        apache_kafka.start()
+        await fill(apache_kafka.address, topic, 1_000)
+        await until(lambda: offsets(events)[-1:] == [1_999])
+        assert set(offsets(events)) == set(range(2_000))
+
+
+async def test_a_worker_stops_within_seconds_while_its_broker_is_away(
+    apache_kafka: Kafka, tmp_path: Path
+) -> None:
+    topic = new_topic(apache_kafka.address)
+    await fill(apache_kafka.address, topic, 1_000)
+    worker = BatchWorker(apache_kafka.address, topic, fresh("group"), tmp_path / "log.txt")
+    await until(lambda: worker.given() == 1_000)
+    apache_kafka.kill()
+    began = time.monotonic()
+    worker.stop()
+    assert time.monotonic() - began < 10
+    assert worker.process.returncode == 0

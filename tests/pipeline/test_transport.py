@@ -1,0 +1,176 @@
+"""The batch transport against a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from tests.pipeline.apps import (
+    SETTINGS,
+    batch_app,
+    committed,
+    fill,
+    fresh,
+    keep_events,
+    new_topic,
+    offsets,
+    running,
+    until,
+)
+
+
+async def test_agents_get_the_records_of_a_stock_app_in_its_order(kafka: str) -> None:
+    topic = new_topic(kafka, partitions=3)
+    for partition in range(3):
+        await fill(kafka, topic, 200 + partition, partition=partition)
+    stock = faust.App(
+        fresh("group"), broker=f"kafka://{kafka}", **SETTINGS | {"Schema": faust.Schema}
+    )
+    seen: list[tuple[Any, ...]] = []
+
+    @stock.agent(stock.topic(topic, key_serializer="raw", value_serializer="raw"))
+    async def note(stream: Any) -> None:
+        async for event in stream.events():
+            m = event.message
+            seen.append((m.partition, m.offset, m.key, m.value, m.timestamp, m.timestamp_type))
+
+    batched = batch_app(kafka, fresh("group"))
+    events = keep_events(batched, topic)
+    async with running(stock, batched):
+        await until(lambda: len(seen) == 603 and sum(len(e.value) for e in events) == 603)
+    records = [r for e in events for r in e.value]
+    for partition in range(3):
+        assert [
+            (r.partition, r.offset, r.key, r.value, r.timestamp / 1000, r.timestamp_type)
+            for r in records
+            if r.partition == partition
+        ] == [record for record in seen if record[0] == partition]
+
+
+async def test_a_batch_acknowledged_early_is_not_committed_before_its_predecessors(
+    kafka: str,
+) -> None:
+    topic, group = new_topic(kafka), fresh("group")
+    await fill(kafka, topic, 40)
+    app = batch_app(kafka, group, broker_max_poll_records=10)
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: len(events) == 4)
+        events[2].ack()
+        events[1].ack()
+        await app.consumer.commit()
+        assert await committed(kafka, group, topic) is None
+        events[0].ack()
+        await app.consumer.commit()
+        assert await committed(kafka, group, topic) == 30
+
+
+async def test_a_restart_resumes_at_the_first_unacknowledged_batch(kafka: str) -> None:
+    topic, group = new_topic(kafka), fresh("group")
+    await fill(kafka, topic, 50)
+    app = batch_app(kafka, group, broker_max_poll_records=10)
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: len(events) == 5)
+        for index in (0, 1, 3):
+            events[index].ack()
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    again = batch_app(kafka, group)
+    events = keep_events(again, topic)
+    async with running(again):
+        await until(lambda: events)
+        assert offsets(events)[0] == 20
+
+
+async def test_an_agent_that_leaves_acknowledging_to_faust_commits_what_it_has_done(
+    kafka: str,
+) -> None:
+    topic, group = new_topic(kafka), fresh("group")
+    await fill(kafka, topic, 30)
+    app = batch_app(kafka, group)
+    done: list[int] = []
+
+    @app.agent(app.topic(topic))
+    async def count(stream: Any) -> None:
+        async for records in stream:
+            done.extend(record.offset for record in records)
+
+    async with running(app):
+        await until(lambda: len(done) == 30)
+    assert await committed(kafka, group, topic) == 30
+
+
+async def test_a_stuck_agent_holds_a_bounded_number_of_batches_and_no_other_topic(
+    kafka: str,
+) -> None:
+    stuck, flowing = new_topic(kafka, partitions=2), new_topic(kafka)
+    for partition in (0, 1):
+        await fill(kafka, stuck, 200, partition)
+    app = batch_app(kafka, fresh("group"), broker_max_poll_records=10, stream_buffer_maxsize=4)
+    freed, late = asyncio.Event(), []
+
+    @app.agent(app.topic(stuck))
+    async def wait(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await freed.wait()
+            late.append(event)
+
+    events = keep_events(app, flowing)
+    async with running(app):
+        for records in (300, 600):  # the second when the stuck agent's queue has long been full
+            await fill(kafka, flowing, 300)
+            await until(lambda records=records: len(offsets(events)) == records, seconds=10)
+        in_hand, in_queue, fetched = 1, 4, 2
+        taken = sum([await app.consumer.position(TP(stuck, each)) for each in (0, 1)])
+        assert taken <= (in_hand + in_queue + fetched) * 10
+        freed.set()
+        await until(lambda: len(late) == 40)
+    for partition in (0, 1):
+        assert offsets(late, partition) == list(range(200))
+
+
+async def test_a_paused_partition_goes_on_where_it_was(kafka: str) -> None:
+    topic = new_topic(kafka, partitions=2)
+    app = batch_app(kafka, fresh("group"), broker_max_poll_records=10)
+    events = keep_events(app, topic)
+    paused = {TP(topic, 0)}
+    async with running(app):
+        await fill(kafka, topic, 10)
+        await until(lambda: events)
+        filling = asyncio.gather(
+            *(fill(kafka, topic, 400, partition=partition) for partition in (0, 1))
+        )
+        for _ in range(20):
+            app.consumer.pause_partitions(paused)
+            before = len(offsets(events, partition=0))
+            await asyncio.sleep(0.03)
+            assert len(offsets(events, partition=0)) <= before + 10
+            app.consumer.resume_partitions(paused)
+            await asyncio.sleep(0.01)
+        await filling
+        await until(lambda: len(offsets(events)) >= 410 and len(offsets(events, 1)) >= 400)
+    assert offsets(events) == list(range(410))
+
+
+async def test_an_acknowledgement_from_before_a_seek_does_not_count_after_it(kafka: str) -> None:
+    topic, group = new_topic(kafka), fresh("group")
+    await fill(kafka, topic, 30)
+    app = batch_app(kafka, group, broker_max_poll_records=10)
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: len(events) == 3)
+        await app.consumer.seek(TP(topic, 0), 0)
+        await until(lambda: len(events) == 6)
+        for event in events[:3]:
+            event.ack()
+        await app.consumer.commit()
+        assert await committed(kafka, group, topic) is None
+        events[3].ack()
+        await app.consumer.commit()
+        assert await committed(kafka, group, topic) == 10
+    assert offsets(events) == [*range(30), *range(30)]
