@@ -28,14 +28,7 @@ class Lexicon:
     """
 
     def __init__(self) -> None:
-        expressions, intents = _expressions()
-        self._bit = [1 << intent for intent in intents]
-        self._database = hyperscan.Database()
-        self._database.compile(
-            expressions=expressions,
-            ids=list(range(len(expressions))),
-            flags=hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH,
-        )
+        self._database, self._bit = _compiled()
 
     def match(self, prompt: str) -> int:
         """The intents of a prompt: bit i is set for `INTENTS[i]`."""
@@ -76,15 +69,21 @@ def _note(expression: int, _start: int, _end: int, _flags: int, found: Any) -> N
 
 
 @lru_cache(1)
-def _expressions() -> tuple[list[bytes], list[int]]:
-    """The expressions of the lexicon, and for each the index of its intent."""
+def _compiled() -> tuple[hyperscan.Database, list[int]]:
+    """The lexicon as a database, and for each of its expressions the bit of its intent."""
     text = resources.files("monitor.features").joinpath("lexicon.toml").read_text("utf-8")
     document: dict[str, Any] = tomllib.loads(text)
-    expressions, intents = [], []
+    expressions, bits = [], []
     for name, intent in document["intents"].items():
         for pattern in intent["patterns"]:
             for macro, meaning in document["macros"].items():
                 pattern = pattern.replace("{" + macro + "}", meaning)
             expressions.append(re.sub(" +", r"\\s+", pattern).encode())
-            intents.append(INTENTS.index(name))
-    return expressions, intents
+            bits.append(1 << INTENTS.index(name))
+    database = hyperscan.Database()
+    database.compile(
+        expressions=expressions,
+        ids=list(range(len(expressions))),
+        flags=hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH,
+    )
+    return database, bits

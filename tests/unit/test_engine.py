@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -68,7 +69,7 @@ def test_neither_batches_nor_restarts_change_what_comes_out(undisturbed, cuts, d
     store = MemoryStore()
     engine, alerts = engine_on(store), []
     edges = sorted({0, len(DAY), *cuts})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         alerts += observe(engine, DAY[start:end], start).alerts
         if data.draw(st.booleans()):
             checkpoint(engine, store)

@@ -46,6 +46,7 @@ def test_asking_for_grades_is_noticed(lexicon, prompt):
         "What were you thinking of cooking tonight?",
         "Can you walk me through installing Postgres?",
         "What is the best solution for a leaking tap?",
+        "Say whether the review is kind and rate it from 1 to 5. Answer in a word.",
         "Think of ten names for a bakery.",
         "",
     ],

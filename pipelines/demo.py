@@ -1,0 +1,277 @@
+"""The demo: the whole system on this machine, for as long as somebody watches.
+
+A broker and a store of its own, a worker as it runs in production, and simulated traffic of which
+it is known who copies the model: so the view can say of each alert whether it is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+import aiohttp
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from monitor.alerts import Alert
+from monitor.config import Settings, load
+from monitor.errors import MonitorError
+from monitor.identity import Identity
+from pipelines import embedded, topics
+from pipelines.pace import Pace
+from pipelines.producer import Message, send
+from pipelines.simulate import Label, Scenario, Simulation, messages
+
+_READY_SECONDS = 60.0  # the kernels are compiled at the very first start
+_SHOWN = 14
+_COLOURS = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+
+
+class Scene:
+    """What the demo knows: who is who, which alerts have come, how the worker does."""
+
+    def __init__(self, labels: dict[str, Label], identity: Identity) -> None:
+        self.labels = {identity.key(name): label for name, label in labels.items()}
+        self.alerts: dict[str, Alert] = {}  # the latest of each id
+        self.sent = 0
+        self.gauges: dict[str, float] = {}
+        self.rate = 0.0
+        self._counted = (time.monotonic(), 0.0)
+
+    def tell(self, alert: Alert) -> None:
+        self.alerts[alert.id] = alert
+
+    def measure(self, page: str) -> None:
+        """Take in the worker's metrics page."""
+        gauges: dict[str, float] = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                if sample.name.startswith("xm_"):
+                    gauges[sample.name] = gauges.get(sample.name, 0.0) + sample.value
+        now, events = time.monotonic(), gauges.get("xm_events_total", 0.0)
+        then, before = self._counted
+        if now - then >= 1.0:
+            self.rate, self._counted = (events - before) / (now - then), (now, events)
+        self.gauges = gauges
+
+    @property
+    def accused(self) -> dict[str, Label]:
+        """Keys with an alert that asks somebody to act, and what they really are."""
+        named = {a.subject.id for a in self.alerts.values() if a.severity != "info"}
+        return {key: self.labels[key] for key in sorted(named & self.labels.keys())}
+
+    def caught(self) -> str:
+        """How many of each campaign's keys are accused, and how many ordinary keys."""
+        parts = []
+        for campaign in sorted({x.campaign for x in self.labels.values() if x.campaign}):
+            members = sum(label.campaign == campaign for label in self.labels.values())
+            caught = sum(label.campaign == campaign for label in self.accused.values())
+            parts.append(f"{campaign}: {caught} of {members}")
+        ordinary = sum(label.campaign is None for label in self.labels.values())
+        wrongly = sum(label.campaign is None for label in self.accused.values())
+        return f"Accused: {', '.join(parts)}; ordinary keys: {wrongly} of {ordinary:,}."
+
+    def line(self, alert: Alert) -> tuple[str, Text, str, str, str]:
+        label = self.labels.get(alert.subject.id)
+        really = label.campaign or f"ordinary ({label.kind})" if label else "unknown"
+        clock = time.strftime("%H:%M:%S", time.gmtime(alert.detected_at))
+        severity = Text(f"{alert.severity} {alert.state}", _COLOURS[alert.severity])
+        return clock, severity, alert.decision, really, alert.summary
+
+    def view(self) -> Group:
+        """The terminal view."""
+        gauges = self.gauges
+        status = Table.grid(padding=(0, 3))
+        lag = gauges.get("xm_lag", 0)
+        watermark = max(
+            (a.detected_at for a in self.alerts.values()), default=0.0
+        )  # event time, for want of traffic
+        clock = time.strftime("%H:%M", time.gmtime(watermark)) if watermark else "-"
+        status.add_row(
+            f"[bold]{self.rate:,.0f}[/] requests/s",
+            f"lag [bold]{lag:,.0f}[/]",
+            f"[bold]{gauges.get('xm_live_keys', 0):,.0f}[/] keys",
+            f"[bold]{gauges.get('xm_rejections_total', 0):,.0f}[/] rejected",
+            f"last alert at {clock} simulated",
+        )
+        table = Table("time", "alert", "decision", "really", "what", expand=True, title="Alerts")
+        latest = sorted(self.alerts.values(), key=lambda a: a.detected_at)
+        for alert in latest[-_SHOWN:]:
+            table.add_row(*self.line(alert))
+        return Group(status, table, Text(self.caught()))
+
+
+def run(*, seconds: float | None, speed: float, seed: int) -> int:
+    """Run the demo until its time is over or somebody stops it; the exit status."""
+    console = Console()
+    # Simulated time runs ahead of the clock, so it begins in the past.
+    start = time.time() - speed * (seconds or 12 * 3600)
+    simulation = Simulation(Scenario(seed=seed, start=start))
+    identity_secret = secrets.token_hex(32)
+    scene = Scene(simulation.labels, Identity(identity_secret.encode()))
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    with embedded.broker() as kafka, embedded.store() as store:
+        settings = load(
+            kafka=kafka,
+            redis_url=store,
+            identity_secret=identity_secret,
+            web_host="127.0.0.1",
+            web_port=embedded.free_port(),
+            mapping="native",
+            topics={"partitions": 4},
+        )
+        topics.create(settings)
+        with _worker(settings) as (process, log):
+            try:
+                asyncio.run(_play(scene, simulation, settings, seconds, speed, process, console))
+            except KeyboardInterrupt:
+                console.print("Stopped.")
+            if process.poll() is not None:
+                log.seek(0)
+                last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
+                raise MonitorError(f"The worker ended by itself: {last}")
+    console.print(scene.caught())
+    return 0
+
+
+async def _play(
+    scene: Scene,
+    simulation: Simulation,
+    settings: Settings,
+    seconds: float | None,
+    speed: float,
+    process: subprocess.Popen[bytes],
+    console: Console,
+) -> None:
+    """Send traffic, take alerts and metrics, and show them, until the time is over."""
+    page = f"http://127.0.0.1:{settings.web_port}"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as web:
+        with console.status("Starting the worker (the first start compiles its kernels) …"):
+            await _until_ready(web, page, process)
+        traffic = send(
+            _counted(messages(simulation.events()), scene),
+            settings.kafka,
+            settings.topics.requests,
+            pace=Pace(speed),
+        )
+        listening = [
+            asyncio.create_task(traffic),
+            asyncio.create_task(_listen(scene, settings, console)),
+            asyncio.create_task(_poll(scene, web, page, process)),
+        ]
+        try:
+            with (
+                Live(get_renderable=scene.view, console=console, refresh_per_second=4)
+                if console.is_terminal
+                else suppress()
+            ):
+                done, _ = await asyncio.wait(
+                    listening, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+        finally:
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
+
+
+async def _until_ready(
+    web: aiohttp.ClientSession, page: str, process: subprocess.Popen[bytes]
+) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with web.get(f"{page}/readyz") as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(0.1)
+    if process.poll() is None:
+        raise MonitorError(
+            f"The worker was not ready within {_READY_SECONDS:.0f} s: this machine may be busy, "
+            "try again."
+        )
+
+
+async def _listen(scene: Scene, settings: Settings, console: Console) -> None:
+    """Take alerts off their topic, as any consumer could."""
+    consumer = AIOKafkaConsumer(
+        settings.topics.alerts, bootstrap_servers=settings.kafka, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        async for record in consumer:
+            alert = msgspec.json.decode(record.value, type=Alert)
+            scene.tell(alert)
+            if not console.is_terminal and alert.severity != "info":
+                console.print("  ".join(str(part) for part in scene.line(alert)), soft_wrap=True)
+    finally:
+        await consumer.stop()
+
+
+async def _poll(
+    scene: Scene, web: aiohttp.ClientSession, page: str, process: subprocess.Popen[bytes]
+) -> None:
+    """Read the worker's metrics; return when it has ended."""
+    while process.poll() is None:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with web.get(f"{page}/metrics") as answer:
+                scene.measure(await answer.text())
+        await asyncio.sleep(0.5)
+
+
+def _counted(batches: Iterator[list[Message]], scene: Scene) -> Iterator[Sequence[Message]]:
+    """The batches, held back where simulated time has caught up with the clock."""
+    for batch in batches:
+        ahead = (batch[-1].ts or 0.0) - time.time()
+        if ahead > 0:
+            time.sleep(ahead)
+        scene.sent += len(batch)
+        yield batch
+
+
+@contextmanager
+def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A worker process with these settings, and what it logs."""
+    assert settings.identity_secret is not None
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XM_")}
+    environment |= {
+        "XM_KAFKA": settings.kafka,
+        "XM_REDIS_URL": settings.redis_url,
+        "XM_IDENTITY_SECRET": settings.identity_secret.get_secret_value(),
+        "XM_WEB_PORT": str(settings.web_port),
+    }
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "monitor.cli", "worker"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=embedded.die_with_parent(),
+        )
+        try:
+            yield process, log
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
