@@ -28,9 +28,12 @@ tables, `ask` and `take` count messages, which are batches here, and are not for
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -65,6 +68,8 @@ DEFAULTS: dict[str, Any] = {
     "stream_wait_empty": False,  # else stopping waits for batches that nobody acknowledges
     "table_standby_replicas": 0,  # no tables: partitions are dealt out round robin
     "topic_disable_leader": True,
+    # Faust makes a folder for its tables: not in the working directory, which may be read-only
+    "datadir": Path(tempfile.gettempdir(), f"extraction-monitor-{os.getuid()}"),
     "broker_session_timeout": 10.0,  # how long a dead worker keeps its partitions
     "broker_heartbeat_interval": 2.0,
     "broker_rebalance_timeout": 30.0,  # for a worker to finish what it gives back
