@@ -6,6 +6,7 @@ Errors that an operator can put right are printed in one sentence and exit with 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import sys
 from pathlib import Path
@@ -133,6 +134,8 @@ def topics_create() -> None:
 
 def main() -> None:
     """Run a command; what an operator can put right ends in one sentence."""
+    # It reports every failed attempt; the sentence that ends them says all there is to say.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
     except MonitorError as error:

@@ -7,7 +7,6 @@ it is known who copies the model: so the view can say of each alert whether it i
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import subprocess
@@ -15,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
 import aiohttp
@@ -47,8 +46,8 @@ class Scene:
     def __init__(self, labels: dict[str, Label], identity: Identity) -> None:
         self.labels = {identity.key(name): label for name, label in labels.items()}
         self.alerts: dict[str, Alert] = {}  # the latest of each id
-        self.sent = 0
-        self.gauges: dict[str, float] = {}
+        self.numbers: dict[str, float] = {}  # the worker's metrics, summed over labels
+        self.watermark = 0.0
         self.rate = 0.0
         self._counted = (time.monotonic(), 0.0)
 
@@ -57,16 +56,17 @@ class Scene:
 
     def measure(self, page: str) -> None:
         """Take in the worker's metrics page."""
-        gauges: dict[str, float] = {}
+        self.numbers = {}
         for family in text_string_to_metric_families(page):
-            for sample in family.samples:
-                if sample.name.startswith("xm_"):
-                    gauges[sample.name] = gauges.get(sample.name, 0.0) + sample.value
-        now, events = time.monotonic(), gauges.get("xm_events_total", 0.0)
+            for name, _, value, *_rest in family.samples:
+                if name == "xm_watermark_timestamp_seconds":
+                    self.watermark = max(self.watermark, value)
+                elif name.startswith("xm_"):
+                    self.numbers[name] = self.numbers.get(name, 0.0) + value
+        now, events = time.monotonic(), self.numbers.get("xm_events_total", 0.0)
         then, before = self._counted
         if now - then >= 1.0:
             self.rate, self._counted = (events - before) / (now - then), (now, events)
-        self.gauges = gauges
 
     @property
     def accused(self) -> dict[str, Label]:
@@ -94,19 +94,15 @@ class Scene:
 
     def view(self) -> Group:
         """The terminal view."""
-        gauges = self.gauges
+        numbers = self.numbers
+        clock = time.strftime("%H:%M", time.gmtime(self.watermark)) if self.watermark else "--:--"
         status = Table.grid(padding=(0, 3))
-        lag = gauges.get("xm_lag", 0)
-        watermark = max(
-            (a.detected_at for a in self.alerts.values()), default=0.0
-        )  # event time, for want of traffic
-        clock = time.strftime("%H:%M", time.gmtime(watermark)) if watermark else "-"
         status.add_row(
+            f"simulated time [bold]{clock}[/]",
             f"[bold]{self.rate:,.0f}[/] requests/s",
-            f"lag [bold]{lag:,.0f}[/]",
-            f"[bold]{gauges.get('xm_live_keys', 0):,.0f}[/] keys",
-            f"[bold]{gauges.get('xm_rejections_total', 0):,.0f}[/] rejected",
-            f"last alert at {clock} simulated",
+            f"lag [bold]{numbers.get('xm_lag', 0):,.0f}[/]",
+            f"[bold]{numbers.get('xm_live_keys', 0):,.0f}[/] keys",
+            f"[bold]{numbers.get('xm_open_alerts', 0):,.0f}[/] alerts open",
         )
         table = Table("time", "alert", "decision", "really", "what", expand=True, title="Alerts")
         latest = sorted(self.alerts.values(), key=lambda a: a.detected_at)
@@ -123,7 +119,6 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
     simulation = Simulation(Scenario(seed=seed, start=start))
     identity_secret = secrets.token_hex(32)
     scene = Scene(simulation.labels, Identity(identity_secret.encode()))
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with embedded.broker() as kafka, embedded.store() as store:
         settings = load(
             kafka=kafka,
@@ -144,7 +139,8 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
                 raise MonitorError(f"The worker ended by itself: {last}")
-    console.print(scene.caught())
+    if not console.is_terminal:  # where the view has not said it already
+        console.print(scene.caught(), soft_wrap=True)
     return 0
 
 
@@ -163,7 +159,7 @@ async def _play(
         with console.status("Starting the worker (the first start compiles its kernels) …"):
             await _until_ready(web, page, process)
         traffic = send(
-            _counted(messages(simulation.events()), scene),
+            _not_ahead(messages(simulation.events())),
             settings.kafka,
             settings.topics.requests,
             pace=Pace(speed),
@@ -174,11 +170,8 @@ async def _play(
             asyncio.create_task(_poll(scene, web, page, process)),
         ]
         try:
-            with (
-                Live(get_renderable=scene.view, console=console, refresh_per_second=4)
-                if console.is_terminal
-                else suppress()
-            ):
+            live = Live(get_renderable=scene.view, console=console, refresh_per_second=4)
+            with live if console.is_terminal else nullcontext():
                 done, _ = await asyncio.wait(
                     listening, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -234,13 +227,12 @@ async def _poll(
         await asyncio.sleep(0.5)
 
 
-def _counted(batches: Iterator[list[Message]], scene: Scene) -> Iterator[Sequence[Message]]:
+def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
     """The batches, held back where simulated time has caught up with the clock."""
     for batch in batches:
         ahead = (batch[-1].ts or 0.0) - time.time()
         if ahead > 0:
             time.sleep(ahead)
-        scene.sent += len(batch)
         yield batch
 
 

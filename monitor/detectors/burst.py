@@ -34,6 +34,7 @@ from monitor.sketches.public import Public
 
 _WINDOWS = np.array([60.0, 300.0, 3600.0, 86_400.0])
 _BOTH = slice(REQUESTS.start, TOKENS.stop)
+_MOST = 100_000  # keys: beyond this the tail is too much of an extrapolation to quote
 _STATISTICS = _BOTH.stop - _BOTH.start
 
 
@@ -81,10 +82,11 @@ class Burst:
     def summary(self, evidence: Mapping[str, float]) -> str:
         unit = "tokens" if evidence["of_tokens"] else "requests"
         window = SCALES[int(np.searchsorted(_WINDOWS, evidence["window_seconds"]))]
-        share = max(evidence["ordinary_share"], 1e-12)
+        keys = min(1 / evidence["ordinary_share"], _MOST)
+        fewer = "fewer than " if keys == _MOST else ""
         return (
             f"{evidence['in_window']:,.0f} {unit} in {window}; "
-            f"one ordinary key in {1 / share:,.0f} gets there on a day"
+            f"{fewer}one ordinary key in {keys:,.0f} gets there on a day"
         )
 
 
