@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
@@ -31,11 +30,11 @@ AHEAD = 60.0  # seconds that a timestamp may lie before the wall clock
 EARLIEST = 946_684_800.0  # 2000-01-01: no log is older; a clock counting from its start is
 LATEST = 1e11  # the year 5138: what lies beyond is not in seconds
 LARGEST = 16 * 2**20  # bytes of a message
+MOST = 100_000  # elements of a message: a bad one must not hold up the stream
 KEPT = 64 * 2**10  # bytes kept of a message that is too large
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-Text = Annotated[str, msgspec.Meta(min_length=1)]
 if TYPE_CHECKING:
     Instant = float
 else:  # on the wire also RFC 3339; a number of seconds in every event that leaves this module
@@ -50,24 +49,24 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     """
 
     ts: Instant
-    api_key: Text
-    id: Text | None = None
-    account: Text | None = None
-    end_user: Text | None = None
-    payment: Text | None = None
-    ip: Text | None = None
-    tls_fingerprint: Text | None = None
-    user_agent: Text | None = None
-    country: Text | None = None
-    model: Text | None = None
+    api_key: Annotated[str, msgspec.Meta(min_length=1)]
+    id: str | None = None
+    account: str | None = None
+    end_user: str | None = None
+    payment: str | None = None
+    ip: str | None = None
+    tls_fingerprint: str | None = None
+    user_agent: str | None = None
+    country: str | None = None
+    model: str | None = None
     asn: Count | None = None
     status: Count | None = None
     latency_ms: Count | None = None
     max_tokens: Count | None = None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
-    prompt: Text | None = None
-    system: Text | None = None
+    prompt: str | None = None
+    system: str | None = None
     temperature: float | None = None
     n: Count | None = None
     logprobs: bool | None = None
@@ -131,7 +130,7 @@ class Decoder:
                     events.append(found)
                     sources.append(source)
                     continue
-            elif found and all(_settle(event, latest) for event in found):
+            elif found and len(found) <= MOST and all(_settle(event, latest) for event in found):
                 events += found
                 sources += [source] * len(found)
                 continue
@@ -148,7 +147,7 @@ class Decoder:
                 event = self._event(element, latest)
             except ElementError as why:
                 decoded.rejections.append(
-                    Rejection(why.reason, why.detail, source, element.bytes(), position)
+                    Rejection(why.reason, why.detail, source, element.as_bytes(), position)
                 )
             else:
                 decoded.events.append(event)
@@ -156,15 +155,14 @@ class Decoder:
 
     def _event(self, element: _Element, latest: float) -> RequestEvent:
         if self._table.native and element.document is _UNREAD:
-            with suppress(*_UNREADABLE):
-                event = _one_event(element.raw)
-                if _settle(event, latest):
-                    return event
+            event = _plain(element.raw)
+            if isinstance(event, RequestEvent) and _settle(event, latest):
+                return event
         document = element.parsed()
         if type(document) is ElementError:
-            raise document
+            raise ElementError(document.reason, document.detail)
         if type(document) is not dict:
-            raise ElementError("not_an_object", "the element is not a JSON object")
+            raise ElementError("not_an_object", "it is JSON, but not an object")
         event = RequestEvent(**self._table.read(document))
         if not _settle(event, latest):
             raise _fault_of_time(event.ts, latest)
@@ -180,7 +178,7 @@ class _Element(NamedTuple):
     def parsed(self) -> Any:
         return _document(self.raw) if self.document is _UNREAD else self.document
 
-    def bytes(self) -> bytes:
+    def as_bytes(self) -> bytes:
         if self.raw or type(self.document) is ElementError:
             return self.raw
         try:
@@ -213,6 +211,15 @@ def _settle(event: RequestEvent, latest: float) -> bool:
         event.prompt = event.prompt or turns.prompt
         event.system = event.system or turns.system
         event.turns = turns.number
+    # fmt: off
+    if "" in (
+        event.id, event.account, event.end_user, event.payment, event.ip, event.tls_fingerprint,
+        event.user_agent, event.country, event.model, event.prompt, event.system,
+    ):  # one look for all, because this runs for every event
+        # fmt: on
+        for name in event.__struct_fields__:
+            if getattr(event, name) == "":
+                setattr(event, name, None)
     if not event.turns and event.prompt is not None:
         event.turns = 1
     return EARLIEST <= event.ts <= latest
@@ -229,24 +236,40 @@ def _fault_of_time(ts: float, latest: float) -> ElementError:
 def _split(value: bytes) -> list[_Element]:
     """The elements of a message, at least one."""
     if len(value) > LARGEST:
-        why = ElementError("too_large", f"the message has {len(value)} bytes, more than {LARGEST}")
-        return [_Element(value[:KEPT], why)]
+        return [_too_large(value, f"{len(value)} bytes, more than {LARGEST}")]
     value = value.removeprefix(BOM_UTF8)
     if not value.strip():
         return [_Element(value, ElementError("empty", "the message has no value"))]
-    if value.lstrip()[:1] == b"[":
-        with suppress(*_UNREADABLE):
-            elements = [_Element(bytes(raw)) for raw in _raw_elements(value)]
-            nothing = ElementError("empty", "the array has no elements")
-            return elements or [_Element(value, nothing)]
+    elements = _array(value) if value.lstrip()[:1] == b"[" else None
+    elements = _document_or_lines(value) if elements is None else elements
+    return elements or [_Element(value, ElementError("empty", "the array has no elements"))]
+
+
+def _array(value: bytes) -> list[_Element] | None:
+    try:
+        elements = _raw_elements(value)
+    except _UNREADABLE:
+        return None
+    if len(elements) > MOST:
+        return [_too_large(value, f"{len(elements)} elements, more than {MOST}")]
+    return [_Element(bytes(raw)) for raw in elements]
+
+
+def _document_or_lines(value: bytes) -> list[_Element]:
     document = _document(value)
-    if type(document) is list:  # one that only the tolerant reader could read
+    if type(document) is list and len(document) <= MOST:  # one with a NaN or the like in it
         return [_Element(b"", one) for one in document]
     if type(document) is ElementError and b"\n" in value:
+        if value.count(b"\n") > MOST:
+            return [_too_large(value, f"more than {MOST} lines")]
         lines = [_Element(line) for line in value.splitlines() if line.strip()]
         if any(type(line.parsed()) is dict for line in lines):
             return lines
     return [_Element(value, document)]
+
+
+def _too_large(value: bytes, what: str) -> _Element:
+    return _Element(value[:KEPT], ElementError("too_large", f"the message has {what}"))
 
 
 def _explode(element: _Element, explode: Explode) -> list[_Element]:

@@ -104,7 +104,7 @@ class Table:
         holders = [_walk(document, steps) for steps in self._holders]
         found = {}
         for field, places, reader in self._plan:
-            fault = None
+            fault: tuple[Reason, str] | None = None
             for index, (_, name, per_second, values) in places:
                 holder = holders[index]
                 value = holder.get(name) if type(holder) is dict else _look(holder, name)
@@ -115,19 +115,17 @@ class Table:
                 try:
                     value = reader.read(value, per_second)
                 except ElementError as why:
-                    fault = fault or why
+                    fault = fault or (why.reason, why.detail)
                 except (ValueError, TypeError, OverflowError):
                     kind = _KINDS.get(type(value), "a number out of its range")
-                    fault = fault or ElementError(
-                        "wrong_type", f"{field} is {kind}, not {reader.of}"
-                    )
+                    fault = fault or ("wrong_type", f"{field} is {kind}, not {reader.of}")
                 else:
                     if value is not None:
                         found[field] = value
                         break
             else:
                 if fault is not None:
-                    raise fault
+                    raise ElementError(*fault)
                 if field in _REQUIRED:
                     raise ElementError("missing_field", f"{field} is missing or empty")
         return found

@@ -5,7 +5,7 @@ import math
 import pytest
 
 import monitor.events
-from monitor.events import LARGEST, REASONS, Decoder, Rejection, RequestEvent
+from monitor.events import LARGEST, MOST, REASONS, Decoder, Rejection, RequestEvent
 
 NOW = 1_772_040_010.0
 LEAST = {"ts": 1_772_040_000.5, "api_key": "sk-one"}
@@ -111,6 +111,20 @@ def test_of_a_message_that_is_too_large_the_beginning_is_kept():
     assert 0 < len(refused.value) < LARGEST
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[" + b"1," * MOST + b"1]",
+        b"[" + json.dumps(LEAST).encode() + b",{}" * MOST + b"]",
+        b"{}" + b"\n{}" * (MOST + 1),
+    ],
+)
+def test_a_message_of_too_many_elements_is_rejected_as_one(value):
+    refused = rejection(value)
+    assert refused.reason == "too_large"
+    assert 0 < len(refused.value) < len(value)
+
+
 def test_rejections_use_the_fixed_reasons_and_quote_nothing():
     secret = "sk-secret-4711"
     values = [
@@ -203,7 +217,10 @@ def test_without_a_clock_no_time_is_ahead_and_every_time_is_finite():
 
 
 def test_null_and_empty_are_absent():
-    assert event(id=None, account="", n=None, prompt="", messages=None) == event()
+    nothing = {"id": None, "account": "", "n": None, "prompt": "", "messages": None}
+    assert event(**nothing) == event()
+    assert event(**nothing, max_tokens="1") == event(max_tokens=1)
+    assert decode([LEAST | nothing, LEAST]).events == [event(), event()]
 
 
 def test_unknown_fields_are_ignored():
