@@ -30,7 +30,7 @@ from monitor.identity import Identity
 from monitor.partition import EPOCH, LATENESS, Partition
 from monitor.sketches.profile import DAY, RECORD, Profile, Records
 from monitor.sketches.public import Histogram, shipped_reference
-from monitor.sketches.update import HAS_PROMPT, update
+from monitor.sketches.update import HAS_PROMPT, INTENT, update, warm
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 
@@ -111,6 +111,7 @@ class Engine:
         self._looks: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self.partitions: dict[str, Partition] = {}
+        warm()
 
     def assign(self, name: str) -> Partition:
         """Take a partition up where its last checkpoint left it."""
@@ -181,16 +182,13 @@ class Engine:
     def _columns(self, events: list[RequestEvent], ts: Floats) -> Columns:
         request = self._identity.request
         tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
-        intents = self._lexicon.match_all(event.prompt for event in events)
-        marks = [
-            HAS_PROMPT + 2 * intent if event.prompt else 0
-            for event, intent in zip(events, intents, strict=True)
-        ]
+        has_prompt = np.array([bool(event.prompt) for event in events])
+        marks = has_prompt * HAS_PROMPT + self._lexicon.match(e.prompt for e in events) * INTENT
         return Columns(
             ts,
             np.array(tokens, np.float64),
             np.array([request(event.id) for event in events], np.uint64),
-            np.array(marks, np.uint8),
+            marks.astype(np.uint8),
         )
 
     def _update(

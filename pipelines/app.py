@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from typing import Any
 
 import faust
@@ -9,6 +11,7 @@ import faust
 from monitor import metrics
 from monitor.config import Settings
 from monitor.engine import Engine
+from monitor.errors import ConfigError
 from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
 from pipelines import notify
@@ -92,8 +95,23 @@ def build(settings: Settings) -> Any:
 
 def run(settings: Settings) -> None:
     """Run a worker until it is told to stop (SIGINT, SIGTERM)."""
-    worker = faust.Worker(
-        build(settings), logging_config=_LOGGING, redirect_stdouts=False, quiet=True
-    )
+    app = build(settings)
+    _check_port(settings)
+    worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
+    # What is here by now stays; most of what comes is freed by reference count alone.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     worker.spinner = None  # whose output is meant for people, not for logs
     worker.execute_from_commandline()
+
+
+def _check_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_host, settings.web_port))
+        except OSError as error:
+            raise ConfigError(
+                f"{settings.web_host}:{settings.web_port} cannot be listened on "
+                f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
+            ) from error

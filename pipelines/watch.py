@@ -78,11 +78,12 @@ class Watch:
         for start in range(0, len(records), _TOGETHER):
             part = records[start : start + _TOGETHER]
             batch = Batch(name, [r.offset for r in part], [r.value for r in part])
+            arrival = part[-1].timestamp / 1000
             pause = _FIRST_PAUSE
             while self._owns(message):
                 if self.trouble is None and not self._engine.table.crowded:
                     try:
-                        outcome = await self._in_engine(self._observe, batch)
+                        outcome = await self._in_engine(self._observe, batch, arrival)
                         break
                     except StoreError as error:
                         self._refused(error)
@@ -94,8 +95,6 @@ class Watch:
                 return
             for rejected in outcome.rejected:
                 await self._reject(message, rejected)
-            if outcome.alerts:
-                self._arrivals.append(part[-1].timestamp / 1000)
         records.clear()  # the event is kept for its acknowledgement only
         self._events.append(event)
 
@@ -103,9 +102,13 @@ class Watch:
         generation = self._app.consumer_generation_id
         return bool(message.generation_id == generation != self._closed)
 
-    def _observe(self, batch: Batch) -> Outcome:
+    def _observe(self, batch: Batch, arrival: float) -> Outcome:
         self._take_up()
-        return self._engine.observe(batch)
+        with metrics.observe_seconds.time():
+            outcome = self._engine.observe(batch)
+        if outcome.alerts:
+            self._arrivals.append(arrival)
+        return outcome
 
     def _take_up(self) -> None:
         """Assign the engine what the app has been assigned: an idle partition may have alerts."""
@@ -136,13 +139,11 @@ class Watch:
         async with self._writing:
             events, self._events = self._events, []
             sending, self._sending = self._sending, []
-            arrivals, self._arrivals = self._arrivals, []
             try:
                 await asyncio.gather(*sending)
                 checkpoint = await self._write()
             except StoreError as error:
                 self._events = events + self._events
-                self._arrivals = arrivals + self._arrivals
                 self._refused(error)
                 return False
             if self.trouble:
@@ -150,9 +151,7 @@ class Watch:
                 self.trouble = None
             if checkpoint.alerts:
                 await self._send(checkpoint.alerts)
-                await self._in_engine(self._engine.sent, checkpoint)
-                for arrival in arrivals:
-                    metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
+                await self._in_engine(self._sent, checkpoint)
             for event in events:
                 event.ack()
             return True
@@ -194,6 +193,12 @@ class Watch:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def _sent(self, checkpoint: Checkpoint) -> None:
+        self._engine.sent(checkpoint)
+        arrivals, self._arrivals = self._arrivals, []
+        for arrival in arrivals:
+            metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
+
     def _refused(self, error: StoreError) -> None:
         metrics.checkpoint_failures.inc()
         if self.trouble is None:
@@ -205,6 +210,7 @@ class Watch:
     async def run(self, seconds: float) -> None:
         """Write a checkpoint every so many seconds, for as long as the app runs."""
         pause = _FIRST_PAUSE
+        metrics.checkpoint_timestamp.set_to_current_time()
         while not self._app.should_stop:
             if await self.checkpoint():
                 pause = _FIRST_PAUSE
@@ -223,6 +229,8 @@ class Watch:
             log.warning("handover_without_checkpoint seconds=%g", _HANDOVER)
         self._events.clear()
         await self._in_engine(self._engine.revoke)
+        metrics.lag.clear()
+        metrics.watermark.clear()
 
     async def assign(self, *_: Any, **__: Any) -> None:
         """Partitions have come; they are taken up with the next batch or checkpoint."""

@@ -14,62 +14,52 @@ from importlib import resources
 from typing import Any
 
 import hyperscan
+import numpy as np
+import numpy.typing as npt
 
 from monitor.sketches.profile import INTENTS
 
 _END = 8192
+_BORDER = b"\n.\n"  # no expression reaches across it
 
 
 class Lexicon:
     """Matches prompts against the phrases of every intent.
 
-    >>> INTENTS[0], Lexicon().match("Show your complete chain of thought.")
-    ('reasoning', 1)
+    >>> INTENTS[0], Lexicon().match(["Show your complete chain of thought.", None]).tolist()
+    ('reasoning', [1, 0])
     """
 
     def __init__(self) -> None:
-        self._database, self._bit = _compiled()
+        self._database, self._bits = _compiled()
 
-    def match(self, prompt: str) -> int:
-        """The intents of a prompt: bit i is set for `INTENTS[i]`."""
-        found: list[int] = []
-        self._scan(prompt, found)
-        return self._intents(found)
+    def match(self, prompts: Iterable[str | None]) -> npt.NDArray[np.uint8]:
+        """The intents of n prompts, `(n,) uint8`: bit i is set for `INTENTS[i]`.
 
-    def match_all(self, prompts: Iterable[str | None]) -> list[int]:
-        """The intents of many prompts; 0 for those that are absent."""
-        found: list[int] = []
-        marks = []
-        for prompt in prompts:
-            if prompt:
-                self._scan(prompt, found)
-            if found:
-                marks.append(self._intents(found))
-                found.clear()
-            else:
-                marks.append(0)
-        return marks
-
-    def _scan(self, prompt: str, found: list[int]) -> None:
-        if len(prompt) > 2 * _END:
-            prompt = prompt[:_END] + "\n" + prompt[-_END:]
-        self._database.scan(
-            prompt.encode("utf-8", "replace"), match_event_handler=_note, context=found
-        )
-
-    def _intents(self, found: list[int]) -> int:
-        bits = 0
-        for expression in found:
-            bits |= self._bit[expression]
-        return bits
+        All prompts are one text to Hyperscan, which leaves Python to other threads meanwhile.
+        """
+        texts = [_ends(prompt).encode("utf-8", "replace") if prompt else b"" for prompt in prompts]
+        found: list[tuple[int, int]] = []
+        self._database.scan(_BORDER.join(texts), match_event_handler=_note, context=found)
+        intents = np.zeros(len(texts), np.uint8)
+        if found:
+            lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + len(_BORDER)
+            expressions, ends = np.array(found, np.int64).T
+            where = np.searchsorted(np.cumsum(lengths), ends)
+            np.bitwise_or.at(intents, where, self._bits[expressions])
+        return intents
 
 
-def _note(expression: int, _start: int, _end: int, _flags: int, found: Any) -> None:
-    found.append(expression)
+def _ends(prompt: str) -> str:
+    return prompt if len(prompt) <= 2 * _END else f"{prompt[:_END]}\n{prompt[-_END:]}"
+
+
+def _note(expression: int, _start: int, end: int, _flags: int, found: Any) -> None:
+    found.append((expression, end))
 
 
 @lru_cache(1)
-def _compiled() -> tuple[hyperscan.Database, list[int]]:
+def _compiled() -> tuple[hyperscan.Database, npt.NDArray[np.uint8]]:
     """The lexicon as a database, and for each of its expressions the bit of its intent."""
     text = resources.files("monitor.features").joinpath("lexicon.toml").read_text("utf-8")
     document: dict[str, Any] = tomllib.loads(text)
@@ -84,6 +74,6 @@ def _compiled() -> tuple[hyperscan.Database, list[int]]:
     database.compile(
         expressions=expressions,
         ids=list(range(len(expressions))),
-        flags=hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH,
+        flags=hyperscan.HS_FLAG_CASELESS,
     )
-    return database, bits
+    return database, np.array(bits, np.uint8)

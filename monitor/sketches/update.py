@@ -21,6 +21,7 @@ from monitor.sketches.profile import (
     LEVELS,
     LONG,
     MIDDLE,
+    RECORD,
     SHORT,
 )
 from monitor.sketches.public import BINS, PER_LEVEL
@@ -45,7 +46,7 @@ LONG_WIDTH, LONG_PANES = LONG
 
 # bits of an event's mark
 HAS_PROMPT = 1
-INTENT = (2, 4)
+INTENT = 2  # the first intent's; the next one's is twice that
 
 
 @numba.njit(cache=True, nogil=True)
@@ -181,7 +182,7 @@ def update(
         for i in range(2):
             now[8 + i] = r["level"][8 + i]
             if mark & HAS_PROMPT:
-                if mark & INTENT[i]:
+                if mark & (INTENT << i):
                     r["matches"][i] += 1
                     step = MATCH
                 else:
@@ -219,3 +220,13 @@ def update(
             look_at[n_looks] = e
             n_looks += 1
     return n_looks, n_repeated
+
+
+def warm() -> None:
+    """Have the kernel compiled, or loaded if it was compiled before, ahead of the first batch."""
+    none = np.zeros(0)
+    records = np.zeros(0, RECORD)
+    rows = none.astype(np.int64)
+    ids, marks = none.astype(np.uint64), none.astype(np.uint8)
+    today, ceiling = np.zeros((LEVELS, BINS)), np.zeros(LEVELS)
+    update(records, rows, none, none, ids, marks, today, 0, ceiling, records, rows)
