@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 
 from monitor import config
@@ -69,11 +70,9 @@ def replay(
     from pipelines import replay
 
     settings = config.load()
-    if settings.identity_secret is None and settings.identity_secret_file is None:
-        settings = config.load(identity_secret=secrets.token_hex(32))
-        if not plain_keys:
-            errors.print("No XM_IDENTITY_SECRET is set: these pseudonyms hold for this run only.")
-    replay.run(files, settings, alerts=alerts, plain_keys=plain_keys)
+    if _without_secret(settings) and not plain_keys:
+        errors.print("No XM_IDENTITY_SECRET is set: these pseudonyms hold for this run only.")
+    replay.run(files, _with_secret(settings), alerts=alerts, plain_keys=plain_keys)
 
 
 @app.command(epilog="Example: `xm produce day.jsonl --speed 60`")
@@ -123,6 +122,24 @@ def simulate(
     typer.echo(f"{requests:,} requests in {out}, the labels of their keys in {labels}.")
 
 
+@app.command(epilog="Example: `xm calibrate ordinary-*.jsonl.gz --out reference.json`")
+def calibrate(
+    files: Annotated[list[str], typer.Argument(help="Recordings of ordinary traffic.")],
+    out: Annotated[Path, typer.Option(help="The reference goes here: XM_REFERENCE.")],
+    weight: Annotated[
+        float, typer.Option(help="Days of a key that it counts as, beside what is learned.", min=1)
+    ] = 20_000.0,
+    source: Annotated[str, typer.Option(help="Where the traffic is from, for the record.")] = "",
+) -> None:
+    """Learn from ordinary traffic how far ordinary keys go; statistics only, no prompt."""
+    from pipelines import calibrate
+
+    settings = _with_secret(config.load())
+    source = source or ", ".join(files)
+    seen = calibrate.run(files, settings, out, weight=weight, source=source)
+    typer.echo(f"{seen:,.0f} days of a key in {out}: use it with XM_REFERENCE={out}.")
+
+
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
 def topics_create() -> None:
     """Make the topics that are missing, with the partitions and retention of the settings."""
@@ -130,6 +147,17 @@ def topics_create() -> None:
 
     for name, outcome in topics.create(config.load()):
         typer.echo(f"{name}: {outcome}")
+
+
+def _without_secret(settings: config.Settings) -> bool:
+    return settings.identity_secret is None and settings.identity_secret_file is None
+
+
+def _with_secret(settings: config.Settings) -> config.Settings:
+    """The settings, with a secret for this run alone where they have none."""
+    if not _without_secret(settings):
+        return settings
+    return settings.model_copy(update={"identity_secret": SecretStr(secrets.token_hex(32))})
 
 
 def main() -> None:

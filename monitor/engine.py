@@ -29,7 +29,7 @@ from monitor.features.lexicon import Lexicon
 from monitor.identity import Identity
 from monitor.partition import EPOCH, LATENESS, Partition
 from monitor.sketches.profile import DAY, RECORD, Profile, Records
-from monitor.sketches.public import Histogram, shipped_reference
+from monitor.sketches.public import Histogram, load_reference
 from monitor.sketches.update import HAS_PROMPT, INTENT, update, warm
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
@@ -84,7 +84,7 @@ class Engine:
         identity: makes pseudonyms.
         store: keeps the records that the table has no room for, and the checkpoints.
         detectors: what looks at the records.
-        reference: where the public starts from.
+        reference: where the public starts from; default: what the settings name.
         clock: the wall clock, which only tells events from the future.
     """
 
@@ -102,7 +102,7 @@ class Engine:
         self._identity = identity
         self._store = store
         self._detectors = detectors
-        self._reference = shipped_reference() if reference is None else reference
+        self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
         self._decoder = Decoder(settings.mapping)
         self._lexicon = Lexicon()

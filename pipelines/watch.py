@@ -30,6 +30,7 @@ from monitor.store.base import Checkpoint, Store
 
 log = logging.getLogger(__name__)
 
+_KEPT = 512 << 10  # bytes of a rejected element that are passed on; the source topic has it all
 _TOGETHER = 4_000  # messages observed in one go
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
@@ -122,7 +123,9 @@ class Watch:
 
     async def _reject(self, message: Any, rejected: Rejected) -> None:
         rejection = rejected.rejection
+        value = rejection.value[:_KEPT]
         headers = {
+            "bytes": str(len(rejection.value)).encode(),
             "reason": rejection.reason.encode(),
             "detail": rejection.detail.encode("utf-8", "replace"),
             "topic": message.topic.encode(),
@@ -130,7 +133,7 @@ class Watch:
             "offset": str(rejected.offset).encode(),
             "element": str(rejection.element).encode(),
         }
-        self._sending.append(await self._rejected.send(value=rejection.value, headers=headers))
+        self._sending.append(await self._rejected.send(value=value, headers=headers))
 
     # Writing
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -131,6 +132,22 @@ class Public:
         arrays = np.frombuffer(data[8:], "<f4").reshape(2, LEVELS, BINS).astype(np.float64)
         self.past, self.today = arrays[0].copy(), arrays[1].copy()
         self._fit()
+
+
+def load_reference(file: Path | None) -> Histogram:
+    """The reference in a file, or the shipped one.
+
+    Raises:
+        ConfigError: if the file cannot be used.
+    """
+    if file is None:
+        return shipped_reference()
+    try:
+        return read_reference(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"XM_REFERENCE names {file}, which cannot be read: {error.strerror}."
+        ) from error
 
 
 @lru_cache(1)

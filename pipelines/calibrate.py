@@ -1,0 +1,60 @@
+"""Calibrating: how far ordinary keys go on a day, from traffic that is known to be ordinary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from monitor.config import Settings
+from monitor.engine import Batch, Engine
+from monitor.errors import InputError
+from monitor.identity import from_settings
+from monitor.sketches.profile import LEVELS
+from monitor.sketches.public import BINS
+from monitor.store.memory import MemoryStore
+from pipelines import progress
+from pipelines.files import LineFile
+
+_PARTITION = "calibrate:0"
+
+
+def run(files: list[str], settings: Settings, out: Path, *, weight: float, source: str) -> float:
+    """Write a reference of the public (`sketches/public.py`); returns the key-days seen.
+
+    Args:
+        files: each a recording of ordinary traffic, in time order.
+        weight: how many key-days the reference shall count as.
+        source: where the traffic is from, for whoever reads the file.
+    """
+    nobody = np.zeros((LEVELS, BINS))
+    seen = nobody
+    with progress.of_file("Learning from") as report:
+        for name in files:
+            store = MemoryStore()
+            identity = from_settings(settings)
+            engine = Engine(settings, identity, store, detectors=(), reference=nobody)
+            partition, offset = engine.assign(_PARTITION), 0
+            with LineFile(name) as file:
+                for lines in file.batches():
+                    numbers = range(offset, offset + len(lines))
+                    engine.observe(Batch(_PARTITION, numbers, lines))
+                    offset += len(lines)
+                    if engine.table.crowded:
+                        store.commit(engine.checkpoint())
+                        engine.saved()
+                    report(offset, file)
+            seen = seen + partition.public.past + partition.public.today
+    key_days = float(seen[0].sum())
+    if not key_days:
+        raise InputError("There are no requests in these files to learn from: name others.")
+    scaled = np.round(seen * (weight / key_days), 3)
+    document = {"from": source, "seen_key_days": key_days, "key_days": scaled.tolist()}
+    try:
+        out.write_text(json.dumps(document) + "\n")
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written ({error.strerror}): name another file with --out."
+        ) from error
+    return key_days
