@@ -1,0 +1,93 @@
+"""Whether a worker behind Kafka says what `replay` says of the same requests.
+
+    python -m tests.benchmarks.agreement TRAFFIC.jsonl --kafka HOST:PORT --redis URL
+
+Sends the file with `produce`'s sender to a topic with one partition and to one with several, lets a
+worker read each to its end, and compares its alerts with those of the engine as replay drives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import msgspec
+import redis
+from kafka import KafkaConsumer
+
+from monitor.alerts import Alert
+from monitor.config import Settings
+from pipelines import replay
+from pipelines.producer import produce
+from tests.programs import Worker
+
+SECRET = "known to this test only"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("traffic", help="requests, one a line, in time order")
+    parser.add_argument("--kafka", required=True, help="host:port")
+    parser.add_argument("--redis", required=True, help="its url; the database is emptied")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "alerts.jsonl"
+        settings = Settings(identity_secret=SECRET)
+        replay.run([arguments.traffic], settings, alerts=file)
+        replayed = [msgspec.json.decode(line, type=Alert) for line in file.open("rb")]
+        for partitions in (1, 4):
+            redis.from_url(arguments.redis).flushdb()
+            streamed = _streamed(arguments, Path(folder) / str(partitions), partitions)
+            _compare(replayed, streamed, partitions)
+
+
+def _streamed(arguments: argparse.Namespace, folder: Path, partitions: int) -> list[Alert]:
+    worker = Worker(folder, arguments.kafka, arguments.redis, XM_TOPICS__PARTITIONS=str(partitions))
+    worker.start()
+    try:
+        sent = asyncio.run(produce(arguments.traffic, arguments.kafka, worker.requests))
+        while _counted(worker) < sent.acknowledged:
+            time.sleep(0.2)
+        time.sleep(2)
+    finally:
+        worker.stop()
+    consumer = KafkaConsumer(
+        worker.environment["XM_TOPICS__ALERTS"],
+        bootstrap_servers=arguments.kafka,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=3_000,
+    )
+    return [msgspec.json.decode(record.value, type=Alert) for record in consumer]
+
+
+def _counted(worker: Worker) -> float:
+    with urllib.request.urlopen(f"{worker.url}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    counted = ("xm_events_total", "xm_rejections_total")
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counted))
+
+
+def _compare(replayed: list[Alert], streamed: list[Alert], partitions: int) -> None:
+    ids = [{alert.id for alert in alerts} for alerts in (replayed, streamed)]
+    keys = [
+        {alert.subject.id for alert in alerts if alert.severity != "info"}
+        for alerts in (replayed, streamed)
+    ]
+    statements = [
+        {(a.id, a.state, a.severity, a.detected_at) for a in alerts}
+        for alerts in (replayed, streamed)
+    ]
+    print(
+        f"{partitions} partition(s): replay accuses {len(keys[0])} keys, the worker {len(keys[1])}, "
+        f"the same: {keys[0] == keys[1]}; alert ids {len(ids[0])} and {len(ids[1])}, "
+        f"the same: {ids[0] == ids[1]}; statements {len(statements[0])} and {len(statements[1])}, "
+        f"the same: {statements[0] == statements[1]}"
+    )
+
+
+if __name__ == "__main__":
+    main()
