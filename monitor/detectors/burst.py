@@ -11,7 +11,7 @@ and the key's own is taken 24 times, once an hour; the eight statistics share th
 (Bonferroni).
 
 The key's own past is summarised by the mean and variance of its hourly peaks, on the log scale;
-a new hour is judged by a Student t with 4 degrees of freedom, heavy-tailed as usage is, with the
+a new hour is judged by a Student t with 8 degrees of freedom, heavy-tailed as usage is, with the
 variance shrunk towards one octave while the past is short.
 
 >>> from monitor.sketches.profile import RECORD
@@ -76,7 +76,7 @@ class Burst:
         mean = keys["own_mean"][:, _BOTH].astype(np.float64)
         variance = (hours * keys["own_variance"][:, _BOTH] + 4.0) / (hours + 4.0)
         t = (level - mean) / np.sqrt(variance * (1.0 + 1.0 / np.maximum(hours, 1.0)))
-        tail = np.minimum(24.0 * student_4(t), 1.0)
+        tail = np.minimum(24.0 * student_8(t), 1.0)
         return np.where(hours >= self.past_hours, tail, 0.0)
 
     def summary(self, evidence: Mapping[str, float]) -> str:
@@ -90,13 +90,13 @@ class Burst:
         )
 
 
-def student_4(t: Floats) -> Floats:
-    """Upper tail of Student's t with 4 degrees of freedom, which has a closed form.
+def student_8(t: Floats) -> Floats:
+    """Upper tail of Student's t with 8 degrees of freedom, which has a closed form.
 
-    Abramowitz and Stegun, 26.7.4; by its leading term where the difference would cancel.
+    Abramowitz and Stegun, 26.7.4; far out, where that would cancel, by its leading term.
     """
-    u = 1.0 + t * t / 4.0
-    sine = t / (2.0 * np.sqrt(u))
-    exact = 0.5 - 0.5 * sine * (1.0 + 0.5 / u)
-    far = 3.0 / np.maximum(np.abs(t), 1.0) ** 4
-    return np.clip(np.where(t > 100.0, far, exact), 0.0, 1.0)
+    cosine2 = 1.0 / (1.0 + t * t / 8.0)
+    sine = t * np.sqrt(cosine2 / 8.0)
+    within = sine * (1.0 + cosine2 * (1 / 2 + cosine2 * (3 / 8 + cosine2 * 5 / 16)))
+    far = 560.0 / np.maximum(np.abs(t), 1.0) ** 8
+    return np.clip(np.where(t > 100.0, far, (1.0 - within) / 2.0), 0.0, 1.0)

@@ -1,0 +1,170 @@
+"""The kernel against a plain reading of what it says it keeps."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.sketches.profile import (
+    LEVELS,
+    LONG,
+    MIDDLE,
+    RECORD,
+    SHORT,
+    Profile,
+)
+from monitor.sketches.public import BINS
+from monitor.sketches.update import CAP, FIRST_LOOK, HAS_PROMPT, INTENT, update
+
+START = 1_772_409_600.0
+DAY = int(START // 86_400)
+
+
+class Table:
+    """A few records, and the kernel's arguments around them."""
+
+    def __init__(self, rows=1):
+        self.records = np.zeros(rows, RECORD)
+        self.today = np.zeros((LEVELS, BINS))
+        self.ceiling = np.full(LEVELS, 30.0)
+
+    def observe(self, seconds, *, tokens=0.0, ids=None, marks=HAS_PROMPT, rows=None, day=DAY):
+        n = len(seconds)
+        looks, at = np.zeros(n, RECORD), np.zeros(n, np.int64)
+        count, repeated = update(
+            self.records,
+            np.zeros(n, np.int64) if rows is None else np.array(rows, np.int64),
+            START + np.array(seconds, np.float64),
+            np.full(n, tokens, np.float64),
+            np.array(ids if ids is not None else [0] * n, np.uint64),
+            np.broadcast_to(np.array(marks, np.uint8), n).copy(),
+            self.today,
+            day,
+            self.ceiling,
+            looks,
+            at,
+        )
+        return looks[:count], at[:count], repeated
+
+
+times = st.lists(st.floats(0, 90_000).map(lambda s: round(s, 3)), min_size=1, max_size=80)
+
+
+@settings(deadline=None)
+@given(times.map(sorted))
+def test_every_window_holds_the_requests_of_its_panes(seconds):
+    table = Table()
+    table.observe(seconds, tokens=10.0)
+    counts = Profile(table.records).counts[0]
+    now = START + seconds[-1]
+    for i, (width, panes) in enumerate(
+        [(SHORT.width, 6), SHORT, MIDDLE, LONG],
+    ):
+        oldest = int(now // width) - panes + 1
+        expected = sum(int((START + s) // width) >= oldest for s in seconds)
+        assert round(counts[i]) == expected
+        assert abs(counts[4 + i] - 10 * expected) <= 1e-3 * (1 + 10 * expected)
+
+
+@settings(deadline=None)
+@given(times, st.integers(0, 80))
+def test_two_batches_leave_the_bytes_of_one(seconds, cut):
+    together, apart = Table(), Table()
+    together.observe(seconds)
+    apart.observe(seconds[:cut])
+    apart.observe(seconds[cut:])
+    assert together.records.tobytes() == apart.records.tobytes()
+    assert (together.today == apart.today).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 9_000)), min_size=1, max_size=60))
+def test_keys_do_not_touch_each_other(requests):
+    mixed, alone = Table(3), Table(3)
+    mixed.observe([s for _, s in requests], rows=[row for row, _ in requests])
+    for row in range(3):
+        own = [s for r, s in requests if r == row]
+        alone.observe(own, rows=[row] * len(own))
+    assert mixed.records.tobytes() == alone.records.tobytes()
+
+
+@settings(deadline=None)
+@given(times)
+def test_each_key_weighs_one_in_each_statistic(seconds):
+    table = Table()
+    table.observe(seconds)
+    assert (table.today.sum(axis=1) == 1).all()
+
+
+def test_a_request_of_an_older_pane_counts_where_that_pane_still_is():
+    table = Table()
+    table.observe([1_000.0, 1_000.0 - 500.0])
+    counts = Profile(table.records).counts[0]
+    assert [round(c) for c in counts[:4]] == [1, 1, 2, 2]
+
+
+def test_a_repeated_id_changes_nothing():
+    once, twice = Table(), Table()
+    once.observe([1.0], ids=[7])
+    _, _, repeated = twice.observe([1.0, 2.0], ids=[7, 7])
+    assert repeated == 1
+    assert once.records.tobytes() == twice.records.tobytes()
+
+
+def test_nobody_looks_before_there_is_something_to_see():
+    table = Table()
+    looks, at, _ = table.observe(range(FIRST_LOOK))
+    assert len(table.observe([])[0]) == 0
+    assert at.tolist() == [FIRST_LOOK - 1]
+    assert looks["requests"].tolist() == [FIRST_LOOK]
+
+
+def test_a_fast_key_is_not_looked_at_more_often_than_a_sixteenth_of_its_hour():
+    looks, _, _ = Table().observe(np.arange(3_000) / 10)
+    assert len(looks) < 120
+
+
+def test_the_sequential_test_rises_with_matches_and_falls_without():
+    table = Table()
+    table.observe(range(10), marks=HAS_PROMPT + INTENT)
+    risen = table.records[0]["level"][8]
+    table.observe(range(10, 20), marks=HAS_PROMPT)
+    assert 0 < table.records[0]["level"][8] < risen
+    assert table.records[0]["level"][9] == 0
+
+
+def test_the_sequential_test_stops_at_its_cap():
+    table = Table()
+    table.observe(range(200), marks=HAS_PROMPT + INTENT)
+    assert table.records[0]["level"][8] == CAP / 2
+
+
+def test_requests_without_a_prompt_say_nothing_of_elicitation():
+    table = Table()
+    table.observe(range(20), marks=0)
+    assert table.records[0]["prompts"] == 0
+
+
+def test_a_new_day_begins_with_new_peaks():
+    table = Table()
+    table.observe([0.0] * 50)
+    table.today[:] = 0
+    table.observe([86_400.0], day=DAY + 1)
+    assert round(float(np.exp2(table.records[0]["day_peak"][0]) - 1)) == 1
+    assert (table.today.sum(axis=1) == 1).all()
+
+
+def test_a_keys_own_past_is_that_of_its_hours():
+    table = Table()
+    for hour in range(10):
+        table.observe([hour * 3600 + i * 60 for i in range(31)])
+    record = table.records[0]
+    assert record["own_hours"] == 9
+    assert abs(record["own_mean"][2] - 5.0) < 0.3  # log2(1 + 31)
+
+
+def test_no_own_past_goes_beyond_the_ceiling():
+    table = Table()
+    table.ceiling[:] = 3.0
+    for hour in range(3):
+        table.observe([hour * 3600 + i for i in range(200)])
+    assert table.records[0]["own_mean"].max() <= 3.0
