@@ -110,7 +110,7 @@ def _wait_until_ready(
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """A `preexec_fn` with which Linux kills the child as soon as its parent has died."""
+    """A `preexec_fn` with which Linux kills the child once the thread that started it has died."""
     if sys.platform != "linux":
         return None
     prctl, set_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()

@@ -134,6 +134,23 @@ async def test_a_stuck_agent_holds_a_bounded_number_of_batches_and_no_other_topi
         assert offsets(late, partition) == list(range(200))
 
 
+async def test_an_agent_slower_than_its_broker_gets_every_record_in_order(kafka: str) -> None:
+    topic = new_topic(kafka)
+    await fill(kafka, topic, 1_000)
+    app = batch_app(kafka, fresh("group"), broker_max_poll_records=10, stream_buffer_maxsize=2)
+    seen: list[int] = []
+
+    @app.agent(app.topic(topic))
+    async def crawl(stream: Any) -> None:
+        async for records in stream:
+            await asyncio.sleep(0.01)
+            seen.extend(record.offset for record in records)
+
+    async with running(app):
+        await until(lambda: len(seen) >= 1_000)
+    assert seen == list(range(1_000))
+
+
 async def test_a_paused_partition_goes_on_where_it_was(kafka: str) -> None:
     topic = new_topic(kafka, partitions=2)
     app = batch_app(kafka, fresh("group"), broker_max_poll_records=10)
