@@ -114,9 +114,9 @@ class Engine:
         warm()
 
     def assign(self, name: str) -> Partition:
-        """Take a partition up where its last checkpoint left it."""
-        partition = Partition(name, self._reference)
-        state = self._store.partition(name)
+        """Take a partition up where its last checkpoint left it; nobody else may write it then."""
+        claim, state = self._store.claim(name)
+        partition = Partition(name, claim, self._reference)
         if state is not None:
             partition.restore(state)
         self.partitions[name] = partition
@@ -291,6 +291,7 @@ class Engine:
         checkpoint = Checkpoint(self.table.take(), decisions=self._decisions)
         self._decisions = []
         for partition in self.partitions.values():
+            checkpoint.claims[partition.name] = partition.claim
             if partition.changed:
                 checkpoint.partitions[partition.name] = partition.dump()
                 checkpoint.alerts += partition.outbox

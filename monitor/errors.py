@@ -16,5 +16,9 @@ class StoreError(MonitorError):
     """The state store does not take part: away, read-only, full or refusing."""
 
 
+class FencedError(StoreError):
+    """Somebody else has taken up a partition that this worker still wrote for."""
+
+
 class InputError(MonitorError):
     """A file or mapping that the operator named cannot be read."""

@@ -29,6 +29,7 @@ class Partition:
     """One partition's offset, watermark and public, and the keys with open alerts.
 
     Attributes:
+        claim: the number under which it is held, see `Store.claim`.
         offset: the first message that has not been observed.
         watermark: the latest event time seen, 0 before the first event.
         alerted: kind and severity of the open alerts by key.
@@ -36,8 +37,9 @@ class Partition:
         changed: whether any of it is news to the store.
     """
 
-    def __init__(self, name: str, reference: Histogram) -> None:
+    def __init__(self, name: str, claim: int, reference: Histogram) -> None:
         self.name = name
+        self.claim = claim
         self.offset = 0
         self.watermark = 0.0
         self.public = Public(reference)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from monitor.config import Settings
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
 from monitor.sketches.profile import LEVELS
@@ -16,8 +16,7 @@ from monitor.sketches.public import BINS
 from monitor.store.memory import MemoryStore
 from pipelines import progress
 from pipelines.files import LineFile
-
-_PARTITION = "calibrate:0"
+from pipelines.replay import PARTITION, drive
 
 
 def run(files: list[str], settings: Settings, out: Path, *, weight: float, source: str) -> float:
@@ -33,19 +32,14 @@ def run(files: list[str], settings: Settings, out: Path, *, weight: float, sourc
     with progress.of_file("Learning from") as report:
         for name in files:
             store = MemoryStore()
-            identity = from_settings(settings)
-            engine = Engine(settings, identity, store, detectors=(), reference=nobody)
-            partition, offset = engine.assign(_PARTITION), 0
+            engine = Engine(
+                settings, from_settings(settings), store, detectors=(), reference=nobody
+            )
             with LineFile(name) as file:
-                for lines in file.batches():
-                    numbers = range(offset, offset + len(lines))
-                    engine.observe(Batch(_PARTITION, numbers, lines))
-                    offset += len(lines)
-                    if engine.table.crowded:
-                        store.commit(engine.checkpoint())
-                        engine.saved()
-                    report(offset, file)
-            seen = seen + partition.public.past + partition.public.today
+                for outcome in drive(engine, store, file):
+                    report(outcome, file)
+            public = engine.partitions[PARTITION].public
+            seen = seen + public.past + public.today
     key_days = float(seen[0].sum())
     if not key_days:
         raise InputError("There are no requests in these files to learn from: name others.")

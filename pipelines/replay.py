@@ -23,7 +23,7 @@ from monitor.store.memory import MemoryStore
 from pipelines import progress
 from pipelines.files import LineFile
 
-_PARTITION = "replay:0"
+PARTITION = "replay:0"
 _TOP = 15
 
 
@@ -62,26 +62,30 @@ def run(
     """Replay files in their order, write the alerts, and print what was seen."""
     store = MemoryStore()
     engine = Engine(settings, from_settings(settings, plain=plain_keys), store)
-    engine.assign(_PARTITION)
-    account, offset, begun = Account(), 0, time.perf_counter()
+    account, begun = Account(), time.perf_counter()
     with progress.of_file("Replaying") as report, _writing(alerts) as out:
         for name in files:
             with LineFile(name) as file:
-                for lines in file.batches():
-                    values = [line for line in lines if line.strip()]
-                    batch = Batch(_PARTITION, range(offset, offset + len(values)), values)
-                    outcome = engine.observe(batch)
-                    offset += len(values)
+                for outcome in drive(engine, store, file):
                     account.add(outcome)
                     if out is not None:
                         out.writelines(msgspec.json.encode(a) + b"\n" for a in outcome.alerts)
-                    if engine.table.crowded:
-                        store.commit(engine.checkpoint())
-                        engine.saved()
                     report(account, file)
     account.seconds = time.perf_counter() - begun
     show(account, Console())
     return account
+
+
+def drive(engine: Engine, store: MemoryStore, file: LineFile) -> Iterator[Outcome]:
+    """Carry the lines of a file through an engine, as the next messages of its one partition."""
+    partition = engine.partitions.get(PARTITION) or engine.assign(PARTITION)
+    for lines in file.batches():
+        values = [line for line in lines if line and not line.isspace()]
+        offsets = range(partition.offset, partition.offset + len(values))
+        yield engine.observe(Batch(PARTITION, offsets, values))
+        if engine.table.crowded:
+            store.commit(engine.checkpoint())
+            engine.saved()
 
 
 def show(account: Account, console: Console) -> None:

@@ -25,7 +25,7 @@ import msgspec
 from monitor import metrics
 from monitor.alerts import Alert, Severity
 from monitor.engine import Batch, Engine, Outcome, Rejected
-from monitor.errors import StoreError
+from monitor.errors import FencedError, StoreError
 from monitor.store.base import Checkpoint, Store
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Watch:
 
     def _take_up(self) -> None:
         """Assign the engine what the app has been assigned: an idle partition may have alerts."""
-        if self._closed is not None:
+        if self._app.consumer_generation_id == self._closed:
             return
         for tp in self._app.consumer.assignment():
             name = f"{tp.topic}:{tp.partition}"
@@ -145,6 +145,13 @@ class Watch:
             try:
                 await asyncio.gather(*sending)
                 checkpoint = await self._write()
+            except FencedError as error:
+                # This worker was out for so long that its partitions were given away. It ends and
+                # starts anew; the successor has all that was stored and reads the rest from Kafka.
+                log.error("fenced reason=%r", str(error))
+                if self._closed is None:
+                    await self._app.crash(error)
+                return False
             except StoreError as error:
                 self._events = events + self._events
                 self._refused(error)

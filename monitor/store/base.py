@@ -8,6 +8,7 @@ from typing import Protocol
 
 from monitor.alerts import Alert
 from monitor.decisions import Decision
+from monitor.errors import FencedError
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Checkpoint:
         records: the bytes of changed records by pseudonym.
         partitions: the state of each partition by its name, its offset included.
         decisions: to be in force from now on.
+        claims: by partition, the number of the claim under which it is written.
         alerts: to be sent once this is written. They are in the partitions' state too, so that
             whoever takes over sends them if this worker dies in between.
     """
@@ -25,6 +27,7 @@ class Checkpoint:
     records: dict[str, bytes] = field(default_factory=dict)
     partitions: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    claims: dict[str, int] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
 
 
@@ -34,14 +37,28 @@ class Store(Protocol):
     def load(self, keys: Sequence[str]) -> list[bytes | None]:
         """The records of some keys, in their order; `None` for those it does not have."""
 
-    def partition(self, name: str) -> bytes | None:
-        """The state of a partition, as the last checkpoint left it."""
+    def claim(self, name: str) -> tuple[int, bytes | None]:
+        """Take a partition over from whoever had it.
+
+        Returns:
+            the number of this claim, higher than any before, and the partition's state as the last
+            checkpoint left it.
+        """
 
     def commit(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, all of it or nothing."""
+        """Write a checkpoint, all of it or nothing.
+
+        Raises:
+            FencedError: if there is a newer claim to one of its partitions; nothing is written.
+        """
 
     def decision(self, key: str) -> Decision | None:
         """The decision in force on a key."""
 
     def ping(self) -> None:
         """Raise unless checkpoints can be written at present."""
+
+
+def fenced(name: str) -> FencedError:
+    """What a store raises on a checkpoint under an old claim."""
+    return FencedError(f"{name} has been taken up by another worker: nothing was written.")

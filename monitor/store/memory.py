@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from monitor.decisions import Decision
-from monitor.store.base import Checkpoint
+from monitor.store.base import Checkpoint, fenced
 
 
 class MemoryStore:
@@ -20,6 +20,7 @@ class MemoryStore:
         self._clock = clock
         self._records: dict[str, bytes] = {}
         self._partitions: dict[str, bytes] = {}
+        self._claims: dict[str, int] = {}
         self._decisions: dict[str, tuple[float, Decision]] = {}
 
     def __repr__(self) -> str:
@@ -28,10 +29,14 @@ class MemoryStore:
     def load(self, keys: Sequence[str]) -> list[bytes | None]:
         return [self._records.get(key) for key in keys]
 
-    def partition(self, name: str) -> bytes | None:
-        return self._partitions.get(name)
+    def claim(self, name: str) -> tuple[int, bytes | None]:
+        self._claims[name] = self._claims.get(name, 0) + 1
+        return self._claims[name], self._partitions.get(name)
 
     def commit(self, checkpoint: Checkpoint) -> None:
+        for name, claim in checkpoint.claims.items():
+            if self._claims[name] != claim:
+                raise fenced(name)
         self._records.update(checkpoint.records)
         self._partitions.update(checkpoint.partitions)
         for decision in checkpoint.decisions:

@@ -4,15 +4,18 @@
 |---|---|---|
 | `xm:p:<pseudonym>` | the record's bytes (`sketches/profile.py`) | when idle for `record_days` |
 | `xm:o:<topic>:<partition>` | a partition's state, its offset included | never |
+| `xm:c:<topic>:<partition>` | the number of the latest claim to it | never |
 | `xm:d:<pseudonym>` | a decision as JSON | with the decision |
 
 A checkpoint is one MULTI/EXEC: Redis refuses all of it or applies all of it. Writing the same
-checkpoint twice does nothing new, so a lost answer is simply asked for again.
+checkpoint twice does nothing new, so a lost answer is simply asked for again. It watches the
+claims of its partitions: once a successor has claimed one, nothing of a predecessor who does not
+know it yet is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -21,10 +24,10 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from monitor.decisions import Decision
-from monitor.errors import ConfigError, StoreError
-from monitor.store.base import Checkpoint
+from monitor.errors import ConfigError, FencedError, StoreError
+from monitor.store.base import Checkpoint, fenced
 
-RECORD, PARTITION, DECISION = "xm:p:", "xm:o:", "xm:d:"
+RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
 _MGET = 1000  # keys a command, so that Redis serves others in between
 _T = TypeVar("_T")
 
@@ -71,22 +74,41 @@ class RedisStore:
 
         return self._ask(mget)
 
-    def partition(self, name: str) -> bytes | None:
-        return self._ask(lambda: cast("bytes | None", self._redis.get(PARTITION + name)))
+    def claim(self, name: str) -> tuple[int, bytes | None]:
+        def transaction() -> tuple[int, bytes | None]:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.incr(CLAIM + name)
+            pipe.get(PARTITION + name)
+            number, state = pipe.execute()
+            return number, state
+
+        return self._ask(transaction)
 
     def commit(self, checkpoint: Checkpoint) -> None:
         def transaction() -> None:
-            pipe = self._redis.pipeline(transaction=True)
-            for key, record in checkpoint.records.items():
-                pipe.set(RECORD + key, record, ex=self._record_seconds)
-            for decision in checkpoint.decisions:
-                seconds = max(1, int(decision.seconds))
-                pipe.set(DECISION + decision.key, msgspec.json.encode(decision), ex=seconds)
-            for name, state in checkpoint.partitions.items():
-                pipe.set(PARTITION + name, state)
-            pipe.execute()
+            with self._redis.pipeline(transaction=True) as pipe:
+                self._check_claims(pipe, checkpoint.claims)
+                for key, record in checkpoint.records.items():
+                    pipe.set(RECORD + key, record, ex=self._record_seconds)
+                for decision in checkpoint.decisions:
+                    seconds = max(1, int(decision.seconds))
+                    pipe.set(DECISION + decision.key, msgspec.json.encode(decision), ex=seconds)
+                for name, state in checkpoint.partitions.items():
+                    pipe.set(PARTITION + name, state)
+                pipe.execute()
 
         self._ask(transaction)
+
+    def _check_claims(self, pipe: Any, claims: Mapping[str, int]) -> None:
+        """Begin the transaction, which fails if a claim changes before its end."""
+        if not claims:
+            return
+        names = [CLAIM + name for name in claims]
+        pipe.watch(*names)
+        for name, claim, latest in zip(claims, claims.values(), pipe.mget(names), strict=True):
+            if int(latest or 0) != claim:
+                raise fenced(name)
+        pipe.multi()
 
     def decision(self, key: str) -> Decision | None:
         value = self._ask(lambda: cast("bytes | None", self._redis.get(DECISION + key)))
@@ -98,6 +120,8 @@ class RedisStore:
     def _ask(self, question: Callable[[], _T]) -> _T:
         try:
             return question()
+        except redis.exceptions.WatchError as error:
+            raise FencedError("A partition was taken up by another worker meanwhile.") from error
         except redis.exceptions.RedisError as error:
             raise StoreError(self._remedy(error)) from error
 

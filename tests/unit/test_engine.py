@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from monitor.config import Settings
 from monitor.engine import Batch, Engine
+from monitor.errors import FencedError, StoreError
 from monitor.identity import Identity
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
@@ -78,7 +79,7 @@ def test_neither_batches_nor_restarts_change_what_comes_out(undisturbed, cuts, d
     assert shown(alerts) == shown(outcome.alerts)
     keys = ["sk-scraper", "sk-cot", *(f"sk-{i}" for i in range(5))]
     assert store.load(keys) == before.load(keys)
-    assert store.partition("t:0") == before.partition("t:0")
+    assert store.claim("t:0")[1] == before.claim("t:0")[1]
 
 
 def test_what_is_not_in_the_checkpoint_is_observed_again_and_nothing_twice(undisturbed):
@@ -91,6 +92,18 @@ def test_what_is_not_in_the_checkpoint_is_observed_again_and_nothing_twice(undis
     engine = engine_on(store)
     observe(engine, DAY[300:], 300)  # read again from an older offset
     checkpoint(engine, store)
+    assert store.load(["sk-scraper"]) == before.load(["sk-scraper"])
+
+
+def test_a_worker_that_has_lost_its_partition_cannot_write_it(undisturbed):
+    _, before = undisturbed
+    store = MemoryStore()
+    predecessor, successor = engine_on(store), engine_on(store)
+    observe(predecessor, DAY[:500])
+    observe(successor, DAY)
+    checkpoint(successor, store)
+    with pytest.raises(FencedError):
+        checkpoint(predecessor, store)
     assert store.load(["sk-scraper"]) == before.load(["sk-scraper"])
 
 
@@ -124,8 +137,6 @@ def test_a_checkpoint_that_failed_is_in_the_next_one():
 
 
 def test_a_store_that_is_away_leaves_the_batch_to_be_tried_again(undisturbed):
-    from monitor.errors import StoreError
-
     class Away(MemoryStore):
         away = True
 

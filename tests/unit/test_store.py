@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.decisions import Decision
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import ConfigError, FencedError, StoreError
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
@@ -22,8 +22,8 @@ def store(request):
 def test_what_was_committed_is_loaded(store):
     store.commit(Checkpoint({"k_1": b"one", "k_2": b"\x00two"}, {"t:0": b"state"}))
     assert store.load(["k_2", "k_3", "k_1"]) == [b"\x00two", None, b"one"]
-    assert store.partition("t:0") == b"state"
-    assert store.partition("t:1") is None
+    assert store.claim("t:0")[1] == b"state"
+    assert store.claim("t:1")[1] is None
 
 
 def test_a_later_checkpoint_replaces_an_earlier_one(store):
@@ -42,6 +42,22 @@ def test_a_decision_is_in_force(store):
     store.commit(Checkpoint(decisions=[BLOCK]))
     assert store.decision("k_1") == BLOCK
     assert store.decision("k_2") is None
+
+
+def test_the_latest_claim_writes(store):
+    store.claim("t:0")
+    claim, _ = store.claim("t:0")
+    store.commit(Checkpoint({"k_1": b"one"}, claims={"t:0": claim}))
+    assert store.load(["k_1"]) == [b"one"]
+
+
+def test_an_older_claim_writes_nothing(store):
+    claim, _ = store.claim("t:0")
+    store.claim("t:0")
+    with pytest.raises(FencedError, match="t:0"):
+        store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, claims={"t:0": claim}))
+    assert store.load(["k_1"]) == [None]
+    assert store.claim("t:0")[1] is None
 
 
 def test_an_empty_checkpoint_is_no_error(store):
@@ -86,7 +102,7 @@ def test_a_full_redis_takes_nothing_of_a_checkpoint(redis_url):
         finally:
             client.config_set("maxmemory", "0")
     assert store.load(["k_1"]) == [None]
-    assert store.partition("t:0") is None
+    assert store.claim("t:0")[1] is None
 
 
 def test_a_read_only_redis_is_named_with_a_remedy(redis_url):
@@ -105,3 +121,18 @@ def test_a_read_only_redis_is_named_with_a_remedy(redis_url):
 def test_a_url_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="XM_REDIS_URL"):
         RedisStore("localhost:6379", 100)
+
+
+def test_a_claim_in_the_middle_of_a_commit_stops_it(redis_url, monkeypatch):
+    store, successor = RedisStore(redis_url, 100), RedisStore(redis_url, 100)
+    claim, _ = store.claim("t:0")
+    check = RedisStore._check_claims
+
+    def check_then_lose(self, pipe, claims):
+        check(self, pipe, claims)
+        successor.claim("t:0")
+
+    monkeypatch.setattr(RedisStore, "_check_claims", check_then_lose)
+    with pytest.raises(FencedError):
+        store.commit(Checkpoint({"k_1": b"one"}, claims={"t:0": claim}))
+    assert store.load(["k_1"]) == [None]
