@@ -74,7 +74,11 @@ def build(settings: Settings) -> Any:
     @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
     async def watch_requests(stream: Any) -> None:
         async for event in stream.noack().events():
-            await watch.observe(event)
+            try:
+                await watch.observe(event)
+            except Exception as error:  # what was not observed must be read again: start anew
+                await app.crash(error)
+                raise
 
     @app.agent(app.topic(topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
     async def deliver_alerts(stream: Any) -> None:

@@ -246,6 +246,9 @@ def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[by
         "XM_REDIS_URL": settings.redis_url,
         "XM_IDENTITY_SECRET": settings.identity_secret.get_secret_value(),
         "XM_WEB_PORT": str(settings.web_port),
+        # Tansu lets a worker wait for half of it before it joins.
+        "BROKER_SESSION_TIMEOUT": "3",
+        "BROKER_HEARTBEAT_INTERVAL": "0.5",
     }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(

@@ -72,21 +72,18 @@ def _counted(worker: Worker) -> float:
 
 
 def _compare(replayed: list[Alert], streamed: list[Alert], partitions: int) -> None:
-    ids = [{alert.id for alert in alerts} for alerts in (replayed, streamed)]
-    keys = [
-        {alert.subject.id for alert in alerts if alert.severity != "info"}
-        for alerts in (replayed, streamed)
-    ]
-    statements = [
-        {(a.id, a.state, a.severity, a.detected_at) for a in alerts}
-        for alerts in (replayed, streamed)
-    ]
-    print(
-        f"{partitions} partition(s): replay accuses {len(keys[0])} keys, the worker {len(keys[1])}, "
-        f"the same: {keys[0] == keys[1]}; alert ids {len(ids[0])} and {len(ids[1])}, "
-        f"the same: {ids[0] == ids[1]}; statements {len(statements[0])} and {len(statements[1])}, "
-        f"the same: {statements[0] == statements[1]}"
-    )
+    both = (replayed, streamed)
+    said = {
+        "accused keys": [{a.subject.id for a in x if a.severity != "info"} for x in both],
+        "alert ids": [{a.id for a in x} for x in both],
+        "statements": [{(a.id, a.state, a.severity, a.detected_at) for a in x} for x in both],
+    }
+    for what, (by_replay, by_worker) in said.items():
+        same = "the same" if by_replay == by_worker else "NOT the same"
+        print(
+            f"{partitions} partition(s): {what}: {len(by_replay)} by replay, "
+            f"{len(by_worker)} by the worker, {same}"
+        )
 
 
 if __name__ == "__main__":
