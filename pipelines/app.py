@@ -60,16 +60,10 @@ def build(settings: Settings) -> Any:
         consumer_max_fetch_size=4 << 20,
         consumer_auto_offset_reset="earliest",
         producer_linger=0.005,
+        producer_max_batch_size=256 << 10,
         **DEFAULTS,
     )
-    watch = Watch(
-        app,
-        engine,
-        store,
-        requests=topics.requests,
-        rejected=app.topic(topics.rejected),
-        alerts=app.topic(topics.alerts),
-    )
+    watch = Watch(app, engine, store, topics)
 
     @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
     async def watch_requests(stream: Any) -> None:

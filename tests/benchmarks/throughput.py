@@ -28,7 +28,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from typing import Any
 
 import redis
@@ -95,13 +95,12 @@ class _Plain(argparse.RawDescriptionHelpFormatter):
 
 
 def _traffic(path: str | None, events: int) -> Iterator[list[Message]]:
-    """Messages to fill the topic with, in batches; a file is repeated until there are enough."""
+    """Messages to fill the topic with, in batches: a file's, or simulated ones."""
+    found: Iterator[Message]
     if path is None:
         found = chain.from_iterable(messages(Simulation(Scenario(keys=2_000)).events()))
     else:
-        found = chain.from_iterable(
-            Heads().messages(lines) for name in repeat(path) for lines in LineFile(name).batches()
-        )
+        found = chain.from_iterable(Heads().messages(x) for x in LineFile(path).batches())
     limited = islice(found, events)
     while batch := list(islice(limited, 2_000)):
         yield batch
