@@ -180,14 +180,13 @@ class Engine:
             partition.watermark = float(watermarks[end])
 
     def _columns(self, events: list[RequestEvent], ts: Floats) -> Columns:
-        request = self._identity.request
         tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
         has_prompt = np.array([bool(event.prompt) for event in events])
         marks = has_prompt * HAS_PROMPT + self._lexicon.match(e.prompt for e in events) * INTENT
         return Columns(
             ts,
             np.array(tokens, np.float64),
-            np.array([request(event.id) for event in events], np.uint64),
+            np.array(self._identity.requests(event.id for event in events), np.uint64),
             marks.astype(np.uint8),
         )
 

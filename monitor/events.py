@@ -18,7 +18,7 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -98,11 +98,13 @@ class Decoded(NamedTuple):
 
 
 _UNREADABLE = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
+_TOGETHER = 256  # messages that are tried as one document first
 _UNREAD = object()  # stands for a document that has not been parsed
 
 _event_or_events: Callable[[bytes], RequestEvent | list[RequestEvent]]
 _event_or_events = msgspec.json.Decoder(RequestEvent | list[RequestEvent]).decode
 _one_event = msgspec.json.Decoder(RequestEvent).decode
+_event_lines = msgspec.json.Decoder(RequestEvent).decode_lines
 _raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _anything = msgspec.json.Decoder().decode
 
@@ -123,19 +125,28 @@ class Decoder:
         decoded = events, sources, _ = Decoded([], [], [])
         latest = min(now + AHEAD, LATEST)
         native = self._table.native
-        for source, value in enumerate(values):
-            found = _plain(value) if native and value and len(value) <= LARGEST else None
-            if isinstance(found, RequestEvent):
-                if _settle(found, latest):
-                    events.append(found)
-                    sources.append(source)
-                    continue
-            elif found and len(found) <= MOST and all(_settle(event, latest) for event in found):
+        for start in range(0, len(values), _TOGETHER):
+            part = values[start : start + _TOGETHER]
+            if native and (found := _one_each(part, latest)):
                 events += found
-                sources += [source] * len(found)
+                sources += range(start, start + len(part))
                 continue
-            self._read(value or b"", source, latest, decoded)
+            for source, value in enumerate(part, start):
+                if not (native and value and self._take(value, source, latest, decoded)):
+                    self._read(value or b"", source, latest, decoded)
         return decoded
+
+    def _take(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
+        """Takes a message in the native format to the letter; false where it is anything else."""
+        found = _plain(value) if len(value) <= LARGEST else None
+        if found is None:
+            return False
+        events = found if isinstance(found, list) else [found]
+        if not 0 < len(events) <= MOST or not all(_settle(event, latest) for event in events):
+            return False
+        decoded.events.extend(events)
+        decoded.sources.extend([source] * len(events))
+        return True
 
     def _read(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
         """Reads one message element by element."""
@@ -185,6 +196,22 @@ class _Element(NamedTuple):
             return msgspec.json.encode(self.document)
         except _UNREADABLE:
             return b""
+
+
+def _one_each(values: Sequence[bytes | None], latest: float) -> list[RequestEvent] | None:
+    """The events of messages of which each is one and in the native format, read in one go."""
+    if None in values:
+        return None
+    lines = b"\n".join(cast("Sequence[bytes]", values))
+    if len(lines) > LARGEST or lines.count(b"\n") != len(values) - 1:
+        return None
+    try:
+        found = _event_lines(lines)
+    except _UNREADABLE:
+        return None
+    if len(found) == len(values) and all(_settle(event, latest) for event in found):
+        return found
+    return None
 
 
 def _plain(value: bytes) -> RequestEvent | list[RequestEvent] | None:
