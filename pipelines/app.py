@@ -16,6 +16,7 @@ from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
 from pipelines import notify
 from pipelines.deliver import deliver
+from pipelines.topics import require
 from pipelines.transport import DEFAULTS
 from pipelines.watch import Watch
 from pipelines.web import add_pages
@@ -95,6 +96,7 @@ def run(settings: Settings) -> None:
     """Run a worker until it is told to stop (SIGINT, SIGTERM)."""
     app = build(settings)
     _check_port(settings)
+    require(settings)
     worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
     # What is here by now stays; most of what comes is freed by reference count alone.
     gc.freeze()

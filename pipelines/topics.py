@@ -6,6 +6,8 @@ would send a key's requests to another partition than before, so that is left to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -36,6 +38,35 @@ def create(settings: Settings) -> list[tuple[str, str]]:
         wanted.rejected: wanted.requests_retention_hours,
         wanted.alerts: wanted.alerts_retention_hours,
     }
+    with _admin(settings) as admin:
+        present = set(admin.list_topics())
+        return [
+            (name, _difference(admin, name, wanted.partitions))
+            if name in present
+            else (name, _make(admin, name, hours, settings))
+            for name, hours in retention_hours.items()
+        ]
+
+
+def require(settings: Settings) -> None:
+    """See that all topics are there: a worker would wait for a missing one in silence.
+
+    Raises:
+        ConfigError: Kafka is away, or a topic is missing.
+    """
+    wanted = settings.topics
+    with _admin(settings) as admin:
+        missing = {wanted.requests, wanted.rejected, wanted.alerts} - set(admin.list_topics())
+    if missing:
+        raise ConfigError(
+            f"Kafka at {settings.kafka} has no topic {', '.join(sorted(missing))}: "
+            "make what is missing with `xm topics create`."
+        )
+
+
+@contextmanager
+def _admin(settings: Settings) -> Iterator[Any]:
+    """A client to ask and order with; what goes wrong is a `ConfigError`."""
     admin = None
     try:
         admin = KafkaAdminClient(
@@ -44,26 +75,20 @@ def create(settings: Settings) -> list[tuple[str, str]]:
             bootstrap_timeout_ms=_TIMEOUT_MS,
             request_timeout_ms=_TIMEOUT_MS,
         )
-        present = set(admin.list_topics())
-        return [
-            (name, _difference(admin, name, wanted.partitions))
-            if name in present
-            else (name, _make(admin, name, hours, settings))
-            for name, hours in retention_hours.items()
-        ]
+        yield admin
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise ConfigError(
             f"Kafka at {settings.kafka} does not answer: start it, or point XM_KAFKA at it."
         ) from error
     except InvalidReplicationFactorError as error:
         raise ConfigError(
-            f"Kafka at {settings.kafka} has fewer than {wanted.replication} brokers: "
+            f"Kafka at {settings.kafka} has fewer than {settings.topics.replication} brokers: "
             "lower XM_TOPICS__REPLICATION or add brokers."
         ) from error
     except KafkaError as error:
         raise ConfigError(
-            f"Kafka at {settings.kafka} refuses to make the topics ({type(error).__name__}): "
-            "grant this client the right to create them, or make them with Kafka's own tools."
+            f"Kafka at {settings.kafka} refuses to show or make topics ({type(error).__name__}): "
+            "grant this client the right to, or make them with Kafka's own tools."
         ) from error
     finally:
         if admin is not None:
