@@ -7,62 +7,66 @@
 | `xm:c:<topic>:<partition>` | the number of the latest claim to it | never |
 | `xm:d:<pseudonym>` | a decision as JSON | with the decision |
 
-A checkpoint is one MULTI/EXEC: Redis refuses all of it or applies all of it. Writing the same
-checkpoint twice does nothing new, so a lost answer is simply asked for again. It watches the
-claims of its partitions: once a successor has claimed one, nothing of a predecessor who does not
-know it yet is written.
+A checkpoint is one MULTI/EXEC: Redis refuses all of it or applies all of it. It goes through only
+if its partitions are as this store left them, which it watches:
+
+- A claim that a successor has made since fences it off.
+- A state that is not the last one written here means that Redis has lost checkpoints it had
+  acknowledged: a failover to a replica that was behind, a power cut between two fsyncs, a backup
+  put back. The worker's table is then ahead of the truth, and it has to start anew from there.
+- A write that was given up and arrives late, on a connection of its own, changes nothing: the
+  state has been written since it looked.
+
+All may be asked again when an answer is lost. The same checkpoint twice leaves what it left once,
+and a claim only has to be higher than those before: nobody knows the number that was lost.
+
+Not on Redis Cluster: a checkpoint's keys lie on all its nodes, and there is no transaction over
+more than one. A primary with replicas and Sentinel is for this (`primary.py` has the URLs);
+`min-replicas-to-write 1` bounds what a failover can lose, and what it loses is read from Kafka
+again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
-import redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
+from redis.exceptions import ResponseError
 
 from monitor.decisions import Decision
-from monitor.errors import ConfigError, FencedError, StoreError
+from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, fenced
+from monitor.store.primary import Command, Primary, execute, transact
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
 _MGET = 1000  # keys a command, so that Redis serves others in between
-_T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 
 class RedisStore:
     """A store on a Redis server.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
+        url: of the server, see `primary.py`.
         record_seconds: life of an idle key's record.
         timeout: seconds to wait for an answer.
 
     Raises:
-        ConfigError: if the url cannot be read.
+        ConfigError: if the url cannot be used.
     """
 
     def __init__(self, url: str, record_seconds: float, timeout: float = 5.0) -> None:
-        try:
-            self._redis = redis.Redis.from_url(
-                url,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                socket_keepalive=True,
-                health_check_interval=15,
-                retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 2),
-                protocol=2,
-            )
-        except ValueError as error:
-            raise ConfigError(f"XM_REDIS_URL cannot be used: {error}.") from error
-        kwargs = self._redis.connection_pool.connection_kwargs
-        self._name = kwargs.get("path") or f"{kwargs.get('host')}:{kwargs.get('port')}"
+        self._primary = Primary(url, timeout)
+        self._redis = self._primary.client
         self._record_seconds = int(record_seconds)
+        self._states: dict[str, set[bytes | None]] = {}  # that partitions may have, by their name
+        self._inspected = False
 
     def __repr__(self) -> str:
-        return f"RedisStore({self._name})"
+        return f"RedisStore({self._primary})"
 
     def load(self, keys: Sequence[str]) -> list[bytes | None]:
         def mget() -> list[bytes | None]:
@@ -72,70 +76,76 @@ class RedisStore:
                 found += cast("list[bytes | None]", self._redis.mget(names))
             return found
 
-        return self._ask(mget)
+        return self._primary.ask(mget)
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
         def transaction() -> tuple[int, bytes | None]:
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.incr(CLAIM + name)
-            pipe.get(PARTITION + name)
-            number, state = pipe.execute()
+            with self._primary.connection() as connection:
+                number, state = transact(
+                    connection, [("INCR", CLAIM + name), ("GET", PARTITION + name)]
+                )
             return number, state
 
-        return self._ask(transaction)
+        self._inspect()
+        number, state = self._primary.ask(transaction)
+        self._states[name] = {state}
+        return number, state
 
     def commit(self, checkpoint: Checkpoint) -> None:
         def transaction() -> None:
-            with self._redis.pipeline(transaction=True) as pipe:
-                self._check_claims(pipe, checkpoint.claims)
-                for key, record in checkpoint.records.items():
-                    pipe.set(RECORD + key, record, ex=self._record_seconds)
-                for decision in checkpoint.decisions:
-                    seconds = max(1, int(decision.seconds))
-                    pipe.set(DECISION + decision.key, msgspec.json.encode(decision), ex=seconds)
-                for name, state in checkpoint.partitions.items():
-                    pipe.set(PARTITION + name, state)
-                pipe.execute()
+            with self._primary.connection() as connection:
+                self._check_claims(connection, checkpoint.claims)
+                transact(connection, self._writes(checkpoint))
 
-        self._ask(transaction)
+        for name, state in checkpoint.partitions.items():
+            if name in self._states:  # it may be written although the answer is lost
+                self._states[name].add(state)
+        self._primary.ask(transaction)
+        self._states.update({name: {state} for name, state in checkpoint.partitions.items()})
 
-    def _check_claims(self, pipe: Any, claims: Mapping[str, int]) -> None:
-        """Begin the transaction, which fails if a claim changes before its end."""
+    def _check_claims(self, connection: Any, claims: Mapping[str, int]) -> None:
+        """Refuse a checkpoint unless partitions are as they were; watch that they stay so."""
         if not claims:
             return
-        names = [CLAIM + name for name in claims]
-        pipe.watch(*names)
-        for name, claim, latest in zip(claims, claims.values(), pipe.mget(names), strict=True):
+        keys = [prefix + name for prefix in (CLAIM, PARTITION) for name in claims]
+        _, values = execute(connection, [("WATCH", *keys), ("MGET", *keys)])
+        states = values[len(claims) :]
+        for (name, claim), latest, state in zip(claims.items(), values, states, strict=False):
             if int(latest or 0) != claim:
                 raise fenced(name)
-        pipe.multi()
+            if state not in self._states.get(name, {state}):
+                raise FencedError(
+                    f"Redis at {self._primary} has lost the last checkpoint of {name}: nothing "
+                    "was written, and the worker has to start anew from the one before."
+                )
+
+    def _writes(self, checkpoint: Checkpoint) -> Iterator[Command]:
+        for key, record in checkpoint.records.items():
+            yield "SET", RECORD + key, record, "EX", self._record_seconds
+        for decision in checkpoint.decisions:
+            seconds = max(1, int(decision.seconds))
+            yield "SET", DECISION + decision.key, msgspec.json.encode(decision), "EX", seconds
+        for name, state in checkpoint.partitions.items():
+            yield "SET", PARTITION + name, state
 
     def decision(self, key: str) -> Decision | None:
-        value = self._ask(lambda: cast("bytes | None", self._redis.get(DECISION + key)))
+        value = self._primary.ask(lambda: cast("bytes | None", self._redis.get(DECISION + key)))
         return msgspec.json.decode(value, type=Decision) if value else None
 
     def ping(self) -> None:
-        self._ask(lambda: cast("Any", self._redis.set("xm:ready", b"", ex=60)))
+        self._primary.ask(lambda: self._redis.set("xm:ready", b"", ex=60))
 
-    def _ask(self, question: Callable[[], _T]) -> _T:
-        try:
-            return question()
-        except redis.exceptions.WatchError as error:
-            raise FencedError("A partition was taken up by another worker meanwhile.") from error
-        except redis.exceptions.RedisError as error:
-            raise StoreError(self._remedy(error)) from error
+    def _inspect(self) -> None:
+        """Warn, once, of a server that drops records when its memory is full."""
 
-    def _remedy(self, error: redis.exceptions.RedisError) -> str:
-        text = str(error) or type(error).__name__
-        where = f"Redis at {self._name}"
-        if isinstance(error, redis.exceptions.AuthenticationError) or "NOAUTH" in text:
-            return f"{where} refuses the login ({text}): put user and password into XM_REDIS_URL."
-        if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in text:
-            return f"{where} answers READONLY: point XM_REDIS_URL at the primary."
-        if isinstance(error, redis.exceptions.OutOfMemoryError) or "maxmemory" in text:
-            return f"{where} is full ({text}): raise its maxmemory or lower XM_RECORD_DAYS."
-        if isinstance(error, redis.exceptions.BusyLoadingError) or "LOADING" in text:
-            return f"{where} is loading its data: it will be used as soon as it is ready."
-        if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
-            return f"{where} is away ({text}): start it, or correct XM_REDIS_URL."
-        return f"{where} answers {text}."
+        def policy() -> str:
+            try:
+                return str(self._redis.info("memory").get("maxmemory_policy", "noeviction"))
+            except ResponseError:  # the user may not ask, or the server does not know
+                return "noeviction"
+
+        if not self._inspected:
+            found, self._inspected = self._primary.ask(policy), True
+            if found != "noeviction":
+                remedy = "set maxmemory-policy to noeviction: it drops records when it is full"
+                log.warning("redis_evicts policy=%s remedy=%r", found, remedy)
