@@ -123,6 +123,54 @@ def test_a_url_that_is_none_is_refused():
         RedisStore("localhost:6379", 100)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://monitor:12/3@host",
+        "redis://monitor:12?3@host",
+        "redis://monitor:12#3@host",
+        "redis://monitor:secret:6379",
+        "redis://host:99999/0",
+        "redis+sentinel://host:26379",
+        "redis+sentinel://host:26379;other:26379/main",
+        "http://host/0",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_explained_and_not_repeated(url):
+    with pytest.raises(ConfigError, match=r"XM_REDIS_URL.*redis://USER:PASSWORD@HOST") as raised:
+        RedisStore(url, 100)
+    assert "12" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("ssl_ca_certs=/no/where", "ssl_ca_certs is /no/where, which cannot be read"),
+        ("ssl_cacerts=/etc", "there is no option ssl_cacerts"),
+        ("ssl_cert_reqs=maybe", "maybe"),
+    ],
+)
+@pytest.mark.parametrize("place", ["rediss://host/0", "rediss+sentinel://host/main/0"])
+def test_an_option_that_cannot_be_used_is_named(place, options, says):
+    with pytest.raises(ConfigError, match=rf"XM_REDIS_URL cannot be used \(.*{says}"):
+        RedisStore(f"{place}?{options}", 100)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://monitor:secret@host", "host:6379"),
+        ("rediss://:secret@[::1]:7000/2", "::1:7000"),
+        ("unix://monitor:secret@/run/redis.sock?db=2", "/run/redis.sock"),
+        ("redis+sentinel://:secret@one,two:26380/main/2", "main of one,two:26380"),
+    ],
+)
+def test_a_store_is_called_by_its_place_only(url, name):
+    assert repr(RedisStore(url, 100)) == f"RedisStore({name})"
+
+
 def test_a_claim_in_the_middle_of_a_commit_stops_it(redis_url, monkeypatch):
     store, successor = RedisStore(redis_url, 100), RedisStore(redis_url, 100)
     claim, _ = store.claim("t:0")
