@@ -1,0 +1,394 @@
+"""Debian's Redis refusing, failing over, hidden behind TLS: one sentence, or nothing noticed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import redis
+
+from monitor.decisions import Decision
+from monitor.errors import FencedError, StoreError
+from monitor.store.base import Checkpoint
+from monitor.store.redis import RedisStore
+from monitor.store.refusals import ACL
+from pipelines.embedded import free_port
+from tests.redis_servers import Authority, Detour, Redis, Sentinel
+
+Start = Callable[..., Redis]
+ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a server with the arguments given; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object, kind: type[Redis] = Redis) -> Redis:
+            folder = tmp_path / f"server-{free_port()}"
+            return stack.enter_context(kind(folder, *arguments))
+
+        yield start
+
+
+def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
+    return RedisStore(server.url, 100, timeout)
+
+
+def everything(store: RedisStore) -> None:
+    """All that a store does, in the order of a worker."""
+    store.load(["k_1"])
+    claim, _ = store.claim("t:0")
+    block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, [block], {"t:0": claim}))
+    assert store.load(["k_1"]) == [b"one"]
+    assert store.decision("k_1") == block
+    store.ping()
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
+
+
+def took(call: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    with pytest.raises(StoreError, match="is away"):
+        call()
+    return time.monotonic() - begun
+
+
+# Away and back
+
+
+def test_a_redis_that_is_paused_is_given_up_within_twice_the_timeout_and_used_when_it_is_back(
+    start: Start,
+) -> None:
+    server = start()
+    store = store_on(server, timeout=0.5)
+    store.commit(ONE)
+    server.pause()
+    try:
+        assert took(lambda: store.commit(ONE)) < 1.0
+        assert took(store.ping) < 1.0
+        assert took(lambda: store.load(["k_1"])) < 1.0
+    finally:
+        server.resume()
+    everything(store)
+
+
+def test_a_redis_that_was_restarted_is_used_as_if_nothing_had_been(start: Start) -> None:
+    server = start("--appendonly", "yes")
+    store = store_on(server)
+    claim, _ = store.claim("t:0")
+    server.kill()
+    server.start()
+    until(server.client.ping)
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, claims={"t:0": claim}))
+    assert store.load(["k_1"]) == [b"one"]
+
+
+def test_a_write_that_was_given_up_and_arrives_late_changes_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    check = RedisStore._check_claims
+    with closing(Detour(server)) as detour:
+        store = RedisStore(f"redis://127.0.0.1:{detour.port}", 100, timeout=0.3)
+        claims = {"t:0": store.claim("t:0")[0]}
+
+        def check_then_hold(self: RedisStore, connection: Any, claims: dict[str, int]) -> None:
+            check(self, connection, claims)
+            detour.hold()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RedisStore, "_check_claims", check_then_hold)
+            with pytest.raises(StoreError, match="is away"):
+                store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"one"}, claims=claims))
+        store.commit(Checkpoint({"k_1": b"two"}, {"t:0": b"two"}, claims=claims))
+        before = executed(server)
+        detour.release()
+        until(lambda: executed(server) > before)
+    assert store.load(["k_1"]) == [b"two"]
+    assert store.claim("t:0")[1] == b"two"
+
+
+def executed(server: Redis) -> int:
+    return int(server.client.info("commandstats")["cmdstat_exec"]["calls"])
+
+
+def test_a_redis_that_has_lost_a_checkpoint_takes_no_further_one(start: Start) -> None:
+    server = start()
+    store = store_on(server)
+    claims = {"t:0": store.claim("t:0")[0]}
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"one"}, claims=claims))
+    older = server.client.dump("xm:o:t:0")
+    store.commit(Checkpoint({"k_1": b"two"}, {"t:0": b"two"}, claims=claims))
+    server.client.restore("xm:o:t:0", 0, older, replace=True)
+    with pytest.raises(FencedError, match="has lost the last checkpoint of t:0"):
+        store.commit(Checkpoint({"k_2": b"three"}, {"t:0": b"three"}, claims=claims))
+    assert store.load(["k_2"]) == [None]
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--requirepass", "secret"], r"refuses the login: put .* into XM_REDIS_URL\.$"),
+        (["--maxmemory", "1"], r"is full: raise its maxmemory or lower XM_RECORD_DAYS\.$"),
+        (["--min-replicas-to-write", "1"], r"fewer replicas than its min-replicas-to-write"),
+        (["--replicaof", "127.0.0.1 1"], r"READONLY: point XM_REDIS_URL at the primary\.$"),
+        (
+            ["--cluster-enabled", "yes", "--cluster-port", str(free_port())],
+            r"is a Cluster.*redis\+sentinel://",
+        ),
+    ],
+)
+def test_a_refusal_is_one_sentence_with_the_remedy(
+    start: Start, arguments: list[str], says: str
+) -> None:
+    server = start(*arguments)
+    with pytest.raises(StoreError, match=rf"^Redis at {server.address} [^.]*({says})"):
+        store_on(server).commit(ONE)
+
+
+def test_a_cluster_of_one_node_is_refused_too(start: Start) -> None:
+    server = start("--cluster-enabled", "yes", "--cluster-port", free_port())
+    server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    until(lambda: b"cluster_state:ok" in server.client.execute_command("CLUSTER", "INFO"))
+    with pytest.raises(StoreError, match=r"is a Cluster.*redis\+sentinel://"):
+        store_on(server).commit(ONE)
+
+
+def test_a_replica_without_its_primary_says_that_it_is_one(start: Start) -> None:
+    server = start("--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
+    with pytest.raises(StoreError, match="is a replica that has lost its primary"):
+        store_on(server).load(["k_1"])
+
+
+def test_a_disk_that_takes_nothing_stops_checkpoints(start: Start) -> None:
+    server = start("--save", "3600 1000")
+    (server.folder / "dump.rdb").mkdir()
+    server.client.bgsave()
+    until(lambda: server.client.info()["rdb_last_bgsave_status"] == "err")
+    with pytest.raises(StoreError, match="cannot write to its disk"):
+        store_on(server).commit(ONE)
+
+
+def test_a_redis_that_loads_its_data_is_waited_for(start: Start) -> None:
+    server = start("--save", "3600 1000")
+    server.client.mset({f"key:{i}": b"x" * 1000 for i in range(100)})
+    server.client.save()
+    server.kill()
+    server.arguments += [
+        "--key-load-delay",
+        "10000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ]
+    server.start()
+    with pytest.raises(StoreError, match="is loading its data"):
+        store_on(server).commit(ONE)
+    until(lambda: not server.client.info()["loading"])
+    everything(store_on(server))
+
+
+def test_too_many_clients_are_told_apart_from_a_redis_that_is_away(start: Start) -> None:
+    server = start()
+    with closing(server.client) as other:
+        other.config_set("maxclients", 1)
+        with pytest.raises(StoreError, match="raise its maxclients"):
+            store_on(server).ping()
+
+
+def test_a_redis_that_may_drop_records_is_warned_of_once(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_on(start("--maxmemory-policy", "allkeys-lru"))
+    with caplog.at_level(logging.WARNING):
+        store.claim("t:0")
+        store.claim("t:1")
+    assert [r.getMessage().split(" remedy")[0] for r in caplog.records] == [
+        "redis_evicts policy=allkeys-lru"
+    ]
+
+
+# Users
+
+
+def user(server: Redis, *rights: str) -> str:
+    """The URL of a user who may do this and no more; its password wants care in a URL."""
+    server.client.execute_command("ACL", "SETUSER", "monitor", "reset", "on", ">p@ss:/w#", *rights)
+    return f"redis://monitor:p%40ss%3A%2Fw%23@{server.address}/0"
+
+
+def test_the_rights_that_are_asked_for_are_enough(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    everything(RedisStore(user(start(), *ACL.split()), 100))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("right", [r for r in ACL.split() if r not in ("+ping", "+info")])
+def test_a_right_that_is_missing_is_named(start: Start, right: str) -> None:
+    """PING is sent to a connection that has been idle only, and INFO can be done without."""
+    store = RedisStore(user(start(), *(r for r in ACL.split() if r != right)), 100)
+    what = "touch the keys xm:" if right == "~xm:*" else f"run {right[1:]}:"
+    with pytest.raises(StoreError, match=rf"does not let this user {what}") as raised:
+        everything(store)
+    assert "monitor" not in str(raised.value)
+
+
+def test_a_wrong_password_is_in_no_message(start: Start) -> None:
+    server = start()
+    user(server, *ACL.split())
+    store = RedisStore(f"redis://monitor:hunter2@{server.address}/0", 100)
+    with pytest.raises(StoreError, match="refuses the login") as raised:
+        store.ping()
+    assert not {"monitor", "hunter2"} & set(f"{raised.value} {store!r}".replace(":", " ").split())
+    assert raised.value.__cause__ is None
+
+
+def test_a_socket_serves_as_well(start: Start) -> None:
+    everything(RedisStore(f"unix://{start().socket}?db=1", 100))
+
+
+# TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "authority")
+
+
+def start_tls(
+    start: Start, authority: Authority, clients: str = "no", name: str = "localhost"
+) -> tuple[Redis, str]:
+    port = free_port()
+    certificate, key = authority.sign(name)
+    server = start(
+        "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+        "--tls-ca-cert-file", authority.certificate, "--tls-auth-clients", clients,
+    )  # fmt: skip
+    return server, f"rediss://localhost:{port}/0?ssl_ca_certs={authority.certificate}"
+
+
+def test_tls_with_the_right_ca_works(start: Start, authority: Authority) -> None:
+    everything(RedisStore(start_tls(start, authority)[1], 100))
+
+
+def test_a_certificate_of_an_unknown_ca_is_refused(start: Start, authority: Authority) -> None:
+    url = start_tls(start, authority)[1].partition("?")[0]
+    with pytest.raises(StoreError, match=r"does not pass \(self-signed .*ssl_ca_certs=FILE"):
+        RedisStore(url, 100).ping()
+
+
+def test_a_certificate_for_another_host_is_refused(start: Start, authority: Authority) -> None:
+    url = start_tls(start, authority, name="elsewhere")[1]
+    with pytest.raises(StoreError, match=r"does not pass \(Hostname mismatch"):
+        RedisStore(url, 100).ping()
+    everything(RedisStore(f"{url}&ssl_check_hostname=false", 100))
+
+
+def test_a_server_that_wants_a_certificate_gets_it(start: Start, authority: Authority) -> None:
+    url = start_tls(start, authority, clients="yes")[1]
+    with pytest.raises(StoreError, match=r"name a certificate .*ssl_certfile=FILE"):
+        RedisStore(url, 100).ping()
+    certificate, key = authority.sign("monitor")
+    everything(RedisStore(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", 100))
+
+
+def test_a_port_that_wants_tls_and_does_not_get_it_is_named(
+    start: Start, authority: Authority
+) -> None:
+    url = start_tls(start, authority)[1].replace("rediss", "redis").partition("?")[0]
+    with pytest.raises(StoreError, match="write rediss for redis in XM_REDIS_URL"):
+        RedisStore(url, 100).ping()
+
+
+# Sentinel
+
+
+class Trio(NamedTuple):
+    """A primary, its replica, and the Sentinel that knows both."""
+
+    primary: Redis
+    replica: Redis
+    sentinel: Redis
+
+
+@pytest.fixture
+def trio(start: Start) -> Trio:
+    primary = start("--repl-diskless-sync-delay", 0)
+    replica = start("--replicaof", f"127.0.0.1 {primary.port}")
+    until(lambda: replica.client.info()["master_link_status"] == "up")
+    sentinel = start(primary, kind=Sentinel)
+    for period in ("INFO", "PUBLISH"):  # it looks around every 10 s and 2 s otherwise
+        sentinel.client.execute_command("SENTINEL", "DEBUG", f"{period}-PERIOD", 200)
+    until(lambda: sentinel.client.sentinel_slaves("main"))
+    return Trio(primary, replica, sentinel)
+
+
+def test_the_store_follows_a_failover_and_fences_as_before(trio: Trio) -> None:
+    url = f"redis+sentinel://127.0.0.1:{free_port()},{trio.sentinel.address}/main/0"  # one is away
+    store, successor = RedisStore(url, 100, timeout=1.0), RedisStore(url, 100, timeout=1.0)
+    claims = {"t:0": store.claim("t:0")[0]}
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"one"}, claims=claims))
+    until(lambda: trio.replica.client.exists("xm:p:k_1"))
+    trio.primary.kill()
+
+    def goes_on() -> bool:
+        try:
+            store.commit(Checkpoint({"k_2": b"two"}, {"t:0": b"two"}, claims=claims))
+        except FencedError:
+            raise
+        except StoreError:
+            return False
+        return True
+
+    until(goes_on)
+    assert store.load(["k_1", "k_2"]) == [b"one", b"two"]
+    assert successor.claim("t:0")[1] == b"two"
+    with pytest.raises(FencedError, match="taken up"):
+        store.commit(Checkpoint({"k_2": b"three"}, claims=claims))
+
+
+def test_a_primary_that_becomes_a_replica_is_left_at_once(trio: Trio) -> None:
+    store = RedisStore(f"redis+sentinel://{trio.sentinel.address}/main", 100)
+    store.commit(ONE)
+
+    def give_over() -> bool:
+        with suppress(redis.ResponseError):  # Sentinel does not know the replica well yet
+            return bool(trio.sentinel.client.execute_command("SENTINEL", "FAILOVER", "main"))
+        return False
+
+    until(give_over)
+    until(lambda: trio.primary.client.info()["role"] == "slave")
+    store.commit(ONE)
+
+
+def test_sentinels_are_logged_in_to_and_their_refusal_is_named(start: Start) -> None:
+    primary = start("--requirepass", "one")
+    sentinel = start(primary, "requirepass two", "sentinel auth-pass main one", kind=Sentinel)
+    url = f"redis+sentinel://:one@{sentinel.address}/main"
+    everything(RedisStore(f"{url}?sentinel_password=two", 100))
+    with pytest.raises(StoreError, match=r"Sentinels of main .*sentinel_username") as raised:
+        RedisStore(f"{url}?sentinel_password=three", 100).ping()
+    assert "three" not in str(raised.value)
+
+
+def test_sentinels_that_are_away_or_know_no_such_primary_are_named(start: Start) -> None:
+    with pytest.raises(StoreError, match="No Sentinel has a primary for main of"):
+        RedisStore(f"redis+sentinel://127.0.0.1:{free_port()}/main", 100).ping()
+    sentinel = start(start(), kind=Sentinel)
+    with pytest.raises(StoreError, match="No Sentinel has a primary for other of"):
+        RedisStore(f"redis+sentinel://{sentinel.address}/other", 100).ping()
