@@ -1,9 +1,9 @@
 """Watching requests: batches into the engine, checkpoints out of it.
 
 The engine runs in a thread of its own, one call at a time, so that the event loop goes on
-answering. What it has observed becomes true in four steps, one checkpoint at a time:
+answering. What it has observed becomes true in five steps, one checkpoint at a time:
 
-    records, offsets and decisions in one transaction of the store
+    rejections on their topic -> records, offsets and decisions in one transaction of the store
     -> the alerts among them on their topic -> batches acknowledged -> offsets committed
 
 A worker killed anywhere in between leaves its successor all it needs: events after the stored
@@ -58,6 +58,7 @@ class Watch:
         self._arrivals: list[float] = []  # of the batches that brought alerts about
         self._closed: int | None = None  # the generation that was revoked
         self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
+        self._observing = asyncio.Lock()  # held until the rejections of a batch are on their way
         self._writing = asyncio.Lock()
         self.trouble: str | None = None  # why the store refuses
 
@@ -80,7 +81,7 @@ class Watch:
             while self._owns(message):
                 if self.trouble is None and not self._engine.table.crowded:
                     try:
-                        outcome = await self._in_engine(self._observe, batch, arrival)
+                        await self._observe_part(message, batch, arrival)
                         break
                     except StoreError as error:
                         self._refused(error)
@@ -90,10 +91,16 @@ class Watch:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 return
-            for rejected in outcome.rejected:
-                await self._reject(message, rejected)
-        records.clear()  # the event is kept for its acknowledgement only
-        self._events.append(event)
+        if self._owns(message):
+            records.clear()  # the event is kept for its acknowledgement only
+            self._events.append(event)
+
+    async def _observe_part(self, message: Any, batch: Batch, arrival: float) -> None:
+        async with self._observing:
+            if self._owns(message):  # it may have been revoked meanwhile
+                outcome = await self._in_engine(self._observe, batch, arrival)
+                for rejected in outcome.rejected:
+                    await self._reject(message, rejected)
 
     def _owns(self, message: Any) -> bool:
         generation = self._app.consumer_generation_id
@@ -137,9 +144,7 @@ class Watch:
         """Write what has changed, then send, then acknowledge; whether the store took it."""
         async with self._writing:
             events, self._events = self._events, []
-            sending, self._sending = self._sending, []
             try:
-                await asyncio.gather(*sending)
                 checkpoint = await self._write()
             except FencedError as error:
                 # This worker was out for so long that its partitions were given away. It ends and
@@ -169,8 +174,11 @@ class Watch:
             await asyncio.to_thread(self._store.ping)
             return Checkpoint()
         begun = time.perf_counter()
-        checkpoint: Checkpoint = await self._in_engine(self._engine.checkpoint)
+        async with self._observing:
+            checkpoint: Checkpoint = await self._in_engine(self._engine.checkpoint)
+            sending, self._sending = self._sending, []
         try:
+            await asyncio.gather(*sending)
             await asyncio.to_thread(self._store.commit, checkpoint)
         except StoreError:
             await self._in_engine(self._engine.failed, checkpoint)
