@@ -1,5 +1,7 @@
 """What every store must do, tried on each of them."""
 
+from pathlib import Path
+
 import pytest
 
 from monitor.decisions import Decision
@@ -7,6 +9,7 @@ from monitor.errors import ConfigError, FencedError, StoreError
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
+from monitor.store.refusals import ACL
 from pipelines.embedded import free_port
 
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
@@ -169,6 +172,11 @@ def test_an_option_that_cannot_be_used_is_named(place, options, says):
 )
 def test_a_store_is_called_by_its_place_only(url, name):
     assert repr(RedisStore(url, 100)) == f"RedisStore({name})"
+
+
+def test_the_readme_asks_for_the_rights_that_the_store_needs():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"ACL SETUSER monitor on >PASSWORD {ACL}`" in " ".join(readme.split())
 
 
 def test_a_claim_in_the_middle_of_a_commit_stops_it(redis_url, monkeypatch):
