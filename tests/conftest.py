@@ -17,10 +17,12 @@ import redis
 from pipelines import embedded
 from tests import servers
 
+_SERVERS = {"kafka", "redis_url", "own_kafka", "own_redis"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"kafka", "redis_url"} & set(getattr(item, "fixturenames", ())):
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
 
 
@@ -66,11 +68,26 @@ def apache_kafka(tmp_path: Path) -> Iterator[servers.Kafka]:
 
 
 @pytest.fixture
-def debian_redis(tmp_path: Path) -> Iterator[servers.Redis]:
-    """A Redis of the test's own, to stop and kill."""
-    folder = tmp_path / "redis"
+def own_kafka(tmp_path: Path) -> Iterator[servers.Server]:
+    """A broker of the test's own, to pause; Apache Kafka where XM_TEST_KAFKA is set."""
+    folder = tmp_path / "kafka"
     folder.mkdir()
-    with servers.Redis(folder) as server:
+    libs = os.environ.get("XM_TEST_KAFKA_LIBS")
+    if not os.environ.get("XM_TEST_KAFKA"):
+        server: servers.Server = servers.Tansu(folder)
+    elif libs:
+        server = servers.Kafka(folder, Path(libs))
+    else:
+        absent("XM_TEST_KAFKA_LIBS does not name a folder of Apache Kafka's jars")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
+    """A store of the module's own, to pause and kill; Debian's Redis where XM_TEST_REDIS is set."""
+    kind = servers.Redis if os.environ.get("XM_TEST_REDIS") else servers.Valkey
+    with kind(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 

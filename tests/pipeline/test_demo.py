@@ -1,0 +1,70 @@
+"""The demo as a newcomer runs it: one command that shows extraction caught and leaves nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from pipelines.embedded import die_with_parent
+from tests.workers import until
+
+PROGRAMS = 3  # a broker, a store, a worker
+
+
+@contextmanager
+def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "monitor.cli", "demo", *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=die_with_parent(),
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def its_programs(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """What the demo has started, once it has started all."""
+    own = psutil.Process(process.pid)
+    until(lambda: len(own.children(recursive=True)) == PROGRAMS)
+    return own.children(recursive=True)
+
+
+def test_the_demo_catches_the_planted_keys_accuses_no_other_and_leaves_nothing() -> None:
+    with demo("--seconds", "8", "--speed", "400") as process:
+        programs = its_programs(process)
+        out, _ = process.communicate(timeout=90)
+    assert process.returncode == 0
+    last = out.splitlines()[-1]
+    assert "cot-1: 12 of 12, grader-1: 6 of 6, scraper-1: 1 of 1;" in last
+    assert "ordinary keys: 0 of 400." in last
+    assert not any(program.is_running() for program in programs)
+
+
+def test_ctrl_c_ends_the_demo_in_order() -> None:
+    with demo() as process:
+        programs = its_programs(process)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in out
+    assert not any(program.is_running() for program in programs)
+
+
+def test_what_a_killed_demo_has_started_dies_with_it() -> None:
+    with demo() as process:
+        programs = its_programs(process)
+        process.kill()
+        until(lambda: not any(alive(program) for program in programs), 5)
+
+
+def alive(program: psutil.Process) -> bool:
+    return program.is_running() and program.status() != psutil.STATUS_ZOMBIE

@@ -1,0 +1,267 @@
+"""The worker as a process: from Kafka to records, alerts, rejections, decisions and pages."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+import redis
+
+from monitor.alerts import Alert
+from monitor.decisions import Decision
+from monitor.identity import from_settings
+from monitor.store.redis import DECISION
+from pipelines import replay
+from pipelines.producer import Message
+from pipelines.simulate import Simulation
+from tests.pipeline.apps import committed
+from tests.programs import Worker
+from tests.requests import request
+from tests.servers import Redis
+from tests.workers import (
+    HOUR,
+    Account,
+    account,
+    ask,
+    beside,
+    differences,
+    fill,
+    filling,
+    metrics,
+    read,
+    traffic,
+    undisturbed,
+    until,
+)
+
+LABELS = Simulation(HOUR).labels
+PLANTED = {name for name, label in LABELS.items() if label.campaign}
+(SCRAPER,) = (name for name, label in LABELS.items() if label.kind == "scraper")
+COT = next(name for name, label in LABELS.items() if label.kind == "cot")
+GOOD = request("sk-beside", 3_590.0)
+# Each with what is wrong with it, and the part of it that cannot be used.
+BAD = [
+    (b"no JSON", "not_json", b"no JSON"),
+    (b"[" + GOOD + b", 3]", "not_an_object", b"3"),
+    (b'{"ts": 1772409600}', "missing_field", b'{"ts": 1772409600}'),
+    (request(at=1e9), "future", request(at=1e9)),
+    (request(), "late", request()),
+]
+
+
+class Hour(NamedTuple):
+    """An hour of traffic, and what a worker with one partition came to by it."""
+
+    worker: Worker
+    stream: list[Message]
+    expected: Account
+    found: Account
+
+
+@pytest.fixture(scope="module")
+def hour(kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
+    worker = Worker(tmp_path_factory.mktemp("worker"), kafka, own_redis.url)
+    stream = [*traffic(), *(Message(None, value) for value, _, _ in BAD)]
+    with worker:
+        fill(worker, stream)
+        expected = undisturbed(worker)
+        yield Hour(worker, stream, expected, account(worker, expected))
+
+
+@pytest.fixture(scope="module")
+def enforcing(hour: Hour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker out of shadow mode, which knows what the other has decided."""
+    settings, folder = hour.worker.settings, tmp_path_factory.mktemp("enforcing")
+    secret = hour.worker.environment["XM_IDENTITY_SECRET"]
+    chosen = {"XM_IDENTITY_SECRET": secret, "XM_DECISIONS__SHADOW": "false"}
+    with Worker(folder, settings.kafka, settings.redis_url, **chosen) as worker:
+        yield worker
+
+
+def accused(worker: Worker, alerts: list[bytes]) -> set[str]:
+    """Keys with an alert that asks somebody to act."""
+    identity = from_settings(worker.settings)
+    names = {identity.key(name): name for name in LABELS}
+    decoded = [msgspec.json.decode(alert, type=Alert) for alert in alerts]
+    return {names[alert.subject.id] for alert in decoded if alert.severity != "info"}
+
+
+# What comes of a stream
+
+
+def test_one_partition_gives_exactly_the_alerts_of_replay(hour: Hour, tmp_path: Path) -> None:
+    file, alerts = tmp_path / "hour.jsonl", tmp_path / "alerts.jsonl"
+    file.write_bytes(b"\n".join(message.value for message in hour.stream))
+    replay.run([str(file)], hour.worker.settings, alerts=alerts)
+    assert hour.found.alerts == alerts.read_bytes().splitlines()
+
+
+def test_records_offsets_and_decisions_are_byte_for_byte_those_of_an_engine_in_memory(
+    hour: Hour,
+) -> None:
+    assert hour.found.stored == hour.expected.stored
+
+
+def test_the_planted_keys_are_accused_and_no_other(hour: Hour) -> None:
+    assert accused(hour.worker, hour.found.alerts) == PLANTED
+
+
+def test_what_cannot_be_used_goes_to_its_own_topic_with_where_it_is_from_and_why(
+    hour: Hour,
+) -> None:
+    first = len(hour.stream) - len(BAD)
+    places = [f"{hour.worker.requests}:0 {first + n} {why}" for n, (_, why, _) in enumerate(BAD)]
+    assert hour.found.rejected == places
+
+
+def test_what_cannot_be_used_is_passed_on_as_it_came(hour: Hour) -> None:
+    rejected = read(hour.worker, hour.worker.settings.topics.rejected)
+    assert {record.value for record in rejected} == {part for _, _, part in BAD}
+
+
+def test_rejections_are_counted_by_reason_and_cost_their_neighbours_nothing(hour: Hour) -> None:
+    counted = metrics(hour.worker)
+    assert [counted[f"xm_rejections_total {reason}"] for _, reason, _ in BAD] == [1.0] * len(BAD)
+    assert counted["xm_events_total"] == len(hour.stream) - len(BAD) + 1
+
+
+# Decisions
+
+
+def test_a_decision_expires_by_itself(hour: Hour, own_redis: Redis) -> None:
+    name = DECISION + from_settings(hour.worker.settings).key(COT)
+    with redis.from_url(own_redis.url) as store:
+        decision = msgspec.json.decode(store.get(name), type=Decision)
+        assert decision.seconds - 60 < store.ttl(name) <= decision.seconds
+
+
+@pytest.mark.parametrize("header", [{"X_API_Key": COT}, {"Authorization": f"Bearer {COT}"}])
+def test_shadow_mode_lets_pass_and_says_what_it_would_have_done(
+    hour: Hour, header: dict[str, str]
+) -> None:
+    answer = ask(hour.worker, "/v1/decision", **header)
+    assert answer.status == 200
+    assert answer.headers["X-XM-Decision"] == "observe"
+    assert answer.headers["X-XM-Shadow"] == "block"
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "decision"),
+    [(COT, 403, "block"), (SCRAPER, 401, "challenge"), ("sk-unknown", 200, "observe")],
+)
+def test_out_of_shadow_mode_a_decision_is_enforced(
+    enforcing: Worker, key: str, status: int, decision: str
+) -> None:
+    answer = ask(enforcing, "/v1/decision", X_API_Key=key)
+    assert (answer.status, answer.headers["X-XM-Decision"]) == (status, decision)
+    assert "X-XM-Shadow" not in answer.headers
+
+
+def test_a_question_that_names_no_key_is_answered_so(enforcing: Worker) -> None:
+    assert ask(enforcing, "/v1/decision").status == 400
+
+
+# Health, and a store that is away
+
+
+def test_a_worker_is_well_and_ready(hour: Hour) -> None:
+    assert [ask(hour.worker, page).status for page in ("/healthz", "/readyz")] == [200, 200]
+
+
+def test_while_the_store_is_read_only_the_worker_says_so_and_loses_nothing(
+    hour: Hour, own_redis: Redis
+) -> None:
+    with redis.from_url(own_redis.url) as store:
+        store.replicaof("127.0.0.1", "1")
+        more(hour.worker)
+        until(lambda: ask(hour.worker, "/readyz").status == 503)
+        assert "answers READONLY: point XM_REDIS_URL at" in ask(hour.worker, "/readyz").text
+        store.replicaof("NO", "ONE")
+    until(lambda: ask(hour.worker, "/readyz").status == 200)
+    assert differences(hour.worker) == []
+
+
+def test_while_the_store_is_away_every_key_may_pass_and_nothing_is_lost(
+    hour: Hour, enforcing: Worker, own_redis: Redis
+) -> None:
+    own_redis.stop()
+    more(hour.worker)
+    assert ask(enforcing, "/v1/decision", X_API_Key=COT).status == 200
+    until(lambda: ask(hour.worker, "/readyz").status == 503)
+    assert "is away" in ask(hour.worker, "/readyz").text
+    assert ask(hour.worker, "/healthz").status == 200
+    own_redis.start()
+    until(lambda: ask(hour.worker, "/readyz").status == 200)
+    assert differences(hour.worker) == []
+
+
+def more(worker: Worker) -> None:
+    """Send a minute more of one key."""
+    fill(worker, [Message(None, request("sk-more", 3_600.0 + n)) for n in range(60)])
+
+
+# Several workers
+
+
+class Shift(NamedTuple):
+    """What became of two workers on four partitions."""
+
+    first_exit: int
+    first_seconds: float
+    second: Worker
+    differences: list[str]
+
+
+@pytest.fixture(scope="module")
+def shift(
+    kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shift]:
+    """In mid-stream a second worker joins; then the first is told to end."""
+    folder = tmp_path_factory.mktemp("shift")
+    first = Worker(folder / "first", kafka, own_redis.url, XM_TOPICS__PARTITIONS="4")
+    second = beside(first, folder / "second")
+    with first, ExitStack() as running:
+        with filling(first, traffic(), rate=1_500.0):
+            time.sleep(1.0)
+            running.enter_context(second)
+            time.sleep(1.0)
+            ended = end(first)
+        yield Shift(*ended, second, differences(second))
+
+
+def end(worker: Worker) -> tuple[int, float]:
+    """Exit status of a worker that is sent SIGTERM, and how long it took."""
+    assert worker.process is not None
+    begun = time.monotonic()
+    worker.process.terminate()
+    return worker.process.wait(30), time.monotonic() - begun
+
+
+def test_workers_that_come_and_go_change_no_byte_and_no_alert(shift: Shift) -> None:
+    assert shift.differences == []
+
+
+def test_four_partitions_accuse_the_same_keys_as_one(shift: Shift, hour: Hour) -> None:
+    alerts = read(shift.second, shift.second.settings.topics.alerts)
+    found = accused(shift.second, [record.value for record in alerts])
+    assert found == accused(hour.worker, hour.found.alerts)
+
+
+def test_a_worker_that_is_told_to_end_does_so_within_seconds(shift: Shift) -> None:
+    assert shift.first_exit == 0
+    assert shift.first_seconds < 10
+
+
+async def test_a_worker_that_ends_has_committed_what_it_observed(shift: Shift) -> None:
+    worker, (status, _) = shift.second, end(shift.second)
+    assert status == 0
+    ends = Counter(record.partition for record in read(worker, worker.requests))
+    for partition, offset in ends.items():
+        settings = worker.settings
+        assert await committed(settings.kafka, settings.group, worker.requests, partition) == offset
