@@ -57,6 +57,7 @@ class Watch:
         self._sending: list[Awaitable[Any]] = []  # rejections on their way
         self._arrivals: list[float] = []  # of the batches that brought alerts about
         self._closed: int | None = None  # the generation that was revoked
+        self._starts: dict[str, int] = {}  # up to where a partition's first batch may begin
         self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
         self._observing = asyncio.Lock()  # held until the rejections of a batch are on their way
         self._writing = asyncio.Lock()
@@ -98,16 +99,37 @@ class Watch:
     async def _observe_part(self, message: Any, batch: Batch, arrival: float) -> None:
         async with self._observing:
             if self._owns(message):  # it may have been revoked meanwhile
+                if batch.partition not in self._engine.partitions:
+                    await self._in_engine(self._take_up)
+                if await self._begins_late(message.tp, batch):
+                    return
                 outcome = await self._in_engine(self._observe, batch, arrival)
                 for rejected in outcome.rejected:
                     await self._reject(message, rejected)
+
+    async def _begins_late(self, tp: Any, batch: Batch) -> bool:
+        """Whether a first batch has to wait for messages before it.
+
+        Redis, if it has lost its last checkpoints, has an older offset than Kafka: the messages in
+        between are fetched again. What had been fetched already comes first, each batch beginning
+        later than the last, and is left. What then begins no later is all that Kafka has.
+        """
+        name, first = batch.partition, batch.offsets[0]
+        if first <= self._starts.get(name, first):
+            self._starts.pop(name, None)
+            return False
+        offset = self._engine.partitions[name].offset
+        if self._starts[name] == offset:
+            log.info("store_behind name=%s offset=%d committed=%d", name, offset, first)
+            await self._app.consumer.seek(tp, offset)
+        self._starts[name] = first
+        return True
 
     def _owns(self, message: Any) -> bool:
         generation = self._app.consumer_generation_id
         return bool(message.generation_id == generation != self._closed)
 
     def _observe(self, batch: Batch, arrival: float) -> Outcome:
-        self._take_up()
         with metrics.observe_seconds.time():
             outcome = self._engine.observe(batch)
         if outcome.alerts:
@@ -122,6 +144,8 @@ class Watch:
             name = f"{tp.topic}:{tp.partition}"
             if tp.topic == self._topics.requests and name not in self._engine.partitions:
                 partition = self._engine.assign(name)
+                if partition.offset:
+                    self._starts[name] = partition.offset
                 log.info("partition_taken name=%s offset=%d", name, partition.offset)
 
     async def _reject(self, message: Any, rejected: Rejected) -> None:
@@ -252,6 +276,7 @@ class Watch:
         except TimeoutError:
             log.warning("handover_without_checkpoint seconds=%g", _HANDOVER)
         self._events.clear()
+        self._starts.clear()
         await self._in_engine(self._engine.revoke)
         metrics.lag.clear()
         metrics.watermark.clear()
