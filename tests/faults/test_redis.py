@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import redis
+from kafka import KafkaConsumer, TopicPartition
 
 from monitor.decisions import Decision
 from monitor.errors import FencedError, StoreError
@@ -18,7 +19,9 @@ from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
 from monitor.store.refusals import ACL
 from pipelines.embedded import free_port
+from tests.programs import Worker
 from tests.redis_servers import Authority, Detour, Redis, Sentinel
+from tests.workers import differences, fill, metrics, traffic
 
 Start = Callable[..., Redis]
 ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
@@ -392,3 +395,45 @@ def test_sentinels_that_are_away_or_know_no_such_primary_are_named(start: Start)
     sentinel = start(start(), kind=Sentinel)
     with pytest.raises(StoreError, match="No Sentinel has a primary for other of"):
         RedisStore(f"redis+sentinel://{sentinel.address}/other", 100).ping()
+
+
+# The worker
+
+
+def test_a_worker_whose_redis_is_put_back_in_time_reads_again_what_it_has_lost(
+    kafka: str, start: Start, tmp_path: Path
+) -> None:
+    server, stream = start(), traffic()
+    third = len(stream) // 3
+    worker = Worker(tmp_path / "worker", kafka, server.url, BROKER_COMMIT_INTERVAL="0.2")
+
+    def finish(count: int) -> None:
+        until(lambda: metrics(worker)["xm_events_total"] == count)
+        until(lambda: committed(worker) == count)
+
+    with worker:
+        fill(worker, stream[:third])
+        finish(third)
+        older = {key: server.client.dump(key) for key in server.client.keys("xm:*")}
+        fill(worker, stream[third : 2 * third])
+        finish(2 * third)
+        with server.client.pipeline() as pipe:
+            pipe.flushall()
+            for key, value in older.items():
+                pipe.restore(key, 0, value)
+            pipe.execute()
+        fill(worker, stream[2 * third :])
+        assert worker.process is not None
+        worker.process.wait(20)
+        assert "has lost the last checkpoint" in worker.log.read_text()
+        worker.start()
+        assert differences(worker) == []
+        assert "store_behind" in worker.log.read_text()
+
+
+def committed(worker: Worker) -> int:
+    """The offset that Kafka has of the worker's one partition."""
+    settings = worker.settings
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka, group_id=settings.group)
+    with closing(consumer):
+        return consumer.committed(TopicPartition(worker.requests, 0)) or 0
