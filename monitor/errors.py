@@ -17,7 +17,7 @@ class StoreError(MonitorError):
 
 
 class FencedError(StoreError):
-    """Somebody else has taken up a partition that this worker still wrote for."""
+    """A partition was taken up by another worker, or the store has lost this one's last word."""
 
 
 class InputError(MonitorError):

@@ -49,7 +49,8 @@ class Store(Protocol):
         """Write a checkpoint, all of it or nothing.
 
         Raises:
-            FencedError: if there is a newer claim to one of its partitions; nothing is written.
+            FencedError: if there is a newer claim to one of its partitions, or the store no longer
+                has the checkpoint before this one; nothing is written.
         """
 
     def decision(self, key: str) -> Decision | None:
