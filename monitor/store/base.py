@@ -18,6 +18,7 @@ class Checkpoint:
     Attributes:
         records: the bytes of changed records by pseudonym.
         partitions: the state of each partition by its name, its offset included.
+        publics: by partition, what it has learned of the public, for all to use.
         decisions: to be in force from now on.
         claims: by partition, the number of the claim under which it is written.
         alerts: to be sent once this is written. They are in the partitions' state too, so that
@@ -26,6 +27,7 @@ class Checkpoint:
 
     records: dict[str, bytes] = field(default_factory=dict)
     partitions: dict[str, bytes] = field(default_factory=dict)
+    publics: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     claims: dict[str, int] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
@@ -52,6 +54,9 @@ class Store(Protocol):
             FencedError: if there is a newer claim to one of its partitions, or the store no longer
                 has the checkpoint before this one; nothing is written.
         """
+
+    def publics(self) -> dict[str, bytes]:
+        """What every partition has last said of the public, by its name."""
 
     def decision(self, key: str) -> Decision | None:
         """The decision in force on a key."""

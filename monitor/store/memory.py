@@ -20,6 +20,7 @@ class MemoryStore:
         self._clock = clock
         self._records: dict[str, bytes] = {}
         self._partitions: dict[str, bytes] = {}
+        self._publics: dict[str, bytes] = {}
         self._claims: dict[str, int] = {}
         self._decisions: dict[str, tuple[float, Decision]] = {}
 
@@ -39,8 +40,12 @@ class MemoryStore:
                 raise fenced(name)
         self._records.update(checkpoint.records)
         self._partitions.update(checkpoint.partitions)
+        self._publics.update(checkpoint.publics)
         for decision in checkpoint.decisions:
             self._decisions[decision.key] = (self._clock() + decision.seconds, decision)
+
+    def publics(self) -> dict[str, bytes]:
+        return dict(self._publics)
 
     def decision(self, key: str) -> Decision | None:
         until, decision = self._decisions.get(key, (0.0, None))

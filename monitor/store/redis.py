@@ -5,6 +5,7 @@
 | `xm:p:<pseudonym>` | the record's bytes (`sketches/profile.py`) | when idle for `record_days` |
 | `xm:o:<topic>:<partition>` | a partition's state, its offset included | never |
 | `xm:c:<topic>:<partition>` | the number of the latest claim to it | never |
+| `xm:m` | hash: what each partition has learned of the public | never |
 | `xm:d:<pseudonym>` | a decision as JSON | with the decision |
 
 A checkpoint is one MULTI/EXEC: Redis refuses all of it or applies all of it. It goes through only
@@ -41,6 +42,7 @@ from monitor.store.base import Checkpoint, fenced
 from monitor.store.primary import Command, Primary, execute, transact
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
+PUBLICS = "xm:m"
 _MGET = 1000  # keys a command, so that Redis serves others in between
 
 log = logging.getLogger(__name__)
@@ -127,6 +129,12 @@ class RedisStore:
             yield "SET", DECISION + decision.key, msgspec.json.encode(decision), "EX", seconds
         for name, state in checkpoint.partitions.items():
             yield "SET", PARTITION + name, state
+        for name, public in checkpoint.publics.items():
+            yield "HSET", PUBLICS, name, public
+
+    def publics(self) -> dict[str, bytes]:
+        found = self._primary.ask(lambda: cast("dict[bytes, bytes]", self._redis.hgetall(PUBLICS)))
+        return {name.decode(): public for name, public in found.items()}
 
     def decision(self, key: str) -> Decision | None:
         value = self._primary.ask(lambda: cast("bytes | None", self._redis.get(DECISION + key)))

@@ -11,7 +11,7 @@ from redis import exceptions
 from redis.sentinel import MasterNotFoundError
 
 #: What the ACL of the monitor's user must allow; and `+select` for another database than 0.
-ACL = "~xm:* +get +mget +set +incr +watch +multi +exec +ping +info"
+ACL = "~xm:* +get +mget +set +hset +hgetall +incr +watch +multi +exec +ping +info"
 
 # The first line with a word that is in the error, or in the name of its class, is the answer.
 _ANSWERS = (

@@ -48,9 +48,11 @@ def everything(store: RedisStore) -> None:
     store.load(["k_1"])
     claim, _ = store.claim("t:0")
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
-    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, [block], {"t:0": claim}))
+    said = {"t:0": b"public"}
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, said, [block], {"t:0": claim}))
     assert store.load(["k_1"]) == [b"one"]
     assert store.decision("k_1") == block
+    assert store.publics() == said
     store.ping()
 
 

@@ -41,6 +41,12 @@ def test_many_records_come_in_their_order(store):
     assert store.load(list(records)) == list(records.values())
 
 
+def test_what_partitions_say_of_the_public_is_there_for_all(store):
+    store.commit(Checkpoint(publics={"t:0": b"then", "t:1": b"\x00other"}))
+    store.commit(Checkpoint(publics={"t:0": b"now"}))
+    assert store.publics() == {"t:0": b"now", "t:1": b"\x00other"}
+
+
 def test_a_decision_is_in_force(store):
     store.commit(Checkpoint(decisions=[BLOCK]))
     assert store.decision("k_1") == BLOCK
