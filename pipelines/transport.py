@@ -45,6 +45,7 @@ from faust.types.tuples import ConsumerMessage
 _FETCH_SECONDS = 0.25  # a fetch that finds nothing; a seek waits for it
 _POLL_SECONDS = 0.01  # the same, while some partition waits for room
 _STOP_SECONDS = 5.0
+_FLUSH_SECONDS = 1.0
 _BROKER_WAIT_MS = 100  # that the broker may wait for records; others queue up behind it
 
 
@@ -246,8 +247,25 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._forget_acks(tp)
 
 
+class Producer(driver.Producer):  # type: ignore[misc]
+    """The aiokafka driver's, which does not keep a worker from ending while its broker is away.
+
+    Faust waits for what is on its way, by aiokafka for 20 minutes. Whoever must know that a
+    message has arrived waits for its acknowledgement.
+    """
+
+    async def flush(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(super().flush(), _FLUSH_SECONDS)
+
+    async def on_stop(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(super().on_stop(), _FLUSH_SECONDS)
+
+
 class Transport(driver.Transport):  # type: ignore[misc]
     """The aiokafka driver with a consumer of batches; its URL scheme is `kafka-batch`."""
 
     Consumer = Consumer
+    Producer = Producer
     driver_version = f"batches on {driver.Transport.driver_version}"

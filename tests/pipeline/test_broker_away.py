@@ -45,3 +45,18 @@ async def test_a_worker_stops_within_seconds_while_its_broker_is_away(
     worker.stop()
     assert time.monotonic() - began < 10
     assert worker.process.returncode == 0
+
+
+async def test_a_worker_with_messages_on_their_way_stops_within_seconds_too(
+    apache_kafka: Kafka,
+) -> None:
+    topic = new_topic(apache_kafka.address)
+    app = batch_app(apache_kafka.address, fresh("group"))
+    keep_events(app, topic)
+    async with running(app):
+        producer = await app.maybe_start_producer()
+        await (await producer.send(topic, None, b"arrives", None, None, None))
+        apache_kafka.kill()
+        await producer.send(topic, None, b"does not", None, None, None)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
