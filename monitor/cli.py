@@ -149,6 +149,23 @@ def topics_create() -> None:
         typer.echo(f"{name}: {outcome}")
 
 
+@app.command(epilog="Example: `xm keys --top 20 --by tokens --memory`")
+def keys(
+    top: Annotated[int, typer.Option(help="So many keys.", min=0)] = 20,
+    by: Annotated[
+        str, typer.Option(help="requests, tokens, hour, last-seen, or a detector's name.")
+    ] = "requests",
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Also what Redis spends for a key.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """List the keys in Redis, the most remarkable first, without holding Redis up."""
+    from pipelines import keys
+
+    keys.run(config.load(), top=top, by=by, memory=memory, as_json=as_json)
+
+
 def _without_secret(settings: config.Settings) -> bool:
     return settings.identity_secret is None and settings.identity_secret_file is None
 

@@ -25,7 +25,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain, islice
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -64,9 +64,6 @@ class Primary:
         url: see above.
         timeout: seconds.
 
-    Attributes:
-        client: redis-py's, which tries nothing twice by itself.
-
     Raises:
         ConfigError: if the URL cannot be used.
     """
@@ -84,7 +81,6 @@ class Primary:
                 "redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/NAME/0, rediss for TLS, and "
                 "special characters of the password as %XX."
             ) from None
-        self.client = redis.Redis(connection_pool=self._pool)
 
     def __str__(self) -> str:
         return self._name
@@ -106,18 +102,27 @@ class Primary:
                 time.sleep(pause * random.uniform(0.5, 1.0))
         raise AssertionError
 
-    @contextmanager
-    def connection(self) -> Iterator[Any]:
-        """A connection for one's own; closed, and its WATCH with it, unless all went well."""
-        connection: Any = self._pool.get_connection()
-        try:
-            connection.check_health()
-            yield connection
-        except BaseException:
-            connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
+    def connection(self, key: str = "") -> AbstractContextManager[Any]:
+        """A connection for one's own to the server that has a key."""
+        return borrowed(self._pool)
+
+    def nodes(self) -> list[Callable[[], AbstractContextManager[Any]]]:
+        """What gives a connection, for each server that keys are on."""
+        return [self.connection]
+
+
+@contextmanager
+def borrowed(pool: redis.ConnectionPool) -> Iterator[Any]:
+    """A connection of a pool; closed, and its WATCH with it, unless all went well."""
+    connection: Any = pool.get_connection()
+    try:
+        connection.check_health()
+        yield connection
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
 
 
 def execute(connection: Any, commands: Iterable[Command]) -> list[Any]:
@@ -146,6 +151,12 @@ def transact(connection: Any, commands: Iterable[Command]) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
     return cast("list[Any]", answers)
+
+
+def info(connection: Any, section: str) -> dict[str, str]:
+    """What a server says of itself."""
+    (text,) = execute(connection, [("INFO", section)])
+    return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
 
 
 def _open(url: str, timeout: float) -> tuple[str, redis.ConnectionPool]:

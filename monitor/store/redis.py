@@ -31,7 +31,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from itertools import chain
+from typing import Any
 
 import msgspec
 from redis.exceptions import ResponseError
@@ -39,7 +40,7 @@ from redis.exceptions import ResponseError
 from monitor.decisions import Decision
 from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, fenced
-from monitor.store.primary import Command, Primary, execute, transact
+from monitor.store.primary import Command, Primary, execute, info, transact
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
 PUBLICS = "xm:m"
@@ -56,53 +57,54 @@ class RedisStore:
         record_seconds: life of an idle key's record.
         timeout: seconds to wait for an answer.
 
+    Attributes:
+        server: the connections.
+
     Raises:
         ConfigError: if the url cannot be used.
     """
 
     def __init__(self, url: str, record_seconds: float, timeout: float = 5.0) -> None:
-        self._primary = Primary(url, timeout)
-        self._redis = self._primary.client
+        self.server = Primary(url, timeout)
         self._record_seconds = int(record_seconds)
         self._states: dict[str, set[bytes | None]] = {}  # that partitions may have, by their name
         self._inspected = False
 
     def __repr__(self) -> str:
-        return f"RedisStore({self._primary})"
+        return f"RedisStore({self.server})"
 
     def load(self, keys: Sequence[str]) -> list[bytes | None]:
         def mget() -> list[bytes | None]:
-            found: list[bytes | None] = []
-            for i in range(0, len(keys), _MGET):
-                names = [RECORD + key for key in keys[i : i + _MGET]]
-                found += cast("list[bytes | None]", self._redis.mget(names))
-            return found
+            names = [RECORD + key for key in keys]
+            parts = [names[i : i + _MGET] for i in range(0, len(names), _MGET)]
+            with self.server.connection() as connection:
+                return list(chain(*execute(connection, (("MGET", *part) for part in parts))))
 
-        return self._primary.ask(mget)
+        return self.server.ask(mget)
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
         def transaction() -> tuple[int, bytes | None]:
-            with self._primary.connection() as connection:
+            with self.server.connection() as connection:
                 number, state = transact(
                     connection, [("INCR", CLAIM + name), ("GET", PARTITION + name)]
                 )
             return number, state
 
         self._inspect()
-        number, state = self._primary.ask(transaction)
+        number, state = self.server.ask(transaction)
         self._states[name] = {state}
         return number, state
 
     def commit(self, checkpoint: Checkpoint) -> None:
         def transaction() -> None:
-            with self._primary.connection() as connection:
+            with self.server.connection() as connection:
                 self._check_claims(connection, checkpoint.claims)
                 transact(connection, self._writes(checkpoint))
 
         for name, state in checkpoint.partitions.items():
             if name in self._states:  # it may be written although the answer is lost
                 self._states[name].add(state)
-        self._primary.ask(transaction)
+        self.server.ask(transaction)
         self._states.update({name: {state} for name, state in checkpoint.partitions.items()})
 
     def _check_claims(self, connection: Any, claims: Mapping[str, int]) -> None:
@@ -117,7 +119,7 @@ class RedisStore:
                 raise fenced(name)
             if state not in self._states.get(name, {state}):
                 raise FencedError(
-                    f"Redis at {self._primary} has lost the last checkpoint of {name}: nothing "
+                    f"Redis at {self.server} has lost the last checkpoint of {name}: nothing "
                     "was written, and the worker has to start anew from the one before."
                 )
 
@@ -133,27 +135,35 @@ class RedisStore:
             yield "HSET", PUBLICS, name, public
 
     def publics(self) -> dict[str, bytes]:
-        found = self._primary.ask(lambda: cast("dict[bytes, bytes]", self._redis.hgetall(PUBLICS)))
-        return {name.decode(): public for name, public in found.items()}
+        found = self._ask("HGETALL", PUBLICS)
+        return {name.decode(): public for name, public in zip(found[::2], found[1::2], strict=True)}
 
     def decision(self, key: str) -> Decision | None:
-        value = self._primary.ask(lambda: cast("bytes | None", self._redis.get(DECISION + key)))
+        value = self._ask("GET", DECISION + key)
         return msgspec.json.decode(value, type=Decision) if value else None
 
     def ping(self) -> None:
-        self._primary.ask(lambda: self._redis.set("xm:ready", b"", ex=60))
+        self._ask("SET", "xm:ready", b"", "EX", 60)
+
+    def _ask(self, command: str, key: str, *arguments: bytes | str | int) -> Any:
+        def question() -> Any:
+            with self.server.connection(key) as connection:
+                return execute(connection, [(command, key, *arguments)])[0]
+
+        return self.server.ask(question)
 
     def _inspect(self) -> None:
         """Warn, once, of a server that drops records when its memory is full."""
 
         def policy() -> str:
             try:
-                return str(self._redis.info("memory").get("maxmemory_policy", "noeviction"))
+                with self.server.connection() as connection:
+                    return info(connection, "memory").get("maxmemory_policy", "noeviction")
             except ResponseError:  # the user may not ask, or the server does not know
                 return "noeviction"
 
         if not self._inspected:
-            found, self._inspected = self._primary.ask(policy), True
+            found, self._inspected = self.server.ask(policy), True
             if found != "noeviction":
                 remedy = "set maxmemory-policy to noeviction: it drops records when it is full"
                 log.warning("redis_evicts policy=%s remedy=%r", found, remedy)

@@ -11,7 +11,10 @@ from redis import exceptions
 from redis.sentinel import MasterNotFoundError
 
 #: What the ACL of the monitor's user must allow; and `+select` for another database than 0.
-ACL = "~xm:* +get +mget +set +hset +hgetall +incr +watch +multi +exec +ping +info"
+ACL = (
+    "~xm:* +get +mget +set +hset +hgetall +incr +watch +multi +exec +ping +info "
+    "+scan +memory|usage"  # for `xm keys`
+)
 
 # The first line with a word that is in the error, or in the name of its class, is the answer.
 _ANSWERS = (
@@ -20,6 +23,8 @@ _ANSWERS = (
     ("CERTIFICATE_REQUIRED|EOF occurred", "ends TLS connections: start it, or name a certificate "
      "in XM_REDIS_URL if it wants yours, ?ssl_certfile=FILE&ssl_keyfile=FILE"),
     ("NoPermission|NOPERM", "does not let this user {detail}: grant it `" + ACL + "`"),
+    ("unknown command", "has been left without a command, so nothing can {detail} there: give the "
+     "command back, or do without what asks for it"),
     ("Authentication|NOAUTH|WRONGPASS", "refuses the login: put its user and password into "
      "XM_REDIS_URL"),
     ("ReadOnly|READONLY", "answers READONLY: point XM_REDIS_URL at the primary"),
@@ -72,8 +77,8 @@ def _of_sentinels(text: str, name: str) -> str:
 
 def _detail(text: str) -> str:
     """The part of an error that tells an operator more."""
-    command = re.search(r"'([\w|]+)' command", text)
+    command = re.search(r"'([\w|]+)' command|unknown command '?(\w+)", text)
     certificate = re.search(r"certificate verify failed: ([^(]+?)\.? \(", text)
     if command:
-        return f"run {command[1]}"
+        return f"run {command[1] or command[2]}"
     return certificate[1] if certificate else "touch the keys xm:*"

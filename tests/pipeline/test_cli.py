@@ -15,7 +15,10 @@ from kafka import KafkaConsumer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from monitor import cli
+from monitor import cli, config
+from monitor.engine import Batch, Engine
+from monitor.identity import from_settings
+from monitor.store.redis import RedisStore
 from pipelines.embedded import free_port
 from tests.pipeline.apps import fresh
 from tests.requests import elicitor, in_order, person
@@ -143,6 +146,48 @@ def test_replay_needs_no_more_memory_for_a_larger_file(tmp_path: Path) -> None:
 
     times, size = 3_000, len(b"\n".join(TRAFFIC)) / 1024
     assert kilobytes(times) - kilobytes(1) < 0.1 * times * size
+
+
+# The keys in Redis
+
+
+@pytest.fixture
+def observed(redis_url: str) -> str:
+    """The pseudonym of the key that is accused, of those whose records are in Redis."""
+    settings = config.load(identity_secret="known to this test only")
+    store, identity = RedisStore(redis_url, 100), from_settings(settings)
+    engine = Engine(settings, identity, store)
+    engine.assign("t:0")
+    stream = in_order(elicitor(), person("sk-person", count=9))
+    engine.observe(Batch("t:0", range(len(stream)), stream))
+    store.commit(engine.checkpoint())
+    return identity.key("sk-cot")
+
+
+def test_keys_are_listed_as_a_table(xm: Xm, redis_url: str, observed: str) -> None:
+    ended = xm("keys", "--by", "elicitation", "--top", 1, "--memory", XM_REDIS_URL=redis_url)
+    assert ended.status == 0
+    assert observed in ended.out
+    assert "2 keys, 49 requests, 0 tokens; keys with open alerts: 1 " in ended.out
+    assert "A million keys would take" in " ".join(ended.out.split())
+
+
+def test_keys_are_listed_for_programs(xm: Xm, redis_url: str, observed: str) -> None:
+    report = json.loads(xm("keys", "--json", XM_REDIS_URL=redis_url).out)
+    assert [(key["key"] == observed, key["requests"]) for key in report["top"]] == [
+        (True, 40),
+        (False, 9),
+    ]
+    assert "elicitation" in report["top"][0]["alerts"]
+    assert report["top"][0]["decision"] != "observe"
+    assert "memory" not in report
+
+
+def test_keys_in_a_redis_that_is_away_are_one_sentence(xm: Xm) -> None:
+    ended = xm("keys", XM_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert (ended.status, ended.out) == (2, "")
+    assert "is away" in ended.error
+    assert ended.error.count("\n") == 1
 
 
 # What an operator can put right

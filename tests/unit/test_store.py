@@ -15,7 +15,7 @@ from pipelines.embedded import free_port
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.kafka)])
 def store(request):
     if request.param == "memory":
         return MemoryStore()

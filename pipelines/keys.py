@@ -1,0 +1,202 @@
+"""The keys whose records are in Redis: the first of them in some order, and all in sum.
+
+Records pass by a page at a time, each page one array; only the first keys are kept, so that a
+million of them take no more memory than their names. What a record says is as of its key's last
+request: `hour` are the requests in the hour before it. A detector as the order means how
+improbable ordinary use makes the key, by the reference alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from monitor.alerts import SEVERITIES, Action, Severity
+from monitor.config import Settings
+from monitor.detectors import DETECTORS, Detector
+from monitor.errors import ConfigError
+from monitor.sketches.profile import KINDS, RECORD, SCALES, Profile, Records, read
+from monitor.sketches.public import Public, load_reference
+from monitor.store import census
+from monitor.store.primary import Primary
+from monitor.store.redis import RedisStore
+
+Order = Callable[[Profile], npt.NDArray[Any]]  # the higher, the nearer to the top
+_DAY = 86_400.0
+_MILLION = 1_000_000
+_HOUR = SCALES.index("1h")  # among the requests of `Profile.counts`
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A line of the table. Times are event time, epoch seconds."""
+
+    key: str
+    requests: int
+    tokens: int
+    hour: int
+    last_seen: float
+    alerts: dict[str, Severity]  # by kind, those that are open
+    decision: Action
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes."""
+
+    record: int  # as it is in the worker
+    record_in_redis: int  # with its name and its expiry, the mean of a sample
+    used: int  # by all of Redis
+    used_per_key: int
+    million_keys: int
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is printed."""
+
+    keys: int
+    requests: int
+    tokens: int
+    alerted: dict[Severity, int]  # keys by the severest of their open alerts
+    top: list[Key]
+    memory: Memory | None = None
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What has passed by.
+
+    Attributes:
+        names: of the first keys in the order, first one first; `records` are theirs.
+    """
+
+    keys: int = 0
+    requests: int = 0
+    tokens: float = 0.0
+    alerted: Counter[int] = field(default_factory=Counter)
+    names: list[str] = field(default_factory=list)
+    records: Records = field(default_factory=lambda: np.empty(0, RECORD))
+
+    def add(self, names: list[str], records: Records, order: Order, top: int) -> None:
+        self.keys += len(names)
+        self.requests += int(records["requests"].sum())
+        self.tokens += float(records["tokens"].sum())
+        self.alerted.update(records["severity"].max(axis=1).tolist())
+        names, records = self.names + names, np.concatenate([self.records, records])
+        ranks = np.lexsort([records["requests"], order(Profile(records))])[::-1][:top]
+        self.names, self.records = [names[i] for i in ranks.tolist()], records[ranks]
+
+
+def run(settings: Settings, *, top: int, by: str, memory: bool, as_json: bool) -> None:
+    """Print the first keys and the sums, as a table or as one JSON object."""
+    order = _order(by, settings)
+    store = RedisStore(settings.redis_url, settings.record_days * _DAY)
+    report = survey(census.pages(store.server), order, top, store.decision)
+    if memory:
+        report = msgspec.structs.replace(report, memory=_memory(store.server, report.keys))
+    if as_json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        show(report, by, Console())
+
+
+def survey(
+    pages: Iterable[dict[str, bytes]], order: Order, top: int, decision: Callable[[str], Any]
+) -> Report:
+    """The sums over some pages of records, and the first of their keys in an order."""
+    seen = _Sum()
+    for page in pages:
+        data = b"".join(read(each).tobytes() for each in page.values())
+        seen.add(list(page), np.frombuffer(data, RECORD), order, top)
+    hours = Profile(seen.records).counts[:, _HOUR]
+    return Report(
+        seen.keys,
+        seen.requests,
+        round(seen.tokens),
+        {name: seen.alerted[i] for i, name in enumerate(SEVERITIES, 1) if seen.alerted[i]},
+        [
+            Key(
+                name,
+                int(record["requests"]),
+                round(float(record["tokens"])),
+                round(float(hour)),
+                float(record["last_seen"]),
+                _open_alerts(record),
+                found.action if (found := decision(name)) else "observe",
+            )
+            for name, record, hour in zip(seen.names, seen.records, hours, strict=True)
+        ],
+    )
+
+
+def _order(by: str, settings: Settings) -> Order:
+    orders: dict[str, Order] = {
+        "requests": lambda keys: keys["requests"],
+        "tokens": lambda keys: keys["tokens"],
+        "hour": lambda keys: keys.counts[:, _HOUR],
+        "last-seen": lambda keys: keys["last_seen"],
+    }
+    detectors: dict[str, Detector] = {detector.name: detector for detector in DETECTORS}
+    if by in detectors:
+        public = Public(load_reference(settings.reference))
+        return lambda keys: -detectors[by](keys, public).p
+    if by not in orders:
+        raise ConfigError(f"Keys have no order {by}: choose {', '.join([*orders, *detectors])}.")
+    return orders[by]
+
+
+def _open_alerts(record: Any) -> dict[str, Severity]:
+    found = zip(KINDS, record["severity"].tolist(), strict=False)
+    return {kind: SEVERITIES[severity - 1] for kind, severity in found if severity}
+
+
+def _memory(server: Primary, keys: int) -> Memory:
+    found = census.memory(server)
+    return Memory(
+        RECORD.itemsize,
+        round(found.record),
+        found.used,
+        round(found.used / max(keys, 1)),
+        round(found.of(_MILLION)),
+    )
+
+
+def show(report: Report, by: str, console: Console) -> None:
+    """Print a report as a table."""
+    table = Table(title=f"by {by}")
+    table.add_column("key", no_wrap=True)
+    for name in ("requests", "tokens", "hour"):
+        table.add_column(name, justify="right")
+    for name in ("last seen, UTC", "open alerts", "decision"):
+        table.add_column(name)
+    for key in report.top:
+        table.add_row(
+            key.key,
+            f"{key.requests:,}",
+            f"{key.tokens:,}",
+            f"{key.hour:,}",
+            f"{datetime.fromtimestamp(key.last_seen, UTC):%m-%d %H:%M}",
+            ", ".join(f"{kind} {severity}" for kind, severity in key.alerts.items()),
+            key.decision,
+        )
+    if report.top:
+        console.print(table)
+    alerted = ", ".join(f"{count:,} {name}" for name, count in report.alerted.items())
+    console.print(
+        f"{report.keys:,} keys, {report.requests:,} requests, {report.tokens:,} tokens; "
+        f"keys with open alerts: {alerted or 'none'}."
+    )
+    if report.memory is not None:
+        each = report.memory
+        console.print(
+            f"Bytes a key: {each.record:,} for the record, {each.record_in_redis:,} in Redis with "
+            f"name and expiry; {each.used:,} in use there, {each.used_per_key:,} a key. "
+            f"A million keys would take {each.million_keys / 1e9:.2f} GB."
+        )
