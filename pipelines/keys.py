@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +34,7 @@ from monitor.store.redis import RedisStore
 Order = Callable[[Profile], npt.NDArray[Any]]  # the higher, the nearer to the top
 _DAY = 86_400.0
 _MILLION = 1_000_000
+_WIDTH = 140  # of a table that goes into a file or a pipe
 _HOUR = SCALES.index("1h")  # among the requests of `Profile.counts`
 
 
@@ -104,7 +106,8 @@ def run(settings: Settings, *, top: int, by: str, memory: bool, as_json: bool) -
     if as_json:
         print(msgspec.json.encode(report).decode())
     else:
-        show(report, by, Console())
+        console = Console()
+        show(report, by, console if console.is_terminal else Console(width=_WIDTH))
 
 
 def survey(
@@ -170,12 +173,12 @@ def _memory(server: Primary, keys: int) -> Memory:
 
 def show(report: Report, by: str, console: Console) -> None:
     """Print a report as a table."""
-    table = Table(title=f"by {by}")
+    table = Table(title=f"by {by}, times in UTC", box=box.SIMPLE)
     table.add_column("key", no_wrap=True)
-    for name in ("requests", "tokens", "hour"):
-        table.add_column(name, justify="right")
-    for name in ("last seen, UTC", "open alerts", "decision"):
-        table.add_column(name)
+    for name in ("requests", "tokens", "hour", "last seen"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("open alerts")
+    table.add_column("decision", no_wrap=True)
     for key in report.top:
         table.add_row(
             key.key,
