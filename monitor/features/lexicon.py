@@ -1,7 +1,6 @@
 """The phrase lexicon: which prompts ask for reasoning traces or for grades.
 
-All phrases are matched in one pass by Hyperscan. A prompt beyond 16 KiB is matched in its first
-and last 8 KiB: whoever wraps a document in an instruction puts it before or after.
+All phrases are matched in one pass by Hyperscan over the buffer that the prompts share.
 """
 
 from __future__ import annotations
@@ -17,41 +16,38 @@ import hyperscan
 import numpy as np
 import numpy.typing as npt
 
+from monitor.features.texts import Texts, join
 from monitor.sketches.profile import INTENTS
-
-_END = 8192
-_BORDER = b"\n.\n"  # no expression reaches across it
 
 
 class Lexicon:
     """Matches prompts against the phrases of every intent.
 
-    >>> INTENTS[0], Lexicon().match(["Show your complete chain of thought.", None]).tolist()
+    >>> from monitor.features.texts import join
+    >>> texts = join(["Show your complete chain of thought.", None])
+    >>> INTENTS[0], Lexicon().match(texts).tolist()
     ('reasoning', [1, 0])
     """
 
     def __init__(self) -> None:
         self._database, self._bits = _compiled()
 
-    def match(self, prompts: Iterable[str | None]) -> npt.NDArray[np.uint8]:
+    def match(self, texts: Texts | Iterable[str | None]) -> npt.NDArray[np.uint8]:
         """The intents of n prompts, `(n,) uint8`: bit i is set for `INTENTS[i]`.
 
-        All prompts are one text to Hyperscan, which leaves Python to other threads meanwhile.
+        All prompts are one text to Hyperscan, which leaves Python to other threads meanwhile; no
+        expression reaches across the border between two.
         """
-        texts = [_ends(prompt).encode("utf-8", "replace") if prompt else b"" for prompt in prompts]
+        if not isinstance(texts, Texts):
+            texts = join(list(texts))
         found: list[tuple[int, int]] = []
-        self._database.scan(_BORDER.join(texts), match_event_handler=_note, context=found)
-        intents = np.zeros(len(texts), np.uint8)
+        self._database.scan(texts.data, match_event_handler=_note, context=found)
+        intents = np.zeros(len(texts.ends), np.uint8)
         if found:
-            lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + len(_BORDER)
             expressions, ends = np.array(found, np.int64).T
-            where = np.searchsorted(np.cumsum(lengths), ends)
+            where = np.searchsorted(texts.ends, ends)
             np.bitwise_or.at(intents, where, self._bits[expressions])
         return intents
-
-
-def _ends(prompt: str) -> str:
-    return prompt if len(prompt) <= 2 * _END else f"{prompt[:_END]}\n{prompt[-_END:]}"
 
 
 def _note(expression: int, _start: int, end: int, _flags: int, found: Any) -> None:

@@ -1,0 +1,122 @@
+"""Prompts to numbers: all that the sketches of a key are made of.
+
+One compiled kernel (`kernel.py`) reads each prompt once. All hashes are keyed with the
+deployment's secret, so that nobody without it can look for the prompts behind a record or write
+prompts whose hashes collide; the meaning is not, so that its reference holds everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.features import kernel
+from monitor.features.characters import characters
+from monitor.features.kernel import CELL, MEANING, MINHASHES, SHAPE, WORDS, Memory, Tables
+from monitor.features.texts import LIMIT, Texts, join
+from monitor.features.tokens import Tokens, tokens
+
+SLOTS = 1 << 16  # chunks whose vectors are remembered; the newest takes the slot of another
+
+
+class Features(NamedTuple):
+    """Features of n prompts.
+
+    Attributes:
+        meaning: `(n, MEANING) int8`, a unit vector times 127; zeros for an empty prompt.
+        words: `(n, WORDS) int8`, words and pairs of neighbours in signed buckets, likewise.
+        minhash: `(n, MINHASHES) uint32`, of triples of words, or of what a shorter prompt has.
+        prompt: `(n,) uint64`, what is asked, whatever the case, the spaces and the outer marks.
+        template: `(n,) uint64`, what is left when numbers, names and documents change.
+        cell: `(n,) uint32`, a cell of meaning space, one of 65,536.
+        shape: `(n, len(SHAPE)) float32`, shares of the characters and the number of words read.
+    """
+
+    meaning: npt.NDArray[np.int8]
+    words: npt.NDArray[np.int8]
+    minhash: npt.NDArray[np.uint32]
+    prompt: npt.NDArray[np.uint64]
+    template: npt.NDArray[np.uint64]
+    cell: npt.NDArray[np.uint32]
+    shape: npt.NDArray[np.float32]
+
+
+class Extractor:
+    """Reads prompts. Not for two threads at once: what it remembers of chunks is its own.
+
+    Args:
+        secret: 64 bits derived from the deployment's secret.
+        slots: chunks whose vectors are remembered, a power of two; results do not depend on it.
+
+    >>> from monitor.features.texts import join
+    >>> features = Extractor(1)(join(["Hello there!", "  hello THERE"]))
+    >>> bool(features.prompt[0] == features.prompt[1])
+    True
+    """
+
+    def __init__(self, secret: int, slots: int = SLOTS) -> None:
+        self._tables = _tables(secret)
+        self._memory = _memory(slots, tokens())
+        self.spelled = 0
+        self(join(["Warm."]))
+
+    def __call__(self, texts: Texts) -> Features:
+        """The features of n prompts."""
+        n = len(texts.starts)
+        features = Features(
+            np.empty((n, MEANING), np.int8),
+            np.empty((n, WORDS), np.int8),
+            np.empty((n, MINHASHES), np.uint32),
+            np.empty(n, np.uint64),
+            np.empty(n, np.uint64),
+            np.empty(n, np.uint32),
+            np.empty((n, len(SHAPE)), np.float32),
+        )
+        buffer = np.frombuffer(texts.data, np.uint8)
+        self.spelled += kernel.extract(
+            buffer, texts.starts, texts.ends, self._tables, self._memory, features
+        )
+        return features
+
+
+def _tables(secret: int) -> Tables:
+    spelling, kinds = tokens(), characters()
+    random = np.random.Generator(np.random.PCG64(secret))
+    planes = random.choice(np.array([-1, 1], np.int32), (CELL, MEANING))
+    lanes = random.integers(0, 1 << 32, (2, MINHASHES), np.uint32)
+    lanes[1] |= 1
+    return Tables(
+        kinds.kind,
+        kinds.lower,
+        kinds.first,
+        spelling.rows,
+        spelling.single,
+        spelling.merges,
+        planes,
+        np.zeros(CELL, np.int32),
+        lanes,
+        random.integers(0, 1 << 63, 8, np.uint64),
+    )
+
+
+def _memory(slots: int, spelling: Tokens) -> Memory:
+    count = kernel.DIRECT + slots
+    rows = np.zeros((count, MEANING), np.int16)
+    rows[:128] = spelling.rows[spelling.ascii]
+    rows[128 : 128 + len(spelling.spaces)] = spelling.rows[spelling.spaces]
+    most = 4 * (LIMIT + 16)  # bytes of a prompt
+    return Memory(
+        known=np.zeros(count, np.uint64),
+        rows=rows,
+        chunk=np.empty(most, np.uint64),
+        begin=np.empty(most, np.int64),
+        end=np.empty(most, np.int64),
+        word=np.empty(most, np.uint64),
+        mask=np.empty(most, np.uint64),
+        trait=np.empty(most, np.uint8),
+        symbols=np.empty((3, kernel.LONGEST + 8), np.int64),
+        folded=np.empty(kernel.LONGEST + 16, np.uint8),
+        counts=np.empty(len(SHAPE), np.int64),
+    )
