@@ -18,6 +18,7 @@ import psutil
 import redis
 from kafka import KafkaAdminClient
 
+from monitor.config import Settings
 from tests.programs import Worker
 
 _LOOK = 0.25  # seconds between looks at a worker's metrics, which cost it 5 ms each
@@ -59,12 +60,16 @@ def parser(description: str, *servers: str) -> argparse.ArgumentParser:
     return found
 
 
-def default_worker(folder: Path, kafka: str, redis_url: str, partitions: int) -> Worker:
-    """A worker with default settings on topics of its own."""
-    worker = Worker(folder / "worker", kafka, redis_url, XM_TOPICS__PARTITIONS=str(partitions))
-    for name in ("XM_CHECKPOINT_SECONDS", "BROKER_SESSION_TIMEOUT", "BROKER_HEARTBEAT_INTERVAL"):
-        del worker.environment[name]
-    return worker
+def default_worker(folder: Path, kafka: str, redis_url: str, **chosen: str) -> Worker:
+    """A worker with default settings, its own and Faust's, on topics of its own."""
+    seconds = Settings.model_fields["checkpoint_seconds"].default
+    defaults = {
+        "XM_CHECKPOINT_SECONDS": str(seconds),
+        "XM_TOPICS__PARTITIONS": "4",
+        "BROKER_SESSION_TIMEOUT": "60",
+        "BROKER_HEARTBEAT_INTERVAL": "3",
+    }
+    return Worker(folder, kafka, redis_url, **defaults | chosen)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -9,7 +9,6 @@ so that they no longer are. Those of a file go round, each time some days later 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterator
 from itertools import chain, count, islice
 from typing import Any
@@ -52,12 +51,7 @@ class Stream:
 
     def take(self, number: int) -> Iterator[list[Message]]:
         """So many requests as they were recorded, in batches, from the first on."""
-        return _batches(self._recorded(), number)
-
-    def live(self, number: int) -> Iterator[list[Message]]:
-        """So many requests as of now, in small batches."""
-        now = (self.message(n, time.time()) for n in count())
-        return _batches(now, number, 50)
+        return batches(islice(self._recorded(), number), 2_000)
 
     def message(self, number: int, ts: float, key: str | None = None) -> Message:
         """The request of a number, at a time and perhaps under a key of its own."""
@@ -85,9 +79,7 @@ def _simulated() -> Iterator[dict[str, Any]]:
     return islice(Simulation(Scenario(keys=2_000)).events(), _SIMULATED)
 
 
-def _batches(
-    messages: Iterator[Message], number: int, size: int = 2_000
-) -> Iterator[list[Message]]:
-    limited = islice(messages, number)
-    while batch := list(islice(limited, size)):
+def batches(messages: Iterator[Message], size: int) -> Iterator[list[Message]]:
+    """Messages in lists, as `send` takes them."""
+    while batch := list(islice(messages, size)):
         yield batch

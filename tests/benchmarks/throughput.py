@@ -47,12 +47,11 @@ def main() -> None:
     options.add_argument("--traffic", help="requests, one a line; default: simulated ones")
     options.add_argument("--events", type=int, default=800_000)
     options.add_argument("--keys", type=int, default=20_000)
-    options.add_argument("--partitions", type=int, default=4)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", nargs="+", default=CONTENDERS, choices=CONTENDERS)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        worker = default_worker(Path(folder), chosen.kafka, chosen.redis, chosen.partitions)
+        worker = default_worker(Path(folder, "worker"), chosen.kafka, chosen.redis)
         topics.create(worker.settings)
         stream = Stream(chosen.traffic, chosen.keys).take(chosen.events)
         sent = asyncio.run(send(stream, chosen.kafka, worker.requests)).acknowledged
@@ -72,7 +71,7 @@ def main() -> None:
             rounds.append(found)
     packages = [package for name, package in _PACKAGES.items() if name in chosen.only]
     show_machine(chosen.redis, chosen.kafka, *packages)
-    print(f"{sent:,} events, {chosen.keys:,} keys, {chosen.partitions} partitions\n")
+    print(f"{sent:,} events, {chosen.keys:,} keys, 4 partitions\n")
     _show(rounds)
 
 

@@ -1,0 +1,195 @@
+"""From a request's arrival in Kafka to its record in Redis, and to its alert on the topic.
+
+    python -m tests.benchmarks.latency --kafka HOST:PORT --redis URL [--traffic FILE]
+
+First the most that the worker observes a second is measured, then requests are sent at half of it,
+as of now, to a worker for each of several checkpoint intervals, the default first. Among them are
+
+    markers    every 50 ms the only request of a key: arrived when Redis publishes (keyspace events)
+               that the key's record has been written
+    elicitors  keys that ask ten times in a row for the reasoning: each alert on them names by its
+               time the request that it is about, and has arrived when the broker appended it
+
+Both count from the request's own Kafka timestamp, after some seconds of warming up. So many keys
+that an ordinary one stays calm at that rate: nearly each request changes a record of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count, islice
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import redis
+from aiokafka import AIOKafkaConsumer
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from monitor.alerts import Alert
+from monitor.config import Settings
+from monitor.identity import from_settings
+from monitor.store.redis import RECORD
+from pipelines import topics
+from pipelines.producer import Message, Pace, send
+from tests.benchmarks.measure import default_worker, observe, parser, show, show_machine
+from tests.benchmarks.stream import Stream, batches
+from tests.programs import Worker
+from tests.workers import read, until
+
+_WARM = 3.0  # seconds
+_MARKERS, _ELICITING = 20, 100  # requests a second
+_IN_A_ROW = 10
+_MARKER, _ELICITOR = "sk-marker-", "sk-elicitor-"
+
+Seconds = list[float]
+
+
+def main() -> None:
+    default = Settings.model_fields["checkpoint_seconds"].default
+    options = parser(__doc__ or "", "kafka", "redis")
+    options.add_argument("--traffic", help="requests, one a line; default: simulated ones")
+    options.add_argument("--keys", type=int, default=100_000)
+    options.add_argument("--seconds", type=float, default=30.0, help="for each interval")
+    options.add_argument("--checkpoint", type=float, nargs="+", default=[default, 0.25, 4.0])
+    options.add_argument("--rate", type=float, help="requests a second; default: half the most")
+    chosen = options.parse_args()
+    stream, rows = Stream(chosen.traffic, chosen.keys), []
+    with tempfile.TemporaryDirectory() as folder:
+        rate = chosen.rate or _most(Path(folder, "most"), chosen.kafka, chosen.redis, stream) / 2
+        for seconds in chosen.checkpoint:
+            worker = default_worker(
+                Path(folder, str(seconds)),
+                chosen.kafka,
+                chosen.redis,
+                XM_CHECKPOINT_SECONDS=str(seconds),
+            )
+            found = _run(worker, stream, rate, chosen.seconds)
+            cells = [
+                f"{each:.3f}" for times in found for each in np.percentile(times, [50, 99, 100])
+            ]
+            rows.append([f"{seconds:g} s", len(found[0]), *cells[:3], len(found[1]), *cells[3:]])
+    show_machine(chosen.redis, chosen.kafka)
+    print(f"{rate:,.0f} requests a second, {chosen.keys:,} keys, 4 partitions; in seconds\n")
+    columns = ["checkpoint every", "markers", "p50", "p99", "most", "alerts", "p50", "p99", "most"]
+    show(columns, rows)
+
+
+def _most(folder: Path, kafka: str, redis_url: str, stream: Stream) -> float:
+    """The requests that a worker observes a second."""
+    worker = default_worker(folder, kafka, redis_url)
+    topics.create(worker.settings)
+    sent = asyncio.run(send(stream.take(300_000), kafka, worker.requests)).acknowledged
+    with redis.from_url(redis_url) as client:
+        client.flushdb()
+    with worker:
+        return observe([worker], sent, most=12.0).rate
+
+
+def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[Seconds, Seconds]:
+    """How long markers and alerts took."""
+    settings = worker.settings
+    pseudonym = from_settings(settings).key
+    topics.create(settings)
+    _stamp_on_arrival(settings)
+    markers = [f"{_MARKER}{n}" for n in range(int(seconds * _MARKERS))]
+    records = [RECORD + pseudonym(key) for key in markers]
+    with _watched(settings.redis_url, records) as written, worker:
+        messages = islice(_messages(stream, rate), len(markers) * int(rate / _MARKERS))
+        pace = Pace(rate=rate)
+        asyncio.run(send(batches(messages, 100), settings.kafka, worker.requests, pace=pace))
+        until(lambda: len(written) == len(markers), 60)
+        time.sleep(settings.checkpoint_seconds + 1)
+    asked = asyncio.run(_asked(settings.kafka, worker.requests))
+    warm = min(asked.values()) + _WARM
+    sketches, alerts = [], []
+    for (key, _), begun in asked.items():
+        if key.startswith(_MARKER) and begun > warm:
+            sketches.append(written[RECORD + pseudonym(key)] - begun)
+    about = {(pseudonym(key), ts): begun for (key, ts), begun in asked.items()}
+    for record in read(worker, settings.topics.alerts):
+        alert = msgspec.json.decode(record.value, type=Alert)
+        begun = about.get((alert.subject.id, alert.detected_at), 0.0)
+        if begun > warm:
+            alerts.append(record.timestamp / 1000 - begun)
+    return sketches, alerts
+
+
+def _messages(stream: Stream, rate: float) -> Iterator[Message]:
+    """Requests as of now; of those of one second some are markers and some elicitors."""
+    marking, eliciting = int(rate / _MARKERS), int(rate / _ELICITING)
+    for number in count():
+        if number % marking == 0:
+            yield stream.message(number, time.time(), f"{_MARKER}{number // marking}")
+        elif number % eliciting == 1:
+            key = f"{_ELICITOR}{number // eliciting // _IN_A_ROW}"
+            yield _elicitation(key, time.time(), number)
+        else:
+            yield stream.message(number, time.time())
+
+
+def _elicitation(key: str, ts: float, number: int) -> Message:
+    prompt = f"Solve problem {number}. Show your complete internal reasoning."
+    request = {"ts": round(ts, 3), "api_key": key, "id": f"req_{number}", "prompt": prompt}
+    return Message(key.encode(), msgspec.json.encode(request), ts)
+
+
+def _stamp_on_arrival(settings: Settings) -> None:
+    """Have the broker stamp alerts when it appends them."""
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka)) as admin:
+        chosen = {"message.timestamp.type": "LogAppendTime"}
+        topic = ConfigResource(ConfigResourceType.TOPIC, settings.topics.alerts, chosen)
+        admin.alter_configs([topic])
+
+
+@contextmanager
+def _watched(url: str, keys: list[str]) -> Iterator[dict[str, float]]:
+    """When keys of an emptied Redis were first written, filled in as they are."""
+    found: dict[str, float] = {}
+    with redis.from_url(url, decode_responses=True) as client:
+        client.flushdb()
+        before = client.config_get("notify-keyspace-events")["notify-keyspace-events"]
+        client.config_set("notify-keyspace-events", "K$")
+        database = client.connection_pool.connection_kwargs.get("db", 0)
+        prefix = f"__keyspace@{database}__:"
+        listening = client.pubsub(ignore_subscribe_messages=True)
+
+        def note(message: dict[str, str]) -> None:
+            found.setdefault(message["channel"].removeprefix(prefix), time.time())
+
+        listening.subscribe(**{prefix + key: note for key in keys})
+        thread = listening.run_in_thread(sleep_time=1.0, daemon=True)
+        try:
+            yield found
+        finally:
+            thread.stop()
+            thread.join()
+            client.config_set("notify-keyspace-events", before)
+
+
+async def _asked(kafka: str, topic: str) -> dict[tuple[str, float], float]:
+    """Kafka's timestamps of markers and elicitors on a topic, by key and event time."""
+    found = {}
+    decoder = msgspec.json.Decoder(_Head)
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
+    async with consumer:
+        while got := await consumer.getmany(timeout_ms=3_000):
+            for record in (record for records in got.values() for record in records):
+                if record.key.startswith((_MARKER.encode(), _ELICITOR.encode())):
+                    head = decoder.decode(record.value)
+                    found[head.api_key, head.ts] = record.timestamp / 1000
+    return found
+
+
+class _Head(msgspec.Struct):
+    api_key: str
+    ts: float
+
+
+if __name__ == "__main__":
+    main()
