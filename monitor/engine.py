@@ -168,7 +168,7 @@ class Engine:
         epochs = (watermarks // EPOCH).astype(np.int64)
         # Whatever may be needed is loaded first: a store that is away must not stop us half-way.
         alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
-        rows = self.table.rows(keys + alerted)[: len(keys)]
+        rows = self._rows(partition, keys + alerted)[: len(keys)]
         self.table.touch(rows)
         columns = self._columns(events, ts)
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(events)]
@@ -178,6 +178,9 @@ class Engine:
             looks, at = self._update(partition, rows[start:end], columns.part(start, end), out)
             self._look(partition, keys, rows, ts, looks, at + start, out)
             partition.watermark = float(watermarks[end])
+
+    def _rows(self, partition: Partition, keys: list[str]) -> Rows:
+        return self.table.rows(self._store.names(partition.name, keys))
 
     def _columns(self, events: list[RequestEvent], ts: Floats) -> Columns:
         tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
@@ -217,7 +220,7 @@ class Engine:
         now = epoch * EPOCH
         partition.public.turn(int(now // DAY))
         alerted = list(partition.alerted)
-        rows = self.table.rows(alerted)
+        rows = self._rows(partition, alerted)
         for key, row in zip(alerted, rows.tolist(), strict=True):
             record = self.table.records[row]
             resolved = self._lifecycle.resolve(record, key, now)

@@ -111,13 +111,13 @@ def run(settings: Settings, *, top: int, by: str, memory: bool, as_json: bool) -
 
 
 def survey(
-    pages: Iterable[dict[str, bytes]], order: Order, top: int, decision: Callable[[str], Any]
+    pages: Iterable[list[tuple[str, bytes]]], order: Order, top: int, decision: Callable[[str], Any]
 ) -> Report:
     """The sums over some pages of records, and the first of their keys in an order."""
     seen = _Sum()
     for page in pages:
-        data = b"".join(read(each).tobytes() for each in page.values())
-        seen.add(list(page), np.frombuffer(data, RECORD), order, top)
+        data = b"".join(read(record).tobytes() for _, record in page)
+        seen.add([key for key, _ in page], np.frombuffer(data, RECORD), order, top)
     hours = Profile(seen.records).counts[:, _HOUR]
     return Report(
         seen.keys,

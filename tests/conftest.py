@@ -7,6 +7,7 @@ on other servers.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -17,7 +18,7 @@ import redis
 from pipelines import embedded
 from tests import servers
 
-_SERVERS = {"kafka", "redis_url", "own_kafka", "own_redis"}
+_SERVERS = {"kafka", "redis_url", "cluster_url", "own_kafka", "own_redis"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,6 +56,25 @@ def redis_url(_redis_server: str) -> str:
     return _redis_server
 
 
+@pytest.fixture(scope="session")
+def _cluster_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
+    server = _own_redis(tmp_path_factory)
+    server.arguments = ["--cluster-enabled", "yes", "--cluster-port", str(embedded.free_port())]
+    with server, redis.Redis(port=server.port) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+            time.sleep(0.05)
+        yield server
+
+
+@pytest.fixture
+def cluster_url(_cluster_server: servers.Redis) -> str:
+    """The URL of a Redis Cluster of one server, empty when the test begins."""
+    with redis.Redis(port=_cluster_server.port) as client:
+        client.flushdb()
+    return f"redis+cluster://{_cluster_server.address}"
+
+
 @pytest.fixture
 def apache_kafka(tmp_path: Path) -> Iterator[servers.Kafka]:
     """An Apache Kafka of the test's own, to stop and kill; its jars are in XM_TEST_KAFKA_LIBS."""
@@ -86,9 +106,13 @@ def own_kafka(tmp_path: Path) -> Iterator[servers.Server]:
 @pytest.fixture(scope="module")
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
     """A store of the module's own, to pause and kill; Debian's Redis where XM_TEST_REDIS is set."""
-    kind = servers.Redis if os.environ.get("XM_TEST_REDIS") else servers.Valkey
-    with kind(tmp_path_factory.mktemp("redis")) as server:
+    with _own_redis(tmp_path_factory) as server:
         yield server
+
+
+def _own_redis(tmp_path_factory: pytest.TempPathFactory) -> servers.Redis:
+    kind = servers.Redis if os.environ.get("XM_TEST_REDIS") else servers.Valkey
+    return kind(tmp_path_factory.mktemp("redis"))
 
 
 def absent(reason: str) -> NoReturn:

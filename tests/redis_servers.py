@@ -1,14 +1,19 @@
-"""Debian's Redis in the states that an operator may find it in, and Sentinel beside it."""
+"""Debian's Redis in the states that an operator may find it in, with Sentinel and as a Cluster."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 import redis
 
+from pipelines.embedded import free_port
 from tests import servers
 from tests.programs import program
 
@@ -19,7 +24,7 @@ class Redis(servers.Redis):
     def __init__(self, folder: Path, *arguments: object) -> None:
         folder.mkdir()
         super().__init__(folder)
-        self.arguments = [str(argument) for argument in arguments]
+        self.arguments: list[str] = [str(argument) for argument in arguments]
 
     def command(self) -> list[str]:
         listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
@@ -57,6 +62,91 @@ class Sentinel(Redis):
 
     def command(self) -> list[str]:
         return [program("redis-server"), str(self.file), "--sentinel"]
+
+
+class Cluster:
+    """A Cluster of three primaries whose data survive kill -9."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.nodes: list[Redis] = []
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(node.address for node in self.nodes)}"
+
+    def __enter__(self) -> Self:
+        for _ in range(3):
+            self.add()
+        self._cli("create", *(node.address for node in self.nodes), "--cluster-yes")
+        self.settle()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes:
+            node.stop()
+
+    def add(self) -> Redis:
+        """Start a server that does not know the others yet."""
+        node = Redis(
+            self.folder / f"node-{len(self.nodes)}",
+            "--cluster-enabled", "yes", "--cluster-port", free_port(),
+            "--cluster-node-timeout", 1000, "--appendonly", "yes", "--repl-diskless-sync-delay", 0,
+        )  # fmt: skip
+        node.start()
+        self.nodes.append(node)
+        return node
+
+    def add_replica(self, primary: Redis) -> Redis:
+        replica = self.add()
+        primary_id = primary.client.execute_command("CLUSTER", "MYID").decode()
+        self._cli(
+            "add-node", replica.address, primary.address,
+            "--cluster-slave", "--cluster-master-id", primary_id,
+        )  # fmt: skip
+        return replica
+
+    def settle(self) -> None:
+        """Wait until all agree that all is well."""
+        until = time.monotonic() + 20
+        while any(b"cluster_state:ok" not in self._state(node) for node in self.nodes):
+            assert time.monotonic() < until, "the Cluster does not become whole"
+            time.sleep(0.05)
+
+    def slot(self, key: str) -> int:
+        return int(self.nodes[0].client.execute_command("CLUSTER", "KEYSLOT", key))
+
+    def owner(self, key: str) -> Redis:
+        """The primary that has a key, as the first server sees it."""
+        slot = self.slot(key)
+        for first, last, (_, port, *_), *_ in self.nodes[0].client.execute_command("CLUSTER SLOTS"):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == port)
+        raise AssertionError
+
+    @contextmanager
+    def moving(self, key: str, to: Redis) -> Iterator[None]:
+        """The slot of a key is on its way; leaving moves its keys and ends it."""
+        slot, source = self.slot(key), self.owner(key)
+        ids = {node: node.client.execute_command("CLUSTER", "MYID") for node in (source, to)}
+        to.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[to])
+        yield
+        while names := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            source.client.migrate("127.0.0.1", to.port, names, 0, 5000)
+        for node in [to, source, *self.nodes]:
+            with suppress(redis.ResponseError):  # a replica has no say
+                node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[to])
+
+    @staticmethod
+    def _state(node: Redis) -> bytes:
+        return bytes(node.client.execute_command("CLUSTER", "INFO"))
+
+    @staticmethod
+    def _cli(*arguments: str) -> None:
+        command = [program("redis-cli"), "--cluster", *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 class Authority:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -155,6 +156,8 @@ class Kafka(Server):
 class Redis(Server):
     """Debian's redis-server; what it acknowledged survives kill -9."""
 
+    arguments: Sequence[str] = ()
+
     def binary(self) -> str:
         path = shutil.which("redis-server")
         if path is None:
@@ -164,7 +167,7 @@ class Redis(Server):
     def command(self) -> list[str]:
         listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
         keep = ["--dir", str(self.folder), "--save", "", "--appendonly", "yes"]
-        return [self.binary(), *listen, *keep]
+        return [self.binary(), *listen, *keep, *self.arguments]
 
     def ready(self) -> bool:
         if not _listens(self.port):

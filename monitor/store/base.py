@@ -16,7 +16,7 @@ class Checkpoint:
     """What is written in one transaction, so that it is all there or not at all.
 
     Attributes:
-        records: the bytes of changed records by pseudonym.
+        records: the bytes of changed records by their names, see `Store.names`.
         partitions: the state of each partition by its name, its offset included.
         publics: by partition, what it has learned of the public, for all to use.
         decisions: to be in force from now on.
@@ -36,8 +36,16 @@ class Checkpoint:
 class Store(Protocol):
     """Keeps records, partitions' state and decisions. All methods raise `StoreError`."""
 
-    def load(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The records of some keys, in their order; `None` for those it does not have."""
+    def names(self, partition: str, keys: Sequence[str]) -> Sequence[str]:
+        """The names of the records of keys (pseudonyms) that a partition has requests of.
+
+        They are the keys themselves, except where a transaction reaches only what is of one
+        partition: there each partition has a record of its own for a key, though all requests of
+        a key should be in one partition anyway.
+        """
+
+    def load(self, names: Sequence[str]) -> list[bytes | None]:
+        """The records of some names of one partition, in their order; `None` for a missing one."""
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
         """Take a partition over from whoever had it.
@@ -48,7 +56,9 @@ class Store(Protocol):
         """
 
     def commit(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, all of it or nothing.
+        """Write a checkpoint, all of it or nothing; on a Redis Cluster, all of a partition's.
+
+        If it fails, the same again or a later one leaves what it would have left.
 
         Raises:
             FencedError: if there is a newer claim to one of its partitions, or the store no longer
@@ -67,4 +77,4 @@ class Store(Protocol):
 
 def fenced(name: str) -> FencedError:
     """What a store raises on a checkpoint under an old claim."""
-    return FencedError(f"{name} has been taken up by another worker: nothing was written.")
+    return FencedError(f"{name} has been taken up by another worker: nothing of it was written.")

@@ -7,12 +7,11 @@ they are as good as drawn by lot. What is written meanwhile may be in the pages 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from monitor.store.primary import Primary, execute, info
+from monitor.store.primary import Node, Primary, execute, info
 from monitor.store.redis import RECORD
 
 _PAGE = 1000  # keys that Redis looks at before it serves others
@@ -21,8 +20,6 @@ _START = b"0"
 # MEMORY USAGE leaves out the entry of a key's expiry (32 bytes at most) and the slots of both hash
 # tables (8 to 16 bytes each).
 _TABLES = 64
-
-_Node = Callable[[], AbstractContextManager[Any]]
 
 
 class Memory(NamedTuple):
@@ -43,8 +40,10 @@ class Memory(NamedTuple):
         return self.empty + records * self.record
 
 
-def pages(server: Primary) -> Iterator[dict[str, bytes]]:
-    """All records by the pseudonyms of their keys, none twice.
+def pages(server: Primary) -> Iterator[list[tuple[str, bytes]]]:
+    """All records and the pseudonyms of their keys, none twice.
+
+    On a Cluster, a key with requests in several partitions has a record for each.
 
     Raises:
         StoreError: if the server does not answer.
@@ -57,7 +56,7 @@ def pages(server: Primary) -> Iterator[dict[str, bytes]]:
             fresh = [name for name in dict.fromkeys(names) if name not in seen]
             seen.update(fresh)
             values = zip(fresh, server.ask(partial(_get, node, fresh)), strict=True)
-            yield {_key(name): value for name, value in values if value is not None}
+            yield [(_key(name), value) for name, value in values if value is not None]
 
 
 def memory(server: Primary) -> Memory:
@@ -76,19 +75,19 @@ def memory(server: Primary) -> Memory:
     return Memory(used, empty, sum(sizes) / len(sizes) + _TABLES if sizes else 0.0)
 
 
-def _scan(node: _Node, cursor: bytes) -> tuple[bytes | None, list[bytes]]:
+def _scan(node: Node, cursor: bytes) -> tuple[bytes | None, list[bytes]]:
     """Where to go on, unless all has been seen, and some names."""
     with node() as connection:
         (found,) = execute(connection, [("SCAN", cursor, "MATCH", RECORD + "*", "COUNT", _PAGE)])
     return None if found[0] == _START else found[0], found[1]
 
 
-def _get(node: _Node, names: list[bytes]) -> list[bytes | None]:
+def _get(node: Node, names: list[bytes]) -> list[bytes | None]:
     with node() as connection:
         return execute(connection, (("GET", name) for name in names))
 
 
-def _weigh(node: _Node) -> tuple[dict[str, str], list[int]]:
+def _weigh(node: Node) -> tuple[dict[str, str], list[int]]:
     """What a server says of its memory, and what some of its records take there."""
     names: list[bytes] = []
     cursor: bytes | None = _START
@@ -101,4 +100,4 @@ def _weigh(node: _Node) -> tuple[dict[str, str], list[int]]:
 
 
 def _key(name: bytes) -> str:
-    return name.decode().removeprefix(RECORD)
+    return name.decode().removeprefix(RECORD).rpartition("}:")[2]

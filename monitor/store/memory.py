@@ -27,8 +27,11 @@ class MemoryStore:
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._records)} records)"
 
-    def load(self, keys: Sequence[str]) -> list[bytes | None]:
-        return [self._records.get(key) for key in keys]
+    def names(self, partition: str, keys: Sequence[str]) -> Sequence[str]:
+        return keys
+
+    def load(self, names: Sequence[str]) -> list[bytes | None]:
+        return [self._records.get(name) for name in names]
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
         self._claims[name] = self._claims.get(name, 0) + 1

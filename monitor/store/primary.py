@@ -6,7 +6,10 @@
 | `unix://[user:password@]/path[?db=0]` | one server, by its socket on this machine |
 | `redis+sentinel://[user:password@]host[:26379],host…/name[/db]` | the primary `name`, \
 wherever the Sentinels at these hosts have it at present |
-| `rediss://…`, `rediss+sentinel://…` | the same over TLS, to the Sentinels too |
+| `redis+cluster://[user:password@]host[:6379],host…` | a Cluster (`cluster.py`), by some of its \
+servers |
+| `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS, to the Sentinels \
+too |
 
 Options follow a question mark, under redis-py's names: `ssl_ca_certs`, `ssl_certfile` and
 `ssl_keyfile` name files, `ssl_check_hostname=false` takes any name that the CA has signed;
@@ -44,17 +47,19 @@ from monitor.store.refusals import explain, passes
 Command = tuple[Any, ...]  # its name and arguments: str, bytes, int
 
 # Strict, so that a password with a special character is not taken for a host and shown.
-_HOST = r"(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?"
-_LOGIN, _OPTIONS = r"(?:[^@/?#]*@)?", r"(?:\?[^@#]*)?"
-_TCP = re.compile(rf"rediss?://{_LOGIN}{_HOST}(?:/\d*)?{_OPTIONS}")
-_SOCKET = re.compile(rf"unix://{_LOGIN}/[^@?#]+{_OPTIONS}")
+HOST = r"(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?"
+LOGIN, OPTIONS = r"(?:[^@/?#]*@)?", r"(?:\?[^@#]*)?"
+_TCP = re.compile(rf"rediss?://{LOGIN}{HOST}(?:/\d*)?{OPTIONS}")
+_SOCKET = re.compile(rf"unix://{LOGIN}/[^@?#]+{OPTIONS}")
 _SENTINELS = re.compile(
-    rf"(rediss?)\+sentinel://({_LOGIN})({_HOST}(?:,{_HOST})*)/([\w.-]+)((?:/\d*)?{_OPTIONS})"
+    rf"(rediss?)\+sentinel://({LOGIN})({HOST}(?:,{HOST})*)/([\w.-]+)((?:/\d*)?{OPTIONS})"
 )
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 _PAUSES = (0.05, 0.25)  # seconds before another attempt
 _TOGETHER = 1000  # commands a system call
 _T = TypeVar("_T")
+
+Node = Callable[[], AbstractContextManager[Any]]  # gives a connection to one server
 
 
 class Primary:
@@ -64,22 +69,27 @@ class Primary:
         url: see above.
         timeout: seconds.
 
+    Attributes:
+        slotted: whether only keys with the same part in braces are in reach of one transaction.
+
     Raises:
         ConfigError: if the URL cannot be used.
     """
 
+    slotted = False
+
     def __init__(self, url: str, timeout: float) -> None:
         self._timeout = timeout
         try:
-            self._name, self._pool = _open(url, timeout)
-            self._pool.make_connection()  # only here redis-py looks at its options
+            self._name = self._open(url)
         except (ValueError, TypeError, RedisError) as error:
             unknown = re.search(r"argument '(\w+)'", str(error))
             why = f"there is no option {unknown[1]}" if unknown else error
             raise ConfigError(
-                f"XM_REDIS_URL cannot be used ({why}): write redis://USER:PASSWORD@HOST:6379/0 or "
-                "redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/NAME/0, rediss for TLS, and "
-                "special characters of the password as %XX."
+                f"XM_REDIS_URL cannot be used ({why}): write redis://USER:PASSWORD@HOST:6379/0, "
+                "redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/NAME/0 or "
+                "redis+cluster://USER:PASSWORD@HOST:6379,HOST:6379, rediss for TLS, and special "
+                "characters of the password as %XX."
             ) from None
 
     def __str__(self) -> str:
@@ -97,8 +107,8 @@ class Primary:
                 return question()
             except RedisError as error:
                 late = time.monotonic() - begun >= self._timeout
-                if pause is None or late or not passes(error):
-                    raise StoreError(explain(error, self._name)) from None
+                if not self._passes(error) or pause is None or late:
+                    raise StoreError(explain(error, self._name, cluster=self.slotted)) from None
                 time.sleep(pause * random.uniform(0.5, 1.0))
         raise AssertionError
 
@@ -106,9 +116,18 @@ class Primary:
         """A connection for one's own to the server that has a key."""
         return borrowed(self._pool)
 
-    def nodes(self) -> list[Callable[[], AbstractContextManager[Any]]]:
+    def nodes(self) -> list[Node]:
         """What gives a connection, for each server that keys are on."""
         return [self.connection]
+
+    def _open(self, url: str) -> str:
+        """Be ready for connections; what to call the server."""
+        name, self._pool = _open(url, self._timeout)
+        self._pool.make_connection()  # only here redis-py looks at its options
+        return name
+
+    def _passes(self, error: RedisError) -> bool:
+        return passes(error)
 
 
 @contextmanager
@@ -164,10 +183,10 @@ def _open(url: str, timeout: float) -> tuple[str, redis.ConnectionPool]:
     if found := _SENTINELS.fullmatch(url):
         return _through_sentinels(*found.groups(), timeout=timeout)
     if _TCP.fullmatch(url):
-        options = _options(url, timeout)
+        options = options_of(url, timeout)
         name = f"{options['host']}:{options.get('port', 6379)}"
     elif _SOCKET.fullmatch(url):
-        options = _options(url, timeout)
+        options = options_of(url, timeout)
         del options["socket_keepalive"]
         name = options["path"]
     else:
@@ -178,7 +197,7 @@ def _open(url: str, timeout: float) -> tuple[str, redis.ConnectionPool]:
 def _through_sentinels(
     scheme: str, login: str, hosts: str, service: str, rest: str, *, timeout: float
 ) -> tuple[str, redis.ConnectionPool]:
-    options = _options(f"{scheme}://{login}any{rest}", timeout)
+    options = options_of(f"{scheme}://{login}any{rest}", timeout)
     del options["host"]
     tls = {"ssl": options.pop("connection_class", None) is not None}
     login_there = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
@@ -186,22 +205,23 @@ def _through_sentinels(
     addresses = [urlsplit(f"//{host}") for host in hosts.split(",")]
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [(address.hostname, address.port or 26379) for address in addresses],
-        sentinel_kwargs=_settings(timeout / len(addresses)) | shared | tls | login_there,
+        sentinel_kwargs=waits(timeout / len(addresses)) | shared | tls | login_there,
     )
     pool = SentinelConnectionPool(service, sentinel, **options, **tls)  # type: ignore[no-untyped-call]
     return f"{service} of {hosts}", pool
 
 
-def _options(url: str, timeout: float) -> dict[str, Any]:
+def options_of(url: str, timeout: float) -> dict[str, Any]:
     """What redis-py makes of a URL, and our settings above it."""
     options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     for name in _FILES:
         if name in options and not os.access(options[name], os.R_OK):
             raise ValueError(f"{name} is {options[name]}, which cannot be read")
-    return options | _settings(timeout) | {"health_check_interval": 15}
+    return options | waits(timeout) | {"health_check_interval": 15}
 
 
-def _settings(timeout: float) -> dict[str, Any]:
+def waits(timeout: float) -> dict[str, Any]:
+    """A connection's settings, above all how long it waits."""
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,

@@ -21,16 +21,31 @@ if its partitions are as this store left them, which it watches:
 All may be asked again when an answer is lost. The same checkpoint twice leaves what it left once,
 and a claim only has to be higher than those before: nobody knows the number that was lost.
 
-Not on Redis Cluster: a checkpoint's keys lie on all its nodes, and there is no transaction over
-more than one. A primary with replicas and Sentinel is for this (`primary.py` has the URLs);
-`min-replicas-to-write 1` bounds what a failover can lose, and what it loses is read from Kafka
-again.
+On a Cluster no transaction reaches over two slots, so each partition has one to itself, by its
+name in braces: `xm:p:{<topic>:<partition>}:<pseudonym>`, `xm:o:{…}`, `xm:c:{…}`, and a checkpoint
+is one MULTI/EXEC a partition. That is enough: nothing that is kept for one partition depends on
+what is kept for another, so each is exact by itself, and if only some were written, all are
+written again. (A key whose requests come in several partitions, from a gateway that does not key
+its messages, has a record in each and is judged by each; elsewhere it has but one.)
+
+Decisions and what is learned of the public are looked up without knowing a partition. Their names
+stay as they are, in slots of their own, so they are written beside: after the claims have been
+checked and are watched, before any state. So a state never says that a decision was made which is
+not there, and one that is there ahead of its state is one that the stream calls for, made again,
+the same, by whoever takes over. Someone fenced off in between, a matter of milliseconds, may
+leave an older decision than its successor's, until that is renewed or expires.
+
+A primary with Sentinel may lose checkpoints in a failover, and so may a Cluster (`primary.py` has
+the URLs); `min-replicas-to-write 1` bounds what that can be, and it is read from Kafka again.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -40,17 +55,18 @@ from redis.exceptions import ResponseError
 from monitor.decisions import Decision
 from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, fenced
-from monitor.store.primary import Command, Primary, execute, info, transact
+from monitor.store.cluster import connect
+from monitor.store.primary import Command, Node, execute, info, transact
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
-PUBLICS = "xm:m"
+PUBLICS, READY = "xm:m", "xm:ready"
 _MGET = 1000  # keys a command, so that Redis serves others in between
 
 log = logging.getLogger(__name__)
 
 
 class RedisStore:
-    """A store on a Redis server.
+    """A store on a Redis server or Cluster.
 
     Args:
         url: of the server, see `primary.py`.
@@ -65,7 +81,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, record_seconds: float, timeout: float = 5.0) -> None:
-        self.server = Primary(url, timeout)
+        self.server = connect(url, timeout)
         self._record_seconds = int(record_seconds)
         self._states: dict[str, set[bytes | None]] = {}  # that partitions may have, by their name
         self._inspected = False
@@ -73,45 +89,80 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"RedisStore({self.server})"
 
-    def load(self, keys: Sequence[str]) -> list[bytes | None]:
+    def names(self, partition: str, keys: Sequence[str]) -> Sequence[str]:
+        return [f"{{{partition}}}:{key}" for key in keys] if self.server.slotted else keys
+
+    def load(self, names: Sequence[str]) -> list[bytes | None]:
         def mget() -> list[bytes | None]:
-            names = [RECORD + key for key in keys]
-            parts = [names[i : i + _MGET] for i in range(0, len(names), _MGET)]
-            with self.server.connection() as connection:
+            keys = [RECORD + name for name in names]
+            parts = [keys[i : i + _MGET] for i in range(0, len(keys), _MGET)]
+            with self.server.connection(keys[0]) as connection:
                 return list(chain(*execute(connection, (("MGET", *part) for part in parts))))
 
-        return self.server.ask(mget)
+        return self.server.ask(mget) if names else []
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
         def transaction() -> tuple[int, bytes | None]:
-            with self.server.connection() as connection:
+            with self.server.connection(place) as connection:
                 number, state = transact(
-                    connection, [("INCR", CLAIM + name), ("GET", PARTITION + name)]
+                    connection, [("INCR", CLAIM + place), ("GET", PARTITION + place)]
                 )
             return number, state
 
+        place = self._place(name)
         self._inspect()
         number, state = self.server.ask(transaction)
         self._states[name] = {state}
         return number, state
 
     def commit(self, checkpoint: Checkpoint) -> None:
-        def transaction() -> None:
-            with self.server.connection() as connection:
-                self._check_claims(connection, checkpoint.claims)
-                transact(connection, self._writes(checkpoint))
+        def write() -> None:
+            with ExitStack() as stack:
+                connections = [
+                    stack.enter_context(self.server.connection(place)) for place in parts
+                ]
+                for connection, part in zip(connections, parts.values(), strict=True):
+                    self._check_claims(connection, part.claims)
+                for command in beside:
+                    with self.server.connection(command[1]) as connection:
+                        execute(connection, [command])
+                for connection, part in zip(connections, parts.values(), strict=True):
+                    transact(connection, self._writes(part))
 
+        parts, beside = self._split(checkpoint)
         for name, state in checkpoint.partitions.items():
             if name in self._states:  # it may be written although the answer is lost
                 self._states[name].add(state)
-        self.server.ask(transaction)
+        self.server.ask(write)
         self._states.update({name: {state} for name, state in checkpoint.partitions.items()})
+
+    def _split(self, checkpoint: Checkpoint) -> tuple[dict[str, Checkpoint], list[Command]]:
+        """What is written in one transaction each, by its place, and what beside them."""
+        if not self.server.slotted:
+            return {"": checkpoint}, []
+        parts: dict[str, Checkpoint] = defaultdict(Checkpoint)
+        for name, record in checkpoint.records.items():
+            parts[self._place_of(name)].records[name] = record
+        for name, state in checkpoint.partitions.items():
+            parts[self._place(name)].partitions[name] = state
+        for name, claim in checkpoint.claims.items():
+            parts[self._place(name)].claims[name] = claim
+        said = Checkpoint(decisions=checkpoint.decisions, publics=checkpoint.publics)
+        return parts, list(self._writes(said))
+
+    def _place(self, partition: str) -> str:
+        """How a partition's keys end, which on a Cluster says where they are."""
+        return f"{{{partition}}}" if self.server.slotted else partition
+
+    def _place_of(self, name: str) -> str:
+        """The place of the record of this name."""
+        return name[: name.index("}") + 1] if self.server.slotted else ""
 
     def _check_claims(self, connection: Any, claims: Mapping[str, int]) -> None:
         """Refuse a checkpoint unless partitions are as they were; watch that they stay so."""
         if not claims:
             return
-        keys = [prefix + name for prefix in (CLAIM, PARTITION) for name in claims]
+        keys = [prefix + self._place(name) for prefix in (CLAIM, PARTITION) for name in claims]
         _, values = execute(connection, [("WATCH", *keys), ("MGET", *keys)])
         states = values[len(claims) :]
         for (name, claim), latest, state in zip(claims.items(), values, states, strict=False):
@@ -120,17 +171,17 @@ class RedisStore:
             if state not in self._states.get(name, {state}):
                 raise FencedError(
                     f"Redis at {self.server} has lost the last checkpoint of {name}: nothing "
-                    "was written, and the worker has to start anew from the one before."
+                    "of it was written, and the worker has to start anew from the one before."
                 )
 
     def _writes(self, checkpoint: Checkpoint) -> Iterator[Command]:
-        for key, record in checkpoint.records.items():
-            yield "SET", RECORD + key, record, "EX", self._record_seconds
+        for name, record in checkpoint.records.items():
+            yield "SET", RECORD + name, record, "EX", self._record_seconds
         for decision in checkpoint.decisions:
             seconds = max(1, int(decision.seconds))
             yield "SET", DECISION + decision.key, msgspec.json.encode(decision), "EX", seconds
         for name, state in checkpoint.partitions.items():
-            yield "SET", PARTITION + name, state
+            yield "SET", PARTITION + self._place(name), state
         for name, public in checkpoint.publics.items():
             yield "HSET", PUBLICS, name, public
 
@@ -143,7 +194,10 @@ class RedisStore:
         return msgspec.json.decode(value, type=Decision) if value else None
 
     def ping(self) -> None:
-        self._ask("SET", "xm:ready", b"", "EX", 60)
+        # On a Cluster where the checkpoints go: one server may be away while others are there.
+        places = [f":{self._place(name)}" for name in self._states] if self.server.slotted else []
+        for place in places or [""]:
+            self._ask("SET", READY + place, b"", "EX", 60)
 
     def _ask(self, command: str, key: str, *arguments: bytes | str | int) -> Any:
         def question() -> Any:
@@ -153,17 +207,19 @@ class RedisStore:
         return self.server.ask(question)
 
     def _inspect(self) -> None:
-        """Warn, once, of a server that drops records when its memory is full."""
+        """Warn, once, of servers that drop records when their memory is full."""
 
-        def policy() -> str:
+        def policy(node: Node) -> str:
             try:
-                with self.server.connection() as connection:
+                with node() as connection:
                     return info(connection, "memory").get("maxmemory_policy", "noeviction")
             except ResponseError:  # the user may not ask, or the server does not know
                 return "noeviction"
 
         if not self._inspected:
-            found, self._inspected = self.server.ask(policy), True
-            if found != "noeviction":
+            nodes = self.server.nodes()
+            found = {self.server.ask(partial(policy, node)) for node in nodes} - {"noeviction"}
+            self._inspected = True
+            if found:
                 remedy = "set maxmemory-policy to noeviction: it drops records when it is full"
-                log.warning("redis_evicts policy=%s remedy=%r", found, remedy)
+                log.warning("redis_evicts policy=%s remedy=%r", ",".join(sorted(found)), remedy)

@@ -15,6 +15,8 @@ ACL = (
     "~xm:* +get +mget +set +hset +hgetall +incr +watch +multi +exec +ping +info "
     "+scan +memory|usage"  # for `xm keys`
 )
+#: And on a Cluster.
+CLUSTER_ACL = "+cluster|slots"
 
 # The first line with a word that is in the error, or in the name of its class, is the answer.
 _ANSWERS = (
@@ -34,21 +36,31 @@ _ANSWERS = (
     ("MISCONF", "cannot write to its disk and so takes nothing: its log says why, often the disk "
      "is full"),
     ("NOREPLICAS", "has fewer replicas than its min-replicas-to-write: start them"),
-    ("CrossSlot|MovedError|AskError|ClusterDown|TryAgain", "is a Cluster, which has no "
-     "transaction over several nodes: use a primary with replicas and Sentinel, "
-     "redis+sentinel://HOST:26379,HOST:26379/NAME"),
+    ("CrossSlot|MovedError|AskError|ClusterDown|TryAgain", "is a Cluster: write "
+     "redis+cluster://HOST:PORT,HOST:PORT in XM_REDIS_URL"),
+    ("cluster support disabled", "is no Cluster: write redis for redis+cluster in XM_REDIS_URL"),
     ("max number of clients", "has too many clients: raise its maxclients"),
     ("closed by server|reset by peer", "closes connections: start it, or write rediss for redis "
      "in XM_REDIS_URL if it wants TLS"),
 )  # fmt: skip
 
+_OF_A_CLUSTER = (
+    ("NoPermission|NOPERM", f"does not let this user {{detail}}: grant it `{ACL} {CLUSTER_ACL}`"),
+    ("MovedError", "does not agree on who has which slot: a failover ends by itself; else see "
+     "`redis-cli --cluster check`"),
+    ("AskError|TryAgain", "is moving a slot that is in use: it will be used as soon as that is "
+     "done; if it never is, `redis-cli --cluster fix` ends it"),
+    ("ClusterDown", "has slots that nobody serves at present: a failover ends by itself; else "
+     "start what is away"),
+)  # fmt: skip
 
-def explain(error: exceptions.RedisError, name: str) -> str:
-    """One sentence on an error of the server of this name."""
+
+def explain(error: exceptions.RedisError, name: str, *, cluster: bool = False) -> str:
+    """One sentence on an error of the server or the Cluster of this name."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, MasterNotFoundError):
         return _of_sentinels(text, name)
-    for words, answer in _ANSWERS:
+    for words, answer in _OF_A_CLUSTER + _ANSWERS if cluster else _ANSWERS:
         if re.search(words, text):
             return f"Redis at {name} {answer.format(detail=_detail(text))}."
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):

@@ -61,7 +61,10 @@ class Table:
         return self.unsaved > self._capacity // 2
 
     def rows(self, keys: Sequence[str]) -> Rows:
-        """The rows of some keys, `(len(keys),) int64`, loaded or made where they are not there."""
+        """The rows of some keys, `(len(keys),) int64`, loaded or made where they are not there.
+
+        A key is whatever names a record in the store, see `Store.names`.
+        """
         self._tick += 1
         get = self._index.get
         rows = np.array([get(key, -1) for key in keys], np.int64)

@@ -15,28 +15,41 @@ from pipelines.embedded import free_port
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.kafka)])
+def server(name):
+    return pytest.param(name, marks=pytest.mark.kafka)
+
+
+@pytest.fixture(params=["memory", server("redis_url"), server("cluster_url")])
 def store(request):
     if request.param == "memory":
         return MemoryStore()
-    return RedisStore(request.getfixturevalue("redis_url"), record_seconds=100)
+    return RedisStore(request.getfixturevalue(request.param), record_seconds=100)
+
+
+def named(store, **records):
+    """Records of keys with requests in partition 0."""
+    return dict(zip(store.names("t:0", list(records)), records.values(), strict=True))
+
+
+def load(store, *keys):
+    return store.load(store.names("t:0", keys))
 
 
 def test_what_was_committed_is_loaded(store):
-    store.commit(Checkpoint({"k_1": b"one", "k_2": b"\x00two"}, {"t:0": b"state"}))
-    assert store.load(["k_2", "k_3", "k_1"]) == [b"\x00two", None, b"one"]
+    store.commit(Checkpoint(named(store, k_1=b"one", k_2=b"\x00two"), {"t:0": b"state"}))
+    assert load(store, "k_2", "k_3", "k_1") == [b"\x00two", None, b"one"]
     assert store.claim("t:0")[1] == b"state"
     assert store.claim("t:1")[1] is None
 
 
 def test_a_later_checkpoint_replaces_an_earlier_one(store):
-    store.commit(Checkpoint({"k_1": b"one"}))
-    store.commit(Checkpoint({"k_1": b"two"}))
-    assert store.load(["k_1"]) == [b"two"]
+    store.commit(Checkpoint(named(store, k_1=b"one")))
+    store.commit(Checkpoint(named(store, k_1=b"two")))
+    assert load(store, "k_1") == [b"two"]
 
 
 def test_many_records_come_in_their_order(store):
-    records = {f"k_{i}": b"%d" % i for i in range(2_500)}
+    records = named(store, **{f"k_{i}": b"%d" % i for i in range(2_500)})
     store.commit(Checkpoint(records))
     assert store.load(list(records)) == list(records.values())
 
@@ -56,16 +69,16 @@ def test_a_decision_is_in_force(store):
 def test_the_latest_claim_writes(store):
     store.claim("t:0")
     claim, _ = store.claim("t:0")
-    store.commit(Checkpoint({"k_1": b"one"}, claims={"t:0": claim}))
-    assert store.load(["k_1"]) == [b"one"]
+    store.commit(Checkpoint(named(store, k_1=b"one"), claims={"t:0": claim}))
+    assert load(store, "k_1") == [b"one"]
 
 
 def test_an_older_claim_writes_nothing(store):
     claim, _ = store.claim("t:0")
     store.claim("t:0")
     with pytest.raises(FencedError, match="t:0"):
-        store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, claims={"t:0": claim}))
-    assert store.load(["k_1"]) == [None]
+        store.commit(Checkpoint(named(store, k_1=b"one"), {"t:0": b"state"}, claims={"t:0": claim}))
+    assert load(store, "k_1") == [None]
     assert store.claim("t:0")[1] is None
 
 
@@ -142,6 +155,8 @@ def test_a_url_that_is_none_is_refused():
         "redis://monitor:secret:6379",
         "redis://host:99999/0",
         "redis+sentinel://host:26379",
+        "redis+cluster://host:6379/0",
+        "redis+cluster://one;two",
         "redis+sentinel://host:26379;other:26379/main",
         "http://host/0",
     ],
@@ -161,7 +176,9 @@ def test_a_url_that_cannot_be_used_is_explained_and_not_repeated(url):
         ("ssl_cert_reqs=maybe", "maybe"),
     ],
 )
-@pytest.mark.parametrize("place", ["rediss://host/0", "rediss+sentinel://host/main/0"])
+@pytest.mark.parametrize(
+    "place", ["rediss://host/0", "rediss+sentinel://host/main/0", "rediss+cluster://host"]
+)
 def test_an_option_that_cannot_be_used_is_named(place, options, says):
     with pytest.raises(ConfigError, match=rf"XM_REDIS_URL cannot be used \(.*{says}"):
         RedisStore(f"{place}?{options}", 100)
@@ -174,6 +191,7 @@ def test_an_option_that_cannot_be_used_is_named(place, options, says):
         ("rediss://:secret@[::1]:7000/2", "::1:7000"),
         ("unix://monitor:secret@/run/redis.sock?db=2", "/run/redis.sock"),
         ("redis+sentinel://:secret@one,two:26380/main/2", "main of one,two:26380"),
+        ("redis+cluster://monitor:secret@one,two:7001/", "one,two:7001"),
     ],
 )
 def test_a_store_is_called_by_its_place_only(url, name):
@@ -185,16 +203,35 @@ def test_the_readme_asks_for_the_rights_that_the_store_needs():
     assert f"ACL SETUSER monitor on >PASSWORD {ACL}`" in " ".join(readme.split())
 
 
-def test_a_claim_in_the_middle_of_a_commit_stops_it(redis_url, monkeypatch):
-    store, successor = RedisStore(redis_url, 100), RedisStore(redis_url, 100)
+@pytest.mark.parametrize("where", [server("redis_url"), server("cluster_url")])
+def test_a_claim_in_the_middle_of_a_commit_stops_it(request, where, monkeypatch):
+    url = request.getfixturevalue(where)
+    store, successor = RedisStore(url, 100), RedisStore(url, 100)
     claim, _ = store.claim("t:0")
     check = RedisStore._check_claims
 
-    def check_then_lose(self, pipe, claims):
-        check(self, pipe, claims)
+    def check_then_lose(self, connection, claims):
+        check(self, connection, claims)
         successor.claim("t:0")
 
     monkeypatch.setattr(RedisStore, "_check_claims", check_then_lose)
     with pytest.raises(FencedError):
-        store.commit(Checkpoint({"k_1": b"one"}, claims={"t:0": claim}))
-    assert store.load(["k_1"]) == [None]
+        store.commit(Checkpoint(named(store, k_1=b"one"), claims={"t:0": claim}))
+    assert load(store, "k_1") == [None]
+
+
+def test_on_a_cluster_all_of_a_partition_is_in_one_slot(cluster_url):
+    import redis
+
+    store = RedisStore(cluster_url, 100)
+    claims = {"t:0": store.claim("t:0")[0]}
+    store.commit(Checkpoint(named(store, k_1=b"one"), {"t:0": b"state"}, claims=claims))
+    with redis.from_url(cluster_url.replace("+cluster", "")) as client:
+        assert sorted(client.keys()) == [b"xm:c:{t:0}", b"xm:o:{t:0}", b"xm:p:{t:0}:k_1"]
+
+
+def test_on_a_cluster_a_key_has_a_record_in_each_of_its_partitions(cluster_url):
+    store = RedisStore(cluster_url, 100)
+    here, there = (store.names(partition, ["k_1"]) for partition in ("t:0", "t:1"))
+    store.commit(Checkpoint({here[0]: b"one", there[0]: b"other"}))
+    assert store.load(here) + store.load(there) == [b"one", b"other"]

@@ -1,0 +1,335 @@
+"""A Redis Cluster of Debian's servers: what one Redis would hold, and its servers come and go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from monitor import config
+from monitor.decisions import Decision
+from monitor.engine import Batch, Engine
+from monitor.errors import FencedError, StoreError
+from monitor.identity import from_settings
+from monitor.store import census
+from monitor.store.base import Checkpoint, Store
+from monitor.store.memory import MemoryStore
+from monitor.store.redis import PARTITION, RECORD, RedisStore
+from monitor.store.refusals import ACL, CLUSTER_ACL
+from tests.programs import Worker
+from tests.redis_servers import Authority, Cluster, Redis
+from tests.requests import elicitor, in_order, person, scraper
+from tests.workers import filling, traffic, undisturbed, until
+
+BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
+PARTITIONS = ["t:0", "t:1", "t:2", "t:3"]  # which lie on all of three servers
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster") / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared: Cluster) -> Cluster:
+    """A Cluster of three primaries, empty when the test begins."""
+    for node in shared.nodes:
+        node.client.flushall()
+    return shared
+
+
+@pytest.fixture
+def store(cluster: Cluster) -> RedisStore:
+    return RedisStore(cluster.url, 100, timeout=2.0)
+
+
+def checkpoint(store: Store, value: bytes, claims: dict[str, int] | None = None) -> Checkpoint:
+    """One record and the state of each partition."""
+    names = [store.names(partition, ["k_1"])[0] for partition in PARTITIONS]
+    return Checkpoint(
+        dict.fromkeys(names, value), dict.fromkeys(PARTITIONS, value), claims=claims or {}
+    )
+
+
+def held(store: RedisStore) -> dict[str, set[bytes | None]]:
+    """By partition, what a checkpoint has left there: one value, unless it was torn."""
+    return {
+        partition: {
+            *store.load(store.names(partition, ["k_1"])),
+            store._ask("GET", f"{PARTITION}{{{partition}}}"),
+        }
+        for partition in PARTITIONS
+    }
+
+
+def goes_through(write: Callable[[], None]) -> Callable[[], bool]:
+    """Whether a write is taken now; being fenced is no answer."""
+
+    def attempt() -> bool:
+        try:
+            write()
+        except FencedError:
+            raise
+        except StoreError:
+            return False
+        return True
+
+    return attempt
+
+
+# What one Redis would hold
+
+
+def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None:
+    settings = config.load(identity_secret="known to this test only")
+    streams = {
+        partition: in_order(elicitor(f"sk-cot-{partition}"), person(f"sk-person-{partition}"))
+        for partition in PARTITIONS
+    }
+    streams["t:0"] = in_order(streams["t:0"], scraper())
+    memory = MemoryStore()
+    for each, size in ((memory, 10_000), (store, 40)):  # one engine after the other, if it is 40
+        offsets = dict.fromkeys(PARTITIONS, 0)
+        while any(offsets[partition] < len(streams[partition]) for partition in PARTITIONS):
+            engine = Engine(settings, from_settings(settings), each)
+            for partition, stream in streams.items():
+                start = engine.assign(partition).offset
+                values = stream[start : start + size]
+                engine.observe(Batch(partition, range(start, start + len(values)), values))
+                offsets[partition] = start + len(values)
+            each.commit(engine.checkpoint())
+            size *= 3
+    assert dict(found for page in census.pages(store.server) for found in page) == memory._records
+    assert {PARTITION + name: restored(store, name) for name in PARTITIONS} == {
+        PARTITION + name: state for name, state in memory._partitions.items()
+    }
+    assert memory._decisions
+    for key, (_, decision) in memory._decisions.items():
+        assert store.decision(key) == decision
+    assert store.publics() == memory.publics()
+
+
+def restored(store: RedisStore, partition: str) -> bytes | None:
+    return store.claim(partition)[1]
+
+
+def test_partitions_lie_on_all_servers(cluster: Cluster, store: RedisStore) -> None:
+    store.commit(checkpoint(store, b"one"))
+    assert all(node.client.dbsize() for node in cluster.nodes)
+
+
+def test_a_gateway_finds_a_decision_by_the_pseudonym_alone(
+    cluster: Cluster, store: RedisStore
+) -> None:
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    assert RedisStore(f"redis+cluster://{cluster.nodes[1].address}", 100).decision("k_1") == BLOCK
+
+
+def test_what_keys_take_is_summed_over_all_servers(store: RedisStore) -> None:
+    store.commit(checkpoint(store, bytes(1_000)))
+    found = census.memory(store.server)
+    assert 1_000 < found.record < 2_000
+    assert found.empty > 3 * 500_000
+
+
+# Fencing
+
+
+def test_a_claim_to_one_partition_keeps_its_former_owner_from_all(
+    cluster: Cluster, store: RedisStore
+) -> None:
+    claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
+    store.commit(checkpoint(store, b"one", claims))
+    RedisStore(cluster.url, 100).claim("t:2")
+    late = checkpoint(store, b"two", claims)
+    late.decisions.append(BLOCK)
+    with pytest.raises(FencedError, match="t:2 has been taken up"):
+        store.commit(late)
+    assert held(store) == {partition: {b"one"} for partition in PARTITIONS}
+    assert store.decision("k_1") is None
+
+
+def test_a_claim_in_the_middle_tears_no_partition(
+    cluster: Cluster, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
+    successor = RedisStore(cluster.url, 100)
+    writes = RedisStore._writes
+
+    def lose_then_write(self: RedisStore, part: Checkpoint) -> Iterator[tuple[object, ...]]:
+        if "t:2" in part.claims:
+            successor.claim("t:2")
+        return writes(self, part)
+
+    monkeypatch.setattr(RedisStore, "_writes", lose_then_write)
+    with pytest.raises(FencedError, match="t:2 has been taken up"):
+        store.commit(checkpoint(store, b"one", claims))
+    assert [held(store)[partition] for partition in ("t:0", "t:2")] == [{b"one"}, {None}]
+
+
+# Servers come and go
+
+
+def test_a_server_that_is_away_is_named_and_used_again_when_it_is_back(
+    cluster: Cluster, store: RedisStore
+) -> None:
+    claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
+    owner = cluster.owner("{t:0}")
+    owner.kill()
+    with pytest.raises(StoreError, match=rf"away .*{owner.port}|nobody serves"):
+        store.commit(checkpoint(store, b"one", claims))
+    with pytest.raises(StoreError):
+        store.ping()
+    owner.start()
+    until(goes_through(lambda: store.commit(checkpoint(store, b"two", claims))))
+    assert held(store) == {partition: {b"two"} for partition in PARTITIONS}
+    cluster.settle()
+
+
+def test_a_slot_that_is_moved_during_work_is_followed(cluster: Cluster, store: RedisStore) -> None:
+    claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
+    store.commit(checkpoint(store, b"one", claims))
+    source = cluster.owner("{t:0}")
+    target = next(node for node in cluster.nodes if node is not source)
+    done, written, failures = threading.Event(), [b"one"], []
+
+    def work() -> None:
+        while not done.is_set():
+            value = b"%d" % len(written)
+            try:
+                until(goes_through(lambda v=value: store.commit(checkpoint(store, v, claims))))
+            except Exception as error:
+                failures.append(error)
+                return
+            written.append(value)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    for to in (target, source, target):
+        before = len(written)
+        with cluster.moving("{t:0}", to):
+            pass
+        until(lambda count=before: len(written) > count or failures)
+    done.set()
+    worker.join()
+    assert not failures
+    assert cluster.owner("{t:0}") is target
+    assert held(store) == {partition: {written[-1]} for partition in PARTITIONS}
+
+
+def test_what_belongs_into_a_slot_that_is_being_moved_waits(
+    cluster: Cluster, store: RedisStore
+) -> None:
+    store.commit(checkpoint(store, b"one"))
+    source = cluster.owner("{t:0}")
+    target = next(node for node in cluster.nodes if node is not source)
+    names = store.names("t:0", ["k_2"])
+    with cluster.moving("{t:0}", target), pytest.raises(StoreError, match="moving a slot"):
+        store.commit(Checkpoint({names[0]: b"two"}))
+    store.commit(Checkpoint({names[0]: b"two"}))
+    assert store.load(names) == [b"two"]
+
+
+def test_a_replica_that_is_promoted_is_followed_and_fences_as_before(tmp_path: Path) -> None:
+    with Cluster(tmp_path / "cluster") as cluster:
+        store = RedisStore(cluster.url, 100, timeout=1.0)
+        claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
+        owner = cluster.owner("{t:0}")
+        replica = cluster.add_replica(owner)
+        until(lambda: replica.client.info()["master_link_status"] == "up")
+        store.commit(checkpoint(store, b"one", claims))
+        until(lambda: replica.client.dbsize() == owner.client.dbsize())
+        owner.kill()
+        until(goes_through(lambda: store.commit(checkpoint(store, b"two", claims))))
+        assert replica.client.info()["role"] == "master"
+        assert held(store) == {partition: {b"two"} for partition in PARTITIONS}
+        RedisStore(cluster.url, 100, timeout=1.0).claim("t:0")
+        with pytest.raises(FencedError, match="taken up"):
+            store.commit(checkpoint(store, b"three", claims))
+
+
+# Refusing
+
+
+def test_the_rights_that_are_asked_for_are_enough_and_a_missing_one_is_named(
+    cluster: Cluster,
+) -> None:
+    for node in cluster.nodes:
+        node.client.execute_command("ACL", "SETUSER", "one", "on", ">x", *ACL.split(), CLUSTER_ACL)
+        node.client.execute_command("ACL", "SETUSER", "two", "on", ">x", *ACL.split())
+    place = cluster.url.partition("://")[2]
+    store = RedisStore(f"redis+cluster://one:x@{place}", 100)
+    claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
+    store.commit(checkpoint(store, b"one", claims))
+    store.ping()
+    assert sum(map(len, census.pages(store.server))) == len(PARTITIONS)
+    assert census.memory(store.server).record
+    with pytest.raises(StoreError, match=r"run cluster\|slots: grant it .*\+cluster\|slots"):
+        RedisStore(f"redis+cluster://two:x@{place}", 100).ping()
+
+
+def test_a_server_that_is_no_cluster_says_so(redis_url: str) -> None:
+    url = redis_url.replace("redis:", "redis+cluster:").rpartition("/")[0]
+    with pytest.raises(StoreError, match="is no Cluster: write redis for redis"):
+        RedisStore(url, 100).ping()
+
+
+def test_a_cluster_is_reached_by_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.sign("localhost")
+    folder = tmp_path / "server"
+    server = Redis(folder)
+    server.arguments = [
+        "--port", "0", "--tls-port", str(server.port), "--tls-cluster", "yes",
+        "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+        "--tls-ca-cert-file", str(authority.certificate), "--tls-auth-clients", "no",
+        "--cluster-enabled", "yes", "--cluster-port", str(Redis(tmp_path / "bus").port),
+    ]  # fmt: skip
+    with server, redis.Redis(unix_socket_path=str(server.socket)) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+        url = f"rediss+cluster://localhost:{server.port}?ssl_ca_certs={authority.certificate}"
+        store = RedisStore(url, 100)
+        store.commit(checkpoint(store, b"one"))
+        assert held(store) == {partition: {b"one"} for partition in PARTITIONS}
+
+
+# The worker
+
+
+def test_a_worker_on_a_cluster_whose_servers_come_and_go_counts_nothing_twice(
+    kafka: str, cluster: Cluster, store: RedisStore, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path / "worker", kafka, cluster.url, XM_TOPICS__PARTITIONS="3")
+    with worker:
+        with filling(worker, traffic(), rate=700.0):
+            place = f"{{{worker.requests}:0}}"
+            until(lambda: store._ask("GET", PARTITION + place))
+            owner = cluster.owner(place)
+            owner.kill()
+            owner.start()
+            cluster.settle()
+            target = next(node for node in cluster.nodes if node is not owner)
+            with cluster.moving(place, target):
+                pass
+            worker.kill()
+            worker.start()
+        expected = undisturbed(worker).stored
+        states = {key: value for key, value in expected.items() if key.startswith(PARTITION)}
+        until(
+            lambda: (
+                {
+                    key: store._ask("GET", f"{PARTITION}{{{key.removeprefix(PARTITION)}}}")
+                    for key in states
+                }
+                == states
+            )
+        )
+        records = {
+            RECORD + key: value for page in census.pages(store.server) for key, value in page
+        }
+        assert records == {k: v for k, v in expected.items() if k.startswith(RECORD)}
