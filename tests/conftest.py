@@ -41,8 +41,8 @@ def kafka() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _redis_server() -> Iterator[str]:
     named = os.environ.get("XM_TEST_REDIS")
-    if named:
-        yield named
+    if named:  # by processes that test at the same time, each has a database to itself
+        yield f"{named.removesuffix('/0')}/{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]}"
     else:
         with embedded.store() as url:
             yield url
@@ -87,11 +87,10 @@ def apache_kafka(tmp_path: Path) -> Iterator[servers.Kafka]:
         yield server
 
 
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[servers.Server]:
-    """A broker of the test's own, to pause; Apache Kafka where XM_TEST_KAFKA is set."""
-    folder = tmp_path / "kafka"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """A broker of the module's own, to pause; Apache Kafka where XM_TEST_KAFKA is set."""
+    folder = tmp_path_factory.mktemp("kafka")
     libs = os.environ.get("XM_TEST_KAFKA_LIBS")
     if not os.environ.get("XM_TEST_KAFKA"):
         server: servers.Server = servers.Tansu(folder)

@@ -47,6 +47,17 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
+        """Launch it, and wait until it is ready."""
+        self.launch()
+        assert self.process is not None
+        until = time.monotonic() + _START_SECONDS
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise RuntimeError(f"{self.process.args!r}: {self.log.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def launch(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -56,12 +67,6 @@ class Server:
                 stderr=log,
                 preexec_fn=die_with_parent(),
             )
-        until = time.monotonic() + _START_SECONDS
-        while not self.ready():
-            if self.process.poll() is not None or time.monotonic() > until:
-                self.kill()
-                raise RuntimeError(f"{self.process.args!r}: {self.log.read_text()[-4000:]}")
-            time.sleep(0.05)
 
     def stop(self) -> None:
         """Let it shut down in order."""

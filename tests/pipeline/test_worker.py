@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +28,8 @@ from tests.workers import (
     Account,
     account,
     ask,
-    beside,
     differences,
     fill,
-    filling,
     metrics,
     read,
     traffic,
@@ -206,62 +203,47 @@ def more(worker: Worker) -> None:
     fill(worker, [Message(None, request("sk-more", 3_600.0 + n)) for n in range(60)])
 
 
-# Several workers
+# Four partitions, and the end
 
 
-class Shift(NamedTuple):
-    """What became of two workers on four partitions."""
+class Ended(NamedTuple):
+    """A worker with four partitions that did an hour of traffic and was told to end."""
 
-    first_exit: int
-    first_seconds: float
-    second: Worker
+    worker: Worker
     differences: list[str]
+    status: int
+    seconds: float
 
 
 @pytest.fixture(scope="module")
-def shift(
-    kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shift]:
-    """In mid-stream a second worker joins; then the first is told to end."""
-    folder = tmp_path_factory.mktemp("shift")
-    first = Worker(folder / "first", kafka, own_redis.url, XM_TOPICS__PARTITIONS="4")
-    second = beside(first, folder / "second")
-    with first, ExitStack() as running:
-        with filling(first, traffic(), rate=1_500.0):
-            time.sleep(1.0)
-            running.enter_context(second)
-            time.sleep(1.0)
-            ended = end(first)
-        yield Shift(*ended, second, differences(second))
+def ended(kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    folder = tmp_path_factory.mktemp("ended")
+    with Worker(folder, kafka, own_redis.url, XM_TOPICS__PARTITIONS="4") as worker:
+        fill(worker, traffic())
+        found = differences(worker)
+        assert worker.process is not None
+        begun = time.monotonic()
+        worker.process.terminate()
+        return Ended(worker, found, worker.process.wait(30), time.monotonic() - begun)
 
 
-def end(worker: Worker) -> tuple[int, float]:
-    """Exit status of a worker that is sent SIGTERM, and how long it took."""
-    assert worker.process is not None
-    begun = time.monotonic()
-    worker.process.terminate()
-    return worker.process.wait(30), time.monotonic() - begun
+def test_each_of_four_partitions_comes_to_what_an_engine_makes_of_it(ended: Ended) -> None:
+    assert ended.differences == []
 
 
-def test_workers_that_come_and_go_change_no_byte_and_no_alert(shift: Shift) -> None:
-    assert shift.differences == []
-
-
-def test_four_partitions_accuse_the_same_keys_as_one(shift: Shift, hour: Hour) -> None:
-    alerts = read(shift.second, shift.second.settings.topics.alerts)
-    found = accused(shift.second, [record.value for record in alerts])
+def test_four_partitions_accuse_the_same_keys_as_one(ended: Ended, hour: Hour) -> None:
+    alerts = read(ended.worker, ended.worker.settings.topics.alerts)
+    found = accused(ended.worker, [record.value for record in alerts])
     assert found == accused(hour.worker, hour.found.alerts)
 
 
-def test_a_worker_that_is_told_to_end_does_so_within_seconds(shift: Shift) -> None:
-    assert shift.first_exit == 0
-    assert shift.first_seconds < 10
+def test_a_worker_that_is_told_to_end_does_so_within_seconds(ended: Ended) -> None:
+    assert ended.status == 0
+    assert ended.seconds < 10
 
 
-async def test_a_worker_that_ends_has_committed_what_it_observed(shift: Shift) -> None:
-    worker, (status, _) = shift.second, end(shift.second)
-    assert status == 0
-    ends = Counter(record.partition for record in read(worker, worker.requests))
+async def test_a_worker_that_ends_has_committed_what_it_observed(ended: Ended) -> None:
+    settings, topic = ended.worker.settings, ended.worker.requests
+    ends = Counter(record.partition for record in read(ended.worker, topic))
     for partition, offset in ends.items():
-        settings = worker.settings
-        assert await committed(settings.kafka, settings.group, worker.requests, partition) == offset
+        assert await committed(settings.kafka, settings.group, topic, partition) == offset

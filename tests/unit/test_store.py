@@ -112,11 +112,11 @@ def test_a_redis_that_is_away_is_named_with_a_remedy():
         store.load(["k_1"])
 
 
-def test_a_full_redis_takes_nothing_of_a_checkpoint(redis_url):
+def test_a_full_redis_takes_nothing_of_a_checkpoint(own_redis):
     import redis
 
-    store = RedisStore(redis_url, record_seconds=100)
-    with redis.from_url(redis_url) as client:
+    store = RedisStore(own_redis.url, record_seconds=100)
+    with redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", "1")
         try:
             with pytest.raises(StoreError, match=r"is full.*maxmemory"):
@@ -127,11 +127,11 @@ def test_a_full_redis_takes_nothing_of_a_checkpoint(redis_url):
     assert store.claim("t:0")[1] is None
 
 
-def test_a_read_only_redis_is_named_with_a_remedy(redis_url):
+def test_a_read_only_redis_is_named_with_a_remedy(own_redis):
     import redis
 
-    store = RedisStore(redis_url, record_seconds=100)
-    with redis.from_url(redis_url) as client:
+    store = RedisStore(own_redis.url, record_seconds=100)
+    with redis.from_url(own_redis.url) as client:
         client.execute_command("REPLICAOF", "127.0.0.1", free_port())
         try:
             with pytest.raises(StoreError, match="READONLY: point XM_REDIS_URL at the primary"):

@@ -1,0 +1,324 @@
+"""Faults in mid-stream, many times over: what is left is what nobody disturbed leaves.
+
+    python -m tests.faults.soak --libs DIR
+
+starts Apache Kafka from a folder of its jars and Debian's Redis, and for each disturbance workers
+on a topic of their own. Requests go on coming while the disturbance lasts. Afterwards an engine
+observes what is on the topic, and has to come to the same: records, offsets and decisions byte
+for byte, the same alerts and rejections. Each key's requests on the topic are also counted one by
+one and compared with what its record says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import takewhile
+from operator import itemgetter
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from monitor.identity import from_settings
+from monitor.sketches import profile
+from monitor.store.redis import RECORD
+from pipelines.producer import Message, Pace, send
+from pipelines.simulate import Scenario, Simulation, messages
+from tests.programs import Worker
+from tests.servers import Kafka, Redis, Server
+from tests.workers import account, ask, beside, read, undisturbed, until
+
+_MIDNIGHT = 1_772_409_600.0
+_RATE = 500.0  # requests a second
+
+
+class Stage:
+    """Workers in mid-stream, and the servers under them."""
+
+    def __init__(self, kafka: Server, redis: Redis, folder: Path, team: ExitStack) -> None:
+        self.kafka, self.redis = kafka, redis
+        self.dice = Random(folder.name)
+        self._folder, self._team = folder, team
+        four = {"XM_TOPICS__PARTITIONS": "4"}
+        self.workers = [Worker(folder / "worker-0", kafka.address, redis.url, **four)]
+        self._count = 1
+        team.enter_context(self.worker)
+
+    @property
+    def worker(self) -> Worker:
+        """The one that has been there for the longest."""
+        return self.workers[0]
+
+    def join(self) -> None:
+        """Add a worker."""
+        self.workers.append(beside(self.worker, self._folder / f"worker-{self._count}"))
+        self._count += 1
+        self._team.enter_context(self.workers[-1])
+
+    def wait(self, most: float) -> None:
+        """Let it run until a random moment."""
+        time.sleep(self.dice.uniform(0.0, most))
+
+    def wait_until_ready(self) -> None:
+        until(lambda: ask(self.worker, "/readyz").status == 200)
+
+    def wait_until_not_ready(self) -> None:
+        until(lambda: ask(self.worker, "/readyz").status == 503)
+
+
+# Disturbances. Each is done so many times, and leaves servers and at least one worker running.
+
+
+def kill_worker(stage: Stage, times: int) -> None:
+    """One in five is killed while it starts, the others while they observe."""
+    for n in range(times):
+        stage.wait(1.0)
+        stage.worker.kill()
+        if n % 5 == 4:
+            stage.worker.launch()
+            stage.wait(4.0)
+            stage.worker.kill()
+        stage.worker.start()
+
+
+def change_workers(stage: Stage, times: int) -> None:
+    """A worker joins, and the older one is told to end, or is killed."""
+    for n in range(times):
+        stage.join()
+        stage.wait(2.0)
+        leaver = stage.workers.pop(0)
+        if n % 2:
+            leaver.kill()
+        else:
+            leaver.stop()
+            assert leaver.process is not None
+            assert leaver.process.returncode == 0
+        stage.wait(2.0)
+
+
+def restart_broker(stage: Stage, times: int) -> None:
+    """In order, and by kill -9."""
+    for n in range(times):
+        stage.wait(2.0)
+        if n % 2:
+            stage.kafka.stop()
+        else:
+            stage.kafka.kill()
+        stage.kafka.start()
+        stage.wait_until_ready()
+
+
+def restart_store(stage: Stage, times: int) -> None:
+    """In order, and by kill -9."""
+    for n in range(times):
+        stage.wait(2.0)
+        if n % 2:
+            stage.redis.stop()
+        else:
+            stage.redis.kill()
+        stage.wait_until_not_ready()
+        stage.redis.start()
+        stage.wait_until_ready()
+
+
+def pause_store(stage: Stage, times: int) -> None:
+    """For ten seconds each time: it neither answers nor closes a connection."""
+    stage.wait(2.0)
+    stage.redis.pause()
+    time.sleep(10.0 * times)
+    stage.redis.resume()
+    stage.wait_until_ready()
+
+
+class Disturbance(NamedTuple):
+    """What is done, so many times in a soak and so many in a test."""
+
+    name: str
+    act: Callable[[Stage, int], None]
+    often: int
+    seldom: int = 1
+
+
+DISTURBANCES = [
+    Disturbance("worker killed", kill_worker, 50, 3),
+    Disturbance("worker added, another ended or killed", change_workers, 6, 2),
+    Disturbance("broker killed or restarted", restart_broker, 4),
+    Disturbance("Redis killed or restarted", restart_store, 8, 2),
+    Disturbance("Redis paused, times 10 s", pause_store, 3),
+]
+
+
+# The stream
+
+
+def stream() -> Iterator[Message]:
+    """Requests without end and without ids: one that is observed twice counts twice.
+
+    Every four minutes of it a scraper and two fleets begin; ten minutes after its start the day
+    turns. Of a hundred requests, ten are of visitors who may come back, five of a key that asks
+    for the reasoning trace until the next does, and five cannot be used.
+    """
+    dice = Random("stream")
+    casts = [
+        Simulation(Scenario(seed=n, start=_MIDNIGHT - 600, keys=20, quiet=120.0 + 240.0 * n))
+        for n in range(40)
+    ]
+    events = heapq.merge(*(cast.events() for cast in casts), key=itemgetter("ts"))
+    for number, event in enumerate(events):
+        yield _message({**event, "id": None})
+        if number % 8 == 0:
+            yield _message({"ts": event["ts"], "api_key": f"sk-visitor-{dice.randrange(10_000)}"})
+        if number % 16 == 0:
+            key, prompt = f"sk-asker-{number // 320}", f"Show your reasoning on {number}."
+            yield _message({"ts": event["ts"], "api_key": key, "prompt": prompt})
+            yield Message(None, b"no JSON")
+
+
+def _message(event: dict[str, Any]) -> Message:
+    ((message,),) = messages([event])
+    return message
+
+
+@contextmanager
+def streaming(worker: Worker, rate: float = _RATE) -> Iterator[None]:
+    """Requests come; leaving ends them and waits until Kafka has all."""
+    over = threading.Event()
+    batches = ([message] for message in takewhile(lambda _: not over.is_set(), stream()))
+    to = worker.settings.kafka, worker.requests
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(lambda: asyncio.run(send(batches, *to, pace=Pace(rate=rate))))
+        try:
+            yield
+        finally:
+            over.set()
+        sending.result()
+
+
+# The account
+
+
+class Comparison(NamedTuple):
+    """Workers that were disturbed beside an engine that was not.
+
+    Attributes:
+        requests: on the topic.
+        records: that were compared, and states of partitions and decisions with them.
+        alerts: that were compared, repeated ones counted once.
+        differing: names of records, states and decisions that are not the same bytes.
+        missing: alerts and rejections that the workers have not sent.
+        extra: that the workers alone have sent.
+        lost: requests on the topic that are in no record.
+        doubled: requests in records that are not on the topic so many times.
+    """
+
+    requests: int
+    records: int
+    alerts: int
+    differing: list[str]
+    missing: set[bytes]
+    extra: set[bytes]
+    lost: Counter[str]
+    doubled: Counter[str]
+
+    @property
+    def faults(self) -> list[str]:
+        return [
+            *(f"{key} differs" for key in self.differing),
+            *(f"{each!r} is missing" for each in self.missing),
+            *(f"{each!r} is extra" for each in self.extra),
+            *(f"{count} requests of {key} are lost" for key, count in self.lost.items()),
+            *(f"{count} requests of {key} are doubled" for key, count in self.doubled.items()),
+        ]
+
+
+def compare(worker: Worker) -> Comparison:
+    """What has become of the worker's stream, once it is through, beside what should have."""
+    expected = undisturbed(worker)
+    found = account(worker, expected)
+    said, heard = ({*each.alerts, *map(str.encode, each.rejected)} for each in (expected, found))
+    identity = from_settings(worker.settings)
+    keys = [each.key.decode() for each in read(worker, worker.requests) if each.key is not None]
+    sent, observed = Counter(map(identity.key, keys)), Counter(_requests(found.stored))
+    return Comparison(
+        requests=len(keys),
+        records=len(expected.stored),
+        alerts=len(set(expected.alerts)),
+        differing=[key for key, value in expected.stored.items() if found.stored[key] != value],
+        missing=said - heard,
+        extra=heard - said,
+        lost=sent - observed,
+        doubled=observed - sent,
+    )
+
+
+def _requests(stored: dict[str, bytes | None]) -> dict[str, int]:
+    """How many requests each key's record says that it had."""
+    return {
+        key.removeprefix(RECORD): int(profile.read(value)["requests"])
+        for key, value in stored.items()
+        if key.startswith(RECORD) and value is not None
+    }
+
+
+def disturbed(
+    kafka: Server, redis: Redis, folder: Path, act: Callable[[Stage, int], None], times: int
+) -> Comparison:
+    """Disturb workers in mid-stream, and compare when they have caught up."""
+    with ExitStack() as team:
+        stage = Stage(kafka, redis, folder, team)
+        with streaming(stage.worker):
+            act(stage, times)
+            stage.wait(2.0)
+        return compare(stage.worker)
+
+
+# The command
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
+    parser.add_argument("--libs", type=Path, required=True, help="folder of Apache Kafka's jars")
+    parser.add_argument("--only", help="disturbances whose names contain this")
+    options = parser.parse_args()
+    faults: list[str] = []
+    _row("disturbance", "times", "requests", "records", "alerts", "records that differ",
+         "alerts missing", "extra", "requests lost", "doubled", "seconds")  # fmt: skip
+    _row("---", *["---:"] * 10)
+    with tempfile.TemporaryDirectory(prefix="xm-soak-") as name:
+        folders = {each: Path(name, each) for each in ("kafka", "redis")}
+        for folder in folders.values():
+            folder.mkdir()
+        with Kafka(folders["kafka"], options.libs) as kafka, Redis(folders["redis"]) as redis:
+            for number, (what, act, often, _) in enumerate(DISTURBANCES):
+                if options.only and options.only not in what:
+                    continue
+                folder = Path(name, str(number))
+                folder.mkdir()
+                begun = time.monotonic()
+                found = disturbed(kafka, redis, folder, act, often)
+                seconds = round(time.monotonic() - begun)
+                counts = found.requests, found.records, found.alerts
+                wrong = map(len, (found.differing, found.missing, found.extra))
+                totals = found.lost.total(), found.doubled.total()
+                _row(what, often, *counts, *wrong, *totals, seconds)
+                faults += found.faults
+    print(*faults[:20], sep="\n", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def _row(*cells: Any) -> None:
+    said = [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]
+    print("|", " | ".join(said), "|", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
