@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from monitor.alerts import Alert
 from pipelines.notify import Delivery
+from pipelines.records import Records
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +25,16 @@ _decode = msgspec.json.Decoder(Alert).decode
 async def deliver(stream: Any, delivery: Delivery) -> None:
     """Hand a stream of batches of the alerts topic to a delivery that is entered."""
     async for event in stream.noack().events():
-        done = await delivery.submit([alert for record in event.value for alert in _read(record)])
+        done = await delivery.submit(list(_read(event.value)))
         done.add_done_callback(_acknowledge(event))
 
 
-def _read(record: Any) -> list[Alert]:
-    try:
-        return [_decode(record.value)]
-    except (msgspec.MsgspecError, TypeError) as error:
-        log.error("no_alert offset=%d reason=%r", record.offset, str(error))
-        return []
+def _read(records: Records) -> Iterator[Alert]:
+    for offset, value in zip(records.offsets.tolist(), records.values(), strict=True):
+        try:
+            yield _decode(value or b"")
+        except msgspec.MsgspecError as error:
+            log.error("no_alert offset=%d reason=%r", offset, str(error))
 
 
 def _acknowledge(event: Any) -> Any:

@@ -8,7 +8,7 @@ message is a batch, so that price is paid once in a thousand records or so:
     @app.agent(app.topic("llm.requests"))
     async def watch(stream):
         async for event in stream.noack().events():
-            engine.observe(event.value)  # a list of aiokafka ConsumerRecords, in order
+            engine.observe(event.value)  # Records, in order
             event.ack()  # now, or at a later checkpoint, in any order
 
 `noack()` leaves the acknowledging to the agent; without it a batch is acknowledged when the loop
@@ -21,8 +21,9 @@ and a batch that finds no room after all is kept for the next round; so a stuck 
 topic and no other. In memory are at most `stream_buffer_maxsize` batches an agent and two a
 partition, each of at most `consumer_max_fetch_size` bytes as it lies in Kafka.
 
-Values reach agents as they are, bytes in a list: give topics no types or serializers. Faust's
-tables, `ask` and `take` count messages, which are batches here, and are not for this transport.
+Values reach agents as they are, bytes; keys and headers do not: give topics no types or
+serializers. Faust's tables, `ask` and `take` count messages, which are batches here, and are not
+for this transport.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from pipelines.fetch import keep_whole
+from pipelines.records import Records
 
 _FETCH_SECONDS = 0.25  # a fetch that finds nothing; a seek waits for it
 _POLL_SECONDS = 0.01  # the same, while some partition waits for room
@@ -50,7 +53,7 @@ _BROKER_WAIT_MS = 100  # that the broker may wait for records; others queue up b
 
 
 class Batches(faust.Schema):  # type: ignore[misc]
-    """Keys and values as they are: lists of records in, bytes out."""
+    """Keys and values as they are: records in, bytes out."""
 
     key_serializer = "raw"
     value_serializer = "raw"
@@ -93,14 +96,15 @@ class _BatchMessage(ConsumerMessage):  # type: ignore[misc]
     Faust acknowledges by assigning `acked`, on several paths, one of them compiled.
     """
 
-    def __init__(self, delivery: _Delivery, tp: TP, last: ConsumerRecord, **rest: Any) -> None:
+    def __init__(self, delivery: _Delivery, tp: TP, records: Records, **rest: Any) -> None:
         self.delivery = delivery
         super().__init__(
             topic=tp.topic,
             partition=tp.partition,
-            offset=last.offset,
-            timestamp=last.timestamp / 1000,
-            timestamp_type=last.timestamp_type,
+            offset=delivery.end,
+            timestamp=float(records.timestamps[-1]) / 1000,
+            timestamp_type=None,
+            value=records,
             headers=None,
             key=None,
             checksum=None,
@@ -125,6 +129,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._fetch_max_wait_ms = _BROKER_WAIT_MS
         return consumer
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        keep_whole(self._consumer)
+
     async def on_thread_stop(self) -> None:
         # While its broker is away aiokafka lets the cancellation of its own fetch escape here,
         # of which the thread would die without telling those who wait for its end.
@@ -138,7 +146,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _reset_state(self) -> None:
         super()._reset_state()
         #: Fetched, not yet delivered: at most one batch a partition, the longest waiting first.
-        self._fetched: dict[TP, list[ConsumerRecord]] = {}
+        self._fetched: dict[TP, Records] = {}
         #: Delivered, not yet committed, in order.
         self._delivered: defaultdict[TP, deque[_Delivery]] = defaultdict(deque)
         #: Held while fetching and while seeking, so that no fetch straddles a seek.
@@ -171,19 +179,19 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             return
         seconds = _FETCH_SECONDS if len(wanted) == len(active) else _POLL_SECONDS
         async with self._position_lock:
-            self._fetched.update(await self._getmany(wanted, seconds))
+            for tp, fetched in (await self._getmany(wanted, seconds)).items():
+                [self._fetched[tp]] = fetched
 
     def _has_room(self, tp: TP) -> bool:
         return not any(channel.queue.full() for channel in self.app.topics._tp_index.get(tp, ()))
 
-    def _deliver(self, tp: TP, records: list[ConsumerRecord]) -> _BatchMessage:
+    def _deliver(self, tp: TP, records: Records) -> _BatchMessage:
         self._read_offset[tp] = None  # what to fetch next aiokafka knows best: Faust drops nothing
-        delivery = _Delivery(records[-1].offset)
+        delivery = _Delivery(int(records.offsets[-1]))
         if self.app.topics.acks_enabled_for(tp.topic):
             self._delivered[tp].append(delivery)
-        return _BatchMessage(
-            delivery, tp, records[-1], value=records, generation_id=self.app.consumer_generation_id
-        )
+        generation = self.app.consumer_generation_id
+        return _BatchMessage(delivery, tp, records, generation_id=generation)
 
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing to do: room is looked up before each fetch and each delivery."""

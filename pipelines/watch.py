@@ -76,8 +76,8 @@ class Watch:
         name = f"{message.topic}:{message.partition}"
         for start in range(0, len(records), _TOGETHER):
             part = records[start : start + _TOGETHER]
-            batch = Batch(name, [r.offset for r in part], [r.value for r in part])
-            arrival = part[-1].timestamp / 1000
+            batch = Batch(name, part.offsets.tolist(), part.values())
+            arrival = float(part.timestamps[-1]) / 1000
             pause = _FIRST_PAUSE
             while self._owns(message):
                 if self.trouble is None and not self._engine.table.crowded:

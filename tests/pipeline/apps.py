@@ -92,4 +92,5 @@ async def committed(kafka: str, group: str, topic: str, partition: int = 0) -> i
 
 
 def offsets(events: list[Any], partition: int = 0) -> list[int]:
-    return [r.offset for e in events if e.message.partition == partition for r in e.value]
+    found = (e.value.offsets.tolist() for e in events if e.message.partition == partition)
+    return [offset for each in found for offset in each]

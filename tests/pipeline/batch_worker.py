@@ -85,7 +85,8 @@ def _app(kafka: str, topic: str, group: str, log: str) -> faust.App:
     @app.agent(app.topic(topic))
     async def note(stream: Any) -> None:
         async for event in stream.noack().events():
-            where = event.message.partition, event.value[0].offset, event.value[-1].offset
+            first, last = event.value.offsets[[0, -1]].tolist()
+            where = event.message.partition, first, last
             write("given", *where)
             await asyncio.sleep(0.005)
             event.ack()

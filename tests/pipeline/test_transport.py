@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 import faust
+import pytest
+from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from tests.pipeline.apps import (
@@ -36,19 +38,43 @@ async def test_agents_get_the_records_of_a_stock_app_in_its_order(kafka: str) ->
     async def note(stream: Any) -> None:
         async for event in stream.events():
             m = event.message
-            seen.append((m.partition, m.offset, m.key, m.value, m.timestamp, m.timestamp_type))
+            seen.append((m.partition, m.offset, m.timestamp, m.value))
 
     batched = batch_app(kafka, fresh("group"))
     events = keep_events(batched, topic)
     async with running(stock, batched):
         await until(lambda: len(seen) == 603 and sum(len(e.value) for e in events) == 603)
-    records = [r for e in events for r in e.value]
     for partition in range(3):
         assert [
-            (r.partition, r.offset, r.key, r.value, r.timestamp / 1000, r.timestamp_type)
-            for r in records
-            if r.partition == partition
+            (partition, offset, milliseconds / 1000, value)
+            for event in events
+            if event.message.partition == partition
+            for offset, milliseconds, value in zip(
+                event.value.offsets.tolist(),
+                event.value.timestamps.tolist(),
+                event.value.values(),
+                strict=True,
+            )
         ] == [record for record in seen if record[0] == partition]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "snappy", "lz4", "zstd"])
+async def test_compressed_records_and_those_without_a_value_arrive(
+    kafka: str, compression: str | None
+) -> None:
+    topic = new_topic(kafka)
+    values = [b"value %d" % i * 9 if i % 10 else None for i in range(100)]
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, linger_ms=20, compression_type=compression)
+    await producer.start()
+    await asyncio.gather(
+        *[await producer.send(topic, each, b"key", headers=[("trace", b"1")]) for each in values]
+    )
+    await producer.stop()
+    app = batch_app(kafka, fresh("group"))
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: len(offsets(events)) == 100)
+    assert [value for event in events for value in event.value.values()] == values
 
 
 async def test_a_batch_acknowledged_early_is_not_committed_before_its_predecessors(
@@ -98,7 +124,7 @@ async def test_an_agent_that_leaves_acknowledging_to_faust_commits_what_it_has_d
     @app.agent(app.topic(topic))
     async def count(stream: Any) -> None:
         async for records in stream:
-            done.extend(record.offset for record in records)
+            done.extend(records.offsets.tolist())
 
     async with running(app):
         await until(lambda: len(done) == 30)
@@ -144,7 +170,7 @@ async def test_an_agent_slower_than_its_broker_gets_every_record_in_order(kafka:
     async def crawl(stream: Any) -> None:
         async for records in stream:
             await asyncio.sleep(0.01)
-            seen.extend(record.offset for record in records)
+            seen.extend(records.offsets.tolist())
 
     async with running(app):
         await until(lambda: len(seen) >= 1_000)
