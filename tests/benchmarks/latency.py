@@ -37,7 +37,7 @@ from monitor.identity import from_settings
 from monitor.store.redis import RECORD
 from pipelines import topics
 from pipelines.producer import Message, Pace, send
-from tests.benchmarks.measure import default_worker, observe, parser, show, show_machine
+from tests.benchmarks.measure import default_worker, emptied, observe, parser, show, show_machine
 from tests.benchmarks.stream import Stream, batches
 from tests.programs import Worker
 from tests.workers import read, until
@@ -85,8 +85,7 @@ def _most(folder: Path, kafka: str, redis_url: str, stream: Stream) -> float:
     worker = default_worker(folder, kafka, redis_url)
     topics.create(worker.settings)
     sent = asyncio.run(send(stream.take(300_000), kafka, worker.requests)).acknowledged
-    with redis.from_url(redis_url) as client:
-        client.flushdb()
+    emptied(redis_url).close()
     with worker:
         return observe([worker], sent, most=12.0).rate
 
@@ -151,8 +150,8 @@ def _stamp_on_arrival(settings: Settings) -> None:
 def _watched(url: str, keys: list[str]) -> Iterator[dict[str, float]]:
     """When keys of an emptied Redis were first written, filled in as they are."""
     found: dict[str, float] = {}
+    emptied(url).close()
     with redis.from_url(url, decode_responses=True) as client:
-        client.flushdb()
         before = client.config_get("notify-keyspace-events")["notify-keyspace-events"]
         client.config_set("notify-keyspace-events", "K$")
         database = client.connection_pool.connection_kwargs.get("db", 0)

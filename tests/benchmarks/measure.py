@@ -72,6 +72,13 @@ def default_worker(folder: Path, kafka: str, redis_url: str, **chosen: str) -> W
     return Worker(folder, kafka, redis_url, **defaults | chosen)
 
 
+def emptied(redis_url: str) -> redis.Redis:
+    """A client of a Redis database that is empty now, which can take long after a million keys."""
+    client = redis.from_url(redis_url, socket_timeout=_PATIENCE)
+    client.flushdb()
+    return client
+
+
 def cpu_seconds(pid: int) -> float:
     """What a process and its children have used of the cores."""
     process = psutil.Process(pid)

@@ -24,14 +24,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import redis
 
 from monitor.config import Settings
 from monitor.engine import Batch, Engine
 from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
 from pipelines.producer import Message
-from tests.benchmarks.measure import parser, show, show_machine
+from tests.benchmarks.measure import emptied, parser, show, show_machine
 from tests.benchmarks.stream import Stream
 
 _PARTITION = "scale:0"
@@ -60,7 +59,7 @@ class Run:
     def __init__(self, url: str, keys: int, stream: Stream) -> None:
         self._keys, self._stream = keys, stream
         self._url = url
-        self._redis = redis.from_url(url)
+        self._redis = emptied(url)
         self._number, self._written = 0, 0
         dice = np.random.default_rng(keys)
         shares = np.cumsum(np.arange(1, keys + 1) ** -0.99)
@@ -142,8 +141,6 @@ def main() -> None:
     memory: dict[int, float] = {}
     tables: tuple[Found, Found] = ({}, {})
     for keys in chosen.keys:
-        with redis.from_url(chosen.redis) as client:
-            client.flushdb()
         run = Run(chosen.redis, keys, stream)
         memory[keys] = run.see_all()
         for table in tables:

@@ -28,13 +28,19 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-import redis
-
 from pipelines import topics
 from pipelines.embedded import die_with_parent
 from pipelines.producer import send
 from tests.benchmarks.contenders.meter import SECONDS
-from tests.benchmarks.measure import Spent, default_worker, observe, parser, show, show_machine
+from tests.benchmarks.measure import (
+    Spent,
+    default_worker,
+    emptied,
+    observe,
+    parser,
+    show,
+    show_machine,
+)
 from tests.benchmarks.stream import Stream
 from tests.programs import Worker
 
@@ -59,8 +65,7 @@ def main() -> None:
         for number in range(chosen.rounds):
             found = {}
             for name in chosen.only:
-                with redis.from_url(chosen.redis) as client:
-                    client.flushdb()
+                emptied(chosen.redis).close()
                 found[name] = (
                     _worker(worker, sent, number)
                     if name == "worker"

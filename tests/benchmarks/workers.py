@@ -27,10 +27,17 @@ from statistics import median
 from typing import NamedTuple
 
 import psutil
-import redis
 
 from pipelines.producer import send
-from tests.benchmarks.measure import Spent, default_worker, observe, parser, show, show_machine
+from tests.benchmarks.measure import (
+    Spent,
+    default_worker,
+    emptied,
+    observe,
+    parser,
+    show,
+    show_machine,
+)
 from tests.benchmarks.stream import Stream
 from tests.programs import Worker
 from tests.workers import beside, metrics, until
@@ -46,7 +53,7 @@ class Found(NamedTuple):
 def main() -> None:
     options = parser(__doc__ or "", "kafka", "redis")
     options.add_argument("--traffic", help="requests, one a line; default: simulated ones")
-    options.add_argument("--events", type=int, default=300_000)
+    options.add_argument("--events", type=int, default=500_000)
     options.add_argument("--keys", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--share", type=float, default=0.5, help="of a core, for each worker")
@@ -88,8 +95,7 @@ def _row(rounds: list[list[Found]], count: int) -> list[str]:
 def _run(
     count: int, kafka: str, redis_url: str, stream: Stream, events: int, share: float
 ) -> Found:
-    with redis.from_url(redis_url) as client:
-        client.flushdb()
+    emptied(redis_url).close()
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         first = default_worker(Path(folder, "0"), kafka, redis_url)
         workers = [first, *(beside(first, Path(folder, str(n))) for n in range(1, count))]
