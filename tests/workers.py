@@ -103,7 +103,7 @@ def undisturbed(worker: Worker) -> Account:
     engine.sent(first)
     partitions = {**first.partitions, **engine.checkpoint().partitions}
     decisions = {each.key: msgspec.json.encode(each) for each in first.decisions}
-    stored = {
+    stored: dict[str, bytes | None] = {
         **{RECORD + key: record for key, record in first.records.items()},
         **{PARTITION + name: state for name, state in partitions.items()},
         **{DECISION + key: decision for key, decision in decisions.items()},
