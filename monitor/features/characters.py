@@ -13,9 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-LETTER, DIGIT, SPACE, MARK, SOLE = range(5)  # a sole character is a word of its own
-BLANK, WIDE = 5, 6  # of a byte: the space of ASCII, and what is not ASCII
+LETTER, SOLE, DIGIT, SPACE = 0, 1, 2, 3  # a sole character is a word of its own
+MARK, END, ASK, QUOTE = 4, 5, 6, 7  # of marks, those that end a sentence, or ask, or quote
+BLANK, WIDE = 8, 9  # of a byte: the space of ASCII, and what is not ASCII
 
+_ROLES = {
+    END: ".!;\u0964\u3002\uff01\uff1b\uff61",
+    ASK: "?:\u061f\uff1a\uff1f",
+    QUOTE: '"\u00ab\u00bb\u201c\u201d\u201e\u300c\u300d\u300e\u300f',
+}
 _PLANE = 0x10000  # beyond it all characters are taken for sole ones
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -50,6 +56,8 @@ def characters() -> Characters:
         block = kind[begin : end + 1]
         block[block == LETTER] = SOLE
     lower = np.array([_lower(code) for code in range(0x800)], np.uint16)
+    for role, marks in _ROLES.items():
+        kind[[ord(mark) for mark in marks]] = role
     first = np.append(kind[:128], np.full(128, WIDE, np.uint8))
     first[ord(" ")] = BLANK
     return Characters(kind, lower, first)

@@ -7,6 +7,8 @@ prompts whose hashes collide; the meaning is not, so that its reference holds ev
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +16,13 @@ import numpy.typing as npt
 
 from monitor.features import kernel
 from monitor.features.characters import characters
-from monitor.features.kernel import CELL, MEANING, MINHASHES, SHAPE, WORDS, Memory, Tables
+from monitor.features.kernel import CELL, MEANING, MINHASHES, WORDS, Tables
+from monitor.features.reading import SEEDS, SHAPE
+from monitor.features.template import learn
 from monitor.features.texts import LIMIT, Texts, join
-from monitor.features.tokens import Tokens, tokens
+from monitor.features.tokens import tokens
 
-SLOTS = 1 << 16  # chunks whose vectors are remembered; the newest takes the slot of another
+SLOTS = 1 << 17  # chunks whose vectors are remembered; the newest takes the slot of another
 
 
 class Features(NamedTuple):
@@ -46,19 +50,19 @@ class Features(NamedTuple):
 class Extractor:
     """Reads prompts. Not for two threads at once: what it remembers of chunks is its own.
 
-    Args:
-        secret: 64 bits derived from the deployment's secret.
-        slots: chunks whose vectors are remembered, a power of two; results do not depend on it.
+        Args:
+            secret: 64 bits derived from the deployment's secret.
+            slots: chunks whose vectors are remembered, a power of two; results do not depend on it.
 
-    >>> from monitor.features.texts import join
+        >>> from monitor.features.texts import join
     >>> features = Extractor(1)(join(["Hello there!", "  hello THERE"]))
-    >>> bool(features.prompt[0] == features.prompt[1])
-    True
+        >>> bool(features.prompt[0] == features.prompt[1])
+        True
     """
 
     def __init__(self, secret: int, slots: int = SLOTS) -> None:
         self._tables = _tables(secret)
-        self._memory = _memory(slots, tokens())
+        self._memory = kernel.memory(slots, 4 * (LIMIT + 16))
         self.spelled = 0
         self(join(["Warm."]))
 
@@ -84,39 +88,27 @@ class Extractor:
 def _tables(secret: int) -> Tables:
     spelling, kinds = tokens(), characters()
     random = np.random.Generator(np.random.PCG64(secret))
-    planes = random.choice(np.array([-1, 1], np.int32), (CELL, MEANING))
+    seeds = random.integers(0, 1 << 64, SEEDS, np.uint64)
     lanes = random.integers(0, 1 << 32, (2, MINHASHES), np.uint32)
     lanes[1] |= 1
     return Tables(
         kinds.kind,
-        kinds.lower,
         kinds.first,
-        spelling.rows,
-        spelling.single,
-        spelling.merges,
-        planes,
-        np.zeros(CELL, np.int32),
-        lanes,
-        random.integers(0, 1 << 63, 8, np.uint64),
+        kinds.lower,
+        *spelling,
+        seeds=seeds,
+        lanes=lanes,
+        planes=random.choice(np.array([-1, 1], np.int32), (CELL, MEANING)),
+        vocabulary=_vocabulary(seeds),
     )
 
 
-def _memory(slots: int, spelling: Tokens) -> Memory:
-    count = kernel.DIRECT + slots
-    rows = np.zeros((count, MEANING), np.int16)
-    rows[:128] = spelling.rows[spelling.ascii]
-    rows[128 : 128 + len(spelling.spaces)] = spelling.rows[spelling.spaces]
-    most = 4 * (LIMIT + 16)  # bytes of a prompt
-    return Memory(
-        known=np.zeros(count, np.uint64),
-        rows=rows,
-        chunk=np.empty(most, np.uint64),
-        begin=np.empty(most, np.int64),
-        end=np.empty(most, np.int64),
-        word=np.empty(most, np.uint64),
-        mask=np.empty(most, np.uint64),
-        trait=np.empty(most, np.uint8),
-        symbols=np.empty((3, kernel.LONGEST + 8), np.int64),
-        folded=np.empty(kernel.LONGEST + 16, np.uint8),
-        counts=np.empty(len(SHAPE), np.int64),
-    )
+def _vocabulary(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    text = resources.files("monitor.features").joinpath("instructions.toml").read_text("utf-8")
+    table = np.zeros(1 << 12, np.uint64)
+    for language in tomllib.loads(text).values():
+        for tasks, kind in enumerate(("links", "tasks")):
+            words = join(language[kind].split())
+            buffer = np.frombuffer(words.data, np.uint8)
+            learn(buffer, words.starts, words.ends, tasks, seeds, table)
+    return table

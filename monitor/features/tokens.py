@@ -4,9 +4,6 @@ The model is the token matrix of a language model, trained further so that the m
 tokens tells what the text is about; the first 64 of its 256 dimensions serve alone. The weights
 stay in wordllama's package. The package itself is not imported: its loader would look for the
 tokenizer in the wrong folder and then on the network.
-
-Tokens are spelled by byte pair encoding (Sennrich, Haddow, Birch, ACL 2016): of all pairs of
-neighbours the one that comes first in the list of merges becomes one token, again and again.
 """
 
 from __future__ import annotations
@@ -22,31 +19,29 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from monitor.errors import ConfigError
-from monitor.features.kernel import MEANING, insert
-
-SPACES = 16  # the longest run of spaces that is a token
-BYTES = 3  # the token of byte 0
+from monitor.features.bits import C1
+from monitor.features.kernel import MEANING
+from monitor.features.reading import RUN
 
 _BLANK = "▁"  # how the vocabulary writes a space
 _WEIGHTS = Path("weights/l2_supercat_256.safetensors")
 _TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
-_SCALE = 63.9  # 64 tokens of the farthest vector still fit 16 bits
+_U = np.uint64
+_FARTHEST = 5.0  # clipped there, all but 3 numbers in 10,000 fit eight bits well
 
 
 class Tokens(NamedTuple):
     """Attributes:
-    rows: `(32000, MEANING) int16`, the vector of each token.
+    vectors: `(32000, MEANING) int8`, the vector of each token.
     single: `(65536,) int16`, the token of each character of the basic plane, -1 without one.
+    spaces: `(RUN + 1,) int16`, the token of so many spaces.
     merges: `(131072,) uint64`, hash table of left << 48 | right << 32 | rank << 16 | token.
-    ascii: `(128,) int16`, the token of a character that stands alone.
-    spaces: `(SPACES + 1,) int16`, the token of so many spaces.
     """
 
-    rows: npt.NDArray[np.int16]
+    vectors: npt.NDArray[np.int8]
     single: npt.NDArray[np.int16]
-    merges: npt.NDArray[np.uint64]
-    ascii: npt.NDArray[np.int16]
     spaces: npt.NDArray[np.int16]
+    merges: npt.NDArray[np.uint64]
 
 
 @lru_cache(1)
@@ -70,15 +65,14 @@ def tokens() -> Tokens:
         if len(token) == 1 and ord(token) < len(single):
             single[ord(token)] = number
     single[ord(" ")] = vocabulary[_BLANK]
-    alone = np.where(single[:128] >= 0, single[:128], np.arange(128) + BYTES)
-    spaces = [vocabulary[_BLANK * max(count, 1)] for count in range(SPACES + 1)]
-    rows = np.rint(matrix[:, :MEANING].astype(np.float32) * _SCALE).astype(np.int16)
+    spaces = [vocabulary[_BLANK * max(count, 1)] for count in range(RUN + 1)]
+    vectors = np.rint(matrix[:, :MEANING].astype(np.float32) * (127 / _FARTHEST))
+    vectors[0] = 0  # what stands for nothing
     return Tokens(
-        np.ascontiguousarray(rows),
+        np.ascontiguousarray(np.clip(vectors, -127, 127).astype(np.int8)),
         single,
-        _merges(model["merges"], vocabulary),
-        alone.astype(np.int16),
         np.array(spaces, np.int16),
+        _merges(model["merges"], vocabulary),
     )
 
 
@@ -95,6 +89,16 @@ def _merges(merges: list[str], vocabulary: dict[str, int]) -> npt.NDArray[np.uin
     right = np.array([vocabulary[b] for _, b in pairs], np.uint64)
     token = np.array([vocabulary[a + b] for a, b in pairs], np.uint64)
     rank = np.arange(len(pairs), dtype=np.uint64)
+    return _table(left << _U(48) | right << _U(32) | rank << _U(16) | token)
+
+
+def _table(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The hash table in which `spelling.py` looks pairs up: who finds a slot taken goes on."""
     table = np.zeros(1 << 17, np.uint64)
-    insert(table, left << 48 | right << 32 | rank << 16 | token)
+    slots = ((entries >> _U(32)) * C1) >> _U(47)
+    while len(entries):
+        free = table[slots] == 0
+        table[slots[free]] = entries[free]  # of several that want a slot, one gets it
+        left = table[slots] != entries
+        entries, slots = entries[left], (slots[left] + _U(1)) & _U(len(table) - 1)
     return table
