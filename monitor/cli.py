@@ -166,6 +166,16 @@ def keys(
     keys.run(config.load(), top=top, by=by, memory=memory, as_json=as_json)
 
 
+@app.command(epilog="Example: `xm public`")
+def public(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Show what has been learned of the public at large, and how surely it is known."""
+    from pipelines import public
+
+    public.run(config.load(), as_json=as_json)
+
+
 def _without_secret(settings: config.Settings) -> bool:
     return settings.identity_secret is None and settings.identity_secret_file is None
 

@@ -25,16 +25,30 @@ from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
 from monitor.detectors import DETECTORS, Detector
 from monitor.events import Decoded, Decoder, Rejection, RequestEvent
+from monitor.features.extract import Extractor, Features
 from monitor.features.lexicon import Lexicon
+from monitor.features.texts import join
 from monitor.identity import Identity
 from monitor.partition import EPOCH, LATENESS, Partition
 from monitor.sketches.profile import DAY, RECORD, Profile, Records
-from monitor.sketches.public import Histogram, load_reference
-from monitor.sketches.update import HAS_PROMPT, INTENT, update, warm
+from monitor.sketches.public import Reference, load_reference
+from monitor.sketches.update import (
+    FOLLOW_UP,
+    HAS_PROMPT,
+    INTENT,
+    READ,
+    REPEATED,
+    Requests,
+    Today,
+    admit,
+    update,
+    warm,
+)
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 
 Floats = npt.NDArray[np.float64]
+Marks = npt.NDArray[np.uint8]
 
 
 class Batch(NamedTuple):
@@ -50,19 +64,6 @@ class Rejected(NamedTuple):
 
     offset: int
     rejection: Rejection
-
-
-class Columns(NamedTuple):
-    """What the kernel wants of n events: `(n,)` each."""
-
-    ts: Floats
-    tokens: Floats  # of input and output
-    ids: npt.NDArray[np.uint64]  # hashes of the request ids, 0 without one
-    marks: npt.NDArray[np.uint8]
-
-    def part(self, start: int, end: int) -> Columns:
-        cut = slice(start, end)
-        return Columns(self.ts[cut], self.tokens[cut], self.ids[cut], self.marks[cut])
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ class Engine:
         store: Store,
         *,
         detectors: Sequence[Detector] = DETECTORS,
-        reference: Histogram | None = None,
+        reference: Reference | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -106,12 +107,13 @@ class Engine:
         self._clock = clock
         self._decoder = Decoder(settings.mapping)
         self._lexicon = Lexicon()
+        self._extractor = Extractor(identity.seed)
         self._lifecycle = Lifecycle(settings.detection, action_for)
         self._decisions: list[Decision] = []
         self._looks: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self.partitions: dict[str, Partition] = {}
-        warm()
+        warm(self._extractor(join([])))
 
     def assign(self, name: str) -> Partition:
         """Take a partition up where its last checkpoint left it; nobody else may write it then."""
@@ -168,66 +170,104 @@ class Engine:
         epochs = (watermarks // EPOCH).astype(np.int64)
         # Whatever may be needed is loaded first: a store that is away must not stop us half-way.
         alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
+        turns = watermarks[-1] // DAY > partition.public.day
+        said = self._store.publics() if turns else {}
         rows = self._rows(partition, keys + alerted)[: len(keys)]
         self.table.touch(rows)
-        columns = self._columns(events, ts)
+        requests, found, features = self._read(events, rows, ts)
+        out.events += len(events)
+        out.repeated += int(np.count_nonzero(found == REPEATED))
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(events)]
         for start, end in itertools.pairwise(starts):
             if epochs[start + 1] > epochs[start]:
-                self._end_epoch(partition, int(epochs[start + 1]), out)
-            looks, at = self._update(partition, rows[start:end], columns.part(start, end), out)
-            self._look(partition, keys, rows, ts, looks, at + start, out)
+                self._end_epoch(partition, int(epochs[start + 1]), said, out)
+            looks, at = self._update(partition, rows, found, requests, features, start, end)
+            self._look(partition, keys, rows, ts, looks, at, out)
             partition.watermark = float(watermarks[end])
 
     def _rows(self, partition: Partition, keys: list[str]) -> Rows:
         return self.table.rows(self._store.names(partition.name, keys))
 
-    def _columns(self, events: list[RequestEvent], ts: Floats) -> Columns:
-        tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
+    def _read(
+        self, events: list[RequestEvent], rows: Rows, ts: Floats
+    ) -> tuple[Requests, Marks, Features]:
+        """What the kernels want of the events, and what they say: of prompts within the budget."""
+        identity = self._identity
+        ids = np.array(identity.requests(event.id for event in events), np.uint32)
+        found = np.empty(len(events), np.uint8)
+        admit(self.table.records, rows, ts, ids, found)
+        is_read = (found == READ).tolist()
+        texts = join([e.prompt if r else None for e, r in zip(events, is_read, strict=True)])
         has_prompt = np.array([bool(event.prompt) for event in events])
-        marks = has_prompt * HAS_PROMPT + self._lexicon.match(e.prompt for e in events) * INTENT
-        return Columns(
+        follows = np.array([event.turns > 1 for event in events])
+        tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
+        marks = has_prompt * HAS_PROMPT + self._lexicon.match(texts) * INTENT + follows * FOLLOW_UP
+        sent = (
+            [e.ip for e in events],
+            [e.end_user for e in events],
+            [e.user_agent for e in events],
+            [e.system for e in events],
+        )
+        requests = Requests(
             ts,
             np.array(tokens, np.float64),
-            np.array(self._identity.requests(event.id for event in events), np.uint64),
+            ids,
             marks.astype(np.uint8),
+            identity.bits([event.model for event in events]).astype(np.uint32),
+            np.stack([identity.bits(each) for each in sent], axis=1),
         )
+        return requests, found, self._extractor(texts)
 
     def _update(
-        self, partition: Partition, rows: Rows, columns: Columns, out: Outcome
+        self,
+        partition: Partition,
+        rows: Rows,
+        found: Marks,
+        requests: Requests,
+        features: Features,
+        start: int,
+        end: int,
     ) -> tuple[Records, Rows]:
         """Carry requests of one epoch into their records; the looks due, and after which."""
-        if len(rows) > len(self._looks):
-            self._looks = np.empty(len(rows), RECORD)
-        at = np.empty(len(rows), np.int64)
+        if end - start > len(self._looks):
+            self._looks = np.empty(end - start, RECORD)
+        at = np.empty(end - start, np.int64)
         public = partition.public
-        count, repeated = update(
+        today = Today(public.day, public.today, public.ceiling, *public.mean.today)
+        count = update(
             self.table.records,
             rows,
-            *columns,
-            public.today,
-            public.day,
-            public.ceiling,
+            found,
+            requests,
+            features,
+            today,
+            start,
+            end,
             self._looks,
             at,
         )
-        out.events += len(rows)
-        out.repeated += repeated
         return self._looks[:count], at[:count]
 
-    def _end_epoch(self, partition: Partition, epoch: int, out: Outcome) -> None:
+    def _end_epoch(
+        self, partition: Partition, epoch: int, said: dict[str, bytes], out: Outcome
+    ) -> None:
         """Let the public begin a new day, and resolve what has been calm."""
         now = epoch * EPOCH
-        partition.public.turn(int(now // DAY))
+        if partition.public.turn(int(now // DAY)):
+            ours = {name: each.public.mean.say() for name, each in self.partitions.items()}
+            mean = partition.public.mean
+            mean.use(partition.public.day, {**said, **ours})
+            metrics.public_key_days.set(mean.keys)
+            metrics.public_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
         rows = self._rows(partition, alerted)
         for key, row in zip(alerted, rows.tolist(), strict=True):
             record = self.table.records[row]
-            resolved = self._lifecycle.resolve(record, key, now)
-            if resolved:
-                self.table.touch(rows[rows == row])
-                out.alerts += resolved
-            partition.note(key, self._lifecycle.open_on(record, key))
+            out.alerts += self._lifecycle.resolve(record, key, now)
+            open_alerts = self._lifecycle.open_on(record, key)
+            record["accused"] = any(severity != "info" for _, severity, _ in open_alerts)
+            partition.note(key, open_alerts)
+        self.table.touch(rows)
 
     def _look(
         self,
@@ -296,6 +336,7 @@ class Engine:
             checkpoint.claims[partition.name] = partition.claim
             if partition.changed:
                 checkpoint.partitions[partition.name] = partition.dump()
+                checkpoint.publics[partition.name] = partition.public.mean.say()
                 checkpoint.alerts += partition.outbox
                 partition.changed = False
         return checkpoint

@@ -12,12 +12,15 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from monitor.config import Settings, secret
 from monitor.errors import ConfigError
 
 _CACHED = 1 << 18
+_CACHED_TEXTS = 1 << 14  # system prompts may be long
 _LEAST = 16
 
 
@@ -42,7 +45,8 @@ class Identity:
                 "make one with `openssl rand -hex 32`."
             )
         self._keyed = hashlib.blake2b(secret).digest()
-        self._seed = int.from_bytes(self._keyed[:8], "little")
+        self.seed = int.from_bytes(self._keyed[:8], "little")  # of hashes that are no pseudonyms
+        self._text = lru_cache(_CACHED_TEXTS)(self._bits)
         self.key: Callable[[str], str] = (
             (lambda api_key: api_key) if plain else lru_cache(_CACHED)(self._key)
         )
@@ -52,13 +56,22 @@ class Identity:
         hashed = hashlib.blake2b(data, digest_size=12, key=self._keyed, person=b"key")
         return "k_" + hashed.hexdigest()
 
-    def requests(self, ids: Iterable[str | None]) -> list[int]:
-        """64 bits that stand for each of some request ids, never 0; 0 for a request without one.
+    def bits(self, texts: list[str | None]) -> npt.NDArray[np.uint64]:
+        """64 bits that stand for each text in sketches, `(n,) uint64`, never 0; 0 for none."""
+        return np.fromiter(map(self._text, texts), np.uint64, len(texts))
 
-        XXH3 under a seed, not BLAKE2: these only tell repeats among a few ids of one key, and
+    def _bits(self, text: str | None) -> int:
+        if text is None:
+            return 0
+        return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), self.seed) or 1
+
+    def requests(self, ids: Iterable[str | None]) -> list[int]:
+        """32 bits that stand for each of some request ids, never 0; 0 for a request without one.
+
+        XXH32 under a seed, not BLAKE2: these only tell repeats among a few ids of one key, and
         there is one for every request.
         """
-        hashed, seed = xxhash.xxh3_64_intdigest, self._seed
+        hashed, seed = xxhash.xxh32_intdigest, self.seed & 0xFFFFFFFF
         return [
             hashed(each.encode("utf-8", "surrogatepass"), seed) or 1 if each else 0 for each in ids
         ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from monitor.alerts import Alert, Severity
-from monitor.sketches.public import Histogram, Public
+from monitor.sketches.public import Public, Reference
 
 EPOCH = 300.0  # seconds
 LATENESS = 600.0  # seconds behind the watermark that an event may be
@@ -37,7 +37,7 @@ class Partition:
         changed: whether any of it is news to the store.
     """
 
-    def __init__(self, name: str, claim: int, reference: Histogram) -> None:
+    def __init__(self, name: str, claim: int, reference: Reference) -> None:
         self.name = name
         self.claim = claim
         self.offset = 0
@@ -59,7 +59,7 @@ class Partition:
     def dump(self) -> bytes:
         """The state as bytes."""
         state = _State(
-            version=1,
+            version=2,
             offset=self.offset,
             watermark=self.watermark,
             public=self.public.dump(),

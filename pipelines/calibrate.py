@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-import numpy as np
 
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
-from monitor.sketches.profile import LEVELS
-from monitor.sketches.public import BINS
+from monitor.sketches.public import Reference, write_reference
+from monitor.sketches.public_mean import Sums
 from monitor.store.memory import MemoryStore
 from pipelines import progress
 from pipelines.files import LineFile
@@ -27,26 +24,29 @@ def run(files: list[str], settings: Settings, out: Path, *, weight: float, sourc
         weight: how many key-days the reference shall count as.
         source: where the traffic is from, for whoever reads the file.
     """
-    nobody = np.zeros((LEVELS, BINS))
-    seen = nobody
+    seen = Reference.none()
     with progress.of_file("Learning from") as report:
         for name in files:
             store = MemoryStore()
             engine = Engine(
-                settings, from_settings(settings), store, detectors=(), reference=nobody
+                settings, from_settings(settings), store, detectors=(), reference=Reference.none()
             )
             with LineFile(name) as file:
                 for outcome in drive(engine, store, file):
                     report(outcome, file)
             public = engine.partitions[PARTITION].public
-            seen = seen + public.past + public.today
-    key_days = float(seen[0].sum())
+            past = public.mean.learned[-1][1] if public.mean.learned else Sums.none()
+            seen = Reference(
+                seen.peaks + public.past + public.today,
+                seen.mean.plus(past).plus(public.mean.today),
+            )
+    key_days = float(seen.peaks[0].sum())
     if not key_days:
         raise InputError("There are no requests in these files to learn from: name others.")
-    scaled = np.round(seen * (weight / key_days), 3)
-    document = {"from": source, "seen_key_days": key_days, "key_days": scaled.tolist()}
+    scale = weight / key_days
+    scaled = Reference(seen.peaks * scale, Sums.none().plus(seen.mean, scale))
     try:
-        out.write_text(json.dumps(document) + "\n")
+        out.write_bytes(write_reference(scaled, **{"from": source, "seen_key_days": key_days}))
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}): name another file with --out."

@@ -25,8 +25,9 @@ from monitor.alerts import SEVERITIES, Action, Severity
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, Detector
 from monitor.errors import ConfigError
-from monitor.sketches.profile import KINDS, RECORD, SCALES, Profile, Records, read
+from monitor.sketches.profile import KINDS, RECORD, SCALES, Profile, Records
 from monitor.sketches.public import Public, load_reference
+from monitor.sketches.versions import read
 from monitor.store import census
 from monitor.store.primary import Primary
 from monitor.store.redis import RedisStore

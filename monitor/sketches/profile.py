@@ -1,9 +1,10 @@
 """The profile of a key: everything that is remembered about it, in one fixed-size record.
 
-A record holds rings of panes for requests and tokens, the test statistics that detectors read
-(as levels, see below), their peaks of the day and of the hour, what is usual for the key itself,
-the last request ids, and the alerts that are open. It is a row of a NumPy array in the worker
-and the same bytes in Redis; there is no other codec.
+A record holds rings of panes for requests and tokens, sketches of what was asked (kernel means,
+novelty, distinct counts, templates) and of how (models, hours, follow-ups), the test statistics
+that detectors read (as levels, see below), their peaks of the day and of the hour, what is usual
+for the key itself, the last request ids, and the alerts that are open. It is a row of a NumPy
+array in the worker and the same bytes in Redis; there is no other codec.
 
 A level is a statistic on the scale on which its tail falls exponentially: log2(1 + n) for counts,
 half the log-likelihood ratio in nats for sequential tests. One histogram of levels then
@@ -17,9 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import StoreError
+from monitor.features.kernel import MEANING, WORDS
+from monitor.sketches import distinct, minhash, novelty
+from monitor.sketches.habits import HOURS, MODELS
+from monitor.sketches.means import HALF_LIVES, KernelMeans
 
-VERSION = 1
+VERSION = 2
 FARTHEST = 30.0  # no level goes beyond
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
@@ -33,54 +37,76 @@ class Ring(NamedTuple):
 
 
 SHORT, MIDDLE, LONG = Ring(10, 30), Ring(300, 12), Ring(3600, 24)
+MOST_IN_PANE = 65_535  # requests that a pane of SHORT counts
 
 SCALES = ("1m", "5m", "1h", "24h")  # the windows over which requests and tokens are counted
 REQUESTS = slice(0, 4)  # levels of requests over SCALES
 TOKENS = slice(4, 8)  # levels of tokens over SCALES
+OWN = 8  # the first so many levels are also compared with the key's own past
 ELICITATION = slice(8, 10)  # levels of the sequential tests over INTENTS
 INTENTS = ("reasoning", "grading")
 LEVELS = 10
 KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates")
 SLOTS = 8  # alerts that a record has room for, one a kind
 IDS = 16
+#: What is counted without repeats; the first three are of prompts, the others as they were sent.
+DISTINCT = ("prompts", "cells", "templates", "addresses", "end_users", "user_agents", "systems")
 
 RECORD = np.dtype(
     [
         ("version", "<u2"),
         ("severity", "u1", SLOTS),  # of the open alert of each kind, 0 while none is open
-        ("reserved", "u1", 6),
+        ("group", "u1"),  # of keys, in which it teaches the public mean
+        ("taught", "u1"),  # prompts that it has taught the public mean today
+        ("accused", "u1"),  # whether an alert beyond info was open when the last epoch ended
+        ("reserved", "u1", 3),
         ("first_seen", "<f8"),
         ("last_seen", "<f8"),
         ("opened", "<f8", SLOTS),  # when the alert of each kind was opened
         ("upheld", "<f8", SLOTS),  # when it was last found to hold
         ("decided", "<f8"),  # when the decision on the key was last made
-        ("requests", "<u8"),
         ("tokens", "<f8"),
-        ("prompts", "<u8"),
-        ("matches", "<u8", len(INTENTS)),  # prompts that matched each intent
-        ("looked", "<u8"),  # `requests` when detectors last looked
-        ("ids", "<u8", IDS),
-        ("short_head", "<i8"),
-        ("middle_head", "<i8"),
-        ("long_head", "<i8"),
-        ("short_requests", "<u4", SHORT.panes),
-        ("middle_requests", "<u4", MIDDLE.panes),
-        ("long_requests", "<u4", LONG.panes),
+        ("requests", "<u4"),
+        ("prompts", "<u4"),
+        ("matches", "<u4", len(INTENTS)),  # prompts that matched each intent
+        ("looked", "<u4"),  # `requests` when detectors last looked
+        ("sketched", "<u4"),  # prompts that are in the sketches
+        ("ids", "<u4", IDS),
+        ("id_count", "<u4"),
+        ("budget_pane", "<i4"),  # the pane of MIDDLE in which prompts are sampled
+        ("budget_used", "<u4"),  # prompts that came in it
+        ("short_head", "<i4"),
+        ("middle_head", "<i4"),
+        ("long_head", "<i4"),
+        ("day", "<i4"),
+        ("hour", "<i4"),
         ("short_tokens", "<f4", SHORT.panes),
         ("middle_tokens", "<f4", MIDDLE.panes),
         ("long_tokens", "<f4", LONG.panes),
-        ("day", "<i4"),
-        ("hour", "<i4"),
+        ("middle_requests", "<u4", MIDDLE.panes),
+        ("long_requests", "<u4", LONG.panes),
+        ("short_requests", "<u2", SHORT.panes),
         ("level", "<f4", LEVELS),  # now
         ("day_peak", "<f4", LEVELS),
-        ("hour_peak", "<f4", LEVELS),
+        ("hour_peak", "<f4", OWN),
         ("own_hours", "<f4"),  # active hours that the two below summarise
-        ("own_mean", "<f4", LEVELS),  # of the peaks of the key's own hours
-        ("own_variance", "<f4", LEVELS),
+        ("own_mean", "<f4", OWN),  # of the peaks of the key's own hours
+        ("own_variance", "<f4", OWN),
+        ("followups", "<f4"),  # share of requests that continue a conversation, lately
+        ("model_names", "<u4", MODELS),
+        ("model_counts", "<f4", MODELS),
+        ("templates", "<u4", minhash.PLACES),
+        ("meaning", "<i2", (len(HALF_LIVES), MEANING)),
+        ("words", "<i2", (len(HALF_LIVES), WORDS)),
+        ("distinct", "u1", (len(DISTINCT), distinct.BYTES)),
+        ("novelty", "u1", (2, novelty.BYTES)),
+        ("rhythm", "u1", HOURS),
         ("spare", "u1", 4),  # to a multiple of eight
     ]
 )
-assert RECORD.itemsize <= 2048
+# A value of Redis takes the next larger of its allocator's sizes: 2,048, with a few bytes for
+# itself, or else 2,560.
+assert RECORD.itemsize <= 2040, RECORD.itemsize
 
 Records = npt.NDArray[np.void]
 
@@ -110,24 +136,29 @@ class Profile:
         """Requests over SCALES, then tokens over SCALES, `(n, 8) float64`."""
         return np.exp2(self.level[:, :8]) - 1.0
 
+    def meaning(self, half_life: int) -> KernelMeans:
+        """Means of what was asked, of the half-life with this index in HALF_LIVES."""
+        return self._means("meaning", half_life)
+
+    def words(self, half_life: int) -> KernelMeans:
+        """Means of the words it was asked in, likewise."""
+        return self._means("words", half_life)
+
+    def _means(self, field: str, i: int) -> KernelMeans:
+        return KernelMeans.stored(self[field][:, i], self["sketched"], HALF_LIVES[i])
+
+    def distinct(self, kind: str) -> npt.NDArray[np.float64]:
+        """How many different ones of a kind of DISTINCT each key has shown, `(n,) float64`."""
+        return distinct.estimate(self["distinct"][:, DISTINCT.index(kind)])
+
+    @property
+    def novelty(self) -> npt.NDArray[np.float64]:
+        """The chance that the next prompt is of a kind never sent before, `(n,) float64`."""
+        return novelty.novelty(self["novelty"], self["sketched"])
+
 
 def blank() -> np.void:
     """The record of a key that has never been seen."""
     record: np.void = np.zeros(1, RECORD)[0]
     record["version"] = VERSION
     return record
-
-
-def read(data: bytes) -> np.void:
-    """The record that some bytes are, brought to this version.
-
-    Raises:
-        StoreError: if they are no record that this version knows.
-    """
-    if len(data) == RECORD.itemsize and int.from_bytes(data[:2], "little") == VERSION:
-        record: np.void = np.frombuffer(data, RECORD)[0]
-        return record
-    raise StoreError(
-        f"A record in the store ({len(data)} bytes) is of no version that this one knows: "
-        "run all workers with the same version, the newest that has written to this store."
-    )

@@ -14,6 +14,8 @@ on it: whoever comes with a thousand accounts finds the public as it was before.
 has a public of its own, a fair sample of all keys, which changes at the end of a day of event
 time only, so that verdicts depend neither on how the stream was cut into batches nor on how it is
 shared among workers.
+
+Where the prompts of the public lie is its mean's to know (`public_mean.py`).
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import ConfigError
+from monitor.features.kernel import MEANING
 from monitor.sketches.profile import LEVELS
+from monitor.sketches.public_mean import GROUPS, PublicMean, Sums
 
 PER_LEVEL = 4  # bins to a level
 BINS = 128
@@ -41,15 +45,30 @@ Histogram = npt.NDArray[np.float64]
 _MIDDLE = (np.arange(BINS) + 0.5) / PER_LEVEL  # of the bins
 
 
+class Reference(NamedTuple):
+    """What a deployment starts from: key-days by peak, and sums of what their prompts mean."""
+
+    peaks: Histogram
+    mean: Sums
+
+    @classmethod
+    def none(cls) -> Reference:
+        return cls(np.zeros((LEVELS, BINS)), Sums.none())
+
+
 class Public:
     """Histograms of day peaks, `(LEVELS, BINS) float64`, and the tails they imply.
 
     Args:
-        reference: key-days that the deployment starts from.
+        reference: what the deployment starts from.
+
+    Attributes:
+        mean: where the prompts of the public lie.
     """
 
-    def __init__(self, reference: Histogram) -> None:
-        self.reference = reference
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference.peaks
+        self.mean = PublicMean(reference.mean)
         self.past = np.zeros((LEVELS, BINS))
         self.today = np.zeros((LEVELS, BINS))
         self.day = 0
@@ -58,16 +77,18 @@ class Public:
     def __repr__(self) -> str:
         return f"Public({self.total[0]:.0f} key-days)"
 
-    def turn(self, day: int) -> None:
+    def turn(self, day: int) -> bool:
         """Begin a new day, if it is one: today becomes past, and the past fades."""
         if day <= self.day:
-            return
+            return False
         if self.day:
             faded = (self.past + self.today) * 0.5 ** ((day - self.day) / MEMORY_DAYS)
             self.past = faded.astype("<f4").astype(np.float64)  # as `dump` keeps it
             self._fit()
+            self.mean.turn(self.day)
         self.today[:] = 0.0
         self.day = day
+        return True
 
     def withdraw(self, record: Any) -> None:
         """Take a key out of today: it is accused of not being one of the public."""
@@ -124,17 +145,21 @@ class Public:
     def dump(self) -> bytes:
         """What the public has learned, for the partition's state."""
         arrays = np.stack([self.past, self.today]).astype("<f4")
-        return np.array([self.day], "<i8").tobytes() + arrays.tobytes()
+        learned = np.array([self.day], "<i8").tobytes() + arrays.tobytes()
+        return learned + self.mean.dump()
 
     def restore(self, data: bytes) -> None:
         """Take up what `dump` gave."""
         self.day = int(np.frombuffer(data[:8], "<i8")[0])
-        arrays = np.frombuffer(data[8:], "<f4").reshape(2, LEVELS, BINS).astype(np.float64)
+        end = 8 + 2 * LEVELS * BINS * 4
+        arrays = np.frombuffer(data[8:end], "<f4").reshape(2, LEVELS, BINS).astype(np.float64)
         self.past, self.today = arrays[0].copy(), arrays[1].copy()
+        if data[end:]:  # workers of version 0.1 did not keep it
+            self.mean.restore(data[end:])
         self._fit()
 
 
-def load_reference(file: Path | None) -> Histogram:
+def load_reference(file: Path | None) -> Reference:
     """The reference in a file, or the shipped one.
 
     Raises:
@@ -151,13 +176,13 @@ def load_reference(file: Path | None) -> Histogram:
 
 
 @lru_cache(1)
-def shipped_reference() -> Histogram:
-    """The reference in the package, `(LEVELS, BINS) float64`; its file says where it is from."""
+def shipped_reference() -> Reference:
+    """The reference in the package; its file says where it is from."""
     text = resources.files("monitor.sketches").joinpath("reference.json").read_bytes()
     return read_reference(text)
 
 
-def read_reference(text: bytes) -> Histogram:
+def read_reference(text: bytes) -> Reference:
     """Read a reference as `xm calibrate` writes it.
 
     Raises:
@@ -165,12 +190,31 @@ def read_reference(text: bytes) -> Histogram:
     """
     try:
         document: dict[str, Any] = msgspec.json.decode(text)
-        histogram = np.array(document["key_days"], np.float64)
-        if histogram.shape != (LEVELS, BINS):
-            raise ValueError(f"its shape is {histogram.shape}, not {(LEVELS, BINS)}")
+        peaks = _array(document["key_days"], (LEVELS, BINS))
+        meaning = _array(document["meaning"], (GROUPS, MEANING))
+        prompts = _array(document["prompts"], (GROUPS,))
     except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise ConfigError(
             f"This is no reference of this version ({error}): make one with `xm calibrate`."
         ) from error
-    histogram.setflags(write=False)
-    return histogram
+    mean = Sums.none()
+    mean.vectors[:, :MEANING], mean.prompts[:, 0] = meaning, prompts
+    return Reference(peaks, mean)
+
+
+def write_reference(reference: Reference, **notes: object) -> bytes:
+    """A reference as JSON, with notes on where it is from. Of the mean, what needs no secret."""
+    document = {
+        **notes,
+        "key_days": reference.peaks.round(3).tolist(),
+        "meaning": reference.mean.vectors[:, :MEANING].round(1).tolist(),
+        "prompts": reference.mean.prompts[:, 0].round(1).tolist(),
+    }
+    return msgspec.json.encode(document) + b"\n"
+
+
+def _array(values: object, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    array = np.array(values, np.float64)
+    if array.shape != shape:
+        raise ValueError(f"its shape is {array.shape}, not {shape}")
+    return array

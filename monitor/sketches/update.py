@@ -9,26 +9,37 @@ kernel copies it aside.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
+import numpy.typing as npt
 
+from monitor.features.extract import Features
+from monitor.jit import jit
+from monitor.sketches import distinct, habits, means, minhash, novelty
 from monitor.sketches.profile import (
+    DISTINCT,
     FARTHEST,
     HOUR,
     IDS,
     LEVELS,
     LONG,
     MIDDLE,
+    MOST_IN_PANE,
+    OWN,
     RECORD,
     SHORT,
 )
 from monitor.sketches.public import BINS, PER_LEVEL
+from monitor.sketches.public_mean import GROUPS, TAUGHT, Sums
 
 FIRST_LOOK = 8  # requests of a key before anything is said of it
 LOOK_EVERY = 4  # requests between two looks, at the least
 LOOK_SHARE = 16  # and a sixteenth of the last hour's, so that a fast key costs no more
+
+# Prompts of a key that are read in five minutes: all of the first BUDGET, and of those beyond
+# every n-th with probability BUDGET / n. Ten thousand tell no more than a few hundred.
+BUDGET = 64
 
 # The sequential test of elicitation: share of matching prompts of an ordinary key at the most,
 # and the share under which a campaign could hide and still make sense.
@@ -44,12 +55,58 @@ MINUTE_PANES = 60 // SHORT_WIDTH
 MIDDLE_WIDTH, MIDDLE_PANES = MIDDLE
 LONG_WIDTH, LONG_PANES = LONG
 
-# bits of an event's mark
+# bits of a request's mark
 HAS_PROMPT = 1
 INTENT = 2  # the first intent's; the next one's is twice that
+FOLLOW_UP = 8
+
+# what `admit` finds a request to be
+REPEATED, COUNTED, READ = 0, 1, 2
+
+_SENT = DISTINCT.index("addresses")  # the first kind that is counted as it was sent
+_FADING = 0.5 ** (1.0 / habits.LATELY)
+_DECAYS = tuple(means.decay(half_life) for half_life in means.HALF_LIVES)
 
 
-@numba.njit(cache=True, nogil=True)
+class Requests(NamedTuple):
+    """What the kernels want of n requests: `(n,)` each, but for `sent`.
+
+    Attributes:
+        ts: float64, epoch seconds.
+        tokens: float64, of input and output.
+        ids: uint32, hashes of the request ids, 0 without one.
+        marks: uint8, bits HAS_PROMPT, INTENT and FOLLOW_UP.
+        models: uint32, hashes of the models' names, 0 without one.
+        sent: `(n, 4) uint64`, hashes of the address, end user, user agent and system prompt, 0
+            without one.
+    """
+
+    ts: npt.NDArray[np.float64]
+    tokens: npt.NDArray[np.float64]
+    ids: npt.NDArray[np.uint32]
+    marks: npt.NDArray[np.uint8]
+    models: npt.NDArray[np.uint32]
+    sent: npt.NDArray[np.uint64]
+
+
+class Today(NamedTuple):
+    """What a partition's public learns and knows on one day.
+
+    Attributes:
+        day: of the partition's watermark, in days since the epoch.
+        peaks: `(LEVELS, BINS) float64`, keys by their peak of the day, updated in place.
+        ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key passes.
+        vectors, prompts: `Sums` of the day, updated in place.
+    """
+
+    day: int
+    peaks: npt.NDArray[np.float64]
+    ceiling: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
+    prompts: npt.NDArray[np.float64]
+
+
+@jit
 def _turn(head: int, pane: int, requests: Any, tokens: Any) -> int:
     """Clear the panes between `head` and `pane`; the newer of the two is the new head."""
     if pane <= head:
@@ -61,17 +118,17 @@ def _turn(head: int, pane: int, requests: Any, tokens: Any) -> int:
     return pane
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _bin(level: float) -> int:
     return min(int(level * PER_LEVEL), BINS - 1)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _close_hour(own_hours: float, mean: Any, variance: Any, peak: Any, ceiling: Any) -> float:
     """Fold an hour's peaks into what is usual for the key; a peak counts up to `ceiling` only,
     or a key could make itself a past in which nothing is unusual."""
     weight = min(own_hours + 1.0, OWN_HOURS)
-    for i in range(LEVELS):
+    for i in range(OWN):
         x = min(peak[i], ceiling[i])
         delta = x - mean[i]
         mean[i] += delta / weight
@@ -80,63 +137,136 @@ def _close_hour(own_hours: float, mean: Any, variance: Any, peak: Any, ceiling: 
     return weight
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
+def _mix(x: Any) -> Any:
+    """64 well mixed bits (the finaliser of SplitMix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@jit
+def _bits(ts: float) -> Any:
+    return np.uint64(np.int64(ts * 1e6))
+
+
+@jit
+def admit(records: Any, rows: Any, ts: Any, ids: Any, found: Any) -> None:
+    """Find out which of n requests are new and which of their prompts are to be read.
+
+    Args:
+        records: the table; only what tells repeats and the budget is updated.
+        rows: `(n,) int64`, which record each request belongs to.
+        ts: `(n,) float64`, epoch seconds.
+        ids: `(n,) uint32`, hashes of the request ids, 0 without one.
+        found: `(n,) uint8`, takes REPEATED, COUNTED or READ.
+    """
+    for e in range(len(rows)):
+        r = records[rows[e]]
+        if ids[e] != 0:
+            known = False
+            for i in range(IDS):
+                known |= r["ids"][i] == ids[e]
+            if known:
+                found[e] = REPEATED
+                continue
+            r["ids"][r["id_count"] % IDS] = ids[e]
+            r["id_count"] += 1
+        pane = int(ts[e] // MIDDLE_WIDTH)
+        if pane > r["budget_pane"]:
+            r["budget_pane"] = pane
+            r["budget_used"] = 0
+        r["budget_used"] += 1
+        used = r["budget_used"]
+        found[e] = READ
+        if used > BUDGET:
+            coin = _mix(_bits(ts[e]) ^ (np.uint64(used) << np.uint64(32)) ^ np.uint64(ids[e]))
+            if float(coin >> np.uint64(11)) * 2.0**-53 * used >= BUDGET:
+                found[e] = COUNTED
+
+
+@jit
+def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
+    """Take prompt e into the sketches of a record, and into the public's."""
+    before = r["sketched"]
+    r["sketched"] = before + 1
+    seed = _mix(features.prompt[e] ^ np.uint64(before))
+    for i in range(len(_DECAYS)):
+        rate = means.rate(before + 1, _DECAYS[i])
+        means.fold(r["meaning"][i], features.meaning[e], rate, seed + np.uint64(2 * i))
+        means.fold(r["words"][i], features.words[e], rate, seed + np.uint64(2 * i + 1))
+
+    cell = _mix(np.uint64(features.cell[e]) + np.uint64(0x9E3779B97F4A7C15))
+    distinct.note(r["distinct"][0], _mix(features.prompt[e]))
+    distinct.note(r["distinct"][1], cell)
+    distinct.note(r["distinct"][2], _mix(features.template[e]))
+    novelty.note(r["novelty"], before, cell)
+    minhash.note(r["templates"], features.template[e])
+
+    if r["taught"] < TAUGHT and not r["accused"]:
+        r["taught"] += 1
+        group = r["group"]
+        vectors = today.vectors[group]
+        width = features.meaning.shape[1]
+        for i in range(width):
+            vectors[i] += features.meaning[e, i]
+        for i in range(features.words.shape[1]):
+            vectors[width + i] += features.words[e, i]
+        today.prompts[group, 0] += 1.0
+        today.prompts[group, 1] += 1.0
+
+
+@jit
 def update(
     records: Any,
     rows: Any,
-    ts: Any,
-    tokens: Any,
-    ids: Any,
-    marks: Any,
+    found: Any,
+    requests: Any,
+    features: Any,
     today: Any,
-    day: int,
-    ceiling: Any,
+    start: int,
+    end: int,
     looks: Any,
     look_at: Any,
-) -> tuple[int, int]:
-    """Observe n requests in stream order.
+) -> int:
+    """Observe the requests `start` to `end` of n, in stream order.
 
     Args:
         records: the table, `(capacity,) RECORD`, updated in place.
         rows: `(n,) int64`, which record each request belongs to.
-        ts: `(n,) float64`, epoch seconds.
-        tokens: `(n,) float64`, input and output tokens.
-        ids: `(n,) uint64`, hashes of the request ids, 0 where there is none.
-        marks: `(n,) uint8`, bits HAS_PROMPT and INTENT.
-        today: `(LEVELS, BINS) float64`, keys by their peak of `day`, updated in place.
-        day: the day of the partition's watermark, in days since the epoch.
-        ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key passes.
-        looks: `(n,) RECORD`, takes the records that detectors should look at, as they were.
-        look_at: `(n,) int64`, takes the request that brought each look about.
+        found: `(n,) uint8`, what `admit` found each to be.
+        requests: the `Requests`.
+        features: the `Features` of their prompts, of those that are to be read.
+        today: the partition's `Today`.
+        looks: `(end - start,) RECORD`, takes the records that detectors should look at, as they
+            were.
+        look_at: `(end - start,) int64`, takes the request that brought each look about.
 
     Returns:
-        how many looks there are, and how many requests were repeats of a recent id.
+        how many looks there are.
     """
     n_looks = 0
-    n_repeated = 0
     now = np.empty(LEVELS, np.float64)
-    for e in range(len(rows)):
+    for e in range(start, end):
+        if found[e] == REPEATED:
+            continue
         r = records[rows[e]]
-        t = ts[e]
-        ident = ids[e]
-        if ident != 0:
-            known = False
-            for i in range(IDS):
-                if r["ids"][i] == ident:
-                    known = True
-                    break
-            if known:
-                n_repeated += 1
-                continue
-            r["ids"][r["requests"] % IDS] = ident
+        t = requests.ts[e]
+        tokens = requests.tokens[e]
+        mark = requests.marks[e]
 
         if r["requests"] == 0:
             r["first_seen"] = t
             r["day"] = -1
             r["hour"] = int(t // HOUR)
+            r["group"] = _mix(_bits(t)) % np.uint64(GROUPS)
         r["requests"] += 1
-        r["tokens"] += tokens[e]
+        r["tokens"] += tokens
         r["last_seen"] = max(r["last_seen"], t)
+        fresh = today.day > r["day"]
+        if fresh:
+            r["day"] = today.day
+            r["taught"] = 0
 
         # Panes. A late request counts where its pane is still there.
         short = int(t // SHORT_WIDTH)
@@ -149,14 +279,15 @@ def update(
         r["middle_head"] = _turn(r["middle_head"], middle, middle_requests, middle_tokens)
         r["long_head"] = _turn(r["long_head"], long, long_requests, long_tokens)
         if short > r["short_head"] - SHORT_PANES:
-            short_requests[short % SHORT_PANES] += 1
-            short_tokens[short % SHORT_PANES] += tokens[e]
+            slot = short % SHORT_PANES
+            short_requests[slot] = min(short_requests[slot] + 1, MOST_IN_PANE)
+            short_tokens[slot] += tokens
         if middle > r["middle_head"] - MIDDLE_PANES:
             middle_requests[middle % MIDDLE_PANES] += 1
-            middle_tokens[middle % MIDDLE_PANES] += tokens[e]
+            middle_tokens[middle % MIDDLE_PANES] += tokens
         if long > r["long_head"] - LONG_PANES:
             long_requests[long % LONG_PANES] += 1
-            long_tokens[long % LONG_PANES] += tokens[e]
+            long_tokens[long % LONG_PANES] += tokens
 
         # Levels of requests and tokens over the four scales.
         now[:] = 0.0
@@ -178,39 +309,49 @@ def update(
             now[i] = np.log2(1.0 + now[i])
 
         # The sequential tests of elicitation: Page's cumulative sum of log-likelihood ratios.
-        mark = marks[e]
+        read = mark & HAS_PROMPT and found[e] == READ
         for i in range(2):
             now[8 + i] = r["level"][8 + i]
-            if mark & HAS_PROMPT:
+            if read:
                 if mark & (INTENT << i):
                     r["matches"][i] += 1
                     step = MATCH
                 else:
                     step = MISS
                 now[8 + i] = min(max(now[8 + i] + step / 2, 0.0), CAP / 2)
-        if mark & HAS_PROMPT:
+        if read:
             r["prompts"] += 1
+            if features.words[e].any():
+                _sketch(r, e, features, today)
+
+        # How it was asked.
+        for i in range(requests.sent.shape[1]):
+            if requests.sent[e, i] != 0:
+                distinct.note(r["distinct"][_SENT + i], _mix(requests.sent[e, i]))
+        habits.note_model(r["model_names"], r["model_counts"], requests.models[e])
+        habits.note_hour(r["rhythm"], int(t // HOUR) % habits.HOURS)
+        r["followups"] *= _FADING
+        if mark & FOLLOW_UP:
+            r["followups"] += 1.0 - _FADING
 
         # Peaks: of the hour for the key's own past, of the day for the public.
         hour = int(t // HOUR)
         if hour > r["hour"]:
             r["own_hours"] = _close_hour(
-                r["own_hours"], r["own_mean"], r["own_variance"], r["hour_peak"], ceiling
+                r["own_hours"], r["own_mean"], r["own_variance"], r["hour_peak"], today.ceiling
             )
             r["hour"] = hour
-        fresh = day > r["day"]
-        if fresh:
-            r["day"] = day
         for i in range(LEVELS):
             level = min(now[i], FARTHEST)
             r["level"][i] = level
-            r["hour_peak"][i] = max(r["hour_peak"][i], level)
+            if i < OWN:
+                r["hour_peak"][i] = max(r["hour_peak"][i], level)
             if fresh:
                 r["day_peak"][i] = level
-                today[i, _bin(level)] += 1.0
+                today.peaks[i, _bin(level)] += 1.0
             elif level > r["day_peak"][i]:
-                today[i, _bin(r["day_peak"][i])] -= 1.0
-                today[i, _bin(level)] += 1.0
+                today.peaks[i, _bin(r["day_peak"][i])] -= 1.0
+                today.peaks[i, _bin(level)] += 1.0
                 r["day_peak"][i] = level
 
         since = r["requests"] - r["looked"]
@@ -219,14 +360,31 @@ def update(
             looks[n_looks] = records[rows[e]]
             look_at[n_looks] = e
             n_looks += 1
-    return n_looks, n_repeated
+    return n_looks
 
 
-def warm() -> None:
-    """Have the kernel compiled, or loaded if it was compiled before, ahead of the first batch."""
-    none = np.zeros(0)
-    records = np.zeros(0, RECORD)
-    rows = none.astype(np.int64)
-    ids, marks = none.astype(np.uint64), none.astype(np.uint8)
-    today, ceiling = np.zeros((LEVELS, BINS)), np.zeros(LEVELS)
-    update(records, rows, none, none, ids, marks, today, 0, ceiling, records, rows)
+def warm(features: Features) -> None:
+    """Have the kernels compiled, or loaded if they were before, ahead of the first batch.
+
+    Args:
+        features: of no prompts.
+    """
+    records, rows = np.zeros(0, RECORD), np.zeros(0, np.int64)
+    found = np.zeros(0, np.uint8)
+    requests = none()
+    day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), *Sums.none())
+    admit(records, rows, requests.ts, requests.ids, found)
+    update(records, rows, found, requests, features, day, 0, 0, records, rows)
+
+
+def none() -> Requests:
+    """No requests."""
+    nothing = np.zeros(0)
+    return Requests(
+        nothing,
+        nothing,
+        nothing.astype(np.uint32),
+        nothing.astype(np.uint8),
+        nothing.astype(np.uint32),
+        np.zeros((0, 4), np.uint64),
+    )

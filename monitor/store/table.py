@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreError
-from monitor.sketches.profile import RECORD, Records, blank, read
+from monitor.sketches.profile import RECORD, Records, blank
+from monitor.sketches.versions import read
 from monitor.store.base import Store
 
 Rows = npt.NDArray[np.int64]

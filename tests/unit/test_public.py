@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 
 from monitor.errors import ConfigError
 from monitor.sketches.profile import LEVELS, RECORD
-from monitor.sketches.public import BINS, PER_LEVEL, Public, read_reference, shipped_reference
+from monitor.sketches.public import (
+    BINS,
+    PER_LEVEL,
+    Public,
+    Reference,
+    read_reference,
+    shipped_reference,
+    write_reference,
+)
+from monitor.sketches.public_mean import Sums
 
 ALL = slice(0, LEVELS)
 levels = st.floats(0, 30)
@@ -16,7 +25,7 @@ def of(peaks):
     histogram = np.zeros((LEVELS, BINS))
     for peak in peaks:
         histogram[:, int(peak * PER_LEVEL)] += 1
-    return Public(histogram)
+    return Public(Reference(histogram, Sums.none()))
 
 
 def tail(public, level):
@@ -67,7 +76,7 @@ def test_today_does_not_count_before_it_is_over():
 
 
 def test_an_accused_key_does_not_teach_what_is_ordinary():
-    public = Public(np.zeros((LEVELS, BINS)))
+    public = Public(Reference.none())
     public.turn(100)
     record = np.zeros((), RECORD)
     record["day"] = 100
@@ -75,6 +84,13 @@ def test_an_accused_key_does_not_teach_what_is_ordinary():
     public.withdraw(record)
     public.withdraw(record)
     assert not public.today.any()
+
+
+def test_a_reference_is_read_as_it_was_written():
+    shipped = shipped_reference()
+    again = read_reference(write_reference(shipped, source="a test"))
+    assert (again.peaks == shipped.peaks).all()
+    assert np.allclose(again.mean.vectors, shipped.mean.vectors)
 
 
 def test_a_file_that_is_no_reference_is_refused_with_a_remedy():

@@ -4,19 +4,52 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.sketches.profile import (
-    LEVELS,
-    LONG,
-    MIDDLE,
-    RECORD,
-    SHORT,
-    Profile,
-)
+from monitor.features.extract import Features
+from monitor.features.kernel import MEANING, MINHASHES, SHAPE, WORDS
+from monitor.sketches import distinct
+from monitor.sketches.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
 from monitor.sketches.public import BINS
-from monitor.sketches.update import CAP, FIRST_LOOK, HAS_PROMPT, INTENT, update
+from monitor.sketches.public_mean import TAUGHT, Sums
+from monitor.sketches.update import (
+    BUDGET,
+    CAP,
+    FIRST_LOOK,
+    FOLLOW_UP,
+    HAS_PROMPT,
+    INTENT,
+    READ,
+    REPEATED,
+    Requests,
+    Today,
+    admit,
+    update,
+)
 
 START = 1_772_409_600.0
 DAY = int(START // 86_400)
+
+
+def prompts(numbers):
+    """Features of prompts; equal numbers stand for equal prompts."""
+    drawn = [np.random.default_rng(number) for number in numbers]
+    n = len(drawn)
+
+    def unit(d):
+        vectors = np.array([rng.normal(size=d) + 0.3 for rng in drawn]).reshape(n, d)
+        return np.rint(127 * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    def bits(kind, *shape):
+        return np.array([rng.integers(1, 2**32, shape or None) for rng in drawn], kind)
+
+    return Features(
+        meaning=unit(MEANING).astype(np.int8),
+        words=unit(WORDS).astype(np.int8),
+        minhash=bits(np.uint32, MINHASHES).reshape(n, MINHASHES),
+        prompt=bits(np.uint64),
+        template=bits(np.uint64),
+        cell=bits(np.uint32),
+        shape=np.zeros((n, len(SHAPE)), np.float32),
+    )
 
 
 class Table:
@@ -26,24 +59,41 @@ class Table:
         self.records = np.zeros(rows, RECORD)
         self.today = np.zeros((LEVELS, BINS))
         self.ceiling = np.full(LEVELS, 30.0)
+        self.taught = Sums.none()
 
-    def observe(self, seconds, *, tokens=0.0, ids=None, marks=HAS_PROMPT, rows=None, day=DAY):
+    def observe(
+        self,
+        seconds,
+        *,
+        tokens=0.0,
+        ids=None,
+        marks=HAS_PROMPT,
+        rows=None,
+        day=DAY,
+        asked=None,
+        sent=(0, 0, 0, 0),
+        model=0,
+    ):
         n = len(seconds)
-        looks, at = np.zeros(n, RECORD), np.zeros(n, np.int64)
-        count, repeated = update(
-            self.records,
-            np.zeros(n, np.int64) if rows is None else np.array(rows, np.int64),
-            START + np.array(seconds, np.float64),
-            np.full(n, tokens, np.float64),
-            np.array(ids if ids is not None else [0] * n, np.uint64),
-            np.broadcast_to(np.array(marks, np.uint8), n).copy(),
-            self.today,
-            day,
-            self.ceiling,
-            looks,
-            at,
+        looks, at, found = np.zeros(n, RECORD), np.zeros(n, np.int64), np.zeros(n, np.uint8)
+        rows = np.zeros(n, np.int64) if rows is None else np.array(rows, np.int64)
+        requests = Requests(
+            ts=START + np.array(seconds, np.float64),
+            tokens=np.full(n, tokens, np.float64),
+            ids=np.array(ids if ids is not None else [0] * n, np.uint32),
+            marks=np.broadcast_to(np.array(marks, np.uint8), n).copy(),
+            models=np.full(n, model, np.uint32),
+            sent=np.broadcast_to(np.array(sent, np.uint64), (n, 4)).copy(),
         )
-        return looks[:count], at[:count], repeated
+        today = Today(day, self.today, self.ceiling, *self.taught)
+        features = prompts(range(n) if asked is None else asked)
+        admit(self.records, rows, requests.ts, requests.ids, found)
+        count = update(self.records, rows, found, requests, features, today, 0, n, looks, at)
+        return looks[:count], at[:count], found
+
+    @property
+    def profile(self):
+        return Profile(self.records)
 
 
 times = st.lists(st.floats(0, 90_000).map(lambda s: round(s, 3)), min_size=1, max_size=80)
@@ -70,8 +120,8 @@ def test_every_window_holds_the_requests_of_its_panes(seconds):
 def test_two_batches_leave_the_bytes_of_one(seconds, cut):
     together, apart = Table(), Table()
     together.observe(seconds)
-    apart.observe(seconds[:cut])
-    apart.observe(seconds[cut:])
+    apart.observe(seconds[:cut], asked=range(len(seconds[:cut])))
+    apart.observe(seconds[cut:], asked=range(len(seconds))[cut:])
     assert together.records.tobytes() == apart.records.tobytes()
     assert (together.today == apart.today).all()
 
@@ -82,8 +132,8 @@ def test_keys_do_not_touch_each_other(requests):
     mixed, alone = Table(3), Table(3)
     mixed.observe([s for _, s in requests], rows=[row for row, _ in requests])
     for row in range(3):
-        own = [s for r, s in requests if r == row]
-        alone.observe(own, rows=[row] * len(own))
+        own = [i for i, (r, _) in enumerate(requests) if r == row]
+        alone.observe([requests[i][1] for i in own], rows=[row] * len(own), asked=own)
     assert mixed.records.tobytes() == alone.records.tobytes()
 
 
@@ -105,8 +155,8 @@ def test_a_request_of_an_older_pane_counts_where_that_pane_still_is():
 def test_a_repeated_id_changes_nothing():
     once, twice = Table(), Table()
     once.observe([1.0], ids=[7])
-    _, _, repeated = twice.observe([1.0, 2.0], ids=[7, 7])
-    assert repeated == 1
+    _, _, found = twice.observe([1.0, 2.0], ids=[7, 7])
+    assert found.tolist() == [READ, REPEATED]
     assert once.records.tobytes() == twice.records.tobytes()
 
 
@@ -168,3 +218,64 @@ def test_no_own_past_goes_beyond_the_ceiling():
     for hour in range(3):
         table.observe([hour * 3600 + i for i in range(200)])
     assert table.records[0]["own_mean"].max() <= 3.0
+
+
+def test_the_sketches_know_what_was_asked_and_how():
+    table = Table()
+    table.observe(range(40), asked=[*range(30), *range(10)], sent=(5, 6, 7, 0), model=9)
+    key = table.profile
+    assert round(key.distinct("prompts")[0]) in range(24, 37)
+    assert [round(key.distinct(kind)[0]) for kind in ("addresses", "end_users", "systems")] == [
+        1,
+        1,
+        0,
+    ]
+    assert key["sketched"][0] == 40
+    assert 0.05 < key.meaning(0).self_similarity[0] < 0.2
+    assert 0 < key.novelty[0] < 1
+    assert key["model_names"][0].tolist() == [9, 0, 0, 0]
+    assert key["rhythm"][0].sum() == 40
+
+
+def test_follow_ups_are_a_share_of_the_latest_requests():
+    table = Table()
+    table.observe(range(500))
+    table.observe(range(500, 564), marks=HAS_PROMPT + FOLLOW_UP)
+    assert abs(table.records[0]["followups"] - 0.5) < 0.01
+
+
+def test_a_fast_keys_prompts_are_sampled_beyond_its_budget():
+    table = Table()
+    _, _, found = table.observe(np.arange(5_000) / 20)
+    assert (found[:BUDGET] == READ).all()
+    assert BUDGET * 4 < (found == READ).sum() < BUDGET * 7
+    assert table.records[0]["requests"] == 5_000
+    assert table.records[0]["sketched"] == (found == READ).sum()
+
+
+def test_the_budget_is_of_five_minutes():
+    _, _, found = Table().observe([*np.arange(1_000) / 10, *(300 + np.arange(BUDGET))])
+    assert (found[-BUDGET:] == READ).all()
+
+
+def test_a_key_teaches_the_public_a_few_prompts_a_day():
+    table = Table()
+    table.observe(range(100))
+    assert table.taught.prompts.sum(axis=0).tolist() == [TAUGHT, TAUGHT]
+    table.observe([86_400.0], day=DAY + 1)
+    assert table.taught.prompts[:, 0].sum() == TAUGHT + 1
+
+
+def test_an_accused_key_teaches_the_public_nothing():
+    table = Table()
+    table.records["accused"] = 1
+    table.observe(range(10))
+    assert not table.taught.prompts.any()
+
+
+def test_distinct_counts_stay_within_their_error():
+    table = Table()
+    for start in range(0, 3_000, 50):
+        seconds = range(start * 10, (start + 50) * 10, 10)
+        table.observe(seconds, asked=range(start, start + 50))
+    assert abs(table.profile.distinct("prompts")[0] / 3_000 - 1) < 3 * distinct.ERROR

@@ -1,0 +1,93 @@
+"""Records of other versions: what an older worker wrote is brought up to date as it is read.
+
+A worker writes its own version only. So a new version is rolled out by replacing the workers one
+by one; an old worker that meets a record of a new one refuses it, loses nothing, and says so. A
+field that both versions have is carried over; what an older version did not keep starts empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.errors import StoreError
+from monitor.sketches.profile import OWN, RECORD, VERSION
+
+#: The layouts of earlier versions, by their number.
+EARLIER = {
+    1: np.dtype(
+        [
+            ("version", "<u2"),
+            ("severity", "u1", 8),
+            ("reserved", "u1", 6),
+            ("first_seen", "<f8"),
+            ("last_seen", "<f8"),
+            ("opened", "<f8", 8),
+            ("upheld", "<f8", 8),
+            ("decided", "<f8"),
+            ("requests", "<u8"),
+            ("tokens", "<f8"),
+            ("prompts", "<u8"),
+            ("matches", "<u8", 2),
+            ("looked", "<u8"),
+            ("ids", "<u8", 16),
+            ("short_head", "<i8"),
+            ("middle_head", "<i8"),
+            ("long_head", "<i8"),
+            ("short_requests", "<u4", 30),
+            ("middle_requests", "<u4", 12),
+            ("long_requests", "<u4", 24),
+            ("short_tokens", "<f4", 30),
+            ("middle_tokens", "<f4", 12),
+            ("long_tokens", "<f4", 24),
+            ("day", "<i4"),
+            ("hour", "<i4"),
+            ("level", "<f4", 10),
+            ("day_peak", "<f4", 10),
+            ("hour_peak", "<f4", 10),
+            ("own_hours", "<f4"),
+            ("own_mean", "<f4", 10),
+            ("own_variance", "<f4", 10),
+            ("spare", "u1", 4),
+        ]
+    )
+}
+
+
+def read(data: bytes) -> np.void:
+    """The record that some bytes are, brought to this version.
+
+    Raises:
+        StoreError: if they are no record that this version knows.
+    """
+    version = int.from_bytes(data[:2], "little")
+    if version == VERSION and len(data) == RECORD.itemsize:
+        record: np.void = np.frombuffer(data, RECORD)[0]
+        return record
+    if version in EARLIER and len(data) == EARLIER[version].itemsize:
+        return _migrated(np.frombuffer(data, EARLIER[version])[0])
+    raise StoreError(
+        f"A record in the store ({len(data)} bytes) is of no version that this one knows: "
+        "run all workers with the same version, the newest that has written to this store."
+    )
+
+
+def _migrated(old: np.void) -> np.void:
+    record: np.void = np.zeros(1, RECORD)[0]
+    for name in set(RECORD.names or ()) & set(old.dtype.names or ()) - {"version", "reserved"}:
+        record[name] = _within(name, old[name])
+    record["version"] = VERSION
+    return record
+
+
+def _within(name: str, values: object) -> npt.NDArray[Any]:
+    """The values of an old field as far as the new one holds them."""
+    found = np.asarray(values)
+    if name in ("hour_peak", "own_mean", "own_variance"):
+        return found[:OWN]
+    field = RECORD[name].base
+    if field.kind in "ui" and found.dtype.kind in "ui" and name != "ids":
+        found = np.minimum(found, np.iinfo(field).max)
+    return found.astype(field)
