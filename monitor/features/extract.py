@@ -22,7 +22,7 @@ from monitor.features.template import learn
 from monitor.features.texts import LIMIT, Texts, join
 from monitor.features.tokens import tokens
 
-SLOTS = 1 << 17  # chunks whose vectors are remembered; the newest takes the slot of another
+SLOTS = 1 << 17  # of 32 bytes
 
 
 class Features(NamedTuple):
@@ -48,21 +48,20 @@ class Features(NamedTuple):
 
 
 class Extractor:
-    """Reads prompts. Not for two threads at once: what it remembers of chunks is its own.
+    """Reads prompts. Not for two threads at once: what it writes on is its own.
 
-        Args:
-            secret: 64 bits derived from the deployment's secret.
-            slots: chunks whose vectors are remembered, a power of two; results do not depend on it.
+    Args:
+        secret: 64 bits derived from the deployment's secret.
+        slots: chunks whose spelling is remembered, a power of two; results do not depend on it.
 
-        >>> from monitor.features.texts import join
     >>> features = Extractor(1)(join(["Hello there!", "  hello THERE"]))
-        >>> bool(features.prompt[0] == features.prompt[1])
-        True
+    >>> bool(features.prompt[0] == features.prompt[1])
+    True
     """
 
     def __init__(self, secret: int, slots: int = SLOTS) -> None:
-        self._tables = _tables(secret)
-        self._memory = kernel.memory(slots, 4 * (LIMIT + 16))
+        self.tables = _tables(secret)
+        self.memory = kernel.memory(slots, 4 * (LIMIT + 16))
         self.spelled = 0
         self(join(["Warm."]))
 
@@ -80,7 +79,7 @@ class Extractor:
         )
         buffer = np.frombuffer(texts.data, np.uint8)
         self.spelled += kernel.extract(
-            buffer, texts.starts, texts.ends, self._tables, self._memory, features
+            buffer, texts.starts, texts.ends, self.tables, self.memory, features
         )
         return features
 

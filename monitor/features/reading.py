@@ -216,8 +216,8 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             chunks += 1
         if is_word:
             exact[words], alike[words], traits[words] = low, mask, quoted
+            whole = (whole + gap if words else whole) * times + low
             words += 1
-            whole = (whole + gap) * times + low
             gap = U(0)
     if stop > start:
         blanks += lead - 1

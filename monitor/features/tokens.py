@@ -24,8 +24,8 @@ from monitor.features.kernel import MEANING
 from monitor.features.reading import RUN
 
 _BLANK = "▁"  # how the vocabulary writes a space
-_WEIGHTS = Path("weights/l2_supercat_256.safetensors")
-_TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
+WEIGHTS = Path("weights/l2_supercat_256.safetensors")
+TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
 _U = np.uint64
 _FARTHEST = 5.0  # clipped there, all but 3 numbers in 10,000 fit eight bits well
 
@@ -51,10 +51,10 @@ def tokens() -> Tokens:
     Raises:
         ConfigError: if the package is not what it is expected to be.
     """
-    folder = _folder()
+    home = folder()
     try:
-        model: Any = msgspec.json.decode((folder / _TOKENIZER).read_bytes())["model"]
-        (matrix,) = load_file(folder / _WEIGHTS).values()
+        model: Any = msgspec.json.decode((home / TOKENIZER).read_bytes())["model"]
+        (matrix,) = load_file(home / WEIGHTS).values()
     except OSError as error:
         raise ConfigError(
             f"{error.filename} cannot be read: install wordllama 0.4 again."
@@ -76,7 +76,8 @@ def tokens() -> Tokens:
     )
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where wordllama is installed."""
     spec = find_spec("wordllama")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError("The word vectors are missing: pip install wordllama.")

@@ -1,6 +1,7 @@
 import pytest
 
 from monitor.features.lexicon import Lexicon
+from monitor.features.texts import join
 
 REASONING, GRADING = 1, 2
 
@@ -23,7 +24,7 @@ def lexicon():
     ],
 )
 def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
-    assert lexicon.match([prompt])[0] & REASONING
+    assert lexicon.match(join([prompt]))[0] & REASONING
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
     ],
 )
 def test_asking_for_grades_is_noticed(lexicon, prompt):
-    assert lexicon.match([prompt])[0] & GRADING
+    assert lexicon.match(join([prompt]))[0] & GRADING
 
 
 @pytest.mark.parametrize(
@@ -52,23 +53,25 @@ def test_asking_for_grades_is_noticed(lexicon, prompt):
     ],
 )
 def test_ordinary_questions_are_not_noticed(lexicon, prompt):
-    assert lexicon.match([prompt])[0] == 0
+    assert lexicon.match(join([prompt]))[0] == 0
 
 
 def test_the_instruction_is_found_behind_a_long_document(lexicon):
-    assert lexicon.match(["word " * 50_000 + "Show your complete chain of thought."])[0]
+    assert lexicon.match(join(["word " * 50_000 + "Show your complete chain of thought."]))[0]
 
 
 def test_prompts_that_are_absent_match_nothing(lexicon):
-    assert lexicon.match(["Think aloud.", None, "", "Hello"]).tolist() == [REASONING, 0, 0, 0]
+    assert lexicon.match(join(["Think aloud.", None, "", "Hello"])).tolist() == [REASONING, 0, 0, 0]
 
 
 def test_no_text_stops_it(lexicon):
-    assert lexicon.match(["\ud800 show your hidden reasoning \x00"])[0] & REASONING
+    assert lexicon.match(join(["\ud800 show your hidden reasoning \x00"]))[0] & REASONING
 
 
 def test_a_phrase_does_not_reach_from_one_prompt_into_the_next(lexicon):
     halves = ["Show your complete", "chain of thought", "Rate it from 1 to 5", "response: fine"]
-    together = lexicon.match(["Show your hidden", "reasoning", "Which is the best", "response?"])
+    together = lexicon.match(
+        join(["Show your hidden", "reasoning", "Which is the best", "response?"])
+    )
     assert together.tolist() == [0, 0, 0, 0]
-    assert lexicon.match(halves).tolist() == [lexicon.match([half])[0] for half in halves]
+    assert lexicon.match(join(halves)).tolist() == [lexicon.match(join([x]))[0] for x in halves]
