@@ -8,12 +8,16 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from monitor.config import Settings, load
+from monitor.engine import Engine
+from monitor.identity import Identity
+from monitor.store.memory import MemoryStore
 from pipelines import topics
 from tests.servers import Server
 
@@ -89,5 +93,12 @@ class Worker(WebServer):
         return ["env", *variables, sys.executable, "-m", "monitor.cli", "worker"]
 
     def start(self) -> None:
+        _compile()
         topics.create(self.settings)
         super().start()
+
+
+@cache
+def _compile() -> None:
+    """Have the kernels compiled once, on a new machine, and not by every worker by itself."""
+    Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())
