@@ -30,7 +30,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from monitor.identity import from_settings
-from monitor.sketches import profile
+from monitor.sketches.versions import read as read_record
 from monitor.store.redis import RECORD
 from pipelines.producer import Message, Pace, send
 from pipelines.simulate import Scenario, Simulation, messages
@@ -264,7 +264,7 @@ def compare(worker: Worker) -> Comparison:
 def _requests(stored: dict[str, bytes | None]) -> dict[str, int]:
     """How many requests each key's record says that it had."""
     return {
-        key.removeprefix(RECORD): int(profile.read(value)["requests"])
+        key.removeprefix(RECORD): int(read_record(value)["requests"])
         for key, value in stored.items()
         if key.startswith(RECORD) and value is not None
     }
