@@ -17,7 +17,7 @@ from monitor.features.reading import WORDS as COUNT
 from monitor.features.spelling import look_up
 from monitor.features.template import fingerprint
 
-MEANING, WORDS, MINHASHES, CELL = 64, 128, 16, 16
+MEANING, WORDS, MINHASHES, CELL = 64, 64, 16, 16
 
 
 class Tables(NamedTuple):
@@ -135,9 +135,9 @@ def _hashed(words: int, memory: Any, total: Any) -> None:
     for i in range(1, words):
         pairs[i] = mix(alike[i - 1] * C1 + alike[i])
     for i in range(words):
-        total[alike[i] >> U(57)] += 1 - 2 * np.int32((alike[i] >> U(56)) & U(1))
+        total[alike[i] >> U(58)] += 1 - 2 * np.int32((alike[i] >> U(57)) & U(1))
     for i in range(1, words):
-        total[pairs[i] >> U(57)] += 1 - 2 * np.int32((pairs[i] >> U(56)) & U(1))
+        total[pairs[i] >> U(58)] += 1 - 2 * np.int32((pairs[i] >> U(57)) & U(1))
 
 
 @jit
