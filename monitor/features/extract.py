@@ -7,9 +7,11 @@ prompts whose hashes collide; the meaning is not, so that its reference holds ev
 
 from __future__ import annotations
 
+import hashlib
+import math
 import tomllib
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,21 +87,28 @@ class Extractor:
 
 
 def _tables(secret: int) -> Tables:
-    spelling, kinds = tokens(), characters()
-    random = np.random.Generator(np.random.PCG64(secret))
-    seeds = random.integers(0, 1 << 64, SEEDS, np.uint64)
-    lanes = random.integers(0, 1 << 32, (2, MINHASHES), np.uint32)
-    lanes[1] |= 1
+    kinds = characters()
+    seeds = _drawn(secret, "seeds", (SEEDS,), np.uint64)
+    odd = np.array([[0], [1]], np.uint32)
+    bits = _drawn(secret, "planes", (CELL, MEANING), np.uint8) & 1
     return Tables(
         kinds.kind,
         kinds.first,
         kinds.lower,
-        *spelling,
+        *tokens(),
         seeds=seeds,
-        lanes=lanes,
-        planes=random.choice(np.array([-1, 1], np.int32), (CELL, MEANING)),
+        lanes=_drawn(secret, "lanes", (2, MINHASHES), np.uint32) | odd,
+        planes=2 * bits.astype(np.int32) - 1,
         vocabulary=_vocabulary(seeds),
     )
+
+
+def _drawn(secret: int, what: str, shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
+    """Numbers that whoever lacks the secret cannot tell from random ones, the same for ever."""
+    dtype = np.dtype(kind).newbyteorder("<")
+    source = hashlib.shake_256(secret.to_bytes(8, "little") + what.encode())
+    data = source.digest(dtype.itemsize * math.prod(shape))
+    return np.frombuffer(data, dtype).astype(kind).reshape(shape)
 
 
 def _vocabulary(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

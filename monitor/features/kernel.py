@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.features.bits import C1, C2, SOURCES, U, entry, jit, mix
+from monitor.features.bits import C1, C2, SOURCES, U, aligned, entry, jit, mix
 from monitor.features.reading import LONGEST, SHAPE, UPPER, read
 from monitor.features.reading import WORDS as COUNT
 from monitor.features.spelling import look_up
@@ -25,7 +25,7 @@ class Tables(NamedTuple):
     secret.
 
     Attributes:
-        seeds: `(5,) uint64`.
+        seeds: `(SEEDS,) uint64`.
         lanes: `(2, MINHASHES) uint32`, what each lane flips and multiplies by.
         planes: `(CELL, MEANING) int32`, what splits meaning space into cells.
         vocabulary: `(4096,) uint64`, the hashes of words that instructions are made of.
@@ -48,18 +48,20 @@ class Memory(NamedTuple):
     """What the kernel writes on.
 
     Attributes:
-        slots: `(slots, 4) uint64`, a chunk's hash, then its tokens, 15 bits each, and their
-            number in the highest four bits of the second.
+        slots: `(slots // 2, 2, 4) uint64`, a chunk's hash, then its tokens, 15 bits each, and
+            their number in the highest four bits of the second.
         chunks: `(3, most) uint64`, the hash of each chunk of a prompt, twice its beginning in the
             buffer plus one if a space belongs to it, and its end.
         words: `(3, most) uint64`, the hash of each word, the same with numbers made alike, and
             scratch.
         traits: `(most,) uint8`, whether each word is QUOTED, ENDS a sentence, ASKS with it.
-        tokens: `(4 * most,) int16`, the tokens of a prompt.
+        tokens: `(2 * most,) int16`, the tokens of a prompt.
         triples: `(most,) uint32`, hashes of triples of words.
         spelling: `(3, LONGEST + 8) int64`.
         folded: `(LONGEST + 16,) uint8`, a word in lower case.
         counts: `(len(SHAPE),) int64`.
+        part, total: `(MEANING,)`, sums of vectors.
+        hashed: `(WORDS,) int32`.
     """
 
     slots: npt.NDArray[np.uint64]
@@ -79,7 +81,7 @@ class Memory(NamedTuple):
 def memory(slots: int, most: int) -> Memory:
     """An empty memory, for prompts of so many bytes at the most."""
     return Memory(
-        np.zeros((slots // 2, 2, 4), np.uint64),
+        aligned((slots // 2, 2, 4), np.uint64),
         np.empty((3, most), np.uint64),
         np.empty((3, most), np.uint64),
         np.empty(most, np.uint8),

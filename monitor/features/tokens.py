@@ -19,7 +19,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from monitor.errors import ConfigError
-from monitor.features.bits import C1
+from monitor.features.bits import C1, aligned
 from monitor.features.kernel import MEANING
 from monitor.features.reading import RUN
 
@@ -66,10 +66,12 @@ def tokens() -> Tokens:
             single[ord(token)] = number
     single[ord(" ")] = vocabulary[_BLANK]
     spaces = [vocabulary[_BLANK * max(count, 1)] for count in range(RUN + 1)]
-    vectors = np.rint(matrix[:, :MEANING].astype(np.float32) * (127 / _FARTHEST))
+    vectors = aligned((len(matrix), MEANING), np.int8)
+    scaled = matrix[:, :MEANING].astype(np.float32) * (127 / _FARTHEST)
+    np.clip(np.rint(scaled), -127, 127, out=vectors, casting="unsafe")
     vectors[0] = 0  # what stands for nothing
     return Tokens(
-        np.ascontiguousarray(np.clip(vectors, -127, 127).astype(np.int8)),
+        vectors,
         single,
         np.array(spaces, np.int16),
         _merges(model["merges"], vocabulary),

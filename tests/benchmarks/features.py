@@ -1,0 +1,219 @@
+"""Prompts a second through the feature kernel on one core, part by part, and how true it is.
+
+    python -m tests.benchmarks.features [TRAFFIC.jsonl]
+
+Prompts come from the file's requests, or are simulated ones. They are measured cut or repeated to
+250 bytes, and as they are. Each pass is over prompts whose words were met before, as in a stream
+that has run for minutes; the first pass, over prompts never seen, is shown too. A part's cost is
+that of reading and the part less that of reading alone. The best of many short passes counts, in
+seconds of the thread, since other programs share the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+import numba
+import numpy as np
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from monitor.features import kernel, tokens
+from monitor.features.bits import OPTIONS, U, jit
+from monitor.features.extract import Extractor
+from monitor.features.kernel import MEANING
+from monitor.features.lexicon import Lexicon
+from monitor.features.reading import read
+from monitor.features.spelling import look_up
+from monitor.features.template import fingerprint
+from monitor.features.texts import LIMIT, Texts, join
+from pipelines.files import LineFile
+from pipelines.simulate import Scenario, Simulation
+
+_PASSES, _BATCH = 40, 2_000
+_SIZE = 250  # bytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("traffic", nargs="?", help="requests, one a line")
+    parser.add_argument("--prompts", type=int, default=20_000)
+    arguments = parser.parse_args()
+    found = list(islice(_prompts(arguments.traffic), 20 * arguments.prompts))
+    chosen = random.Random(1).sample(found, min(arguments.prompts, len(found)))
+    sized = [_of_size(prompt) for prompt in chosen]
+    print(f"{platform.machine()}, Python {platform.python_version()}, numba {numba.__version__}")
+    print(f"{len(chosen):,} prompts of {arguments.traffic or 'simulated traffic'}\n")
+    print("| what | µs a prompt | prompts/s | MB/s |\n|---|---|---|---|")
+    _speed(f"{_SIZE} bytes", sized)
+    _speed("as they are", chosen)
+    print("\n| part, 250 bytes | µs a prompt | prompts/s without it |\n|---|---|---|")
+    _parts(sized)
+    _library(chosen)
+
+
+def _prompts(path: str | None) -> Iterator[str]:
+    if path is None:
+        events: Any = Simulation(Scenario(keys=2_000, hours=24)).events()
+    else:
+        lines = (line for batch in LineFile(path).batches() for line in batch)
+        events = map(msgspec.json.decode, lines)
+    for event in events:
+        prompt = event.get("prompt") or event.get("messages", [{}])[-1].get("content")
+        if prompt:
+            yield prompt
+
+
+def _of_size(prompt: str) -> str:
+    data = prompt.encode("utf-8", "replace")
+    return (data * (_SIZE // len(data) + 1))[:_SIZE].decode("utf-8", "ignore")
+
+
+def _batches(prompts: list[str]) -> list[Texts]:
+    return [join(prompts[i : i + _BATCH]) for i in range(0, len(prompts), _BATCH)]
+
+
+def _best(do: Callable[[Any], object], batches: list[Any]) -> float:
+    """Seconds for all batches, the best time of each."""
+    best = [float("inf")] * len(batches)
+    for _ in range(_PASSES):
+        for i, batch in enumerate(batches):
+            begun = time.thread_time()
+            do(batch)
+            best[i] = min(best[i], time.thread_time() - begun)
+    return sum(best)
+
+
+def _speed(name: str, prompts: list[str]) -> None:
+    batches = _batches(prompts)
+    size = sum(len(texts.data) for texts in batches)
+    extractor = Extractor(1)
+    begun = time.thread_time()
+    for texts in batches:
+        extractor(texts)
+    unseen = time.thread_time() - begun
+    lists = [prompts[i : i + _BATCH] for i in range(0, len(prompts), _BATCH)]
+    for what, seconds in {
+        "join": _best(join, lists),
+        "lexicon": _best(Lexicon().match, batches),
+        "features, never seen": unseen,
+        "features": _best(extractor, batches),
+    }.items():
+        each = seconds / len(prompts)
+        rates = f"{each * 1e6:.2f} | {1 / each:,.0f} | {size / seconds / 1e6:,.0f}"
+        print(f"| {what}, {name} ({size / len(prompts):.0f} bytes) | {rates} |")
+
+
+def _parts(prompts: list[str]) -> None:
+    batches, extractor = _batches(prompts), Extractor(1)
+    whole = _best(extractor, batches)
+    alone = _best(_runner(_nothing, extractor), batches)
+    print(f"| reading | {alone / len(prompts) * 1e6:.2f} | |")
+    for name, part in _PARTS.items():
+        cost = max(_best(_runner(part, extractor), batches) - alone, 0.0)
+        without = len(prompts) / (whole - cost)
+        print(f"| {name} | {cost / len(prompts) * 1e6:.2f} | {without:,.0f} |", flush=True)
+
+
+def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
+    """Reads a batch and does one part for each of its prompts."""
+    tables, memory = extractor.tables, extractor.memory
+    features = extractor(join([None] * _BATCH))
+
+    @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
+    def run(buffer: Any, starts: Any, ends: Any, tables: Any, memory: Any, features: Any) -> int:
+        done = 0
+        for i in range(len(starts)):
+            chunks, n, words, _ = read(buffer, U(starts[i]), U(ends[i]), tables, memory)
+            part(buffer, chunks, n, words, tables, memory, features, i)
+            done += chunks + words
+        return done
+
+    def over(texts: Texts) -> object:
+        buffer = np.frombuffer(texts.data, np.uint8)
+        return run(buffer, texts.starts, texts.ends, tables, memory, features)
+
+    over(join(["Compiled by this."]))
+    return over
+
+
+@jit
+def _nothing(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    pass
+
+
+@jit
+def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    n, _ = look_up(buffer, chunks, tables, memory, n)
+    kernel._sum(memory.tokens, n, tables.vectors, memory.part, memory.total)
+    kernel._unit(memory.total, features.meaning, i)
+
+
+@jit
+def _words(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    kernel._hashed(words, memory, memory.hashed)
+    kernel._unit(memory.hashed, features.words, i)
+
+
+@jit
+def _minhash(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    kernel._minhash(words, memory, tables.lanes, features.minhash, i)
+
+
+@jit
+def _template(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    features.template[i] = fingerprint(words, memory, tables.vocabulary)
+
+
+@jit
+def _cell(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    features.cell[i] = kernel._cell(features.meaning, i, tables.planes)
+
+
+@jit
+def _shape(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    kernel._shape(memory.counts, features.shape, i)
+
+
+_PARTS = {
+    "meaning": _meaning,
+    "words and pairs": _words,
+    "MinHash": _minhash,
+    "template": _template,
+    "cell": _cell,
+    "shape": _shape,
+}
+
+
+def _library(prompts: list[str]) -> None:
+    """The library's own speed, and how far our meaning is from its first dimensions."""
+    logging.disable()  # what importing the library does to logging
+    from wordllama.inference import WordLlamaInference
+
+    whole = [prompt for prompt in prompts if len(prompt) <= LIMIT][:3_000]
+    home = tokens.folder()
+    (matrix,) = load_file(home / tokens.WEIGHTS).values()
+    tokenizer = Tokenizer.from_file(str(home / tokens.TOKENIZER))
+    library = WordLlamaInference(matrix[:, :MEANING], tokenizer)
+    begun = time.process_time()
+    theirs = library.embed(whole, norm=True)
+    each = (time.process_time() - begun) / len(whole)
+    ours = Extractor(1)(join(whole)).meaning.astype(np.float32)
+    cosines = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1)
+    low, middle = np.quantile(cosines, [0.05, 0.5])
+    print("\n| wordllama, 64 dimensions | |\n|---|---|")
+    print(f"| its own prompts/s, as they are | {1 / each:,.0f} |")
+    print(f"| cosine to our meaning, median | {middle:.4f} |")
+    print(f"| 5% quantile | {low:.4f} |")
+
+
+if __name__ == "__main__":
+    main()
