@@ -18,6 +18,8 @@ from monitor.features.spelling import look_up
 from monitor.features.template import fingerprint
 
 MEANING, WORDS, MINHASHES, CELL = 64, 64, 16, 16
+_BUCKET = U(65 - WORDS.bit_length())  # the highest bits of a hash, and the one below them
+_SIGN = _BUCKET - U(1)
 
 
 class Tables(NamedTuple):
@@ -137,9 +139,9 @@ def _hashed(words: int, memory: Any, total: Any) -> None:
     for i in range(1, words):
         pairs[i] = mix(alike[i - 1] * C1 + alike[i])
     for i in range(words):
-        total[alike[i] >> U(58)] += 1 - 2 * np.int32((alike[i] >> U(57)) & U(1))
+        total[alike[i] >> _BUCKET] += 1 - 2 * np.int32((alike[i] >> _SIGN) & U(1))
     for i in range(1, words):
-        total[pairs[i] >> U(58)] += 1 - 2 * np.int32((pairs[i] >> U(57)) & U(1))
+        total[pairs[i] >> _BUCKET] += 1 - 2 * np.int32((pairs[i] >> _SIGN) & U(1))
 
 
 @jit

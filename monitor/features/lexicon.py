@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -16,7 +15,7 @@ import hyperscan
 import numpy as np
 import numpy.typing as npt
 
-from monitor.features.texts import Texts, join
+from monitor.features.texts import Texts
 from monitor.sketches.profile import INTENTS
 
 
@@ -32,14 +31,12 @@ class Lexicon:
     def __init__(self) -> None:
         self._database, self._bits = _compiled()
 
-    def match(self, texts: Texts | Iterable[str | None]) -> npt.NDArray[np.uint8]:
+    def match(self, texts: Texts) -> npt.NDArray[np.uint8]:
         """The intents of n prompts, `(n,) uint8`: bit i is set for `INTENTS[i]`.
 
         All prompts are one text to Hyperscan, which leaves Python to other threads meanwhile; no
         expression reaches across the border between two.
         """
-        if not isinstance(texts, Texts):
-            texts = join(list(texts))
         found: list[tuple[int, int]] = []
         self._database.scan(texts.data, match_event_handler=_note, context=found)
         intents = np.zeros(len(texts.ends), np.uint8)
