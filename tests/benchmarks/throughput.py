@@ -91,7 +91,7 @@ def _other(name: str, worker: Worker, sent: int) -> Spent:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.contenders", name, settings.kafka,
          worker.requests, settings.redis_url, str(sent)],
-        capture_output=True, timeout=120, preexec_fn=die_with_parent(),
+        capture_output=True, timeout=600, preexec_fn=die_with_parent(),
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr.decode())
