@@ -140,6 +140,31 @@ def calibrate(
     typer.echo(f"{seen:,.0f} days of a key in {out}: use it with XM_REFERENCE={out}.")
 
 
+@app.command(epilog="Example: `xm learn ordinary-*.jsonl.gz --out content.json`")
+def learn(
+    files: Annotated[list[str], typer.Argument(help="Recordings of ordinary traffic.")],
+    out: Annotated[Path, typer.Option(help="The content model goes here: XM_CONTENT.")],
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", help="Prompts off a work list: code.jsonl, cot.jsonl, …"),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Where the traffic is from, for the record.")] = "",
+) -> None:
+    """Learn from ordinary traffic how ordinary prompts are written; statistics only, no prompt.
+
+    What tells work lists from them stays as shipped, unless there is a list of every kind. Learn
+    first and calibrate then: levels depend on it.
+    """
+    from pipelines import learn
+
+    source = source or ", ".join(files)
+    ordinary, listed = learn.run(files, lists or [], config.load(), out, source=source)
+    typer.echo(
+        f"{ordinary:,} ordinary prompts and {listed:,} off lists in {out}: "
+        f"use it with XM_CONTENT={out}."
+    )
+
+
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
 def topics_create() -> None:
     """Make the topics that are missing, with the partitions and retention of the settings."""

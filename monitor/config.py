@@ -92,6 +92,7 @@ class Settings(BaseSettings):
         "native", description="a preset's name or a table of fields"
     )
     reference: Path | None = Field(None, description="what `calibrate` wrote; default: shipped")
+    content: Path | None = Field(None, description="what `learn` wrote; default: shipped")
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65535)
     checkpoint_seconds: float = Field(1.0, gt=0, le=60)

@@ -25,6 +25,7 @@ from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
 from monitor.detectors import DETECTORS, Detector
 from monitor.events import Decoded, Decoder, Rejection, RequestEvent
+from monitor.features.content import load_content
 from monitor.features.extract import Extractor, Features
 from monitor.features.lexicon import Lexicon
 from monitor.features.texts import join
@@ -107,7 +108,7 @@ class Engine:
         self._clock = clock
         self._decoder = Decoder(settings.mapping)
         self._lexicon = Lexicon()
-        self._extractor = Extractor(identity.seed)
+        self._extractor = Extractor(identity.seed, load_content(settings.content))
         self._lifecycle = Lifecycle(settings.detection, action_for)
         self._decisions: list[Decision] = []
         self._looks: Records = np.empty(0, RECORD)
@@ -233,7 +234,13 @@ class Engine:
             self._looks = np.empty(end - start, RECORD)
         at = np.empty(end - start, np.int64)
         public = partition.public
-        today = Today(public.day, public.today, public.ceiling, *public.mean.today)
+        today = Today(
+            public.day,
+            public.today,
+            public.ceiling,
+            self._extractor.model,
+            *public.mean.today,
+        )
         count = update(
             self.table.records,
             rows,

@@ -73,6 +73,14 @@ def count_ones(ones: Any) -> Any:
 
 
 @jit
+def count_bits(x: Any) -> Any:
+    """How many bits are 1 (the sideways addition of Hacker's Delight)."""
+    x -= (x >> U(1)) & U(0x5555555555555555)
+    x = (x & U(0x3333333333333333)) + ((x >> U(2)) & U(0x3333333333333333))
+    return (((x + (x >> U(4))) & U(0x0F0F0F0F0F0F0F0F)) * ONES) >> U(56)
+
+
+@jit
 def hash_bytes(buffer: Any, at: Any, end: Any, seed: Any) -> Any:
     """Hash bytes as `_word` hashes letters."""
     hashed = seed

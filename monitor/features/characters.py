@@ -17,6 +17,21 @@ LETTER, SOLE, DIGIT, SPACE = 0, 1, 2, 3  # a sole character is a word of its own
 MARK, END, ASK, QUOTE = 4, 5, 6, 7  # of marks, those that end a sentence, or ask, or quote
 BLANK, WIDE = 8, 9  # of a byte: the space of ASCII, and what is not ASCII
 
+#: Classes of a prompt's first and last character; what is none of these is a mark, or wide.
+EDGES = {
+    "upper": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "lower": "abcdefghijklmnopqrstuvwxyz",
+    "digit": "0123456789",
+    "stop": ".",
+    "ask": "?",
+    "colon": ":",
+    "closing": ")]}",
+    "quote": "\"'",
+    "bang": "!",
+    "mark": "",
+    "wide": "",
+}
+
 _ROLES = {
     END: ".!;\u0964\u3002\uff01\uff1b\uff61",
     ASK: "?:\u061f\uff1a\uff1f",
@@ -41,11 +56,13 @@ class Characters(NamedTuple):
     kind: `(65536,) uint8`, the kind of each character of the basic plane.
     lower: `(2048,) uint16`, the lower case of each one that takes two bytes at the most.
     first: `(256,) uint8`, the kind of the character that begins with a byte.
+    edge: `(256,) uint8`, which of EDGES it is.
     """
 
     kind: npt.NDArray[np.uint8]
     lower: npt.NDArray[np.uint16]
     first: npt.NDArray[np.uint8]
+    edge: npt.NDArray[np.uint8]
 
 
 @lru_cache(1)
@@ -60,7 +77,11 @@ def characters() -> Characters:
         kind[[ord(mark) for mark in marks]] = role
     first = np.append(kind[:128], np.full(128, WIDE, np.uint8))
     first[ord(" ")] = BLANK
-    return Characters(kind, lower, first)
+    names = list(EDGES)
+    edge = np.repeat([names.index("mark"), names.index("wide")], 128).astype(np.uint8)
+    for name, members in EDGES.items():
+        edge[[ord(member) for member in members]] = names.index(name)
+    return Characters(kind, lower, first, edge)
 
 
 def _kind(character: str) -> int:

@@ -18,8 +18,12 @@ import numpy.typing as npt
 
 from monitor.features import kernel
 from monitor.features.characters import characters
+from monitor.features.content import Content, shipped_content
 from monitor.features.kernel import CELL, MEANING, MINHASHES, WORDS, Tables
-from monitor.features.reading import SEEDS, SHAPE
+from monitor.features.project import CONTENT, LISTS, SHARES
+from monitor.features.reading import SEEDS
+from monitor.features.shape import SHAPE
+from monitor.features.shape import tables as shape_tables
 from monitor.features.template import learn
 from monitor.features.texts import LIMIT, Texts, join
 from monitor.features.tokens import tokens
@@ -37,7 +41,10 @@ class Features(NamedTuple):
         prompt: `(n,) uint64`, what is asked, whatever the case, the spaces and the outer marks.
         template: `(n,) uint64`, what is left when numbers, names and documents change.
         cell: `(n,) uint32`, a cell of meaning space, one of 65,536.
-        shape: `(n, len(SHAPE)) float32`, shares of the characters and the number of words read.
+        opening, closing: `(n, MEANING) int8`, the meaning of its first and its last words.
+        shape: `(n, len(SHAPE)) float32`, how it is written.
+        content: `(n, CONTENT) int8`, its place among the public, times SCALE.
+        lists: `(n, len(LISTS) * len(SHARES)) float32`, how like work lists of each kind it is.
     """
 
     meaning: npt.NDArray[np.int8]
@@ -46,7 +53,11 @@ class Features(NamedTuple):
     prompt: npt.NDArray[np.uint64]
     template: npt.NDArray[np.uint64]
     cell: npt.NDArray[np.uint32]
+    opening: npt.NDArray[np.int8]
+    closing: npt.NDArray[np.int8]
     shape: npt.NDArray[np.float32]
+    content: npt.NDArray[np.int8]
+    lists: npt.NDArray[np.float32]
 
 
 class Extractor:
@@ -54,6 +65,7 @@ class Extractor:
 
     Args:
         secret: 64 bits derived from the deployment's secret.
+        content: how the public writes; default: as shipped.
         slots: chunks whose spelling is remembered, a power of two; results do not depend on it.
 
     >>> features = Extractor(1)(join(["Hello there!", "  hello THERE"]))
@@ -61,8 +73,12 @@ class Extractor:
     True
     """
 
-    def __init__(self, secret: int, slots: int = SLOTS) -> None:
-        self.tables = _tables(secret)
+    def __init__(
+        self, secret: int, content: Content | None = None, *, slots: int = SLOTS
+    ) -> None:
+        content = shipped_content() if content is None else content
+        self.model = content.tag
+        self.tables = _tables(secret, content)
         self.memory = kernel.memory(slots, 4 * (LIMIT + 16))
         self.spelled = 0
         self(join(["Warm."]))
@@ -77,7 +93,11 @@ class Extractor:
             np.empty(n, np.uint64),
             np.empty(n, np.uint64),
             np.empty(n, np.uint32),
+            np.empty((n, MEANING), np.int8),
+            np.empty((n, MEANING), np.int8),
             np.empty((n, len(SHAPE)), np.float32),
+            np.empty((n, CONTENT), np.int8),
+            np.empty((n, len(LISTS) * len(SHARES)), np.float32),
         )
         buffer = np.frombuffer(texts.data, np.uint8)
         self.spelled += kernel.extract(
@@ -86,7 +106,7 @@ class Extractor:
         return features
 
 
-def _tables(secret: int) -> Tables:
+def _tables(secret: int, content: Content) -> Tables:
     kinds = characters()
     seeds = _drawn(secret, "seeds", (SEEDS,), np.uint64)
     odd = np.array([[0], [1]], np.uint32)
@@ -94,12 +114,15 @@ def _tables(secret: int) -> Tables:
     return Tables(
         kinds.kind,
         kinds.first,
+        kinds.edge,
         kinds.lower,
         *tokens(),
         seeds=seeds,
         lanes=_drawn(secret, "lanes", (2, MINHASHES), np.uint32) | odd,
         planes=2 * bits.astype(np.int32) - 1,
         vocabulary=_vocabulary(seeds),
+        shape=shape_tables(seeds),
+        projection=content.projection,
     )
 
 

@@ -1,7 +1,8 @@
 """The kernel that reads prompts: bytes in, numbers out.
 
 Each prompt is taken apart once (`reading.py`); each feature is then a short loop over its words or
-tokens. All sums are whole numbers: no order of summation, no batch and no machine changes a bit.
+tokens. Sums are of whole numbers, but for those of `project.py`, whose order is fixed: no batch
+changes a bit.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.features.bits import C1, C2, SOURCES, U, aligned, entry, jit, mix
-from monitor.features.reading import LONGEST, SHAPE, UPPER, read
-from monitor.features.reading import WORDS as COUNT
+from monitor.features.project import WIDTH, Projection, project
+from monitor.features.reading import COUNTS, LONGEST, read
+from monitor.features.shape import DISTINCT, ShapeTables, describe
 from monitor.features.spelling import look_up
 from monitor.features.template import fingerprint
 
-MEANING, WORDS, MINHASHES, CELL = 64, 64, 16, 16
+MEANING, WORDS, MINHASHES, CELL = 64, 32, 16, 16
 _BUCKET = U(65 - WORDS.bit_length())  # the highest bits of a hash, and the one below them
 _SIGN = _BUCKET - U(1)
 
@@ -31,10 +33,12 @@ class Tables(NamedTuple):
         lanes: `(2, MINHASHES) uint32`, what each lane flips and multiplies by.
         planes: `(CELL, MEANING) int32`, what splits meaning space into cells.
         vocabulary: `(4096,) uint64`, the hashes of words that instructions are made of.
+        shape, projection: see `shape.py` and `project.py`.
     """
 
     kind: npt.NDArray[np.uint8]
     first: npt.NDArray[np.uint8]
+    edge: npt.NDArray[np.uint8]
     lower: npt.NDArray[np.uint16]
     vectors: npt.NDArray[np.int8]
     single: npt.NDArray[np.int16]
@@ -44,6 +48,8 @@ class Tables(NamedTuple):
     lanes: npt.NDArray[np.uint32]
     planes: npt.NDArray[np.int32]
     vocabulary: npt.NDArray[np.uint64]
+    shape: ShapeTables
+    projection: Projection
 
 
 class Memory(NamedTuple):
@@ -61,8 +67,12 @@ class Memory(NamedTuple):
         triples: `(most,) uint32`, hashes of triples of words.
         spelling: `(3, LONGEST + 8) int64`.
         folded: `(LONGEST + 16,) uint8`, a word in lower case.
-        counts: `(len(SHAPE),) int64`.
+        counts: `(COUNTS,) int64`, of characters, words and lines.
+        tally: `(128,) int64`, of each mark of ASCII.
+        seen: `(4 * DISTINCT, 2) uint64`, when words were last seen and which.
+        turn: `(1,) int64`, prompts read so far.
         part, total: `(MEANING,)`, sums of vectors.
+        sums: `(WIDTH,) float32`, of the projection.
         hashed: `(WORDS,) int32`.
     """
 
@@ -75,8 +85,12 @@ class Memory(NamedTuple):
     spelling: npt.NDArray[np.int64]
     folded: npt.NDArray[np.uint8]
     counts: npt.NDArray[np.int64]
+    tally: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.uint64]
+    turn: npt.NDArray[np.int64]
     part: npt.NDArray[np.int16]
     total: npt.NDArray[np.int32]
+    sums: npt.NDArray[np.float32]
     hashed: npt.NDArray[np.int32]
 
 
@@ -91,9 +105,13 @@ def memory(slots: int, most: int) -> Memory:
         np.empty(most, np.uint32),
         np.empty((3, LONGEST + 8), np.int64),
         np.empty(LONGEST + 16, np.uint8),
-        np.empty(len(SHAPE), np.int64),
+        np.empty(COUNTS, np.int64),
+        np.empty(128, np.int64),
+        np.zeros((4 * DISTINCT, 2), np.uint64),
+        np.zeros(1, np.int64),
         np.empty(MEANING, np.int16),
         np.empty(MEANING, np.int32),
+        aligned((WIDTH,), np.float32),
         np.empty(WORDS, np.int32),
     )
 
@@ -118,6 +136,16 @@ def _sum(tokens: Any, n: int, vectors: Any, part: Any, total: Any) -> None:
                 )
         for j in range(MEANING):
             total[j] += part[j]
+
+
+@jit
+def _few(tokens: Any, begin: int, end: int, vectors: Any, total: Any) -> None:
+    """The sum of the vectors of a few tokens."""
+    total[:] = 0
+    for i in range(begin, end):
+        token = U(tokens[i])
+        for j in range(MEANING):
+            total[j] += np.int32(vectors[token, j])
 
 
 @jit
@@ -171,14 +199,6 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
     return cell
 
 
-@jit
-def _shape(counts: Any, out: Any, row: int) -> None:
-    characters = max(counts[:COUNT].sum() - counts[UPPER], 1)
-    for j in range(COUNT):
-        out[row, j] = np.float32(counts[j] / characters)
-    out[row, COUNT] = counts[COUNT]
-
-
 def _compiled(sources: tuple[int, ...]) -> Any:
     @entry
     def extract(
@@ -189,14 +209,19 @@ def _compiled(sources: tuple[int, ...]) -> Any:
         spelled = 0
         for i in range(len(starts)):
             chunks, n, words, whole = read(buffer, U(starts[i]), U(ends[i]), tables, memory)
-            n, misses = look_up(buffer, chunks, tables, memory, n)
+            end, misses, opening, closing = look_up(buffer, chunks, tables, memory, n)
             spelled += misses
-            _sum(memory.tokens, n, tables.vectors, part, total)
+            _few(memory.tokens, n, opening, tables.vectors, total)
+            _unit(total, features.opening, i)
+            _few(memory.tokens, closing, end, tables.vectors, total)
+            _unit(total, features.closing, i)
+            _sum(memory.tokens, end, tables.vectors, part, total)
             _unit(total, features.meaning, i)
             _hashed(words, memory, hashed)
             _unit(hashed, features.words, i)
             _minhash(words, memory, tables.lanes, features.minhash, i)
-            _shape(memory.counts, features.shape, i)
+            describe(words, memory, tables.shape, features.shape, i)
+            project(features, i, tables.projection, memory.sums)
             features.prompt[i] = whole
             features.template[i] = fingerprint(words, memory, tables.vocabulary)
             features.cell[i] = _cell(features.meaning, i, tables.planes)

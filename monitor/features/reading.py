@@ -38,8 +38,11 @@ from monitor.features.characters import (
     WIDE,
 )
 
-SHAPE = ("letters", "upper", "digits", "marks", "spaces", "other", "words")
-LETTERS, UPPER, DIGITS, MARKS, SPACES, OTHER, WORDS = range(7)
+# what is counted of a prompt; upper-case letters are letters too
+LETTERS, UPPER, DIGITS, MARKS, SPACES, OTHER = range(6)
+GAPS, LOWERED, SENTENCES, DASHES, NUMBERED = range(6, 11)
+FIRST, LAST = 11, 12  # the classes of the outer characters, see `characters.py`
+COUNTS = 13
 
 PLAIN, SPACED, LOWER, TIMES, WHOLE, SEEDS = range(6)  # what the seeds are for, and their number
 QUOTED, ENDS, ASKS = np.uint8(1), np.uint8(2), np.uint8(4)  # traits of words
@@ -84,8 +87,9 @@ def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
 
 
 @jit
-def _fold(buffer: Any, at: Any, end: Any, lower: Any, folded: Any) -> Any:
-    """Write a word in lower case; returns its length in bytes, which stays the same."""
+def _fold(buffer: Any, at: Any, end: Any, lower: Any, folded: Any) -> tuple[Any, Any]:
+    """Write a word in lower case; returns its length in bytes, which stays the same, and whether
+    the word was in lower case before."""
     length = end - at
     for i in range(length):
         folded[i] = buffer[at + U(i)]
@@ -99,7 +103,36 @@ def _fold(buffer: Any, at: Any, end: Any, lower: Any, folded: Any) -> Any:
             folded[k] = U(0xC0) | code >> U(6)
             folded[k + U(1)] = U(0x80) | code & U(0x3F)
         k += size
-    return length
+    same = True
+    for i in range(length):
+        same &= folded[i] == buffer[at + U(i)]
+    return length, same
+
+
+@jit
+def _item(buffer: Any, at: Any, counts: Any) -> None:
+    """Note the item of a list that begins on a line; what follows a prompt is no item."""
+    if buffer[at] == 45 and buffer[at + U(1)] == 32:
+        counts[DASHES] += 1
+    digits = at
+    while digits - at < U(4) and 48 <= buffer[digits] <= 57:
+        digits += U(1)
+    if digits > at and (buffer[digits] == 46 or buffer[digits] == 41):
+        counts[NUMBERED] += 1
+
+
+@jit
+def _outer(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None:
+    """Note the classes of the first and the last character that is no space."""
+    first = tables.first
+    while start < stop and (first[buffer[start]] == BLANK or first[buffer[start]] == SPACE):
+        start += U(1)
+    while stop > start and (
+        first[buffer[stop - U(1)]] == BLANK or first[buffer[stop - U(1)]] == SPACE
+    ):
+        stop -= U(1)
+    counts[FIRST] = tables.edge[buffer[start]]
+    counts[LAST] = tables.edge[buffer[max(stop, start + U(1)) - U(1)]]
 
 
 @jit
@@ -129,6 +162,10 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
     tokens, traits, folded, counts = memory.tokens, memory.traits, memory.folded, memory.counts
     plain_seed, spaced_seed, lower_seed = seeds[PLAIN], seeds[SPACED], seeds[LOWER]
     times, whole, gap = seeds[TIMES] | U(1), seeds[WHOLE], U(0)
+    tally = memory.tally
+    tally[:] = 0
+    counts[:] = 0
+    gaps, lowered, sentences = 0, 0, 0
     chunks, n, words = 0, 0, 0
     letters, upper, digits, marks, blanks, other = U(0), U(0), U(0), U(0), 0, 0
     quoted = np.uint8(0)
@@ -142,6 +179,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             continue
         blanks += lead
         spaced = lead > 0
+        gaps += spaced
         run = lead if kind in (DIGIT, SPACE) else lead - 1  # the last one belongs to a word
         while run > 0:
             tokens[n] = spaces[min(run, RUN)]
@@ -163,6 +201,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             else:
                 letters += p - begin
                 upper += capitals
+                lowered += capitals == U(0)
             mask = low
         elif kind == DIGIT:
             while p < stop and first[buffer[p]] == DIGIT and p - begin < U(LONGEST):
@@ -182,12 +221,17 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             if byte == 10:
                 quoted = np.uint8(0)
                 traits[max(words - 1, 0)] |= ENDS
+                _item(buffer, p, counts)
         elif kind <= QUOTE:
             while p < stop and MARK <= first[buffer[p]] <= QUOTE and p - begin < U(LONGEST):
                 quoted = _punctuate(first[buffer[p]], quoted, traits, words)
                 gap = gap * times + U(buffer[p])
+                tally[buffer[p]] += 1
                 p += U(1)
             marks += p - begin
+            last = buffer[p - U(1)]
+            if last == 46 or last == 33 or last == 63:
+                sentences += p >= stop or first[buffer[p]] == BLANK or first[buffer[p]] == SPACE
             if spaced or p - begin > U(1):
                 raw = hash_bytes(buffer, begin, p, raw)
             else:
@@ -199,7 +243,8 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             raw = hash_bytes(buffer, begin, p, seed)
             is_word = found <= SOLE
             if is_word:
-                size = _fold(buffer, begin, p, tables.lower, folded)
+                size, same = _fold(buffer, begin, p, tables.lower, folded)
+                lowered += same
                 low = hash_bytes(folded, U(0), size, lower_seed)
                 mask = low
                 other += count
@@ -226,5 +271,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             n += 1
             lead -= RUN
     counts[LETTERS], counts[UPPER], counts[DIGITS] = letters, upper, digits
-    counts[MARKS], counts[SPACES], counts[OTHER], counts[WORDS] = marks, blanks, other, words
+    counts[MARKS], counts[SPACES], counts[OTHER], counts[GAPS] = marks, blanks, other, gaps
+    counts[LOWERED], counts[SENTENCES] = lowered, sentences
+    _outer(buffer, start, stop, tables, counts)
     return chunks, n, words, mix(whole if words else whole + gap)

@@ -15,6 +15,7 @@ import numpy as np
 
 from monitor.features.bits import C1, U, character, jit
 
+OPENING, CLOSING = 4, 5  # chunks at a prompt's beginning and end whose meaning is kept apart
 KEPT = 12  # tokens of a chunk that there is room for; a chunk of more is spelled each time
 _NEVER = 1 << 40  # the rank of two tokens that do not merge
 
@@ -84,14 +85,19 @@ def _spell(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) 
 
 
 @jit
-def look_up(buffer: Any, chunks: int, tables: Any, memory: Any, n: int) -> tuple[int, int]:
+def look_up(buffer: Any, chunks: int, tables: Any, memory: Any, n: int) -> tuple[int, int, int, int]:
     """Append the tokens of all chunks to the n that there are; returns how many there are then,
-    and how many chunks had to be spelled."""
+    how many chunks had to be spelled, where the tokens of the opening end, and where those of the
+    closing begin."""
     slots, tokens, spelling = memory.slots, memory.tokens, memory.spelling
     hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
     last, low = U(len(slots) - 1), U(0x7FFF)
-    spelled = 0
+    spelled, opening, closing = 0, 0, n
     for i in range(chunks):
+        if i == OPENING:
+            opening = n
+        if i == chunks - CLOSING:
+            closing = n
         chunk = hashes[i]
         slot = (chunk >> U(20)) & last
         way = 0 if slots[slot, 0, 0] == chunk else 1
@@ -121,4 +127,4 @@ def look_up(buffer: Any, chunks: int, tables: Any, memory: Any, n: int) -> tuple
         for k in range(4, count):
             tokens[n + k] = (slots[slot, way, 1 + k // 4] >> U(15 * (k % 4))) & low
         n += count
-    return n, spelled
+    return n, spelled, opening if chunks > OPENING else n, closing

@@ -27,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 UNIT = 127  # a feature's component 1, int8
 STEPS = 258  # steps of a stored mean to one of a feature: 127 * 258 fits 16 bits
 HALF_LIVES = (64.0, 1024.0)  # prompts
+LISTED = 256.0  # likewise, of scores: a list may be mixed in, or begin late
 
 
 def decay(half_life: float) -> float:
@@ -63,26 +64,44 @@ def fold(mean: Any, feature: Any, rate: float, seed: int) -> None:
         mean[i] = np.int16(step) + np.int16(up)
 
 
+def weights(prompts: Any, half_life: float) -> tuple[Floats, Floats]:
+    """The sum of the weights of so many prompts, `(n,)`, and of their squares."""
+    each, n = decay(half_life), np.asarray(prompts, np.float64)
+    return (1.0 - each**n) / (1.0 - each), (1.0 - each ** (2.0 * n)) / (1.0 - each**2)
+
+
 class KernelMeans(NamedTuple):
-    """Decayed sums of unit vectors, of n keys; they add up.
+    """Decayed sums of vectors, most of them unit vectors, of n keys; they add up.
 
     Attributes:
         sum: `(n, d) float64`, of w·φ over the prompts.
         weight: `(n,) float64`, of w.
         squares: `(n,) float64`, of w².
+        own: `(n,) float64`, of w²·φ·φ, or as much as is to be expected.
     """
 
     sum: Floats
     weight: Floats
     squares: Floats
+    own: Floats
 
     @classmethod
-    def stored(cls, means: npt.NDArray[np.int16], prompts: Any, half_life: float) -> KernelMeans:
-        """From means as records hold them, `(n, d)`, of so many prompts each, `(n,)`."""
-        each, n = decay(half_life), np.asarray(prompts, np.float64)
-        weight = (1.0 - each**n) / (1.0 - each)
-        squares = (1.0 - each ** (2.0 * n)) / (1.0 - each**2)
-        return cls(means * (weight[:, None] / (UNIT * STEPS)), weight, squares)
+    def stored(
+        cls,
+        means: npt.NDArray[np.int16],
+        prompts: Any,
+        half_life: float,
+        unit: float = UNIT,
+        length: float = 1.0,
+    ) -> KernelMeans:
+        """From means as records hold them, `(n, d)`, of so many prompts each, `(n,)`.
+
+        Args:
+            unit: a feature's component 1.
+            length: the squared length of a vector, in the mean.
+        """
+        weight, squares = weights(prompts, half_life)
+        return cls(means * (weight[:, None] / (unit * STEPS)), weight, squares, length * squares)
 
     def merged(self, other: KernelMeans) -> KernelMeans:
         """Of both keys' prompts together, row by row."""
@@ -106,7 +125,7 @@ class KernelMeans(NamedTuple):
     def self_similarity(self) -> Floats:
         """The mean of φ·ψ over pairs of a key's prompts, `(n,)`; 0 below two prompts."""
         pairs = self.weight**2 - self.squares
-        alike = np.einsum("nd,nd->n", self.sum, self.sum) - self.squares
+        alike = np.einsum("nd,nd->n", self.sum, self.sum) - self.own
         return np.where(pairs > 1e-9, alike / np.maximum(pairs, 1e-9), 0.0)
 
     def squared_distance(self, mean: Floats, uncertainty: float = 0.0) -> Floats:

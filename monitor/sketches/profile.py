@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.features.kernel import MEANING, WORDS
+from monitor.features.project import CONTENT, LISTS, SCALE, SHARES
 from monitor.sketches import distinct, minhash, novelty
 from monitor.sketches.habits import HOURS, MODELS
-from monitor.sketches.means import HALF_LIVES, KernelMeans
+from monitor.sketches.means import HALF_LIVES, LISTED, KernelMeans, weights
 
 VERSION = 2
 FARTHEST = 30.0  # no level goes beyond
@@ -98,10 +99,13 @@ RECORD = np.dtype(
         ("templates", "<u4", minhash.PLACES),
         ("meaning", "<i2", (len(HALF_LIVES), MEANING)),
         ("words", "<i2", (len(HALF_LIVES), WORDS)),
+        ("content", "<i2", (len(HALF_LIVES), CONTENT)),
+        ("lists", "<f4", (len(LISTS), len(SHARES))),  # decayed sums, of half-life LISTED
         ("distinct", "u1", (len(DISTINCT), distinct.BYTES)),
         ("novelty", "u1", (2, novelty.BYTES)),
         ("rhythm", "u1", HOURS),
-        ("spare", "u1", 4),  # to a multiple of eight
+        ("model", "<u2"),  # of content, by its tag: what another one said does not add up
+        ("spare", "u1", 2),  # to a multiple of eight
     ]
 )
 # A value of Redis takes the next larger of its allocator's sizes: 2,048, with a few bytes for
@@ -143,6 +147,37 @@ class Profile:
     def words(self, half_life: int) -> KernelMeans:
         """Means of the words it was asked in, likewise."""
         return self._means("words", half_life)
+
+    def content(self, half_life: int) -> KernelMeans:
+        """Means of the place among the public, likewise. Its self-similarity is the mean product
+        of two of the key's prompts: about 0 for a key that asks as the public does, less for a
+        broad sweep than for a template, whatever the number of prompts."""
+        prompts = self["sketched"]
+        stored = self["content"][:, half_life]
+        return KernelMeans.stored(stored, prompts, HALF_LIVES[half_life], SCALE, CONTENT)
+
+    def departure(self, half_life: int) -> npt.NDArray[np.float64]:
+        """How far a key's prompts are from the public's, `(n,) float64`, in standard deviations.
+
+        Hotelling's T², which is chi-squared for prompts of the public, made normal (E. B. Wilson
+        and M. M. Hilferty, PNAS 17, 1931).
+        """
+        means = self.content(half_life)
+        t2 = np.einsum("nd,nd->n", means.sum, means.sum) / np.maximum(means.squares, 1e-12)
+        variance = 2.0 / (9.0 * CONTENT)
+        return np.where(
+            means.squares > 0,
+            (np.cbrt(t2 / CONTENT) - (1.0 - variance)) / np.sqrt(variance),
+            0.0,
+        )
+
+    @property
+    def lists(self) -> npt.NDArray[np.float64]:
+        """How like work lists the prompts are, in standard deviations of as many ordinary ones,
+        `(n, len(LISTS), len(SHARES)) float64`."""
+        _, squares = weights(self["sketched"], LISTED)
+        scale = np.sqrt(np.maximum(squares, 1e-12))
+        return np.asarray(self["lists"] / scale[:, None, None])
 
     def _means(self, field: str, i: int) -> KernelMeans:
         return KernelMeans.stored(self[field][:, i], self["sketched"], HALF_LIVES[i])

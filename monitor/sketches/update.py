@@ -65,6 +65,7 @@ REPEATED, COUNTED, READ = 0, 1, 2
 
 _SENT = DISTINCT.index("addresses")  # the first kind that is counted as it was sent
 _FADING = 0.5 ** (1.0 / habits.LATELY)
+_LISTED = means.decay(means.LISTED)
 _DECAYS = tuple(means.decay(half_life) for half_life in means.HALF_LIVES)
 
 
@@ -96,12 +97,14 @@ class Today(NamedTuple):
         day: of the partition's watermark, in days since the epoch.
         peaks: `(LEVELS, BINS) float64`, keys by their peak of the day, updated in place.
         ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key passes.
+        model: the tag of the content model.
         vectors, prompts: `Sums` of the day, updated in place.
     """
 
     day: int
     peaks: npt.NDArray[np.float64]
     ceiling: npt.NDArray[np.float64]
+    model: int
     vectors: npt.NDArray[np.float64]
     prompts: npt.NDArray[np.float64]
 
@@ -188,6 +191,11 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, found: Any) -> None:
 @jit
 def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
     """Take prompt e into the sketches of a record, and into the public's."""
+    if r["model"] != today.model:
+        r["model"] = today.model
+        r["sketched"] = 0
+        r["lists"][:] = 0
+        r["novelty"][:] = 0
     before = r["sketched"]
     r["sketched"] = before + 1
     seed = _mix(features.prompt[e] ^ np.uint64(before))
@@ -195,6 +203,12 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
         rate = means.rate(before + 1, _DECAYS[i])
         means.fold(r["meaning"][i], features.meaning[e], rate, seed + np.uint64(2 * i))
         means.fold(r["words"][i], features.words[e], rate, seed + np.uint64(2 * i + 1))
+        means.fold(r["content"][i], features.content[e], rate, seed + np.uint64(4 + i))
+    lists = r["lists"]
+    for i in range(lists.shape[0]):
+        for j in range(lists.shape[1]):
+            told = features.lists[e, i * lists.shape[1] + j]
+            lists[i, j] = np.float32(lists[i, j] * _LISTED + told)
 
     cell = _mix(np.uint64(features.cell[e]) + np.uint64(0x9E3779B97F4A7C15))
     distinct.note(r["distinct"][0], _mix(features.prompt[e]))
@@ -372,7 +386,7 @@ def warm(features: Features) -> None:
     records, rows = np.zeros(0, RECORD), np.zeros(0, np.int64)
     found = np.zeros(0, np.uint8)
     requests = none()
-    day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), *Sums.none())
+    day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.none())
     admit(records, rows, requests.ts, requests.ids, found)
     update(records, rows, found, requests, features, day, 0, 0, records, rows)
 

@@ -30,7 +30,8 @@ def exact(features, half_life=HALF_LIVES[0]):
     weights = decay(half_life) ** np.arange(len(features))[::-1]
     unit = features / UNIT
     total = (weights[:, None] * unit).sum(axis=0)
-    return KernelMeans(total[None], weights[None].sum(axis=1), (weights**2)[None].sum(axis=1))
+    squares = (weights**2)[None].sum(axis=1)
+    return KernelMeans(total[None], weights[None].sum(axis=1), squares, squares)
 
 
 def close(one, other):

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.features.extract import Features
-from monitor.features.kernel import MEANING, MINHASHES, SHAPE, WORDS
+from monitor.features.kernel import MEANING, MINHASHES, WORDS
+from monitor.features.project import CONTENT, LISTS, SCALE, SHARES
+from monitor.features.shape import SHAPE
 from monitor.sketches import distinct
 from monitor.sketches.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
 from monitor.sketches.public import BINS
@@ -38,6 +40,9 @@ def prompts(numbers):
         vectors = np.array([rng.normal(size=d) + 0.3 for rng in drawn]).reshape(n, d)
         return np.rint(127 * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
+    def drawn_normal(d, scale):
+        return np.array([rng.normal(scale=scale, size=d) for rng in drawn]).reshape(n, d)
+
     def bits(kind, *shape):
         return np.array([rng.integers(1, 2**32, shape or None) for rng in drawn], kind)
 
@@ -48,7 +53,11 @@ def prompts(numbers):
         prompt=bits(np.uint64),
         template=bits(np.uint64),
         cell=bits(np.uint32),
+        opening=unit(MEANING).astype(np.int8),
+        closing=unit(MEANING).astype(np.int8),
         shape=np.zeros((n, len(SHAPE)), np.float32),
+        content=drawn_normal(CONTENT, SCALE).astype(np.int8),
+        lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
     )
 
 
@@ -59,6 +68,7 @@ class Table:
         self.records = np.zeros(rows, RECORD)
         self.today = np.zeros((LEVELS, BINS))
         self.ceiling = np.full(LEVELS, 30.0)
+        self.model = 1
         self.taught = Sums.none()
 
     def observe(
@@ -85,7 +95,7 @@ class Table:
             models=np.full(n, model, np.uint32),
             sent=np.broadcast_to(np.array(sent, np.uint64), (n, 4)).copy(),
         )
-        today = Today(day, self.today, self.ceiling, *self.taught)
+        today = Today(day, self.today, self.ceiling, self.model, *self.taught)
         features = prompts(range(n) if asked is None else asked)
         admit(self.records, rows, requests.ts, requests.ids, found)
         count = update(self.records, rows, found, requests, features, today, 0, n, looks, at)

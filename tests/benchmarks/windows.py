@@ -1,0 +1,230 @@
+"""How surely a window of prompts is told from ordinary ones: this sketch and an exact MMD.
+
+    python -m tests.benchmarks.windows CORPORA.json.gz [--minilm]
+
+The setting of arXiv 2606.05725: windows of 100, 500 and 1,500 prompts, ordinary ones against those
+with 5, 10, 25, 50 and 100% off a work list. Whoever asks, which task, which template and which
+wrapper: none of it is in what the content model is learned from. The threshold is the 99% quantile
+of ordinary windows, so that false positives are 1% for every method; balanced accuracy is
+(.99 + mean recall) / 2. A window goes through the kernels of the worker into a record.
+
+"Kind unknown" learns no classifier of the kinds that are related to the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from monitor.features.content import Content
+from monitor.features.extract import Extractor, Features
+from monitor.features.fitting import Written, learn
+from monitor.features.project import LISTS
+from monitor.features.texts import Texts, join
+from monitor.sketches.profile import LEVELS, RECORD, Profile
+from monitor.sketches.public import BINS
+from monitor.sketches.public_mean import Sums
+from monitor.sketches.update import HAS_PROMPT, READ, Requests, Today, update
+from tests.benchmarks import corpora
+
+SIZES, SHARES = (100, 500, 1500), (0.05, 0.1, 0.25, 0.5, 1.0)
+FALSE = 0.01
+OF_A_USER, TEMPLATED = 50, 0.3
+#: Kinds of list that tell of each kind of attack.
+RELATED = {
+    "code": {"code", "grader"},
+    "reasoning": {"reasoning", "cot"},
+    "sweep": {"sweep"},
+    "cot": {"cot", "reasoning"},
+    "grader": {"grader", "code"},
+}
+Rows = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+
+class Pools(NamedTuple):
+    """Prompts, and which of them are what, as indices."""
+
+    prompts: list[str]
+    reference: dict[str, Rows]  # chat, templates, and each of LISTS
+    test: dict[str, Rows]
+
+
+def pools(path: Path, seed: int) -> Pools:
+    """Users, templates, tasks and wrappers divided into two halves."""
+    found, random = corpora.load(path), np.random.default_rng(seed)
+    prompts: list[str] = []
+    halves: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
+
+    def add(kind: str, groups: Any, half: Any = None) -> None:
+        for group in groups:
+            which = int(random.random() < 0.5) if half is None else half
+            kept = list(dict.fromkeys(p for p in group if p))[:OF_A_USER]
+            halves[which].setdefault(kind, []).extend(range(len(prompts), len(prompts) + len(kept)))
+            prompts.extend(kept)
+
+    add("chat", found["chat"])
+    add("templates", found["templates"].values())
+    add("sweep", found["sweep"].values())
+    add("code", ([prompt] for prompt in found["instruct"]))
+    tasks = found["reasoning"]
+    add("reasoning", (tasks[i : i + OF_A_USER] for i in range(0, len(tasks), OF_A_USER)))
+    for kind, plain, phrases in (("cot", "reasoning", "cot"), ("grader", "code", "grade")):
+        for half, wrappers in enumerate((found["phrases"][phrases], corpora.UNSEEN[kind])):
+            bare = [prompts[i] for i in halves[half][plain]]
+            add(kind, ([p] for p in corpora.wrapped(bare, wrappers)), half)
+    reference, test = ({k: np.array(v) for k, v in half.items()} for half in halves)
+    return Pools(prompts, reference, test)
+
+
+class Windows(NamedTuple):
+    """Windows of one size, `(n, size)`: ordinary ones, and by kind and share."""
+
+    ordinary: Rows
+    attacks: dict[tuple[str, float], Rows]
+
+
+def windows(test: dict[str, Rows], size: int, templated: float, seed: int) -> Windows:
+    """500 ordinary ones, and 40 of each kind and share."""
+    random = np.random.default_rng(seed)
+
+    def drawn(pool: Rows, count: int) -> Rows:
+        return random.choice(pool, count, replace=count > len(pool))
+
+    def ordinary(count: int) -> Rows:
+        apps = random.binomial(count, templated)
+        return np.append(drawn(test["chat"], count - apps), drawn(test["templates"], apps))
+
+    def mixed(kind: str, share: float) -> Rows:
+        listed = random.binomial(size, share)
+        window = np.append(drawn(test[kind], listed), ordinary(size - listed))
+        return random.permutation(window)
+
+    attacks = {
+        (kind, share): np.array([mixed(kind, share) for _ in range(40)])
+        for kind in LISTS
+        for share in SHARES
+    }
+    plain = [random.permutation(ordinary(size)) for _ in range(500)]
+    return Windows(np.array(plain), attacks)
+
+
+def content_of(found: Pools, features: Features, templated: float) -> Content:
+    """A content model of the reference."""
+
+    def written(rows: Rows) -> Written:
+        taken = (getattr(features, name)[rows] for name in Written._fields)
+        return Written(*(part.astype(np.float64) for part in taken))
+
+    random = np.random.default_rng(1)
+    chat, apps = found.reference["chat"], found.reference["templates"]
+    share = int(len(chat) * templated / (1 - templated))
+    public = np.append(chat, random.choice(apps, share, replace=share > len(apps)))
+    lists = {kind: written(found.reference[kind]) for kind in LISTS}
+    return learn(written(public), lists, Content.none())
+
+
+def recorded(rows: Rows, features: Features) -> Profile:
+    """The records that the kernel makes of windows, a key each, a prompt every ten seconds."""
+    records = np.zeros(len(rows), RECORD)
+    size = rows.shape[1]
+    requests = Requests(
+        1.77e9 + 10.0 * np.arange(size),
+        np.zeros(size),
+        np.zeros(size, np.uint32),
+        np.full(size, HAS_PROMPT, np.uint8),
+        np.zeros(size, np.uint32),
+        np.zeros((size, 4), np.uint64),
+    )
+    found, looks = np.full(size, READ, np.uint8), np.empty(size, RECORD)
+    at, day = np.empty(size, np.int64), 1.77e9 // 86_400
+    for key, window in enumerate(rows):
+        asked = Features(*(part[window] for part in features))
+        today = Today(
+            int(day), np.zeros((LEVELS, BINS)), np.full(LEVELS, 30.0), 1, *Sums.none()
+        )
+        where = np.full(size, key)
+        update(records, where, found, requests, asked, today, 0, size, looks, at)
+    return Profile(records)
+
+
+def told(rows: Rows, features: Features) -> Scores:
+    """What the records of windows tell, `(n, 2 + len(LISTS) * 2)`: departures, then lists."""
+    key = recorded(rows, features)
+    return np.column_stack([key.departure(0), key.departure(1), key.lists.reshape(len(key), -1)])
+
+
+class Told(NamedTuple):
+    """What is told of windows of one size: ordinary ones, and by kind and share."""
+
+    ordinary: Scores
+    attacks: dict[tuple[str, float], Scores]
+
+
+def accuracy(found: Told, columns: Callable[[str], list[int]]) -> tuple[float, dict[str, float]]:
+    """Balanced accuracy of the greatest of some columns, those for each kind; recall by kind."""
+    mean, deviation = found.ordinary.mean(axis=0), found.ordinary.std(axis=0)
+    recall: dict[str, list[float]] = {}
+    for (kind, _), scores in found.attacks.items():
+        own = columns(kind)
+        plain, apart = (
+            ((each - mean) / deviation)[:, own].max(axis=1) for each in (found.ordinary, scores)
+        )
+        share = float((apart > np.quantile(plain, 1 - FALSE)).mean())
+        recall.setdefault(kind, []).append(share)
+    by_kind = {kind: float(np.mean(shares)) for kind, shares in recall.items()}
+    return (1 - FALSE + float(np.mean(list(by_kind.values())))) / 2, by_kind
+
+
+def listed(kinds: set[str]) -> list[int]:
+    return [2 + 2 * i + e for i, kind in enumerate(LISTS) if kind in kinds for e in (0, 1)]
+
+
+METHODS: dict[str, Callable[[str], list[int]]] = {
+    "unlike the public (T²)": lambda kind: [0, 1],
+    "and lists, kind unknown": lambda kind: [0, 1, *listed(set(LISTS) - RELATED[kind])],
+    "and lists, kind known": lambda kind: [0, 1, *listed(set(LISTS))],
+}
+
+
+def main(
+    path: Annotated[Path, typer.Argument(help="See `corpora.py`.")],
+    seed: Annotated[int, typer.Option(help="Of the halves.")] = 1,
+    detail: Annotated[bool, typer.Option("--detail", help="Recall by kind.")] = False,
+) -> None:
+    found = pools(path, seed)
+    texts = [join(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
+    raw = extracted(texts, Content.none())
+    for name, templated in (("chat", 0.0), ("chat and applications", TEMPLATED)):
+        features = extracted(texts, content_of(found, raw, templated))
+        print(f"\n| ordinary: {name} | {' | '.join(map(str, SIZES))} |\n|{'---|' * 4}")
+        drawn = {size: windows(found.test, size, templated, seed) for size in SIZES}
+        told_of = {
+            size: Told(
+                told(of.ordinary, features),
+                {which: told(rows, features) for which, rows in of.attacks.items()},
+            )
+            for size, of in drawn.items()
+        }
+        for method, columns in METHODS.items():
+            results = [accuracy(told_of[size], columns) for size in SIZES]
+            print(f"| {method} | {' | '.join(f'{each:.3f}' for each, _ in results)} |", flush=True)
+            if detail:
+                for kind in LISTS:
+                    recall = " | ".join(f"{by_kind[kind]:.2f}" for _, by_kind in results)
+                    print(f"| recall of {kind} | {recall} |")
+
+
+def extracted(texts: list[Texts], content: Content) -> Features:
+    extractor = Extractor(1, content)
+    parts = [extractor(each) for each in texts]
+    return Features(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+if __name__ == "__main__":
+    typer.run(main)
