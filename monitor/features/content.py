@@ -87,7 +87,7 @@ class Content(NamedTuple):
             digest.update(part.astype("<f8").tobytes())
         return int.from_bytes(digest.digest(), "little") or 1
 
-    def standardised(self, shape: npt.NDArray[np.float32]) -> Floats:
+    def standardised(self, shape: npt.NDArray[np.floating[Any]]) -> Floats:
         """Counts `(n, len(SHAPE))` as the kernel standardises them."""
         centred: Floats = (shape - self.centre) / self.spread
         return np.clip(centred, -FARTHEST, FARTHEST)
@@ -105,7 +105,9 @@ class Content(NamedTuple):
         edges[:, : len(LISTS)] = self.directions[:, of_edges].T * (EDGE / UNIT)
         absent = self.standardised(np.zeros((1, len(SHAPE)), np.float32))[0]
         base = np.zeros(WIDTH)
-        base[:count] = SCALE * ((np.append(np.zeros(MEANING), absent) - self.origin) @ self.whitening)
+        base[:count] = SCALE * (
+            (np.append(np.zeros(MEANING), absent) - self.origin) @ self.whitening
+        )
         base[lists] = self.offsets + self.directions[:, of_edges.stop :] @ absent
         scores = (evidence(ODDS) - self.means[..., None]) / self.deviations[..., None]
         return Projection(
@@ -178,4 +180,5 @@ def write_content(content: Content, **notes: object) -> bytes:
 def _rounded(values: Floats) -> Floats:
     """To five digits: more would differ from one processor to the next."""
     digits = 4 - np.floor(np.log10(np.maximum(np.abs(values), 1e-6)))
-    return np.rint(values * 10**digits) / 10**digits
+    rounded: Floats = np.rint(values * 10**digits) / 10**digits
+    return rounded

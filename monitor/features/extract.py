@@ -73,9 +73,7 @@ class Extractor:
     True
     """
 
-    def __init__(
-        self, secret: int, content: Content | None = None, *, slots: int = SLOTS
-    ) -> None:
+    def __init__(self, secret: int, content: Content | None = None, *, slots: int = SLOTS) -> None:
         content = shipped_content() if content is None else content
         self.model = content.tag
         self.tables = _tables(secret, content)

@@ -87,7 +87,7 @@ def _whitened(x: Floats) -> tuple[Floats, Floats]:
     """The mean of x, and the map that makes the rest of it uncorrelated with variance one."""
     origin = x.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov(x.T, bias=True))
-    variances, axes = variances[:-CONTENT - 1 : -1], axes[:, :-CONTENT - 1 : -1]
+    variances, axes = variances[: -CONTENT - 1 : -1], axes[:, : -CONTENT - 1 : -1]
     sign = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(CONTENT)])
     return origin, axes * (sign / np.sqrt(np.maximum(variances, 1e-6)))
 

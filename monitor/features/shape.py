@@ -38,16 +38,19 @@ from monitor.features.texts import LIMIT, join
 
 MARKS = ".,?!:;\"'`({[=<>/*#-_$@"
 OCTAVES = 11  # of the length, each a doubling by 2 ** (1 / 1.2)
-ASKED = tuple(
-    "i you me my your the a an please now it that above we thanks more also continue following "
-    "given answer question write".split()
-)
-_SMALL = set(
-    "i you he she it we they me my your the a an of to in is are was be can could would please "
-    "thanks now no not and or but so if that this what how why do does".split()
-)
-_ASKING = set("what how why can is are do does who when where which".split())
-_LINKS = {"http", "https"}
+# Words that are told apart: by themselves, as small ones, as those that a question begins with.
+_ALONE = """
+    i you me my your the a an please now it that above we thanks more also continue following given
+    answer question write
+"""
+_SMALLER = """
+    i you he she it we they me my your the a an of to in is are was be can could would please
+    thanks now no not and or but so if that this what how why do does
+"""
+_ASKERS = "what how why can is are do does who when where which"
+ASKED = tuple(_ALONE.split())
+_SMALL, _ASKING = frozenset(_SMALLER.split()), frozenset(_ASKERS.split())
+_LINKS = frozenset(("http", "https"))
 _WORDS = [*ASKED, *sorted((_SMALL | _ASKING | _LINKS) - set(ASKED))]
 
 SHAPE = (
@@ -70,7 +73,7 @@ DISTINCT = 256  # words of a prompt among which different ones are counted
 _MOST = 2 * (2 * LIMIT + 64)
 
 
-def _mask(words: set[str]) -> Any:
+def _mask(words: frozenset[str]) -> Any:
     return U(sum(1 << _WORDS.index(word) for word in words))
 
 

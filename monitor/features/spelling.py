@@ -85,7 +85,9 @@ def _spell(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) 
 
 
 @jit
-def look_up(buffer: Any, chunks: int, tables: Any, memory: Any, n: int) -> tuple[int, int, int, int]:
+def look_up(
+    buffer: Any, chunks: int, tables: Any, memory: Any, n: int
+) -> tuple[int, int, int, int]:
     """Append the tokens of all chunks to the n that there are; returns how many there are then,
     how many chunks had to be spelled, where the tokens of the opening end, and where those of the
     closing begin."""

@@ -6,7 +6,8 @@ The setting of arXiv 2606.05725: windows of 100, 500 and 1,500 prompts, ordinary
 with 5, 10, 25, 50 and 100% off a work list. Whoever asks, which task, which template and which
 wrapper: none of it is in what the content model is learned from. The threshold is the 99% quantile
 of ordinary windows, so that false positives are 1% for every method; balanced accuracy is
-(.99 + mean recall) / 2. A window goes through the kernels of the worker into a record.
+(.99 + mean recall) / 2. A window goes through the kernels of the worker into a record. Of ordinary
+applications the templates are known and their documents are not, unless `--new-applications`.
 
 "Kind unknown" learns no classifier of the kinds that are related to the list.
 """
@@ -55,7 +56,7 @@ class Pools(NamedTuple):
     test: dict[str, Rows]
 
 
-def pools(path: Path, seed: int) -> Pools:
+def pools(path: Path, seed: int, new_applications: bool) -> Pools:
     """Users, templates, tasks and wrappers divided into two halves."""
     found, random = corpora.load(path), np.random.default_rng(seed)
     prompts: list[str] = []
@@ -69,7 +70,10 @@ def pools(path: Path, seed: int) -> Pools:
             prompts.extend(kept)
 
     add("chat", found["chat"])
-    add("templates", found["templates"].values())
+    applications = found["templates"].values()
+    if not new_applications:
+        applications = [[document] for template in applications for document in template]
+    add("templates", applications)
     add("sweep", found["sweep"].values())
     add("code", ([prompt] for prompt in found["instruct"]))
     tasks = found["reasoning"]
@@ -145,9 +149,7 @@ def recorded(rows: Rows, features: Features) -> Profile:
     at, day = np.empty(size, np.int64), 1.77e9 // 86_400
     for key, window in enumerate(rows):
         asked = Features(*(part[window] for part in features))
-        today = Today(
-            int(day), np.zeros((LEVELS, BINS)), np.full(LEVELS, 30.0), 1, *Sums.none()
-        )
+        today = Today(int(day), np.zeros((LEVELS, BINS)), np.full(LEVELS, 30.0), 1, *Sums.none())
         where = np.full(size, key)
         update(records, where, found, requests, asked, today, 0, size, looks, at)
     return Profile(records)
@@ -195,9 +197,10 @@ METHODS: dict[str, Callable[[str], list[int]]] = {
 def main(
     path: Annotated[Path, typer.Argument(help="See `corpora.py`.")],
     seed: Annotated[int, typer.Option(help="Of the halves.")] = 1,
+    new_applications: Annotated[bool, typer.Option("--new-applications")] = False,
     detail: Annotated[bool, typer.Option("--detail", help="Recall by kind.")] = False,
 ) -> None:
-    found = pools(path, seed)
+    found = pools(path, seed, new_applications)
     texts = [join(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
     raw = extracted(texts, Content.none())
     for name, templated in (("chat", 0.0), ("chat and applications", TEMPLATED)):
