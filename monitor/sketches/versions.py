@@ -55,6 +55,8 @@ EARLIER = {
     )
 }
 
+_OWN = {"version", "reserved", "spare"}  # fields that every version fills itself
+
 
 def read(data: bytes) -> np.void:
     """The record that some bytes are, brought to this version.
@@ -76,7 +78,7 @@ def read(data: bytes) -> np.void:
 
 def _migrated(old: np.void) -> np.void:
     record: np.void = np.zeros(1, RECORD)[0]
-    for name in set(RECORD.names or ()) & set(old.dtype.names or ()) - {"version", "reserved"}:
+    for name in set(RECORD.names or ()) & set(old.dtype.names or ()) - _OWN:
         record[name] = _within(name, old[name])
     record["version"] = VERSION
     return record

@@ -31,7 +31,9 @@ from monitor.features.bits import OPTIONS, U, jit
 from monitor.features.extract import Extractor
 from monitor.features.kernel import MEANING
 from monitor.features.lexicon import Lexicon
+from monitor.features.project import project
 from monitor.features.reading import read
+from monitor.features.shape import describe
 from monitor.features.spelling import look_up
 from monitor.features.template import fingerprint
 from monitor.features.texts import LIMIT, Texts, join
@@ -152,9 +154,13 @@ def _nothing(buffer, chunks, n, words, tables, memory, features, i):  # type: ig
 
 @jit
 def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    n, _ = look_up(buffer, chunks, tables, memory, n)
-    kernel._sum(memory.tokens, n, tables.vectors, memory.part, memory.total)
+    end, _, opening, closing = look_up(buffer, chunks, tables, memory, n)
+    kernel._sum(memory.tokens, end, tables.vectors, memory.part, memory.total)
     kernel._unit(memory.total, features.meaning, i)
+    kernel._few(memory.tokens, n, opening, tables.vectors, memory.total)
+    kernel._unit(memory.total, features.opening, i)
+    kernel._few(memory.tokens, closing, end, tables.vectors, memory.total)
+    kernel._unit(memory.total, features.closing, i)
 
 
 @jit
@@ -180,7 +186,13 @@ def _cell(buffer, chunks, n, words, tables, memory, features, i):  # type: ignor
 
 @jit
 def _shape(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    kernel._shape(memory.counts, features.shape, i)
+    describe(words, memory, tables.shape, features.shape, i)
+
+
+@jit
+def _content(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    describe(words, memory, tables.shape, features.shape, i)
+    project(features, i, tables.projection, memory.sums)
 
 
 _PARTS = {
@@ -190,6 +202,7 @@ _PARTS = {
     "template": _template,
     "cell": _cell,
     "shape": _shape,
+    "shape, content and lists": _content,
 }
 
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.features.extract import Extractor, Features
-from monitor.features.reading import SHAPE
 from monitor.features.texts import join
 from pipelines.behaviours import SERVICES, TEMPLATES, grammar
 
@@ -73,6 +72,8 @@ def test_forgetting_chunks_changes_nothing(extractor, simulated):
 def test_vectors_have_unit_length(extractor, simulated):
     features = extractor(join(simulated))
     np.testing.assert_allclose(lengths(features.meaning), 1, atol=0.02)
+    np.testing.assert_allclose(lengths(features.opening), 1, atol=0.02)
+    np.testing.assert_allclose(lengths(features.closing), 1, atol=0.02)
     np.testing.assert_allclose(lengths(features.words), 1, atol=0.03)
 
 
@@ -81,6 +82,7 @@ def test_an_empty_prompt_has_no_direction(extractor, prompt):
     features = extractor(join([prompt]))
     assert not features.meaning.any()
     assert not features.words.any()
+    assert not features.opening.any()
     assert not features.shape.any()
 
 
@@ -110,7 +112,8 @@ def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
     texts = join(simulated)
     one, other = Extractor(1)(texts), Extractor(2)(texts)
     assert (one.meaning == other.meaning).all()
-    assert (one.shape == other.shape).all()
+    for name in ("opening", "closing", "shape", "content", "lists"):
+        assert (getattr(one, name) == getattr(other, name)).all()
     for name in ("words", "minhash"):
         assert (getattr(one, name) != getattr(other, name)).any(axis=1).all()
     for name in ("prompt", "template", "cell"):
@@ -163,27 +166,6 @@ def test_a_number_is_like_any_other_of_its_length_to_the_hashed_words(extractor)
     ).words
     assert (one == other).all()
     assert (one != longer).any()
-
-
-def test_shape_counts_classes_of_characters(extractor):
-    shape = extractor(join(["AB cd, 12 é漢!"])).shape[0]
-    found = dict(zip(SHAPE, shape.tolist(), strict=True))
-    assert found == pytest.approx(
-        {
-            "letters": 4 / 13,
-            "upper": 2 / 13,
-            "digits": 2 / 13,
-            "marks": 2 / 13,
-            "spaces": 3 / 13,
-            "other": 2 / 13,
-            "words": 5,
-        }
-    )
-
-
-def test_a_script_without_spaces_has_a_word_for_each_character(extractor):
-    words = extractor(join(["日本語の文", "สวัสดี", "привет мир"])).shape[:, SHAPE.index("words")]
-    assert words.tolist() == [5, 6, 2]
 
 
 def test_prompts_about_one_thing_share_cells_more_than_others(extractor):

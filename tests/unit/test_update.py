@@ -289,3 +289,45 @@ def test_distinct_counts_stay_within_their_error():
         seconds = range(start * 10, (start + 50) * 10, 10)
         table.observe(seconds, asked=range(start, start + 50))
     assert abs(table.profile.distinct("prompts")[0] / 3_000 - 1) < 3 * distinct.ERROR
+
+
+def test_the_place_among_the_public_and_the_likeness_to_lists_are_kept():
+    table = Table()
+    table.observe(np.arange(40) * 10)
+    key, asked = table.profile, prompts(range(40))
+    place = asked.content.astype(float) / SCALE
+    pairs = (np.square(place.sum(axis=0)).sum() - CONTENT * 40) / (40 * 39)
+    assert abs(key.content(1).self_similarity[0] - pairs) < 0.1
+    total = asked.lists.sum(axis=0) / np.sqrt(40)
+    assert np.abs(key.lists[0].ravel() - total).max() < 0.2
+
+
+def test_ordinary_keys_are_within_a_few_standard_deviations_of_the_public():
+    keys = 60
+    table = Table(keys)
+    rows = np.repeat(np.arange(keys), 50)
+    table.observe(np.tile(np.arange(50) * 10.0, keys), rows=rows)
+    for half_life in (0, 1):
+        departure = table.profile.departure(half_life)
+        assert abs(departure.mean()) < 0.6
+        assert 0.6 < departure.std() < 1.4
+    assert np.abs(table.profile.lists.std(axis=0) - 1).max() < 0.5
+
+
+def test_another_content_model_begins_anew():
+    table, fresh = Table(), Table()
+    table.observe(np.arange(30) * 10)
+    table.model = fresh.model = 2
+    table.observe(300 + np.arange(30) * 10, asked=range(30, 60))
+    fresh.observe(300 + np.arange(30) * 10, asked=range(30, 60))
+    assert table.records[0]["sketched"] == 30
+    for field in ("lists", "novelty", "model"):
+        assert (table.records[field] == fresh.records[field]).all()
+    assert np.abs(table.records["content"] - fresh.records["content"]).max() <= 1
+
+
+def test_nothing_is_told_of_a_key_without_prompts():
+    key = Table().profile
+    assert key.departure(0)[0] == 0
+    assert key.content(0).self_similarity[0] == 0
+    assert not key.lists.any()
