@@ -2,8 +2,9 @@
 
 from monitor.detectors.base import Detector, Finding
 from monitor.detectors.burst import Burst
+from monitor.detectors.coverage import Coverage
 from monitor.detectors.elicitation import Elicitation
 
-DETECTORS: tuple[Detector, ...] = (Burst(), Elicitation())
+DETECTORS: tuple[Detector, ...] = (Burst(), Coverage(), Elicitation())
 
-__all__ = ["DETECTORS", "Burst", "Detector", "Elicitation", "Finding"]
+__all__ = ["DETECTORS", "Burst", "Coverage", "Detector", "Elicitation", "Finding"]

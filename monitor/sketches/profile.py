@@ -45,8 +45,10 @@ REQUESTS = slice(0, 4)  # levels of requests over SCALES
 TOKENS = slice(4, 8)  # levels of tokens over SCALES
 OWN = 8  # the first so many levels are also compared with the key's own past
 ELICITATION = slice(8, 10)  # levels of the sequential tests over INTENTS
+LIKENESS = slice(10, 15)  # levels of the likeness to work lists over LISTS
+BROAD = 15  # level of a breadth between the public's and an application's
 INTENTS = ("reasoning", "grading")
-LEVELS = 10
+LEVELS = 16
 KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates")
 SLOTS = 8  # alerts that a record has room for, one a kind
 IDS = 16
@@ -99,7 +101,7 @@ RECORD = np.dtype(
         ("templates", "<u4", minhash.PLACES),
         ("meaning", "<i2", (len(HALF_LIVES), MEANING)),
         ("words", "<i2", (len(HALF_LIVES), WORDS)),
-        ("content", "<i2", (len(HALF_LIVES), CONTENT)),
+        ("content", "<i2", CONTENT),  # of the first half-life
         ("lists", "<f4", (len(LISTS), len(SHARES))),  # decayed sums, of half-life LISTED
         ("distinct", "u1", (len(DISTINCT), distinct.BYTES)),
         ("novelty", "u1", (2, novelty.BYTES)),
@@ -148,21 +150,21 @@ class Profile:
         """Means of the words it was asked in, likewise."""
         return self._means("words", half_life)
 
-    def content(self, half_life: int) -> KernelMeans:
-        """Means of the place among the public, likewise. Its self-similarity is the mean product
+    @property
+    def content(self) -> KernelMeans:
+        """Means of the place among the public, of the first half-life. Its self-similarity is the mean product
         of two of the key's prompts: about 0 for a key that asks as the public does, less for a
         broad sweep than for a template, whatever the number of prompts."""
-        prompts = self["sketched"]
-        stored = self["content"][:, half_life]
-        return KernelMeans.stored(stored, prompts, HALF_LIVES[half_life], SCALE, CONTENT)
+        return KernelMeans.stored(self["content"], self["sketched"], HALF_LIVES[0], SCALE, CONTENT)
 
-    def departure(self, half_life: int) -> npt.NDArray[np.float64]:
+    @property
+    def departure(self) -> npt.NDArray[np.float64]:
         """How far a key's prompts are from the public's, `(n,) float64`, in standard deviations.
 
         Hotelling's T², which is chi-squared for prompts of the public, made normal (E. B. Wilson
         and M. M. Hilferty, PNAS 17, 1931).
         """
-        means = self.content(half_life)
+        means = self.content
         t2 = np.einsum("nd,nd->n", means.sum, means.sum) / np.maximum(means.squares, 1e-12)
         variance = 2.0 / (9.0 * CONTENT)
         return np.where(

@@ -123,7 +123,9 @@ class Public:
             self._share[np.arange(LEVELS), edge_bin], 0.5 / np.maximum(self.total, 1.0)
         )
 
-    def tail(self, which: slice, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def tail(
+        self, which: slice | npt.NDArray[np.int64], levels: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
         """Probability that an ordinary key reaches such levels on a day.
 
         Args:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.features.extract import Features
+from monitor.features.project import CONTENT, LISTS, SCALE
 from monitor.jit import jit
 from monitor.sketches import distinct, habits, means, minhash, novelty
 from monitor.sketches.profile import (
@@ -66,6 +67,17 @@ REPEATED, COUNTED, READ = 0, 1, 2
 _SENT = DISTINCT.index("addresses")  # the first kind that is counted as it was sent
 _FADING = 0.5 ** (1.0 / habits.LATELY)
 _LISTED = means.decay(means.LISTED)
+
+# Work lists whose prompts some applications send all day: likeness to them counts in so far as
+# the key is broader than an application, all of it below the first value of its self-similarity
+# in content, none above the second.
+_COMMON = tuple(name in ("reasoning", "sweep") for name in LISTS)
+BROADER, NARROW = 6.0, 12.0
+# The self-similarity of a sweep over many tasks, between that of the public (0) and that of an
+# application; the level of breadth falls to 0 at half and at twice of it.
+SWEEP, SURE = 3.8, 48  # and prompts after which it counts in full
+MOST_BROAD = 8.0
+
 _DECAYS = tuple(means.decay(half_life) for half_life in means.HALF_LIVES)
 
 
@@ -203,7 +215,8 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
         rate = means.rate(before + 1, _DECAYS[i])
         means.fold(r["meaning"][i], features.meaning[e], rate, seed + np.uint64(2 * i))
         means.fold(r["words"][i], features.words[e], rate, seed + np.uint64(2 * i + 1))
-        means.fold(r["content"][i], features.content[e], rate, seed + np.uint64(4 + i))
+    rate = means.rate(before + 1, _DECAYS[0])
+    means.fold(r["content"], features.content[e], rate, seed + np.uint64(4))
     lists = r["lists"]
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -228,6 +241,28 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
             vectors[width + i] += features.words[e, i]
         today.prompts[group, 0] += 1.0
         today.prompts[group, 1] += 1.0
+
+
+@jit
+def _asked(r: Any, now: Any) -> None:
+    """Levels of what was asked: likeness to work lists, and breadth."""
+    prompts = r["sketched"]
+    each = _DECAYS[0]
+    weight = (1.0 - each**prompts) / (1.0 - each)
+    squares = (1.0 - each ** (2 * prompts)) / (1.0 - each * each)
+    length = 0.0
+    for i in range(CONTENT):
+        part = float(r["content"][i]) * (weight / (SCALE * means.STEPS))
+        length += part * part
+    alike = (length - CONTENT * squares) / max(weight * weight - squares, 1.0)
+    counts = min(max((NARROW - alike) / (NARROW - BROADER), 0.0), 1.0)
+
+    scale = np.sqrt((1.0 - _LISTED ** (2 * prompts)) / (1.0 - _LISTED * _LISTED))
+    for i in range(len(_COMMON)):
+        score = max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)) / scale
+        now[10 + i] = np.log2(1.0 + score) * (counts if _COMMON[i] else 1.0)
+    off = abs(np.log2(max(alike, 0.01) / SWEEP))
+    now[15] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0)
 
 
 @jit
@@ -324,6 +359,8 @@ def update(
 
         # The sequential tests of elicitation: Page's cumulative sum of log-likelihood ratios.
         read = mark & HAS_PROMPT and found[e] == READ
+        for i in range(10, LEVELS):
+            now[i] = r["level"][i]
         for i in range(2):
             now[8 + i] = r["level"][8 + i]
             if read:
@@ -337,6 +374,7 @@ def update(
             r["prompts"] += 1
             if features.words[e].any():
                 _sketch(r, e, features, today)
+                _asked(r, now)
 
         # How it was asked.
         for i in range(requests.sent.shape[1]):
