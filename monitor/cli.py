@@ -140,6 +140,22 @@ def calibrate(
     typer.echo(f"{seen:,.0f} days of a key in {out}: use it with XM_REFERENCE={out}.")
 
 
+@app.command(epilog="Example: `xm evaluate day.jsonl.gz --labels day.labels.json --out pictures`")
+def evaluate(
+    traffic: RequestFile,
+    labels: Annotated[Path, typer.Option(help="What each key really is, as simulate writes it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Draw into this folder; needs the extra `plot`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Measure on labelled traffic: recall, requests until caught, false keys a day."""
+    from pipelines import evaluate
+
+    settings = _with_secret(config.load())
+    evaluate.run(traffic, labels, settings, out=out, as_json=as_json)
+
+
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
 def topics_create() -> None:
     """Make the topics that are missing, with the partitions and retention of the settings."""
