@@ -200,6 +200,11 @@ class RedisStore:
         value = self._ask("GET", DECISION + key)
         return msgspec.json.decode(value, type=Decision) if value else None
 
+    def state(self, name: str) -> bytes | None:
+        """A partition's state as the last checkpoint left it, without a claim to it."""
+        state: bytes | None = self._ask("GET", PARTITION + self._place(name))
+        return state
+
     def ping(self) -> None:
         # On a Cluster where the checkpoints go: one server may be away while others are there.
         places = [f":{self._place(name)}" for name in self._states] if self.server.slotted else []
