@@ -20,7 +20,7 @@ from monitor.sketches.profile import ELICITATION, FARTHEST, REQUESTS, TOKENS, Pr
 from monitor.sketches.public import Public
 from monitor.sketches.update import CAP, MATCH, MISS
 
-_FACTORS = 2.0 ** (np.arange(1, 129) / 16)  # of volume, up to 256
+_FACTORS = 2.0 ** (np.arange(1, 193) / 16)  # of volume, up to 4,096
 _PROMPTS = np.arange(1.0, 101.0)
 _SHARES = np.linspace(0.0, 1.0, 21)
 _WANTED = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}

@@ -21,6 +21,7 @@ from pipelines.explanation import QUANTILES, Explanation, Fact, Portrait, Word
 
 _STYLES = {"info": "cyan", "warning": "yellow", "critical": "red"}
 _WIDE = 136  # columns from which on there is room for two
+_DIFFERENT = "different "
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _USUAL = 0.5  # a probability from which on there is nothing to be said
 _ROWS = 5  # of the chart
@@ -52,6 +53,7 @@ def _side_by_side(console: Console, parts: list[RenderableType], wide: bool) -> 
             grid.add_column(ratio=1)
         grid.add_row(*parts[i : i + step])
         console.print(grid)
+        console.print()
 
 
 def _header(explanation: Explanation) -> Text:
@@ -118,20 +120,30 @@ def _word(word: Word) -> RenderableType:
 
 
 def _facts(facts: list[Fact]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=True, header_style="dim")
+    """Numbers beside what is ordinary; quantiles that none of them has are left out."""
+    shown = [i for i in range(len(QUANTILES)) if any(f.ordinary[i] is not None for f in facts)]
+    table = Table(box=None, padding=(0, 1), header_style="dim", title=" ")
     table.add_column("", no_wrap=True)
-    table.add_column("\nthis key", justify="right", no_wrap=True)
-    table.add_column("")
-    for quantile in QUANTILES:
-        above = "ordinary" if quantile == QUANTILES[0] else ""
-        table.add_column(f"{above}\n{100 * quantile:g}%", justify="right", style="dim")
+    table.add_column("this key", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for i in shown:
+        share = f"{100 * QUANTILES[i]:g}%"
+        heading = f"ordinary {share}" if i == shown[0] else share
+        table.add_column(heading, justify="right", style="dim", no_wrap=True)
+    group = ""
     for fact in facts:
+        name = fact.name.replace("_", " ")
+        if name.startswith(_DIFFERENT):
+            if group != _DIFFERENT:
+                table.add_row(_DIFFERENT)
+            group, name = _DIFFERENT, f"  {name.removeprefix(_DIFFERENT)}"
         value = _number(fact.name, fact.value)
         if fact.error:
             value += f" ± {_number(fact.name, fact.error)}"
         mark, style = _unusual(fact)
-        ordinary = ("" if each is None else _short(fact.name, each) for each in fact.ordinary)
-        table.add_row(fact.name.replace("_", " "), Text(value, style), Text(mark, style), *ordinary)
+        found = (fact.ordinary[i] for i in shown)
+        ordinary = ("" if each is None else _short(fact.name, each) for each in found)
+        table.add_row(name, Text(value, style), Text(mark, style), *ordinary)
     return table
 
 
