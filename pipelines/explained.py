@@ -116,13 +116,15 @@ def _word(word: Word) -> RenderableType:
     text.append(f"At {_time(word.at)} that is {said} for an ordinary key.")
     for difference in word.differences:
         text.append(f"\n{difference}", "italic")
-    return Group(Rule(title, align="left", style="dim"), Padding(text, (0, 1)), _facts(word.facts))
+    return Group(
+        Rule(title, align="left", style="dim"), Padding(text, (0, 1, 1, 1)), _facts(word.facts)
+    )
 
 
 def _facts(facts: list[Fact]) -> Table:
     """Numbers beside what is ordinary; quantiles that none of them has are left out."""
     shown = [i for i in range(len(QUANTILES)) if any(f.ordinary[i] is not None for f in facts)]
-    table = Table(box=None, padding=(0, 1), header_style="dim", title=" ")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("this key", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -152,11 +154,15 @@ def _unusual(fact: Fact) -> tuple[str, str]:
     low, _, high, highest = fact.ordinary
     if highest is not None and fact.value > highest:
         return "▲▲", "red"
-    if high is not None and fact.value > high:
+    if high is not None and fact.value > high and _differ(fact, high):
         return "▲", "yellow"
-    if low is not None and fact.value < low:
+    if low is not None and fact.value < low and _differ(fact, low):
         return "▼", "yellow"
     return "", ""
+
+
+def _differ(fact: Fact, ordinary: float) -> bool:
+    return _number(fact.name, fact.value) != _number(fact.name, ordinary)
 
 
 def _clock(portrait: Portrait, width: int) -> RenderableType:

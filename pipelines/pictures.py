@@ -49,7 +49,7 @@ _STYLE = {
 }
 _WORST = 100.0  # false keys a day: nobody would look at more
 _BROADEST = 0.02  # self-similarity; below, keys differ by chance
-_MANY = 100  # keys of a class beyond which their dots are small
+_FEW, _MANY = 5, 100  # keys of a class: their dots are large, or small
 
 
 def require() -> None:
@@ -147,7 +147,7 @@ def _map(trial: Trial) -> Figure:
                 axes.scatter(
                     np.maximum(alike[these], _BROADEST),
                     away[these],
-                    s=14 if these.sum() > _MANY else 34,
+                    s=14 if these.sum() > _MANY else 34 if these.sum() > _FEW else 80,
                     alpha=0.8,
                     color=colours[i % len(colours)],
                     marker=_MARKS[i % len(_MARKS)],

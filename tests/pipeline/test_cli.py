@@ -185,17 +185,21 @@ def test_evaluate_speaks_to_programs(xm: Xm, simulated: Path) -> None:
 # The keys in Redis
 
 
-@pytest.fixture
-def observed(redis_url: str) -> str:
-    """The pseudonym of the key that is accused, of those whose records are in Redis."""
+def observe(url: str) -> str:
+    """Have records of two keys in Redis; returns the pseudonym of the one that is accused."""
     settings = config.load(identity_secret="known to this test only")
-    store, identity = RedisStore(redis_url, 100), from_settings(settings)
+    store, identity = RedisStore(url, 100), from_settings(settings)
     engine = Engine(settings, identity, store)
     engine.assign("t:0")
     stream = in_order(elicitor(), person("sk-person", count=9))
     engine.observe(Batch("t:0", range(len(stream)), stream))
     store.commit(engine.checkpoint())
     return identity.key("sk-cot")
+
+
+@pytest.fixture
+def observed(redis_url: str) -> str:
+    return observe(redis_url)
 
 
 def test_keys_are_listed_as_a_table(xm: Xm, redis_url: str, observed: str) -> None:
@@ -234,6 +238,11 @@ def test_a_key_is_explained_as_a_page(xm: Xm, redis_url: str, observed: str) -> 
     assert "100% of 40 prompts ask for the reasoning trace." in ended.out
     assert "block until" in ended.out
     assert "known to t:0" in " ".join(ended.out.split())
+
+
+def test_a_key_on_a_cluster_is_explained(xm: Xm, cluster_url: str) -> None:
+    key = observe(cluster_url)
+    assert xm("explain", key, XM_REDIS_URL=cluster_url).out.startswith(f"{key}\n40 requests")
 
 
 def test_a_key_is_explained_to_programs(xm: Xm, redis_url: str, observed: str) -> None:
