@@ -26,7 +26,7 @@ from monitor.detectors.base import Looks
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
-from monitor.sketches.profile import DAY, RECORD, Profile, Records
+from monitor.sketches.profile import DAY, HOUR, RECORD, Records
 from monitor.sketches.public import Public
 from monitor.sketches.versions import read
 from monitor.store.memory import MemoryStore
@@ -82,7 +82,8 @@ class Report(msgspec.Struct, frozen=True):
     """What is printed."""
 
     requests: int
-    days: float  # a recording shorter than a day counts as one
+    hours: float  # of event time
+    days: float  # the same, but what is shorter than a day counts as one
     warning: float  # the probability at which keys are accused
     classes: list[Class]
     left_out: dict[str, tuple[int, int]]  # of classes that are neither: accused keys, and all
@@ -139,9 +140,13 @@ class Trial(NamedTuple):
     unlabelled: int
 
     @property
+    def hours(self) -> float:
+        seen = self.records["last_seen"].max() - self.records["first_seen"].min()
+        return float(seen) / HOUR
+
+    @property
     def days(self) -> float:
-        seen = Profile(self.records)
-        return max(float(seen["last_seen"].max() - seen["first_seen"].min()) / DAY, 1.0)
+        return max(self.hours * HOUR / DAY, 1.0)
 
 
 def run(
@@ -231,6 +236,7 @@ def judge(trial: Trial, settings: Settings) -> Report:
     together = trial.witness.accused[TOGETHER]
     return Report(
         requests=trial.requests,
+        hours=trial.hours,
         days=trial.days,
         warning=settings.detection.warning,
         classes=[

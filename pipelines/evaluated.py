@@ -28,7 +28,7 @@ def show(report: Report, console: Console | None = None) -> None:
         console.print(f"Left out: {report.unlabelled:,} keys without a label.")
     together = report.scores[-1]
     console.print(
-        f"{report.requests:,} requests in {report.days:.1f} days, keys accused from "
+        f"{report.requests:,} requests in {report.hours:.1f} hours, keys accused from "
         f"1 in {1 / report.warning:,.0f}: recall {together.recall.get('all', 0.0):.3f}, "
         f"{together.false_keys_a_day:.1f} false keys a day."
     )
