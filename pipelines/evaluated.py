@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.evaluate import LEAST, TOGETHER, Class, Report, Score
 
@@ -23,7 +24,7 @@ def show(report: Report, console: Console | None = None) -> None:
         for name, (accused, keys) in report.left_out.items()
     ]
     if left_out:
-        console.print(f"Left out: accused are {', '.join(left_out)}.")
+        console.print(f"Left out: accused are {', '.join(left_out)}.", markup=False)
     if report.unlabelled:
         console.print(f"Left out: {report.unlabelled:,} keys without a label.")
     together = report.scores[-1]
@@ -67,7 +68,7 @@ def _table(title: str, classes: list[Class]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     for name in (*_names(classes), "all"):
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     return table
 
 

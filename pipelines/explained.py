@@ -203,7 +203,7 @@ def _alerts(explanation: Explanation) -> Table:
             _time(alert.detected_at),
             Text(f"{alert.severity} {alert.state}", style),
             alert.decision,
-            what,
+            Text(what),
         )
     return table
 

@@ -66,10 +66,9 @@ def draw(trial: Trial, report: Report, settings: Settings, out: Path) -> list[Pa
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
-        pictures = {
-            "trade-off": _trade_off(trial, report, settings),
-            "map": _map(trial),
-        }
+        pictures = {"map": _map(trial)}
+        if report.scores[-1].recall:  # of nobody there is no trade-off
+            pictures["trade-off"] = _trade_off(trial, report, settings)
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = []

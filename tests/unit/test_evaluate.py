@@ -87,8 +87,19 @@ def test_the_same_trial_gives_the_same_pictures(trial, report, settings, tmp_pat
     first, second = (
         pictures.draw(trial, report, settings, tmp_path / name) for name in ("one", "two")
     )
-    assert [file.name for file in first] == ["trade-off.png", "trade-off.svg", "map.png", "map.svg"]
+    assert [file.name for file in first] == ["map.png", "map.svg", "trade-off.png", "trade-off.svg"]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+
+
+def test_ordinary_traffic_alone_has_false_keys_and_a_map(tmp_path, settings):
+    file = tmp_path / "traffic.jsonl"
+    file.write_bytes(b"\n".join(person("sk-[person]")))
+    trial = evaluate.play(str(file), {"sk-[person]": evaluate.Label("[/chat]")}, settings)
+    report = evaluate.judge(trial, settings)
+    show(report, Console(file=StringIO(), width=80))
+    assert report.scores[-1].recall == {}
+    files = pictures.draw(trial, report, settings, tmp_path)
+    assert [file.name for file in files] == ["map.png", "map.svg"]
 
 
 def test_pictures_without_what_draws_name_the_extra_before_anything_is_read(
