@@ -65,6 +65,9 @@ def replay(
     plain_keys: Annotated[
         bool, typer.Option("--plain-keys", help="Leave keys as they are: labelled data only.")
     ] = False,
+    explain: Annotated[
+        str | None, typer.Option(metavar="KEY", help="At the end, explain this key.")
+    ] = None,
 ) -> None:
     """Judge recorded requests exactly as a worker would, without Kafka or Redis."""
     from pipelines import replay
@@ -72,7 +75,8 @@ def replay(
     settings = config.load()
     if _without_secret(settings) and not plain_keys:
         errors.print("No XM_IDENTITY_SECRET is set: these pseudonyms hold for this run only.")
-    replay.run(files, _with_secret(settings), alerts=alerts, plain_keys=plain_keys)
+    settings = _with_secret(settings)
+    replay.run(files, settings, alerts=alerts, plain_keys=plain_keys, explain=explain)
 
 
 @app.command(epilog="Example: `xm produce day.jsonl --speed 60`")
@@ -165,6 +169,22 @@ def learn(
     )
 
 
+@app.command(epilog="Example: `xm evaluate day.jsonl.gz --labels day.labels.json --out pictures`")
+def evaluate(
+    traffic: RequestFile,
+    labels: Annotated[Path, typer.Option(help="What each key really is, as simulate writes it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Draw into this folder; needs the extra `plot`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Measure on labelled traffic: recall, requests until caught, false keys a day."""
+    from pipelines import evaluate
+
+    settings = _with_secret(config.load())
+    evaluate.run(traffic, labels, settings, out=out, as_json=as_json)
+
+
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
 def topics_create() -> None:
     """Make the topics that are missing, with the partitions and retention of the settings."""
@@ -189,6 +209,20 @@ def keys(
     from pipelines import keys
 
     keys.run(config.load(), top=top, by=by, memory=memory, as_json=as_json)
+
+
+@app.command(epilog="Example: `xm explain k_e1d20bc60b4589d33ce25944`")
+def explain(
+    key: Annotated[str | None, typer.Argument(help="Its pseudonym, as in alerts.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Ask for the API key itself, or read it from a pipe.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Explain what is thought of a key in Redis, and what would have made the difference."""
+    from pipelines import explain
+
+    explain.run(config.load(), key, raw=raw, as_json=as_json)
 
 
 @app.command(epilog="Example: `xm public`")

@@ -24,6 +24,7 @@ from monitor.alerts import Alert, Lifecycle, Severity
 from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
 from monitor.detectors import DETECTORS, Detector
+from monitor.detectors.base import Looks
 from monitor.events import Decoded, Decoder, Rejection, RequestEvent
 from monitor.features.content import load_content
 from monitor.features.extract import Extractor, Features
@@ -88,6 +89,7 @@ class Engine:
         detectors: what looks at the records.
         reference: where the public starts from; default: what the settings name.
         clock: the wall clock, which only tells events from the future.
+        witness: is told of every look, and copies what it keeps: arrays are used again.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Engine:
         detectors: Sequence[Detector] = DETECTORS,
         reference: Reference | None = None,
         clock: Callable[[], float] = time.time,
+        witness: Callable[[Looks], None] | None = None,
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -106,6 +109,7 @@ class Engine:
         self._detectors = detectors
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
+        self._witness = witness
         self._decoder = Decoder(settings.mapping)
         self._lexicon = Lexicon()
         self._extractor = Extractor(identity.seed, load_content(settings.content))
@@ -291,6 +295,9 @@ class Engine:
             return
         profile = Profile(looks)
         findings = [detector(profile, partition.public) for detector in self._detectors]
+        if self._witness is not None:
+            seen = [keys[event] for event in at.tolist()]
+            self._witness(Looks(seen, ts[at], profile, partition.public, findings))
         p = np.stack([finding.p for finding in findings])
         for detector, finding in zip(self._detectors, findings, strict=True):
             metrics.findings.labels(detector.name).inc(

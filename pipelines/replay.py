@@ -20,7 +20,8 @@ from monitor.engine import Batch, Engine, Outcome
 from monitor.errors import InputError
 from monitor.identity import from_settings
 from monitor.store.memory import MemoryStore
-from pipelines import progress
+from pipelines import explained, progress
+from pipelines.explain import Biographer
 from pipelines.files import LineFile
 
 PARTITION = "replay:0"
@@ -57,22 +58,37 @@ class Account:
 
 
 def run(
-    files: list[str], settings: Settings, *, alerts: Path | None, plain_keys: bool = False
+    files: list[str],
+    settings: Settings,
+    *,
+    alerts: Path | None,
+    plain_keys: bool = False,
+    explain: str | None = None,
 ) -> Account:
-    """Replay files in their order, write the alerts, and print what was seen."""
+    """Replay files in their order, write the alerts, and print what was seen.
+
+    Args:
+        explain: a key to explain at the end.
+    """
     store = MemoryStore()
-    engine = Engine(settings, from_settings(settings, plain=plain_keys), store)
+    biographer = None if explain is None else Biographer(explain)
+    identity = from_settings(settings, plain=plain_keys)
+    engine = Engine(settings, identity, store, witness=biographer)
     account, begun = Account(), time.perf_counter()
     with progress.of_file("Replaying") as report, _writing(alerts) as out:
         for name in files:
             with LineFile(name) as file:
                 for outcome in drive(engine, store, file):
                     account.add(outcome)
+                    if biographer is not None:
+                        biographer.hear(outcome)
                     if out is not None:
                         out.writelines(msgspec.json.encode(a) + b"\n" for a in outcome.alerts)
                     report(account, file)
     account.seconds = time.perf_counter() - begun
     show(account, Console())
+    if biographer is not None:
+        explained.show(biographer.tell(engine, store, settings))
     return account
 
 

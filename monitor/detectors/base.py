@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,3 +42,19 @@ class Detector(Protocol):
 
     def summary(self, evidence: Mapping[str, float]) -> str:
         """What a pager should show after the key's name, without a full stop."""
+
+
+class Looks(NamedTuple):
+    """What detectors were shown of n keys at once, and what each of them said.
+
+    Attributes:
+        keys: their pseudonyms; a key may be there several times.
+        ts: `(n,) float64`, when, epoch seconds.
+        findings: one a detector.
+    """
+
+    keys: list[str]
+    ts: Floats
+    profile: Profile
+    public: Public
+    findings: list[Finding]

@@ -152,9 +152,12 @@ class Profile:
 
     @property
     def content(self) -> KernelMeans:
-        """Means of the place among the public, of the first half-life. Its self-similarity is the mean product
-        of two of the key's prompts: about 0 for a key that asks as the public does, less for a
-        broad sweep than for a template, whatever the number of prompts."""
+        """Means of the place among the public, of the first half-life.
+
+        Its self-similarity is the mean product of two of the key's prompts: about 0 for a key that
+        asks as the public does, less for a broad sweep than for a template, whatever the number of
+        prompts.
+        """
         return KernelMeans.stored(self["content"], self["sketched"], HALF_LIVES[0], SCALE, CONTENT)
 
     @property

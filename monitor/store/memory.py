@@ -14,24 +14,27 @@ class MemoryStore:
 
     Args:
         clock: tells the time by which decisions expire, epoch seconds.
+
+    Attributes:
+        records: the bytes of all that were in a checkpoint, by their names.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._records: dict[str, bytes] = {}
+        self.records: dict[str, bytes] = {}
         self._partitions: dict[str, bytes] = {}
         self._publics: dict[str, bytes] = {}
         self._claims: dict[str, int] = {}
         self._decisions: dict[str, tuple[float, Decision]] = {}
 
     def __repr__(self) -> str:
-        return f"MemoryStore({len(self._records)} records)"
+        return f"MemoryStore({len(self.records)} records)"
 
     def names(self, partition: str, keys: Sequence[str]) -> Sequence[str]:
         return keys
 
     def load(self, names: Sequence[str]) -> list[bytes | None]:
-        return [self._records.get(name) for name in names]
+        return [self.records.get(name) for name in names]
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
         self._claims[name] = self._claims.get(name, 0) + 1
@@ -41,7 +44,7 @@ class MemoryStore:
         for name, claim in checkpoint.claims.items():
             if self._claims[name] != claim:
                 raise fenced(name)
-        self._records.update(checkpoint.records)
+        self.records.update(checkpoint.records)
         self._partitions.update(checkpoint.partitions)
         self._publics.update(checkpoint.publics)
         for decision in checkpoint.decisions:

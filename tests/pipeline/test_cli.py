@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 from kafka import KafkaConsumer
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -148,20 +150,56 @@ def test_replay_needs_no_more_memory_for_a_larger_file(tmp_path: Path) -> None:
     assert kilobytes(times) - kilobytes(1) < 0.1 * times * size
 
 
-# The keys in Redis
+def test_replay_explains_a_key(xm: Xm, recording: Path) -> None:
+    ended = xm("replay", recording, "--plain-keys", "--explain", "sk-cot")
+    assert ended.status == 0
+    assert "100% of 24 prompts ask for the reasoning trace." in ended.out
+    missing = xm("replay", recording, "--plain-keys", "--explain", "sk-none")
+    assert (missing.status, missing.error.count("\n")) == (2, 1)
+
+
+# Evaluation
 
 
 @pytest.fixture
-def observed(redis_url: str) -> str:
-    """The pseudonym of the key that is accused, of those whose records are in Redis."""
+def simulated(xm: Xm, tmp_path: Path) -> Path:
+    xm("simulate", tmp_path / "hour.jsonl", "--hours", 1, "--keys", 60)
+    return tmp_path
+
+
+def test_evaluate_measures_and_draws(xm: Xm, simulated: Path) -> None:
+    labels, out = simulated / "hour.labels.json", simulated / "pictures"
+    ended = xm("evaluate", simulated / "hour.jsonl", "--labels", labels, "--out", out)
+    assert ended.status == 0
+    assert "recall 1.000, 0.0 false keys a day." in " ".join(ended.out.split())
+    assert {file.suffix for file in out.iterdir()} == {".png", ".svg"}
+
+
+def test_evaluate_speaks_to_programs(xm: Xm, simulated: Path) -> None:
+    labels = simulated / "hour.labels.json"
+    ended = xm("evaluate", simulated / "hour.jsonl", "--labels", labels, "--json")
+    (*_, together) = json.loads(ended.out)["scores"]
+    assert set(together["recall"]) == {"cot", "grader", "scraper", "all"}
+
+
+# The keys in Redis
+
+
+def observe(url: str) -> str:
+    """Have records of two keys in Redis; returns the pseudonym of the one that is accused."""
     settings = config.load(identity_secret="known to this test only")
-    store, identity = RedisStore(redis_url, 100), from_settings(settings)
+    store, identity = RedisStore(url, 100), from_settings(settings)
     engine = Engine(settings, identity, store)
     engine.assign("t:0")
     stream = in_order(elicitor(), person("sk-person", count=9))
     engine.observe(Batch("t:0", range(len(stream)), stream))
     store.commit(engine.checkpoint())
     return identity.key("sk-cot")
+
+
+@pytest.fixture
+def observed(redis_url: str) -> str:
+    return observe(redis_url)
 
 
 def test_keys_are_listed_as_a_table(xm: Xm, redis_url: str, observed: str) -> None:
@@ -187,6 +225,62 @@ def test_keys_in_a_redis_that_is_away_are_one_sentence(xm: Xm) -> None:
     ended = xm("keys", XM_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert (ended.status, ended.out) == (2, "")
     assert "is away" in ended.error
+    assert ended.error.count("\n") == 1
+
+
+# A key in Redis
+
+
+def test_a_key_is_explained_as_a_page(xm: Xm, redis_url: str, observed: str) -> None:
+    ended = xm("explain", observed, XM_REDIS_URL=redis_url)
+    assert ended.status == 0
+    assert ended.out.startswith(f"{observed}\n40 requests")
+    assert "100% of 40 prompts ask for the reasoning trace." in ended.out
+    assert "block until" in ended.out
+    assert "known to t:0" in " ".join(ended.out.split())
+
+
+def test_a_key_on_a_cluster_is_explained(xm: Xm, cluster_url: str) -> None:
+    key = observe(cluster_url)
+    assert xm("explain", key, XM_REDIS_URL=cluster_url).out.startswith(f"{key}\n40 requests")
+
+
+def test_a_key_is_explained_to_programs(xm: Xm, redis_url: str, observed: str) -> None:
+    found = json.loads(xm("explain", observed, "--json", XM_REDIS_URL=redis_url).out)
+    words = {word["kind"]: word for word in found["words"]}
+    assert words["elicitation"]["severity"] == "critical"
+    assert (found["decision"], found["public"]) == ("block", "t:0")
+
+
+def test_explaining_a_key_disturbs_no_worker(xm: Xm, redis_url: str, observed: str) -> None:
+    with redis.from_url(redis_url) as client:
+        before = {key: client.dump(key) for key in client.keys("xm:[poc]:*")}
+        xm("explain", observed, XM_REDIS_URL=redis_url)
+        assert {key: client.dump(key) for key in client.keys("xm:[poc]:*")} == before
+
+
+def test_a_raw_key_is_read_from_a_pipe(
+    xm: Xm, redis_url: str, observed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("sk-cot\n"))
+    secret = {"XM_REDIS_URL": redis_url, "XM_IDENTITY_SECRET": "known to this test only"}
+    assert xm("explain", "--raw", **secret).out.startswith(observed)
+
+
+@pytest.mark.parametrize("arguments", [[], ["k_1", "--raw"]])
+def test_explain_wants_one_key(xm: Xm, arguments: list[str]) -> None:
+    ended = xm("explain", *arguments)
+    assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize("key", ["k_1", "sk-cot"])
+def test_a_key_that_is_not_there_is_one_sentence_with_the_remedy(
+    xm: Xm, redis_url: str, observed: str, key: str
+) -> None:
+    ended = xm("explain", key, XM_REDIS_URL=redis_url)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"has no record of {key}: " in ended.error
+    assert ended.error.endswith("give the API key itself with --raw.\n")
     assert ended.error.count("\n") == 1
 
 

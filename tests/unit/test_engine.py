@@ -52,6 +52,16 @@ def undisturbed():
     return outcome, store
 
 
+def test_a_witness_sees_every_look_and_changes_nothing(undisturbed):
+    seen = []
+    engine = engine_on(MemoryStore(), witness=lambda looks: seen.append((looks.keys, looks.ts)))
+    alerts = observe(engine, DAY).alerts
+    assert shown(alerts) == shown(undisturbed[0].alerts)
+    looks = {each for keys, ts in seen for each in zip(keys, ts.tolist(), strict=True)}
+    said = {(a.subject.id, a.detected_at) for a in alerts if a.state != "resolved"}
+    assert said <= looks
+
+
 def test_a_scraper_and_an_elicitor_are_accused_and_nobody_else(undisturbed):
     outcome, _ = undisturbed
     accused = {a.subject.id: a.kind for a in outcome.alerts if a.severity != "info"}

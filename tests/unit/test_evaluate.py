@@ -1,0 +1,138 @@
+import json
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from monitor.config import Settings
+from monitor.errors import ConfigError, InputError
+from pipelines import evaluate, pictures
+from pipelines.evaluated import show
+from tests.requests import elicitor, in_order, person
+
+SECRET = "known to this test only"
+
+
+@pytest.fixture
+def settings():
+    return Settings(identity_secret=SECRET)
+
+
+@pytest.fixture
+def trial(tmp_path, settings):
+    """Three keys that attack, one of them hardly, a tutor who looks like it, and a person."""
+    file = tmp_path / "traffic.jsonl"
+    streams = [elicitor(key) for key in ("sk-cot-1", "sk-cot-2", "sk-tutor")]
+    streams += [elicitor("sk-cot-3", count=12), elicitor("sk-bench"), elicitor("sk-stranger")]
+    file.write_bytes(b"\n".join(in_order(*streams, person("sk-person"))))
+    labels = {f"sk-cot-{i}": evaluate.Label("cot", "cot-1") for i in (1, 2, 3)}
+    labels |= {"sk-tutor": evaluate.Label("tutor"), "sk-person": evaluate.Label("chat_user")}
+    labels |= {"sk-bench": evaluate.Label("evaluator"), "sk-absent": evaluate.Label("cot", "c")}
+    return evaluate.play(str(file), labels, settings)
+
+
+@pytest.fixture
+def report(trial, settings):
+    return evaluate.judge(trial, settings)
+
+
+def score(report, name):
+    return next(score for score in report.scores if score.name == name)
+
+
+def test_recall_is_of_keys_with_enough_requests(report):
+    assert score(report, "elicitation").recall == {"cot": 1.0, "all": 1.0}
+    assert score(report, "burst").recall == {"cot": 0.0, "all": 0.0}
+    assert [(c.name, c.keys, c.judged) for c in report.classes if c.attack] == [("cot", 3, 2)]
+
+
+def test_requests_are_counted_up_to_the_first_accusation(report):
+    assert score(report, "elicitation").requests == {"cot": (8, 8), "all": (8, 8)}
+    assert score(report, "burst").requests == {}
+
+
+def test_an_ordinary_key_that_is_accused_is_false(report):
+    together = score(report, evaluate.TOGETHER)
+    assert together.false_keys == {"chat_user": 0, "tutor": 1, "all": 1}
+    assert together.false_keys_a_day == 1.0
+
+
+def test_what_is_neither_or_has_no_label_is_left_out(report):
+    assert report.left_out == {"evaluator": (1, 1)}
+    assert report.unlabelled == 1
+
+
+def test_all_together_is_the_last_score(report):
+    assert report.scores[-1].name == evaluate.TOGETHER
+
+
+def test_a_higher_threshold_finds_more_of_both(report):
+    for each in report.scores:
+        thresholds, false, recall = zip(*each.trade_off, strict=True)
+        assert list(thresholds) == sorted(thresholds, reverse=True)
+        assert list(false) == sorted(false, reverse=True)
+        assert list(recall) == sorted(recall, reverse=True)
+    assert score(report, evaluate.TOGETHER).trade_off[0][1:] == (2.0, 1.0)
+
+
+def test_the_tables_fit_80_columns(report):
+    out = StringIO()
+    show(report, Console(file=out, width=80))
+    assert "recall 1.000, 1.0 false keys a day" in " ".join(out.getvalue().split())
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert "…" not in out.getvalue()
+
+
+def test_the_same_trial_gives_the_same_pictures(trial, report, settings, tmp_path):
+    first, second = (
+        pictures.draw(trial, report, settings, tmp_path / name) for name in ("one", "two")
+    )
+    assert [file.name for file in first] == ["map.png", "map.svg", "trade-off.png", "trade-off.svg"]
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+
+
+def test_ordinary_traffic_alone_has_false_keys_and_a_map(tmp_path, settings):
+    file = tmp_path / "traffic.jsonl"
+    file.write_bytes(b"\n".join(person("sk-[person]")))
+    trial = evaluate.play(str(file), {"sk-[person]": evaluate.Label("[/chat]")}, settings)
+    report = evaluate.judge(trial, settings)
+    show(report, Console(file=StringIO(), width=80))
+    assert report.scores[-1].recall == {}
+    files = pictures.draw(trial, report, settings, tmp_path)
+    assert [file.name for file in files] == ["map.png", "map.svg"]
+
+
+def test_pictures_without_what_draws_name_the_extra_before_anything_is_read(
+    monkeypatch, tmp_path, settings
+):
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"extra `plot`: .*extraction-monitor\[plot\]"):
+        evaluate.run("nowhere", tmp_path / "nowhere", settings, out=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(trial, report, settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="name another folder with --out"):
+        pictures.draw(trial, report, settings, tmp_path / "file")
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", '{"sk-1": 3}', '{"sk-1": {"kind": "cot"}}'])
+def test_labels_that_cannot_be_used_are_one_sentence(text, tmp_path):
+    file = tmp_path / "labels.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=r"labels\.json .*(--labels|JSON like)"):
+        evaluate.read_labels(file)
+
+
+def test_labels_of_other_traffic_are_one_sentence(tmp_path, settings):
+    file = tmp_path / "traffic.jsonl"
+    file.write_bytes(b"\n".join(person("sk-person")))
+    with pytest.raises(InputError, match=r"No key in .* has a label"):
+        evaluate.play(str(file), {"sk-1": evaluate.Label("cot")}, settings)
+
+
+def test_labels_are_read_as_they_are_written(tmp_path):
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps({"sk-1": {"class": "cot", "campaign": None}}))
+    assert evaluate.read_labels(file) == {"sk-1": evaluate.Label("cot")}
