@@ -257,12 +257,13 @@ class Watch:
 
     async def run(self, seconds: float) -> None:
         """Write a checkpoint every so many seconds, for as long as the app runs."""
-        pause = _FIRST_PAUSE
+        pause, due = _FIRST_PAUSE, time.monotonic()
         metrics.checkpoint_timestamp.set_to_current_time()
         while not self._app.should_stop:
             if await self.checkpoint():
                 pause = _FIRST_PAUSE
-                await asyncio.sleep(seconds)
+                due = max(due + seconds, time.monotonic())
+                await asyncio.sleep(due - time.monotonic())
             else:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -93,12 +93,12 @@ class Worker(WebServer):
         return ["env", *variables, sys.executable, "-m", "monitor.cli", "worker"]
 
     def start(self) -> None:
-        _compile()
+        compile_kernels()
         topics.create(self.settings)
         super().start()
 
 
 @cache
-def _compile() -> None:
+def compile_kernels() -> None:
     """Have the kernels compiled once, on a new machine, and not by every worker by itself."""
     Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())

@@ -58,7 +58,9 @@ def fold(mean: Any, feature: Any, rate: float, seed: int) -> None:
         coin = np.uint32((coin ^ (coin >> np.uint32(13))) * np.uint32(0xC2B2AE35))
         old = np.float32(mean[i])
         new = old + (np.float32(feature[i]) * np.float32(STEPS) - old) * share
-        mean[i] = np.int16(np.floor(new + np.float32(coin >> np.uint32(8)) * scale))
+        step = np.floor(new)
+        up = np.float32(coin >> np.uint32(8)) * scale < new - step
+        mean[i] = np.int16(step) + np.int16(up)
 
 
 class KernelMeans(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class Checkpoint:
             whoever takes over sends them if this worker dies in between.
     """
 
-    records: dict[str, bytes] = field(default_factory=dict)
+    records: Mapping[str, bytes] = field(default_factory=dict)
     partitions: dict[str, bytes] = field(default_factory=dict)
     publics: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)

@@ -29,7 +29,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -42,9 +42,10 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from monitor.errors import ConfigError, StoreError
+from monitor.store.block import Packed
 from monitor.store.refusals import explain, passes
 
-Command = tuple[Any, ...]  # its name and arguments: str, bytes, int
+Command = tuple[Any, ...]  # its name and arguments: str, bytes, int; or a Packed
 
 # Strict, so that a password with a special character is not taken for a host and shown.
 HOST = r"(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?"
@@ -151,9 +152,16 @@ def execute(connection: Any, commands: Iterable[Command]) -> list[Any]:
     """
     commands, count = iter(commands), 0
     while some := list(islice(commands, _TOGETHER)):
-        packed = b"".join(map(pack_command, some))
-        connection.send_packed_command([packed], check_health=False)
-        count += len(some)
+        for packed, together in groupby(some, lambda command: isinstance(command, Packed)):
+            if packed:
+                blocks = cast("list[Packed]", list(together))
+                data = [block.data for block in blocks]
+                count += sum(block.commands for block in blocks)
+            else:
+                single = list(together)
+                data = [b"".join(map(pack_command, single))]
+                count += len(single)
+            connection.send_packed_command(data, check_health=False)
     return [connection.read_response() for _ in range(count)]
 
 

@@ -55,6 +55,7 @@ from redis.exceptions import ResponseError
 from monitor.decisions import Decision
 from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, fenced
+from monitor.store.block import Block, pack
 from monitor.store.cluster import connect
 from monitor.store.primary import Command, Node, execute, info, transact
 
@@ -141,8 +142,11 @@ class RedisStore:
         if not self.server.slotted:
             return {"": checkpoint}, []
         parts: dict[str, Checkpoint] = defaultdict(Checkpoint)
+        records: dict[str, dict[str, bytes]] = defaultdict(dict)
         for name, record in checkpoint.records.items():
-            parts[self._place_of(name)].records[name] = record
+            records[self._place_of(name)][name] = record
+        for place, some in records.items():
+            parts[place].records = some
         for name, state in checkpoint.partitions.items():
             parts[self._place(name)].partitions[name] = state
         for name, claim in checkpoint.claims.items():
@@ -175,8 +179,11 @@ class RedisStore:
                 )
 
     def _writes(self, checkpoint: Checkpoint) -> Iterator[Command]:
-        for name, record in checkpoint.records.items():
-            yield "SET", RECORD + name, record, "EX", self._record_seconds
+        if isinstance(checkpoint.records, Block):
+            yield from pack(checkpoint.records, RECORD, self._record_seconds)
+        else:
+            for name, record in checkpoint.records.items():
+                yield "SET", RECORD + name, record, "EX", self._record_seconds
         for decision in checkpoint.decisions:
             seconds = max(1, int(decision.seconds))
             yield "SET", DECISION + decision.key, msgspec.json.encode(decision), "EX", seconds

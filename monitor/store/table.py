@@ -16,6 +16,7 @@ from monitor.errors import StoreError
 from monitor.sketches.profile import RECORD, Records, blank
 from monitor.sketches.versions import read
 from monitor.store.base import Store
+from monitor.store.block import Block
 
 Rows = npt.NDArray[np.int64]
 
@@ -84,16 +85,12 @@ class Table:
         """The key whose record a row is."""
         return self._names[row]
 
-    def take(self) -> dict[str, bytes]:
-        """The bytes of all changed rows, which count as being saved until `saved` or `failed`."""
+    def take(self) -> Block:
+        """All changed rows, which count as being saved until `saved` or `failed`."""
         rows = np.flatnonzero(self._changed)
         self._saving[rows] = True
         self._changed[rows] = False
-        size = RECORD.itemsize
-        data = self.records[rows].tobytes()
-        return {
-            self._names[row]: data[i * size : (i + 1) * size] for i, row in enumerate(rows.tolist())
-        }
+        return Block([self._names[row] for row in rows.tolist()], self.records[rows])
 
     def saved(self) -> None:
         """What was taken is in the store."""

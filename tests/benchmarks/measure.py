@@ -119,7 +119,9 @@ def observe(workers: Sequence[Worker], sent: int, most: float | None = None) -> 
             begun, before, used = now, done, cpu
         elif begun and done >= sent and not any(page.get("xm_lag", 1.0) for page in pages):
             written = max(page["xm_checkpoint_timestamp_seconds"] for page in pages)
-            return Spent(done - before, min(written, now) - begun, cpu - used)
+            if min(written - begun, done - before) <= 0:
+                raise SystemExit("All was read before it could be timed: raise --events.")
+            return Spent(done - before, written - begun, cpu - used)
         elif begun and most is not None and now - begun > most:
             return Spent(done - before, now - begun, cpu - used)
     raise SystemExit("The workers did not read the topic:\n" + workers[0].log.read_text()[-4000:])

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -91,7 +92,8 @@ def _other(name: str, worker: Worker, sent: int) -> Spent:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.contenders", name, settings.kafka,
          worker.requests, settings.redis_url, str(sent)],
-        capture_output=True, timeout=120, preexec_fn=die_with_parent(),
+        env=os.environ | {"TMPDIR": str(worker.folder)},
+        capture_output=True, timeout=600, preexec_fn=die_with_parent(),
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr.decode())

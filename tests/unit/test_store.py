@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monitor.decisions import Decision
 from monitor.errors import ConfigError, FencedError, StoreError
+from monitor.sketches.profile import RECORD
 from monitor.store.base import Checkpoint
+from monitor.store.block import Block
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from monitor.store.refusals import ACL
@@ -52,6 +55,14 @@ def test_many_records_come_in_their_order(store):
     records = named(store, **{f"k_{i}": b"%d" % i for i in range(2_500)})
     store.commit(Checkpoint(records))
     assert store.load(list(records)) == list(records.values())
+
+
+def test_a_block_of_records_is_stored_like_records_one_by_one(store):
+    records = np.frombuffer(np.random.default_rng(1).bytes(3_000 * RECORD.itemsize), RECORD)
+    names = store.names("t:0", [f"k_{'x' * (i % 3)}{i}" for i in range(len(records))])
+    store.commit(Checkpoint(Block(list(names), records), {"t:0": b"state"}))
+    assert store.load(names) == [record.tobytes() for record in records]
+    assert store.claim("t:0")[1] == b"state"
 
 
 def test_what_partitions_say_of_the_public_is_there_for_all(store):
