@@ -47,7 +47,7 @@ from pipelines.records import Records
 
 _FETCH_SECONDS = 0.25  # a fetch that finds nothing; a seek waits for it
 _POLL_SECONDS = 0.01  # the same, while some partition waits for room
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 1.0
 _BROKER_WAIT_MS = 100  # that the broker may wait for records; others queue up behind it
 
@@ -136,8 +136,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_thread_stop(self) -> None:
         # While its broker is away aiokafka lets the cancellation of its own fetch escape here,
         # of which the thread would die without telling those who wait for its end.
-        with suppress(asyncio.CancelledError):
-            await super().on_thread_stop()
+        with suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(super().on_thread_stop(), _STOP_SECONDS)
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]

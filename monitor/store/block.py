@@ -52,7 +52,7 @@ class Packed(NamedTuple):
 
 def pack(block: Block, prefix: str, seconds: int) -> Iterator[Packed]:
     """SET of each record under its name after a prefix, to expire after so many seconds."""
-    names = np.array([(prefix + name).encode() for name in block.names])
+    names = np.array([(prefix + name).encode() for name in block.names], np.bytes_)
     lengths = np.char.str_len(names)
     for length in np.unique(lengths).tolist():
         which = np.flatnonzero(lengths == length)

@@ -1,9 +1,12 @@
-"""Workers on the batch transport whose Kafka is killed under them."""
+"""Workers on the batch transport whose Kafka is killed, or paused, under them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.pipeline.apps import (
     batch_app,
@@ -33,17 +36,19 @@ async def test_a_killed_broker_that_returns_costs_no_record(apache_kafka: Kafka)
         assert set(offsets(events)) == set(range(2_000))
 
 
+@pytest.mark.parametrize("goes_away", [Kafka.kill, Kafka.pause])
 async def test_a_worker_stops_within_seconds_while_its_broker_is_away(
-    apache_kafka: Kafka, tmp_path: Path
+    apache_kafka: Kafka, tmp_path: Path, goes_away: Callable[[Kafka], None]
 ) -> None:
     topic = new_topic(apache_kafka.address)
     await fill(apache_kafka.address, topic, 1_000)
     worker = BatchWorker(apache_kafka.address, topic, fresh("group"), tmp_path / "log.txt")
     await until(lambda: worker.given() == 1_000)
-    apache_kafka.kill()
+    goes_away(apache_kafka)
     began = time.monotonic()
     worker.stop()
     assert time.monotonic() - began < 10
+    apache_kafka.resume()
     assert worker.process.returncode == 0
 
 

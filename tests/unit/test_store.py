@@ -65,6 +65,11 @@ def test_a_block_of_records_is_stored_like_records_one_by_one(store):
     assert store.claim("t:0")[1] == b"state"
 
 
+def test_a_checkpoint_may_be_without_records(store):
+    store.commit(Checkpoint(Block([], np.zeros(0, RECORD)), {"t:0": b"state"}))
+    assert store.claim("t:0")[1] == b"state"
+
+
 def test_what_partitions_say_of_the_public_is_there_for_all(store):
     store.commit(Checkpoint(publics={"t:0": b"then", "t:1": b"\x00other"}))
     store.commit(Checkpoint(publics={"t:0": b"now"}))
