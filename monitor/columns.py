@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from monitor import scan
 from monitor.events import AHEAD, EARLIEST, LARGEST, LATEST, Decoder, Rejection, RequestEvent
-from monitor.features.texts import Prompts, encoded
+from monitor.features.texts import PADDING, Prompts, encoded
 from monitor.identity import Identity
 from monitor.messages import Messages
 from monitor.scan import HASHED, SENT
@@ -136,11 +136,27 @@ class Reader:
             np.array(tokens, np.float64),
             _marks(prompts.places, turns),
             np.stack(
-                [identity.hashes([getattr(event, name) for event in events]) for name in HASHED],
+                [
+                    hashes_of([getattr(event, name) for event in events], identity.seed)
+                    for name in HASHED
+                ],
                 axis=1,
             ),
             prompts,
         )
+
+
+def hashes_of(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:
+    """64 bits that stand for each text, `(n,) uint64`, never 0; 0 for none.
+
+    Not BLAKE2: these only tell apart what one key has sent, and there are some for every request.
+    """
+    parts = [text.encode("utf-8", "surrogatepass") if text else b"" for text in texts]
+    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    hashes = np.empty(len(parts), np.uint64)
+    buffer = np.frombuffer(b"".join([*parts, PADDING]), np.uint8)
+    scan.hash_each(buffer, ends, np.uint64(seed), hashes)
+    return hashes
 
 
 def _marks(places: Integers, turns: Integers) -> npt.NDArray[np.uint8]:

@@ -9,16 +9,11 @@ keeps an account that is named like a key from sharing its pseudonym.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-
-import numpy as np
-import numpy.typing as npt
 
 from monitor.config import Settings, secret
 from monitor.errors import ConfigError
-from monitor.features.texts import PADDING
-from monitor.scan import hash_each
 
 _CACHED = 1 << 18
 _LEAST = 16
@@ -55,19 +50,6 @@ class Identity:
     def _key(self, data: bytes) -> str:
         hashed = hashlib.blake2b(data, digest_size=12, key=self._keyed, person=b"key")
         return "k_" + hashed.hexdigest()
-
-    def hashes(self, texts: Sequence[str | None]) -> npt.NDArray[np.uint64]:
-        """64 bits that stand for each text in sketches, `(n,) uint64`, never 0; 0 for none.
-
-        Not BLAKE2: these only tell apart what one key has sent, and there are some for every
-        request.
-        """
-        parts = [text.encode("utf-8", "surrogatepass") if text else b"" for text in texts]
-        data = np.frombuffer(b"".join([*parts, PADDING]), np.uint8)
-        ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
-        hashes = np.empty(len(parts), np.uint64)
-        hash_each(data, ends, np.uint64(self.seed), hashes)
-        return hashes
 
 
 def _text(data: bytes) -> str:

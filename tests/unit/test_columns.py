@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.columns import Reader
+from monitor.columns import Reader, hashes_of
 from monitor.config import Settings
 from monitor.engine import Batch, Engine
 from monitor.events import AHEAD, LARGEST, Decoder
@@ -215,6 +215,20 @@ def test_long_prompts_are_the_same_either_way(length, letters):
     ]
     check([*values, event()])
     assert all(map(is_plain, values))
+
+
+def test_what_is_not_there_has_no_hash():
+    hashes = hashes_of(["r1", None, "", "r2", "r1", "\ud800"], 1).tolist()
+    assert hashes[1] == hashes[2] == 0
+    assert hashes[0] == hashes[4] != hashes[3]
+
+
+def test_texts_that_differ_only_in_zeros_at_the_end_have_hashes_of_their_own():
+    assert len(set(hashes_of(["r", "r\0", "r\0\0"], 1).tolist())) == 3
+
+
+def test_a_hash_depends_on_the_secret():
+    assert hashes_of(["r1"], 1) != hashes_of(["r1"], 2)
 
 
 def test_messages_too_large_are_rejected_either_way():
