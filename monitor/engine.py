@@ -1,6 +1,6 @@
 """The engine: a batch of messages in, alerts and decisions out.
 
-    values -> events -> rows of the table -> records -> looks -> findings -> alerts, decisions
+    values -> columns -> rows of the table -> records -> looks -> findings -> alerts, decisions
 
 Everything is in event time and in stream order. What comes out depends on the stream alone, not
 on where batches begin, how fast they come, or how often the worker was killed in between.
@@ -8,7 +8,6 @@ on where batches begin, how fast they come, or how often the worker was killed i
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import time
 from collections import Counter
@@ -21,22 +20,22 @@ import numpy.typing as npt
 
 from monitor import metrics
 from monitor.alerts import Alert, Lifecycle, Severity
+from monitor.columns import Columns, Reader
 from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
 from monitor.detectors import DETECTORS, Detector
 from monitor.detectors.base import Looks
-from monitor.events import Decoded, Decoder, Rejection, RequestEvent
+from monitor.events import Decoder, Rejection
 from monitor.features.content import load_content
 from monitor.features.extract import Extractor, Features
 from monitor.features.lexicon import Lexicon
-from monitor.features.texts import join
+from monitor.features.texts import join, lay
 from monitor.identity import Identity
+from monitor.messages import Messages
 from monitor.partition import EPOCH, LATENESS, Partition
 from monitor.sketches.profile import DAY, RECORD, Profile, Records
 from monitor.sketches.public import Reference, load_reference
 from monitor.sketches.update import (
-    FOLLOW_UP,
-    HAS_PROMPT,
     INTENT,
     READ,
     REPEATED,
@@ -50,6 +49,7 @@ from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint8]
 
 
@@ -57,8 +57,8 @@ class Batch(NamedTuple):
     """Consecutive messages of one partition, oldest first."""
 
     partition: str  # "<topic>:<partition>"
-    offsets: Sequence[int]
-    values: Sequence[bytes | None]
+    offsets: Sequence[int] | Integers
+    values: Sequence[bytes | None]  # fastest as `Messages`
 
 
 class Rejected(NamedTuple):
@@ -110,7 +110,7 @@ class Engine:
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
         self._witness = witness
-        self._decoder = Decoder(settings.mapping)
+        self._read = Reader(Decoder(settings.mapping), identity)
         self._lexicon = Lexicon()
         self._extractor = Extractor(identity.seed, load_content(settings.content))
         self._lifecycle = Lifecycle(settings.detection, action_for)
@@ -118,6 +118,7 @@ class Engine:
         self._looks: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self.partitions: dict[str, Partition] = {}
+        self._read(Messages.of([]), 0.0)
         warm(self._extractor(join([])))
 
     def assign(self, name: str) -> Partition:
@@ -144,33 +145,29 @@ class Engine:
             StoreError: if records cannot be loaded. Nothing has happened then; try again.
         """
         partition = self.partitions[batch.partition]
-        batch = _from(partition.offset, batch)
+        offsets, messages = _from(partition.offset, batch)
         out = Outcome()
-        if not batch.offsets:
+        if not len(messages):
             return out
-        decoded = self._decoder.decode(batch.values, self._clock())
-        ts = np.array([event.ts for event in decoded.events], np.float64)
-        in_time = ts >= _watermarks(partition.watermark, ts)[:-1] - LATENESS
-        out.rejected = [
-            Rejected(batch.offsets[rejection.source], rejection)
-            for rejection in [*decoded.rejections, *_late(decoded, in_time, batch)]
-        ]
-        events = list(itertools.compress(decoded.events, in_time.tolist()))
-        if events:
-            self._carry(partition, events, ts[in_time], out)
-        partition.offset = batch.offsets[-1] + 1
+        columns, rejections = self._read(messages, self._clock())
+        in_time = columns.ts >= _watermarks(partition.watermark, columns.ts)[:-1] - LATENESS
+        if not in_time.all():
+            rejections += _late(columns, in_time, messages)
+            columns = columns.take(np.flatnonzero(in_time))
+        out.rejected = [Rejected(int(offsets[each.source]), each) for each in rejections]
+        if columns.keys:
+            self._carry(partition, columns, out)
+        partition.offset = int(offsets[-1]) + 1
         partition.outbox += out.alerts
         partition.changed = True
         self._decisions += out.decisions
-        _count(out, batch)
+        _count(out, len(messages))
         metrics.live_keys.set(len(self.table))
         return out
 
-    def _carry(
-        self, partition: Partition, events: list[RequestEvent], ts: Floats, out: Outcome
-    ) -> None:
+    def _carry(self, partition: Partition, columns: Columns, out: Outcome) -> None:
         """Update records epoch by epoch; let detectors look in between."""
-        keys = [self._identity.key(event.api_key) for event in events]
+        keys, ts = columns.keys, columns.ts
         watermarks = _watermarks(partition.watermark, ts)
         epochs = (watermarks // EPOCH).astype(np.int64)
         # Whatever may be needed is loaded first: a store that is away must not stop us half-way.
@@ -179,10 +176,22 @@ class Engine:
         said = self._store.publics() if turns else {}
         rows = self._rows(partition, keys + alerted)[: len(keys)]
         self.table.touch(rows)
-        requests, found, features = self._read(events, rows, ts)
-        out.events += len(events)
+        ids = columns.short("id")
+        found = np.empty(len(keys), np.uint8)
+        admit(self.table.records, rows, ts, ids, found)
+        texts = lay(columns.prompts.only(found == READ))
+        requests = Requests(
+            ts,
+            columns.tokens,
+            ids,
+            columns.marks | self._lexicon.match(texts) * np.uint8(INTENT),
+            columns.short("model"),
+            columns.sent,
+        )
+        features = self._extractor(texts)
+        out.events += len(keys)
         out.repeated += int(np.count_nonzero(found == REPEATED))
-        starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(events)]
+        starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(keys)]
         for start, end in itertools.pairwise(starts):
             if epochs[start + 1] > epochs[start]:
                 self._end_epoch(partition, int(epochs[start + 1]), said, out)
@@ -192,36 +201,6 @@ class Engine:
 
     def _rows(self, partition: Partition, keys: list[str]) -> Rows:
         return self.table.rows(self._store.names(partition.name, keys))
-
-    def _read(
-        self, events: list[RequestEvent], rows: Rows, ts: Floats
-    ) -> tuple[Requests, Marks, Features]:
-        """What the kernels want of the events, and what they say: of prompts within the budget."""
-        identity = self._identity
-        ids = np.array(identity.requests(event.id for event in events), np.uint32)
-        found = np.empty(len(events), np.uint8)
-        admit(self.table.records, rows, ts, ids, found)
-        is_read = (found == READ).tolist()
-        texts = join([e.prompt if r else None for e, r in zip(events, is_read, strict=True)])
-        has_prompt = np.array([bool(event.prompt) for event in events])
-        follows = np.array([event.turns > 1 for event in events])
-        tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
-        marks = has_prompt * HAS_PROMPT + self._lexicon.match(texts) * INTENT + follows * FOLLOW_UP
-        sent = (
-            [e.ip for e in events],
-            [e.end_user for e in events],
-            [e.user_agent for e in events],
-            [e.system for e in events],
-        )
-        requests = Requests(
-            ts,
-            np.array(tokens, np.float64),
-            ids,
-            marks.astype(np.uint8),
-            identity.bits([event.model for event in events]).astype(np.uint32),
-            np.stack([identity.bits(each) for each in sent], axis=1),
-        )
-        return requests, found, self._extractor(texts)
 
     def _update(
         self,
@@ -375,10 +354,11 @@ class Engine:
             partition.outbox = kept
 
 
-def _from(offset: int, batch: Batch) -> Batch:
-    """The messages of a batch that have not been observed."""
-    skip = bisect.bisect_left(batch.offsets, offset)
-    return Batch(batch.partition, batch.offsets[skip:], batch.values[skip:]) if skip else batch
+def _from(offset: int, batch: Batch) -> tuple[Integers, Messages]:
+    """The messages of a batch that have not been observed, and their offsets."""
+    offsets = np.asarray(batch.offsets, np.int64)
+    skip = int(np.searchsorted(offsets, offset))
+    return offsets[skip:], Messages.of(batch.values)[skip:]
 
 
 def _watermarks(before: float, ts: Floats) -> Floats:
@@ -386,15 +366,16 @@ def _watermarks(before: float, ts: Floats) -> Floats:
     return np.maximum.accumulate(np.concatenate([[before], ts]))
 
 
-def _late(decoded: Decoded, in_time: npt.NDArray[np.bool_], batch: Batch) -> Iterator[Rejection]:
-    for i in np.flatnonzero(~in_time).tolist():
-        source = decoded.sources[i]
-        detail = f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"
-        yield Rejection("late", detail, source, batch.values[source] or b"")
+def _late(
+    columns: Columns, in_time: npt.NDArray[np.bool_], messages: Messages
+) -> Iterator[Rejection]:
+    detail = f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"
+    for source in columns.sources[~in_time].tolist():
+        yield Rejection("late", detail, source, messages[source] or b"")
 
 
-def _count(out: Outcome, batch: Batch) -> None:
-    metrics.batch_size.observe(len(batch.offsets))
+def _count(out: Outcome, messages: int) -> None:
+    metrics.batch_size.observe(messages)
     metrics.events.inc(out.events)
     metrics.repeated.inc(out.repeated)
     for rejected in out.rejected:

@@ -115,6 +115,11 @@ class Decoder:
     def __init__(self, mapping: str | Mapping[str, Any] = "native") -> None:
         self._table = Table(mapping)
 
+    @property
+    def native(self) -> bool:
+        """Whether events are as this module says, and not mapped."""
+        return self._table.native
+
     def decode(self, values: Sequence[bytes | None], now: float) -> Decoded:
         """Decodes a batch of message values. Raises nothing, whatever the bytes.
 

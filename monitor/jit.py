@@ -19,7 +19,8 @@ def _sources() -> str:
     """A digest of every file that kernels are made of."""
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
     here = Path(__file__).parent
-    for file in sorted([*here.glob("features/*.py"), *here.glob("sketches/*.py")]):
+    kernels = ("features/*.py", "sketches/*.py", "literals.py", "scan.py")
+    for file in sorted(file for pattern in kernels for file in here.glob(pattern)):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

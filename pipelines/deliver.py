@@ -30,7 +30,7 @@ async def deliver(stream: Any, delivery: Delivery) -> None:
 
 
 def _read(records: Records) -> Iterator[Alert]:
-    for offset, value in zip(records.offsets.tolist(), records.values(), strict=True):
+    for offset, value in zip(records.offsets.tolist(), records.values, strict=True):
         try:
             yield _decode(value or b"")
         except msgspec.MsgspecError as error:

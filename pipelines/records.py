@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from aiokafka import codec
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
 from numba import njit, types
 
-Integers = npt.NDArray[np.int64]
+from monitor.features.texts import PADDING
+from monitor.messages import Integers, Messages
 
 FORMAT = 2  # of the messages; what is older looks different
 NO_TIME = -1  # the protocol's timestamp of a record without one
@@ -60,59 +60,39 @@ class Records:
     Attributes:
         offsets: `(n,) int64`, rising, not without gaps.
         timestamps: `(n,) int64`, milliseconds since the epoch.
+        values: n.
     """
 
-    __slots__ = ("_data", "_ends", "_starts", "offsets", "timestamps")
+    __slots__ = ("offsets", "timestamps", "values")
 
-    def __init__(
-        self, data: bytes, offsets: Integers, timestamps: Integers, starts: Integers, ends: Integers
-    ) -> None:
+    def __init__(self, offsets: Integers, timestamps: Integers, values: Messages) -> None:
         self.offsets = offsets
         self.timestamps = timestamps
-        self._data = data
-        self._starts = starts
-        self._ends = ends  # lies before the start where there is no value
+        self.values = values
 
     @classmethod
     def of(cls, records: Sequence[Any]) -> Records:
         """The same of objects with `offset`, `timestamp` and `value`."""
-        values = [record.value for record in records]
-        sizes = np.array([len(value or b"") for value in values], np.int64)
-        ends = np.cumsum(sizes)
-        nulls = np.array([value is None for value in values], np.int64)
         return cls(
-            b"".join(filter(None, values)),
             np.array([record.offset for record in records], np.int64),
             np.array([NO_TIME if r.timestamp is None else r.timestamp for r in records], np.int64),
-            ends - sizes,
-            ends - nulls,
+            Messages.of([record.value for record in records]),
         )
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def __getitem__(self, part: slice) -> Records:
-        return Records(
-            self._data,
-            self.offsets[part],
-            self.timestamps[part],
-            self._starts[part],
-            self._ends[part],
-        )
+        return Records(self.offsets[part], self.timestamps[part], self.values[part])
 
     def __repr__(self) -> str:
         where = f", offsets {self.offsets[0]} to {self.offsets[-1]}" if len(self) else ""
         return f"<{len(self)} records{where}>"
 
-    def values(self) -> list[bytes | None]:
-        """The values, each as bytes of its own; `None` for a record without one."""
-        data, places = self._data, zip(self._starts.tolist(), self._ends.tolist(), strict=True)
-        return [data[start:end] if end >= start else None for start, end in places]
-
     def clear(self) -> None:
         """Let the bytes go; what is left is empty."""
-        self._data = b""
-        self.offsets = self.timestamps = self._starts = self._ends = np.zeros(0, np.int64)
+        self.values = Messages.of([])
+        self.offsets = self.timestamps = self.values.starts
 
 
 def is_current(data: bytes) -> bool:
@@ -143,7 +123,9 @@ def read(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Record
     headers, first, ends = headers[wanted], first[wanted] + _HEADER.itemsize, ends[wanted]
     if (headers["attributes"] & _CODEC).any():
         data, first, ends = _decompressed(data, first, ends, headers)
-        raw = np.frombuffer(data, np.uint8)
+    else:
+        data += PADDING
+    raw = np.frombuffer(data, np.uint8)
     room = int(np.clip(headers["count"], 0, (ends - first) // _SMALLEST).sum())
     found = np.empty((4, room), np.int64)
     by_broker = headers["attributes"] & _APPEND_TIME != 0
@@ -160,7 +142,8 @@ def read(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Record
     )
     if count < 0:
         raise _corrupt(headers[-1 - count], "its records do not fit into it")
-    return Records(data, *found[:, :count]), following
+    offsets, timestamps, *places = found[:, :count]
+    return Records(offsets, timestamps, Messages(data, *places)), following
 
 
 def _starts(data: bytes) -> list[int]:
@@ -201,7 +184,7 @@ def _decompressed(
                 raise _corrupt(headers[i], f"it cannot be decompressed ({error!r})") from error
         parts.append(part)
     until = np.cumsum([len(part) for part in parts])
-    return b"".join(parts), np.concatenate([[0], until[:-1]]), until
+    return b"".join([*parts, PADDING]), np.concatenate([[0], until[:-1]]), until
 
 
 def _corrupt(header: Any, why: str) -> CorruptRecordException:

@@ -76,7 +76,7 @@ class Watch:
         name = f"{message.topic}:{message.partition}"
         for start in range(0, len(records), _TOGETHER):
             part = records[start : start + _TOGETHER]
-            batch = Batch(name, part.offsets.tolist(), part.values())
+            batch = Batch(name, part.offsets, part.values)
             arrival = float(part.timestamps[-1]) / 1000
             pause = _FIRST_PAUSE
             while self._owns(message):
@@ -114,7 +114,7 @@ class Watch:
         between are fetched again. What had been fetched already comes first, each batch beginning
         later than the last, and is left. What then begins no later is all that Kafka has.
         """
-        name, first = batch.partition, batch.offsets[0]
+        name, first = batch.partition, int(batch.offsets[0])
         if first <= self._starts.get(name, first):
             self._starts.pop(name, None)
             return False

@@ -8,17 +8,20 @@ after, and a work list shows in either.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from monitor.features.bits import HIGH, ONES, SOURCES, U, count_ones, entry, jit, load
+
 LIMIT = 2048  # characters of a prompt that are read
-BORDER = b"\n.\n"  # between two prompts; no word and no phrase reaches across it
+BORDER = b"\n.\n"  # between two prompts, and in a cut; no word and no phrase reaches across it
 PADDING = b"\0" * 16  # after the last one, so that eight bytes can be read anywhere
 
+_BORDER = tuple(BORDER)
 _QUARTER = LIMIT // 4
-_CUT = "\n.\n"
+_LARGEST = 4 * LIMIT + 2 * len(BORDER)  # bytes of a prompt as it is read
 
 
 class Texts(NamedTuple):
@@ -37,6 +40,22 @@ class Texts(NamedTuple):
     lengths: npt.NDArray[np.int64]
 
 
+class Prompts(NamedTuple):
+    """n whole prompts as valid UTF-8, wherever they lie.
+
+    Attributes:
+        data: `(size,) uint8`, the prompts in any order, and `PADDING`.
+        places: `(n, 2) int64`, where in `data` each one begins and ends.
+    """
+
+    data: npt.NDArray[np.uint8]
+    places: npt.NDArray[np.int64]
+
+    def only(self, which: npt.NDArray[np.bool_]) -> Prompts:
+        """The same without all but some."""
+        return Prompts(self.data, np.where(which[:, None], self.places, 0))
+
+
 def join(prompts: Sequence[str | None]) -> Texts:
     """Put prompts side by side.
 
@@ -44,21 +63,91 @@ def join(prompts: Sequence[str | None]) -> Texts:
     >>> texts.data[texts.starts[2] : texts.ends[2]].decode(), texts.lengths.tolist()
     ('Grüezi', [2, 0, 6])
     """
+    return lay(encoded(prompts))
+
+
+def encoded(prompts: Sequence[str | None]) -> Prompts:
+    """Prompts as bytes."""
     present = [prompt or "" for prompt in prompts]
-    count = len(present)
-    lengths = np.fromiter(map(len, present), np.int64, count)
-    for i in np.flatnonzero(lengths > LIMIT).tolist():
-        present[i] = _sampled(present[i])
     try:
-        encoded = list(map(str.encode, present))
+        parts = list(map(str.encode, present))
     except UnicodeEncodeError:  # a lone surrogate, which JSON can carry and UTF-8 cannot
-        encoded = [prompt.encode("utf-8", "replace") for prompt in present]
-    sizes = np.fromiter(map(len, encoded), np.int64, count)
-    ends = np.cumsum(sizes + len(BORDER)) - len(BORDER)
-    return Texts(BORDER.join([*encoded, PADDING]), ends - sizes, ends, lengths)
+        parts = [prompt.encode("utf-8", "replace") for prompt in present]
+    edges = np.cumsum([0, *map(len, parts)])
+    data = np.frombuffer(bytearray().join([*parts, PADDING]), np.uint8)
+    return Prompts(data, np.stack([edges[:-1], edges[1:]], axis=1))
 
 
-def _sampled(prompt: str) -> str:
-    middle = (len(prompt) - _QUARTER) // 2
-    parts = prompt[: 2 * _QUARTER], prompt[middle : middle + _QUARTER], prompt[-_QUARTER:]
-    return _CUT.join(parts)
+def lay(prompts: Prompts) -> Texts:
+    """Prompts as they are read, in their order."""
+    n = len(prompts.places)
+    sizes = prompts.places[:, 1] - prompts.places[:, 0]
+    room = int(np.minimum(sizes, _LARGEST).sum()) + int((sizes > LIMIT).sum()) * _LARGEST
+    out = np.empty(room + n * len(BORDER) + len(PADDING), np.uint8)
+    texts = np.empty((3, n), np.int64)
+    size = _lay(prompts.data, prompts.places, out, texts)
+    return Texts(out[:size].tobytes(), *texts)
+
+
+@jit
+def _characters(data: Any, at: Any, end: Any) -> Any:
+    """How many characters UTF-8 has: its bytes, but for those that continue one."""
+    count = end - at
+    while at + U(8) <= end:
+        x = load(data, at)
+        if x & HIGH:
+            count -= count_ones((x >> U(7)) & ~(x >> U(6)) & ONES)
+        at += U(8)
+    while at < end:
+        count -= U(U(data[at]) & U(0xC0) == U(0x80))
+        at += U(1)
+    return count
+
+
+@jit
+def _after(data: Any, at: Any, count: Any) -> Any:
+    """Where so many characters end."""
+    while count:
+        at += U(1)
+        while U(data[at]) & U(0xC0) == U(0x80):
+            at += U(1)
+        count -= U(1)
+    return at
+
+
+@jit
+def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
+    """Copy bytes, eight at a time, and a border behind them; where the border begins."""
+    stop = o + (end - at)
+    while o < stop:
+        x = load(data, at)
+        for k in range(8):
+            out[o + U(k)] = (x >> U(8 * k)) & U(0xFF)
+        at += U(8)
+        o += U(8)
+    o = stop
+    for i in range(len(_BORDER)):
+        out[o + U(i)] = _BORDER[i]
+    return o
+
+
+@entry
+def _lay(data: Any, places: Any, out: Any, texts: Any) -> Any:
+    """Copy n prompts or what is read of them, borders and padding; how many bytes that makes."""
+    o, border, quarter = U(0), U(len(BORDER)), U(_QUARTER)
+    for i in range(len(places)):
+        at, end = U(places[i, 0]), U(places[i, 1])
+        count = _characters(data, at, end)
+        texts[0, i], texts[2, i] = o, count
+        if count > U(LIMIT):
+            middle = _after(data, at, (count - quarter) // U(2))
+            o = border + _copy(data, at, _after(data, at, U(2) * quarter), out, o)
+            after = _after(data, middle, quarter)
+            o = border + _copy(data, middle, after, out, o)
+            at = _after(data, after, count - (count - quarter) // U(2) - U(2) * quarter)
+        o = _copy(data, at, end, out, o)
+        texts[1, i] = o
+        o += border
+    for i in range(len(PADDING)):
+        out[o + U(i)] = 0
+    return o + U(len(PADDING)) if SOURCES else 0

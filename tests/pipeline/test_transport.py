@@ -52,7 +52,7 @@ async def test_agents_get_the_records_of_a_stock_app_in_its_order(kafka: str) ->
             for offset, milliseconds, value in zip(
                 event.value.offsets.tolist(),
                 event.value.timestamps.tolist(),
-                event.value.values(),
+                list(event.value.values),
                 strict=True,
             )
         ] == [record for record in seen if record[0] == partition]
@@ -74,7 +74,7 @@ async def test_compressed_records_and_those_without_a_value_arrive(
     events = keep_events(app, topic)
     async with running(app):
         await until(lambda: len(offsets(events)) == 100)
-    assert [value for event in events for value in event.value.values()] == values
+    assert [value for event in events for value in event.value.values] == values
 
 
 async def test_a_batch_acknowledged_early_is_not_committed_before_its_predecessors(

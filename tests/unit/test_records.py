@@ -101,7 +101,7 @@ def fetch_of(parts: list[Batch], base: int = 0) -> tuple[bytes, int]:
 
 
 def rows(found: Records) -> list[tuple[int, int, bytes | None]]:
-    columns = found.offsets.tolist(), found.timestamps.tolist(), found.values()
+    columns = found.offsets.tolist(), found.timestamps.tolist(), list(found.values)
     return list(zip(*columns, strict=True))
 
 
