@@ -174,10 +174,19 @@ class Profile:
     @property
     def lists(self) -> npt.NDArray[np.float64]:
         """How like work lists the prompts are, in standard deviations of as many ordinary ones,
-        `(n, len(LISTS), len(SHARES)) float64`."""
+        `(n, len(LISTS), len(SHARES)) float64`: how sure it is that some are off a list."""
         _, squares = weights(self["sketched"], LISTED)
-        scale = np.sqrt(np.maximum(squares, 1e-12))
-        return np.asarray(self["lists"] / scale[:, None, None])
+        return self._listed(np.sqrt(squares))
+
+    @property
+    def likeness(self) -> npt.NDArray[np.float64]:
+        """The same in the mean over prompts: how like a list they are. A template that sounds a
+        little like one gets ever surer, and no more like it, with each prompt."""
+        weight, _ = weights(self["sketched"], LISTED)
+        return self._listed(weight)
+
+    def _listed(self, scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(self["lists"] / np.maximum(scale, 1e-12)[:, None, None])
 
     def _means(self, field: str, i: int) -> KernelMeans:
         return KernelMeans.stored(self[field][:, i], self["sketched"], HALF_LIVES[i])
