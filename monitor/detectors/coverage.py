@@ -64,8 +64,8 @@ class Coverage:
         evidence = {
             "prompts": keys["sketched"].astype(np.float64),
             **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _KINDS},
-            "self_similarity": keys.content.self_similarity,
-            "departure": keys.departure,
+            "self_similarity": keys.content(0).self_similarity,
+            "departure": keys.departure(0),
             "novelty": keys.novelty,
             "ordinary_share": share,
             "test": which.astype(np.float64),

@@ -51,7 +51,7 @@ INTENTS = ("reasoning", "grading")
 LEVELS = 16
 KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates")
 SLOTS = 8  # alerts that a record has room for, one a kind
-IDS = 16
+IDS = 12
 #: What is counted without repeats; the first three are of prompts, the others as they were sent.
 DISTINCT = ("prompts", "cells", "templates", "addresses", "end_users", "user_agents", "systems")
 
@@ -66,7 +66,7 @@ RECORD = np.dtype(
         ("first_seen", "<f8"),
         ("last_seen", "<f8"),
         ("opened", "<f8", SLOTS),  # when the alert of each kind was opened
-        ("upheld", "<f8", SLOTS),  # when it was last found to hold
+        ("upheld", "<u4", SLOTS),  # when it was last found to hold, in whole seconds
         ("decided", "<f8"),  # when the decision on the key was last made
         ("tokens", "<f8"),
         ("requests", "<u4"),
@@ -101,7 +101,7 @@ RECORD = np.dtype(
         ("templates", "<u4", minhash.PLACES),
         ("meaning", "<i2", (len(HALF_LIVES), MEANING)),
         ("words", "<i2", (len(HALF_LIVES), WORDS)),
-        ("content", "<i2", CONTENT),  # of the first half-life
+        ("content", "<i2", (len(HALF_LIVES), CONTENT)),
         ("lists", "<f4", (len(LISTS), len(SHARES))),  # decayed sums, of half-life LISTED
         ("distinct", "u1", (len(DISTINCT), distinct.BYTES)),
         ("novelty", "u1", (2, novelty.BYTES)),
@@ -150,24 +150,23 @@ class Profile:
         """Means of the words it was asked in, likewise."""
         return self._means("words", half_life)
 
-    @property
-    def content(self) -> KernelMeans:
-        """Means of the place among the public, of the first half-life.
+    def content(self, half_life: int) -> KernelMeans:
+        """Means of the place among the public, likewise.
 
         Its self-similarity is the mean product of two of the key's prompts: about 0 for a key that
         asks as the public does, less for a broad sweep than for a template, whatever the number of
         prompts.
         """
-        return KernelMeans.stored(self["content"], self["sketched"], HALF_LIVES[0], SCALE, CONTENT)
+        stored, prompts = self["content"][:, half_life], self["sketched"]
+        return KernelMeans.stored(stored, prompts, HALF_LIVES[half_life], SCALE, CONTENT)
 
-    @property
-    def departure(self) -> npt.NDArray[np.float64]:
+    def departure(self, half_life: int) -> npt.NDArray[np.float64]:
         """How far a key's prompts are from the public's, `(n,) float64`, in standard deviations.
 
         Hotelling's T², which is chi-squared for prompts of the public, made normal (E. B. Wilson
         and M. M. Hilferty, PNAS 17, 1931).
         """
-        means = self.content
+        means = self.content(half_life)
         t2 = np.einsum("nd,nd->n", means.sum, means.sum) / np.maximum(means.squares, 1e-12)
         variance = 2.0 / (9.0 * CONTENT)
         return np.where(
@@ -179,10 +178,19 @@ class Profile:
     @property
     def lists(self) -> npt.NDArray[np.float64]:
         """How like work lists the prompts are, in standard deviations of as many ordinary ones,
-        `(n, len(LISTS), len(SHARES)) float64`."""
+        `(n, len(LISTS), len(SHARES)) float64`: how sure it is that some are off a list."""
         _, squares = weights(self["sketched"], LISTED)
-        scale = np.sqrt(np.maximum(squares, 1e-12))
-        return np.asarray(self["lists"] / scale[:, None, None])
+        return self._listed(np.sqrt(squares))
+
+    @property
+    def likeness(self) -> npt.NDArray[np.float64]:
+        """The same in the mean over prompts: how like a list they are. A template that sounds a
+        little like one gets ever surer, and no more like it, with each prompt."""
+        weight, _ = weights(self["sketched"], LISTED)
+        return self._listed(weight)
+
+    def _listed(self, scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(self["lists"] / np.maximum(scale, 1e-12)[:, None, None])
 
     def _means(self, field: str, i: int) -> KernelMeans:
         return KernelMeans.stored(self[field][:, i], self["sketched"], HALF_LIVES[i])

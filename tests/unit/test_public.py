@@ -65,6 +65,15 @@ def test_what_is_restored_judges_like_what_was_dumped():
     assert tail(again, 2.0) == tail(public, 2.0)
 
 
+def test_what_the_first_version_learned_is_kept():
+    old = np.zeros((2, 10, BINS), "<f4")
+    old[0, :, 5], old[1, :, 7] = 1000.0, 3.0
+    public = Public(Reference.none())
+    public.restore(np.array([100], "<i8").tobytes() + old.tobytes())
+    assert (public.day, public.past.sum(), public.today.sum()) == (100, 10_000, 30)
+    assert tail(public, 1.0) > 0.9
+
+
 def test_today_does_not_count_before_it_is_over():
     public = Public(shipped_reference())
     public.turn(100)

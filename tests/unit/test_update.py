@@ -300,6 +300,7 @@ def test_the_place_among_the_public_and_the_likeness_to_lists_are_kept():
     assert abs(key.content(1).self_similarity[0] - pairs) < 0.1
     total = asked.lists.sum(axis=0) / np.sqrt(40)
     assert np.abs(key.lists[0].ravel() - total).max() < 0.2
+    assert np.abs(key.likeness[0].ravel() - asked.lists.mean(axis=0)).max() < 0.05
 
 
 def test_ordinary_keys_are_within_a_few_standard_deviations_of_the_public():
@@ -331,3 +332,4 @@ def test_nothing_is_told_of_a_key_without_prompts():
     assert key.departure(0)[0] == 0
     assert key.content(0).self_similarity[0] == 0
     assert not key.lists.any()
+    assert not key.likeness.any()
