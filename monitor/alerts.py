@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from monitor import config
 from monitor.detectors.base import Detector, Finding
-from monitor.sketches.profile import KINDS
+from monitor.sketches.profile import KINDS, Records
 
 State = Literal["open", "update", "resolved"]
 Severity = Literal["info", "warning", "critical"]
@@ -24,6 +26,7 @@ Action = Literal["observe", "throttle", "challenge", "block"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
+INFO = 1  # as records hold it: the place in SEVERITIES, from 1 on
 UPHOLDS = 10.0  # an alert is upheld up to this many times the probability that opens one
 OPENING_WINDOW = 300.0  # seconds
 
@@ -106,6 +109,11 @@ class Lifecycle:
             summary=f"{key}: {detector.summary(evidence)}.",
             decision=self._action(detector.name, severity),
         )
+
+    def calm(self, records: Records, now: float) -> npt.NDArray[np.bool_]:
+        """Which of n records have an alert that nothing has upheld for long enough, `(n,)`."""
+        quiet = now - records["upheld"].astype(np.float64) >= self.quiet
+        return np.asarray(((records["severity"] > 0) & quiet).any(axis=1))
 
     def resolve(self, record: Any, key: str, now: float) -> list[Alert]:
         """Resolve the alerts of a key that nothing has upheld for long enough."""

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor import metrics
-from monitor.alerts import Alert, Lifecycle, Severity
+from monitor.alerts import INFO, Alert, Lifecycle, Severity
 from monitor.columns import Columns, Reader
 from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
@@ -251,12 +251,12 @@ class Engine:
             metrics.public_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
         rows = self._rows(partition, alerted)
-        for key, row in zip(alerted, rows.tolist(), strict=True):
-            record = self.table.records[row]
+        records = self.table.records
+        for i in np.flatnonzero(self._lifecycle.calm(records[rows], now)).tolist():
+            key, record = alerted[i], records[rows[i]]
             out.alerts += self._lifecycle.resolve(record, key, now)
-            open_alerts = self._lifecycle.open_on(record, key)
-            record["accused"] = any(severity != "info" for _, severity, _ in open_alerts)
-            partition.note(key, open_alerts)
+            partition.note(key, self._lifecycle.open_on(record, key))
+        records["accused"][rows] = (records["severity"][rows] > INFO).any(axis=1)
         self.table.touch(rows)
 
     def _look(
