@@ -33,18 +33,10 @@ from monitor.features.texts import join, lay
 from monitor.identity import Identity
 from monitor.messages import Messages
 from monitor.partition import EPOCH, LATENESS, Partition
+from monitor.sketches.admit import READ, REPEATED, admit
 from monitor.sketches.profile import DAY, RECORD, Profile, Records
 from monitor.sketches.public import Reference, load_reference
-from monitor.sketches.update import (
-    INTENT,
-    READ,
-    REPEATED,
-    Requests,
-    Today,
-    admit,
-    update,
-    warm,
-)
+from monitor.sketches.update import INTENT, Requests, Today, update, warm
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -44,4 +45,10 @@ def _folder() -> Path:
 if not numba.config.CACHE_DIR:
     numba.config.CACHE_DIR = str(_folder())
 
-jit = numba.njit(cache=True, nogil=True)
+
+def kept(**options: Any) -> Any:
+    """What makes a kernel of a function, with numba's options, and keeps it."""
+    return numba.njit(cache=True, nogil=True, **options)
+
+
+jit = kept()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from monitor.jit import kept
 
 U = np.uint64
 ONES, HIGH, CASE = U(0x0101010101010101), U(0x8080808080808080), U(0x2020202020202020)
@@ -16,14 +17,10 @@ C1, C2 = U(0xFF51AFD7ED558CCD), U(0xC4CEB9FE1A85EC53)
 
 _LINE = 64  # bytes
 
-# When the files here were changed: numba keeps an entry on disk and compiles it again when its own
-# file changes or what it closes over, so entries close over this.
-SOURCES = tuple(sorted(x.stat().st_mtime_ns for x in Path(__file__).parent.glob("*.py")))
-
 # No arrays are made in compiled code, so none need counting; only entries are called by Python.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
-jit = numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-entry = numba.njit(**OPTIONS, cache=True)
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+jit = numba.njit(**OPTIONS, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+entry = kept(**OPTIONS)
 
 
 def aligned(shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.features.bits import C1, C2, SOURCES, U, aligned, entry, jit, mix
+from monitor.features.bits import C1, C2, U, aligned, entry, jit, mix
 from monitor.features.project import WIDTH, Projection, project
 from monitor.features.reading import COUNTS, LONGEST, read
 from monitor.features.shape import DISTINCT, ShapeTables, describe
@@ -199,35 +199,29 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
     return cell
 
 
-def _compiled(sources: tuple[int, ...]) -> Any:
-    @entry
-    def extract(
-        buffer: Any, starts: Any, ends: Any, tables: Tables, memory: Memory, features: Any
-    ) -> int:
-        """Read n prompts into n rows of features; returns how many chunks had to be spelled."""
-        total, hashed, part = memory.total, memory.hashed, memory.part
-        spelled = 0
-        for i in range(len(starts)):
-            chunks, n, words, whole = read(buffer, U(starts[i]), U(ends[i]), tables, memory)
-            end, misses, opening, closing = look_up(buffer, chunks, tables, memory, n)
-            spelled += misses
-            _few(memory.tokens, n, opening, tables.vectors, total)
-            _unit(total, features.opening, i)
-            _few(memory.tokens, closing, end, tables.vectors, total)
-            _unit(total, features.closing, i)
-            _sum(memory.tokens, end, tables.vectors, part, total)
-            _unit(total, features.meaning, i)
-            _hashed(words, memory, hashed)
-            _unit(hashed, features.words, i)
-            _minhash(words, memory, tables.lanes, features.minhash, i)
-            describe(words, memory, tables.shape, features.shape, i)
-            project(features, i, tables.projection, memory.sums)
-            features.prompt[i] = whole
-            features.template[i] = fingerprint(words, memory, tables.vocabulary)
-            features.cell[i] = _cell(features.meaning, i, tables.planes)
-        return spelled if sources else -1
-
-    return extract
-
-
-extract = _compiled(SOURCES)
+@entry
+def extract(
+    buffer: Any, starts: Any, ends: Any, tables: Tables, memory: Memory, features: Any
+) -> int:
+    """Read n prompts into n rows of features; returns how many chunks had to be spelled."""
+    total, hashed, part = memory.total, memory.hashed, memory.part
+    spelled = 0
+    for i in range(len(starts)):
+        chunks, n, words, whole = read(buffer, U(starts[i]), U(ends[i]), tables, memory)
+        end, misses, opening, closing = look_up(buffer, chunks, tables, memory, n)
+        spelled += misses
+        _few(memory.tokens, n, opening, tables.vectors, total)
+        _unit(total, features.opening, i)
+        _few(memory.tokens, closing, end, tables.vectors, total)
+        _unit(total, features.closing, i)
+        _sum(memory.tokens, end, tables.vectors, part, total)
+        _unit(total, features.meaning, i)
+        _hashed(words, memory, hashed)
+        _unit(hashed, features.words, i)
+        _minhash(words, memory, tables.lanes, features.minhash, i)
+        describe(words, memory, tables.shape, features.shape, i)
+        project(features, i, tables.projection, memory.sums)
+        features.prompt[i] = whole
+        features.template[i] = fingerprint(words, memory, tables.vocabulary)
+        features.cell[i] = _cell(features.meaning, i, tables.planes)
+    return spelled

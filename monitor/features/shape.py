@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.features.bits import SOURCES, U, count_bits, entry, hash_bytes, jit
+from monitor.features.bits import U, count_bits, entry, hash_bytes, jit
 from monitor.features.characters import EDGES
 from monitor.features.reading import (
     DASHES,
@@ -190,19 +190,12 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
         out[_ASKED_AT + j] = np.float32((found >> U(j)) & U(1))
 
 
-def _compiled(sources: tuple[int, ...]) -> Any:
-    @entry
-    def learn(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> int:
-        """Put words into their hash table, with their numbers."""
-        for i in range(len(starts)):
-            word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[LOWER])
-            slot = word >> U(54)
-            while known[slot]:
-                slot = (slot + U(1)) & U(len(known) - 1)
-            known[slot] = (word & ~U(63)) | U(i)
-        return len(sources)
-
-    return learn
-
-
-_learn = _compiled(SOURCES)
+@entry
+def _learn(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> None:
+    """Put words into their hash table, with their numbers."""
+    for i in range(len(starts)):
+        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[LOWER])
+        slot = word >> U(54)
+        while known[slot]:
+            slot = (slot + U(1)) & U(len(known) - 1)
+        known[slot] = (word & ~U(63)) | U(i)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.features.bits import C1, C2, SOURCES, U, entry, hash_bytes, jit, mix
+from monitor.features.bits import C1, C2, U, entry, hash_bytes, jit, mix
 from monitor.features.reading import ASKS, ENDS, LOWER, QUOTED
 
 _EDGE, _ASKED = 0.5, 0.7  # what it counts to be the first or the last sentence, and to ask
@@ -64,21 +64,14 @@ def fingerprint(words: int, memory: Any, vocabulary: Any) -> Any:
     return mix(chosen)
 
 
-def _compiled(sources: tuple[int, ...]) -> Any:
-    @entry
-    def learn(buffer: Any, starts: Any, ends: Any, tasks: int, seeds: Any, vocabulary: Any) -> int:
-        """Put words that instructions are made of into their hash table; the last bit of an entry
-        tells whether they name tasks. The first to come stays."""
-        for i in range(len(starts)):
-            word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[LOWER])
-            if _role(word, vocabulary) == 0:
-                slot = word >> U(52)
-                while vocabulary[slot]:
-                    slot = (slot + U(1)) & U(len(vocabulary) - 1)
-                vocabulary[slot] = (word & ~U(1)) | U(tasks)
-        return len(sources)
-
-    return learn
-
-
-learn = _compiled(SOURCES)
+@entry
+def learn(buffer: Any, starts: Any, ends: Any, tasks: int, seeds: Any, vocabulary: Any) -> None:
+    """Put words that instructions are made of into their hash table; the last bit of an entry
+    tells whether they name tasks. The first to come stays."""
+    for i in range(len(starts)):
+        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[LOWER])
+        if _role(word, vocabulary) == 0:
+            slot = word >> U(52)
+            while vocabulary[slot]:
+                slot = (slot + U(1)) & U(len(vocabulary) - 1)
+            vocabulary[slot] = (word & ~U(1)) | U(tasks)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.features.bits import HIGH, ONES, SOURCES, U, count_ones, entry, jit, load
+from monitor.features.bits import HIGH, ONES, U, count_ones, entry, jit, load
 
 LIMIT = 2048  # characters of a prompt that are read
 BORDER = b"\n.\n"  # between two prompts, and in a cut; no word and no phrase reaches across it
@@ -150,4 +150,4 @@ def _lay(data: Any, places: Any, out: Any, texts: Any) -> Any:
         o += border
     for i in range(len(PADDING)):
         out[o + U(i)] = 0
-    return o + U(len(PADDING)) if SOURCES else 0
+    return o + U(len(PADDING))

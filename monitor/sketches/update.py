@@ -18,11 +18,11 @@ from monitor.features.extract import Features
 from monitor.features.project import CONTENT, LISTS, SCALE
 from monitor.jit import jit
 from monitor.sketches import distinct, habits, means, minhash, novelty
+from monitor.sketches.admit import READ, REPEATED, admit, bits, mix
 from monitor.sketches.profile import (
     DISTINCT,
     FARTHEST,
     HOUR,
-    IDS,
     LEVELS,
     LONG,
     MIDDLE,
@@ -37,10 +37,6 @@ from monitor.sketches.public_mean import GROUPS, TAUGHT, Sums
 FIRST_LOOK = 8  # requests of a key before anything is said of it
 LOOK_EVERY = 4  # requests between two looks, at the least
 LOOK_SHARE = 16  # and a sixteenth of the last hour's, so that a fast key costs no more
-
-# Prompts of a key that are read in five minutes: all of the first BUDGET, and of those beyond
-# every n-th with probability BUDGET / n. Ten thousand tell no more than a few hundred.
-BUDGET = 64
 
 # The sequential test of elicitation: share of matching prompts of an ordinary key at the most,
 # and the share under which a campaign could hide and still make sense.
@@ -60,9 +56,6 @@ LONG_WIDTH, LONG_PANES = LONG
 HAS_PROMPT = 1
 INTENT = 2  # the first intent's; the next one's is twice that
 FOLLOW_UP = 8
-
-# what `admit` finds a request to be
-REPEATED, COUNTED, READ = 0, 1, 2
 
 _SENT = DISTINCT.index("addresses")  # the first kind that is counted as it was sent
 _FADING = 0.5 ** (1.0 / habits.LATELY)
@@ -153,54 +146,6 @@ def _close_hour(own_hours: float, mean: Any, variance: Any, peak: Any, ceiling: 
 
 
 @jit
-def _mix(x: Any) -> Any:
-    """64 well mixed bits (the finaliser of SplitMix64)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@jit
-def _bits(ts: float) -> Any:
-    return np.uint64(np.int64(ts * 1e6))
-
-
-@jit
-def admit(records: Any, rows: Any, ts: Any, ids: Any, found: Any) -> None:
-    """Find out which of n requests are new and which of their prompts are to be read.
-
-    Args:
-        records: the table; only what tells repeats and the budget is updated.
-        rows: `(n,) int64`, which record each request belongs to.
-        ts: `(n,) float64`, epoch seconds.
-        ids: `(n,) uint32`, hashes of the request ids, 0 without one.
-        found: `(n,) uint8`, takes REPEATED, COUNTED or READ.
-    """
-    for e in range(len(rows)):
-        r = records[rows[e]]
-        if ids[e] != 0:
-            known = False
-            for i in range(IDS):
-                known |= r["ids"][i] == ids[e]
-            if known:
-                found[e] = REPEATED
-                continue
-            r["ids"][r["id_count"] % IDS] = ids[e]
-            r["id_count"] += 1
-        pane = int(ts[e] // MIDDLE_WIDTH)
-        if pane > r["budget_pane"]:
-            r["budget_pane"] = pane
-            r["budget_used"] = 0
-        r["budget_used"] += 1
-        used = r["budget_used"]
-        found[e] = READ
-        if used > BUDGET:
-            coin = _mix(_bits(ts[e]) ^ (np.uint64(used) << np.uint64(32)) ^ np.uint64(ids[e]))
-            if float(coin >> np.uint64(11)) * 2.0**-53 * used >= BUDGET:
-                found[e] = COUNTED
-
-
-@jit
 def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
     """Take prompt e into the sketches of a record, and into the public's."""
     if r["model"] != today.model:
@@ -210,7 +155,7 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
         r["novelty"][:] = 0
     before = r["sketched"]
     r["sketched"] = before + 1
-    seed = _mix(features.prompt[e] ^ np.uint64(before))
+    seed = mix(features.prompt[e] ^ np.uint64(before))
     for i in range(len(_DECAYS)):
         rate = means.rate(before + 1, _DECAYS[i])
         means.fold(r["meaning"][i], features.meaning[e], rate, seed + np.uint64(2 * i))
@@ -222,10 +167,10 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
             told = features.lists[e, i * lists.shape[1] + j]
             lists[i, j] = np.float32(lists[i, j] * _LISTED + told)
 
-    cell = _mix(np.uint64(features.cell[e]) + np.uint64(0x9E3779B97F4A7C15))
-    distinct.note(r["distinct"][0], _mix(features.prompt[e]))
+    cell = mix(np.uint64(features.cell[e]) + np.uint64(0x9E3779B97F4A7C15))
+    distinct.note(r["distinct"][0], mix(features.prompt[e]))
     distinct.note(r["distinct"][1], cell)
-    distinct.note(r["distinct"][2], _mix(features.template[e]))
+    distinct.note(r["distinct"][2], mix(features.template[e]))
     novelty.note(r["novelty"], before, cell)
     minhash.note(r["templates"], features.template[e])
 
@@ -307,7 +252,7 @@ def update(
             r["first_seen"] = t
             r["day"] = -1
             r["hour"] = int(t // HOUR)
-            r["group"] = _mix(_bits(t)) % np.uint64(GROUPS)
+            r["group"] = mix(bits(t)) % np.uint64(GROUPS)
         r["requests"] += 1
         r["tokens"] += tokens
         r["last_seen"] = max(r["last_seen"], t)
@@ -378,7 +323,7 @@ def update(
         # How it was asked.
         for i in range(requests.sent.shape[1]):
             if requests.sent[e, i] != 0:
-                distinct.note(r["distinct"][_SENT + i], _mix(requests.sent[e, i]))
+                distinct.note(r["distinct"][_SENT + i], mix(requests.sent[e, i]))
         habits.note_model(r["model_names"], r["model_counts"], requests.models[e])
         habits.note_hour(r["rhythm"], int(t // HOUR) % habits.HOURS)
         r["followups"] *= _FADING

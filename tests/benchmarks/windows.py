@@ -32,10 +32,11 @@ from monitor.features.extract import Extractor, Features
 from monitor.features.fitting import Written, learn
 from monitor.features.project import LISTS
 from monitor.features.texts import Texts, join
+from monitor.sketches.admit import READ
 from monitor.sketches.profile import LEVELS, RECORD, Profile
 from monitor.sketches.public import BINS
 from monitor.sketches.public_mean import Sums
-from monitor.sketches.update import HAS_PROMPT, READ, Requests, Today, update
+from monitor.sketches.update import HAS_PROMPT, Requests, Today, update
 from tests.benchmarks import corpora
 from tests.benchmarks.minilm import Discrepancy, Encoder
 

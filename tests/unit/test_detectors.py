@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.detectors import DETECTORS, Burst, Elicitation
+from monitor.detectors import DETECTORS, Burst, Coverage, Elicitation
 from monitor.detectors.burst import student_8
-from monitor.sketches.profile import INTENTS, KINDS, LEVELS, RECORD, Profile
+from monitor.features.project import LISTS
+from monitor.sketches.profile import BROAD, INTENTS, KINDS, LEVELS, LIKENESS, RECORD, Profile
 from monitor.sketches.public import Public, shipped_reference
 
 
@@ -54,6 +55,46 @@ def test_a_large_customers_unusual_hour_is_one(public):
 
 def test_a_past_of_a_few_hours_excuses_nothing(public):
     assert Burst()(key(20_000, own=18_000, own_hours=2), public).p[0] < 1e-4
+
+
+def asks(prompts, **likeness):
+    """A key with so many prompts, and its levels of likeness to lists, or of breadth."""
+    record = np.zeros(1, RECORD)
+    record["sketched"] = record["prompts"] = prompts
+    for name, level in likeness.items():
+        where = BROAD if name == "breadth" else LIKENESS.start + LISTS.index(name)
+        record["level"][0, where] = level
+    return Profile(record)
+
+
+@pytest.mark.parametrize("what", ["code", "sweep"])
+def test_prompts_off_a_work_list_are_coverage(public, what):
+    assert Coverage()(asks(60, **{what: 8.0}), public).p[0] < 1e-4
+
+
+def test_breadth_alone_is_a_weak_sign(public):
+    assert 1e-4 < Coverage()(asks(60, breadth=8.0), public).p[0] < 0.02
+
+
+@pytest.mark.parametrize("what", ["code", "reasoning", "sweep", "breadth"])
+def test_a_little_likeness_is_not(public, what):
+    assert Coverage()(asks(60, **{what: 0.5}), public).p[0] > 0.01
+
+
+def test_coverage_says_nothing_of_a_few_prompts(public):
+    assert Coverage()(asks(15, code=9.0), public).p[0] == 1.0
+
+
+@pytest.mark.parametrize(("what", "said"), [("code", "write code"), ("breadth", "sweep more")])
+def test_coverage_says_what_the_prompts_are_like(public, what, said):
+    finding = Coverage()(asks(60, **{what: 8.0}), public)
+    assert said in Coverage().summary({name: v[0] for name, v in finding.evidence.items()})
+
+
+def test_likeness_to_lists_that_elicit_is_elicitation_without_a_phrase(public):
+    finding = Elicitation()(asks(20, cot=11.0), public)
+    assert finding.p[0] < 1e-4
+    assert finding.evidence["by_likeness"][0] == 1
 
 
 def test_a_run_of_matching_prompts_is_elicitation(public):

@@ -9,21 +9,18 @@ from monitor.features.kernel import MEANING, MINHASHES, WORDS
 from monitor.features.project import CONTENT, LISTS, SCALE, SHARES
 from monitor.features.shape import SHAPE
 from monitor.sketches import distinct
+from monitor.sketches.admit import BUDGET, READ, REPEATED, admit
 from monitor.sketches.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
 from monitor.sketches.public import BINS
 from monitor.sketches.public_mean import TAUGHT, Sums
 from monitor.sketches.update import (
-    BUDGET,
     CAP,
     FIRST_LOOK,
     FOLLOW_UP,
     HAS_PROMPT,
     INTENT,
-    READ,
-    REPEATED,
     Requests,
     Today,
-    admit,
     update,
 )
 
