@@ -70,7 +70,7 @@ _SMALLS = _OCTAVE + OCTAVES
 _ASKED_AT = _SMALLS + 4
 
 DISTINCT = 256  # words of a prompt among which different ones are counted
-_MOST = 2 * (2 * LIMIT + 64)
+_MOST = 16 * LIMIT  # more than there are characters and words in a prompt, or bytes
 
 
 def _mask(words: frozenset[str]) -> Any:
