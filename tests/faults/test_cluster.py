@@ -103,7 +103,7 @@ def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None
                 offsets[partition] = start + len(values)
             each.commit(engine.checkpoint())
             size *= 3
-    assert dict(found for page in census.pages(store.server) for found in page) == memory._records
+    assert dict(found for page in census.pages(store.server) for found in page) == memory.records
     assert {PARTITION + name: restored(store, name) for name in PARTITIONS} == {
         PARTITION + name: state for name, state in memory._partitions.items()
     }
