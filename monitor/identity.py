@@ -15,7 +15,7 @@ from functools import lru_cache
 from monitor.config import Settings, secret
 from monitor.errors import ConfigError
 
-_CACHED = 1 << 18
+_KEPT = 1 << 18
 _LEAST = 16
 
 
@@ -25,6 +25,7 @@ class Identity:
     Args:
         secret: at least 16 bytes, the same for all workers of a deployment.
         plain: leave API keys as they are, for labelled experiments only.
+        kept: the number of pseudonyms that need not be made again.
 
     Raises:
         ConfigError: if the secret is too short to protect anything.
@@ -33,7 +34,7 @@ class Identity:
     True
     """
 
-    def __init__(self, secret: bytes, *, plain: bool = False) -> None:
+    def __init__(self, secret: bytes, *, plain: bool = False, kept: int = _KEPT) -> None:
         if len(secret) < _LEAST:
             raise ConfigError(
                 f"The identity secret has {len(secret)} bytes, at least {_LEAST} are needed: "
@@ -41,7 +42,7 @@ class Identity:
             )
         self._keyed = hashlib.blake2b(secret).digest()
         self.seed = int.from_bytes(self._keyed[:8], "little")  # of hashes that are no pseudonyms
-        self.key_of: Callable[[bytes], str] = _text if plain else lru_cache(_CACHED)(self._key)
+        self.key_of: Callable[[bytes], str] = _text if plain else lru_cache(kept)(self._key)
 
     def key(self, api_key: str) -> str:
         """The pseudonym of an API key."""
@@ -64,4 +65,4 @@ def from_settings(settings: Settings, *, plain: bool = False) -> Identity:
             "No identity secret: set XM_IDENTITY_SECRET, or XM_IDENTITY_SECRET_FILE to a file "
             "with the output of `openssl rand -hex 32`."
         )
-    return Identity(found, plain=plain)
+    return Identity(found, plain=plain, kept=max(settings.rows, _KEPT))
