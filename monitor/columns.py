@@ -20,9 +20,13 @@ from monitor.features.texts import PADDING, Prompts, encoded
 from monitor.identity import Identity
 from monitor.messages import Messages
 from monitor.scan import HASHED, SENT
-from monitor.sketches.update import FOLLOW_UP, HAS_PROMPT
+from monitor.sketches.conduct import ALONE, BOUNDED, FOLLOW_UP, LARGE, LARGE_OUTPUT
+from monitor.sketches.update import HAS_PROMPT
 
 Integers = npt.NDArray[np.int64]
+
+_BYTES = 3  # to a token, or more, of a prompt in any language
+_FRAME = 48  # bytes that a few tokens around the prompt are worth
 
 
 class Columns(NamedTuple):
@@ -33,7 +37,7 @@ class Columns(NamedTuple):
         keys: pseudonyms.
         ts: float64, epoch seconds.
         tokens: float64, of input and output.
-        marks: uint8, bits HAS_PROMPT and FOLLOW_UP.
+        marks: uint8, bits HAS_PROMPT and those of `conduct`.
         hashes: `(n, len(HASHED)) uint64`, of the fields in `HASHED`, 0 without one.
         prompts: whole.
     """
@@ -115,7 +119,7 @@ class Reader:
             [key(data[start:end]) for start, end in zip(begins, stops, strict=True)],
             found.ts,
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
-            _marks(found.prompt, counts[:, 2]),
+            _marks(found.prompt, counts),
             found.hashes,
             Prompts(found.text, found.prompt),
         )
@@ -127,14 +131,19 @@ class Reader:
         """The same of events."""
         identity = self._identity
         prompts = encoded([event.prompt for event in events])
-        turns = np.array([event.turns for event in events], np.int64)
-        tokens = [(event.input_tokens or 0) + (event.output_tokens or 0) for event in events]
+        counts = np.array(
+            [
+                (each.input_tokens or 0, each.output_tokens or 0, each.max_tokens or 0, each.turns)
+                for each in events
+            ],
+            np.int64,
+        ).reshape(-1, 4)
         return Columns(
             np.asarray(sources, np.int64),
             [identity.key(event.api_key) for event in events],
             np.array([event.ts for event in events], np.float64),
-            np.array(tokens, np.float64),
-            _marks(prompts.places, turns),
+            (counts[:, 0] + counts[:, 1]).astype(np.float64),
+            _marks(prompts.places, counts),
             np.stack(
                 [
                     hashes_of([getattr(event, name) for event in events], identity.seed)
@@ -159,9 +168,16 @@ def hashes_of(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:
     return hashes
 
 
-def _marks(places: Integers, turns: Integers) -> npt.NDArray[np.uint8]:
-    has_prompt = places[:, 1] > places[:, 0]
-    return (has_prompt * HAS_PROMPT + (turns > 1) * FOLLOW_UP).astype(np.uint8)
+def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint8]:
+    """Where nobody says how many turns there were, many more tokens than the prompt can have tell
+    of what went before it."""
+    given, _, allowed, turns = counts.T
+    size = places[:, 1] - places[:, 0]
+    told = (turns > 0) | (given > 0) & (size > 0)
+    follows = (turns > 1) | (turns == 0) & told & (given * _BYTES > size + _FRAME)
+    marks = (size > 0) * HAS_PROMPT + follows * FOLLOW_UP + (told & ~follows) * ALONE
+    marks = marks + (allowed > 0) * BOUNDED + (allowed >= LARGE_OUTPUT) * LARGE
+    return np.asarray(marks, np.uint8)
 
 
 def _merged(plain: Columns, other: Columns) -> Columns:

@@ -23,7 +23,7 @@ from monitor.alerts import INFO, Alert, Lifecycle, Severity
 from monitor.columns import Columns, Reader
 from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
-from monitor.detectors import DETECTORS, Detector
+from monitor.detectors import DETECTORS, Combined, Detector
 from monitor.detectors.base import Looks
 from monitor.events import Decoder, Rejection
 from monitor.features.content import load_content
@@ -34,7 +34,7 @@ from monitor.identity import Identity
 from monitor.messages import Messages
 from monitor.partition import EPOCH, LATENESS, Partition
 from monitor.sketches.admit import READ, REPEATED, admit
-from monitor.sketches.profile import DAY, RECORD, Profile, Records
+from monitor.sketches.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.sketches.public import Reference, load_reference
 from monitor.sketches.update import INTENT, Requests, Today, update, warm
 from monitor.store.base import Checkpoint, Store
@@ -98,7 +98,8 @@ class Engine:
         self._settings = settings
         self._identity = identity
         self._store = store
-        self._detectors = detectors
+        self._combined = Combined(detectors)
+        self._judges = (*detectors, self._combined)
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
         self._witness = witness
@@ -262,22 +263,24 @@ class Engine:
         out: Outcome,
     ) -> None:
         """Let the detectors judge records as they were at requests `at`, in stream order."""
-        if not (len(looks) and self._detectors):
+        if not (len(looks) and self._combined.parts):
             return
         profile = Profile(looks)
-        findings = [detector(profile, partition.public) for detector in self._detectors]
+        findings = self._combined.examine(profile, partition.public)
+        together = findings[-1].evidence["level"]
+        partition.public.reach(self.table.records, COMBINED, rows[at], together)
         if self._witness is not None:
             seen = [keys[event] for event in at.tolist()]
             self._witness(Looks(seen, ts[at], profile, partition.public, findings))
         p = np.stack([finding.p for finding in findings])
-        for detector, finding in zip(self._detectors, findings, strict=True):
+        for detector, finding in zip(self._judges, findings, strict=True):
             metrics.findings.labels(detector.name).inc(
                 int(np.count_nonzero(finding.p <= self._settings.detection.info))
             )
         for i, d in np.argwhere(self._lifecycle.upholding >= p.T).tolist():
             event = int(at[i])
             key, now, record = keys[event], float(ts[event]), self.table.records[rows[event]]
-            detector, finding = self._detectors[d], findings[d]
+            detector, finding = self._judges[d], findings[d]
             alert = self._lifecycle.judge(record, key, now, detector, finding, i)
             if alert is not None:
                 out.alerts.append(alert)

@@ -8,8 +8,8 @@ lets through (NaN, halves of surrogate pairs), invalid UTF-8. A sender must not 
 request by writing it oddly.
 
 >>> decoded = Decoder().decode([b'{"ts": 1772040000, "api_key": "k", "prompt": "Hi"}'], 1772040001)
->>> decoded.events[0].turns
-1
+>>> decoded.events[0].prompt
+'Hi'
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ else:  # on the wire also RFC 3339; a number of seconds in every event that leav
 class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     """One request. `ts` is in seconds since the epoch; identifiers are as they were sent.
 
-    `prompt` is the last user turn and `turns` the number of them; both, and `system`, come from
-    `messages` where those were sent. `messages` itself is dropped once read.
+    `prompt` is the last user turn and `turns` the number of them, 0 where nobody says; both, and
+    `system`, come from `messages` where those were sent. `messages` itself is dropped once read.
     """
 
     ts: Instant
@@ -252,8 +252,6 @@ def _settle(event: RequestEvent, latest: float) -> bool:
         for name in event.__struct_fields__:
             if getattr(event, name) == "":
                 setattr(event, name, None)
-    if not event.turns and event.prompt is not None:
-        event.turns = 1
     return EARLIEST <= event.ts <= latest
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from monitor.alerts import ACTIONS, SEVERITIES, State
-from monitor.detectors import DETECTORS
+from monitor.detectors import JUDGES
 from monitor.events import REASONS
 
 _BATCH = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
@@ -45,7 +45,7 @@ def initialise() -> None:
     """Show every label set that is known from the start at zero, so that no query finds nothing."""
     for reason in REASONS:
         rejections.labels(reason)
-    for name in (detector.name for detector in DETECTORS):
+    for name in (detector.name for detector in JUDGES):
         findings.labels(name)
         for severity in SEVERITIES:
             open_alerts.labels(name, severity)

@@ -24,8 +24,8 @@ SENT = ("ip", "end_user", "user_agent", "system")
 HASHED = (*SENT, "id", "model")
 _STRINGS = (*HASHED, "account", "payment", "tls_fingerprint", "country", "prompt", "api_key")
 _COUNTS = (
-    *("input_tokens", "output_tokens", "turns"),
-    *("asn", "status", "latency_ms", "max_tokens", "n", "tools"),
+    *("input_tokens", "output_tokens", "max_tokens", "turns"),
+    *("asn", "status", "latency_ms", "n", "tools"),
 )
 _NAMES = (*_STRINGS, *_COUNTS, "temperature", "ts", "logprobs", "messages")
 _PROMPT, _API_KEY, _TURNS, _TEMPERATURE, _TS, _LOGPROBS, _MESSAGES = (
@@ -49,7 +49,8 @@ class Found(NamedTuple):
     Attributes:
         plain: `(n,) bool`, whether a message is a plain event.
         ts: `(n,) float64`.
-        counts: `(n, 3) int64`, tokens of input and output, and turns; 0 if absent.
+        counts: `(n, 4) int64`, tokens of input, of output and allowed of it, and turns; 0 if
+            absent.
         hashes: `(n, len(HASHED)) uint64`, never 0; 0 if absent.
         api_key: `(n, 2) int64`, where in the messages it begins and ends.
         prompt: `(n, 2) int64`, where in the text it begins and ends.
@@ -70,7 +71,7 @@ def room(n: int, size: int) -> Found:
     return Found(
         np.empty(n, np.bool_),
         np.empty(n, np.float64),
-        np.empty((n, 3), np.int64),
+        np.empty((n, 4), np.int64),
         np.empty((n, len(HASHED)), np.uint64),
         np.empty((n, 2), np.int64),
         np.empty((n, 2), np.int64),
@@ -188,7 +189,7 @@ def _value(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, 
     if field < _IS_COUNT:
         if fraction or digits > U(LARGEST_COUNT):
             return U(0), o
-        if field - _IS_STRING < U(3):
+        if field - _IS_STRING < U(4):
             found.counts[i, field - _IS_STRING] = digits
     elif field == _TS and after:
         found.ts[i] = real(digits, fraction)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from monitor.alerts import Alert
 from monitor.config import Settings
-from monitor.detectors import DETECTORS
+from monitor.detectors import JUDGES
 from monitor.detectors.base import Looks
 from monitor.engine import Engine
 from monitor.errors import InputError
@@ -36,7 +36,7 @@ from pipelines.replay import PARTITION, drive
 
 LEAST = 20  # requests
 NEITHER = {"evaluator"}  # classes that are left out: a benchmark run once is no attack
-TOGETHER = "together"
+ANY = "any"
 _QUANTILES = (0.5, 0.9)
 _THRESHOLDS = 10.0 ** -np.arange(0.0, 12.25, 0.25)
 
@@ -119,7 +119,7 @@ class Witness:
                 continue
             key = alert.subject.id
             requests = self._requests.get((key, alert.detected_at), 0)
-            for kind in (alert.kind, TOGETHER):
+            for kind in (alert.kind, ANY):
                 self.accused[kind].setdefault(key, requests)
         self._requests.clear()
 
@@ -231,9 +231,9 @@ def judge(trial: Trial, settings: Settings) -> Report:
             everyone.keys() & NEITHER - campaigning,
         )
     )
-    detectors = [detector.name for detector in DETECTORS]
-    others = sorted(trial.witness.accused.keys() - {*detectors, TOGETHER})
-    together = trial.witness.accused[TOGETHER]
+    detectors = [detector.name for detector in JUDGES]
+    others = sorted(trial.witness.accused.keys() - {*detectors, ANY})
+    together = trial.witness.accused[ANY]
     return Report(
         requests=trial.requests,
         hours=trial.hours,
@@ -248,7 +248,7 @@ def judge(trial: Trial, settings: Settings) -> Report:
             for name, keys in neither.items()
         },
         unlabelled=trial.unlabelled,
-        scores=[_score(trial, name, attacks, ordinary) for name in (*detectors, *others, TOGETHER)],
+        scores=[_score(trial, name, attacks, ordinary) for name in (*detectors, *others, ANY)],
     )
 
 
@@ -291,12 +291,12 @@ def _score(
 
 def smallest(trial: Trial, name: str, keys: Sequence[str]) -> Floats:
     """The smallest probability that a detector, or any, ever gave each key, `(n,)`; 1 if none."""
-    names = [detector.name for detector in DETECTORS]
+    names = [detector.name for detector in JUDGES]
     nothing = np.ones(len(names))
     p = np.array([trial.witness.smallest.get(key, nothing) for key in keys]).reshape(-1, len(names))
     if name in names:
         return np.asarray(p[:, names.index(name)])
-    return p.min(axis=1, initial=1.0) if name == TOGETHER else np.ones(len(keys))
+    return p.min(axis=1, initial=1.0) if name == ANY else np.ones(len(keys))
 
 
 def _trade_off(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.evaluate import LEAST, TOGETHER, Class, Report, Score
+from pipelines.evaluate import ANY, LEAST, Class, Report, Score
 
 
 def show(report: Report, console: Console | None = None) -> None:
@@ -79,7 +79,7 @@ def _row(
     cell: Callable[[Score, str], str],
     *more: str,
 ) -> None:
-    style = "bold" if score.name == TOGETHER else ""
+    style = "bold" if score.name == ANY else ""
     table.add_row(
         score.name, *(cell(score, name) for name in (*_names(classes), "all")), *more, style=style
     )

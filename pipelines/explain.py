@@ -17,7 +17,7 @@ import numpy as np
 from monitor.alerts import Alert
 from monitor.config import Settings
 from monitor.decisions import Decision
-from monitor.detectors import DETECTORS
+from monitor.detectors import JUDGES
 from monitor.detectors.base import Looks
 from monitor.engine import Engine, Outcome
 from monitor.errors import ConfigError, InputError
@@ -117,13 +117,13 @@ class Biographer:
         self.key = key
         self.alerts: list[Alert] = []
         self.looks: dict[str, tuple[float, np.void, Public]] = {}
-        self._smallest = {detector.name: 1.0 for detector in DETECTORS}
+        self._smallest = {detector.name: 1.0 for detector in JUDGES}
         self._decision: Decision | None = None
         self._public: Public | None = None
 
     def __call__(self, looks: Looks) -> None:
         for i in (i for i, key in enumerate(looks.keys) if key == self.key):
-            for detector, finding in zip(DETECTORS, looks.findings, strict=True):
+            for detector, finding in zip(JUDGES, looks.findings, strict=True):
                 p, before = float(finding.p[i]), self._smallest[detector.name]
                 if p < before or before == 1.0:
                     self._smallest[detector.name] = p

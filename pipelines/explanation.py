@@ -14,7 +14,7 @@ import numpy as np
 from monitor.alerts import SEVERITIES, Action, Alert, Severity
 from monitor.config import Settings
 from monitor.decisions import Decision
-from monitor.detectors import DETECTORS
+from monitor.detectors import JUDGES
 from monitor.detectors.base import Detector, Floats
 from monitor.sketches import distinct
 from monitor.sketches.habits import shares
@@ -114,7 +114,7 @@ def explain(
     decision: Decision | None,
     alerts: Sequence[Alert] = (),
     looks: Mapping[str, tuple[float, np.void, Public]] | None = None,
-    detectors: Sequence[Detector] = DETECTORS,
+    detectors: Sequence[Detector] = JUDGES,
 ) -> Explanation:
     """Explain a key.
 

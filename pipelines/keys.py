@@ -23,7 +23,7 @@ from rich.table import Table
 
 from monitor.alerts import SEVERITIES, Action, Severity
 from monitor.config import Settings
-from monitor.detectors import DETECTORS, Detector
+from monitor.detectors import JUDGES, Detector
 from monitor.errors import ConfigError
 from monitor.sketches.profile import KINDS, RECORD, SCALES, Profile, Records
 from monitor.sketches.public import Public, load_reference
@@ -147,7 +147,7 @@ def _order(by: str, settings: Settings) -> Order:
         "hour": lambda keys: keys.counts[:, _HOUR],
         "last-seen": lambda keys: keys["last_seen"],
     }
-    detectors: dict[str, Detector] = {detector.name: detector for detector in DETECTORS}
+    detectors: dict[str, Detector] = {detector.name: detector for detector in JUDGES}
     if by in detectors:
         public = Public(load_reference(settings.reference))
         return lambda keys: -detectors[by](keys, public).p

@@ -13,6 +13,11 @@ def request(key: str = "sk-1", at: float = 0.0, prompt: str = "Hello", **more: A
     return json.dumps({"ts": START + at, "api_key": key, "prompt": prompt, **more}).encode()
 
 
+def unevenly(i: int) -> float:
+    """The i-th of instants about one apart, as no timer sends them."""
+    return i + 0.06 * (i * 7 % 5)
+
+
 def scraper(key: str = "sk-scraper", seconds: float = 900.0, rate: float = 3.0) -> list[bytes]:
     """A key that works off a list, `rate` requests a second."""
     return [
@@ -24,14 +29,16 @@ def scraper(key: str = "sk-scraper", seconds: float = 900.0, rate: float = 3.0) 
 def elicitor(key: str = "sk-cot", count: int = 40, every: float = 70.0) -> list[bytes]:
     """A slow key that asks for the reasoning trace each time."""
     return [
-        request(key, i * every, f"Solve problem {i}. Show your complete internal reasoning.")
+        request(
+            key, unevenly(i) * every, f"Solve problem {i}. Show your complete internal reasoning."
+        )
         for i in range(count)
     ]
 
 
 def person(key: str, count: int = 30, every: float = 300.0) -> list[bytes]:
     """A person who asks this and that."""
-    return [request(key, i * every, f"What about topic {i}?") for i in range(count)]
+    return [request(key, unevenly(i) * every, f"What about topic {i}?") for i in range(count)]
 
 
 def in_order(*streams: list[bytes]) -> list[bytes]:

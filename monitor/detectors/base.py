@@ -50,7 +50,7 @@ class Looks(NamedTuple):
     Attributes:
         keys: their pseudonyms; a key may be there several times.
         ts: `(n,) float64`, when, epoch seconds.
-        findings: one a detector.
+        findings: one a detector, and last what all say together.
     """
 
     keys: list[str]

@@ -40,6 +40,21 @@ def note(registers: Any, hashed: int) -> None:
         registers[where >> 1] = (byte & ~(15 << shift)) | (zeros << shift)
 
 
+@jit
+def roughly(registers: Any) -> float:
+    """The estimate of one sketch, inside a kernel: the first one (P. Flajolet et al., AofA 2007),
+    with linear counting where registers are empty."""
+    empty, total = 0, 0.0
+    for i in range(REGISTERS):
+        value = (registers[i >> 1] >> ((i & 1) * 4)) & 15
+        empty += value == 0
+        total += 0.5**value
+    found = 0.709 * REGISTERS * REGISTERS / total
+    if found <= 2.5 * REGISTERS and empty > 0:
+        found = REGISTERS * np.log(REGISTERS / empty)
+    return float(found)
+
+
 def _unpacked(registers: Registers) -> Registers:
     return np.stack([registers & 15, registers >> 4], axis=-1).reshape(*registers.shape[:-1], -1)
 

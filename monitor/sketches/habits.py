@@ -25,16 +25,16 @@ _FULL = 255
 
 
 @jit
-def note_model(names: Any, counts: Any, hashed: int) -> None:
-    """Count a request to a model: 32 bits of its hash, 0 where it is not known.
+def note_model(names: Any, counts: Any, hashed: int) -> bool:
+    """Count a request to a model; whether it is new to the list.
 
     Args:
         names: `(MODELS,) uint32`, 0 for an empty place, updated in place.
         counts: `(MODELS,) float32`, updated in place.
-        hashed: which model.
+        hashed: which model, 32 bits of its hash; 0 where it is not known.
     """
     if hashed == 0:
-        return
+        return False
     least, place = 0, -1
     for i in range(MODELS):
         counts[i] *= np.float32(_FADE)
@@ -42,10 +42,12 @@ def note_model(names: Any, counts: Any, hashed: int) -> None:
             place = i
         if counts[i] < counts[least]:
             least = i
-    if place < 0:
+    new = place < 0
+    if new:
         place = least
         names[place] = hashed
     counts[place] += np.float32(1.0)
+    return new
 
 
 @jit

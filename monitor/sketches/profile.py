@@ -24,7 +24,7 @@ from monitor.sketches import distinct, minhash, novelty
 from monitor.sketches.habits import HOURS, MODELS
 from monitor.sketches.means import HALF_LIVES, LISTED, KernelMeans, weights
 
-VERSION = 2
+VERSION = 3
 FARTHEST = 30.0  # no level goes beyond
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
@@ -47,9 +47,13 @@ OWN = 8  # the first so many levels are also compared with the key's own past
 ELICITATION = slice(8, 10)  # levels of the sequential tests over INTENTS
 LIKENESS = slice(10, 15)  # levels of the likeness to work lists over LISTS
 BROAD = 15  # level of a breadth between the public's and an application's
+AUTOMATION = 16  # level of how unattended the requests come
+PIVOT = 17  # level of a sudden move to a model that is new to the key
+TEMPLATES = 18  # level of slots swept through few templates
+COMBINED = 19  # level of all that detectors say together, as of the last look
 INTENTS = ("reasoning", "grading")
-LEVELS = 16
-KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates")
+LEVELS = 20
+KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates", "combined")
 SLOTS = 8  # alerts that a record has room for, one a kind
 IDS = 12
 #: What is counted without repeats; the first three are of prompts, the others as they were sent.
@@ -98,9 +102,17 @@ RECORD = np.dtype(
         ("followups", "<f4"),  # share of requests that continue a conversation, lately
         ("model_names", "<u4", MODELS),
         ("model_counts", "<f4", MODELS),
+        ("arrived", "<u4"),  # when it first used the model that is newest to it, whole seconds
+        ("arrival", "<u4"),  # that model; 0 while there is none
+        ("arrivals", "<u4"),  # requests to it since
+        ("strays", "<u4"),  # and to others
+        ("before", "<f4"),  # requests an hour before that
+        ("unattended", "<f4"),  # nats of the sequential test for requests that nobody attends
+        ("regular", "<f4"),  # and of that for gaps as a timer makes them
+        ("gap", "<f4"),  # the usual gap between requests, log seconds
         ("templates", "<u4", minhash.PLACES),
         ("meaning", "<i2", (len(HALF_LIVES), MEANING)),
-        ("words", "<i2", (len(HALF_LIVES), WORDS)),
+        ("words", "<i2", WORDS),  # of the first half-life only
         ("content", "<i2", (len(HALF_LIVES), CONTENT)),
         ("lists", "<f4", (len(LISTS), len(SHARES))),  # decayed sums, of half-life LISTED
         ("distinct", "u1", (len(DISTINCT), distinct.BYTES)),
@@ -144,11 +156,13 @@ class Profile:
 
     def meaning(self, half_life: int) -> KernelMeans:
         """Means of what was asked, of the half-life with this index in HALF_LIVES."""
-        return self._means("meaning", half_life)
+        stored, prompts = self["meaning"][:, half_life], self["sketched"]
+        return KernelMeans.stored(stored, prompts, HALF_LIVES[half_life])
 
-    def words(self, half_life: int) -> KernelMeans:
-        """Means of the words it was asked in, likewise."""
-        return self._means("words", half_life)
+    @property
+    def words(self) -> KernelMeans:
+        """Means of the words it was asked in, of the first half-life."""
+        return KernelMeans.stored(self["words"], self["sketched"], HALF_LIVES[0])
 
     def content(self, half_life: int) -> KernelMeans:
         """Means of the place among the public, likewise.
@@ -191,9 +205,6 @@ class Profile:
 
     def _listed(self, scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.asarray(self["lists"] / np.maximum(scale, 1e-12)[:, None, None])
-
-    def _means(self, field: str, i: int) -> KernelMeans:
-        return KernelMeans.stored(self[field][:, i], self["sketched"], HALF_LIVES[i])
 
     def distinct(self, kind: str) -> npt.NDArray[np.float64]:
         """How many different ones of a kind of DISTINCT each key has shown, `(n,) float64`."""

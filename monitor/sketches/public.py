@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from monitor.errors import ConfigError
 from monitor.features.kernel import MEANING
-from monitor.sketches.profile import LEVELS
+from monitor.sketches.profile import FARTHEST, LEVELS
 from monitor.sketches.public_mean import GROUPS, PublicMean, Sums
 
 PER_LEVEL = 4  # bins to a level
@@ -41,7 +41,7 @@ CEILING = 0.001  # the share of key-days beyond which a level does not count as 
 EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its worth in keys
 MEMORY_DAYS = 7.0  # half-life of past days
 
-_FIRST_LEVELS = 10  # that the first workers knew, and no mean
+_EARLIER = {1: 10, 2: 16}  # levels that earlier versions knew; the first one knew no mean
 
 Histogram = npt.NDArray[np.float64]
 _MIDDLE = (np.arange(BINS) + 0.5) / PER_LEVEL  # of the bins
@@ -92,11 +92,33 @@ class Public:
         self.day = day
         return True
 
+    def reach(self, records: Any, which: int, rows: Any, levels: Any) -> None:
+        """Take levels that no kernel knows into records, in stream order, and into today.
+
+        Args:
+            records: the table, updated in place.
+            which: the statistic.
+            rows: `(n,) int64`, which records; one may be there several times.
+            levels: `(n,) float64`.
+        """
+        levels = np.minimum(levels, FARTHEST).astype(np.float32)
+        each, where = np.unique(rows, return_inverse=True)
+        before = records["day_peak"][each, which]
+        peaks = before.copy()
+        np.maximum.at(peaks, where, levels)
+        records["level"][rows, which] = levels
+        records["day_peak"][each, which] = peaks
+        counted = (records["day"][each] == self.day) & np.isfinite(before)
+        for values, change in ((before, -1.0), (peaks, 1.0)):
+            bins = (values[counted] * PER_LEVEL).astype(np.int64)
+            np.add.at(self.today[which], np.minimum(bins, BINS - 1), change)
+
     def withdraw(self, record: Any) -> None:
         """Take a key out of today: it is accused of not being one of the public."""
         peaks = record["day_peak"]
         if record["day"] == self.day and np.isfinite(peaks).all():
-            self.today[np.arange(LEVELS), (peaks * PER_LEVEL).astype(np.int64)] -= 1.0
+            bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
+            self.today[np.arange(LEVELS), bins] -= 1.0
             record["day_peak"] = np.inf  # nothing that follows on this day counts either
 
     def _fit(self) -> None:
@@ -149,14 +171,14 @@ class Public:
     def dump(self) -> bytes:
         """What the public has learned, for the partition's state."""
         arrays = np.stack([self.past, self.today]).astype("<f4")
-        learned = np.array([self.day], "<i8").tobytes() + arrays.tobytes()
+        learned = np.array([self.day, LEVELS], "<i4").tobytes() + arrays.tobytes()
         return learned + self.mean.dump()
 
     def restore(self, data: bytes) -> None:
         """Take up what `dump` gave."""
-        self.day = int(np.frombuffer(data[:8], "<i8")[0])
-        first = len(data) == 8 + 2 * _FIRST_LEVELS * BINS * 4
-        levels = _FIRST_LEVELS if first else LEVELS
+        self.day, levels = np.frombuffer(data[:8], "<i4").tolist()
+        first = len(data) == 8 + 2 * _EARLIER[1] * BINS * 4
+        levels = levels or _EARLIER[1 if first else 2]
         end = 8 + 2 * levels * BINS * 4
         arrays = np.frombuffer(data[8:end], "<f4").reshape(2, levels, BINS)
         self.past[:levels], self.today[:levels] = arrays

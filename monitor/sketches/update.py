@@ -17,19 +17,26 @@ import numpy.typing as npt
 from monitor.features.extract import Features
 from monitor.features.project import CONTENT, LISTS, SCALE
 from monitor.jit import jit
-from monitor.sketches import distinct, habits, means, minhash, novelty
+from monitor.sketches import conduct, distinct, habits, means, minhash, novelty
 from monitor.sketches.admit import READ, REPEATED, admit, bits, mix
+from monitor.sketches.conduct import FOLLOW_UP
 from monitor.sketches.profile import (
+    AUTOMATION,
+    BROAD,
     DISTINCT,
+    ELICITATION,
     FARTHEST,
     HOUR,
     LEVELS,
+    LIKENESS,
     LONG,
     MIDDLE,
     MOST_IN_PANE,
     OWN,
+    PIVOT,
     RECORD,
     SHORT,
+    TEMPLATES,
 )
 from monitor.sketches.public import BINS, PER_LEVEL
 from monitor.sketches.public_mean import GROUPS, TAUGHT, Sums
@@ -55,22 +62,30 @@ LONG_WIDTH, LONG_PANES = LONG
 # bits of a request's mark
 HAS_PROMPT = 1
 INTENT = 2  # the first intent's; the next one's is twice that
-FOLLOW_UP = 8
 
 _SENT = DISTINCT.index("addresses")  # the first kind that is counted as it was sent
 _FADING = 0.5 ** (1.0 / habits.LATELY)
 _LISTED = means.decay(means.LISTED)
 
-# Work lists whose prompts some applications send all day: likeness to them counts in so far as
-# the key is broader than an application, all of it below the first value of its self-similarity
-# in content, none above the second.
-_COMMON = tuple(name in ("reasoning", "sweep") for name in LISTS)
-BROADER, NARROW = 6.0, 12.0
+# A narrow key whose template sounds a little like a list gets ever surer to, with each prompt, and
+# no more like it. So likeness counts in so far as the mean prompt is like a list: none of it below
+# the first value, all above the second.
+_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (8.0, 16.0), "grader": (4.0, 10.0)}
+_FROM = tuple(_LIKE.get(name, (0.0, 0.0))[0] for name in LISTS)
+_FULLY = tuple(_LIKE.get(name, (0.0, 0.0))[1] for name in LISTS)
+# Sweeps are made of what applications send all day. Likeness to them counts in so far as the key
+# is broader than an application: all of it below the first value of its self-similarity in
+# content, none above the second.
+_BY_BREADTH = tuple(name == "sweep" for name in LISTS)
+BROADER, NARROW = 5.0, 8.5
 # The self-similarity of a sweep over many tasks, between that of the public (0) and that of an
 # application; the level of breadth falls to 0 at half and at twice of it.
 SWEEP, SURE = 3.8, 48  # and prompts after which it counts in full
 MOST_BROAD = 8.0
+SWEPT = 32  # prompts of which it can be said how many templates they share
+UNLIKE = 32  # templates that no application has, and from which on they count in full
 
+_ELICITATION, _LIKENESS = ELICITATION.start, LIKENESS.start
 _DECAYS = tuple(means.decay(half_life) for half_life in means.HALF_LIVES)
 
 
@@ -81,7 +96,7 @@ class Requests(NamedTuple):
         ts: float64, epoch seconds.
         tokens: float64, of input and output.
         ids: uint32, hashes of the request ids, 0 without one.
-        marks: uint8, bits HAS_PROMPT, INTENT and FOLLOW_UP.
+        marks: uint8, bits HAS_PROMPT and INTENT, and those of `conduct`.
         models: uint32, hashes of the models' names, 0 without one.
         sent: `(n, 4) uint64`, hashes of the address, end user, user agent and system prompt, 0
             without one.
@@ -159,8 +174,9 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
     for i in range(len(_DECAYS)):
         rate = means.rate(before + 1, _DECAYS[i])
         means.fold(r["meaning"][i], features.meaning[e], rate, seed + np.uint64(2 * i))
-        means.fold(r["words"][i], features.words[e], rate, seed + np.uint64(2 * i + 1))
         means.fold(r["content"][i], features.content[e], rate, seed + np.uint64(4 + i))
+    rate = means.rate(before + 1, _DECAYS[0])
+    means.fold(r["words"], features.words[e], rate, seed + np.uint64(1))
     lists = r["lists"]
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -189,7 +205,7 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
 
 @jit
 def _asked(r: Any, now: Any) -> None:
-    """Levels of what was asked: likeness to work lists, and breadth."""
+    """Levels of what was asked: likeness to work lists, breadth, and slots swept."""
     prompts = r["sketched"]
     each = _DECAYS[0]
     weight = (1.0 - each**prompts) / (1.0 - each)
@@ -202,11 +218,20 @@ def _asked(r: Any, now: Any) -> None:
     counts = min(max((NARROW - alike) / (NARROW - BROADER), 0.0), 1.0)
 
     scale = np.sqrt((1.0 - _LISTED ** (2 * prompts)) / (1.0 - _LISTED * _LISTED))
-    for i in range(len(_COMMON)):
-        score = max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)) / scale
-        now[10 + i] = np.log2(1.0 + score) * (counts if _COMMON[i] else 1.0)
+    every = (1.0 - _LISTED**prompts) / (1.0 - _LISTED)
+    for i in range(len(_BY_BREADTH)):
+        score = float(max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)))
+        if _BY_BREADTH[i]:
+            share = counts
+        else:
+            share = min(max((score / every - _FROM[i]) / (_FULLY[i] - _FROM[i]), 0.0), 1.0)
+        now[_LIKENESS + i] = np.log2(1.0 + score / scale) * share
     off = abs(np.log2(max(alike, 0.01) / SWEEP))
-    now[15] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0)
+    now[BROAD] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0)
+    if prompts >= SWEPT:
+        templates = max(distinct.roughly(r["distinct"][2]), 1.0)
+        slots = max(np.log2(distinct.roughly(r["distinct"][0]) / templates), 0.0)
+        now[TEMPLATES] = counts * slots * min(np.log2(templates) / np.log2(UNLIKE), 1.0)
 
 
 @jit
@@ -255,6 +280,7 @@ def update(
             r["group"] = mix(bits(t)) % np.uint64(GROUPS)
         r["requests"] += 1
         r["tokens"] += tokens
+        conduct.note(r, t, r["last_seen"], mark)
         r["last_seen"] = max(r["last_seen"], t)
         fresh = today.day > r["day"]
         if fresh:
@@ -303,17 +329,17 @@ def update(
 
         # The sequential tests of elicitation: Page's cumulative sum of log-likelihood ratios.
         read = mark & HAS_PROMPT and found[e] == READ
-        for i in range(10, LEVELS):
+        for i in range(_ELICITATION, LEVELS):
             now[i] = r["level"][i]
         for i in range(2):
-            now[8 + i] = r["level"][8 + i]
             if read:
                 if mark & (INTENT << i):
                     r["matches"][i] += 1
                     step = MATCH
                 else:
                     step = MISS
-                now[8 + i] = min(max(now[8 + i] + step / 2, 0.0), CAP / 2)
+                level = now[_ELICITATION + i] + step / 2
+                now[_ELICITATION + i] = min(max(level, 0.0), CAP / 2)
         if read:
             r["prompts"] += 1
             if features.words[e].any():
@@ -324,7 +350,11 @@ def update(
         for i in range(requests.sent.shape[1]):
             if requests.sent[e, i] != 0:
                 distinct.note(r["distinct"][_SENT + i], mix(requests.sent[e, i]))
-        habits.note_model(r["model_names"], r["model_counts"], requests.models[e])
+        model = requests.models[e]
+        new = habits.note_model(r["model_names"], r["model_counts"], model)
+        conduct.arrive(r, t, model, new)
+        now[PIVOT] = conduct.pivot(r, t)
+        now[AUTOMATION] = conduct.automation(r, t)
         habits.note_hour(r["rhythm"], int(t // HOUR) % habits.HOURS)
         r["followups"] *= _FADING
         if mark & FOLLOW_UP:

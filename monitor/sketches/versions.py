@@ -52,7 +52,62 @@ EARLIER = {
             ("own_variance", "<f4", 10),
             ("spare", "u1", 4),
         ]
-    )
+    ),
+    2: np.dtype(
+        [
+            ("version", "<u2"),
+            ("severity", "u1", 8),
+            ("group", "u1"),
+            ("taught", "u1"),
+            ("accused", "u1"),
+            ("reserved", "u1", 3),
+            ("first_seen", "<f8"),
+            ("last_seen", "<f8"),
+            ("opened", "<f8", 8),
+            ("upheld", "<u4", 8),
+            ("decided", "<f8"),
+            ("tokens", "<f8"),
+            ("requests", "<u4"),
+            ("prompts", "<u4"),
+            ("matches", "<u4", 2),
+            ("looked", "<u4"),
+            ("sketched", "<u4"),
+            ("ids", "<u4", 12),
+            ("id_count", "<u4"),
+            ("budget_pane", "<i4"),
+            ("budget_used", "<u4"),
+            ("short_head", "<i4"),
+            ("middle_head", "<i4"),
+            ("long_head", "<i4"),
+            ("day", "<i4"),
+            ("hour", "<i4"),
+            ("short_tokens", "<f4", 30),
+            ("middle_tokens", "<f4", 12),
+            ("long_tokens", "<f4", 24),
+            ("middle_requests", "<u4", 12),
+            ("long_requests", "<u4", 24),
+            ("short_requests", "<u2", 30),
+            ("level", "<f4", 16),
+            ("day_peak", "<f4", 16),
+            ("hour_peak", "<f4", 8),
+            ("own_hours", "<f4"),
+            ("own_mean", "<f4", 8),
+            ("own_variance", "<f4", 8),
+            ("followups", "<f4"),
+            ("model_names", "<u4", 4),
+            ("model_counts", "<f4", 4),
+            ("templates", "<u4", 16),
+            ("meaning", "<i2", (2, 64)),
+            ("words", "<i2", (2, 32)),
+            ("content", "<i2", (2, 64)),
+            ("lists", "<f4", (5, 2)),
+            ("distinct", "u1", (7, 32)),
+            ("novelty", "u1", (2, 32)),
+            ("rhythm", "u1", 24),
+            ("model", "<u2"),
+            ("spare", "u1", 2),
+        ]
+    ),
 }
 
 _OWN = {"version", "reserved", "spare"}  # fields that every version fills itself
@@ -89,6 +144,8 @@ def _within(name: str, values: object) -> npt.NDArray[Any]:
     """The values of an old field as far as the new one holds them."""
     found = np.asarray(values)
     field, shape = RECORD[name].base, RECORD[name].shape
+    if found.ndim > len(shape):  # of which one half-life is left
+        found = found[0]
     if shape and found.shape[0] > shape[0]:  # levels that have no past of the key's own any more
         found = found[: shape[0]]
     elif shape and found.shape[0] < shape[0]:  # levels that there were not

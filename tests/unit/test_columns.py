@@ -19,6 +19,8 @@ from monitor.events import AHEAD, LARGEST, Decoder
 from monitor.features.texts import LIMIT, lay
 from monitor.identity import Identity
 from monitor.messages import Messages
+from monitor.sketches.conduct import ALONE, BOUNDED, FOLLOW_UP, LARGE
+from monitor.sketches.update import HAS_PROMPT
 from monitor.store.memory import MemoryStore
 from tests.benchmarks.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
 from tests.requests import START, elicitor, in_order, person, request, scraper
@@ -272,3 +274,22 @@ def test_what_the_engine_makes_of_a_stream_is_the_same_either_way():
     assert {each.rejection.reason for each in made[0][0].rejected} == {
         *("not_json", "empty", "late", "future")
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "marks"),
+    [
+        ({"turns": 2}, FOLLOW_UP),
+        ({"turns": 1}, ALONE),
+        ({"turns": 1, "input_tokens": 9_000}, ALONE),
+        ({"input_tokens": 40}, ALONE),
+        ({"input_tokens": 400}, FOLLOW_UP),
+        ({}, 0),
+        ({"max_tokens": 256}, BOUNDED),
+        ({"max_tokens": 4_096}, BOUNDED | LARGE),
+    ],
+)
+def test_marks_say_what_is_known_of_a_request(said, marks):
+    event = {"ts": NOW, "api_key": "k", "prompt": "Tell me " * 15, **said}
+    columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
+    assert columns.marks.tolist() == [HAS_PROMPT | marks]

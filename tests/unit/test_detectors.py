@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.detectors import DETECTORS, Burst, Coverage, Elicitation
+from monitor.detectors import JUDGES, Burst, Coverage, Elicitation
 from monitor.detectors.burst import student_8
 from monitor.features.project import LISTS
 from monitor.sketches.profile import BROAD, INTENTS, KINDS, LEVELS, LIKENESS, RECORD, Profile
@@ -92,7 +92,7 @@ def test_coverage_says_what_the_prompts_are_like(public, what, said):
 
 
 def test_likeness_to_lists_that_elicit_is_elicitation_without_a_phrase(public):
-    finding = Elicitation()(asks(20, cot=11.0), public)
+    finding = Elicitation()(asks(20, cot=13.0), public)
     assert finding.p[0] < 1e-4
     assert finding.evidence["by_likeness"][0] == 1
 
@@ -115,7 +115,7 @@ def test_the_same_evidence_says_less_the_more_prompts_it_took(public):
 def test_every_finding_is_a_probability_with_finite_evidence(levels):
     records = np.zeros(len(levels), RECORD)
     records["level"] = levels
-    for detector in DETECTORS:
+    for detector in JUDGES:
         finding = detector(Profile(records), Public(shipped_reference()))
         assert ((finding.p > 0) & (finding.p <= 1)).all()
         for values in finding.evidence.values():
@@ -123,7 +123,7 @@ def test_every_finding_is_a_probability_with_finite_evidence(levels):
             assert len(values) == len(levels)
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", JUDGES)
 def test_keys_are_judged_together_as_they_are_alone(detector, public):
     records = np.concatenate([key(n).records for n in (3, 300, 30_000)])
     together = detector(Profile(records), public).p
@@ -132,7 +132,7 @@ def test_keys_are_judged_together_as_they_are_alone(detector, public):
 
 
 def test_every_detector_has_a_place_in_the_record():
-    assert {detector.name for detector in DETECTORS} <= set(KINDS)
+    assert {detector.name for detector in JUDGES} <= set(KINDS)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monitor.config import Detection
-from monitor.detectors import DETECTORS, Burst, Elicitation
+from monitor.detectors import JUDGES, Burst, Elicitation
 from monitor.sketches.profile import ELICITATION, RECORD, REQUESTS, TOKENS, Profile
 from monitor.sketches.public import Public, shipped_reference
 from pipelines.differences import differences, one_in
@@ -61,7 +61,7 @@ def test_what_cannot_make_a_difference_is_not_named(public):
     assert "follow-up" not in said
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", JUDGES)
 def test_a_record_is_left_as_it_was(detector, public):
     record = busy(5_000)
     record["level"][0, TOKENS] = 20

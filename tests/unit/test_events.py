@@ -348,10 +348,9 @@ def test_a_prompt_and_a_system_prompt_sent_beside_messages_stand():
     assert (read.prompt, read.system, read.turns) == ("P", "S", 2)
 
 
-def test_a_prompt_alone_is_one_turn_unless_the_gateway_counted_more():
-    assert event(prompt="Hello").turns == 1
+def test_turns_that_nobody_counted_are_not_known():
+    assert event(prompt="Hello").turns == 0
     assert event(prompt="Hello", turns=4).turns == 4
-    assert event().turns == 0
 
 
 def test_long_prompts_are_kept_whole():

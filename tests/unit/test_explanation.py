@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from monitor.config import Settings
-from monitor.detectors import DETECTORS
+from monitor.detectors import JUDGES
 from monitor.engine import Batch, Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
@@ -47,7 +47,7 @@ def word(explanation, kind):
 
 
 def test_every_detector_has_a_word(explanation):
-    assert [word.kind for word in explanation.words] == [detector.name for detector in DETECTORS]
+    assert [word.kind for word in explanation.words] == [detector.name for detector in JUDGES]
 
 
 def test_a_replay_shows_a_detector_at_its_most_improbable(explanation):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.errors import ConfigError
-from monitor.sketches.profile import LEVELS, RECORD
+from monitor.sketches.profile import COMBINED, LEVELS, RECORD
 from monitor.sketches.public import (
     BINS,
     PER_LEVEL,
@@ -65,13 +65,34 @@ def test_what_is_restored_judges_like_what_was_dumped():
     assert tail(again, 2.0) == tail(public, 2.0)
 
 
-def test_what_the_first_version_learned_is_kept():
-    old = np.zeros((2, 10, BINS), "<f4")
+@pytest.mark.parametrize("levels", [10, 16])
+def test_what_earlier_versions_learned_is_kept(levels):
+    old = np.zeros((2, levels, BINS), "<f4")
     old[0, :, 5], old[1, :, 7] = 1000.0, 3.0
     public = Public(Reference.none())
-    public.restore(np.array([100], "<i8").tobytes() + old.tobytes())
-    assert (public.day, public.past.sum(), public.today.sum()) == (100, 10_000, 30)
+    mean = public.mean.dump() if levels > 10 else b""
+    public.restore(np.array([100], "<i8").tobytes() + old.tobytes() + mean)
+    assert (public.day, public.past.sum(), public.today.sum()) == (100, levels * 1000, levels * 3)
     assert tail(public, 1.0) > 0.9
+
+
+def test_a_level_that_is_reached_moves_the_key_among_the_public_of_the_day():
+    public, records = Public(Reference.none()), np.zeros(2, RECORD)
+    public.turn(100)
+    records["day"] = 100
+    public.today[COMBINED, 0] = 2
+    public.reach(records, COMBINED, np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))
+    assert records["level"][:, COMBINED].tolist() == [2.0, 1.0]
+    assert records["day_peak"][:, COMBINED].tolist() == [2.0, 3.0]
+    assert np.flatnonzero(public.today[COMBINED]).tolist() == [2 * PER_LEVEL, 3 * PER_LEVEL]
+
+
+def test_a_level_that_an_accused_key_reaches_teaches_nothing():
+    public, records = Public(Reference.none()), np.zeros(1, RECORD)
+    public.turn(100)
+    records["day"], records["day_peak"] = 100, np.inf
+    public.reach(records, COMBINED, np.array([0]), np.array([3.0]))
+    assert not public.today.any()
 
 
 def test_today_does_not_count_before_it_is_over():

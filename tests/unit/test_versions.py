@@ -32,7 +32,12 @@ def test_a_record_of_an_earlier_version_keeps_what_both_know(version):
         assert (new[name].ravel()[:kept] == old[0][name].flat[0]).all(), name
         assert not new[name].ravel()[kept:].any(), name
     assert len(new["own_mean"]) == OWN
-    assert not new["meaning"].any()
+
+
+def test_what_an_earlier_version_did_not_keep_starts_empty():
+    old = filled(EARLIER[1])
+    old["version"] = 1
+    assert not read(old.tobytes())["meaning"].any()
 
 
 def test_counts_beyond_the_width_of_a_field_stay_at_its_largest():
