@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.calibrate import Learned
+from pipelines.crossfit import Learned
 from pipelines.thresholds import CERTAINTY, Threshold
 
 _SURE = f"{CERTAINTY:.0%} sure"
@@ -24,7 +24,7 @@ class Calibrated(NamedTuple):
 
     Attributes:
         keys: ordinary keys a day that they are for.
-        smallest: by finding, as `calibrate.judge` gives it.
+        smallest: by finding, as `crossfit.judge` gives it.
         reference, content: files that they hold with; without the latter, the shipped content.
         command: what made them.
     """
@@ -65,12 +65,12 @@ def settings_of(made: Calibrated) -> str:
 def show(made: Calibrated, console: Console | None = None) -> None:
     """Print what was fitted, and what the recording's own keys would have come to."""
     console = console or Console()
-    severities = _table("Thresholds", "1 key-day in", "at most a day", "seen a day", "seen")
+    severities = _table("Thresholds", "probability", "at most a day", "seen a day", "seen")
     days = made.learned.days
     for each in made.thresholds:
         severities.add_row(
             each.severity,
-            f"{1 / each.probability:,.0f}",
+            f"{each.probability:g}",
             _rate(each.at_most),
             _rate(each.seen / days),
             f"{each.seen:,}",

@@ -5,9 +5,10 @@ ever gave it. Of the share of ordinary key-days below the j-th smallest of n suc
 order statistics know the distribution whatever theirs is: gamma, of shape j, over n. Its quantile
 CERTAINTY is what is reckoned with, so that a short recording costs recall and not false alerts.
 
-Below everything seen, the share is taken to fall as a power of the probability: with it, as it does
-where probabilities are what they say they are, or more slowly where the smallest seen fall more
-slowly (the Hill estimator; B. M. Hill, Annals of Statistics 3, 1975; shrunk towards 1).
+Below everything seen, the share is taken to fall as a power of the probability. The exponent is 1
+where probabilities are what they say they are, and less where they are too small. It is estimated
+from the smallest seen (B. M. Hill, Annals of Statistics 3, 1975), shrunk towards 1, and reckoned
+with as low as it may well be.
 
 >>> ordinary = np.linspace(0.0001, 1.0, 10_000)
 >>> [each.probability for each in fit(ordinary, 10_000, keys=1_000, false_alerts=1.0)]
@@ -61,12 +62,14 @@ class Tail:
     """
 
     def __init__(self, smallest: Floats, key_days: float) -> None:
-        ranked = np.sort(smallest)
-        self._values, below = np.unique(np.append(ranked, 1.0), return_index=True)
-        self._shares = at_most(below.astype(np.float64) + 1.0) / key_days  # of those below each
+        ranked: Floats = np.sort(np.maximum(smallest, _LEAST))
+        self._values, first = np.unique(np.append(ranked, 1.0), return_index=True)
+        self._shares = quantile(np.asarray(first + 1, np.float64)) / key_days  # below each value
         tail = ranked[: _TAIL + 1]
         excess = float(np.log(tail[-1] / tail).sum()) if len(tail) else 0.0
-        self._exponent = min(1.0, (max(len(tail) - 1, 0) + _PRIOR) / (excess + _PRIOR))
+        worth = np.array([max(len(tail) - 1, 0) + _PRIOR])
+        slowly = float(quantile(worth, 1.0 - CERTAINTY)[0]) / (excess + _PRIOR)
+        self._exponent = min(1.0, slowly)
 
     def share(self, probability: float) -> float:
         """Of key-days that get a probability or less, by CERTAINTY no more than this share."""
@@ -105,14 +108,15 @@ def fit(smallest: Floats, key_days: float, *, keys: float, false_alerts: float) 
 
 def needed(*, keys: float, false_alerts: float) -> float:
     """Key-days without any finding that would show so few false alerts."""
-    return float(at_most(np.ones(1))[0]) * keys / false_alerts
+    return float(quantile(np.ones(1))[0]) * keys / false_alerts
 
 
-def at_most(counts: Floats) -> Floats:
-    """The quantile CERTAINTY of gamma distributions of these shapes, which is also the most that a
-    Poisson count of one less is expected to be (E. B. Wilson and M. M. Hilferty, PNAS 17, 1931)."""
-    cube = 1.0 - 1.0 / (9.0 * counts) + _NORMAL / (3.0 * np.sqrt(counts))
-    return np.asarray(counts * cube**3)
+def quantile(shapes: Floats, certainty: float = CERTAINTY) -> Floats:
+    """A quantile, CERTAINTY or 1 - CERTAINTY, of gamma distributions of these shapes, `(n,)`: by
+    the cube of a normal variable (E. B. Wilson and M. M. Hilferty, PNAS 17, 1931)."""
+    normal = np.copysign(_NORMAL, certainty - 0.5)
+    cube = 1.0 - 1.0 / (9.0 * shapes) + normal / (3.0 * np.sqrt(shapes))
+    return np.asarray(shapes * cube**3)
 
 
 def _below(x: float) -> float:
