@@ -133,7 +133,7 @@ def judge(
             _carry(name, settings, publics, report, witness=witness)
             rows += witness.p.values()
     p = np.array(rows).T if rows else np.empty((len(names), 0))
-    return dict(zip(names, p, strict=False))
+    return dict(zip(names[: len(p)], p, strict=True))
 
 
 def pooled(halves: Sequence[Reference], weight: float) -> Reference:
