@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -126,22 +127,50 @@ def simulate(
     typer.echo(f"{requests:,} requests in {out}, the labels of their keys in {labels}.")
 
 
-@app.command(epilog="Example: `xm calibrate ordinary-*.jsonl.gz --out reference.json`")
+@app.command(
+    epilog="Example: `xm calibrate ordinary-*.jsonl.gz --out public.json --false-alerts-per-day 1`"
+)
 def calibrate(
     files: Annotated[list[str], typer.Argument(help="Recordings of ordinary traffic.")],
     out: Annotated[Path, typer.Option(help="The reference goes here: XM_REFERENCE.")],
+    false_alerts_per_day: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Also fit thresholds, into a .toml beside it: so many ordinary keys a day may be "
+            "accused by a warning or worse.",
+            min=1e-3,
+        ),
+    ] = None,
+    keys: Annotated[
+        float | None,
+        typer.Option(help="Ordinary keys a day, where the recording has but some of them.", min=1),
+    ] = None,
     weight: Annotated[
         float, typer.Option(help="Days of a key that it counts as, beside what is learned.", min=1)
     ] = 20_000.0,
     source: Annotated[str, typer.Option(help="Where the traffic is from, for the record.")] = "",
 ) -> None:
-    """Learn from ordinary traffic how far ordinary keys go; statistics only, no prompt."""
+    """Learn from ordinary traffic how far ordinary keys go; statistics only, no prompt.
+
+    With `--false-alerts-per-day`, judge each half of the keys against the other, and fit the
+    probabilities at which alerts open to what is accepted: XM_CONFIG names the result.
+    """
     from pipelines import calibrate
 
-    settings = _with_secret(config.load())
-    source = source or ", ".join(files)
-    seen = calibrate.run(files, settings, out, weight=weight, source=source)
-    typer.echo(f"{seen:,.0f} days of a key in {out}: use it with XM_REFERENCE={out}.")
+    seen = calibrate.run(
+        files,
+        config.load(),
+        out,
+        weight=weight,
+        source=source or ", ".join(files),
+        false_alerts=false_alerts_per_day,
+        keys=keys,
+        command=shlex.join(["xm", *sys.argv[1:]]),
+    )
+    fitted = false_alerts_per_day is not None
+    use = f"XM_CONFIG={out.with_suffix('.toml')}" if fitted else f"XM_REFERENCE={out}"
+    typer.echo(f"{seen:,.0f} days of a key in {out}: use it with {use}.")
 
 
 @app.command(epilog="Example: `xm learn ordinary-*.jsonl.gz --out content.json`")

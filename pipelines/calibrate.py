@@ -1,54 +1,123 @@
-"""Calibrating: how far ordinary keys go on a day, from traffic that is known to be ordinary."""
+"""Calibrating: how far ordinary keys go on a day, from traffic that is known to be ordinary.
+
+The reference is made of all keys. Thresholds, where a number of false alerts is asked for, are
+fitted to what the keys of either half are found to be by the other's (`crossfit.py`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from monitor.config import Settings
-from monitor.engine import Engine
 from monitor.errors import InputError
-from monitor.identity import from_settings
-from monitor.sketches.public import Reference, write_reference
-from monitor.sketches.public_mean import Sums
-from monitor.store.memory import MemoryStore
-from pipelines import progress
-from pipelines.files import LineFile
-from pipelines.replay import PARTITION, drive
+from monitor.sketches.profile import DAY, HOUR
+from monitor.sketches.public import write_reference
+from pipelines import calibrated
+from pipelines.crossfit import Learned, judge, learn, pooled
+from pipelines.thresholds import fit, needed
+
+LEAST = 0.9  # days of a recording from which key-days are whole
+FARTHEST = 20.0  # times more than was recorded that warnings may be extrapolated to
 
 
-def run(files: list[str], settings: Settings, out: Path, *, weight: float, source: str) -> float:
+def run(
+    files: list[str],
+    settings: Settings,
+    out: Path,
+    *,
+    weight: float,
+    source: str,
+    false_alerts: float | None = None,
+    keys: float | None = None,
+    command: str = "",
+) -> float:
     """Write a reference of the public (`sketches/public.py`); returns the key-days seen.
 
     Args:
         files: each a recording of ordinary traffic, in time order.
+        out: the reference; thresholds go beside it as TOML.
         weight: how many key-days the reference shall count as.
         source: where the traffic is from, for whoever reads the file.
+        false_alerts: ordinary keys a day that may be accused; without it no thresholds are fitted.
+        keys: ordinary keys a day of the deployment, if it has more than the recording.
+        command: what the operator typed, for whoever reads the thresholds.
     """
-    seen = Reference.none()
-    with progress.of_file("Learning from") as report:
-        for name in files:
-            store = MemoryStore()
-            engine = Engine(
-                settings, from_settings(settings), store, detectors=(), reference=Reference.none()
+    beside = out.with_suffix(".toml")
+    if false_alerts is not None:
+        _check(files, out, beside)
+    learned = learn(files, settings)
+    reference = reference_of(learned, weight, source)
+    if false_alerts is None:
+        _write(out, reference)
+        return learned.key_days
+
+    _check_days(learned)
+    keys = keys or learned.key_days / learned.days
+    caveat = _caveat(learned, keys, false_alerts)
+    smallest = judge(files, settings, [pooled([half], weight) for half in reversed(learned.halves)])
+    found = fit(
+        np.min([*smallest.values()], axis=0),
+        learned.key_days,
+        keys=keys,
+        false_alerts=false_alerts,
+    )
+    made = calibrated.Calibrated(
+        found, keys, learned, smallest, out, settings.content, command, caveat
+    )
+    _write(out, reference)
+    _write(beside, calibrated.settings_of(made).encode())
+    calibrated.show(made)
+    return learned.key_days
+
+
+def reference_of(learned: Learned, weight: float, source: str) -> bytes:
+    """The reference that all keys make."""
+    notes = {"from": source, "seen_key_days": learned.key_days}
+    return write_reference(pooled(learned.halves, weight), **notes)
+
+
+def _check(files: Sequence[str], out: Path, beside: Path) -> None:
+    if beside == out:
+        raise InputError(f"{out} is where the thresholds go: name a .json with --out.")
+    for name in files:
+        if name == "-" or Path(name).is_fifo():
+            raise InputError(
+                f"{'stdin' if name == '-' else name} can be read only once, and thresholds take "
+                "two readings: name a file."
             )
-            with LineFile(name) as file:
-                for outcome in drive(engine, store, file):
-                    report(outcome, file)
-            public = engine.partitions[PARTITION].public
-            past = public.mean.learned[-1][1] if public.mean.learned else Sums.none()
-            seen = Reference(
-                seen.peaks + public.past + public.today,
-                seen.mean.plus(past).plus(public.mean.today),
+
+
+def _check_days(learned: Learned) -> None:
+    for each in learned.recordings:
+        if each.days < LEAST:
+            raise InputError(
+                f"{each.name} holds {each.days * DAY / HOUR:.1f} hours, and how far keys go on a "
+                "day takes recordings of whole days: join the shorter ones, in order, with cat."
             )
-    key_days = float(seen.peaks[0].sum())
-    if not key_days:
-        raise InputError("There are no requests in these files to learn from: name others.")
-    scale = weight / key_days
-    scaled = Reference(seen.peaks * scale, Sums.none().plus(seen.mean, scale))
+
+
+def _caveat(learned: Learned, keys: float, false_alerts: float) -> str:
+    """A sentence if so few false alerts cannot have been seen, an error if not by far."""
+    lack = needed(keys=keys, false_alerts=false_alerts) / learned.key_days
+    if lack <= 1.0:
+        return ""
+    what = f"{false_alerts:g} false alerts a day among {keys:,.0f} ordinary keys"
+    remedy = f"record {np.ceil(lack * learned.days):,.0f} days of as many keys as here"
+    if lack > FARTHEST:
+        raise InputError(
+            f"{learned.key_days:,.0f} days of a key are too few to tell {what}: {remedy}, "
+            "or accept more."
+        )
+    return f"Warnings are extrapolated, for {what} are too few to be seen here; better {remedy}."
+
+
+def _write(path: Path, data: bytes) -> None:
     try:
-        out.write_bytes(write_reference(scaled, **{"from": source, "seen_key_days": key_days}))
+        path.write_bytes(data)
     except OSError as error:
         raise InputError(
-            f"{out} cannot be written ({error.strerror}): name another file with --out."
+            f"{path} cannot be written ({error.strerror}): name another file with --out."
         ) from error
-    return key_days

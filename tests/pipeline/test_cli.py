@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from monitor import cli, config
 from monitor.engine import Batch, Engine
 from monitor.identity import from_settings
+from monitor.sketches.public import load_reference
 from monitor.store.redis import RedisStore
 from pipelines.embedded import free_port
 from tests.pipeline.apps import fresh
@@ -180,6 +181,45 @@ def test_evaluate_speaks_to_programs(xm: Xm, simulated: Path) -> None:
     ended = xm("evaluate", simulated / "hour.jsonl", "--labels", labels, "--json")
     (*_, together) = json.loads(ended.out)["scores"]
     assert set(together["recall"]) == {"cot", "grader", "scraper", "all"}
+
+
+# Calibration
+
+
+@pytest.fixture
+def ordinary(xm: Xm, tmp_path: Path) -> Path:
+    xm("simulate", tmp_path / "day.jsonl.gz", "--keys", 60, "--no-attacks")
+    return tmp_path / "day.jsonl.gz"
+
+
+def test_calibrate_without_a_rate_makes_a_reference_alone(xm: Xm, ordinary: Path) -> None:
+    out = ordinary.with_name("public.json")
+    ended = xm("calibrate", ordinary, "--out", out)
+    assert ended.out == f"60 days of a key in {out}: use it with XM_REFERENCE={out}.\n"
+    assert not out.with_suffix(".toml").exists()
+    assert load_reference(out).peaks.any()
+
+
+def test_what_calibrate_fitted_is_loaded_and_judges(xm: Xm, ordinary: Path) -> None:
+    out, alerts = ordinary.with_name("public.json"), ordinary.with_name("alerts.jsonl")
+    ended = xm("calibrate", ordinary, "--out", out, "--false-alerts-per-day", 1, "--keys", 30)
+    fitted = out.with_suffix(".toml")
+    assert ended.out.endswith(f"use it with XM_CONFIG={fitted}.\n")
+    assert f"--out {out} --false-alerts-per-day 1 --keys 30\n" in fitted.read_text()
+    xm("replay", ordinary, "--alerts", alerts, "--plain-keys", XM_CONFIG=str(fitted))
+    settings = config.load()
+    assert settings.reference == out
+    assert settings.detection != config.Detection()
+    found = [json.loads(line) for line in alerts.open()]
+    accused = {alert["subject"]["id"] for alert in found if alert["severity"] != "info"}
+    assert len(accused) <= 1
+
+
+def test_thresholds_from_an_hour_are_refused_in_one_sentence(xm: Xm, simulated: Path) -> None:
+    recording, out = simulated / "hour.jsonl", simulated / "public.json"
+    ended = xm("calibrate", recording, "--out", out, "--false-alerts-per-day", 1)
+    assert (ended.status, ended.error.count("\n"), out.exists()) == (2, 1, False)
+    assert "join the shorter ones" in ended.error
 
 
 # The keys in Redis
