@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from monitor.features.bits import mix
 from monitor.jit import jit
 from monitor.sketches.profile import IDS, MIDDLE
 
@@ -19,14 +20,6 @@ WIDTH = MIDDLE.width
 
 # what a request is found to be
 REPEATED, COUNTED, READ = 0, 1, 2
-
-
-@jit
-def mix(x: Any) -> Any:
-    """64 well mixed bits (the finaliser of SplitMix64)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @jit

@@ -14,21 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from monitor.features.bits import mix
 from monitor.features.extract import Features
-from monitor.features.project import CONTENT, LISTS, SCALE
 from monitor.jit import jit
-from monitor.sketches import conduct, distinct, habits, means, minhash, novelty
-from monitor.sketches.admit import READ, REPEATED, admit, bits, mix
+from monitor.sketches import asked, conduct, distinct, habits, means, minhash, novelty
+from monitor.sketches.admit import READ, REPEATED, admit, bits
 from monitor.sketches.conduct import FOLLOW_UP
 from monitor.sketches.profile import (
     AUTOMATION,
-    BROAD,
     DISTINCT,
     ELICITATION,
     FARTHEST,
     HOUR,
     LEVELS,
-    LIKENESS,
     LONG,
     MIDDLE,
     MOST_IN_PANE,
@@ -36,7 +34,6 @@ from monitor.sketches.profile import (
     PIVOT,
     RECORD,
     SHORT,
-    TEMPLATES,
 )
 from monitor.sketches.public import BINS, PER_LEVEL
 from monitor.sketches.public_mean import GROUPS, TAUGHT, Sums
@@ -67,25 +64,7 @@ _SENT = DISTINCT.index("addresses")  # the first kind that is counted as it was 
 _FADING = 0.5 ** (1.0 / habits.LATELY)
 _LISTED = means.decay(means.LISTED)
 
-# A narrow key whose template sounds a little like a list gets ever surer to, with each prompt, and
-# no more like it. So likeness counts in so far as the mean prompt is like a list: none of it below
-# the first value, all above the second.
-_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (8.0, 16.0), "grader": (4.0, 10.0)}
-_FROM = tuple(_LIKE.get(name, (0.0, 0.0))[0] for name in LISTS)
-_FULLY = tuple(_LIKE.get(name, (0.0, 0.0))[1] for name in LISTS)
-# Sweeps are made of what applications send all day. Likeness to them counts in so far as the key
-# is broader than an application: all of it below the first value of its self-similarity in
-# content, none above the second.
-_BY_BREADTH = tuple(name == "sweep" for name in LISTS)
-BROADER, NARROW = 5.0, 8.5
-# The self-similarity of a sweep over many tasks, between that of the public (0) and that of an
-# application; the level of breadth falls to 0 at half and at twice of it.
-SWEEP, SURE = 3.8, 48  # and prompts after which it counts in full
-MOST_BROAD = 8.0
-SWEPT = 32  # prompts of which it can be said how many templates they share
-UNLIKE = 32  # templates that no application has, and from which on they count in full
-
-_ELICITATION, _LIKENESS = ELICITATION.start, LIKENESS.start
+_ELICITATION = ELICITATION.start
 _DECAYS = tuple(means.decay(half_life) for half_life in means.HALF_LIVES)
 
 
@@ -204,37 +183,6 @@ def _sketch(r: Any, e: int, features: Any, today: Any) -> None:
 
 
 @jit
-def _asked(r: Any, now: Any) -> None:
-    """Levels of what was asked: likeness to work lists, breadth, and slots swept."""
-    prompts = r["sketched"]
-    each = _DECAYS[0]
-    weight = (1.0 - each**prompts) / (1.0 - each)
-    squares = (1.0 - each ** (2 * prompts)) / (1.0 - each * each)
-    length = 0.0
-    for i in range(CONTENT):
-        part = float(r["content"][0, i]) * (weight / (SCALE * means.STEPS))
-        length += part * part
-    alike = (length - CONTENT * squares) / max(weight * weight - squares, 1.0)
-    counts = min(max((NARROW - alike) / (NARROW - BROADER), 0.0), 1.0)
-
-    scale = np.sqrt((1.0 - _LISTED ** (2 * prompts)) / (1.0 - _LISTED * _LISTED))
-    every = (1.0 - _LISTED**prompts) / (1.0 - _LISTED)
-    for i in range(len(_BY_BREADTH)):
-        score = float(max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)))
-        if _BY_BREADTH[i]:
-            share = counts
-        else:
-            share = min(max((score / every - _FROM[i]) / (_FULLY[i] - _FROM[i]), 0.0), 1.0)
-        now[_LIKENESS + i] = np.log2(1.0 + score / scale) * share
-    off = abs(np.log2(max(alike, 0.01) / SWEEP))
-    now[BROAD] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0)
-    if prompts >= SWEPT:
-        templates = max(distinct.roughly(r["distinct"][2]), 1.0)
-        slots = max(np.log2(distinct.roughly(r["distinct"][0]) / templates), 0.0)
-        now[TEMPLATES] = counts * slots * min(np.log2(templates) / np.log2(UNLIKE), 1.0)
-
-
-@jit
 def update(
     records: Any,
     rows: Any,
@@ -344,7 +292,7 @@ def update(
             r["prompts"] += 1
             if features.words[e].any():
                 _sketch(r, e, features, today)
-                _asked(r, now)
+                asked.levels(r, now)
 
         # How it was asked.
         for i in range(requests.sent.shape[1]):
