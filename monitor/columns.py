@@ -38,7 +38,8 @@ class Columns(NamedTuple):
         ts: float64, epoch seconds.
         tokens: float64, of input and output.
         marks: uint8, bits HAS_PROMPT and those of `conduct`.
-        hashes: `(n, len(HASHED)) uint64`, of the fields in `HASHED`, 0 without one.
+        hashes: `(n, len(HASHED) + 1) uint64`, of the fields in HASHED and of the address's
+            network, 0 without one.
         prompts: whole.
     """
 
@@ -131,6 +132,8 @@ class Reader:
         """The same of events."""
         identity = self._identity
         prompts = encoded([event.prompt for event in events])
+        hashed = [[getattr(event, name) for event in events] for name in HASHED]
+        hashed.append([network_of(event.ip) for event in events])
         counts = np.array(
             [
                 (each.input_tokens or 0, each.output_tokens or 0, each.max_tokens or 0, each.turns)
@@ -144,15 +147,18 @@ class Reader:
             np.array([event.ts for event in events], np.float64),
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(prompts.places, counts),
-            np.stack(
-                [
-                    hashes_of([getattr(event, name) for event in events], identity.seed)
-                    for name in HASHED
-                ],
-                axis=1,
-            ),
+            np.stack([hashes_of(texts, identity.seed) for texts in hashed], axis=1),
             prompts,
         )
+
+
+def network_of(address: str | None) -> str | None:
+    """The network part of an address: 24 bits of four, or 48 of sixteen."""
+    if not address:
+        return None
+    if "." in address:
+        return address.rpartition(".")[0]
+    return ":".join(address.split(":", 3)[:3])
 
 
 def hashes_of(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:

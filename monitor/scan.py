@@ -21,16 +21,17 @@ from monitor.mappings import LARGEST_COUNT
 
 # Fields by what becomes of them. The first ones are hashed, and what is hashed comes in this order.
 SENT = ("ip", "end_user", "user_agent", "system")
-HASHED = (*SENT, "id", "model")
-_STRINGS = (*HASHED, "account", "payment", "tls_fingerprint", "country", "prompt", "api_key")
+HASHED = (*SENT, "id", "model", "payment", "tls_fingerprint")
+NETWORK = len(HASHED)  # the column of hashes behind them
+_STRINGS = (*HASHED, "account", "country", "prompt", "api_key")
 _COUNTS = (
     *("input_tokens", "output_tokens", "max_tokens", "turns"),
     *("asn", "status", "latency_ms", "n", "tools"),
 )
 _NAMES = (*_STRINGS, *_COUNTS, "temperature", "ts", "logprobs", "messages")
-_PROMPT, _API_KEY, _TURNS, _TEMPERATURE, _TS, _LOGPROBS, _MESSAGES = (
+_IP, _PROMPT, _API_KEY, _TURNS, _TEMPERATURE, _TS, _LOGPROBS, _MESSAGES = (
     U(_NAMES.index(name))
-    for name in ("prompt", "api_key", "turns", "temperature", "ts", "logprobs", "messages")
+    for name in ("ip", "prompt", "api_key", "turns", "temperature", "ts", "logprobs", "messages")
 )
 _IS_HASHED, _IS_STRING, _IS_COUNT = (U(len(x)) for x in (HASHED, _STRINGS, _STRINGS + _COUNTS))
 _OTHER = U(len(_NAMES))
@@ -51,7 +52,8 @@ class Found(NamedTuple):
         ts: `(n,) float64`.
         counts: `(n, 4) int64`, tokens of input, of output and allowed of it, and turns; 0 if
             absent.
-        hashes: `(n, len(HASHED)) uint64`, never 0; 0 if absent.
+        hashes: `(n, len(HASHED) + 1) uint64`, of the fields in HASHED and of the address's
+            network; never 0; 0 if absent.
         api_key: `(n, 2) int64`, where in the messages it begins and ends.
         prompt: `(n, 2) int64`, where in the text it begins and ends.
         text: `(size,) uint8`, the prompts.
@@ -72,7 +74,7 @@ def room(n: int, size: int) -> Found:
         np.empty(n, np.bool_),
         np.empty(n, np.float64),
         np.empty((n, 4), np.int64),
-        np.empty((n, len(HASHED)), np.uint64),
+        np.empty((n, len(HASHED) + 1), np.uint64),
         np.empty((n, 2), np.int64),
         np.empty((n, 2), np.int64),
         np.empty(size + 32, np.uint8),
@@ -141,6 +143,27 @@ def _word(data: Any, at: Any, end: Any) -> Any:
 
 
 @inner
+def network(data: Any, at: Any, end: Any) -> Any:
+    """Where the network part of an address ends: 24 bits of four, or 48 of sixteen."""
+    dot, colons, third = U(0), 0, end
+    for i in range(at, end):
+        if data[i] == 46:
+            dot = U(i)
+        elif data[i] == 58:
+            colons += 1
+            third = U(i) if colons == 3 else third
+    return dot if dot else third
+
+
+@inner
+def _hash(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, found: Any) -> None:
+    found.hashes[i, field] = hashed(data, at, end, seed)
+    if field == _IP:
+        end = network(data, at, end)
+        found.hashes[i, NETWORK] = hashed(data, at, end, seed) if end > at else U(0)
+
+
+@inner
 def _text(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, found: Any) -> Any:
     """Read a string; where it ends (0: it is not plain), and where the next prompt's text goes."""
     text = found.text
@@ -153,11 +176,11 @@ def _text(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, f
     if quote:
         at = quote + U(1)
         if field < _IS_HASHED and quote > begin:
-            found.hashes[i, field] = hashed(data, begin, quote, seed)
+            _hash(field, data, begin, quote, seed, i, found)
     else:
         at, after = string(data, begin, end, text, o)
         if field < _IS_HASHED and after > o:
-            found.hashes[i, field] = hashed(text, o, after, seed)
+            _hash(field, text, o, after, seed, i, found)
         if field == _API_KEY and at - U(1) - begin != after - o:  # it has escapes
             return U(0), o
     if field == _API_KEY and at:

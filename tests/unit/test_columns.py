@@ -19,6 +19,7 @@ from monitor.events import AHEAD, LARGEST, Decoder
 from monitor.features.texts import LIMIT, lay
 from monitor.identity import Identity
 from monitor.messages import Messages
+from monitor.scan import NETWORK
 from monitor.sketches.conduct import ALONE, BOUNDED, FOLLOW_UP, LARGE
 from monitor.sketches.update import HAS_PROMPT
 from monitor.store.memory import MemoryStore
@@ -293,3 +294,19 @@ def test_marks_say_what_is_known_of_a_request(said, marks):
     event = {"ts": NOW, "api_key": "k", "prompt": "Tell me " * 15, **said}
     columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
     assert columns.marks.tolist() == [HAS_PROMPT | marks]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2"),
+        ("2001:db8:1:2::5", "2001:db8:1"),
+        ("fe80::1", "fe80::1"),
+        ("not an address", "not an address"),
+    ],
+)
+def test_addresses_of_a_network_share_its_hash(address, network):
+    event = {"ts": NOW, "api_key": "k", "ip": address}
+    columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
+    assert columns.hashes[0, NETWORK] == hashes_of([network], IDENTITY.seed)[0]
