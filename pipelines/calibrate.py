@@ -46,37 +46,26 @@ def run(
         command: what the operator typed, for whoever reads the thresholds.
     """
     beside = out.with_suffix(".toml")
-    if false_alerts is not None:
-        _check(files, out, beside)
+    _check(files, out, beside)
     learned = learn(files, settings)
-    reference = reference_of(learned, weight, source)
-    if false_alerts is None:
-        _write(out, reference)
-        return learned.key_days
-
-    _check_days(learned)
-    keys = keys or learned.key_days / learned.days
-    caveat = _caveat(learned, keys, false_alerts)
-    smallest = judge(files, settings, [pooled([half], weight) for half in reversed(learned.halves)])
-    found = fit(
-        np.min([*smallest.values()], axis=0),
-        learned.key_days,
-        keys=keys,
-        false_alerts=false_alerts,
-    )
-    made = calibrated.Calibrated(
-        found, keys, learned, smallest, out, settings.content, command, caveat
-    )
-    _write(out, reference)
-    _write(beside, calibrated.settings_of(made).encode())
-    calibrated.show(made)
-    return learned.key_days
-
-
-def reference_of(learned: Learned, weight: float, source: str) -> bytes:
-    """The reference that all keys make."""
+    keys = keys or learned.key_days / max(learned.days, LEAST)
+    caveat = "" if false_alerts is None else _caveat(learned, keys, false_alerts)
+    smallest, halves = judge(files, settings, learned.halves, weight)
     notes = {"from": source, "seen_key_days": learned.key_days}
-    return write_reference(pooled(learned.halves, weight), **notes)
+    _write(out, write_reference(pooled(halves, weight), **notes))
+    if false_alerts is not None:
+        found = fit(
+            np.min([*smallest.values()], axis=0),
+            learned.key_days,
+            keys=keys,
+            false_alerts=false_alerts,
+        )
+        made = calibrated.Calibrated(
+            found, keys, learned, smallest, out, settings.content, command, caveat
+        )
+        _write(beside, calibrated.settings_of(made).encode())
+        calibrated.show(made)
+    return learned.key_days
 
 
 def _check(files: Sequence[str], out: Path, beside: Path) -> None:
@@ -85,8 +74,8 @@ def _check(files: Sequence[str], out: Path, beside: Path) -> None:
     for name in files:
         if name == "-" or Path(name).is_fifo():
             raise InputError(
-                f"{'stdin' if name == '-' else name} can be read only once, and thresholds take "
-                "two readings: name a file."
+                f"{'stdin' if name == '-' else name} can be read only once, and calibrating "
+                "takes two readings: name a file."
             )
 
 
@@ -101,6 +90,7 @@ def _check_days(learned: Learned) -> None:
 
 def _caveat(learned: Learned, keys: float, false_alerts: float) -> str:
     """A sentence if so few false alerts cannot have been seen, an error if not by far."""
+    _check_days(learned)
     lack = needed(keys=keys, false_alerts=false_alerts) / learned.key_days
     if lack <= 1.0:
         return ""

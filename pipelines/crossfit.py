@@ -5,6 +5,10 @@ improbable beside itself. So the keys are halved, and each half is judged as a w
 the reference of the other (V. Chernozhukov et al., Econometrics Journal 21, 2018). Of every key and
 day the smallest probability of any finding at any look is kept, which is what an alert opens on:
 looking continuously, and with many detectors, is in it.
+
+What all detectors say together is a statistic of the public, too, and the only one that takes their
+verdicts to be known: so it is learned while judging, and judged when it is known. It only grows
+more improbable with its level, so that the highest of a key-day is all it takes.
 """
 
 from __future__ import annotations
@@ -18,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.config import Settings
-from monitor.detectors import DETECTORS
+from monitor.detectors import DETECTORS, Combined
 from monitor.detectors.base import Detector, Looks
 from monitor.engine import Batch, Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
-from monitor.sketches.profile import DAY
-from monitor.sketches.public import Public, Reference
+from monitor.sketches.profile import COMBINED, DAY
+from monitor.sketches.public import BINS, PER_LEVEL, Public, Reference
 from monitor.sketches.public_mean import Sums
 from monitor.store.memory import MemoryStore
 from pipelines import progress
@@ -32,7 +36,6 @@ from pipelines.files import LineFile
 from pipelines.producer import Heads
 
 HALVES = ("half:0", "half:1")
-COMBINED = "combined"  # what the engine makes of all detectors' words, after them
 
 # No pseudonym leaves this process, and the same traffic shall give the same reference.
 _IDENTITY = Identity(bytes(32), plain=True)
@@ -83,14 +86,30 @@ class _Tally(Public):
         return Reference(self.ended + self.today, past.plus(self.mean.today))
 
 
+class Judged(NamedTuple):
+    """What was said of ordinary keys.
+
+    Attributes:
+        smallest: by finding, the smallest probability of each key and day looked at, `(n,)`.
+        halves: the references, which know now how far keys get with all findings together.
+    """
+
+    smallest: dict[str, Floats]
+    halves: list[Reference]
+
+
 @dataclass(slots=True)
 class _Smallest:
-    """A witness: by day and key, the smallest probability of each finding."""
+    """A witness: by day and key, the smallest probability of each detector, and less the highest
+    level of all together, at any look and at those with several signs."""
 
     p: dict[tuple[int, str], Floats] = field(default_factory=dict)
 
     def __call__(self, looks: Looks) -> None:
-        p = np.stack([finding.p for finding in looks.findings], axis=1)
+        *findings, together = looks.findings
+        level = together.evidence["level"]
+        several = np.where(together.evidence["signs"] > 1, level, 0.0)
+        p = np.stack([*(finding.p for finding in findings), -level, -several], axis=1)
         days = (looks.ts // DAY).astype(np.int64).tolist()
         for key_day, row in zip(zip(days, looks.keys, strict=True), p, strict=True):
             before = self.p.get(key_day)
@@ -117,23 +136,44 @@ def learn(files: Sequence[str], settings: Settings) -> Learned:
 
 
 def judge(
-    files: Sequence[str], settings: Settings, references: Sequence[Reference]
-) -> dict[str, Floats]:
-    """By finding, the smallest probability of each key and day that detectors looked at, `(n,)`.
+    files: Sequence[str], settings: Settings, halves: Sequence[Reference], weight: float
+) -> Judged:
+    """Judge the keys of each half against the reference of the other.
 
     Args:
-        references: against which the keys of each half are judged.
+        halves: as `learn` gives them.
+        weight: how many key-days each shall count as.
     """
-    names = [*(detector.name for detector in DETECTORS), COMBINED]
-    rows: list[Floats] = []
+    rows: dict[tuple[str, int, str], Floats] = {}
     with progress.of_file("Judging") as report:
         for name in files:
             witness = _Smallest()
-            publics = [Public(reference) for reference in references]
+            publics = [Public(pooled([half], weight)) for half in reversed(halves)]
             _carry(name, settings, publics, report, witness=witness)
-            rows += witness.p.values()
-    p = np.array(rows).T if rows else np.empty((len(names), 0))
-    return dict(zip(names[: len(p)], p, strict=True))
+            rows |= {(name, *key_day): row for key_day, row in witness.p.items()}
+    p = np.array([*rows.values()]).reshape(len(rows), len(DETECTORS) + 2).T
+    levels, several = -p[-2], -p[-1]
+    mine = np.array([_half(key.encode()) for *_, key in rows], np.int64)
+    known = [_reaching(half, levels[mine == i]) for i, half in enumerate(halves)]
+    together = np.ones(len(rows))
+    for i, half in enumerate(reversed(known)):
+        public = Public(pooled([half], weight))
+        together[mine == i] = Combined(DETECTORS).probability(several[mine == i], public)
+    names = [*(detector.name for detector in DETECTORS), Combined.name]
+    return Judged(dict(zip(names, [*p[:-2], together], strict=True)), known)
+
+
+def _half(key: bytes) -> int:
+    return crc32(key) % len(HALVES)
+
+
+def _reaching(half: Reference, levels: Floats) -> Reference:
+    """A reference in which these are the levels together of some key-days, and 0 of the others."""
+    peaks = half.peaks.copy()
+    bins = np.minimum((levels * PER_LEVEL).astype(np.int64), BINS - 1)
+    peaks[COMBINED] = np.bincount(bins, minlength=BINS)
+    peaks[COMBINED, 0] += peaks[0].sum() - len(levels)
+    return Reference(peaks, half.mean)
 
 
 def pooled(halves: Sequence[Reference], weight: float) -> Reference:
@@ -169,7 +209,7 @@ def _carry(
             if begun is None:
                 begun = next((each.ts for each in messages if each.ts is not None), None)
             for half, partition in enumerate(partitions):
-                values = [each.value for each in messages if crc32(each.key or b"") % 2 == half]
+                values = [each.value for each in messages if _half(each.key or b"") == half]
                 offsets = range(partition.offset, partition.offset + len(values))
                 report(engine.observe(Batch(partition.name, offsets, values)), file)
             if engine.table.crowded:

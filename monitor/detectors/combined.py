@@ -57,13 +57,17 @@ class Combined:
         total = sum(told.values(), np.zeros(len(keys)))
         level = total / 2.0
         share = public.tail(slice(COMBINED, COMBINED + 1), level[:, None])[:, 0]
-        alone = truncated_product(total, len(told), self.sign)
         evidence = {f"{name}_nats": told[name] for name in told}
         evidence["signs"] = sum((np.sign(nats) for nats in told.values()), np.zeros(len(keys)))
         evidence["level"] = level
         evidence["ordinary_share"] = share
-        p = np.where(evidence["signs"] > 1, np.maximum(share, alone), 1.0)
+        p = np.where(evidence["signs"] > 1, self.probability(level, public), 1.0)
         return Finding(p, keys["first_seen"].astype(np.float64), evidence)
+
+    def probability(self, level: Floats, public: Public) -> Floats:
+        """Of an ordinary key that ever gets to such levels on a day with several signs, `(n,)`."""
+        share = public.tail(slice(COMBINED, COMBINED + 1), level[:, None])[:, 0]
+        return np.maximum(share, truncated_product(2.0 * level, len(self.parts), self.sign))
 
     def summary(self, evidence: Mapping[str, float]) -> str:
         told = {kind: evidence.get(f"{kind}{_NATS}", 0.0) for kind in KINDS}

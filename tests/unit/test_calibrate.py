@@ -8,6 +8,7 @@ from rich.console import Console
 from monitor.config import Settings
 from monitor.detectors import DETECTORS
 from monitor.errors import InputError
+from monitor.sketches.profile import COMBINED
 from monitor.sketches.public import Reference, read_reference
 from pipelines import calibrate, calibrated, crossfit
 from tests.requests import elicitor, in_order, person
@@ -62,20 +63,20 @@ def test_the_halves_are_other_keys_and_together_all(file):
     counts = [half.peaks[0].sum() for half in learned.halves]
     assert sum(counts) == learned.key_days
     assert min(counts) > 0.2 * learned.key_days
-    assert learned.days == pytest.approx(1.0)
+    assert learned.days == pytest.approx(1.0, abs=1e-3)
 
 
 def test_no_key_is_judged_against_itself(file):
     learned = crossfit.learn([str(file)], Settings())
     crossed, itself = (
-        crossfit.judge([str(file)], Settings(), [crossfit.pooled([half], 1_000) for half in by])
-        for by in (learned.halves[::-1], learned.halves)
+        crossfit.judge([str(file)], Settings(), halves, 1_000).smallest
+        for halves in (learned.halves, learned.halves[::-1])
     )
     assert crossed["elicitation"].min() < 0.1 * itself["elicitation"].min()
 
 
 def test_of_each_key_and_day_the_smallest_probability_counts(file):
-    p = crossfit.judge([str(file)], Settings(), [Reference.none()] * 2)
+    p, _ = crossfit.judge([str(file)], Settings(), [Reference.none()] * 2, 1.0)
     assert {detector.name for detector in DETECTORS} <= set(p)
     assert {len(each) for each in p.values()} == {13}  # one request a day is no look
 
@@ -141,8 +142,16 @@ def test_what_can_be_read_only_once_is_refused(tmp_path):
         calibrate.run(["-"], Settings(), tmp_path / "out", weight=1.0, source="", false_alerts=1)
 
 
+def test_how_far_keys_get_with_all_signs_together_is_learned(file):
+    learned = crossfit.learn([str(file)], Settings())
+    _, halves = crossfit.judge([str(file)], Settings(), learned.halves, 1_000)
+    reached = sum(half.peaks[COMBINED] for half in halves)
+    assert reached.sum() == learned.key_days
+    assert reached[1:].sum() >= 1  # the one who asks for the reasoning trace
+
+
 def test_keys_that_nothing_can_be_said_of_have_no_findings(tmp_path):
     file = tmp_path / "few.jsonl"
     file.write_bytes(b"\n".join(person("sk-1", 5)))
-    p = crossfit.judge([str(file)], Settings(), [Reference.none()] * 2)
+    p, _ = crossfit.judge([str(file)], Settings(), [Reference.none()] * 2, 1.0)
     assert np.min([*p.values()], axis=0).shape == (0,)
