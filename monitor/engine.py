@@ -1,6 +1,7 @@
 """The engine: a batch of messages in, alerts and decisions out.
 
     values -> columns -> rows of the table -> records -> looks -> findings -> alerts, decisions
+                                                              -> fingerprints
 
 Everything is in event time and in stream order. What comes out depends on the stream alone, not
 on where batches begin, how fast they come, or how often the worker was killed in between.
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from monitor import metrics
 from monitor.alerts import INFO, Alert, Lifecycle, Severity
+from monitor.campaigns.fingerprint import encode, fingerprints, told
 from monitor.columns import Columns, Reader
 from monitor.config import Settings
 from monitor.decisions import Decision, action_for, duration, strongest
@@ -60,6 +62,13 @@ class Rejected(NamedTuple):
     rejection: Rejection
 
 
+class Said(NamedTuple):
+    """A key's fingerprint, for whoever looks for campaigns."""
+
+    key: str
+    value: bytes
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a batch."""
@@ -69,6 +78,7 @@ class Outcome:
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    fingerprints: list[Said] = field(default_factory=list)
 
 
 class Engine:
@@ -189,7 +199,7 @@ class Engine:
             if epochs[start + 1] > epochs[start]:
                 self._end_epoch(partition, int(epochs[start + 1]), said, out)
             looks, at = self._update(partition, rows, found, requests, features, start, end)
-            self._look(partition, keys, rows, ts, looks, at, out)
+            self._look(partition, columns, rows, looks, at, out)
             partition.watermark = float(watermarks[end])
 
     def _rows(self, partition: Partition, keys: list[str]) -> Rows:
@@ -255,14 +265,14 @@ class Engine:
     def _look(
         self,
         partition: Partition,
-        keys: list[str],
+        columns: Columns,
         rows: Rows,
-        ts: Floats,
         looks: Records,
         at: Rows,
         out: Outcome,
     ) -> None:
         """Let the detectors judge records as they were at requests `at`, in stream order."""
+        keys, ts = columns.keys, columns.ts
         if not (len(looks) and self._combined.parts):
             return
         profile = Profile(looks)
@@ -290,6 +300,22 @@ class Engine:
             decision = self._decide(record, key, now, anew=alert is not None)
             if decision is not None:
                 out.decisions.append(decision)
+        out.fingerprints += self._said(columns, rows, looks, at, p.min(axis=0))
+
+    def _said(
+        self, columns: Columns, rows: Rows, looks: Records, at: Rows, p: Floats
+    ) -> Iterator[Said]:
+        """The fingerprints of the keys that have changed enough."""
+        which = told(looks)
+        if not len(which):
+            return
+        events = at[which]
+        severity = self.table.records["severity"][rows[events]].max(axis=1)
+        said = fingerprints(
+            looks[which], columns.ts[events], -np.log(p[which]), columns.hashes[events], severity
+        )
+        keys = [columns.keys[event] for event in events.tolist()]
+        yield from map(Said, keys, encode(said, keys))
 
     def _decide(self, record: Any, key: str, now: float, *, anew: bool) -> Decision | None:
         """The decision on a key with open alerts, if it is new or half over."""

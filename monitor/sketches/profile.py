@@ -119,7 +119,7 @@ RECORD = np.dtype(
         ("novelty", "u1", (2, novelty.BYTES)),
         ("rhythm", "u1", HOURS),
         ("model", "<u2"),  # of content, by its tag: what another one said does not add up
-        ("spare", "u1", 2),  # to a multiple of eight
+        ("told", "<u2"),  # `requests` when its fingerprint was last sent, modulo 65,536
     ]
 )
 # A value of Redis takes the next larger of its allocator's sizes: 2,048, with a few bytes for

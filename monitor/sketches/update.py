@@ -41,6 +41,8 @@ from monitor.sketches.public_mean import GROUPS, TAUGHT, Sums
 FIRST_LOOK = 8  # requests of a key before anything is said of it
 LOOK_EVERY = 4  # requests between two looks, at the least
 LOOK_SHARE = 16  # and a sixteenth of the last hour's, so that a fast key costs no more
+# Requests until a key's fingerprint is sent again: a share of all, but not fewer nor more than
+TOLD_SHARE, TOLD_LEAST, TOLD_MOST = 8, 8, 64
 
 # The sequential test of elicitation: share of matching prompts of an ordinary key at the most,
 # and the share under which a campaign could hide and still make sense.
@@ -331,6 +333,10 @@ def update(
         since = r["requests"] - r["looked"]
         if r["requests"] >= FIRST_LOOK and since >= max(LOOK_EVERY, last_hour / LOOK_SHARE):
             r["looked"] = r["requests"]
+            if np.uint16(r["requests"] - r["told"]) >= max(
+                TOLD_LEAST, min(r["requests"] / TOLD_SHARE, TOLD_MOST), last_hour / LOOK_SHARE
+            ):
+                r["told"] = np.uint16(r["requests"])
             looks[n_looks] = records[rows[e]]
             look_at[n_looks] = e
             n_looks += 1

@@ -1,0 +1,232 @@
+"""The population: what is known of every key that may be part of a campaign, as columns.
+
+A key's row is its latest fingerprint and the identifiers that its earlier ones showed; the row's
+bytes are what Redis keeps. From it follow the numbers by which keys are held against each other
+(`Traits`). Keys that have not been heard of for two days leave; when there is no more room, so do
+those that have been silent for the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.campaigns.fingerprint import COUNTED, FINGERPRINT, IDENTIFIERS, Fingerprints
+from monitor.features.project import CONTENT, SCALE
+from monitor.sketches import distinct
+from monitor.sketches.means import HALF_LIVES, KernelMeans
+from monitor.sketches.profile import DAY, HOUR, LONG
+
+KEPT = 2.0 * DAY  # seconds that a silent key is remembered
+SEEN = 3  # different values of an identifier that are remembered of a key
+
+ROW = np.dtype([("said", FINGERPRINT), ("seen", "<u8", (len(IDENTIFIERS), SEEN))])
+_FIRST = 64
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.void]
+
+
+class Traits(NamedTuple):
+    """Numbers of n keys, `(n,) float64` each.
+
+    Attributes:
+        strength: how far the mean prompt is from the public's, in standard deviations.
+        born: when the key was first seen, epoch seconds.
+        pace: log2 of requests an hour.
+        even: how unevenly hours are filled, beyond chance, log2; a queue fills them evenly, people
+            come in sessions. NaN where it cannot be told.
+        variety: log2 of prompts to a template.
+        nats: the surprise at what detectors say of the key.
+    """
+
+    strength: Floats
+    born: Floats
+    pace: Floats
+    even: Floats
+    variety: Floats
+    nats: Floats
+
+
+class Population:
+    """Rows by key.
+
+    Args:
+        most: keys that are remembered at the most.
+
+    Attributes:
+        keys: whose each row is.
+        rows: `(n,) ROW`.
+        direction: `(n, CONTENT) float32`, unit vectors: which way the key's prompts deviate.
+        lists: `(n, len(LISTS)) float64`, log2 of the likeness to work lists.
+        traits: see above.
+        changed: the keys whose rows are not in the store.
+        gone: those that left and may still be there.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.keys: list[str] = []
+        self._index: dict[str, int] = {}
+        self._room = np.zeros(_FIRST, ROW)
+        self.changed: set[str] = set()
+        self.gone: set[str] = set()
+        self._derived = 0  # rows from which on nothing has been derived
+        self._stale: set[int] = set()
+        self._direction = np.zeros((_FIRST, CONTENT), np.float32)
+        self._lists = np.zeros((_FIRST, 5))
+        self._traits = np.zeros((len(Traits._fields), _FIRST))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"Population({len(self)} keys)"
+
+    @property
+    def rows(self) -> Rows:
+        return self._room[: len(self)]
+
+    def index(self, key: str) -> int | None:
+        """The row of a key."""
+        return self._index.get(key)
+
+    def take(self, said: Fingerprints, keys: Sequence[str]) -> None:
+        """Take fingerprints in, oldest first."""
+        for fingerprint, key in zip(said, keys, strict=True):
+            at = self._place(key)
+            row = self._room[at]
+            row["said"] = fingerprint
+            seen = row["seen"]
+            for kind in np.flatnonzero(fingerprint["ids"]).tolist():
+                value = fingerprint["ids"][kind]
+                if value not in seen[kind]:
+                    seen[kind, 1:] = seen[kind, :-1]
+                    seen[kind, 0] = value
+            self.changed.add(key)
+
+    def load(self, rows: Mapping[str, bytes]) -> None:
+        """Take up rows that the store has kept."""
+        for key, data in sorted(rows.items()):
+            if len(data) == ROW.itemsize:
+                self._room[self._place(key)] = np.frombuffer(data, ROW)[0]
+
+    def dump(self) -> dict[str, bytes | None]:
+        """The rows that the store does not have, `None` for those that it should not."""
+        out: dict[str, bytes | None] = dict.fromkeys(self.gone)
+        out |= {key: self._room[self._index[key]].tobytes() for key in self.changed}
+        self.changed, self.gone = set(), set()
+        return out
+
+    def expire(self, now: float, held: Iterable[str]) -> None:
+        """Forget who has been silent for long, except those that are held."""
+        ts = self.rows["said"]["ts"]
+        over = len(self) - self._most
+        limit = now - KEPT
+        if over > 0:
+            limit = max(limit, float(np.partition(ts, over - 1)[over - 1]))
+        silent = ts <= limit
+        silent[[at for key in held if (at := self._index.get(key)) is not None]] = False
+        if not silent.any():
+            return
+        kept = np.flatnonzero(~silent)
+        leaving = {self.keys[i] for i in np.flatnonzero(silent).tolist()}
+        self.gone |= leaving
+        self.changed -= leaving
+        self._derive()
+        for array in (self._room, self._direction, self._lists):
+            array[: len(kept)] = array[kept]
+        self._traits[:, : len(kept)] = self._traits[:, kept]
+        self.keys = [self.keys[i] for i in kept.tolist()]
+        self._index = {key: i for i, key in enumerate(self.keys)}
+        self._derived = len(self)
+
+    @property
+    def direction(self) -> npt.NDArray[np.float32]:
+        self._derive()
+        return self._direction[: len(self)]
+
+    @property
+    def lists(self) -> Floats:
+        self._derive()
+        return self._lists[: len(self)]
+
+    @property
+    def traits(self) -> Traits:
+        self._derive()
+        return Traits(*self._traits[:, : len(self)])
+
+    def _place(self, key: str) -> int:
+        at = self._index.get(key)
+        if at is None:
+            at = self._index[key] = len(self.keys)
+            self.keys.append(key)
+            self.gone.discard(key)
+            if at == len(self._room):
+                self._grow()
+        if at < self._derived:
+            self._stale.add(at)
+        return at
+
+    def _grow(self) -> None:
+        size = 2 * len(self._room)
+        self._room = np.resize(self._room, size)
+        self._direction = np.resize(self._direction, (size, CONTENT))
+        self._lists = np.resize(self._lists, (size, self._lists.shape[1]))
+        self._traits = np.hstack([self._traits, np.zeros_like(self._traits)])
+
+    def _derive(self) -> None:
+        """Bring what follows from rows up to date."""
+        which = np.array([*sorted(self._stale), *range(self._derived, len(self))], np.int64)
+        if not len(which):
+            return
+        self._stale, self._derived = set(), len(self)
+        said = self._room["said"][which]
+        means = content(said)
+        mean = means.mean
+        strength = np.linalg.norm(mean, axis=1)
+        self._direction[which] = mean / np.maximum(strength, 1e-9)[:, None]
+        self._lists[which] = np.log2(1.0 + np.maximum(said["lists"], 0.0))
+        pace, even = _rhythm(said)
+        prompts, templates = (
+            distinct.estimate(said["distinct"][:, COUNTED.index(kind)]) for kind in COUNTED
+        )
+        variety = np.log2(np.maximum(prompts, 1.0) / np.maximum(templates, 1.0))
+        self._traits[:, which] = Traits(
+            strength, said["first_seen"], pace, even, variety, said["nats"].astype(np.float64)
+        )
+
+
+def content(said: Fingerprints) -> KernelMeans:
+    """The kernel means of some fingerprints."""
+    return KernelMeans.stored(said["content"], said["sketched"], HALF_LIVES[-1], SCALE, CONTENT)
+
+
+def _rhythm(said: Fingerprints) -> tuple[Floats, Floats]:
+    """Pace and evenness over the hours since a key was first seen, a day of them at the most.
+
+    The hour that has begun and the one in which the key came are not whole: they count for the
+    pace and not for the evenness, whose measure is the squared coefficient of variation beyond
+    that of a Poisson process.
+    """
+    head = said["long_head"].astype(np.int64)
+    born = np.floor(said["first_seen"] / HOUR).astype(np.int64)
+    ago = (head[:, None] - np.arange(LONG.panes)) % LONG.panes
+    counts = np.take_along_axis(said["long_requests"].astype(np.float64), ago, axis=1)
+    hours = (head - born)[:, None]
+    age = np.arange(LONG.panes)[None, :]
+    known = age <= hours
+    span = np.minimum((said["ts"] - said["first_seen"]) / HOUR, LONG.panes - 0.5)
+    total = (counts * known).sum(axis=1)
+    pace = np.log2(np.maximum(total, 1.0) / np.maximum(span, 0.25))
+    whole = known & (age > 0) & (age < hours)
+    n = whole.sum(axis=1)
+    mean = (counts * whole).sum(axis=1) / np.maximum(n, 1)
+    variance = (((counts - mean[:, None]) * whole) ** 2).sum(axis=1) / np.maximum(n - 1, 1)
+    uneven = np.maximum(variance - mean, 0.0) / np.maximum(mean, 1e-9) ** 2
+    told = (n >= 3) & (mean > 0)
+    return pace, np.where(told, np.log2(0.03125 + np.minimum(uneven, 32.0)), np.nan)
