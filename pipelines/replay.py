@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from monitor.alerts import SEVERITIES, Alert
+from monitor.batch import Batch, Outcome
 from monitor.config import Settings
-from monitor.engine import Batch, Engine, Outcome
+from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
 from monitor.store.memory import MemoryStore

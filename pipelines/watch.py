@@ -24,8 +24,9 @@ import msgspec
 
 from monitor import metrics
 from monitor.alerts import Alert, Severity
+from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
-from monitor.engine import Batch, Engine, Outcome, Rejected
+from monitor.engine import Engine
 from monitor.errors import FencedError, StoreError
 from monitor.store.base import Checkpoint, Store
 

@@ -1,0 +1,276 @@
+"""Rounds: who acts as one, asked again every ten minutes of event time.
+
+First the groups that are known, the oldest first, each among the keys that no other holds; then
+what is left is searched for seeds, and what becomes of them is a group from now on. A group that is
+found guilty is a campaign: it opens an alert that lists the members who are surely of it, says so
+again whenever there are more of them, and is over when they have been silent for hours, or when
+for an hour nothing has upheld the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.alerts import Alert, Severity, State, Subject, alert_id
+from monitor.campaigns.campaign import Campaign, campaign_id
+from monitor.campaigns.group import LEAST, SURE, Group
+from monitor.campaigns.population import Population
+from monitor.campaigns.seeds import seeds
+from monitor.campaigns.verdict import VARIED, Verdict, judge
+from monitor.config import Settings
+from monitor.decisions import Decision, action_for, duration
+from monitor.sketches.profile import DAY, HOUR, MINUTE
+
+ROUND = 10 * MINUTE
+ACTIVE = DAY  # seconds that a key counts after its last fingerprint
+SILENT = 6 * HOUR  # of all members, until a campaign is over
+REMEMBERED = 7 * DAY  # that one which is over is kept, to be looked up
+_STEPS = 8  # of a new group; one that is known takes one a round
+_SELDOM = 3  # rounds; a group that has been judged for an hour and is none takes one of them
+_BELONGS = 0.5
+_KEPT = 1e-3  # probability below which it is not remembered that a key may belong
+_CRITICAL = 10  # members from which on a pager rings
+_LISTED = 20_000  # members in an alert at the most, and
+_BYSTANDERS = 100
+_TELLING = 1.5  # nats of a shared identifier that make a bystander
+_SAME = 0.97  # cosine of two groups' directions from which on they may be one
+
+Marks = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
+
+
+class Rounds:
+    """The groups among a population.
+
+    Args:
+        settings: how small a campaign may be, probabilities, decisions.
+
+    Attributes:
+        campaigns: all groups, the oldest first; those that are over, too, for a while.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._least = settings.campaigns.least_members
+        self._quiet = settings.detection.quiet_minutes * MINUTE
+        self.campaigns: list[Campaign] = []
+
+    def hold(self, people: Population, now: float) -> tuple[list[Alert], list[Decision]]:
+        """One round, at event time `now`."""
+        self.campaigns = [c for c in self.campaigns if not c.ended or now - c.ended < REMEMBERED]
+        alive = [campaign for campaign in self.campaigns if not campaign.ended]
+        people.expire(now, [key for campaign in alive for key in campaign.member])
+        said = people.rows["said"]
+        eligible = (said["sketched"] >= LEAST) & (said["ts"] > now - ACTIVE)
+        alerts: list[Alert] = []
+        decisions: list[Decision] = []
+        groups = [self._recall(campaign, people) for campaign in alive]
+        held = np.zeros(len(people), bool)
+        for group in groups:
+            held |= group.member > SURE
+        for campaign, group in zip(alive, groups, strict=True):
+            held &= ~(group.member > SURE)
+            self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
+            held |= group.member > SURE
+        for campaign, group in self._found(people, eligible, held, now):
+            self.campaigns.append(campaign)
+            self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
+            held |= group.member > SURE
+        self._merge(people, now, alerts)
+        self.campaigns = [c for c in self.campaigns if c.member or c.ended]
+        return alerts, decisions
+
+    @staticmethod
+    def _recall(campaign: Campaign, people: Population) -> Group:
+        member = np.zeros(len(people))
+        for key, probability in campaign.member.items():
+            at = people.index(key)
+            if at is not None:
+                member[at] = probability
+        return Group(member)
+
+    def _found(
+        self, people: Population, eligible: Marks, held: Marks, now: float
+    ) -> Iterator[tuple[Campaign, Group]]:
+        """New groups. Applications are left out: what one template asks needs no other key."""
+        said = people.rows["said"]
+        varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
+        free = eligible & ~held & varied & (said["ts"] > now - SILENT)
+        for seed in seeds(people, free, int(now // ROUND)):
+            if held[seed].any():
+                continue
+            member = np.zeros(len(people))
+            member[seed] = 1.0
+            group = Group(member)
+            before = seed
+            for _ in range(_STEPS):
+                group.step(people, eligible & ~held)
+                sure = np.flatnonzero(group.member > SURE)
+                if len(sure) < 2 or np.array_equal(sure, before):
+                    break
+                before = sure
+            if len(sure) >= self._least:
+                keys = [people.keys[i] for i in sure.tolist()]
+                yield Campaign(campaign_id(keys, now), now, {}), group
+
+    def _renew(
+        self,
+        campaign: Campaign,
+        group: Group,
+        people: Population,
+        eligible: Marks,
+        held: Marks,
+        now: float,
+        alerts: list[Alert],
+        decisions: list[Decision],
+    ) -> None:
+        """Ask who is of a group, judge it, and say what is to be said."""
+        if not campaign.opened and now - campaign.found >= HOUR and int(now // ROUND) % _SELDOM:
+            return
+        group.step(people, eligible & ~held)
+        campaign.member = {
+            people.keys[i]: float(group.member[i])
+            for i in np.flatnonzero(group.member > _KEPT).tolist()
+        }
+        members = np.flatnonzero(group.member > _BELONGS)
+        sure = np.flatnonzero(group.member > SURE)
+        if len(sure) >= self._least:
+            verdict = judge(people, group, members, eligible)
+            if verdict.guilty:
+                campaign.upheld = now
+            if verdict.guilty or campaign.opened:
+                self._speak(campaign, group, people, sure, verdict, now, alerts)
+                decisions += self._decide(campaign, people, now)
+        elif not campaign.opened:
+            campaign.member = {}
+        last = float(people.rows["said"]["ts"][members].max()) if len(members) else 0.0
+        if campaign.opened and now - last > SILENT:
+            self._end(campaign, now, alerts, "silent for hours")
+        elif campaign.opened and now - campaign.upheld >= self._quiet:
+            self._end(campaign, now, alerts, "nothing upholds it")
+
+    def _speak(
+        self,
+        campaign: Campaign,
+        group: Group,
+        people: Population,
+        sure: Rows,
+        verdict: Verdict,
+        now: float,
+        alerts: list[Alert],
+    ) -> None:
+        """Open the alert, or say what has changed."""
+        campaign.evidence, campaign.reason = verdict.evidence, verdict.reason
+        before = set(campaign.named)
+        belongs = {key for key, p in campaign.member.items() if p > _BELONGS}
+        named = {key: at for key, at in campaign.named.items() if key in belongs}
+        named |= {key: now for i in sure.tolist() if (key := people.keys[i]) not in named}
+        campaign.named = named
+        critical = (
+            len(named) >= _CRITICAL and verdict.probability <= self._settings.detection.critical
+        )
+        severity: Severity = (
+            "critical" if critical or campaign.severity == "critical" else "warning"
+        )
+        more = bool(named.keys() - before)
+        if campaign.opened and severity == campaign.severity and not more:
+            return
+        campaign.severity = severity
+        campaign.note(now, "grown" if campaign.opened else "born")
+        state: State = "update" if campaign.opened else "open"
+        campaign.opened = campaign.opened or now
+        campaign.bystanders = _bystanders(group, people)
+        rows = np.array([i for key in named if (i := people.index(key)) is not None], np.int64)
+        said = people.rows["said"][rows]
+        requests, tokens = int(said["requests"].sum()), float(said["tokens"].sum())
+        kinds = {f"{k}_nats": float(nats[rows].mean()) for k, nats in group.nats.items()}
+        campaign.evidence = {
+            **campaign.evidence,
+            "members": float(len(named)),
+            "new_members": float(len(named.keys() - before)),
+            "confidence": float(group.member[rows].mean()),
+            "requests": float(requests),
+            "tokens": tokens,
+            "bystanders": float(len(campaign.bystanders)),
+            **kinds,
+        }
+        summary = (
+            f"{campaign.id}: {len(named):,} keys act as one, {requests:,} requests and "
+            f"{tokens:,.0f} tokens so far; {campaign.reason}."
+        )
+        alerts.append(self._alert(campaign, state, now, summary))
+
+    def _alert(self, campaign: Campaign, state: State, now: float, summary: str) -> Alert:
+        over = state == "resolved"
+        return Alert(
+            id=alert_id(campaign.id, "campaign", campaign.opened),
+            kind="campaign",
+            state=state,
+            severity=campaign.severity,
+            score=0.0 if over else 1.0 - campaign.evidence["probability"],
+            subject=Subject("campaign", campaign.id, sorted(campaign.named)[:_LISTED]),
+            detected_at=now,
+            window=(campaign.found, now),
+            evidence=campaign.evidence,
+            summary=summary,
+            decision="observe" if over else action_for("campaign", campaign.severity),
+        )
+
+    def _decide(self, campaign: Campaign, people: Population, now: float) -> Iterator[Decision]:
+        """Decisions on members that are new or half over, for as long as they are active."""
+        action = action_for("campaign", campaign.severity)
+        seconds = duration(action, self._settings.decisions)
+        reason = alert_id(campaign.id, "campaign", campaign.opened)
+        for key in campaign.named:
+            at = people.index(key)
+            active = at is not None and now - people.rows["said"]["ts"][at] < SILENT
+            if active and now - campaign.decided.get(key, 0.0) >= seconds / 2:
+                campaign.decided[key] = now
+                yield Decision(key, action, reason, now, seconds, origin="campaign")
+
+    def _end(self, campaign: Campaign, now: float, alerts: list[Alert], why: str) -> None:
+        campaign.note(now, "ended")
+        campaign.ended, campaign.member = now, {}
+        alerts.append(self._alert(campaign, "resolved", now, f"{campaign.id}: over, {why}."))
+
+    def _merge(self, people: Population, now: float, alerts: list[Alert]) -> None:
+        """Let the younger of two campaigns that have become one go over into the older."""
+        alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
+        marks = [_mark(campaign, people) for campaign in alive]
+        for j in range(len(alive) - 1, 0, -1):
+            for i in range(j):
+                if alive[i].ended or alive[j].ended or not _alike(marks[i], marks[j]):
+                    continue
+                older, younger = alive[i], alive[j]
+                older.member = younger.member | older.member
+                older.named = younger.named | older.named
+                older.note(now, "merged", younger.id)
+                younger.note(now, "merged", older.id)
+                younger.ended, younger.member = now, {}
+                alerts.append(
+                    self._alert(younger, "resolved", now, f"{younger.id}: is part of {older.id}.")
+                )
+
+
+def _mark(campaign: Campaign, people: Population) -> npt.NDArray[np.float64]:
+    """The direction, pace (octaves) and birth (hours) of a campaign's members."""
+    rows = [i for key in campaign.named if (i := people.index(key)) is not None]
+    direction = people.direction[rows].sum(axis=0, dtype=np.float64)
+    traits = people.traits
+    middle = [np.median(traits.pace[rows]), np.median(traits.born[rows]) / HOUR]
+    return np.append(direction / max(float(np.linalg.norm(direction)), 1e-9), middle)
+
+
+def _alike(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+    near = np.abs(one[-2:] - other[-2:]) < (0.5, 1.0)
+    return bool(one[:-2] @ other[:-2] > _SAME and near.all())
+
+
+def _bystanders(group: Group, people: Population) -> list[str]:
+    """Keys that share what is rare with members, but do not act like them."""
+    shared = np.maximum(group.nats["payment"], group.nats["network"])
+    which = np.flatnonzero((shared >= _TELLING) & (group.member < _BELONGS))
+    return [people.keys[i] for i in which[:_BYSTANDERS].tolist()]
