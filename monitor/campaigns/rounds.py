@@ -1,8 +1,8 @@
 """Rounds: who acts as one, asked again every ten minutes of event time.
 
-First the groups that are known, the oldest first, each among the keys that no other holds; then
-what is left is searched for seeds, and what becomes of them is a group from now on. A group that is
-found guilty is a campaign: it opens an alert that lists the members who are surely of it, says so
+First the groups that are known, campaigns before others and the oldest first, each among the keys
+that none before it holds; then what is left is searched for seeds, and what becomes of them is a
+group from now on. A group that is found guilty is a campaign: it opens an alert that lists the members who are surely of it, says so
 again whenever there are more of them, and is over when they have been silent for hours, or when
 for an hour nothing has upheld the verdict.
 """
@@ -36,7 +36,8 @@ _CRITICAL = 10  # members from which on a pager rings
 _LISTED = 20_000  # members in an alert at the most, and
 _BYSTANDERS = 100
 _TELLING = 1.5  # nats of a shared identifier that make a bystander
-_SAME = 0.97  # cosine of two groups' directions from which on they may be one
+# How near two campaigns are that are one: the cosine of directions, octaves of pace, hours of birth.
+_SAME, _NEAR = 0.93, (0.7, 2.0)
 
 Marks = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -62,6 +63,7 @@ class Rounds:
         """One round, at event time `now`."""
         self.campaigns = [c for c in self.campaigns if not c.ended or now - c.ended < REMEMBERED]
         alive = [campaign for campaign in self.campaigns if not campaign.ended]
+        alive.sort(key=lambda campaign: not campaign.opened)
         people.expire(now, [key for campaign in alive for key in campaign.member])
         said = people.rows["said"]
         eligible = (said["sketched"] >= LEAST) & (said["ts"] > now - ACTIVE)
@@ -69,10 +71,12 @@ class Rounds:
         decisions: list[Decision] = []
         groups = [self._recall(campaign, people) for campaign in alive]
         held = np.zeros(len(people), bool)
-        for group in groups:
-            held |= group.member > SURE
         for campaign, group in zip(alive, groups, strict=True):
-            held &= ~(group.member > SURE)
+            if campaign.opened:
+                held |= group.member > SURE
+        for campaign, group in zip(alive, groups, strict=True):
+            if campaign.opened:
+                held &= ~(group.member > SURE)
             self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
             held |= group.member > SURE
         for campaign, group in self._found(people, eligible, held, now):
@@ -265,7 +269,7 @@ def _mark(campaign: Campaign, people: Population) -> npt.NDArray[np.float64]:
 
 
 def _alike(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
-    near = np.abs(one[-2:] - other[-2:]) < (0.5, 1.0)
+    near = np.abs(one[-2:] - other[-2:]) < _NEAR
     return bool(one[:-2] @ other[:-2] > _SAME and near.all())
 
 
