@@ -35,6 +35,7 @@ class Topics(BaseModel):
     alerts: str = "extraction.alerts"
     fingerprints: str = "extraction.fingerprints"
     partitions: int = Field(8, ge=1)
+    linkers: int = Field(1, ge=1, description="partitions of fingerprints, see `linker.py`")
     replication: int = Field(1, ge=1)
     requests_retention_hours: float = Field(24, gt=0)
     alerts_retention_hours: float = Field(30 * 24, gt=0)

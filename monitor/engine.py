@@ -304,6 +304,11 @@ class Engine:
         )
 
     @property
+    def crowded(self) -> bool:
+        """Whether a checkpoint should be written before more is observed."""
+        return self.table.crowded
+
+    @property
     def changed(self) -> bool:
         """Whether there is anything to write."""
         return any(partition.changed for partition in self.partitions.values())

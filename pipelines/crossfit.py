@@ -213,7 +213,7 @@ def _carry(
                 values = [each.value for each in messages if _half(each.key or b"") == half]
                 offsets = range(partition.offset, partition.offset + len(values))
                 report(engine.observe(Batch(partition.name, offsets, values)), file)
-            if engine.table.crowded:
+            if engine.crowded:
                 store.commit(engine.checkpoint())
                 engine.saved()
     ended = max(partition.watermark for partition in partitions)

@@ -2,9 +2,9 @@
 
 First the groups that are known, campaigns before others and the oldest first, each among the keys
 that none before it holds; then what is left is searched for seeds, and what becomes of them is a
-group from now on. A group that is found guilty is a campaign: it opens an alert that lists the members who are surely of it, says so
-again whenever there are more of them, and is over when they have been silent for hours, or when
-for an hour nothing has upheld the verdict.
+group from now on. A group that is found guilty is a campaign: it opens an alert that lists the
+members who are surely of it, says so again whenever there are more of them, and is over when they
+have been silent for hours, or when for an hour nothing has upheld the verdict.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CRITICAL = 10  # members from which on a pager rings
 _LISTED = 20_000  # members in an alert at the most, and
 _BYSTANDERS = 100
 _TELLING = 1.5  # nats of a shared identifier that make a bystander
-# How near two campaigns are that are one: the cosine of directions, octaves of pace, hours of birth.
+# How near campaigns are that are one: cosine of directions, octaves of pace, hours of birth.
 _SAME, _NEAR = 0.93, (0.7, 2.0)
 
 Marks = npt.NDArray[np.bool_]
