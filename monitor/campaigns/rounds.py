@@ -80,7 +80,6 @@ class Rounds:
             self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
             held |= group.member > SURE
         for campaign, group in self._found(people, eligible, held, now):
-            self.campaigns.append(campaign)
             self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
             held |= group.member > SURE
         self._merge(people, now, alerts)
@@ -118,7 +117,19 @@ class Rounds:
                 before = sure
             if len(sure) >= self._least:
                 keys = [people.keys[i] for i in sure.tolist()]
-                yield Campaign(campaign_id(keys, now), now, {}), group
+                known = self._known(keys)
+                if known is None:
+                    known = Campaign(campaign_id(keys, now), now, {})
+                    self.campaigns.append(known)
+                yield known, group
+
+    def _known(self, keys: list[str]) -> Campaign | None:
+        """The campaign that was over and begins anew with these keys, if there is one."""
+        for campaign in self.campaigns:
+            if campaign.ended and 2 * len(campaign.named.keys() & set(keys)) > len(keys):
+                campaign.ended = 0.0
+                return campaign
+        return None
 
     def _renew(
         self,
@@ -132,7 +143,8 @@ class Rounds:
         decisions: list[Decision],
     ) -> None:
         """Ask who is of a group, judge it, and say what is to be said."""
-        if not campaign.opened and now - campaign.found >= HOUR and int(now // ROUND) % _SELDOM:
+        settled = campaign.member and not campaign.opened and now - campaign.found >= HOUR
+        if settled and int(now // ROUND) % _SELDOM:
             return
         group.step(people, eligible & ~held)
         campaign.member = {
@@ -141,16 +153,16 @@ class Rounds:
         }
         members = np.flatnonzero(group.member > _BELONGS)
         sure = np.flatnonzero(group.member > SURE)
+        last = float(people.rows["said"]["ts"][members].max()) if len(members) else 0.0
         if len(sure) >= self._least:
             verdict = judge(people, group, members, eligible)
-            if verdict.guilty:
+            if verdict.guilty or now - last > HOUR:  # who is silent neither upholds nor refutes
                 campaign.upheld = now
             if verdict.guilty or campaign.opened:
                 self._speak(campaign, group, people, sure, verdict, now, alerts)
                 decisions += self._decide(campaign, people, now)
         elif not campaign.opened:
             campaign.member = {}
-        last = float(people.rows["said"]["ts"][members].max()) if len(members) else 0.0
         if campaign.opened and now - last > SILENT:
             self._end(campaign, now, alerts, "silent for hours")
         elif campaign.opened and now - campaign.upheld >= self._quiet:
@@ -237,8 +249,8 @@ class Rounds:
 
     def _end(self, campaign: Campaign, now: float, alerts: list[Alert], why: str) -> None:
         campaign.note(now, "ended")
-        campaign.ended, campaign.member = now, {}
         alerts.append(self._alert(campaign, "resolved", now, f"{campaign.id}: over, {why}."))
+        campaign.ended, campaign.member, campaign.opened = now, {}, 0.0
 
     def _merge(self, people: Population, now: float, alerts: list[Alert]) -> None:
         """Let the younger of two campaigns that have become one go over into the older."""
@@ -253,10 +265,10 @@ class Rounds:
                 older.named = younger.named | older.named
                 older.note(now, "merged", younger.id)
                 younger.note(now, "merged", older.id)
-                younger.ended, younger.member = now, {}
                 alerts.append(
                     self._alert(younger, "resolved", now, f"{younger.id}: is part of {older.id}.")
                 )
+                younger.ended, younger.member, younger.opened = now, {}, 0.0
 
 
 def _mark(campaign: Campaign, people: Population) -> npt.NDArray[np.float64]:
