@@ -44,7 +44,6 @@ ONE_PACE = 0.25  # octaves that members' paces are apart, beyond chance: a stand
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
 MANY = 10  # members that it takes where none of them is accused
-_RANDOM_GROUPS, _OF_A_GROUP = 100, 256
 _LEAST_P = 1e-12
 
 
@@ -77,9 +76,9 @@ def judge(
     together = direction.mean(axis=0, dtype=np.float64)
     together /= max(float(np.linalg.norm(together)), 1e-9)
     farther = float((direction @ together * traits.strength[members]).mean())
-    others = eligible.copy()
-    others[members] = False
-    p = _against_random(people, members, np.flatnonzero(others))
+    inside = np.zeros(len(people), bool)
+    inside[members] = True
+    p = _against_random(group.alike[eligible], inside[eligible])
     accused = float((said["severity"] >= 2).mean())
     shards = _shards(said)
     payments = people.rows["seen"][members, IDENTIFIERS.index("payment"), 0]
@@ -118,19 +117,17 @@ def judge(
     return Verdict(guilty, p, evidence, reason)
 
 
-def _against_random(
-    people: Population, members: npt.NDArray[np.int64], others: npt.NDArray[np.int64]
-) -> float:
-    """How seldom the directions of random groups add up to as much, a normal tail."""
-    if not len(others):
+def _against_random(alike: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
+    """How seldom a random group of others goes the members' way as much as the members do.
+
+    The mean of their cosines with the group's direction is nearly normal. A member's is with all
+    others but itself; that they have these in common is allowed for by counting half of them.
+    """
+    others = alike[~members]
+    if len(others) < 2:
         return 1.0
-    m = min(len(members), _OF_A_GROUP)
-    random = np.random.default_rng(len(members))
-    drawn = others[random.integers(len(others), size=(_RANDOM_GROUPS, m))]
-    sums = np.linalg.norm(people.direction[drawn].sum(axis=1), axis=1)
-    some = random.choice(members, m, replace=False)
-    own = float(np.linalg.norm(people.direction[some].sum(axis=0)))
-    z = (own - float(sums.mean())) / max(float(sums.std()), 1e-6)
+    error = max(float(others.std()), 1e-3) / math.sqrt(np.count_nonzero(members) / 2.0)
+    z = float(alike[members].mean() - others.mean()) / error
     return max(0.5 * math.erfc(z / math.sqrt(2.0)), _LEAST_P)
 
 
