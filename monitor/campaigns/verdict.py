@@ -162,6 +162,8 @@ def _uneven(said: Fingerprints) -> float:
 
 
 def _apart(pace: npt.NDArray[np.float64], requests: npt.NDArray[np.uint32]) -> float:
-    """The standard deviation of paces beyond that which so many requests have by chance."""
-    chance = (1.0 / (requests * math.log(2.0) ** 2)).mean()
-    return math.sqrt(max(float(pace.var() - chance), 0.0))
+    """The standard deviation of paces beyond that which so many requests have by chance, by their
+    median deviation: a few who are counted in by mistake do not matter."""
+    spread = 1.4826 * float(np.median(np.abs(pace - np.median(pace))))
+    chance = float(np.median(1.0 / (requests * math.log(2.0) ** 2)))
+    return math.sqrt(max(spread**2 - chance, 0.0))
