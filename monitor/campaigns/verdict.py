@@ -43,6 +43,7 @@ EVEN = 0.15  # squared coefficient of variation of members' hours, beyond chance
 ONE_PACE = 0.25  # octaves that members' paces are apart, beyond chance: a standard deviation
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
+UNTOLD = 99.0
 MANY = 10  # members that it takes where none of them is accused
 _LEAST_P = 1e-12
 
@@ -149,12 +150,12 @@ def _largest_share(values: npt.NDArray[np.uint64]) -> float:
 
 def _uneven(said: Fingerprints) -> float:
     """How unevenly members fill their hours, all together: a squared coefficient of variation
-    beyond that of a Poisson process. Infinite where it cannot be told."""
+    beyond that of a Poisson process; UNTOLD where it cannot be told."""
     counts, whole = hours(said)
     n = whole.sum(axis=1)
     told = n >= 2
     if np.count_nonzero(told) < 3:
-        return float("inf")
+        return UNTOLD
     counts, whole, n = counts[told], whole[told], n[told]
     mean = (counts * whole).sum(axis=1) / n
     variance = (((counts - mean[:, None]) * whole) ** 2).sum(axis=1) / (n - 1)

@@ -1,8 +1,10 @@
 """What is found among crowds: fleets, and nobody who only has something in common."""
 
+import msgspec
 import numpy as np
 import pytest
 
+from monitor.alerts import Alert
 from monitor.batch import Batch
 from monitor.campaigns.fingerprint import decode, encode
 from monitor.config import Settings
@@ -101,12 +103,13 @@ def test_one_office_does_not_weld_two_campaigns():
 
 
 def test_an_alert_says_what_was_found_in_numbers_only():
-    *_, alert, _end = linked(people(), fleet(30))[1].alerts
+    first, *_, alert, _end = linked(people(), fleet(30))[1].alerts
     assert (alert.kind, alert.state, alert.subject.type) == ("campaign", "update", "campaign")
-    assert all(isinstance(value, float) for value in alert.evidence.values())
+    assert np.isfinite([*alert.evidence.values()]).all()
     assert alert.evidence["members"] == len(alert.subject.members)
     assert alert.evidence["requests"] == pytest.approx(30 * 60, rel=0.1)
     assert alert.evidence["probability"] < 1e-6
+    assert msgspec.json.decode(msgspec.json.encode(first), type=Alert) == first
     assert "one list" in alert.summary
 
 
