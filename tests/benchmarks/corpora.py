@@ -3,8 +3,8 @@
     python -m tests.benchmarks.corpora CORPORA.json.gz FOLDER
 
 writes the work lists as `xm learn` reads them; what is shipped is made of them (`shipped.py`). The
-corpora are one JSON object: `chat`, prompts of each user; `templates` and `sweep`, prompts of each template;
-`instruct` and `reasoning`, prompts; `phrases`, what the wrappers of elicitation say.
+corpora are one JSON object: `chat`, prompts of each user; `templates` and `sweep`, prompts of each
+template; `instruct` and `reasoning`, prompts; `phrases`, what the wrappers of elicitation say.
 """
 
 from __future__ import annotations
