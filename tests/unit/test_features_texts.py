@@ -33,7 +33,7 @@ def test_a_border_follows_each_prompt(said):
 
 
 def test_case_is_gone_from_every_alphabet_that_has_it():
-    said = "SHOW Your Übergröße ÉTÉ, ПОКАЖИ ΛΌΓΟΣ, 推理 and K9!"
+    said = "SHOW Your Übergröße ÉTÉ, ПОКАЖИ ΛΌΓΟΙ, 推理 and K9!"
     texts = join([said, said.lower()])
     assert texts.data[: texts.ends[0]] == said.lower().encode()
     assert texts.data[texts.starts[1] : texts.ends[1]] == said.lower().encode()
