@@ -11,7 +11,11 @@ reference that they had no part in, gives the thresholds.
 
 MAKE_TRAFFIC.py composes a day: `MAKE_TRAFFIC.py CORPORA FOLDER --seed N --ordinary` writes
 FOLDER/traffic.jsonl. The same corpora give the same files, on one core (OMP_NUM_THREADS=1). It
-takes a few minutes.
+takes three minutes, and printed of what is shipped:
+
+        info 0.00169: 53 of 21,324 key-days reached it, at most 9.8 of 3,300 keys do on a day
+     warning 0.000257: 2 of 21,324 key-days reached it, at most 0.82 of 3,300 keys do on a day
+    critical 3.78e-06: 0 of 21,324 key-days reached it, at most 0.05 of 3,300 keys do on a day
 """
 
 from __future__ import annotations

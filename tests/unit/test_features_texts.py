@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.features.characters import characters
@@ -19,6 +19,7 @@ def folded(prompt: str) -> bytes:
 prompts = st.lists(st.none() | st.text(max_size=40), max_size=8)
 
 
+@settings(deadline=None)
 @given(prompts)
 def test_each_prompt_is_where_its_bounds_say(said):
     texts = join(said)
@@ -26,6 +27,7 @@ def test_each_prompt_is_where_its_bounds_say(said):
     assert found == [folded(each or "") for each in said]
 
 
+@settings(deadline=None)
 @given(prompts)
 def test_a_border_follows_each_prompt(said):
     texts = join(said)
