@@ -29,7 +29,7 @@ SCALE = 16  # of a component of `content`: 1 is the public's standard deviation
 LISTS = ("code", "reasoning", "sweep", "cot", "grader")  # kinds of work lists
 SHARES = (0.05, 0.3)
 CLIP, STEP = 5.0, 32  # log odds at the most; steps to one of them in the table of scores
-MOST = 24.0  # standard deviations of a score, for a single prompt
+MOST = 60.0  # standard deviations of a score, for a single prompt
 FARTHEST = 3.0  # standard deviations of a count of the shape
 WIDTH = CONTENT + 8  # sums: content, then log odds, then nothing
 

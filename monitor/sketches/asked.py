@@ -18,7 +18,7 @@ from monitor.sketches.profile import BROAD, DISTINCT, LIKENESS, TEMPLATES
 # A narrow key whose template sounds a little like a list gets ever surer to, with each prompt, and
 # no more like it. So likeness counts in so far as the mean prompt is like a list: none of it below
 # the first value, all above the second.
-_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (8.0, 16.0), "grader": (4.0, 10.0)}
+_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
 _FROM = tuple(_LIKE.get(name, (0.0, 0.0))[0] for name in LISTS)
 _FULLY = tuple(_LIKE.get(name, (0.0, 0.0))[1] for name in LISTS)
 # Sweeps are made of what applications send all day. Likeness to them counts in so far as the key

@@ -13,7 +13,7 @@ MAKE_TRAFFIC.py composes a day: `MAKE_TRAFFIC.py CORPORA FOLDER --seed N --ordin
 FOLDER/traffic.jsonl. The same corpora give the same files, on one core (OMP_NUM_THREADS=1). It
 takes three minutes, and printed of what is shipped:
 
-        info 0.00174: 53 of 21,324 key-days reached it, at most 9.8 of 3,300 keys do on a day
+        info 0.00192: 53 of 21,324 key-days reached it, at most 9.8 of 3,300 keys do on a day
      warning 0.00019: 2 of 21,324 key-days reached it, at most 0.82 of 3,300 keys do on a day
     critical 3.1e-06: 0 of 21,324 key-days reached it, at most 0.05 of 3,300 keys do on a day
 """
