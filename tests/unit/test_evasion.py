@@ -83,7 +83,14 @@ def test_attackers_are_accused_all_the_same(score, kind, evasion):
 
 
 @pytest.mark.parametrize("kind", FLEETS)
-@pytest.mark.parametrize("evasion", ["70% ordinary prompts", "paraphrased wrappers"])
+@pytest.mark.parametrize(
+    "evasion",
+    [
+        "70% ordinary prompts",
+        "paraphrased wrappers",
+        *(f"instructions in {language.capitalize()}" for language in evasions.LANGUAGES),
+    ],
+)
 def test_most_of_a_fleet_is_accused(score, kind, evasion):
     assert score.recall[f"{kind}: {evasion}"] > 0.5
 
