@@ -33,7 +33,9 @@ class Topics(BaseModel):
     requests: str = "llm.requests"
     rejected: str = "llm.requests.rejected"
     alerts: str = "extraction.alerts"
+    fingerprints: str = "extraction.fingerprints"
     partitions: int = Field(8, ge=1)
+    linkers: int = Field(1, ge=1, description="partitions of fingerprints, see `linker.py`")
     replication: int = Field(1, ge=1)
     requests_retention_hours: float = Field(24, gt=0)
     alerts_retention_hours: float = Field(30 * 24, gt=0)
@@ -53,6 +55,15 @@ class Detection(BaseModel):
     warning: float = Field(1e-4, gt=0, lt=1)
     critical: float = Field(1e-7, gt=0, lt=1)
     quiet_minutes: float = Field(60, gt=0, description="calm before an alert resolves")
+
+
+class Campaigns(BaseModel):
+    """How keys are linked into campaigns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    least_members: int = Field(5, ge=3, description="keys that make a campaign")
+    keys: int = Field(1_000_000, ge=1_000, description="keys remembered, 650 bytes each")
 
 
 class Decisions(BaseModel):
@@ -105,6 +116,7 @@ class Settings(BaseSettings):
     record_days: float = Field(14, gt=0, description="life of an idle key's record in Redis")
     topics: Topics = Topics()
     detection: Detection = Detection()
+    campaigns: Campaigns = Campaigns()
     decisions: Decisions = Decisions()
     receivers: Receivers = Receivers()
 

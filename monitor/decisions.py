@@ -11,12 +11,15 @@ import msgspec
 from monitor import config
 from monitor.alerts import ACTIONS, Action, Severity
 
-# Bursts are dear but may be honest: slow them down first. Elicitation is no accident of volume.
+# Bursts are dear but may be honest: slow them down first. Elicitation is no accident of volume,
+# and a campaign none at all.
 _POLICY: dict[tuple[str, Severity], Action] = {
     ("burst", "warning"): "throttle",
     ("burst", "critical"): "challenge",
     ("elicitation", "warning"): "challenge",
     ("elicitation", "critical"): "block",
+    ("campaign", "warning"): "challenge",
+    ("campaign", "critical"): "block",
 }
 _BY_SEVERITY: dict[Severity, Action] = {
     "info": "observe",

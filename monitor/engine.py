@@ -13,14 +13,14 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from monitor import metrics
-from monitor.alerts import INFO, Alert, Lifecycle, Severity
+from monitor.alerts import INFO, Lifecycle, Severity
+from monitor.batch import Batch, Outcome, Rejected, Said
 from monitor.campaigns.fingerprint import encode, fingerprints, told
 from monitor.columns import Columns, Reader
 from monitor.config import Settings
@@ -45,40 +45,6 @@ from monitor.store.table import Rows, Table
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint8]
-
-
-class Batch(NamedTuple):
-    """Consecutive messages of one partition, oldest first."""
-
-    partition: str  # "<topic>:<partition>"
-    offsets: Sequence[int] | Integers
-    values: Sequence[bytes | None]  # fastest as `Messages`
-
-
-class Rejected(NamedTuple):
-    """A message, or a part of one, that could not be used."""
-
-    offset: int
-    rejection: Rejection
-
-
-class Said(NamedTuple):
-    """A key's fingerprint, for whoever looks for campaigns."""
-
-    key: str
-    value: bytes
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a batch."""
-
-    events: int = 0
-    repeated: int = 0
-    alerts: list[Alert] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    fingerprints: list[Said] = field(default_factory=list)
 
 
 class Engine:
@@ -336,6 +302,11 @@ class Engine:
             for open_alerts in partition.alerted.values()
             for each in open_alerts
         )
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a checkpoint should be written before more is observed."""
+        return self.table.crowded
 
     @property
     def changed(self) -> bool:

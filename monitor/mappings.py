@@ -43,6 +43,7 @@ Reason = Literal[
     "future",
     "late",
     "too_large",
+    "not_a_fingerprint",
 ]
 
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}

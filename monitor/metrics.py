@@ -37,6 +37,9 @@ checkpoint_timestamp = Gauge("xm_checkpoint_timestamp_seconds", "When the last o
 public_key_days = Gauge("xm_public_key_days", "Days of a key behind the public mean.")
 public_error = Gauge("xm_public_squared_error", "Expected squared error of the public's meaning.")
 live_keys = Gauge("xm_live_keys", "Records in this worker's memory.")
+fingerprints = Counter("xm_fingerprints", "Fingerprints of keys taken in to find campaigns.")
+linked_keys = Gauge("xm_linked_keys", "Keys among which campaigns are looked for.")
+link_seconds = Histogram("xm_link_seconds", "Time of a round of linking.", buckets=_SECONDS)
 deliveries = Counter("xm_deliveries", "Alerts handed to a receiver.", ["receiver", "outcome"])
 undelivered = Gauge("xm_undelivered_alerts", "Alerts that wait for a receiver.", ["receiver"])
 

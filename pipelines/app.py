@@ -13,6 +13,7 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import ConfigError
 from monitor.identity import from_settings
+from monitor.linker import Linker
 from monitor.store.redis import RedisStore
 from pipelines import notify
 from pipelines.deliver import deliver
@@ -64,16 +65,25 @@ def build(settings: Settings) -> Any:
         producer_max_batch_size=256 << 10,
         **DEFAULTS,
     )
-    watch = Watch(app, engine, store, topics)
+    watch = Watch(app, engine, store, topics, topics.requests)
+    link = Watch(app, Linker(settings, store), store, topics, topics.fingerprints)
+
+    async def observe(by: Watch, event: Any) -> None:
+        try:
+            await by.observe(event)
+        except Exception as error:  # what was not observed must be read again: start anew
+            await app.crash(error)
+            raise
 
     @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
     async def watch_requests(stream: Any) -> None:
         async for event in stream.noack().events():
-            try:
-                await watch.observe(event)
-            except Exception as error:  # what was not observed must be read again: start anew
-                await app.crash(error)
-                raise
+            await observe(watch, event)
+
+    @app.agent(app.topic(topics.fingerprints), name="link_campaigns")  # type: ignore[untyped-decorator]
+    async def link_campaigns(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await observe(link, event)
 
     @app.agent(app.topic(topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
     async def deliver_alerts(stream: Any) -> None:
@@ -84,9 +94,14 @@ def build(settings: Settings) -> Any:
     async def write_checkpoints() -> None:
         await watch.run(settings.checkpoint_seconds)
 
-    app.on_partitions_revoked.connect(watch.revoke)
-    app.on_partitions_assigned.connect(watch.assign)
-    app.on_before_shutdown.connect(watch.revoke)
+    @app.task  # type: ignore[untyped-decorator]
+    async def write_links() -> None:
+        await link.run(settings.checkpoint_seconds)
+
+    for each in (watch, link):
+        app.on_partitions_revoked.connect(each.revoke)
+        app.on_partitions_assigned.connect(each.assign)
+        app.on_before_shutdown.connect(each.revoke)
     lookups = RedisStore(settings.redis_url, settings.record_days * _DAY, timeout=_LOOKUP_SECONDS)
     add_pages(app, watch, lookups, identity, shadow=settings.decisions.shadow)
     return app

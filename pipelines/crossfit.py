@@ -21,10 +21,11 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, Combined
 from monitor.detectors.base import Detector, Looks
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
 from monitor.sketches.profile import COMBINED, DAY
@@ -212,7 +213,7 @@ def _carry(
                 values = [each.value for each in messages if _half(each.key or b"") == half]
                 offsets = range(partition.offset, partition.offset + len(values))
                 report(engine.observe(Batch(partition.name, offsets, values)), file)
-            if engine.table.crowded:
+            if engine.crowded:
                 store.commit(engine.checkpoint())
                 engine.saved()
     ended = max(partition.watermark for partition in partitions)

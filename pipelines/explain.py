@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from monitor.alerts import Alert
+from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.decisions import Decision
 from monitor.detectors import JUDGES
 from monitor.detectors.base import Looks
-from monitor.engine import Engine, Outcome
+from monitor.engine import Engine
 from monitor.errors import ConfigError, InputError
 from monitor.identity import from_settings
 from monitor.partition import Partition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from monitor.alerts import SEVERITIES, Alert
+from monitor.batch import Batch, Outcome, Said
 from monitor.config import Settings
-from monitor.engine import Batch, Engine, Outcome
+from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
+from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
 from pipelines import explained, progress
 from pipelines.explain import Biographer
 from pipelines.files import LineFile
 
-PARTITION = "replay:0"
+PARTITION, FINGERPRINTS = "replay:0", "fingerprints:0"
 _TOP = 15
 
 
@@ -75,10 +77,11 @@ def run(
     identity = from_settings(settings, plain=plain_keys)
     engine = Engine(settings, identity, store, witness=biographer)
     account, begun = Account(), time.perf_counter()
+    linker = Linker(settings, store)
     with progress.of_file("Replaying") as report, _writing(alerts) as out:
         for name in files:
             with LineFile(name) as file:
-                for outcome in drive(engine, store, file):
+                for outcome in drive(engine, store, file, linker):
                     account.add(outcome)
                     if biographer is not None:
                         biographer.hear(outcome)
@@ -92,16 +95,31 @@ def run(
     return account
 
 
-def drive(engine: Engine, store: MemoryStore, file: LineFile) -> Iterator[Outcome]:
-    """Carry the lines of a file through an engine, as the next messages of its one partition."""
+def drive(
+    engine: Engine, store: MemoryStore, file: LineFile, linker: Linker | None = None
+) -> Iterator[Outcome]:
+    """Carry the lines of a file through an engine, as the next messages of its one partition, and
+    what it tells of keys through a linker."""
     partition = engine.partitions.get(PARTITION) or engine.assign(PARTITION)
     for lines in file.batches():
         values = [line for line in lines if line and not line.isspace()]
         offsets = range(partition.offset, partition.offset + len(values))
-        yield engine.observe(Batch(PARTITION, offsets, values))
-        if engine.table.crowded:
+        outcome = engine.observe(Batch(PARTITION, offsets, values))
+        if linker is not None and outcome.fingerprints:
+            linked = link(linker, outcome.fingerprints)
+            outcome.alerts += linked.alerts
+            outcome.decisions += linked.decisions
+        yield outcome
+        if engine.crowded:
             store.commit(engine.checkpoint())
             engine.saved()
+
+
+def link(linker: Linker, said: Sequence[Said]) -> Outcome:
+    """Carry fingerprints through a linker, as the next messages of its one partition."""
+    shard = linker.partitions.get(FINGERPRINTS) or linker.assign(FINGERPRINTS)
+    offsets = range(shard.offset, shard.offset + len(said))
+    return linker.observe(Batch(FINGERPRINTS, offsets, [each.value for each in said]))
 
 
 def show(account: Account, console: Console) -> None:

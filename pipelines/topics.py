@@ -20,7 +20,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from monitor.config import Settings
+from monitor.config import Settings, Topics
 from monitor.errors import ConfigError
 
 _TIMEOUT_MS = 8_000
@@ -33,18 +33,19 @@ def create(settings: Settings) -> list[tuple[str, str]]:
         ConfigError: Kafka is away or refuses.
     """
     wanted = settings.topics
-    retention_hours = {
-        wanted.requests: wanted.requests_retention_hours,
-        wanted.rejected: wanted.requests_retention_hours,
-        wanted.alerts: wanted.alerts_retention_hours,
+    made = {
+        wanted.requests: (wanted.partitions, wanted.requests_retention_hours),
+        wanted.rejected: (wanted.partitions, wanted.requests_retention_hours),
+        wanted.fingerprints: (wanted.linkers, wanted.requests_retention_hours),
+        wanted.alerts: (wanted.partitions, wanted.alerts_retention_hours),
     }
     with _admin(settings) as admin:
         present = set(admin.list_topics())
         return [
-            (name, _difference(admin, name, wanted.partitions))
+            (name, _difference(admin, name, partitions))
             if name in present
-            else (name, _make(admin, name, hours, settings))
-            for name, hours in retention_hours.items()
+            else (name, _make(admin, name, partitions, hours, wanted.replication))
+            for name, (partitions, hours) in made.items()
         ]
 
 
@@ -56,7 +57,7 @@ def require(settings: Settings) -> None:
     """
     wanted = settings.topics
     with _admin(settings) as admin:
-        missing = {wanted.requests, wanted.rejected, wanted.alerts} - set(admin.list_topics())
+        missing = {*_names(wanted)} - set(admin.list_topics())
     if missing:
         raise ConfigError(
             f"Kafka at {settings.kafka} has no topic {', '.join(sorted(missing))}: "
@@ -95,15 +96,17 @@ def _admin(settings: Settings) -> Iterator[Any]:
             admin.close()
 
 
-def _make(admin: Any, name: str, retention_hours: float, settings: Settings) -> str:
+def _names(wanted: Topics) -> tuple[str, ...]:
+    return wanted.requests, wanted.rejected, wanted.fingerprints, wanted.alerts
+
+
+def _make(admin: Any, name: str, partitions: int, retention_hours: float, replication: int) -> str:
     config = {"retention.ms": str(int(retention_hours * 3_600_000))}
-    topic = NewTopic(
-        name, settings.topics.partitions, settings.topics.replication, topic_configs=config
-    )
+    topic = NewTopic(name, partitions, replication, topic_configs=config)
     try:
         admin.create_topics([topic], wait_for_metadata=True)
     except TopicAlreadyExistsError:  # somebody was faster
-        return _difference(admin, name, settings.topics.partitions)
+        return _difference(admin, name, partitions)
     return "created"
 
 

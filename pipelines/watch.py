@@ -1,9 +1,12 @@
 """Watching requests: batches into the engine, checkpoints out of it.
 
+Fingerprints are carried to the linker in the same way, by another one of these.
+
 The engine runs in a thread of its own, one call at a time, so that the event loop goes on
 answering. What it has observed becomes true in five steps, one checkpoint at a time:
 
-    rejections on their topic -> records, offsets and decisions in one transaction of the store
+    rejections and fingerprints on their topics
+    -> records, offsets and decisions in one transaction of the store
     -> the alerts among them on their topic -> batches acknowledged -> offsets committed
 
 A worker killed anywhere in between leaves its successor all it needs: events after the stored
@@ -24,9 +27,11 @@ import msgspec
 
 from monitor import metrics
 from monitor.alerts import Alert, Severity
+from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
-from monitor.engine import Batch, Engine, Outcome, Rejected
+from monitor.engine import Engine
 from monitor.errors import FencedError, StoreError
+from monitor.linker import Linker
 from monitor.store.base import Checkpoint, Store
 
 log = logging.getLogger(__name__)
@@ -38,23 +43,27 @@ _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
 
 
 class Watch:
-    """Carries one Faust app's requests through an engine.
+    """Carries one topic of a Faust app through an engine or a linker.
 
     Args:
         app: the Faust app, for its assignment.
         engine: observes.
         store: takes the checkpoints.
-        topics: names of those to read and to write.
+        topics: names of those to write.
+        source: name of the topic to read.
     """
 
-    def __init__(self, app: Any, engine: Engine, store: Store, topics: Topics) -> None:
+    def __init__(
+        self, app: Any, engine: Engine | Linker, store: Store, topics: Topics, source: str
+    ) -> None:
         self._app = app
+        self._source = source
         self._topics = topics
         self._engine = engine
         self._store = store
         self._thread = ThreadPoolExecutor(1, "engine")
         self._events: list[Any] = []  # observed, not yet in a checkpoint
-        self._sending: list[Awaitable[Any]] = []  # rejections on their way
+        self._sending: list[Awaitable[Any]] = []  # rejections and fingerprints on their way
         self._arrivals: list[float] = []  # of the batches that brought alerts about
         self._closed: int | None = None  # the generation that was revoked
         self._starts: dict[str, int] = {}  # up to where a partition's first batch may begin
@@ -80,7 +89,7 @@ class Watch:
             arrival = float(part.timestamps[-1]) / 1000
             pause = _FIRST_PAUSE
             while self._owns(message):
-                if self.trouble is None and not self._engine.table.crowded:
+                if self.trouble is None and not self._engine.crowded:
                     try:
                         await self._observe_part(message, batch, arrival)
                         break
@@ -106,6 +115,9 @@ class Watch:
                 outcome = await self._in_engine(self._observe, batch, arrival)
                 for rejected in outcome.rejected:
                     await self._reject(message, rejected)
+                for key, value in outcome.fingerprints:
+                    sent = await self._produce(self._topics.fingerprints, key.encode(), value)
+                    self._sending.append(sent)
 
     async def _begins_late(self, tp: Any, batch: Batch) -> bool:
         """Whether a first batch has to wait for messages before it.
@@ -142,7 +154,7 @@ class Watch:
             return
         for tp in self._app.consumer.assignment():
             name = f"{tp.topic}:{tp.partition}"
-            if tp.topic == self._topics.requests and name not in self._engine.partitions:
+            if tp.topic == self._source and name not in self._engine.partitions:
                 partition = self._engine.assign(name)
                 if partition.offset:
                     self._starts[name] = partition.offset

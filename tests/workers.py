@@ -21,7 +21,8 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.engine import Batch, Engine
+from monitor.batch import Batch
+from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.partition import Partition
 from monitor.sketches.public import shipped_reference

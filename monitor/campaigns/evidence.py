@@ -87,31 +87,33 @@ class Identifier:
     against: float
     favour: float
 
-    def __call__(self, values: npt.NDArray[np.uint64], member: Floats) -> Floats:
+    def __call__(
+        self, codes: npt.NDArray[np.int64], member: Floats, eligible: npt.NDArray[np.bool_]
+    ) -> Floats:
         """Nats of n keys: the strongest of a key's values.
 
         Args:
-            values: `(n, k) uint64`, 0 for none.
-            member: as for numbers.
+            codes: `(n, k) int64`, numbers of values, 0 for none.
+            member: `(n,)`, how surely each is a member.
+            eligible: `(n,)`, who counts.
         """
-        n, k = values.shape
-        each, where, count = np.unique(values, return_inverse=True, return_counts=True)
-        where = where.reshape(n, k)
-        own = np.bincount(where.ravel(), np.repeat(member, k), len(each))
-        some = values != 0
-        having = some.any(axis=1)
-        mine, all_ = float(member[having].sum()), float(having.sum())
+        k = codes.shape[1]
+        each = int(codes.max(initial=0)) + 1
+        flat = codes.ravel()
+        own = np.bincount(flat, np.repeat(member, k), each)
+        count = np.bincount(flat, np.repeat(eligible, k).astype(np.float64), each)
+        some = codes != 0
+        having = some[:, 0] & eligible
+        mine, all_ = float(member[having].sum()), float(np.count_nonzero(having))
         if mine < 1.0 or all_ - mine < 1.0:
-            return np.zeros(n)
-        single = (each != 0) & (own > 0) & (own <= 1.0)
-        alone = (own[single].sum() + 0.5) / (mine + 1.0)
-        alone_outside = (float(((each != 0) & (count == 1)).sum()) + 0.5) / (all_ + 1.0)
-        others = own[where] - member[:, None]
-        elsewhere = count[where] - own[where]
-        share = np.maximum(others, 0.0) / max(mine, 1.0)
-        outside = (elsewhere + 0.5) / (all_ - mine + 1.0)
+            return np.zeros(len(codes))
+        own[0] = count[0] = 0.0
+        alone = (own[(own > 0) & (own <= 1.0)].sum() + 0.5) / (mine + 1.0)
+        alone_outside = (np.count_nonzero(count == 1.0) + 0.5) / (all_ + 1.0)
+        others = own[codes] - member[:, None]
+        share = np.maximum(others, 0.0) / mine
+        outside = (count[codes] - own[codes] + 0.5) / (all_ - mine + 1.0)
         shared = np.log(np.maximum(share, 1e-9) / outside)
-        unshared = np.log(alone / alone_outside)
-        nats = np.where(others >= 0.5, shared, min(unshared, 0.0))
-        nats = np.where(some, nats, -np.inf).max(axis=1)
+        unshared = min(float(np.log(alone / alone_outside)), 0.0)
+        nats = np.where(some, np.where(others >= 0.5, shared, unshared), -np.inf).max(axis=1)
         return np.where(having, np.clip(nats, -self.against, self.favour), 0.0)

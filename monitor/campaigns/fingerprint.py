@@ -96,15 +96,9 @@ def encode(said: Fingerprints, keys: Sequence[str]) -> list[bytes]:
     return [row.tobytes() + key.encode() for row, key in zip(said, keys, strict=True)]
 
 
-def decode(values: Sequence[bytes]) -> tuple[Fingerprints, list[str]]:
-    """The fingerprints in some messages, and whose they are.
-
-    Raises:
-        ValueError: if one is none of this version.
-    """
-    size = FINGERPRINT.itemsize
-    for value in values:
-        if len(value) <= size or int.from_bytes(value[:2], "little") != VERSION:
-            raise ValueError("this is no fingerprint of this version")
-    said = np.frombuffer(b"".join(value[:size] for value in values), FINGERPRINT)
-    return said, [value[size:].decode("utf-8", "replace") for value in values]
+def decode(values: Sequence[bytes]) -> tuple[Fingerprints, list[str], list[int]]:
+    """The fingerprints in some messages, whose they are, and which messages held one."""
+    size, version = FINGERPRINT.itemsize, VERSION.to_bytes(2, "little")
+    which = [i for i, value in enumerate(values) if len(value) > size and value[:2] == version]
+    said = np.frombuffer(b"".join([values[i][:size] for i in which]), FINGERPRINT)
+    return said, [values[i][size:].decode("utf-8", "replace") for i in which], which

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.evidence import Identifier, Numeric
-from monitor.campaigns.fingerprint import IDENTIFIERS
 from monitor.campaigns.population import Population
 from monitor.sketches.profile import HOUR, MINUTE
 
@@ -78,11 +77,8 @@ class Group:
         nats["likeness"] = _LIKENESS(np.where(eligible, people.lists[:, list_], np.nan), member)
         for name, number in _NUMBERS.items():
             nats[name] = number(np.where(eligible, getattr(traits, name), np.nan), member)
-        values = people.rows["seen"]
         for name, identifier in _SHARED.items():
-            kind = IDENTIFIERS.index(name)
-            shown = np.where(eligible[:, None], values[:, kind], np.uint64(0))
-            nats[name] = identifier(shown, member)
+            nats[name] = identifier(people.codes(name), member, eligible)
         share = (member.sum() + 1.0) / (eligible.sum() + 2.0)
         odds = np.log(share / (1.0 - share)) + sum(nats.values())
         self.nats = nats

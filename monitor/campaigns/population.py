@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import COUNTED, FINGERPRINT, IDENTIFIERS, Fingerprints
-from monitor.features.project import CONTENT, SCALE
+from monitor.features.project import CONTENT, LISTS, SCALE
 from monitor.sketches import distinct
 from monitor.sketches.means import HALF_LIVES, KernelMeans
 from monitor.sketches.profile import DAY, HOUR, LONG
@@ -23,7 +23,13 @@ from monitor.sketches.profile import DAY, HOUR, LONG
 KEPT = 2.0 * DAY  # seconds that a silent key is remembered
 SEEN = 3  # different values of an identifier that are remembered of a key
 
-ROW = np.dtype([("said", FINGERPRINT), ("seen", "<u8", (len(IDENTIFIERS), SEEN))])
+ROW = np.dtype(
+    [
+        ("said", FINGERPRINT),
+        ("seen", "<u8", (len(IDENTIFIERS), SEEN)),  # its identifiers, the newest first
+        ("number", "<u8"),  # keys in the order in which they came
+    ]
+)
 _FIRST = 64
 
 Floats = npt.NDArray[np.float64]
@@ -75,10 +81,12 @@ class Population:
         self._room = np.zeros(_FIRST, ROW)
         self.changed: set[str] = set()
         self.gone: set[str] = set()
+        self._codes: dict[str, Integers] = {}
+        self._number = 0
         self._derived = 0  # rows from which on nothing has been derived
         self._stale: set[int] = set()
         self._direction = np.zeros((_FIRST, CONTENT), np.float32)
-        self._lists = np.zeros((_FIRST, 5))
+        self._lists = np.zeros((_FIRST, len(LISTS)))
         self._traits = np.zeros((len(Traits._fields), _FIRST))
 
     def __len__(self) -> int:
@@ -97,6 +105,7 @@ class Population:
 
     def take(self, said: Fingerprints, keys: Sequence[str]) -> None:
         """Take fingerprints in, oldest first."""
+        self._codes.clear()
         for fingerprint, key in zip(said, keys, strict=True):
             at = self._place(key)
             row = self._room[at]
@@ -111,9 +120,10 @@ class Population:
 
     def load(self, rows: Mapping[str, bytes]) -> None:
         """Take up rows that the store has kept."""
-        for key, data in sorted(rows.items()):
-            if len(data) == ROW.itemsize:
-                self._room[self._place(key)] = np.frombuffer(data, ROW)[0]
+        known = {k: np.frombuffer(d, ROW)[0] for k, d in rows.items() if len(d) == ROW.itemsize}
+        for key in sorted(known, key=lambda key: int(known[key]["number"])):
+            self._room[self._place(key)] = known[key]
+            self._number = int(known[key]["number"]) + 1
 
     def dump(self) -> dict[str, bytes | None]:
         """The rows that the store does not have, `None` for those that it should not."""
@@ -121,6 +131,11 @@ class Population:
         out |= {key: self._room[self._index[key]].tobytes() for key in self.changed}
         self.changed, self.gone = set(), set()
         return out
+
+    def undump(self, rows: Mapping[str, bytes | None]) -> None:
+        """What was dumped is not in the store after all."""
+        self.changed |= {key for key in rows if key in self._index}
+        self.gone |= rows.keys() - self._index.keys()
 
     def expire(self, now: float, held: Iterable[str]) -> None:
         """Forget who has been silent for long, except those that are held."""
@@ -134,6 +149,7 @@ class Population:
         if not silent.any():
             return
         kept = np.flatnonzero(~silent)
+        self._codes.clear()
         leaving = {self.keys[i] for i in np.flatnonzero(silent).tolist()}
         self.gone |= leaving
         self.changed -= leaving
@@ -160,6 +176,15 @@ class Population:
         self._derive()
         return Traits(*self._traits[:, : len(self)])
 
+    def codes(self, identifier: str) -> Integers:
+        """Numbers that stand for the values of an identifier, `(n, SEEN) int64`, 0 for none."""
+        found = self._codes.get(identifier)
+        if found is None:
+            values = self.rows["seen"][:, IDENTIFIERS.index(identifier)]
+            _, where = np.unique(np.append(values.ravel(), np.uint64(0)), return_inverse=True)
+            found = self._codes[identifier] = where[:-1].reshape(values.shape)
+        return found
+
     def _place(self, key: str) -> int:
         at = self._index.get(key)
         if at is None:
@@ -168,6 +193,9 @@ class Population:
             self.gone.discard(key)
             if at == len(self._room):
                 self._grow()
+            self._room[at] = np.zeros((), ROW)
+            self._room[at]["number"] = self._number
+            self._number += 1
         if at < self._derived:
             self._stale.add(at)
         return at
@@ -206,24 +234,28 @@ def content(said: Fingerprints) -> KernelMeans:
     return KernelMeans.stored(said["content"], said["sketched"], HALF_LIVES[-1], SCALE, CONTENT)
 
 
+def hours(said: Fingerprints) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Requests by hour, the newest first, and which hours are whole: neither that which has begun
+    nor that in which the key came; `(n, LONG.panes)` each."""
+    head = said["long_head"].astype(np.int64)[:, None]
+    born = np.floor(said["first_seen"] / HOUR).astype(np.int64)[:, None]
+    age = np.arange(LONG.panes)[None, :]
+    counts = np.take_along_axis(
+        said["long_requests"].astype(np.float64), (head - age) % LONG.panes, axis=1
+    )
+    known = age <= head - born
+    return counts * known, known & (age > 0) & (age < head - born)
+
+
 def _rhythm(said: Fingerprints) -> tuple[Floats, Floats]:
     """Pace and evenness over the hours since a key was first seen, a day of them at the most.
 
-    The hour that has begun and the one in which the key came are not whole: they count for the
-    pace and not for the evenness, whose measure is the squared coefficient of variation beyond
-    that of a Poisson process.
+    The measure of evenness is the squared coefficient of variation beyond that of a Poisson
+    process.
     """
-    head = said["long_head"].astype(np.int64)
-    born = np.floor(said["first_seen"] / HOUR).astype(np.int64)
-    ago = (head[:, None] - np.arange(LONG.panes)) % LONG.panes
-    counts = np.take_along_axis(said["long_requests"].astype(np.float64), ago, axis=1)
-    hours = (head - born)[:, None]
-    age = np.arange(LONG.panes)[None, :]
-    known = age <= hours
+    counts, whole = hours(said)
     span = np.minimum((said["ts"] - said["first_seen"]) / HOUR, LONG.panes - 0.5)
-    total = (counts * known).sum(axis=1)
-    pace = np.log2(np.maximum(total, 1.0) / np.maximum(span, 0.25))
-    whole = known & (age > 0) & (age < hours)
+    pace = np.log2(np.maximum(counts.sum(axis=1), 1.0) / np.maximum(span, 0.25))
     n = whole.sum(axis=1)
     mean = (counts * whole).sum(axis=1) / np.maximum(n, 1)
     variance = (((counts - mean[:, None]) * whole) ** 2).sum(axis=1) / np.maximum(n - 1, 1)

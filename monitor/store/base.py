@@ -18,6 +18,8 @@ class Checkpoint:
     Attributes:
         records: the bytes of changed records by their names, see `Store.names`.
         partitions: the state of each partition by its name, its offset included.
+        rows: by partition of fingerprints, rows of keys that have changed, `None` for those to be
+            forgotten.
         publics: by partition, what it has learned of the public, for all to use.
         decisions: to be in force from now on.
         claims: by partition, the number of the claim under which it is written.
@@ -27,6 +29,7 @@ class Checkpoint:
 
     records: Mapping[str, bytes] = field(default_factory=dict)
     partitions: dict[str, bytes] = field(default_factory=dict)
+    rows: dict[str, dict[str, bytes | None]] = field(default_factory=dict)
     publics: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     claims: dict[str, int] = field(default_factory=dict)
@@ -67,6 +70,9 @@ class Store(Protocol):
 
     def publics(self) -> dict[str, bytes]:
         """What every partition has last said of the public, by its name."""
+
+    def rows(self, partition: str) -> dict[str, bytes]:
+        """The rows that a partition of fingerprints keeps, by key."""
 
     def decision(self, key: str) -> Decision | None:
         """The decision in force on a key."""

@@ -24,6 +24,7 @@ class MemoryStore:
         self.records: dict[str, bytes] = {}
         self._partitions: dict[str, bytes] = {}
         self._publics: dict[str, bytes] = {}
+        self._rows: dict[str, dict[str, bytes]] = {}
         self._claims: dict[str, int] = {}
         self._decisions: dict[str, tuple[float, Decision]] = {}
 
@@ -47,11 +48,19 @@ class MemoryStore:
         self.records.update(checkpoint.records)
         self._partitions.update(checkpoint.partitions)
         self._publics.update(checkpoint.publics)
+        for name, changed in checkpoint.rows.items():
+            rows = self._rows.setdefault(name, {})
+            rows.update({key: row for key, row in changed.items() if row is not None})
+            for key in changed.keys() - rows.keys() | {k for k, v in changed.items() if v is None}:
+                rows.pop(key, None)
         for decision in checkpoint.decisions:
             self._decisions[decision.key] = (self._clock() + decision.seconds, decision)
 
     def publics(self) -> dict[str, bytes]:
         return dict(self._publics)
+
+    def rows(self, partition: str) -> dict[str, bytes]:
+        return dict(self._rows.get(partition, {}))
 
     def decision(self, key: str) -> Decision | None:
         until, decision = self._decisions.get(key, (0.0, None))

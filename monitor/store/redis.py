@@ -5,6 +5,7 @@
 | `xm:p:<pseudonym>` | the record's bytes (`sketches/profile.py`) | when idle for `record_days` |
 | `xm:o:<topic>:<partition>` | a partition's state, its offset included | never |
 | `xm:c:<topic>:<partition>` | the number of the latest claim to it | never |
+| `xm:f:<topic>:<partition>` | hash: the rows of keys among which campaigns are looked for | never |
 | `xm:m` | hash: what each partition has learned of the public | never |
 | `xm:d:<pseudonym>` | a decision as JSON | with the decision |
 
@@ -43,11 +44,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import msgspec
 from redis.exceptions import ResponseError
@@ -60,10 +61,11 @@ from monitor.store.cluster import connect
 from monitor.store.primary import Command, Node, execute, info, transact
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
-PUBLICS, READY = "xm:m", "xm:ready"
+ROWS, PUBLICS, READY = "xm:f:", "xm:m", "xm:ready"
 _MGET = 1000  # keys a command, so that Redis serves others in between
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 class RedisStore:
@@ -149,6 +151,8 @@ class RedisStore:
             parts[place].records = some
         for name, state in checkpoint.partitions.items():
             parts[self._place(name)].partitions[name] = state
+        for name, rows in checkpoint.rows.items():
+            parts[self._place(name)].rows[name] = rows
         for name, claim in checkpoint.claims.items():
             parts[self._place(name)].claims[name] = claim
         said = Checkpoint(decisions=checkpoint.decisions, publics=checkpoint.publics)
@@ -189,12 +193,26 @@ class RedisStore:
             yield "SET", DECISION + decision.key, msgspec.json.encode(decision), "EX", seconds
         for name, state in checkpoint.partitions.items():
             yield "SET", PARTITION + self._place(name), state
+        for name, rows in checkpoint.rows.items():
+            kept = {key: row for key, row in rows.items() if row is not None}
+            for some in _parts(kept.items()):
+                yield "HSET", ROWS + self._place(name), *chain.from_iterable(some)
+            for gone in _parts(rows.keys() - kept.keys()):
+                yield "HDEL", ROWS + self._place(name), *gone
         for name, public in checkpoint.publics.items():
             yield "HSET", PUBLICS, name, public
 
     def publics(self) -> dict[str, bytes]:
         found = self._ask("HGETALL", PUBLICS)
         return {name.decode(): public for name, public in zip(found[::2], found[1::2], strict=True)}
+
+    def rows(self, partition: str) -> dict[str, bytes]:
+        found, cursor = dict[str, bytes](), b"0"
+        while True:
+            cursor, page = self._ask("HSCAN", ROWS + self._place(partition), cursor, "COUNT", _MGET)
+            found |= {k.decode(): row for k, row in zip(page[::2], page[1::2], strict=True)}
+            if cursor == b"0":
+                return found
 
     def decision(self, key: str) -> Decision | None:
         value = self._ask("GET", DECISION + key)
@@ -235,3 +253,10 @@ class RedisStore:
             if found:
                 remedy = "set maxmemory-policy to noeviction: it drops records when it is full"
                 log.warning("redis_evicts policy=%s remedy=%r", ",".join(sorted(found)), remedy)
+
+
+def _parts(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """Items in parts that one command takes."""
+    items = iter(items)
+    while part := list(islice(items, _MGET)):
+        yield part

@@ -25,8 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from monitor.batch import Batch
 from monitor.config import Settings
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
 from pipelines.producer import Message

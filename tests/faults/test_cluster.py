@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from monitor import config
+from monitor.batch import Batch
 from monitor.decisions import Decision
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.errors import FencedError, StoreError
 from monitor.identity import from_settings
 from monitor.store import census

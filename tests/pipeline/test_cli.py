@@ -18,7 +18,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from monitor import cli, config
-from monitor.engine import Batch, Engine
+from monitor.batch import Batch
+from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.sketches.public import load_reference
 from monitor.store.redis import RedisStore

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.batch import Batch
 from monitor.columns import Reader, hashes_of
 from monitor.config import Settings
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.events import AHEAD, LARGEST, Decoder
 from monitor.features.texts import LIMIT, lay
 from monitor.identity import Identity

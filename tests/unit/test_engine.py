@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.batch import Batch
 from monitor.config import Settings
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.errors import FencedError, StoreError
 from monitor.identity import Identity
 from monitor.store.memory import MemoryStore

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.detectors import JUDGES
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
 from monitor.sketches.profile import RECORD

@@ -2,8 +2,9 @@ from io import StringIO
 
 from rich.console import Console
 
+from monitor.batch import Batch
 from monitor.config import Settings
-from monitor.engine import Batch, Engine
+from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.sketches.public_mean import TAUGHT
 from monitor.store.memory import MemoryStore

@@ -1,0 +1,71 @@
+"""A campaign through time: born, grown, merged, ended, under one id.
+
+Any group that is found is kept, whatever the verdict on it, so that it is not found anew again and
+again, and because it may turn out to be a campaign later. What is remembered of it is who belongs
+to it and how surely, and, once it is a campaign, what has been said of it. All of it goes into the
+state of the linker's partition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from monitor.alerts import Severity
+
+Change = Literal["born", "grown", "shrunk", "merged", "split", "ended"]
+_TIMELINE = 200  # entries kept
+
+
+class Moment(msgspec.Struct, array_like=True, frozen=True):
+    """An entry of a timeline: when, what, and how many members there were then."""
+
+    at: float
+    change: Change
+    members: int
+    other: str = ""  # the campaign that it merged into or split from
+
+
+class Campaign(msgspec.Struct):
+    """What is remembered of a group.
+
+    Attributes:
+        id: of the campaign; stays for as long as the group is there.
+        found: when the group was found, event time.
+        member: how surely each key belongs to it, probabilities; those that hardly do are left out.
+        opened: when its alert was opened; 0 while it is no campaign.
+        upheld: when the verdict was last that it is one.
+        severity: of that alert.
+        named: the members named in it, by when each was first named.
+        decided: when the decision on each was last made.
+        bystanders: keys that share an identifier with members and do not act like them.
+        evidence: of the last verdict, with its reason in words.
+        ended: when it was over; 0 while it is not.
+    """
+
+    id: str
+    found: float
+    member: dict[str, float]
+    opened: float = 0.0
+    upheld: float = 0.0
+    severity: Severity = "info"
+    named: dict[str, float] = {}
+    decided: dict[str, float] = {}
+    bystanders: list[str] = []
+    evidence: dict[str, float] = {}
+    reason: str = ""
+    timeline: list[Moment] = []
+    ended: float = 0.0
+
+    def note(self, at: float, change: Change, other: str = "") -> None:
+        """Make an entry in the timeline."""
+        self.timeline.append(Moment(at, change, len(self.named), other))
+        del self.timeline[1:-_TIMELINE]
+
+
+def campaign_id(members: list[str], found: float) -> str:
+    """The id of a campaign that begins with these members, the same in every replay."""
+    text = "\n".join([f"{found:.0f}", *sorted(members)])
+    return "c_" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=10).hexdigest()
