@@ -28,9 +28,12 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
+campaigns_app = typer.Typer()
+app.add_typer(campaigns_app, name="campaigns")
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 RequestFile = Annotated[str, typer.Argument(help="Requests, one a line, or gzip; - is stdin.")]
+CampaignId = Annotated[str, typer.Argument(help="Its id, or how the id begins.")]
 
 
 @app.command(epilog="Example: `xm demo --seconds 60`")
@@ -252,6 +255,32 @@ def explain(
     from pipelines import explain
 
     explain.run(config.load(), key, raw=raw, as_json=as_json)
+
+
+@campaigns_app.callback(invoke_without_command=True, epilog="Example: `xm campaigns --all`")
+def campaigns(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that are over, and groups that are none.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """List the campaigns: keys that act as one, the worst first, and why."""
+    from pipelines import campaigns
+
+    if context.invoked_subcommand is None:
+        campaigns.run(config.load(), everything=everything, as_json=as_json)
+
+
+@campaigns_app.command("show", epilog="Example: `xm campaigns show c_75b8`")
+def campaigns_show(
+    campaign: CampaignId,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Show one campaign: why, how it grew, who is of it, and what they share."""
+    from pipelines import dossier
+
+    dossier.run(config.load(), campaign, as_json=as_json)
 
 
 @app.command(epilog="Example: `xm public`")
