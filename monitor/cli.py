@@ -283,6 +283,25 @@ def campaigns_show(
     dossier.run(config.load(), campaign, as_json=as_json)
 
 
+@campaigns_app.command(
+    "export", epilog="Example: `xm campaigns export c_75b8 --out fleet.graphml --picture fleet.png`"
+)
+def campaigns_export(
+    campaign: CampaignId,
+    out: Annotated[Path, typer.Option(help="The graph goes here, as GraphML.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="A picture of it, .png or .svg, goes here.")
+    ] = None,
+) -> None:
+    """Write a campaign as a graph: keys, what they share, and how much that says.
+
+    Needs the extra `plot`.
+    """
+    from pipelines import graph
+
+    graph.run(config.load(), campaign, out=out, picture=picture)
+
+
 @app.command(epilog="Example: `xm public`")
 def public(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,

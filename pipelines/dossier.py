@@ -166,7 +166,11 @@ def _shared(people: Population, rows: Rows) -> tuple[list[Shared], dict[int, lis
             elsewhere = (others + 0.5) / (int((known & ~inside).sum()) + 1)
             found.append(
                 Shared(
-                    name, pseudonym(name, value), mine, others, max(math.log(share / elsewhere), 0)
+                    name,
+                    pseudonym(name, value),
+                    mine,
+                    others,
+                    max(math.log(share / elsewhere), 0.0),
                 )
             )
             for i in np.flatnonzero(has).tolist():
