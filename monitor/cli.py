@@ -72,6 +72,13 @@ def replay(
     explain: Annotated[
         str | None, typer.Option(metavar="KEY", help="At the end, explain this key.")
     ] = None,
+    campaigns: Annotated[
+        bool, typer.Option("--campaigns", help="At the end, list the campaigns.")
+    ] = False,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Draw them into this folder; needs the extra `plot`."),
+    ] = None,
 ) -> None:
     """Judge recorded requests exactly as a worker would, without Kafka or Redis."""
     from pipelines import replay
@@ -80,7 +87,15 @@ def replay(
     if _without_secret(settings) and not plain_keys:
         errors.print("No XM_IDENTITY_SECRET is set: these pseudonyms hold for this run only.")
     settings = _with_secret(settings)
-    replay.run(files, settings, alerts=alerts, plain_keys=plain_keys, explain=explain)
+    replay.run(
+        files,
+        settings,
+        alerts=alerts,
+        plain_keys=plain_keys,
+        explain=explain,
+        campaigns=campaigns,
+        graphs=graphs,
+    )
 
 
 @app.command(epilog="Example: `xm produce day.jsonl --speed 60`")

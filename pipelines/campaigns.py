@@ -73,8 +73,7 @@ def run(settings: Settings, *, everything: bool, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(report).decode())
     else:
-        console = Console()
-        show(report, console if console.is_terminal else Console(width=WIDTH))
+        print_table(report)
 
 
 def read(settings: Settings) -> list[Shard]:
@@ -121,14 +120,19 @@ def find(shards: Iterable[Shard], name: str) -> tuple[Shard, Campaign]:
     raise InputError(f"{len(found)} ids begin with {name}: write more of one of {which}.")
 
 
-def survey(shards: Iterable[Shard], *, everything: bool = False) -> Report:
-    """Campaigns that are open, the worst first; or all groups that linkers remember."""
+def survey(shards: Iterable[Shard], *, over: bool = False, everything: bool = False) -> Report:
+    """Campaigns, the worst first.
+
+    Args:
+        over: whether those that are over are among them.
+        everything: whether groups that are none are, too.
+    """
     shards = list(shards)
     groups = [(shard, campaign) for shard in shards for campaign in shard.rounds.campaigns]
     wanted = [
         line(shard, campaign, hear(shard, campaign))
         for shard, campaign in groups
-        if everything or (campaign.opened and not campaign.ended)
+        if everything or (campaign.opened and (over or not campaign.ended))
     ]
     return Report(
         max((shard.watermark for shard in shards), default=0.0),
@@ -181,6 +185,12 @@ def _reason(campaign: Campaign, hearing: Hearing) -> str:
 def _rank(line: Line) -> tuple[int, int, int]:
     severity = SEVERITIES.index(line.severity) if line.severity else -1
     return _STATES.index(line.state), -severity, -line.members
+
+
+def print_table(report: Report) -> None:
+    """Print a report to a terminal, or wide enough into a file or a pipe."""
+    console = Console()
+    show(report, console if console.is_terminal else Console(width=WIDTH))
 
 
 def show(report: Report, console: Console) -> None:

@@ -106,7 +106,7 @@ def compile_dossier(shard: Shard, campaign: Campaign) -> Dossier:
     people, hearing = shard.people, hear(shard, campaign)
     rows, nats = hearing.members, hearing.group.nats
     bystanders = _rows(people, campaign.bystanders)
-    shared, having = _shared(people, rows)
+    shared, having = _shared(people, rows, bystanders)
     said = people.rows["said"]
     members = [
         Member(
@@ -149,31 +149,29 @@ def _rows(people: Population, keys: list[str]) -> Rows:
     return np.array([at for key in keys if (at := people.index(key)) is not None], np.int64)
 
 
-def _shared(people: Population, rows: Rows) -> tuple[list[Shared], dict[int, list[str]]]:
-    """What members share, and who of all has which of it, by row."""
-    inside = np.zeros(len(people), bool)
-    inside[rows] = True
+def _shared(
+    people: Population, members: Rows, bystanders: Rows
+) -> tuple[list[Shared], dict[int, list[str]]]:
+    """What members share, and which of it each of them and of the bystanders has, by row."""
     found: list[Shared] = []
     having: dict[int, list[str]] = {}
     for kind, name in enumerate(IDENTIFIERS):
-        seen = people.rows["seen"][:, kind]
-        known = seen[:, 0] != 0
-        values, counts = np.unique(seen[inside], return_counts=True)
-        for value in values[(values != 0) & (counts > 1)].tolist():
-            has = (seen == value).any(axis=1)
-            mine, others = int((has & inside).sum()), int((has & ~inside).sum())
-            share = (mine - 1) / max(int((known & inside).sum()), 1)  # without a key's own part
-            elsewhere = (others + 0.5) / (int((known & ~inside).sum()) + 1)
-            found.append(
-                Shared(
-                    name,
-                    pseudonym(name, value),
-                    mine,
-                    others,
-                    max(math.log(share / elsewhere), 0.0),
-                )
-            )
-            for i in np.flatnonzero(has).tolist():
-                having.setdefault(i, []).append(found[-1].id)
+        codes, values = people.codes(name), people.rows["seen"][:, kind]
+        mine = np.bincount(codes[members].ravel(), minlength=int(codes.max(initial=0)) + 1)
+        others = np.bincount(codes.ravel()) - mine
+        known = np.count_nonzero(codes[members, 0])
+        elsewhere = np.count_nonzero(codes[:, 0]) - known
+        names: dict[int, str] = {}
+        for i in (*members.tolist(), *bystanders.tolist()):
+            for code, value in zip(codes[i].tolist(), values[i].tolist(), strict=True):
+                if not code or mine[code] < 2:
+                    continue
+                if code not in names:
+                    names[code] = pseudonym(name, value)
+                    share = (mine[code] - 1) / known  # without a key's own part
+                    nats = math.log(share / ((others[code] + 0.5) / (elsewhere + 1)))
+                    counts = int(mine[code]), int(others[code])
+                    found.append(Shared(name, names[code], *counts, max(nats, 0.0)))
+                having.setdefault(i, []).append(names[code])
     found.sort(key=lambda each: (-each.nats, -each.members, each.id))
     return found, having

@@ -7,12 +7,14 @@ from an identifier to who has it weighs what it says to have it. All weights are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
+from monitor.linker import Shard
 from pipelines.campaigns import SHORT, find, read
 from pipelines.dossier import Dossier, compile_dossier
 
@@ -55,6 +57,15 @@ def write(dossier: Dossier, out: Path, picture: Path | None = None) -> None:
         ) from error
     except ValueError as error:  # a kind of picture that nobody knows
         raise InputError(f"{picture} cannot be drawn: name a file in .png or .svg.") from error
+
+
+def write_all(shards: Iterable[Shard], folder: Path) -> None:
+    """Write every campaign, those that are over, too, as a graph and a picture into a folder."""
+    for shard in shards:
+        for campaign in shard.rounds.campaigns:
+            if campaign.opened:
+                out = folder / f"{campaign.id}.graphml"
+                write(compile_dossier(shard, campaign), out, out.with_suffix(".png"))
 
 
 def graph(dossier: Dossier) -> Any:
