@@ -16,7 +16,17 @@ import numpy as np
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
 from monitor.sketches.profile import Profile
-from pipelines.evaluate import ANY, LEAST, NEITHER, Floats, Report, Trial, judged, smallest
+from pipelines.evaluate import (
+    ANY,
+    CAMPAIGN,
+    LEAST,
+    NEITHER,
+    Floats,
+    Report,
+    Trial,
+    judged,
+    smallest,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +101,7 @@ def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
     }
     ordinary = judged(trial, names[False])
     attackers = {name: keys for name in names[True] if (keys := judged(trial, [name]))}
-    for i, score in enumerate(report.scores):
+    for i, score in enumerate(each for each in report.scores if each.name != CAMPAIGN):
         together = score.name == ANY
         false = np.sort(smallest(trial, score.name, ordinary))
         caught = [np.sort(smallest(trial, score.name, keys)) for keys in attackers.values()]
