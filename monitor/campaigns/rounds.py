@@ -10,6 +10,7 @@ have been silent for hours, or when for an hour nothing has upheld the verdict.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +37,7 @@ _CRITICAL = 10  # members from which on a pager rings
 _LISTED = 20_000  # members in an alert at the most, and
 _BYSTANDERS = 100
 _TELLING = 1.5  # nats of a shared identifier that make a bystander
-# How near campaigns are that are one: cosine of directions, octaves of pace, hours of birth.
-_SAME, _NEAR = 0.93, (0.7, 2.0)
+_NEAR = (0.7, 2 * HOUR)  # how near campaigns are that may be one: octaves of pace, time of birth
 
 Marks = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -65,8 +65,7 @@ class Rounds:
         alive = [campaign for campaign in self.campaigns if not campaign.ended]
         alive.sort(key=lambda campaign: not campaign.opened)
         people.expire(now, [key for campaign in alive for key in campaign.member])
-        said = people.rows["said"]
-        eligible = (said["sketched"] >= LEAST) & (said["ts"] > now - ACTIVE)
+        eligible = self._eligible(people, alive, now)
         alerts: list[Alert] = []
         decisions: list[Decision] = []
         groups = [self._recall(campaign, people) for campaign in alive]
@@ -80,12 +79,21 @@ class Rounds:
             self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
             held |= group.member > SURE
         for campaign, group in self._found(people, eligible, held, now):
-            self.campaigns.append(campaign)
             self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
             held |= group.member > SURE
-        self._merge(people, now, alerts)
+        self._merge(people, eligible, now, alerts)
         self.campaigns = [c for c in self.campaigns if c.member or c.ended]
         return alerts, decisions
+
+    @staticmethod
+    def _eligible(people: Population, alive: list[Campaign], now: float) -> Marks:
+        """Who may belong to a group: keys of which enough is known, and who are active. But not
+        applications, unless they are accused: what fills one template needs no other key."""
+        said = people.rows["said"]
+        varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
+        for campaign in alive:
+            varied[_rows(campaign, people)] = True
+        return varied & (said["sketched"] >= LEAST) & (said["ts"] > now - ACTIVE)
 
     @staticmethod
     def _recall(campaign: Campaign, people: Population) -> Group:
@@ -99,10 +107,9 @@ class Rounds:
     def _found(
         self, people: Population, eligible: Marks, held: Marks, now: float
     ) -> Iterator[tuple[Campaign, Group]]:
-        """New groups. Applications are left out: what one template asks needs no other key."""
+        """New groups."""
         said = people.rows["said"]
-        varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
-        free = eligible & ~held & varied & (said["ts"] > now - SILENT)
+        free = eligible & ~held & (said["ts"] > now - SILENT)
         for seed in seeds(people, free, int(now // ROUND)):
             if held[seed].any():
                 continue
@@ -118,7 +125,19 @@ class Rounds:
                 before = sure
             if len(sure) >= self._least:
                 keys = [people.keys[i] for i in sure.tolist()]
-                yield Campaign(campaign_id(keys, now), now, {}), group
+                known = self._known(keys)
+                if known is None:
+                    known = Campaign(campaign_id(keys, now), now, {})
+                    self.campaigns.append(known)
+                yield known, group
+
+    def _known(self, keys: list[str]) -> Campaign | None:
+        """The campaign that was over and begins anew with these keys, if there is one."""
+        for campaign in self.campaigns:
+            if campaign.ended and 2 * len(campaign.named.keys() & set(keys)) > len(keys):
+                campaign.ended = 0.0
+                return campaign
+        return None
 
     def _renew(
         self,
@@ -132,7 +151,8 @@ class Rounds:
         decisions: list[Decision],
     ) -> None:
         """Ask who is of a group, judge it, and say what is to be said."""
-        if not campaign.opened and now - campaign.found >= HOUR and int(now // ROUND) % _SELDOM:
+        settled = campaign.member and not campaign.opened and now - campaign.found >= HOUR
+        if settled and int(now // ROUND) % _SELDOM:
             return
         group.step(people, eligible & ~held)
         campaign.member = {
@@ -141,16 +161,16 @@ class Rounds:
         }
         members = np.flatnonzero(group.member > _BELONGS)
         sure = np.flatnonzero(group.member > SURE)
+        last = float(people.rows["said"]["ts"][members].max()) if len(members) else 0.0
         if len(sure) >= self._least:
             verdict = judge(people, group, members, eligible)
-            if verdict.guilty:
+            if verdict.guilty or now - last > HOUR:  # who is silent neither upholds nor refutes
                 campaign.upheld = now
             if verdict.guilty or campaign.opened:
                 self._speak(campaign, group, people, sure, verdict, now, alerts)
                 decisions += self._decide(campaign, people, now)
         elif not campaign.opened:
             campaign.member = {}
-        last = float(people.rows["said"]["ts"][members].max()) if len(members) else 0.0
         if campaign.opened and now - last > SILENT:
             self._end(campaign, now, alerts, "silent for hours")
         elif campaign.opened and now - campaign.upheld >= self._quiet:
@@ -183,11 +203,12 @@ class Rounds:
         if campaign.opened and severity == campaign.severity and not more:
             return
         campaign.severity = severity
-        campaign.note(now, "grown" if campaign.opened else "born")
+        origin = "" if campaign.opened else self._origin(campaign)
+        campaign.note(now, "grown" if campaign.opened else "split" if origin else "born", origin)
         state: State = "update" if campaign.opened else "open"
         campaign.opened = campaign.opened or now
         campaign.bystanders = _bystanders(group, people)
-        rows = np.array([i for key in named if (i := people.index(key)) is not None], np.int64)
+        rows = _rows(campaign, people)
         said = people.rows["said"][rows]
         requests, tokens = int(said["requests"].sum()), float(said["tokens"].sum())
         kinds = {f"{k}_nats": float(nats[rows].mean()) for k, nats in group.nats.items()}
@@ -206,6 +227,14 @@ class Rounds:
             f"{tokens:,.0f} tokens so far; {campaign.reason}."
         )
         alerts.append(self._alert(campaign, state, now, summary))
+
+    def _origin(self, campaign: Campaign) -> str:
+        """The campaign that most of a new one's members were named in, if there is one."""
+        for other in self.campaigns:
+            common = len(other.named.keys() & campaign.named.keys())
+            if other is not campaign and other.opened and 2 * common > len(campaign.named):
+                return other.id
+        return ""
 
     def _alert(self, campaign: Campaign, state: State, now: float, summary: str) -> Alert:
         over = state == "resolved"
@@ -237,40 +266,43 @@ class Rounds:
 
     def _end(self, campaign: Campaign, now: float, alerts: list[Alert], why: str) -> None:
         campaign.note(now, "ended")
-        campaign.ended, campaign.member = now, {}
         alerts.append(self._alert(campaign, "resolved", now, f"{campaign.id}: over, {why}."))
+        campaign.ended, campaign.member, campaign.opened = now, {}, 0.0
 
-    def _merge(self, people: Population, now: float, alerts: list[Alert]) -> None:
-        """Let the younger of two campaigns that have become one go over into the older."""
+    def _merge(self, people: Population, eligible: Marks, now: float, alerts: list[Alert]) -> None:
+        """Let the younger of two campaigns go over into the older if they are one: if the greater
+        of them, asked, takes the other's members for its own."""
         alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
-        marks = [_mark(campaign, people) for campaign in alive]
-        for j in range(len(alive) - 1, 0, -1):
-            for i in range(j):
-                if alive[i].ended or alive[j].ended or not _alike(marks[i], marks[j]):
-                    continue
-                older, younger = alive[i], alive[j]
-                older.member = younger.member | older.member
-                older.named = younger.named | older.named
-                older.note(now, "merged", younger.id)
-                younger.note(now, "merged", older.id)
-                younger.ended, younger.member = now, {}
-                alerts.append(
-                    self._alert(younger, "resolved", now, f"{younger.id}: is part of {older.id}.")
-                )
+        rows = {campaign.id: _rows(campaign, people) for campaign in alive}
+        for older, younger in combinations(alive, 2):
+            if older.ended or younger.ended or not _near(people, rows[older.id], rows[younger.id]):
+                continue
+            less, more = sorted((older, younger), key=lambda campaign: len(campaign.named))
+            group = self._recall(more, people)
+            group.step(people, eligible)
+            if float((group.member[rows[less.id]] > _BELONGS).mean()) < _BELONGS:
+                continue
+            older.member = younger.member | older.member
+            older.named = younger.named | older.named
+            rows[older.id] = np.concatenate([rows[older.id], rows[younger.id]])
+            older.note(now, "merged", younger.id)
+            younger.note(now, "merged", older.id)
+            summary = f"{younger.id}: is part of {older.id}."
+            alerts.append(self._alert(younger, "resolved", now, summary))
+            younger.ended, younger.member, younger.opened = now, {}, 0.0
 
 
-def _mark(campaign: Campaign, people: Population) -> npt.NDArray[np.float64]:
-    """The direction, pace (octaves) and birth (hours) of a campaign's members."""
-    rows = [i for key in campaign.named if (i := people.index(key)) is not None]
-    direction = people.direction[rows].sum(axis=0, dtype=np.float64)
+def _rows(campaign: Campaign, people: Population) -> Rows:
+    return np.array([i for key in campaign.named if (i := people.index(key)) is not None], np.int64)
+
+
+def _near(people: Population, one: Rows, other: Rows) -> bool:
+    """Whether members came at about the same time and ask about as fast."""
     traits = people.traits
-    middle = [np.median(traits.pace[rows]), np.median(traits.born[rows]) / HOUR]
-    return np.append(direction / max(float(np.linalg.norm(direction)), 1e-9), middle)
-
-
-def _alike(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
-    near = np.abs(one[-2:] - other[-2:]) < _NEAR
-    return bool(one[:-2] @ other[:-2] > _SAME and near.all())
+    apart = (
+        abs(np.median(trait[one]) - np.median(trait[other])) for trait in (traits.pace, traits.born)
+    )
+    return all(gap < most for gap, most in zip(apart, _NEAR, strict=True))
 
 
 def _bystanders(group: Group, people: Population) -> list[str]:
