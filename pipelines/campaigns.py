@@ -132,12 +132,12 @@ def survey(shards: Iterable[Shard], *, over: bool = False, everything: bool = Fa
     wanted = [
         line(shard, campaign, hear(shard, campaign))
         for shard, campaign in groups
-        if everything or (campaign.opened and (over or not campaign.ended))
+        if everything or campaign.opened or (over and campaign.ended)
     ]
     return Report(
         max((shard.watermark for shard in shards), default=0.0),
         sum(len(shard.people) for shard in shards),
-        sum(not campaign.opened for _, campaign in groups),
+        sum(state_of(campaign) == "none" for _, campaign in groups),
         sorted(wanted, key=_rank),
     )
 
@@ -149,13 +149,14 @@ def line(shard: Shard, campaign: Campaign, hearing: Hearing) -> Line:
     ages = shard.watermark // 3600 - said["long_head"]  # of each key's newest hour
     last = counts[np.arange(len(said)), np.clip(1 - ages, 0, 1).astype(int)] * (ages <= 1)
     state = state_of(campaign)
-    severity = campaign.severity if campaign.opened else None
+    severity = None if state == "none" else campaign.severity
+    born = next((moment.at for moment in campaign.timeline), campaign.found)
     return Line(
         id=campaign.id,
-        since=campaign.opened or campaign.found,
+        since=campaign.opened or born,
         state=state,
         severity=severity,
-        members=len(campaign.named) if campaign.opened else len(hearing.members),
+        members=len(hearing.members if state == "none" else campaign.named),
         requests=int(said["requests"].sum()),
         tokens=round(float(said["tokens"].sum())),
         hour=int(last.sum()),
@@ -167,15 +168,13 @@ def line(shard: Shard, campaign: Campaign, hearing: Hearing) -> Line:
 
 def state_of(campaign: Campaign) -> State:
     """Whether it is a campaign, was one, has gone over into another, or is none."""
-    if not campaign.opened:
-        return "none"
     if not campaign.ended:
-        return "open"
+        return "open" if campaign.opened else "none"
     return "merged" if campaign.timeline[-1].change == "merged" else "over"
 
 
 def _reason(campaign: Campaign, hearing: Hearing) -> str:
-    if not campaign.opened:
+    if state_of(campaign) == "none":
         return why_not(questions(hearing))
     if state_of(campaign) == "merged":
         return f"part of {campaign.timeline[-1].other[:SHORT]}"

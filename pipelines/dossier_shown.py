@@ -97,7 +97,8 @@ def _questions(asked: list[Question]) -> Table | Text:
             table.add_row(Text(_WAYS[way], "dim"))
         bound = f"{'≥' if question.least else '≤'} {_number(question.bound)}"
         mark = Text("✓", "green") if question.met else Text("✗", "red")
-        table.add_row(mark, _number(question.value), bound, question.asks)
+        found = "too soon" if question.value is None else _number(question.value)
+        table.add_row(mark, found, bound, question.asks)
     return table
 
 

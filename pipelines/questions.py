@@ -7,6 +7,7 @@ group is afterwards what it was.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -15,9 +16,12 @@ import numpy.typing as npt
 
 from monitor.campaigns import verdict
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.group import LEAST, SURE, Group
-from monitor.campaigns.rounds import ACTIVE
+from monitor.campaigns.group import SURE, Group
+from monitor.campaigns.rounds import Rounds
 from monitor.linker import Shard
+
+_TOO_SOON = "it is too soon to tell how evenly they come"
+_BELONGS = 0.5  # probability from which on a key is of a group
 
 Rows = npt.NDArray[np.int64]
 
@@ -78,6 +82,13 @@ _BY_PACE = (
         "they come and go, as people do",
     ),
     _Asked(
+        "pace_spread",
+        False,
+        verdict.ONE_PACE,
+        "octaves that their paces are apart, beyond chance",
+        "each has a pace of its own",
+    ),
+    _Asked(
         "prompts_a_template",
         False,
         2.0**verdict.VARIED,
@@ -91,7 +102,7 @@ _BY_PACE = (
         "nats that detectors are surprised at each",
         "detectors are hardly surprised at them",
     ),
-    _Asked("members", True, verdict.MANY, "keys that are surely of it", "they are few"),
+    _Asked("members", True, verdict.MANY, "keys that belong to it", "they are few"),
 )
 
 
@@ -100,7 +111,7 @@ class Question(msgspec.Struct, frozen=True):
 
     name: str
     asks: str
-    value: float
+    value: float | None  # if it can be told
     bound: float
     least: bool  # whether the bound is the least or the most that is asked for
     met: bool
@@ -112,7 +123,7 @@ class Hearing(NamedTuple):
 
     Attributes:
         group: over the whole population, with the nats of every kind of evidence.
-        members: rows of those who are surely of it; of a campaign, of those named.
+        members: rows of those who belong to it; of a campaign, of those named.
         evidence: the numbers of its last verdict.
     """
 
@@ -124,21 +135,21 @@ class Hearing(NamedTuple):
 def hear(shard: Shard, campaign: Campaign) -> Hearing:
     """Hear one of a partition's groups again."""
     people = shard.people
-    said = people.rows["said"]
-    eligible = (said["sketched"] >= LEAST) & (said["ts"] > shard.watermark - ACTIVE)
+    alive = [each for each in shard.rounds.campaigns if not each.ended]
+    eligible = Rounds._eligible(people, alive, shard.watermark)
     eligible[_rows(shard, _held(shard, campaign))] = False
     known = campaign.member or dict.fromkeys(campaign.named, 1.0)
     member = np.zeros(len(people))
     member[_rows(shard, list(known))] = [p for k, p in known.items() if people.index(k) is not None]
     group = Group(member)
     group.step(people, eligible)
-    if campaign.opened:
+    if campaign.opened or campaign.ended:
         return Hearing(group, _rows(shard, list(campaign.named)), campaign.evidence)
-    sure = np.flatnonzero(group.member > SURE)
+    members = np.flatnonzero(group.member > _BELONGS)
     evidence: dict[str, float] = {}
-    if len(sure) > 1:
-        evidence = verdict.judge(people, group, sure, eligible).evidence
-    return Hearing(group, sure, evidence)
+    if np.count_nonzero(group.member > SURE) > 1:
+        evidence = verdict.judge(people, group, members, eligible).evidence
+    return Hearing(group, members, evidence)
 
 
 def questions(hearing: Hearing) -> list[Question]:
@@ -149,7 +160,7 @@ def questions(hearing: Hearing) -> list[Question]:
         Question(
             asked.name,
             asked.asks,
-            value := numbers[asked.name],
+            value if math.isfinite(value := numbers[asked.name]) else None,
             asked.bound,
             asked.least,
             value >= asked.bound if asked.least else value <= asked.bound,
@@ -168,7 +179,10 @@ def why_not(asked: list[Question]) -> str:
     words = {each.name: each.failed for each in (*_COMMON, *_BY_MEMBERS, *_BY_PACE)}
     failed = [question for question in asked if not question.met]
     either = [question for question in failed if question.way == "either way"]
-    return ", ".join(words[question.name] for question in either or failed)
+    return ", ".join(
+        words[question.name] if question.value is not None else _TOO_SOON
+        for question in either or failed
+    )
 
 
 def _rows(shard: Shard, keys: list[str]) -> Rows:
