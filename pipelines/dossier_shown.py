@@ -84,7 +84,7 @@ def _header(dossier: Dossier) -> Text:
 def _questions(asked: list[Question]) -> Table | Text:
     """The verdict's questions, each with its number beside what is asked of it."""
     if not asked:
-        return Text("Too few are surely of it to be judged.")
+        return Text("Hardly any key is of it.")
     table = _table()
     table.add_column("")
     table.add_column("found", justify="right", no_wrap=True)

@@ -20,6 +20,7 @@ from monitor.campaigns.group import SURE, Group
 from monitor.campaigns.rounds import Rounds
 from monitor.linker import Shard
 
+_EITHER_WAY = "either way"
 _TOO_SOON = "it is too soon to tell how evenly they come"
 _BELONGS = 0.5  # probability from which on a key is of a group
 
@@ -145,9 +146,9 @@ def hear(shard: Shard, campaign: Campaign) -> Hearing:
     group.step(people, eligible)
     if campaign.opened or campaign.ended:
         return Hearing(group, _rows(shard, list(campaign.named)), campaign.evidence)
-    members = np.flatnonzero(group.member > _BELONGS)
+    members = np.flatnonzero(member > _BELONGS)
     evidence: dict[str, float] = {}
-    if np.count_nonzero(group.member > SURE) > 1:
+    if len(members) > 1:
         evidence = verdict.judge(people, group, members, eligible).evidence
     return Hearing(group, members, evidence)
 
@@ -155,7 +156,7 @@ def hear(shard: Shard, campaign: Campaign) -> Hearing:
 def questions(hearing: Hearing) -> list[Question]:
     """How a group answers, as far as it has been asked."""
     numbers = {**hearing.evidence, "members": float(len(hearing.members))}
-    ways = {"either way": _COMMON, "by its members": _BY_MEMBERS, "by its pace": _BY_PACE}
+    ways = {_EITHER_WAY: _COMMON, "by its members": _BY_MEMBERS, "by its pace": _BY_PACE}
     return [
         Question(
             asked.name,
@@ -175,13 +176,16 @@ def questions(hearing: Hearing) -> list[Question]:
 def why_not(asked: list[Question]) -> str:
     """Why a group is no campaign, in words: what is asked either way first, for it decides."""
     if not asked:
-        return "too few are surely of it"
+        return "hardly any key is of it"
     words = {each.name: each.failed for each in (*_COMMON, *_BY_MEMBERS, *_BY_PACE)}
     failed = [question for question in asked if not question.met]
-    either = [question for question in failed if question.way == "either way"]
-    return ", ".join(
+    ways = {question.way for question in failed}
+    if _EITHER_WAY not in ways and len(ways) < 2:
+        return "the next round may find that it is one"
+    return "; ".join(
         words[question.name] if question.value is not None else _TOO_SOON
-        for question in either or failed
+        for question in failed
+        if _EITHER_WAY not in ways or question.way == _EITHER_WAY
     )
 
 
