@@ -221,13 +221,19 @@ def show(report: Report, console: Console) -> None:
 def summary(report: Report) -> str:
     """A report in a sentence."""
     alive = [each for each in report.campaigns if each.state == "open"]
-    members = sum(each.members for each in alive)
-    count = f"{len(alive):,} campaign{'' if len(alive) == 1 else 's'}"
-    return (
-        f"{count} of {members:,} keys, {sum(each.requests for each in alive):,} requests and "
-        f"{sum(each.tokens for each in alive):,} tokens, among {report.keys:,} keys; "
-        f"{report.none:,} groups are none."
+    members, requests, tokens = (
+        sum(getattr(each, name) for each in alive) for name in ("members", "requests", "tokens")
     )
+    return (
+        f"{count(len(alive), 'campaign')} of {members:,} keys, {requests:,} requests and "
+        f"{tokens:,} tokens, among {report.keys:,} keys; "
+        f"{count(report.none, 'other group')} {'is' if report.none == 1 else 'are'} none."
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """So many of something."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _state(line: Line) -> Text:

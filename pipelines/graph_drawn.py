@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.group import SURE
+from pipelines.campaigns import count
 from pipelines.dossier import Dossier, Shared
 from pipelines.dossier_shown import sentence
 from pipelines.pictures import FAINT, INK, STYLE
@@ -29,6 +30,8 @@ _TELLING = 1.0  # nats from which on an identifier links
 _DRAWN = 600  # members
 _A_RING = 160  # of them
 _OUTER, _INNER = 0.76, 0.34  # radii of the rings of identifiers
+_FEW = 100  # links that are drawn in full strength
+_ALL = 0.9  # share of members, who have what is in the middle
 _OUTSIDE = 1.28  # of bystanders
 _SURE, _LIKELY, _BYSTANDER = "#cc3311", "#ee9977", "#9aa5b1"
 _COLOURS = {
@@ -103,7 +106,11 @@ def _telling(dossier: Dossier) -> dict[str, list[Shared]]:
 def _places(dossier: Dossier) -> Places:
     """Where everything is drawn, `(2,)` each."""
     telling = _telling(dossier)
-    rings = [kind for kind, some in telling.items() if len(some) > 1]
+    rings = [
+        kind
+        for kind, some in telling.items()
+        if len(some) > 1 or some[0].members < _ALL * len(dossier.members)
+    ]
     order: dict[str, tuple[int, ...]] = {}  # of identifiers, along each ring in turn
     for kind in rings:
         for i, shared in enumerate(telling[kind]):
@@ -163,7 +170,7 @@ def _web(axes: Axes, dossier: Dossier) -> None:
                 lines[kind_of[shared]].append([places[member.key], places[shared]])
     outermost = next(iter(telling), "")
     for kind, some in lines.items():
-        alpha, width = (0.5, 0.9) if kind == outermost else (0.24, 0.6)
+        alpha, width = (0.5, 0.9) if kind == outermost or len(some) < _FEW else (0.24, 0.6)
         axes.add_collection(
             LineCollection(some, colors=_COLOURS[kind], alpha=alpha, lw=width, zorder=1)
         )
@@ -186,7 +193,7 @@ def _web(axes: Axes, dossier: Dossier) -> None:
             lw=0.4,
             edgecolor="white",
             zorder=3,
-            label=f"{len(some_members):,} keys {label}",
+            label=f"{count(len(some_members), 'key')} {label}",
         )
     for kind, shared_ones in telling.items():
         drawn = [shared for shared in shared_ones if shared.id in places]
@@ -247,17 +254,15 @@ def _bystanders(axes: Axes, dossier: Dossier, places: Places, kind_of: dict[str,
         lw=0.4,
         edgecolor="white",
         zorder=3,
-        label=f"{len(dossier.bystanders):,} bystanders share, but do not act like them",
+        label=f"{count(len(dossier.bystanders), 'bystander')}: sharing, but not acting alike",
     )
 
 
 def _said_of(kind: str, shared: list[Shared]) -> str:
     others = sum(each.others for each in shared)
-    name = _NAMES.get(kind, kind.replace("_", " "))
-    count = f"one {name}" if len(shared) == 1 else f"{len(shared):,} {name}s"
-    return f"{count} shared, {f'{others:,} others have' if others else 'nobody else has'} " + (
-        "it" if len(shared) == 1 else "them"
-    )
+    shares = count(len(shared), _NAMES.get(kind, kind.replace("_", " ")))
+    also = f"also by {count(others, 'other')}" if others else "by nobody else"
+    return f"{shares} shared, {also}"
 
 
 def _evidence(axes: Axes, dossier: Dossier) -> None:
@@ -270,7 +275,8 @@ def _evidence(axes: Axes, dossier: Dossier) -> None:
     bars = axes.barh(names, nats, color=colours, height=0.68)
     axes.bar_label(bars, fmt="%+.1f", padding=3, size=9)
     axes.axvline(0.0, color=INK, lw=0.8)
-    axes.set_xlim(min([0.0, *nats]) * 1.25, max([1.0, *nats]) * 1.18)
+    least, most = min([0.0, *nats]), max([1.0, *nats])
+    axes.set_xlim(least - 0.15 * most * (least < 0), 1.15 * most)
     axes.set_xticks([])
     axes.tick_params(axis="y", length=0)
     for side in ("bottom", "left"):

@@ -53,7 +53,8 @@ def _said(content: np.ndarray, requests: int, paid: int, system: int) -> np.ndar
     said["content"] = content.clip(-30_000, 30_000)
     said["nats"] = 5.0
     said["long_head"] = NOW // HOUR
-    said["long_requests"][0, (NOW // HOUR - np.arange(6)).astype(int) % LONG.panes] = requests // 6
+    hours = (NOW // HOUR - np.arange(1, 7)).astype(int)  # the one that has begun is empty
+    said["long_requests"][0, hours % LONG.panes] = requests // 6
     said["ids"][0, IDENTIFIERS.index("payment")] = paid
     said["ids"][0, IDENTIFIERS.index("system")] = system
     return said

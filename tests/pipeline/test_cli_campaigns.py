@@ -28,7 +28,7 @@ def test_campaigns_are_listed_as_a_table(linked: str, xm: Xm) -> None:
     assert ended.status == 0
     assert "c_fleet" in ended.out
     assert "c_class" not in ended.out
-    assert ended.out.endswith(", among 52 keys; 1 groups are none.\n")
+    assert ended.out.endswith(", among 52 keys; 1 other group is none.\n")
     assert "c_class" in xm("campaigns", "--all").out
 
 

@@ -79,5 +79,6 @@ def test_the_table_ends_in_a_sentence(known):
     assert "critical" in out.getvalue()
     assert "no campaign" in out.getvalue()
     assert out.getvalue().endswith(
-        "1 campaign of 12 keys, 720 requests and 72,000 tokens, among 52 keys; 1 groups are none.\n"
+        "1 campaign of 12 keys, 720 requests and 72,000 tokens, among 52 keys; "
+        "1 other group is none.\n"
     )

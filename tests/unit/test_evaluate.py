@@ -89,7 +89,7 @@ def test_a_labelled_campaign_is_held_against_what_has_most_of_its_keys(trial):
     labels = dict.fromkeys(fleet, evaluate.Label("cot", "cot-1"))
     labels |= dict.fromkeys(("sk-a", "sk-b"), evaluate.Label("cot", "small"))
     trial = trial._replace(keys=[*labels], labels=[*labels.values()])
-    trial.witness.campaigns.update(few={"sk-1", "sk-2"}, most={*list(fleet)[:9], "x", "y", "z"})
+    trial.witness.campaigns.update(most={*list(fleet)[:9], "x", "y", "z"}, some={"sk-1", "sk-2"})
     (match,) = evaluate.matches(trial, {"cot": [*labels]})
     assert match == evaluate.Match("cot-1", 12, "most", 0.75, 0.75)
     trial.witness.campaigns.clear()

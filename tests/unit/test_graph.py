@@ -1,5 +1,6 @@
 """A campaign as a graph and as a picture."""
 
+import msgspec
 import networkx as nx
 import pytest
 
@@ -59,15 +60,14 @@ def test_the_same_campaign_gives_the_same_files(dossier, tmp_path):
 
 
 def test_members_with_one_payment_lie_side_by_side(dossier):
-    places = graph_drawn._places(dossier)
-    around = sorted(FLEET, key=lambda key: tuple(places[key].round(9)))
-    assert {*around} == {*FLEET}
+    mixed = [*dossier.members[::2], *dossier.members[1::2]]
+    places = graph_drawn._places(msgspec.structs.replace(dossier, members=mixed))
     payment = next(shared for shared in dossier.shared if shared.kind == "payment")
     paying, others = (
-        max(float(((places[key] - places[payment.id]) ** 2).sum()) for key in keys)
+        [float(((places[key] - places[payment.id]) ** 2).sum()) for key in keys]
         for keys in (FLEET[:6], FLEET[6:])
     )
-    assert paying <= others
+    assert max(paying) <= min(others)
 
 
 def test_groups_that_are_over_or_none_are_drawn_too(known, tmp_path):
