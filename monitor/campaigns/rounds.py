@@ -188,6 +188,7 @@ class Rounds:
     ) -> None:
         """Open the alert, or say what has changed."""
         campaign.evidence, campaign.reason = verdict.evidence, verdict.reason
+        campaign.bystanders = _bystanders(group, people)
         before = set(campaign.named)
         belongs = {key for key, p in campaign.member.items() if p > _BELONGS}
         named = {key: at for key, at in campaign.named.items() if key in belongs}
@@ -207,7 +208,6 @@ class Rounds:
         campaign.note(now, "grown" if campaign.opened else "split" if origin else "born", origin)
         state: State = "update" if campaign.opened else "open"
         campaign.opened = campaign.opened or now
-        campaign.bystanders = _bystanders(group, people)
         rows = _rows(campaign, people)
         said = people.rows["said"][rows]
         requests, tokens = int(said["requests"].sum()), float(said["tokens"].sum())

@@ -43,6 +43,7 @@ EVEN = 0.15  # squared coefficient of variation of members' hours, beyond chance
 ONE_PACE = 0.25  # octaves that members' paces are apart, beyond chance: a standard deviation
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
+UNTOLD = 99.0
 MANY = 10  # members that it takes where none of them is accused
 _LEAST_P = 1e-12
 
@@ -149,12 +150,12 @@ def _largest_share(values: npt.NDArray[np.uint64]) -> float:
 
 def _uneven(said: Fingerprints) -> float:
     """How unevenly members fill their hours, all together: a squared coefficient of variation
-    beyond that of a Poisson process. Infinite where it cannot be told."""
+    beyond that of a Poisson process; UNTOLD where it cannot be told."""
     counts, whole = hours(said)
     n = whole.sum(axis=1)
     told = n >= 2
     if np.count_nonzero(told) < 3:
-        return float("inf")
+        return UNTOLD
     counts, whole, n = counts[told], whole[told], n[told]
     mean = (counts * whole).sum(axis=1) / n
     variance = (((counts - mean[:, None]) * whole) ** 2).sum(axis=1) / (n - 1)
@@ -162,6 +163,8 @@ def _uneven(said: Fingerprints) -> float:
 
 
 def _apart(pace: npt.NDArray[np.float64], requests: npt.NDArray[np.uint32]) -> float:
-    """The standard deviation of paces beyond that which so many requests have by chance."""
-    chance = (1.0 / (requests * math.log(2.0) ** 2)).mean()
-    return math.sqrt(max(float(pace.var() - chance), 0.0))
+    """The standard deviation of paces beyond that which so many requests have by chance, by their
+    median deviation: a few who are counted in by mistake do not matter."""
+    spread = 1.4826 * float(np.median(np.abs(pace - np.median(pace))))
+    chance = float(np.median(1.0 / (requests * math.log(2.0) ** 2)))
+    return math.sqrt(max(spread**2 - chance, 0.0))
