@@ -7,7 +7,6 @@ group is afterwards what it was.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import msgspec
@@ -161,7 +160,7 @@ def questions(hearing: Hearing) -> list[Question]:
         Question(
             asked.name,
             asked.asks,
-            value if math.isfinite(value := numbers[asked.name]) else None,
+            _told(asked.name, value := numbers[asked.name]),
             asked.bound,
             asked.least,
             value >= asked.bound if asked.least else value <= asked.bound,
@@ -171,6 +170,10 @@ def questions(hearing: Hearing) -> list[Question]:
         for asked in some
         if asked.name in numbers and hearing.evidence
     ]
+
+
+def _told(name: str, value: float) -> float | None:
+    return None if (name, value) == ("uneven", verdict.UNTOLD) else value
 
 
 def why_not(asked: list[Question]) -> str:

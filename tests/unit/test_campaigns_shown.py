@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from monitor.campaigns.verdict import UNTOLD
 from monitor.errors import InputError
 from pipelines import campaigns
 from pipelines.questions import hear, questions, why_not
@@ -52,6 +53,20 @@ def test_what_decides_either_way_is_said_alone(known):
     failed = [question for question in asked if not question.met]
     assert {"either way", "by its members"} <= {question.way for question in failed}
     assert "accused" not in why_not(asked)
+
+
+def test_what_cannot_be_told_yet_is_not_held_against_a_group(known):
+    hearing = hear(*campaigns.find([known], "c_class"))
+    evidence = {**hearing.evidence, "deviation": 2.0, "probability": 1e-9, "uneven": UNTOLD}
+    asked = questions(hearing._replace(evidence=evidence))
+    assert next(each.value for each in asked if each.name == "uneven") is None
+    assert "too soon to tell how evenly" in why_not(asked)
+
+
+def test_a_group_that_answers_as_a_campaign_does_waits_for_the_next_round(known):
+    hearing = hear(*campaigns.find([known], "c_class"))
+    evidence = {**hearing.evidence, "deviation": 2.0, "probability": 1e-9, "accused_share": 1.0}
+    assert "next round" in why_not(questions(hearing._replace(evidence=evidence)))
 
 
 def test_hearing_a_group_changes_nothing():
