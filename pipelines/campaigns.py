@@ -132,7 +132,7 @@ def survey(shards: Iterable[Shard], *, over: bool = False, everything: bool = Fa
     wanted = [
         line(shard, campaign, hear(shard, campaign))
         for shard, campaign in groups
-        if everything or campaign.opened or (over and campaign.ended)
+        if everything or campaign.opened or (over and campaign.named)
     ]
     return Report(
         max((shard.watermark for shard in shards), default=0.0),
@@ -162,14 +162,16 @@ def line(shard: Shard, campaign: Campaign, hearing: Hearing) -> Line:
         hour=int(last.sum()),
         decision=action_for("campaign", severity) if severity and state == "open" else "observe",
         reason=_reason(campaign, hearing),
-        ended=campaign.ended,
+        ended=campaign.timeline[-1].at if state in ("over", "merged") else 0.0,
     )
 
 
 def state_of(campaign: Campaign) -> State:
     """Whether it is a campaign, was one, has gone over into another, or is none."""
-    if not campaign.ended:
-        return "open" if campaign.opened else "none"
+    if campaign.opened:
+        return "open"
+    if not campaign.named:
+        return "none"
     return "merged" if campaign.timeline[-1].change == "merged" else "over"
 
 

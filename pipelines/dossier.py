@@ -105,7 +105,7 @@ def compile_dossier(shard: Shard, campaign: Campaign) -> Dossier:
     """Put together what a partition's population knows of one of its groups."""
     people, hearing = shard.people, hear(shard, campaign)
     rows, nats = hearing.members, hearing.group.nats
-    bystanders = _rows(people, campaign.bystanders)
+    bystanders = people.rows_of(campaign.bystanders)
     shared, having = _shared(people, rows, bystanders)
     said = people.rows["said"]
     members = [
@@ -143,10 +143,6 @@ def pseudonym(kind: str, value: int) -> str:
     """A short name for an identifier: the hash of its hash."""
     text = f"{kind}\n{value}".encode()
     return f"{_LETTERS[kind]}_{hashlib.blake2b(text, digest_size=4).hexdigest()}"
-
-
-def _rows(people: Population, keys: list[str]) -> Rows:
-    return np.array([at for key in keys if (at := people.index(key)) is not None], np.int64)
 
 
 def _shared(

@@ -63,7 +63,7 @@ def write_all(shards: Iterable[Shard], folder: Path) -> None:
     """Write every campaign, those that are over, too, as a graph and a picture into a folder."""
     for shard in shards:
         for campaign in shard.rounds.campaigns:
-            if campaign.opened or campaign.ended:
+            if campaign.named:
                 out = folder / f"{campaign.id}.graphml"
                 write(compile_dossier(shard, campaign), out, out.with_suffix(".png"))
 

@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from monitor.campaigns import verdict
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.group import SURE, Group
-from monitor.campaigns.rounds import Rounds
+from monitor.campaigns.group import LEAST, SURE, Group
+from monitor.campaigns.rounds import recall
 from monitor.linker import Shard
+from monitor.sketches.profile import DAY
 
 _EITHER_WAY = "either way"
 _TOO_SOON = "it is too soon to tell how evenly they come"
-_BELONGS = 0.5  # probability from which on a key is of a group
 
 Rows = npt.NDArray[np.int64]
 
@@ -102,7 +102,7 @@ _BY_PACE = (
         "nats that detectors are surprised at each",
         "detectors are hardly surprised at them",
     ),
-    _Asked("members", True, verdict.MANY, "keys that belong to it", "they are few"),
+    _Asked("members", True, verdict.MANY, "keys that are surely of it", "they are few"),
 )
 
 
@@ -123,7 +123,7 @@ class Hearing(NamedTuple):
 
     Attributes:
         group: over the whole population, with the nats of every kind of evidence.
-        members: rows of those who belong to it; of a campaign, of those named.
+        members: rows of those who are surely of it; of a campaign, of those named.
         evidence: the numbers of its last verdict.
     """
 
@@ -134,22 +134,35 @@ class Hearing(NamedTuple):
 
 def hear(shard: Shard, campaign: Campaign) -> Hearing:
     """Hear one of a partition's groups again."""
-    people = shard.people
-    alive = [each for each in shard.rounds.campaigns if not each.ended]
-    eligible = Rounds._eligible(people, alive, shard.watermark)
-    eligible[_rows(shard, _held(shard, campaign))] = False
-    known = campaign.member or dict.fromkeys(campaign.named, 1.0)
-    member = np.zeros(len(people))
-    member[_rows(shard, list(known))] = [p for k, p in known.items() if people.index(k) is not None]
-    group = Group(member)
+    people, group = shard.people, recall(campaign, shard.people)
+    if not campaign.member:
+        group.member[people.rows_of(campaign.named)] = 1.0
+    sure = np.flatnonzero(group.member > SURE)
+    eligible = _eligible(shard, campaign)
     group.step(people, eligible)
-    if campaign.opened or campaign.ended:
-        return Hearing(group, _rows(shard, list(campaign.named)), campaign.evidence)
-    members = np.flatnonzero(member > _BELONGS)
-    evidence: dict[str, float] = {}
-    if len(members) > 1:
-        evidence = verdict.judge(people, group, members, eligible).evidence
-    return Hearing(group, members, evidence)
+    if campaign.named:
+        return Hearing(group, people.rows_of(campaign.named), campaign.evidence)
+    if len(sure) < 2:
+        return Hearing(group, sure, {})
+    return Hearing(group, sure, verdict.judge(people, group, sure, eligible).evidence)
+
+
+def _eligible(shard: Shard, campaign: Campaign) -> npt.NDArray[np.bool_]:
+    """Who may belong to a group, as rounds have it: who is known and active, is no application, and
+    is not surely of another campaign."""
+    people = shard.people
+    said = people.rows["said"]
+    varied = (people.traits.variety <= verdict.VARIED) | (said["severity"] >= 2)
+    varied[people.rows_of(campaign.named)] = True
+    held = [
+        key
+        for other in shard.rounds.campaigns
+        if other is not campaign and other.opened
+        for key, probability in other.member.items()
+        if probability > SURE
+    ]
+    varied[people.rows_of(held)] = False
+    return varied & (said["sketched"] >= LEAST) & (said["ts"] > shard.watermark - DAY)
 
 
 def questions(hearing: Hearing) -> list[Question]:
@@ -190,19 +203,3 @@ def why_not(asked: list[Question]) -> str:
         for question in failed
         if _EITHER_WAY not in ways or question.way == _EITHER_WAY
     )
-
-
-def _rows(shard: Shard, keys: list[str]) -> Rows:
-    found = (shard.people.index(key) for key in keys)
-    return np.array([at for at in found if at is not None], np.int64)
-
-
-def _held(shard: Shard, campaign: Campaign) -> list[str]:
-    """The keys that are surely of other campaigns: they are not asked about."""
-    return [
-        key
-        for other in shard.rounds.campaigns
-        if other is not campaign and other.opened
-        for key, probability in other.member.items()
-        if probability > SURE
-    ]

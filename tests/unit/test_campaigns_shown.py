@@ -41,6 +41,14 @@ def test_of_a_campaign_that_went_over_into_another_it_is_said_which(known):
     assert (gone.state, gone.reason, gone.decision) == ("merged", "part of c_fleet", "observe")
 
 
+def test_a_campaign_whose_keys_are_watched_again_is_still_over():
+    known = shard()
+    _, gone = campaigns.find([known], "c_gone")
+    gone.ended, gone.member = 0.0, dict.fromkeys(gone.named, 0.97)  # a round has taken it up anew
+    _, line = campaigns.survey([known], over=True).campaigns
+    assert (line.id, line.state, line.ended) == ("c_gone", "merged", BORN + 3600)
+
+
 def test_a_group_that_is_none_is_told_by_the_question_that_failed(known):
     *_, none = campaigns.survey([known], everything=True).campaigns
     assert (none.state, none.severity, none.decision) == ("none", None, "observe")
