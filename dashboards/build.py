@@ -235,6 +235,39 @@ ROWS: dict[str, list[Panel | Figure]] = {
             quantiles("xm_event_to_alert_seconds", "1h"),
         ),
     ],
+    "Campaigns": [
+        Panel(
+            "Open campaigns",
+            "Groups of keys that act as one, by severity; `xm campaigns` says who they are.",
+            "none",
+            by(
+                "severity",
+                f"sum by (severity) ({metric('xm_open_alerts', kind='campaign')})",
+            ),
+            stacked=True,
+        ),
+        Panel(
+            "Fingerprints",
+            "What keys are held against each other by. It follows the requests; none at all while "
+            "there are requests means that no worker links.",
+            "ops",
+            by("instance", per_second("xm_fingerprints_total", "instance")),
+            stacked=True,
+        ),
+        Panel(
+            "Linked keys",
+            "Keys among which campaigns are looked for, of XM_CAMPAIGNS__KEYS at most.",
+            "short",
+            by("instance", f"sum by (instance) ({metric('xm_linked_keys')})"),
+        ),
+        Panel(
+            "Time of a round",
+            "Asking who acts as one, over an hour; there is a round every ten minutes of event "
+            "time, and fingerprints wait for it.",
+            "s",
+            quantiles("xm_link_seconds", "1h"),
+        ),
+    ],
     "Input": [
         Panel(
             "Rejections",

@@ -28,9 +28,12 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
+campaigns_app = typer.Typer()
+app.add_typer(campaigns_app, name="campaigns")
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 RequestFile = Annotated[str, typer.Argument(help="Requests, one a line, or gzip; - is stdin.")]
+CampaignId = Annotated[str, typer.Argument(help="Its id, or how the id begins.")]
 
 
 @app.command(epilog="Example: `xm demo --seconds 60`")
@@ -69,6 +72,13 @@ def replay(
     explain: Annotated[
         str | None, typer.Option(metavar="KEY", help="At the end, explain this key.")
     ] = None,
+    campaigns: Annotated[
+        bool, typer.Option("--campaigns", help="At the end, list the campaigns.")
+    ] = False,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Draw them into this folder; needs the extra `plot`."),
+    ] = None,
 ) -> None:
     """Judge recorded requests exactly as a worker would, without Kafka or Redis."""
     from pipelines import replay
@@ -77,7 +87,15 @@ def replay(
     if _without_secret(settings) and not plain_keys:
         errors.print("No XM_IDENTITY_SECRET is set: these pseudonyms hold for this run only.")
     settings = _with_secret(settings)
-    replay.run(files, settings, alerts=alerts, plain_keys=plain_keys, explain=explain)
+    replay.run(
+        files,
+        settings,
+        alerts=alerts,
+        plain_keys=plain_keys,
+        explain=explain,
+        campaigns=campaigns,
+        graphs=graphs,
+    )
 
 
 @app.command(epilog="Example: `xm produce day.jsonl --speed 60`")
@@ -252,6 +270,51 @@ def explain(
     from pipelines import explain
 
     explain.run(config.load(), key, raw=raw, as_json=as_json)
+
+
+@campaigns_app.callback(invoke_without_command=True, epilog="Example: `xm campaigns --all`")
+def campaigns(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that are over, and groups that are none.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """List the campaigns: keys that act as one, the worst first, and why."""
+    from pipelines import campaigns
+
+    if context.invoked_subcommand is None:
+        campaigns.run(config.load(), everything=everything, as_json=as_json)
+
+
+@campaigns_app.command("show", epilog="Example: `xm campaigns show c_75b8`")
+def campaigns_show(
+    campaign: CampaignId,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Show one campaign: why, how it grew, who is of it, and what they share."""
+    from pipelines import dossier
+
+    dossier.run(config.load(), campaign, as_json=as_json)
+
+
+@campaigns_app.command(
+    "export", epilog="Example: `xm campaigns export c_75b8 --out fleet.graphml --picture fleet.png`"
+)
+def campaigns_export(
+    campaign: CampaignId,
+    out: Annotated[Path, typer.Option(help="The graph goes here, as GraphML.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="A picture of it, .png or .svg, goes here.")
+    ] = None,
+) -> None:
+    """Write a campaign as a graph: keys, what they share, and how much that says.
+
+    Needs the extra `plot`.
+    """
+    from pipelines import graph
+
+    graph.run(config.load(), campaign, out=out, picture=picture)
 
 
 @app.command(epilog="Example: `xm public`")

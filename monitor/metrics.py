@@ -50,6 +50,7 @@ def initialise() -> None:
         rejections.labels(reason)
     for name in (detector.name for detector in JUDGES):
         findings.labels(name)
+    for name in (*(detector.name for detector in JUDGES), "campaign"):
         for severity in SEVERITIES:
             open_alerts.labels(name, severity)
             for state in get_args(State):

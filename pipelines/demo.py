@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
@@ -36,7 +37,8 @@ from pipelines.producer import Message, send
 from pipelines.simulate import Label, Scenario, Simulation, messages
 
 _READY_SECONDS = 60.0  # the kernels are compiled at the very first start
-_SHOWN = 14
+_SHOWN, _CAMPAIGNS = 14, 4
+_FLEET = 5  # keys of a labelled campaign that act as one
 _COLOURS = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 
 
@@ -71,26 +73,47 @@ class Scene:
     @property
     def accused(self) -> dict[str, Label]:
         """Keys with an alert that asks somebody to act, and what they really are."""
-        named = {a.subject.id for a in self.alerts.values() if a.severity != "info"}
+        asking = [alert for alert in self.alerts.values() if alert.severity != "info"]
+        named = {key for alert in asking for key in _named(alert)}
         return {key: self.labels[key] for key in sorted(named & self.labels.keys())}
 
+    @property
+    def campaigns(self) -> list[Alert]:
+        """The latest word on each campaign."""
+        return [alert for alert in self.alerts.values() if alert.subject.type == "campaign"]
+
     def caught(self) -> str:
-        """How many of each campaign's keys are accused, and how many ordinary keys."""
-        parts = []
-        for campaign in sorted({x.campaign for x in self.labels.values() if x.campaign}):
-            members = sum(label.campaign == campaign for label in self.labels.values())
-            caught = sum(label.campaign == campaign for label in self.accused.values())
-            parts.append(f"{campaign}: {caught} of {members}")
-        ordinary = sum(label.campaign is None for label in self.labels.values())
-        wrongly = sum(label.campaign is None for label in self.accused.values())
-        return f"Accused: {', '.join(parts)}; ordinary keys: {wrongly} of {ordinary:,}."
+        """How many of each campaign's keys are accused, and how many ordinary keys; which were
+        found to act as one."""
+        keys = Counter(label.campaign for label in self.labels.values())
+        accused = Counter(label.campaign for label in self.accused.values())
+        ordinary = f"ordinary keys: {accused.pop(None, 0)} of {keys.pop(None, 0):,}"
+        names = sorted(name for name in keys if name)
+        fleets = [name for name in names if keys[name] >= _FLEET]
+        found = sum(any(self._matches(alert, name) for alert in self.campaigns) for name in fleets)
+        parts = ", ".join(f"{name}: {accused[name]} of {keys[name]}" for name in names)
+        return f"Accused: {parts}; {ordinary}; campaigns found: {found} of {len(fleets)}."
+
+    def _matches(self, alert: Alert, campaign: str) -> bool:
+        """Whether a campaign alert is about this one: it names most of it, and mostly it."""
+        named, whole = _named(alert), self._really(self.labels)[campaign]
+        return 2 * self._really(named)[campaign] > max(len(named), whole)
+
+    def _really(self, keys: Iterable[str]) -> Counter[str]:
+        """What some keys are part of."""
+        labels = (self.labels[key] for key in keys if key in self.labels)
+        return Counter(label.campaign or f"ordinary ({label.kind})" for label in labels)
 
     def line(self, alert: Alert) -> tuple[str, Text, str, str, str]:
-        label = self.labels.get(alert.subject.id)
-        really = label.campaign or f"ordinary ({label.kind})" if label else "unknown"
+        really = self._really(_named(alert)).most_common()
+        if alert.subject.type == "campaign":
+            whole = self._really(self.labels)
+            who = ", ".join(f"{count} of {whole[name]} {name}" for name, count in really)
+        else:
+            who = ", ".join(name for name, _ in really)
         clock = time.strftime("%H:%M:%S", time.gmtime(alert.detected_at))
         severity = Text(f"{alert.severity} {alert.state}", _COLOURS[alert.severity])
-        return clock, severity, alert.decision, really, alert.summary
+        return clock, severity, alert.decision, who or "unknown", alert.summary
 
     def view(self) -> Group:
         """The terminal view."""
@@ -104,11 +127,24 @@ class Scene:
             f"[bold]{numbers.get('xm_live_keys', 0):,.0f}[/] keys",
             f"[bold]{numbers.get('xm_open_alerts', 0):,.0f}[/] alerts open",
         )
-        table = Table("time", "alert", "decision", "really", "what", expand=True, title="Alerts")
-        latest = sorted(self.alerts.values(), key=lambda a: a.detected_at)
-        for alert in latest[-_SHOWN:]:
+        keys = [alert for alert in self.alerts.values() if alert.subject.type != "campaign"]
+        campaigns, tables = self.campaigns, []
+        if campaigns:
+            tables.append(self._table("Campaigns: keys that act as one", campaigns[-_CAMPAIGNS:]))
+        shown = _SHOWN - 2 * min(len(campaigns), _CAMPAIGNS)
+        latest = sorted(keys, key=lambda alert: alert.detected_at)[-shown:]
+        return Group(status, *tables, self._table("Alerts", latest), Text(self.caught()))
+
+    def _table(self, title: str, alerts: list[Alert]) -> Table:
+        table = Table("time", "alert", "decision", "really", "what", expand=True, title=title)
+        for alert in alerts:
             table.add_row(*self.line(alert))
-        return Group(status, table, Text(self.caught()))
+        return table
+
+
+def _named(alert: Alert) -> list[str]:
+    """The keys that an alert is about."""
+    return alert.subject.members if alert.subject.type == "campaign" else [alert.subject.id]
 
 
 def run(*, seconds: float | None, speed: float, seed: int) -> int:

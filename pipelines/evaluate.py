@@ -2,9 +2,10 @@
 
 Labels say of each key what it really is, `{api_key: {"class": …, "campaign": …}}`, as `xm simulate`
 writes them. A key that is part of a campaign is an attacker, any other is ordinary. A key is
-accused by an alert that is a warning or worse. Recall is the share of a class's attackers that are
-accused, of those with 20 requests or more: a key with fewer has not taken anything. False keys are
-accused and ordinary.
+accused by an alert that is a warning or worse, be it about the key or about a campaign that names
+it. Recall is the share of a class's attackers that are accused, of those with 20 requests or more:
+a key with fewer has not taken anything. False keys are accused and ordinary. A labelled campaign is
+held against the one of those found that has most of its keys.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from monitor.detectors.base import Looks
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
+from monitor.linker import Linker
 from monitor.sketches.profile import DAY, HOUR, RECORD, Records
 from monitor.sketches.public import Public
 from monitor.sketches.versions import read
@@ -36,7 +38,8 @@ from pipelines.replay import PARTITION, drive
 
 LEAST = 20  # requests
 NEITHER = {"evaluator"}  # classes that are left out: a benchmark run once is no attack
-ANY = "any"
+MANY = 10  # keys of a labelled campaign that should be found as one
+ANY, CAMPAIGN = "any", "campaign"
 _QUANTILES = (0.5, 0.9)
 _THRESHOLDS = 10.0 ** -np.arange(0.0, 12.25, 0.25)
 
@@ -78,6 +81,23 @@ class Score(msgspec.Struct, frozen=True):
     trade_off: list[tuple[float, float, float]]
 
 
+class Match(msgspec.Struct, frozen=True):
+    """A labelled campaign, and the one of those found that has most of its keys.
+
+    Attributes:
+        keys: of the labelled campaign, those with enough requests.
+        found: the id of the best; `None` if none has any.
+        recall: share of the keys that it names.
+        precision: share of those it names that are of the labelled campaign.
+    """
+
+    name: str
+    keys: int
+    found: str | None
+    recall: float
+    precision: float | None
+
+
 class Report(msgspec.Struct, frozen=True):
     """What is printed."""
 
@@ -89,6 +109,7 @@ class Report(msgspec.Struct, frozen=True):
     left_out: dict[str, tuple[int, int]]  # of classes that are neither: accused keys, and all
     unlabelled: int  # keys
     scores: list[Score]  # the last is of all together
+    campaigns: list[Match]
 
 
 @dataclass(slots=True)
@@ -98,11 +119,13 @@ class Witness:
     Attributes:
         smallest: by key, the smallest probability of each detector.
         accused: by kind of alert, the requests of each key up to its first accusation.
+        campaigns: by id, the keys that each campaign's last alert names.
     """
 
     smallest: dict[str, Floats] = field(default_factory=dict)
     accused: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    _requests: dict[tuple[str, float], int] = field(default_factory=dict)
+    campaigns: dict[str, set[str]] = field(default_factory=dict)
+    _requests: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # up to each look
 
     def __call__(self, looks: Looks) -> None:
         p = np.stack([finding.p for finding in looks.findings], axis=1)
@@ -110,18 +133,28 @@ class Witness:
         for key, ts, row, count in zip(looks.keys, looks.ts.tolist(), p, requests, strict=True):
             before = self.smallest.get(key)
             self.smallest[key] = row if before is None else np.minimum(before, row)
-            self._requests[key, ts] = count
+            self._requests.setdefault(key, []).append((ts, count))
 
     def hear(self, alerts: Iterable[Alert]) -> None:
         """Take the alerts that came of the looks since the last ones."""
         for alert in alerts:
             if alert.state == "resolved" or alert.severity == "info":
                 continue
-            key = alert.subject.id
-            requests = self._requests.get((key, alert.detected_at), 0)
-            for kind in (alert.kind, ANY):
-                self.accused[kind].setdefault(key, requests)
-        self._requests.clear()
+            keys = [alert.subject.id]
+            if alert.subject.type == "campaign":
+                keys = alert.subject.members
+                self.campaigns[alert.subject.id] = set(keys)
+            for key in keys:
+                for kind in (alert.kind, ANY):
+                    if key not in self.accused[kind]:
+                        self.accused[kind][key] = self._until(key, alert.detected_at)
+        for looks in self._requests.values():
+            del looks[:-1]  # the last is for alerts of campaigns, which come between looks
+
+    def _until(self, key: str, at: float) -> int:
+        """The requests of a key up to then, as far as they were looked at."""
+        looks = self._requests.get(key, [])
+        return next((count for ts, count in reversed(looks) if ts <= at), 0)
 
 
 class Trial(NamedTuple):
@@ -188,7 +221,7 @@ def read_labels(path: Path) -> dict[str, Label]:
 
 
 def play(file: str, labels: Mapping[str, Label], settings: Settings) -> Trial:
-    """Carry a file through an engine, keys as they are in it.
+    """Carry a file through an engine and a linker, keys as they are in it.
 
     Raises:
         InputError: if no key in it has a label.
@@ -196,8 +229,9 @@ def play(file: str, labels: Mapping[str, Label], settings: Settings) -> Trial:
     store, witness, requests = MemoryStore(), Witness(), 0
     identity = from_settings(settings, plain=True)
     engine = Engine(settings, identity, store, witness=witness)
+    linker = Linker(settings, store)
     with progress.of_file("Replaying") as report, LineFile(file) as lines:
-        for outcome in drive(engine, store, lines):
+        for outcome in drive(engine, store, lines, linker):
             requests += outcome.events
             witness.hear(outcome.alerts)
             report(outcome, lines)
@@ -232,7 +266,7 @@ def judge(trial: Trial, settings: Settings) -> Report:
         )
     )
     detectors = [detector.name for detector in JUDGES]
-    others = sorted(trial.witness.accused.keys() - {*detectors, ANY})
+    others = sorted({*trial.witness.accused, CAMPAIGN} - {*detectors, ANY})
     together = trial.witness.accused[ANY]
     return Report(
         requests=trial.requests,
@@ -249,7 +283,29 @@ def judge(trial: Trial, settings: Settings) -> Report:
         },
         unlabelled=trial.unlabelled,
         scores=[_score(trial, name, attacks, ordinary) for name in (*detectors, *others, ANY)],
+        campaigns=matches(trial, attacks),
     )
+
+
+def matches(trial: Trial, attacks: Mapping[str, list[str]]) -> list[Match]:
+    """Every labelled campaign of enough keys, and how well it was found as one."""
+    campaign = {key: label.campaign for key, label in zip(trial.keys, trial.labels, strict=True)}
+    really = defaultdict(set)
+    for key in (key for keys in attacks.values() for key in keys):
+        if name := campaign[key]:
+            really[name].add(key)
+    found = []
+    for name, keys in sorted(really.items()):
+        if len(keys) < MANY:
+            continue
+        both = {c: len(named & keys) for c, named in trial.witness.campaigns.items()}
+        best = max(both, key=both.__getitem__, default="")
+        if not both.get(best):
+            found.append(Match(name, len(keys), None, 0.0, None))
+            continue
+        named = len(trial.witness.campaigns[best])
+        found.append(Match(name, len(keys), best, both[best] / len(keys), both[best] / named))
+    return found
 
 
 def judged(trial: Trial, kinds: Iterable[str]) -> list[str]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.evaluate import ANY, LEAST, Class, Report, Score
+from pipelines.campaigns import SHORT
+from pipelines.evaluate import ANY, LEAST, MANY, Class, Match, Report, Score
 
 
 def show(report: Report, console: Console | None = None) -> None:
@@ -19,6 +20,8 @@ def show(report: Report, console: Console | None = None) -> None:
     ordinary = [each for each in report.classes if not each.attack]
     console.print(_recall(report, attacks))
     console.print(_false_keys(report, ordinary))
+    if report.campaigns:
+        console.print(_campaigns(report.campaigns))
     left_out = [
         f"{accused:,} of {keys:,} {name} keys, which are neither"
         for name, (accused, keys) in report.left_out.items()
@@ -64,11 +67,27 @@ def _false_keys(report: Report, ordinary: list[Class]) -> Table:
     return table
 
 
+def _campaigns(campaigns: list[Match]) -> Table:
+    table = _titled(f"Campaigns, of {MANY} such keys or more")
+    for name in ("keys", "found as", "recall", "precision"):
+        table.add_column(name, justify="left" if name == "found as" else "right")
+    for each in campaigns:
+        found = (each.found or "not found")[:SHORT]
+        shares = (_share(each.recall), _share(each.precision))
+        table.add_row(Text(each.name), f"{each.keys:,}", found, *shares)
+    return table
+
+
 def _table(title: str, classes: list[Class]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("")
+    table = _titled(title)
     for name in (*_names(classes), "all"):
         table.add_column(Text(name), justify="right")
+    return table
+
+
+def _titled(title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("")
     return table
 
 

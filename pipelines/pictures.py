@@ -16,33 +16,43 @@ import numpy as np
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
 from monitor.sketches.profile import Profile
-from pipelines.evaluate import ANY, LEAST, NEITHER, Floats, Report, Trial, judged, smallest
+from pipelines.evaluate import (
+    ANY,
+    CAMPAIGN,
+    LEAST,
+    NEITHER,
+    Floats,
+    Report,
+    Trial,
+    judged,
+    smallest,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _FAINT = "#1f2933", "#d9dee3"
+INK, FAINT = "#1f2933", "#d9dee3"
 # Told apart by all kinds of colour vision (P. Tol, SRON/EPS/TN/09-002, "muted" and "bright").
 _LOUD = ("#cc3311", "#ee7733", "#aa3377", "#882255", "#ddaa33", "#332288")
 _QUIET = ("#99c2dd", "#4477aa", "#44aa99", "#117733", "#777777")
 _LINES = ("#4477aa", "#cc3311", "#117733", "#ee7733", "#aa3377", "#44aa99", "#ddaa33", "#777777")
 _MARKS = ("o", "^", "s", "D", "v", "P", "X", "*")
-_STYLE = {
+STYLE = {
     "font.family": "sans-serif",
     "font.size": 10.0,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "axes.titlelocation": "left",
     "axes.titlesize": 12.0,
     "axes.titleweight": "bold",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "svg.hashsalt": "extraction-monitor",  # the same picture, the same bytes
@@ -65,7 +75,7 @@ def draw(trial: Trial, report: Report, settings: Settings, out: Path) -> list[Pa
     """Draw both pictures into a folder; returns the files."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         pictures = {"map": _map(trial)}
         if report.scores[-1].recall:  # of nobody there is no trade-off
             pictures["trade-off"] = _trade_off(trial, report, settings)
@@ -91,7 +101,7 @@ def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
     }
     ordinary = judged(trial, names[False])
     attackers = {name: keys for name in names[True] if (keys := judged(trial, [name]))}
-    for i, score in enumerate(report.scores):
+    for i, score in enumerate(each for each in report.scores if each.name != CAMPAIGN):
         together = score.name == ANY
         false = np.sort(smallest(trial, score.name, ordinary))
         caught = [np.sort(smallest(trial, score.name, keys)) for keys in attackers.values()]
@@ -102,7 +112,7 @@ def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
 
         steps = np.unique(np.concatenate([[0.0], false, *caught]))
         x, y = at(steps[steps < 1.0])
-        colour = _INK if together else _LINES[i % len(_LINES)]
+        colour = INK if together else _LINES[i % len(_LINES)]
         width, order = (3.6, 2.0) if together else (1.8, 3.0)
         x, y = np.append(x, 10.0 * _WORST), np.append(y, y[-1])
         axes.step(x, y, where="post", color=colour, lw=width, zorder=order, label=score.name)
@@ -167,7 +177,7 @@ def _map(trial: Trial) -> Figure:
             )
         )
     axes.add_artist(legends[0])
-    axes.axhline(0.0, color=_INK, lw=0.8, ls=(0, (4, 3)), zorder=1.5)
+    axes.axhline(0.0, color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1.5)
     axes.text(
         0.99, 0.003, "the public", transform=axes.get_yaxis_transform(), ha="right", va="bottom"
     )

@@ -22,7 +22,8 @@ from monitor.errors import InputError
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from pipelines import explained, progress
+from pipelines import campaigns as linked
+from pipelines import explained, graph, progress
 from pipelines.explain import Biographer
 from pipelines.files import LineFile
 
@@ -66,12 +67,18 @@ def run(
     alerts: Path | None,
     plain_keys: bool = False,
     explain: str | None = None,
+    campaigns: bool = False,
+    graphs: Path | None = None,
 ) -> Account:
     """Replay files in their order, write the alerts, and print what was seen.
 
     Args:
         explain: a key to explain at the end.
+        campaigns: whether to list the campaigns at the end.
+        graphs: a folder into which each of them is drawn.
     """
+    if graphs is not None:
+        graph.require()
     store = MemoryStore()
     biographer = None if explain is None else Biographer(explain)
     identity = from_settings(settings, plain=plain_keys)
@@ -90,6 +97,11 @@ def run(
                     report(account, file)
     account.seconds = time.perf_counter() - begun
     show(account, Console())
+    shards = list(linker.partitions.values())
+    if campaigns:
+        linked.print_table(linked.survey(shards, over=True))
+    if graphs is not None:
+        graph.write_all(shards, graphs)
     if biographer is not None:
         explained.show(biographer.tell(engine, store, settings))
     return account

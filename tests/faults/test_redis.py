@@ -46,12 +46,15 @@ def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
 
 
 def everything(store: RedisStore) -> None:
-    """All that a store does, in the order of a worker, and what `xm keys` asks."""
+    """All that a store does, in the order of a worker, and what `xm keys` and `campaigns` ask."""
     store.load(["k_1"])
     claim, _ = store.claim("t:0")
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
     said = {"t:0": b"public"}
-    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, said, [block], {"t:0": claim}))
+    whose: dict[str, bytes | None] = {"k_1": b"row", "k_2": None}
+    rows, claims = {"t:0": whose}, {"t:0": claim}
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, said, [block], claims))
+    assert store.rows("t:0") == {"k_1": b"row"}
     assert store.load(["k_1"]) == [b"one"]
     assert store.decision("k_1") == block
     assert store.publics() == said

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import redis
@@ -24,34 +24,11 @@ from monitor.identity import from_settings
 from monitor.sketches.public import load_reference
 from monitor.store.redis import RedisStore
 from pipelines.embedded import free_port
+from tests.commands import Xm
 from tests.pipeline.apps import fresh
 from tests.requests import elicitor, in_order, person
 
 TRAFFIC = in_order(elicitor(), person("sk-person"))
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    error: str
-
-
-Xm = Callable[..., Ended]
-
-
-@pytest.fixture
-def xm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Xm:
-    """Runs a command in this process."""
-
-    def run(*arguments: object, **settings: str) -> Ended:
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["xm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Ended(end.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -80,15 +57,16 @@ def test_the_help_of_every_command_has_an_example(command: tuple[str, ...]) -> N
 
 def topics_of(kafka: str) -> dict[str, str]:
     name = fresh("cli")
-    topics = {topic: f"{name}.{topic.lower()}" for topic in ("REQUESTS", "REJECTED", "ALERTS")}
+    kinds = ("REQUESTS", "REJECTED", "FINGERPRINTS", "ALERTS")
+    topics = {topic: f"{name}.{topic.lower()}" for topic in kinds}
     return {"XM_KAFKA": kafka, **{f"XM_TOPICS__{topic}": name for topic, name in topics.items()}}
 
 
 def test_topics_are_made_once(kafka: str, xm: Xm) -> None:
     settings = topics_of(kafka)
     first, second = (xm("topics", "create", **settings) for _ in range(2))
-    assert (first.status, first.out.count(": created\n")) == (0, 3)
-    assert (second.status, second.out.count(": exists\n")) == (0, 3)
+    assert (first.status, first.out.count(": created\n")) == (0, 4)
+    assert (second.status, second.out.count(": exists\n")) == (0, 4)
 
 
 def test_a_file_is_sent_to_kafka_line_by_line(kafka: str, xm: Xm, recording: Path) -> None:
@@ -119,7 +97,11 @@ def test_replay_accuses_every_key_that_simulate_planted_and_no_ordinary_one(
     assert xm("replay", traffic, "--alerts", alerts, "--plain-keys").status == 0
     labels = json.loads((tmp_path / "hour.labels.json").read_text())
     found = [json.loads(line) for line in alerts.open()]
-    accused = {alert["subject"]["id"] for alert in found if alert["severity"] != "info"}
+    accused = {
+        key
+        for subject in (alert["subject"] for alert in found if alert["severity"] != "info")
+        for key in (subject["members"] or [subject["id"]])
+    }
     assert accused == {key for key, label in labels.items() if label["campaign"]}
 
 

@@ -45,7 +45,7 @@ def test_the_demo_catches_the_planted_keys_accuses_no_other_and_leaves_nothing()
     assert process.returncode == 0
     last = out.splitlines()[-1]
     assert "cot-1: 12 of 12, grader-1: 6 of 6, scraper-1: 1 of 1;" in last
-    assert "ordinary keys: 0 of 400." in last
+    assert "ordinary keys: 0 of 400; campaigns found: 2 of 2." in last
     assert not any(program.is_running() for program in programs)
 
 

@@ -99,6 +99,7 @@ def test_alertmanager_accepts_its_configuration():
     ("receiver", "labels"),
     [
         ("on-call", ["alertname=ExtractionBurst", "severity=critical", "subject=k_1"]),
+        ("on-call", ["alertname=ExtractionCampaignOpen", "severity=critical", "kind=campaign"]),
         ("abuse-team", ["alertname=ExtractionBurst", "severity=warning", "subject=k_1"]),
         ("operators", ["alertname=MonitorDown", "severity=critical"]),
     ],

@@ -1,9 +1,11 @@
 import json
 from io import StringIO
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from monitor.alerts import Alert, Subject
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
 from pipelines import evaluate, pictures
@@ -36,6 +38,12 @@ def report(trial, settings):
     return evaluate.judge(trial, settings)
 
 
+def campaign(id_, at, *members, severity="warning", state="open"):
+    subject = Subject("campaign", id_, list(members))
+    window = (0.0, at)
+    return Alert("a_1", "campaign", state, severity, 1.0, subject, at, window, {}, "", "challenge")
+
+
 def score(report, name):
     return next(score for score in report.scores if score.name == name)
 
@@ -55,6 +63,53 @@ def test_an_ordinary_key_that_is_accused_is_false(report):
     together = score(report, evaluate.ANY)
     assert together.false_keys == {"chat_user": 0, "tutor": 1, "all": 1}
     assert together.false_keys_a_day == 1.0
+
+
+def test_a_campaign_accuses_its_members_as_of_what_was_seen_of_them(trial, settings):
+    witness = trial.witness
+    witness._requests = {"sk-cot-1": [(10.0, 4), (20.0, 6)], "sk-person": [(30.0, 5)]}
+    witness.accused.clear()
+    witness.hear([campaign("c_1", 25.0, "sk-cot-1", "sk-person")])
+    report = evaluate.judge(trial, settings)
+    for name in (evaluate.CAMPAIGN, evaluate.ANY):
+        assert score(report, name).recall["cot"] == 0.5
+        assert score(report, name).requests["cot"] == (6, 6)
+        assert score(report, name).false_keys["chat_user"] == 1
+    assert witness.accused[evaluate.CAMPAIGN]["sk-person"] == 0
+
+
+def test_a_campaign_that_is_over_or_hardly_one_accuses_nobody(trial):
+    trial.witness.hear([campaign("c_1", 25.0, "sk-person", state="resolved")])
+    trial.witness.hear([campaign("c_1", 25.0, "sk-person", severity="info")])
+    assert trial.witness.accused[evaluate.CAMPAIGN] == {}
+
+
+def test_a_labelled_campaign_is_held_against_what_has_most_of_its_keys(trial):
+    fleet = {f"sk-{i}" for i in range(12)}
+    labels = dict.fromkeys(fleet, evaluate.Label("cot", "cot-1"))
+    labels |= dict.fromkeys(("sk-a", "sk-b"), evaluate.Label("cot", "small"))
+    trial = trial._replace(keys=[*labels], labels=[*labels.values()])
+    trial.witness.campaigns.update(most={*list(fleet)[:9], "x", "y", "z"}, some={"sk-1", "sk-2"})
+    (match,) = evaluate.matches(trial, {"cot": [*labels]})
+    assert match == evaluate.Match("cot-1", 12, "most", 0.75, 0.75)
+    trial.witness.campaigns.clear()
+    (match,) = evaluate.matches(trial, {"cot": [*labels]})
+    assert match == evaluate.Match("cot-1", 12, None, 0.0, None)
+
+
+def test_the_last_word_on_a_campaign_counts(trial):
+    trial.witness.hear([campaign("c_1", 1.0, "sk-1"), campaign("c_1", 2.0, "sk-1", "sk-2")])
+    assert trial.witness.campaigns == {"c_1": {"sk-1", "sk-2"}}
+
+
+def test_campaigns_are_a_table_of_their_own(report):
+    out = StringIO()
+    found = [evaluate.Match("cot-1", 12, "c_0123456789", 0.75, 0.999)]
+    found.append(evaluate.Match("[pivot-1]", 20, None, 0.0, None))
+    show(msgspec.structs.replace(report, campaigns=found), Console(file=out, width=80))
+    rows = [line.split() for line in out.getvalue().splitlines()]
+    assert ["cot-1", "12", "c_01234567", "0.75", "0.99"] in rows
+    assert ["[pivot-1]", "20", "not", "found", "·"] in rows
 
 
 def test_what_is_neither_or_has_no_label_is_left_out(report):

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from monitor import cli
+from tests.commands import Ended, Xm
+
+
+@pytest.fixture
+def xm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Xm:
+    """Runs a command in this process."""
+
+    def run(*arguments: object, **settings: str) -> Ended:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["xm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Ended(end.value.code, *capsys.readouterr())
+
+    return run
