@@ -12,8 +12,8 @@ from redis.sentinel import MasterNotFoundError
 
 #: What the ACL of the monitor's user must allow; and `+select` for another database than 0.
 ACL = (
-    "~xm:* +get +mget +set +hset +hgetall +incr +watch +multi +exec +ping +info "
-    "+scan +memory|usage"  # for `xm keys`
+    "~xm:* +get +mget +set +hset +hdel +hgetall +hscan +incr +watch +multi +exec +ping "
+    "+info +scan +memory|usage"  # for `xm keys`
 )
 #: And on a Cluster.
 CLUSTER_ACL = "+cluster|slots"

@@ -80,15 +80,16 @@ def test_the_help_of_every_command_has_an_example(command: tuple[str, ...]) -> N
 
 def topics_of(kafka: str) -> dict[str, str]:
     name = fresh("cli")
-    topics = {topic: f"{name}.{topic.lower()}" for topic in ("REQUESTS", "REJECTED", "ALERTS")}
+    kinds = ("REQUESTS", "REJECTED", "ALERTS", "FINGERPRINTS")
+    topics = {topic: f"{name}.{topic.lower()}" for topic in kinds}
     return {"XM_KAFKA": kafka, **{f"XM_TOPICS__{topic}": name for topic, name in topics.items()}}
 
 
 def test_topics_are_made_once(kafka: str, xm: Xm) -> None:
     settings = topics_of(kafka)
     first, second = (xm("topics", "create", **settings) for _ in range(2))
-    assert (first.status, first.out.count(": created\n")) == (0, 3)
-    assert (second.status, second.out.count(": exists\n")) == (0, 3)
+    assert (first.status, first.out.count(": created\n")) == (0, 4)
+    assert (second.status, second.out.count(": exists\n")) == (0, 4)
 
 
 def test_a_file_is_sent_to_kafka_line_by_line(kafka: str, xm: Xm, recording: Path) -> None:
