@@ -51,8 +51,12 @@ def everything(store: RedisStore) -> None:
     claim, _ = store.claim("t:0")
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
     said = {"t:0": b"public"}
-    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, said, [block], {"t:0": claim}))
+    rows = {"t:0": {"k_1": b"row", "k_2": None}}
+    store.commit(
+        Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, said, [block], {"t:0": claim})
+    )
     assert store.load(["k_1"]) == [b"one"]
+    assert store.rows("t:0") == {"k_1": b"row"}
     assert store.decision("k_1") == block
     assert store.publics() == said
     store.ping()
