@@ -91,13 +91,14 @@ def judge(
         "accused_share": accused,
         "shards": shards,
         "largest_payment_share": one_customer,
-        "uneven": uneven,
         "prompts_a_template": 2.0**varied,
         "surprise": surprise,
         "requests_an_hour": float(2.0 ** np.median(traits.pace[members])),
         "born_spread_minutes": float(np.subtract(*np.quantile(traits.born[members], (0.9, 0.1))))
         / 60,
     }
+    if math.isfinite(uneven):
+        evidence["uneven"] = uneven
     deviates = farther >= FARTHER and p <= UNLIKE
     hides = one_customer < ONE_CUSTOMER
     by_members = deviates and accused >= ACCUSED
