@@ -120,8 +120,15 @@ def test_replay_accuses_every_key_that_simulate_planted_and_no_ordinary_one(
     assert xm("replay", traffic, "--alerts", alerts, "--plain-keys").status == 0
     labels = json.loads((tmp_path / "hour.labels.json").read_text())
     found = [json.loads(line) for line in alerts.open()]
-    accused = {alert["subject"]["id"] for alert in found if alert["severity"] != "info"}
-    assert accused == {key for key, label in labels.items() if label["campaign"]}
+    said = [alert for alert in found if alert["severity"] != "info"]
+    by_key, by_campaign = (
+        [alert["subject"] for alert in said if alert["subject"]["type"] == kind]
+        for kind in ("api_key", "campaign")
+    )
+    assert {key["id"] for key in by_key} == {k for k, label in labels.items() if label["campaign"]}
+    fleet = sorted(key for key, label in labels.items() if label["campaign"] == "cot-1")
+    assert by_campaign
+    assert all(set(campaign["members"]) <= set(fleet) for campaign in by_campaign)
 
 
 @pytest.mark.parametrize("pack", [lambda data: data, gzip.compress], ids=["plain", "gzip"])
