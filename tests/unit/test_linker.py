@@ -3,12 +3,15 @@
 import itertools
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.alerts import Alert
 from monitor.batch import Batch
+from monitor.campaigns.fingerprint import decode
+from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
@@ -146,6 +149,27 @@ def test_redis_gives_back_the_campaigns_that_memory_does(stream, undisturbed, re
         checkpoint(linker, store)
     checkpoint(linker, store)
     assert kept(store) == kept(before)
+
+
+def test_a_fingerprint_that_comes_after_a_later_one_of_its_key_changes_nothing(stream):
+    said, keys, _ = decode(stream)
+    latest = {key: at for at, key in enumerate(keys)}
+    people = Population(1_000)
+    people.take(said, keys)
+    before = people.dump()
+    old = [at for at, key in enumerate(keys) if at < latest[key]]
+    people.take(said[old], [keys[at] for at in old])
+    assert people.dump() == before
+
+
+def test_a_key_that_speaks_more_than_once_in_a_batch_is_taken_as_in_many(stream):
+    said, keys, _ = decode(stream)
+    together, singly = Population(1_000), Population(1_000)
+    together.take(said, keys)
+    for at in range(len(keys)):
+        singly.take(said[at : at + 1], keys[at : at + 1])
+    assert together.dump() == singly.dump()
+    assert np.array_equal(together.direction, singly.direction)
 
 
 def test_a_checkpoint_that_the_store_refuses_is_in_the_next(stream, undisturbed):
