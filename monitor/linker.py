@@ -128,9 +128,9 @@ class Linker:
             if start == end:
                 continue
             if shard.watermark and epochs[start + 1] > shard.watermark // ROUND:
-                alerts, decisions = shard.rounds.hold(
-                    shard.people, float(epochs[start + 1]) * ROUND
-                )
+                now = float(epochs[start + 1]) * ROUND
+                with metrics.link_seconds.time():
+                    alerts, decisions = shard.rounds.hold(shard.people, now)
                 out.alerts += alerts
                 out.decisions += decisions
             shard.people.take(said[start:end], keys[start:end])

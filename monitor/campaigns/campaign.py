@@ -9,14 +9,21 @@ state of the linker's partition.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from monitor.alerts import Severity
+from monitor.campaigns.group import Group
+from monitor.campaigns.population import Population
+from monitor.campaigns.verdict import Verdict
 
-Change = Literal["born", "grown", "shrunk", "merged", "split", "ended"]
+Change = Literal["born", "grown", "merged", "split", "ended"]
 _TIMELINE = 200  # entries kept
+_BYSTANDERS = 100
+_TELLING = 1.5  # nats of a shared identifier that make a bystander
 
 
 class Moment(msgspec.Struct, array_like=True, frozen=True):
@@ -59,13 +66,37 @@ class Campaign(msgspec.Struct):
     timeline: list[Moment] = []
     ended: float = 0.0
 
+    def take(self, other: Campaign) -> None:
+        """Take another campaign's members in."""
+        self.member = other.member | self.member
+        self.named = other.named | self.named
+
+    def describe(self, people: Population, group: Group, verdict: Verdict, new: int) -> None:
+        """Say in numbers what is known of it, `new` members since the last time."""
+        rows = people.rows_of(self.named)
+        said = people.rows["said"][rows]
+        shared = np.maximum(group.nats["payment"], group.nats["network"])
+        beside = np.flatnonzero((shared >= _TELLING) & (group.member < 0.5))
+        self.bystanders = [people.keys[i] for i in beside[:_BYSTANDERS].tolist()]
+        self.reason = verdict.reason
+        self.evidence = {
+            **verdict.evidence,
+            "members": float(len(self.named)),
+            "new_members": float(new),
+            "confidence": float(group.member[rows].mean()),
+            "requests": float(said["requests"].sum()),
+            "tokens": float(said["tokens"].sum()),
+            "bystanders": float(len(beside)),
+            **{f"{kind}_nats": float(nats[rows].mean()) for kind, nats in group.nats.items()},
+        }
+
     def note(self, at: float, change: Change, other: str = "") -> None:
         """Make an entry in the timeline."""
         self.timeline.append(Moment(at, change, len(self.named), other))
         del self.timeline[1:-_TIMELINE]
 
 
-def campaign_id(members: list[str], found: float) -> str:
+def campaign_id(members: Iterable[str], found: float) -> str:
     """The id of a campaign that begins with these members, the same in every replay."""
     text = "\n".join([f"{found:.0f}", *sorted(members)])
     return "c_" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=10).hexdigest()

@@ -102,6 +102,10 @@ class Population:
         """The row of a key."""
         return self._index.get(key)
 
+    def rows_of(self, keys: Iterable[str]) -> Integers:
+        """The rows of those keys that are here, in their order."""
+        return np.array([at for key in keys if (at := self._index.get(key)) is not None], np.int64)
+
     def take(self, said: Fingerprints, keys: Sequence[str]) -> None:
         """Take fingerprints in, oldest first; one that is older than what is known says nothing."""
         self._codes.clear()

@@ -9,35 +9,30 @@ have been silent for hours, or when for an hour nothing has upheld the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerts import Alert, Severity, State, Subject, alert_id
-from monitor.campaigns.campaign import Campaign, campaign_id
+from monitor.alerts import Alert
+from monitor.campaigns.campaign import Campaign, Change, campaign_id
 from monitor.campaigns.group import LEAST, SURE, Group
 from monitor.campaigns.population import Population
 from monitor.campaigns.seeds import seeds
+from monitor.campaigns.statements import SILENT, Statements
 from monitor.campaigns.verdict import VARIED, Verdict, judge
 from monitor.config import Settings
-from monitor.decisions import Decision, action_for, duration
+from monitor.decisions import Decision
 from monitor.sketches.profile import DAY, HOUR, MINUTE
 
 ROUND = 10 * MINUTE
-ACTIVE = DAY  # seconds that a key counts after its last fingerprint
-SILENT = 6 * HOUR  # of all members, until a campaign is over
-REMEMBERED = 7 * DAY  # that one which is over is kept, to be looked up
+BELONGS = 0.5  # probability from which on a key is counted as a member
+_ACTIVE = DAY  # seconds that a key counts after its last fingerprint
+_REMEMBERED = 7 * DAY  # that a campaign which is over is kept, to be looked up
 _STEPS = 8  # of a new group; one that is known takes one a round
 _SELDOM = 3  # rounds; a group that has been judged for an hour and is none takes one of them
-_BELONGS = 0.5
 _KEPT = 1e-3  # probability below which it is not remembered that a key may belong
-_CRITICAL = 10  # members from which on a pager rings
-_LISTED = 20_000  # members in an alert at the most, and
-_BYSTANDERS = 100
-_TELLING = 1.5  # nats of a shared identifier that make a bystander
-# How near campaigns are that are one: cosine of directions, octaves of pace, hours of birth.
-_SAME, _NEAR = 0.93, (0.7, 2.0)
+_NEAR = (0.7, 2 * HOUR)  # how near campaigns are that may be one: octaves of pace, time of birth
 
 Marks = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -55,226 +50,188 @@ class Rounds:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._least = settings.campaigns.least_members
-        self._quiet = settings.detection.quiet_minutes * MINUTE
         self.campaigns: list[Campaign] = []
 
     def hold(self, people: Population, now: float) -> tuple[list[Alert], list[Decision]]:
         """One round, at event time `now`."""
-        self.campaigns = [c for c in self.campaigns if not c.ended or now - c.ended < REMEMBERED]
+        known = [c for c in self.campaigns if not c.ended or now - c.ended < _REMEMBERED]
+        people.expire(now, [key for campaign in known for key in campaign.member])
+        held = _Round(self._settings, people, known, now)
+        held.renew()
+        held.find()
+        held.merge()
+        self.campaigns = [c for c in held.campaigns if c.member or c.ended]
+        return held.statements.alerts, held.statements.decisions
+
+
+def recall(campaign: Campaign, people: Population) -> Group:
+    """A group as it was remembered."""
+    member = np.zeros(len(people))
+    for key, probability in campaign.member.items():
+        at = people.index(key)
+        if at is not None:
+            member[at] = probability
+    return Group(member)
+
+
+class _Round:
+    """One round, as it goes on.
+
+    Attributes:
+        eligible: `(n,)`, who may belong to a group.
+        held: `(n,)`, who is surely of one.
+    """
+
+    def __init__(
+        self, settings: Settings, people: Population, campaigns: list[Campaign], now: float
+    ) -> None:
+        self._least = settings.campaigns.least_members
+        self._quiet = settings.detection.quiet_minutes * MINUTE
+        self._people = people
+        self._now = now
+        self._turn = int(now // ROUND)
+        self.campaigns = campaigns
+        self.statements = Statements(settings, people, now)
+        self.eligible = self._eligible()
+        self.held = np.zeros(len(people), bool)
+
+    def _eligible(self) -> Marks:
+        """Keys of which enough is known, and who are active. But not applications, unless they are
+        accused: what fills one template needs no other key."""
+        said = self._people.rows["said"]
+        varied = (self._people.traits.variety <= VARIED) | (said["severity"] >= 2)
+        for campaign in self.campaigns:
+            if not campaign.ended:
+                varied[self._rows(campaign)] = True
+        return varied & (said["sketched"] >= LEAST) & (said["ts"] > self._now - _ACTIVE)
+
+    def renew(self) -> None:
+        """Ask of the groups that are known who is of them, and judge them."""
         alive = [campaign for campaign in self.campaigns if not campaign.ended]
         alive.sort(key=lambda campaign: not campaign.opened)
-        people.expire(now, [key for campaign in alive for key in campaign.member])
-        said = people.rows["said"]
-        eligible = (said["sketched"] >= LEAST) & (said["ts"] > now - ACTIVE)
-        alerts: list[Alert] = []
-        decisions: list[Decision] = []
-        groups = [self._recall(campaign, people) for campaign in alive]
-        held = np.zeros(len(people), bool)
+        groups = [recall(campaign, self._people) for campaign in alive]
         for campaign, group in zip(alive, groups, strict=True):
             if campaign.opened:
-                held |= group.member > SURE
+                self.held |= group.member > SURE
         for campaign, group in zip(alive, groups, strict=True):
             if campaign.opened:
-                held &= ~(group.member > SURE)
-            self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
-            held |= group.member > SURE
-        for campaign, group in self._found(people, eligible, held, now):
-            self.campaigns.append(campaign)
-            self._renew(campaign, group, people, eligible, held, now, alerts, decisions)
-            held |= group.member > SURE
-        self._merge(people, now, alerts)
-        self.campaigns = [c for c in self.campaigns if c.member or c.ended]
-        return alerts, decisions
+                self.held &= ~(group.member > SURE)
+            if self._due(campaign):
+                self._ask(campaign, group)
+            self.held |= group.member > SURE
 
-    @staticmethod
-    def _recall(campaign: Campaign, people: Population) -> Group:
-        member = np.zeros(len(people))
-        for key, probability in campaign.member.items():
-            at = people.index(key)
-            if at is not None:
-                member[at] = probability
-        return Group(member)
+    def find(self) -> None:
+        """Make new groups of seeds, and judge them."""
+        said = self._people.rows["said"]
+        free = self.eligible & ~self.held & (said["ts"] > self._now - SILENT)
+        for seed in seeds(self._people, free, self._turn):
+            if not self.held[seed].any():
+                group, sure = self._grown(seed)
+                if len(sure) >= self._least:
+                    self._ask(self._begun(sure), group)
+                    self.held |= group.member > SURE
 
-    def _found(
-        self, people: Population, eligible: Marks, held: Marks, now: float
-    ) -> Iterator[tuple[Campaign, Group]]:
-        """New groups. Applications are left out: what one template asks needs no other key."""
-        said = people.rows["said"]
-        varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
-        free = eligible & ~held & varied & (said["ts"] > now - SILENT)
-        for seed in seeds(people, free, int(now // ROUND)):
-            if held[seed].any():
+    def merge(self) -> None:
+        """Let the younger of two campaigns go over into the older if they are one: if the greater
+        of them, asked, takes the other's members for its own."""
+        alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
+        rows = {campaign.id: self._rows(campaign) for campaign in alive}
+        for older, younger in combinations(alive, 2):
+            if older.ended or younger.ended or not self._near(rows[older.id], rows[younger.id]):
                 continue
-            member = np.zeros(len(people))
-            member[seed] = 1.0
-            group = Group(member)
-            before = seed
-            for _ in range(_STEPS):
-                group.step(people, eligible & ~held)
-                sure = np.flatnonzero(group.member > SURE)
-                if len(sure) < 2 or np.array_equal(sure, before):
-                    break
-                before = sure
-            if len(sure) >= self._least:
-                keys = [people.keys[i] for i in sure.tolist()]
-                yield Campaign(campaign_id(keys, now), now, {}), group
+            less, more = sorted((older, younger), key=lambda campaign: len(campaign.named))
+            group = recall(more, self._people)
+            group.step(self._people, self.eligible)
+            if float((group.member[rows[less.id]] > BELONGS).mean()) >= BELONGS:
+                older.take(younger)
+                rows[older.id] = np.concatenate([rows[older.id], rows[younger.id]])
+                older.note(self._now, "merged", younger.id)
+                younger.note(self._now, "merged", older.id)
+                self.statements.end(younger, f"is part of {older.id}")
 
-    def _renew(
-        self,
-        campaign: Campaign,
-        group: Group,
-        people: Population,
-        eligible: Marks,
-        held: Marks,
-        now: float,
-        alerts: list[Alert],
-        decisions: list[Decision],
-    ) -> None:
+    def _due(self, campaign: Campaign) -> bool:
+        settled = not campaign.opened and self._now - campaign.found >= HOUR
+        return not settled or self._turn % _SELDOM == 0
+
+    def _grown(self, seed: Rows) -> tuple[Group, Rows]:
+        """What becomes of a seed, and who is surely of it."""
+        member = np.zeros(len(self._people))
+        member[seed] = 1.0
+        group, sure = Group(member), seed
+        for _ in range(_STEPS):
+            before = sure
+            group.step(self._people, self.eligible & ~self.held)
+            sure = np.flatnonzero(group.member > SURE)
+            if len(sure) < 2 or np.array_equal(sure, before):
+                break
+        return group, sure
+
+    def _begun(self, sure: Rows) -> Campaign:
+        """A new group; or one that was over, if most of these keys were of it."""
+        keys = {self._people.keys[i] for i in sure.tolist()}
+        for campaign in self.campaigns:
+            if campaign.ended and 2 * len(campaign.named.keys() & keys) > len(keys):
+                campaign.ended = 0.0
+                return campaign
+        self.campaigns.append(Campaign(campaign_id(keys, self._now), self._now, {}))
+        return self.campaigns[-1]
+
+    def _ask(self, campaign: Campaign, group: Group) -> None:
         """Ask who is of a group, judge it, and say what is to be said."""
-        if not campaign.opened and now - campaign.found >= HOUR and int(now // ROUND) % _SELDOM:
-            return
-        group.step(people, eligible & ~held)
+        people, now = self._people, self._now
+        group.step(people, self.eligible & ~self.held)
         campaign.member = {
             people.keys[i]: float(group.member[i])
             for i in np.flatnonzero(group.member > _KEPT).tolist()
         }
-        members = np.flatnonzero(group.member > _BELONGS)
         sure = np.flatnonzero(group.member > SURE)
+        last = float(people.rows["said"]["ts"][group.member > BELONGS].max(initial=0.0))
         if len(sure) >= self._least:
-            verdict = judge(people, group, members, eligible)
-            if verdict.guilty:
+            verdict = judge(people, group, sure, self.eligible)
+            if verdict.guilty or now - last > HOUR:  # who is silent neither upholds nor refutes
                 campaign.upheld = now
             if verdict.guilty or campaign.opened:
-                self._speak(campaign, group, people, sure, verdict, now, alerts)
-                decisions += self._decide(campaign, people, now)
+                self._speak(campaign, group, verdict)
         elif not campaign.opened:
             campaign.member = {}
-        last = float(people.rows["said"]["ts"][members].max()) if len(members) else 0.0
         if campaign.opened and now - last > SILENT:
-            self._end(campaign, now, alerts, "silent for hours")
+            campaign.note(now, "ended")
+            self.statements.end(campaign, "over, silent for hours")
         elif campaign.opened and now - campaign.upheld >= self._quiet:
-            self._end(campaign, now, alerts, "nothing upholds it")
+            campaign.note(now, "ended")
+            self.statements.end(campaign, "over, nothing upholds it")
 
-    def _speak(
-        self,
-        campaign: Campaign,
-        group: Group,
-        people: Population,
-        sure: Rows,
-        verdict: Verdict,
-        now: float,
-        alerts: list[Alert],
-    ) -> None:
-        """Open the alert, or say what has changed."""
-        campaign.evidence, campaign.reason = verdict.evidence, verdict.reason
+    def _speak(self, campaign: Campaign, group: Group, verdict: Verdict) -> None:
+        """Name the members, and say so where there are more of them."""
         before = set(campaign.named)
-        belongs = {key for key, p in campaign.member.items() if p > _BELONGS}
-        named = {key: at for key, at in campaign.named.items() if key in belongs}
-        named |= {key: now for i in sure.tolist() if (key := people.keys[i]) not in named}
-        campaign.named = named
-        critical = (
-            len(named) >= _CRITICAL and verdict.probability <= self._settings.detection.critical
+        surely = [self._people.keys[i] for i in np.flatnonzero(group.member > SURE).tolist()]
+        belong = {key for key, p in campaign.member.items() if p > BELONGS}
+        campaign.named = {k: at for k, at in campaign.named.items() if k in belong}
+        campaign.named |= {key: self._now for key in surely if key not in campaign.named}
+        new = len(campaign.named.keys() - before)
+        campaign.describe(self._people, group, verdict, new)
+        origin = "" if campaign.opened else self._origin(campaign)
+        change: Change = "grown" if campaign.opened else "split" if origin else "born"
+        if self.statements.speak(campaign, more=new > 0):
+            campaign.note(self._now, change, origin)
+        self.statements.decide(campaign)
+
+    def _origin(self, campaign: Campaign) -> str:
+        """The campaign that most of a new one's members were named in, if there is one."""
+        for other in self.campaigns:
+            common = len(other.named.keys() & campaign.named.keys())
+            if other is not campaign and other.opened and 2 * common > len(campaign.named):
+                return other.id
+        return ""
+
+    def _rows(self, campaign: Campaign) -> Rows:
+        return self._people.rows_of(campaign.named)
+
+    def _near(self, one: Rows, other: Rows) -> bool:
+        """Whether members came at about the same time and ask about as fast."""
+        traits = self._people.traits
+        apart = (
+            abs(np.median(trait[one]) - np.median(trait[other]))
+            for trait in (traits.pace, traits.born)
         )
-        severity: Severity = (
-            "critical" if critical or campaign.severity == "critical" else "warning"
-        )
-        more = bool(named.keys() - before)
-        if campaign.opened and severity == campaign.severity and not more:
-            return
-        campaign.severity = severity
-        campaign.note(now, "grown" if campaign.opened else "born")
-        state: State = "update" if campaign.opened else "open"
-        campaign.opened = campaign.opened or now
-        campaign.bystanders = _bystanders(group, people)
-        rows = np.array([i for key in named if (i := people.index(key)) is not None], np.int64)
-        said = people.rows["said"][rows]
-        requests, tokens = int(said["requests"].sum()), float(said["tokens"].sum())
-        kinds = {f"{k}_nats": float(nats[rows].mean()) for k, nats in group.nats.items()}
-        campaign.evidence = {
-            **campaign.evidence,
-            "members": float(len(named)),
-            "new_members": float(len(named.keys() - before)),
-            "confidence": float(group.member[rows].mean()),
-            "requests": float(requests),
-            "tokens": tokens,
-            "bystanders": float(len(campaign.bystanders)),
-            **kinds,
-        }
-        summary = (
-            f"{campaign.id}: {len(named):,} keys act as one, {requests:,} requests and "
-            f"{tokens:,.0f} tokens so far; {campaign.reason}."
-        )
-        alerts.append(self._alert(campaign, state, now, summary))
-
-    def _alert(self, campaign: Campaign, state: State, now: float, summary: str) -> Alert:
-        over = state == "resolved"
-        return Alert(
-            id=alert_id(campaign.id, "campaign", campaign.opened),
-            kind="campaign",
-            state=state,
-            severity=campaign.severity,
-            score=0.0 if over else 1.0 - campaign.evidence["probability"],
-            subject=Subject("campaign", campaign.id, sorted(campaign.named)[:_LISTED]),
-            detected_at=now,
-            window=(campaign.found, now),
-            evidence=campaign.evidence,
-            summary=summary,
-            decision="observe" if over else action_for("campaign", campaign.severity),
-        )
-
-    def _decide(self, campaign: Campaign, people: Population, now: float) -> Iterator[Decision]:
-        """Decisions on members that are new or half over, for as long as they are active."""
-        action = action_for("campaign", campaign.severity)
-        seconds = duration(action, self._settings.decisions)
-        reason = alert_id(campaign.id, "campaign", campaign.opened)
-        for key in campaign.named:
-            at = people.index(key)
-            active = at is not None and now - people.rows["said"]["ts"][at] < SILENT
-            if active and now - campaign.decided.get(key, 0.0) >= seconds / 2:
-                campaign.decided[key] = now
-                yield Decision(key, action, reason, now, seconds, origin="campaign")
-
-    def _end(self, campaign: Campaign, now: float, alerts: list[Alert], why: str) -> None:
-        campaign.note(now, "ended")
-        campaign.ended, campaign.member = now, {}
-        alerts.append(self._alert(campaign, "resolved", now, f"{campaign.id}: over, {why}."))
-
-    def _merge(self, people: Population, now: float, alerts: list[Alert]) -> None:
-        """Let the younger of two campaigns that have become one go over into the older."""
-        alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
-        marks = [_mark(campaign, people) for campaign in alive]
-        for j in range(len(alive) - 1, 0, -1):
-            for i in range(j):
-                if alive[i].ended or alive[j].ended or not _alike(marks[i], marks[j]):
-                    continue
-                older, younger = alive[i], alive[j]
-                older.member = younger.member | older.member
-                older.named = younger.named | older.named
-                older.note(now, "merged", younger.id)
-                younger.note(now, "merged", older.id)
-                younger.ended, younger.member = now, {}
-                alerts.append(
-                    self._alert(younger, "resolved", now, f"{younger.id}: is part of {older.id}.")
-                )
-
-
-def _mark(campaign: Campaign, people: Population) -> npt.NDArray[np.float64]:
-    """The direction, pace (octaves) and birth (hours) of a campaign's members."""
-    rows = [i for key in campaign.named if (i := people.index(key)) is not None]
-    direction = people.direction[rows].sum(axis=0, dtype=np.float64)
-    traits = people.traits
-    middle = [np.median(traits.pace[rows]), np.median(traits.born[rows]) / HOUR]
-    return np.append(direction / max(float(np.linalg.norm(direction)), 1e-9), middle)
-
-
-def _alike(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
-    near = np.abs(one[-2:] - other[-2:]) < _NEAR
-    return bool(one[:-2] @ other[:-2] > _SAME and near.all())
-
-
-def _bystanders(group: Group, people: Population) -> list[str]:
-    """Keys that share what is rare with members, but do not act like them."""
-    shared = np.maximum(group.nats["payment"], group.nats["network"])
-    which = np.flatnonzero((shared >= _TELLING) & (group.member < _BELONGS))
-    return [people.keys[i] for i in which[:_BYSTANDERS].tolist()]
+        return all(gap < most for gap, most in zip(apart, _NEAR, strict=True))

@@ -11,11 +11,12 @@ sketches have the power that no slow key's have, and five questions are put to t
 - Are they openly one customer? Keys with one payment make no secret of belonging together; such a
   customer is judged by what each key does.
 - Are they accused already, most of them, each for itself?
-- Or do they come as no people come, evenly, hour after hour, though what each asks is as varied as
-  a person's, and detectors are surprised at each a little?
+- Or do they come as no people come, evenly, hour after hour, and all at one pace, though what each
+  asks is as varied as a person's, and detectors are surprised at each a little? Applications come
+  evenly, too, at least by night, but each at its own pace.
 
 A group is a campaign if it deviates and is accused; or if it deviates, shares work out, hides what
-it is, and comes evenly, all ten or more of it.
+it is, and comes evenly at one pace, all ten or more of it.
 
 Source: pooled statistics of groups against random ones, as in Q. Cao et al., SynchroTrap
 (CCS 2014); the test of pooled means is that of `sketches/means.py`.
@@ -40,10 +41,11 @@ ACCUSED = 0.5  # share of members
 SHARDS = 3.0  # times as many different templates as a member has
 ONE_CUSTOMER = 0.8  # share of members with one payment
 EVEN = 0.15  # squared coefficient of variation of members' hours, beyond chance
+ONE_PACE = 0.25  # octaves that members' paces are apart, beyond chance: a standard deviation
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
+UNTOLD = 99.0
 MANY = 10  # members that it takes where none of them is accused
-_RANDOM_GROUPS, _OF_A_GROUP = 200, 128
 _LEAST_P = 1e-12
 
 
@@ -76,12 +78,15 @@ def judge(
     together = direction.mean(axis=0, dtype=np.float64)
     together /= max(float(np.linalg.norm(together)), 1e-9)
     farther = float((direction @ together * traits.strength[members]).mean())
-    p = _against_random(people, members, np.flatnonzero(eligible))
+    inside = np.zeros(len(people), bool)
+    inside[members] = True
+    p = _against_random(group.alike[eligible], inside[eligible])
     accused = float((said["severity"] >= 2).mean())
     shards = _shards(said)
     payments = people.rows["seen"][members, IDENTIFIERS.index("payment"), 0]
     one_customer = _largest_share(payments)
     uneven = _uneven(said)
+    apart = _apart(traits.pace[members], said["requests"])
     varied = float(np.median(traits.variety[members]))
     surprise = float(np.minimum(traits.nats[members], 8.0).mean())
     evidence = {
@@ -92,38 +97,39 @@ def judge(
         "accused_share": accused,
         "shards": shards,
         "largest_payment_share": one_customer,
+        "uneven": uneven,
+        "pace_spread": apart,
         "prompts_a_template": 2.0**varied,
         "surprise": surprise,
         "requests_an_hour": float(2.0 ** np.median(traits.pace[members])),
         "born_spread_minutes": float(np.subtract(*np.quantile(traits.born[members], (0.9, 0.1))))
         / 60,
     }
-    if math.isfinite(uneven):
-        evidence["uneven"] = uneven
     deviates = farther >= FARTHER and p <= UNLIKE
     hides = one_customer < ONE_CUSTOMER
     by_members = deviates and accused >= ACCUSED
-    by_pace = len(members) >= MANY and uneven <= EVEN and varied <= VARIED and surprise >= SURPRISE
+    paced = uneven <= EVEN and apart <= ONE_PACE
+    by_pace = len(members) >= MANY and paced and varied <= VARIED and surprise >= SURPRISE
     reason = (
         "most are accused by themselves"
         if by_members
-        else "they share one list out, evenly, hour after hour"
+        else "they share one list out, at one pace, hour after hour"
     )
     guilty = by_members or (deviates and hides and shards >= SHARDS and by_pace)
     return Verdict(guilty, p, evidence, reason)
 
 
-def _against_random(
-    people: Population, members: npt.NDArray[np.int64], everybody: npt.NDArray[np.int64]
-) -> float:
-    """How seldom the directions of random groups add up to as much, a normal tail."""
-    m = min(len(members), _OF_A_GROUP)
-    random = np.random.default_rng(len(members))
-    drawn = everybody[random.integers(len(everybody), size=(_RANDOM_GROUPS, m))]
-    sums = np.linalg.norm(people.direction[drawn].sum(axis=1), axis=1)
-    some = random.choice(members, m, replace=False)
-    own = float(np.linalg.norm(people.direction[some].sum(axis=0)))
-    z = (own - float(sums.mean())) / max(float(sums.std()), 1e-6)
+def _against_random(alike: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
+    """How seldom a random group of others goes the members' way as much as the members do.
+
+    The mean of their cosines with the group's direction is nearly normal. A member's is with all
+    others but itself; that they have these in common is allowed for by counting half of them.
+    """
+    others = alike[~members]
+    if len(others) < 2:
+        return 1.0
+    error = max(float(others.std()), 1e-3) / math.sqrt(np.count_nonzero(members) / 2.0)
+    z = float(alike[members].mean() - others.mean()) / error
     return max(0.5 * math.erfc(z / math.sqrt(2.0)), _LEAST_P)
 
 
@@ -145,13 +151,21 @@ def _largest_share(values: npt.NDArray[np.uint64]) -> float:
 
 def _uneven(said: Fingerprints) -> float:
     """How unevenly members fill their hours, all together: a squared coefficient of variation
-    beyond that of a Poisson process. Infinite where it cannot be told."""
+    beyond that of a Poisson process; UNTOLD where it cannot be told."""
     counts, whole = hours(said)
     n = whole.sum(axis=1)
     told = n >= 2
     if np.count_nonzero(told) < 3:
-        return float("inf")
+        return UNTOLD
     counts, whole, n = counts[told], whole[told], n[told]
     mean = (counts * whole).sum(axis=1) / n
     variance = (((counts - mean[:, None]) * whole) ** 2).sum(axis=1) / (n - 1)
     return float((variance - mean).sum() / max(float((mean**2).sum()), 1e-9))
+
+
+def _apart(pace: npt.NDArray[np.float64], requests: npt.NDArray[np.uint32]) -> float:
+    """The standard deviation of paces beyond that which so many requests have by chance, by their
+    median deviation: a few who are counted in by mistake do not matter."""
+    spread = 1.4826 * float(np.median(np.abs(pace - np.median(pace))))
+    chance = float(np.median(1.0 / (requests * math.log(2.0) ** 2)))
+    return math.sqrt(max(spread**2 - chance, 0.0))
