@@ -136,11 +136,16 @@ def simulate(
     keys: Annotated[int, typer.Option(help="Ordinary keys, about.", min=1)] = 400,
     seed: Annotated[int, typer.Option(help="The same seed gives the same traffic.")] = 1,
     attacks: Annotated[bool, typer.Option(help="Plant a scraper and fleets.")] = True,
+    lookalikes: Annotated[
+        bool, typer.Option(help="Add a customer's, courses' and a client library's keys.")
+    ] = False,
 ) -> None:
     """Write labelled traffic: ordinary keys and, among them, keys that copy the model."""
     from pipelines import simulate
 
-    scenario = simulate.Scenario(seed=seed, hours=hours, keys=keys, attacks=attacks)
+    scenario = simulate.Scenario(
+        seed=seed, hours=hours, keys=keys, attacks=attacks, lookalikes=lookalikes
+    )
     requests, labels = simulate.write(scenario, out)
     typer.echo(f"{requests:,} requests in {out}, the labels of their keys in {labels}.")
 

@@ -253,6 +253,7 @@ class Engine:
             metrics.findings.labels(detector.name).inc(
                 int(np.count_nonzero(finding.p <= self._settings.detection.info))
             )
+        severity = self.table.records["severity"][rows[at]].max(axis=1)
         for i, d in np.argwhere(self._lifecycle.upholding >= p.T).tolist():
             event = int(at[i])
             key, now, record = keys[event], float(ts[event]), self.table.records[rows[event]]
@@ -260,25 +261,30 @@ class Engine:
             alert = self._lifecycle.judge(record, key, now, detector, finding, i)
             if alert is not None:
                 out.alerts.append(alert)
+                severity[i:][rows[at[i:]] == rows[event]] = record["severity"].max()
                 partition.note(key, self._lifecycle.open_on(record, key))
                 if alert.severity != "info":
                     partition.public.withdraw(record)
             decision = self._decide(record, key, now, anew=alert is not None)
             if decision is not None:
                 out.decisions.append(decision)
-        out.fingerprints += self._said(columns, rows, looks, at, p.min(axis=0))
+        out.fingerprints += self._said(columns, looks, at, p.min(axis=0), severity)
 
+    @staticmethod
     def _said(
-        self, columns: Columns, rows: Rows, looks: Records, at: Rows, p: Floats
+        columns: Columns, looks: Records, at: Rows, p: Floats, severity: Any
     ) -> Iterator[Said]:
         """The fingerprints of the keys that have changed enough."""
         which = told(looks)
         if not len(which):
             return
         events = at[which]
-        severity = self.table.records["severity"][rows[events]].max(axis=1)
         said = fingerprints(
-            looks[which], columns.ts[events], -np.log(p[which]), columns.hashes[events], severity
+            looks[which],
+            columns.ts[events],
+            -np.log(p[which]),
+            columns.hashes[events],
+            severity[which],
         )
         keys = [columns.keys[event] for event in events.tolist()]
         yield from map(Said, keys, encode(said, keys))

@@ -157,6 +157,24 @@ def coder(key: Key) -> Iterator[Event]:
             ts += r.lognormvariate(4.4, 0.8)
 
 
+def student(key: Key, first: float, seconds: float) -> Iterator[Event]:
+    """One of a course: the questions of one assignment, a few at a sitting, until it is handed in.
+
+    Who has an evening for it asks on; who has the day comes back for a question now and then.
+    """
+    r = key.random
+    evening = seconds < _DAY / 2
+    ts, end = first + r.random() * seconds / 4, first + seconds
+    while ts < end:
+        talk = _Talk()
+        for _ in range(r.randint(4, 12) if evening else 1):
+            follows = talk.turns and r.random() < 0.4
+            rule = "assignmentfollowup" if follows else "assignment"
+            yield talk.ask(key, ts, key.say(rule), answer=350)
+            ts += r.lognormvariate(4.4, 0.8)
+        ts = key.after(ts, 1.5, awake=not evening)
+
+
 def chatbot(key: Key, service: str, rate: float) -> Iterator[Event]:
     """One key, many end users, who come and go with the day."""
     r = key.random

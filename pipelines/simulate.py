@@ -3,7 +3,8 @@
 Every key behaves by itself, endlessly, from its own dice; the traffic is their streams merged in
 time order. The same scenario gives the same requests, and memory does not grow with time. Among
 ordinary keys are those that a plain limit accuses: batches of documents, a busy chatbot, a tutor
-whose pupils want to see every step. `labels` says what each key really is.
+whose pupils want to see every step. Look-alikes are many honest keys that have much in common: one
+customer's, a course's, those of a client library. `labels` says what each key really is.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ _FLEETS = (
     ("cot", 12, "trace", 50.0, 8192),
     ("grader", 6, "grade", 60.0, 64),
 )
+_STOCK = "You are Kestrel, a helpful assistant. Answer in the language of the question."
 _JOINING = 180.0  # seconds within which a fleet's keys appear
+_CUSTOMER, _COURSE, _LIBRARY = 60, 40, 200  # keys of look-alikes
+_EVENING = 3 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Scenario:
         keys: number of ordinary keys.
         attacks: whether a scraper, a reasoning-trace fleet and a grader fleet are among them.
         quiet: seconds before the scraper starts; the fleets do in half of that.
+        lookalikes: whether 60 keys of one customer, 40 of a course that does its assignment in one
+            evening, 40 of one that has the day for it and 200 of a client library are among them.
     """
 
     seed: int = 1
@@ -54,6 +60,7 @@ class Scenario:
     keys: int = 400
     attacks: bool = True
     quiet: float = 480.0
+    lookalikes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,8 @@ class Simulation:
             yield app, Label("template_app"), behave
         if self.scenario.attacks:
             yield from self._attacks(key, r)
+        if self.scenario.lookalikes:
+            yield from self._lookalikes(key)
 
     def _attacks(
         self, key: Callable[..., Key], r: Random
@@ -133,6 +142,33 @@ class Simulation:
                     kind, n, ip=address, payment=payment, user_agent="python-requests/2.32"
                 )
                 yield member, Label(kind, f"{kind}-1"), behave
+
+    def _lookalikes(self, key: Callable[..., Key]) -> Iterator[tuple[Key, Label, Behaviour]]:
+        """Many keys each that belong together in the open, or have something in common."""
+        start, r = self.scenario.start, Random(f"look-alikes {self.scenario.seed}")
+        office: dict[str, str | int] = {
+            "payment": f"pm_{r.getrandbits(48):012x}",
+            "account": f"acct_{r.getrandbits(40):010x}",
+            "asn": 64_512,
+            "user_agent": "meridian-python/2.4.1",
+        }
+        for n in range(_CUSTOMER):  # two applications, one key an instance, and some who chat
+            behave: Behaviour = behaviours.chat_user
+            if n % 4:
+                rate, template = r.uniform(4, 40), TEMPLATES[n % 4 == 3]
+                behave = partial(behaviours.template_app, template=template, rate=rate)
+            yield (
+                key("customer", n, ip=f"198.18.77.{n + 7}", **office),
+                Label("customer"),
+                behave,
+            )
+        for kind, seconds in (("classmate", _EVENING), ("correspondent", 86_400.0)):
+            for n in range(_COURSE):
+                behave = partial(behaviours.student, first=start + 900, seconds=seconds)
+                yield key(kind, n, asn=64_530, country="DE"), Label(kind), behave
+        for n in range(_LIBRARY):
+            shared = {"user_agent": "kestrel-chat/1.8.0", "system": _STOCK}
+            yield key("library_user", n, **shared), Label("library_user"), behaviours.chat_user
 
 
 def messages(events: Iterable[Event], size: int = 200) -> Iterator[list[Message]]:

@@ -71,6 +71,7 @@ class Worker(WebServer):
             "XM_TOPICS__REQUESTS": f"requests-{name}",
             "XM_TOPICS__REJECTED": f"rejected-{name}",
             "XM_TOPICS__ALERTS": f"alerts-{name}",
+            "XM_TOPICS__FINGERPRINTS": f"fingerprints-{name}",
             "XM_TOPICS__PARTITIONS": "1",
             # Faust reads these. Groups wait so long for a dead member, Tansu for half of it also
             # where nobody has died. Apache Kafka takes less than 6 s as tests.servers sets it up.

@@ -1,7 +1,9 @@
-"""What workers come to, beside what an engine makes of the same streams that nobody disturbs.
+"""What workers come to, beside what engine and linker make of the same streams undisturbed.
 
-The engine reads the worker's topic as the broker has it and keeps its state in memory. Whatever
-happened to the worker, the records and offsets in its store must be the same bytes.
+The engine reads the worker's topic of requests as the broker has it, the linker that of
+fingerprints, and they keep their state in memory. Whatever happened to the worker, the records and
+offsets in its store must be the same bytes, and so must be what it says of keys: their alerts and
+fingerprints. Campaigns follow from the order in which fingerprints came to their topic.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitor.alerts import Alert
 from monitor.batch import Batch
+from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
+from monitor.linker import Linker, Shard
 from monitor.partition import Partition
 from monitor.sketches.public import shipped_reference
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import DECISION, PARTITION, RECORD
+from monitor.store.redis import DECISION, PARTITION, RECORD, ROWS
 from pipelines.producer import Message, Pace, send
 from pipelines.simulate import Scenario, Simulation, messages
 from tests.programs import Worker
@@ -36,11 +41,20 @@ HOUR = Scenario(hours=1.0, keys=40)
 
 
 class Account(NamedTuple):
-    """What a stream came to: the store's values by their keys, and what is on the topics."""
+    """What requests came to: the store's values by their keys, and what is said of keys."""
 
     stored: dict[str, bytes | None]
     alerts: list[bytes]
+    fingerprints: list[bytes]
     rejected: list[str]
+
+
+class Links(NamedTuple):
+    """What fingerprints came to: the store's values, and what is said of campaigns."""
+
+    state: bytes
+    rows: dict[bytes, bytes | None]
+    alerts: list[bytes]
 
 
 class Answer(NamedTuple):
@@ -90,7 +104,7 @@ def undisturbed(worker: Worker) -> Account:
     """What an engine makes of the worker's stream, each partition in one batch."""
     settings = worker.settings
     engine = Engine(settings, from_settings(settings), MemoryStore())
-    alerts, rejected = [], []
+    alerts, fingerprints, rejected = [], [], []
     stream = read(worker, worker.requests)
     for number, records in groupby(stream, lambda record: record.partition):
         name, batch = f"{worker.requests}:{number}", list(records)
@@ -98,6 +112,7 @@ def undisturbed(worker: Worker) -> Account:
         offsets, values = [r.offset for r in batch], [r.value for r in batch]
         outcome = engine.observe(Batch(name, offsets, values))
         alerts += [msgspec.json.encode(alert) for alert in outcome.alerts]
+        fingerprints += [said.value for said in outcome.fingerprints]
         rejected += [f"{name} {each.offset} {each.rejection.reason}" for each in outcome.rejected]
     first = engine.checkpoint()
     engine.saved()
@@ -109,11 +124,14 @@ def undisturbed(worker: Worker) -> Account:
         **{PARTITION + name: state for name, state in partitions.items()},
         **{DECISION + key: decision for key, decision in decisions.items()},
     }
-    return Account(stored, alerts, rejected)
+    return Account(stored, alerts, fingerprints, rejected)
 
 
 def account(worker: Worker, expected: Account) -> Account:
-    """What the worker came to, once its checkpoints are as far as is expected."""
+    """What the worker came to, once its checkpoints are as far as is expected.
+
+    A decision on a campaign's member stands for the engine's own: the last one made is in force.
+    """
     states = {key: state for key, state in expected.stored.items() if key.startswith(PARTITION)}
     ends = [restored(state).offset for state in states.values()]
     with redis.from_url(worker.settings.redis_url) as store:
@@ -124,26 +142,75 @@ def account(worker: Worker, expected: Account) -> Account:
 
         until(is_done)
         found = dict(zip(expected.stored, store.mget(list(expected.stored)), strict=True))
+    for key, value in found.items():
+        if key.startswith(DECISION) and b'"origin":"campaign"' in (value or b""):
+            found[key] = expected.stored[key]
     topics = worker.settings.topics
     return Account(
         found,
-        [record.value for record in read(worker, topics.alerts)],
+        _alerts(worker, "api_key"),
+        [record.value for record in read(worker, topics.fingerprints)],
         [_place(record) for record in read(worker, topics.rejected)],
     )
 
 
+def undisturbed_links(worker: Worker) -> Links:
+    """What a linker makes of the fingerprints that the worker has sent by now, in one batch."""
+    linker = Linker(worker.settings, MemoryStore())
+    topic = worker.settings.topics.fingerprints
+    name, stream = f"{topic}:0", read(worker, topic)
+    linker.assign(name)
+    offsets, values = [r.offset for r in stream], [r.value for r in stream]
+    outcome = linker.observe(Batch(name, offsets, values))
+    first = linker.checkpoint()
+    linker.sent(first)
+    state = linker.checkpoint().partitions.get(name, first.partitions[name])
+    rows = {key.encode(): row for key, row in first.rows[name].items()}
+    return Links(state, rows, [msgspec.json.encode(alert) for alert in outcome.alerts])
+
+
+def links(worker: Worker, expected: Links) -> Links:
+    """What the worker's linker came to, once it is as far as is expected."""
+    name = f"{worker.settings.topics.fingerprints}:0"
+    end = linked(expected.state).offset
+    with redis.from_url(worker.settings.redis_url) as store:
+
+        def is_done() -> bool:
+            reached = linked(store.get(PARTITION + name))
+            return reached.offset == end and not reached.outbox
+
+        until(is_done)
+        state, rows = store.get(PARTITION + name), store.hgetall(ROWS + name)
+    return Links(state, rows, _alerts(worker, "campaign"))
+
+
 def differences(worker: Worker) -> list[str]:
-    """In what a worker that was disturbed differs from an engine that was not.
+    """In what a worker that was disturbed differs from engine and linker that were not.
 
     What is on topics may be repeated, for it is sent at least once; none may be missing or added.
     """
     expected = undisturbed(worker)
     found = account(worker, expected)
-    on_topics = [{*each.alerts, *each.rejected} for each in (expected, found)]
+    on_topics = [{*each.alerts, *each.fingerprints, *each.rejected} for each in (expected, found)]
+    should = undisturbed_links(worker)
+    does = links(worker, should)
     return [
         *(f"{key} differs" for key in found.stored if found.stored[key] != expected.stored[key]),
         *(f"{each!r} is on one side only" for each in set.symmetric_difference(*on_topics)),
+        *(
+            f"row of {key!r} differs"
+            for key in should.rows.keys() | does.rows.keys()
+            if should.rows.get(key) != does.rows.get(key)
+        ),
+        *(["the linker's state differs"] if should.state != does.state else []),
+        *(f"{each!r} is on one side only" for each in {*should.alerts} ^ {*does.alerts}),
     ]
+
+
+def _alerts(worker: Worker, subject: str) -> list[bytes]:
+    """Those on the worker's topic that are of keys, or of campaigns."""
+    values = [record.value for record in read(worker, worker.settings.topics.alerts)]
+    return [v for v in values if msgspec.json.decode(v, type=Alert).subject.type == subject]
 
 
 def _place(record: Any) -> str:
@@ -158,6 +225,14 @@ def restored(state: bytes | None) -> Partition:
     if state is not None:
         partition.restore(state)
     return partition
+
+
+def linked(state: bytes | None) -> Shard:
+    """A partition of fingerprints as a checkpoint left it, without its rows."""
+    shard = Shard("", 0, Settings())
+    if state is not None:
+        shard.restore(state)
+    return shard
 
 
 def beside(worker: Worker, folder: Path) -> Worker:

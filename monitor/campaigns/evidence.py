@@ -97,23 +97,29 @@ class Identifier:
             member: `(n,)`, how surely each is a member.
             eligible: `(n,)`, who counts.
         """
-        k = codes.shape[1]
-        each = int(codes.max(initial=0)) + 1
-        flat = codes.ravel()
-        own = np.bincount(flat, np.repeat(member, k), each)
-        count = np.bincount(flat, np.repeat(eligible, k).astype(np.float64), each)
-        some = codes != 0
-        having = some[:, 0] & eligible
+        each, k = int(codes.max(initial=0)) + 1, codes.shape[1]
+        which = np.flatnonzero(member)
+        own = np.bincount(codes[which].ravel(), np.repeat(member[which], k), each)
+        count = np.bincount(codes[eligible].ravel(), minlength=each)
+        having = (codes[:, 0] != 0) & eligible
         mine, all_ = float(member[having].sum()), float(np.count_nonzero(having))
         if mine < 1.0 or all_ - mine < 1.0:
             return np.zeros(len(codes))
         own[0] = count[0] = 0.0
         alone = (own[(own > 0) & (own <= 1.0)].sum() + 0.5) / (mine + 1.0)
-        alone_outside = (np.count_nonzero(count == 1.0) + 0.5) / (all_ + 1.0)
+        alone_outside = (np.count_nonzero(count == 1) + 0.5) / (all_ + 1.0)
+        unshared = min(float(np.log(alone / alone_outside)), 0.0)
+        nats = np.where(having, max(unshared, -self.against), 0.0)
+        # Few keys show what members do; the others are done.
+        showing, shown = np.zeros(len(codes), bool), own >= 0.5
+        for column in codes.T:
+            showing |= shown[column]
+        rows = np.flatnonzero(showing & having)
+        codes, member = codes[rows], member[rows]
         others = own[codes] - member[:, None]
         share = np.maximum(others, 0.0) / mine
         outside = (count[codes] - own[codes] + 0.5) / (all_ - mine + 1.0)
         shared = np.log(np.maximum(share, 1e-9) / outside)
-        unshared = min(float(np.log(alone / alone_outside)), 0.0)
-        nats = np.where(some, np.where(others >= 0.5, shared, unshared), -np.inf).max(axis=1)
-        return np.where(having, np.clip(nats, -self.against, self.favour), 0.0)
+        best = np.where(others >= 0.5, shared, np.where(codes != 0, unshared, -np.inf)).max(axis=1)
+        nats[rows] = np.clip(best, -self.against, self.favour)
+        return nats

@@ -27,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 LEAST = 8  # prompts of a key below which nothing is said of it
 SURE = 0.95  # from which on a member is spoken of as one
 
+_HARDLY = -7.0  # log odds below which a key does not belong: about what is remembered of it
+
 _DIRECTION = Numeric(0.05, 0.2, 8.0, 6.0, rising=True)
 _NUMBERS = {
     "born": Numeric(10 * MINUTE, HOUR, 2.0, 3.0),
@@ -64,8 +66,11 @@ class Group:
         """Learn from the members what they have in common, and ask again who they are."""
         member = np.where(eligible, self.member, 0.0)
         direction = people.direction
-        weight = (member * np.sqrt(np.minimum(people.rows["said"]["sketched"], 256))).astype("f4")
-        total = weight @ direction
+        which = np.flatnonzero(member)
+        weight = np.zeros(len(member), np.float32)
+        sketched = people.rows["said"]["sketched"][which]
+        weight[which] = member[which] * np.sqrt(np.minimum(sketched, 256))
+        total = weight[which] @ direction[which]
         # A key's cosine with the sum of the others: no vector of its own in it.
         with_all = direction @ total
         rest = np.sqrt(np.maximum(total @ total - 2.0 * weight * with_all + weight**2, 1e-9))
@@ -73,7 +78,7 @@ class Group:
         traits, nats = people.traits, {}
         seen = np.where(eligible, self.alike, np.nan)
         nats["direction"] = _DIRECTION(seen, member)
-        list_ = int((member @ people.lists).argmax())
+        list_ = int((member[which] @ people.lists[which]).argmax())
         nats["likeness"] = _LIKENESS(np.where(eligible, people.lists[:, list_], np.nan), member)
         for name, number in _NUMBERS.items():
             nats[name] = number(np.where(eligible, getattr(traits, name), np.nan), member)
@@ -82,4 +87,6 @@ class Group:
         share = (member.sum() + 1.0) / (eligible.sum() + 2.0)
         odds = np.log(share / (1.0 - share)) + sum(nats.values())
         self.nats = nats
-        self.member = np.where(eligible, 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50))), 0.0)
+        belongs = eligible & (odds > _HARDLY)
+        self.member = np.zeros(len(member))
+        self.member[belongs] = 1.0 / (1.0 + np.exp(-np.minimum(odds[belongs], 50.0)))

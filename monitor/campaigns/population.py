@@ -9,7 +9,7 @@ those that have been silent for the longest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -83,8 +83,7 @@ class Population:
         self.gone: set[str] = set()
         self._codes: dict[str, Integers] = {}
         self._number = 0
-        self._derived = 0  # rows from which on nothing has been derived
-        self._stale: set[int] = set()
+        self._stale = np.zeros(_FIRST, bool)  # rows from which nothing has been derived yet
         self._direction = np.zeros((_FIRST, CONTENT), np.float32)
         self._lists = np.zeros((_FIRST, len(LISTS)))
         self._traits = np.zeros((len(Traits._fields), _FIRST))
@@ -108,25 +107,35 @@ class Population:
         return np.array([at for key in keys if (at := self._index.get(key)) is not None], np.int64)
 
     def take(self, said: Fingerprints, keys: Sequence[str]) -> None:
-        """Take fingerprints in, oldest first."""
+        """Take fingerprints in, oldest first; one that is older than what is known says nothing."""
         self._codes.clear()
-        for fingerprint, key in zip(said, keys, strict=True):
-            at = self._place(key)
-            row = self._room[at]
-            row["said"] = fingerprint
-            seen = row["seen"]
-            for kind in np.flatnonzero(fingerprint["ids"]).tolist():
-                value = fingerprint["ids"][kind]
-                if value not in seen[kind]:
-                    seen[kind, 1:] = seen[kind, :-1]
-                    seen[kind, 0] = value
-            self.changed.add(key)
+        at = np.array([self._place(key) for key in keys], np.int64)
+        order = np.argsort(at, kind="stable")
+        # Of a key that speaks more than once, the first time of all before the second of any.
+        first = np.flatnonzero(np.diff(at[order], prepend=-1))
+        turn = np.arange(len(at)) - np.repeat(first, np.diff(first, append=len(at)))
+        for n in range(int(turn.max(initial=-1)) + 1):
+            which = order[turn == n]
+            which = which[said["ts"][which] >= self._room["said"]["ts"][at[which]]]
+            self._room["said"][at[which]] = said[which]
+            self._show(at[which], said["ids"][which])
+        self._stale[at] = True
+        self.changed.update(keys)
+
+    def _show(self, rows: Integers, ids: npt.NDArray[np.uint64]) -> None:
+        """Remember identifiers of different rows, `(n, len(IDENTIFIERS))`, that are new to them."""
+        seen = self._room["seen"][rows]
+        new = (ids != 0) & (seen != ids[:, :, None]).all(axis=2)
+        seen[new, 1:] = seen[new, :-1]
+        seen[new, 0] = ids[new]
+        self._room["seen"][rows] = seen
 
     def load(self, rows: Mapping[str, bytes]) -> None:
         """Take up rows that the store has kept."""
         known = {k: np.frombuffer(d, ROW)[0] for k, d in rows.items() if len(d) == ROW.itemsize}
         for key in sorted(known, key=lambda key: int(known[key]["number"])):
-            self._room[self._place(key)] = known[key]
+            at = self._place(key)
+            self._room[at], self._stale[at] = known[key], True
             self._number = int(known[key]["number"]) + 1
 
     def dump(self) -> dict[str, bytes | None]:
@@ -163,7 +172,6 @@ class Population:
         self._traits[:, : len(kept)] = self._traits[:, kept]
         self.keys = [self.keys[i] for i in kept.tolist()]
         self._index = {key: i for i, key in enumerate(self.keys)}
-        self._derived = len(self)
 
     @property
     def direction(self) -> npt.NDArray[np.float32]:
@@ -185,8 +193,9 @@ class Population:
         found = self._codes.get(identifier)
         if found is None:
             values = self.rows["seen"][:, IDENTIFIERS.index(identifier)]
-            _, where = np.unique(np.append(values.ravel(), np.uint64(0)), return_inverse=True)
-            found = self._codes[identifier] = where[:-1].reshape(values.shape)
+            found = self._codes[identifier] = np.zeros(values.shape, np.int64)
+            some = values != 0
+            found[some] = np.unique(values[some], return_inverse=True)[1] + 1
         return found
 
     def _place(self, key: str) -> int:
@@ -200,23 +209,21 @@ class Population:
             self._room[at] = np.zeros((), ROW)
             self._room[at]["number"] = self._number
             self._number += 1
-        if at < self._derived:
-            self._stale.add(at)
         return at
 
     def _grow(self) -> None:
-        size = 2 * len(self._room)
-        self._room = np.resize(self._room, size)
-        self._direction = np.resize(self._direction, (size, CONTENT))
-        self._lists = np.resize(self._lists, (size, self._lists.shape[1]))
+        self._room = _longer(self._room)
+        self._stale = _longer(self._stale)
+        self._direction = _longer(self._direction)
+        self._lists = _longer(self._lists)
         self._traits = np.hstack([self._traits, np.zeros_like(self._traits)])
 
     def _derive(self) -> None:
         """Bring what follows from rows up to date."""
-        which = np.array([*sorted(self._stale), *range(self._derived, len(self))], np.int64)
+        which = np.flatnonzero(self._stale[: len(self)])
         if not len(which):
             return
-        self._stale, self._derived = set(), len(self)
+        self._stale[which] = False
         said = self._room["said"][which]
         means = content(said)
         mean = means.mean
@@ -231,6 +238,13 @@ class Population:
         self._traits[:, which] = Traits(
             strength, said["first_seen"], pace, even, variety, said["nats"].astype(np.float64)
         )
+
+
+def _longer(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Twice as long; what has not been written takes no memory."""
+    longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 def content(said: Fingerprints) -> KernelMeans:

@@ -194,6 +194,7 @@ class _Round:
                 self._speak(campaign, group, verdict)
         elif not campaign.opened:
             campaign.member = {}
+            campaign.ended = now if campaign.named else 0.0  # what was one, and is no more
         if campaign.opened and now - last > SILENT:
             campaign.note(now, "ended")
             self.statements.end(campaign, "over, silent for hours")

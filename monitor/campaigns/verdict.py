@@ -6,7 +6,8 @@ sketches have the power that no slow key's have, and five questions are put to t
 - Do the prompts deviate from the public's together, and further than those of random groups of the
   same size?
 - Is it the work of many? Whoever takes shards off a list asks for other things than the next one:
-  all members together ask for much more than each. Classmates ask for the same.
+  all members together ask for much more than each. Classmates ask for the same, each in words of
+  their own: it is templates that are counted.
 - Are they openly one customer? Keys with one payment make no secret of belonging together; such a
   customer is judged by what each key does.
 - Are they accused already, most of them, each for itself?
@@ -37,7 +38,7 @@ from monitor.sketches import distinct
 UNLIKE = 1e-6  # probability that a random group deviates as much, at the most
 FARTHER = 0.8  # standard deviations that the mean prompt is from the public's, at the least
 ACCUSED = 0.5  # share of members
-SHARDS = 3.0  # times as many different prompts as a member has
+SHARDS = 3.0  # times as many different templates as a member has
 ONE_CUSTOMER = 0.8  # share of members with one payment
 EVEN = 0.15  # squared coefficient of variation of members' hours, beyond chance
 ONE_PACE = 0.25  # octaves that members' paces are apart, beyond chance: a standard deviation
@@ -133,8 +134,8 @@ def _against_random(alike: npt.NDArray[np.float64], members: npt.NDArray[np.bool
 
 
 def _shards(said: Fingerprints) -> float:
-    """How many times as many different prompts all have than each has."""
-    registers = said["distinct"][:, COUNTED.index("prompts")]
+    """How many times as many different templates all have than each has."""
+    registers = said["distinct"][:, COUNTED.index("templates")]
     union = (registers & 15).max(axis=0) | (registers & 0xF0).max(axis=0)
     each = distinct.estimate(registers).mean()
     return float(distinct.estimate(union[None])[0] / max(each, 1.0))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 
+from monitor.batch import Said
+from monitor.linker import Linker, Shard
+from monitor.store.memory import MemoryStore
 from monitor.store.redis import PARTITION
+from pipelines import replay
 from pipelines.producer import Message
+from pipelines.simulate import Scenario
 from tests.faults.soak import DISTURBANCES, Disturbance, disturbed, restart_broker
 from tests.programs import Worker
 from tests.servers import Redis, Server, Tansu
@@ -19,10 +26,14 @@ from tests.workers import (
     differences,
     fill,
     filling,
+    linked,
+    links,
     metrics,
     read,
     restored,
     traffic,
+    undisturbed,
+    undisturbed_links,
     until,
 )
 
@@ -46,6 +57,31 @@ def test_a_disturbance_in_mid_stream_changes_no_byte_and_no_alert(
     assert found.requests > 1_000
     assert found.alerts > 0
     assert found.faults == []
+
+
+def test_a_worker_killed_again_and_again_while_a_campaign_forms_comes_to_the_same_campaign(
+    own_kafka: Server, own_redis: Redis, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path / "worker", own_kafka.address, own_redis.url)
+    state = f"{PARTITION}{worker.settings.topics.fingerprints}:0"
+    store = redis.from_url(own_redis.url)
+    moments: list[Callable[[Shard], object]] = [
+        lambda shard: shard.offset,
+        lambda shard: shard.rounds.campaigns,
+        lambda shard: any(campaign.opened for campaign in shard.rounds.campaigns),
+    ]
+    with worker:
+        with filling(worker, traffic(Scenario(hours=1.0, keys=100)), rate=1_500.0):
+            for has_come in moments:
+                until(lambda come=has_come: come(linked(store.get(state))))
+                worker.kill()
+                worker.start()
+        assert differences(worker) == []
+        by_engine = [Said("", value) for value in undisturbed(worker).fingerprints]
+        should = replay.link(Linker(worker.settings, MemoryStore()), by_engine).alerts
+        does = links(worker, undisturbed_links(worker)).alerts
+    assert should
+    assert {*does} == {msgspec.json.encode(alert) for alert in should}
 
 
 def test_a_worker_that_was_out_while_another_took_over_writes_nothing_more(

@@ -56,6 +56,7 @@ def everything(store: RedisStore) -> None:
     store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, said, [block], claims))
     assert store.rows("t:0") == {"k_1": b"row"}
     assert store.load(["k_1"]) == [b"one"]
+    assert store.rows("t:0") == {"k_1": b"row"}
     assert store.decision("k_1") == block
     assert store.publics() == said
     store.ping()

@@ -79,15 +79,18 @@ def test_a_slow_elicitor_is_accused_within_its_first_dozen_requests():
 def test_neither_batches_nor_restarts_change_what_comes_out(undisturbed, cuts, data):
     outcome, before = undisturbed
     store = MemoryStore()
-    engine, alerts = engine_on(store), []
+    engine, alerts, said = engine_on(store), [], []
     edges = sorted({0, len(DAY), *cuts})
     for start, end in itertools.pairwise(edges):
-        alerts += observe(engine, DAY[start:end], start).alerts
+        observed = observe(engine, DAY[start:end], start)
+        alerts += observed.alerts
+        said += observed.fingerprints
         if data.draw(st.booleans()):
             checkpoint(engine, store)
             engine = engine_on(store)
     checkpoint(engine, store)
     assert shown(alerts) == shown(outcome.alerts)
+    assert said == outcome.fingerprints
     keys = ["sk-scraper", "sk-cot", *(f"sk-{i}" for i in range(5))]
     assert store.load(keys) == before.load(keys)
     assert store.claim("t:0")[1] == before.claim("t:0")[1]

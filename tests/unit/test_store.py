@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monitor.decisions import Decision
 from monitor.errors import ConfigError, FencedError, StoreError
@@ -76,6 +78,61 @@ def test_what_partitions_say_of_the_public_is_there_for_all(store):
     assert store.publics() == {"t:0": b"now", "t:1": b"\x00other"}
 
 
+def test_rows_are_kept_by_partition_until_they_are_forgotten(store):
+    store.commit(Checkpoint(rows={"f:0": {"k_1": b"one", "k_2": b"\x00two"}, "f:1": {"k_1": b""}}))
+    store.commit(Checkpoint(rows={"f:0": {"k_1": None, "k_2": b"2", "k_3": None}}))
+    assert store.rows("f:0") == {"k_2": b"2"}
+    assert store.rows("f:1") == {"k_1": b""}
+    assert store.rows("f:2") == {}
+
+
+def test_many_rows_are_kept_and_forgotten(store):
+    rows = {f"k_{i}": b"%d" % i for i in range(2_500)}
+    store.commit(Checkpoint(rows={"f:0": dict(rows)}))
+    assert store.rows("f:0") == rows
+    store.commit(Checkpoint(rows={"f:0": {key: None for key in rows if key != "k_7"}}))
+    assert store.rows("f:0") == {"k_7": b"7"}
+
+
+def test_an_older_claim_writes_no_row(store):
+    claim, _ = store.claim("f:0")
+    store.commit(Checkpoint(rows={"f:0": {"k_1": b"one"}}, claims={"f:0": claim}))
+    store.claim("f:0")
+    changed = {"k_1": None, "k_2": b"two"}
+    with pytest.raises(FencedError, match="f:0"):
+        store.commit(Checkpoint(rows={"f:0": changed}, claims={"f:0": claim}))
+    assert store.rows("f:0") == {"k_1": b"one"}
+
+
+CHANGES = st.dictionaries(st.sampled_from(["k_1", "k_2", "k_3"]), st.none() | st.binary(max_size=4))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["f:0", "f:1"]), CHANGES), max_size=6))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_are_what_the_last_checkpoint_that_names_them_says(store, checkpoints):
+    everything = {"k_1": None, "k_2": None, "k_3": None}
+    store.commit(Checkpoint(rows={"f:0": dict(everything), "f:1": dict(everything)}))
+    said = {"f:0": dict(everything), "f:1": dict(everything)}
+    for rows in checkpoints:
+        store.commit(Checkpoint(rows=rows))
+        for name, changed in rows.items():
+            said[name] |= changed
+    for name, rows in said.items():
+        assert store.rows(name) == {key: row for key, row in rows.items() if row is not None}
+
+
+@pytest.mark.parametrize("where", [server("redis_url"), server("cluster_url")])
+def test_a_store_that_is_opened_anew_has_state_and_rows_of_one_checkpoint(request, where):
+    url = request.getfixturevalue(where)
+    store = RedisStore(url, 100)
+    for n in range(3):
+        rows = {"k_1": b"%d" % n, "k_2": None if n == 2 else b"two"}
+        store.commit(Checkpoint(partitions={"f:0": b"%d" % n}, rows={"f:0": rows}))
+    anew = RedisStore(url, 100)
+    assert anew.claim("f:0")[1] == b"2"
+    assert anew.rows("f:0") == {"k_1": b"2"}
+
+
 def test_a_decision_is_in_force(store):
     store.commit(Checkpoint(decisions=[BLOCK]))
     assert store.decision("k_1") == BLOCK
@@ -131,15 +188,16 @@ def test_a_redis_that_is_away_is_named_with_a_remedy():
 def test_a_full_redis_takes_nothing_of_a_checkpoint(own_redis):
     import redis
 
-    store = RedisStore(own_redis.url, record_seconds=100)
+    store, rows = RedisStore(own_redis.url, record_seconds=100), {"t:0": {"k_1": b"row"}}
     with redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", "1")
         try:
             with pytest.raises(StoreError, match=r"is full.*maxmemory"):
-                store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}))
+                store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows))
         finally:
             client.config_set("maxmemory", "0")
     assert store.load(["k_1"]) == [None]
+    assert store.rows("t:0") == {}
     assert store.claim("t:0")[1] is None
 
 
@@ -241,9 +299,11 @@ def test_on_a_cluster_all_of_a_partition_is_in_one_slot(cluster_url):
 
     store = RedisStore(cluster_url, 100)
     claims = {"t:0": store.claim("t:0")[0]}
-    store.commit(Checkpoint(named(store, k_1=b"one"), {"t:0": b"state"}, claims=claims))
+    rows = {"t:0": {"k_1": b"row"}}
+    store.commit(Checkpoint(named(store, k_1=b"one"), {"t:0": b"state"}, rows, claims=claims))
     with redis.from_url(cluster_url.replace("+cluster", "")) as client:
-        assert sorted(client.keys()) == [b"xm:c:{t:0}", b"xm:o:{t:0}", b"xm:p:{t:0}:k_1"]
+        names = [b"xm:c:{t:0}", b"xm:f:{t:0}", b"xm:o:{t:0}", b"xm:p:{t:0}:k_1"]
+        assert sorted(client.keys()) == names
 
 
 def test_on_a_cluster_a_key_has_a_record_in_each_of_its_partitions(cluster_url):
