@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from monitor.campaigns import verdict
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.group import LEAST, SURE, Group
-from monitor.campaigns.rounds import recall
+from monitor.campaigns.group import SURE, Group
+from monitor.campaigns.rounds import eligible, recall
 from monitor.linker import Shard
-from monitor.sketches.profile import DAY
 
 _EITHER_WAY = "either way"
 _TOO_SOON = "it is too soon to tell how evenly they come"
@@ -64,7 +63,7 @@ _BY_PACE = (
         "shards",
         True,
         verdict.SHARDS,
-        "times as many prompts in all as each of them has",
+        "times as many templates in all as each of them has",
         "they ask the same, as classmates do",
     ),
     _Asked(
@@ -138,31 +137,22 @@ def hear(shard: Shard, campaign: Campaign) -> Hearing:
     if not campaign.member:
         group.member[people.rows_of(campaign.named)] = 1.0
     sure = np.flatnonzero(group.member > SURE)
-    eligible = _eligible(shard, campaign)
-    group.step(people, eligible)
+    among = _among(shard, campaign)
+    group.step(people, among)
     if campaign.named:
         return Hearing(group, people.rows_of(campaign.named), campaign.evidence)
     if len(sure) < 2:
         return Hearing(group, sure, {})
-    return Hearing(group, sure, verdict.judge(people, group, sure, eligible).evidence)
+    return Hearing(group, sure, verdict.judge(people, group, sure, among).evidence)
 
 
-def _eligible(shard: Shard, campaign: Campaign) -> npt.NDArray[np.bool_]:
-    """Who may belong to a group, as rounds have it: who is known and active, is no application, and
-    is not surely of another campaign."""
-    people = shard.people
-    said = people.rows["said"]
-    varied = (people.traits.variety <= verdict.VARIED) | (said["severity"] >= 2)
-    varied[people.rows_of(campaign.named)] = True
-    held = [
-        key
-        for other in shard.rounds.campaigns
-        if other is not campaign and other.opened
-        for key, probability in other.member.items()
-        if probability > SURE
-    ]
-    varied[people.rows_of(held)] = False
-    return varied & (said["sketched"] >= LEAST) & (said["ts"] > shard.watermark - DAY)
+def _among(shard: Shard, campaign: Campaign) -> npt.NDArray[np.bool_]:
+    """Who may belong to a group: who is surely of another campaign may not."""
+    others = [c for c in shard.rounds.campaigns if c is not campaign]
+    held = [key for c in others if c.opened for key, p in c.member.items() if p > SURE]
+    among = eligible(shard.people, [campaign, *others], shard.watermark)
+    among[shard.people.rows_of(held)] = False
+    return among
 
 
 def questions(hearing: Hearing) -> list[Question]:

@@ -9,6 +9,7 @@ have been silent for hours, or when for an hour nothing has upheld the verdict.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -74,6 +75,17 @@ def recall(campaign: Campaign, people: Population) -> Group:
     return Group(member)
 
 
+def eligible(people: Population, campaigns: Iterable[Campaign], now: float) -> Marks:
+    """Who may belong to a group, `(n,)`: keys of which enough is known, and who are active. But not
+    applications, unless they are accused or named: what fills one template needs no other key."""
+    said = people.rows["said"]
+    varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
+    for campaign in campaigns:
+        if not campaign.ended:
+            varied[people.rows_of(campaign.named)] = True
+    return varied & (said["sketched"] >= LEAST) & (said["ts"] > now - _ACTIVE)
+
+
 class _Round:
     """One round, as it goes on.
 
@@ -92,18 +104,8 @@ class _Round:
         self._turn = int(now // ROUND)
         self.campaigns = campaigns
         self.statements = Statements(settings, people, now)
-        self.eligible = self._eligible()
+        self.eligible = eligible(people, campaigns, now)
         self.held = np.zeros(len(people), bool)
-
-    def _eligible(self) -> Marks:
-        """Keys of which enough is known, and who are active. But not applications, unless they are
-        accused: what fills one template needs no other key."""
-        said = self._people.rows["said"]
-        varied = (self._people.traits.variety <= VARIED) | (said["severity"] >= 2)
-        for campaign in self.campaigns:
-            if not campaign.ended:
-                varied[self._rows(campaign)] = True
-        return varied & (said["sketched"] >= LEAST) & (said["ts"] > self._now - _ACTIVE)
 
     def renew(self) -> None:
         """Ask of the groups that are known who is of them, and judge them."""
@@ -135,7 +137,7 @@ class _Round:
         """Let the younger of two campaigns go over into the older if they are one: if the greater
         of them, asked, takes the other's members for its own."""
         alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
-        rows = {campaign.id: self._rows(campaign) for campaign in alive}
+        rows = {campaign.id: self._people.rows_of(campaign.named) for campaign in alive}
         for older, younger in combinations(alive, 2):
             if older.ended or younger.ended or not self._near(rows[older.id], rows[younger.id]):
                 continue
@@ -224,9 +226,6 @@ class _Round:
             if other is not campaign and other.opened and 2 * common > len(campaign.named):
                 return other.id
         return ""
-
-    def _rows(self, campaign: Campaign) -> Rows:
-        return self._people.rows_of(campaign.named)
 
     def _near(self, one: Rows, other: Rows) -> bool:
         """Whether members came at about the same time and ask about as fast."""
