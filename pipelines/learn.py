@@ -16,7 +16,7 @@ import msgspec
 from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.events import Decoder
-from monitor.features.content import load_content, write_content
+from monitor.features.content import Content, load_content, write_content
 from monitor.features.extract import Extractor
 from monitor.features.fitting import LEAST, Written, learn
 from monitor.features.project import LISTS
@@ -49,7 +49,7 @@ def run(
     _enough("ordinary traffic", ordinary, 10 * LEAST)
     for kind, prompts in listed.items():
         _enough(named[kind], prompts, LEAST)
-    before = load_content(settings.content)
+    before = Content.none() if listed else load_content(settings.content)
     parts = {kind: written(prompts) for kind, prompts in listed.items()}
     model = learn(written(ordinary), parts, before)
     counts = {kind: len(prompts) for kind, prompts in listed.items()}
@@ -65,7 +65,7 @@ def run(
 
 def written(prompts: Sequence[str]) -> Written:
     """How prompts are written. Neither the secret nor a content model matters to that."""
-    extractor = Extractor(0)
+    extractor = Extractor(0, Content.none())
     batches = (prompts[i : i + _BATCH] for i in range(0, len(prompts), _BATCH))
     return Written.of([extractor(join(batch)) for batch in batches])
 

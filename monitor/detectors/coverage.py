@@ -9,7 +9,8 @@ self-similarity near 0, those of an application or of one person a high one, and
 between, whatever list it is off.
 
 Lists that resemble what some applications send all day count only for keys that are broader than
-applications are. The public knows how far ordinary keys get with each of these in a day.
+applications are, and half for those whose requests come attended: persons are as broad by chance.
+The public knows how far ordinary keys get with each of these in a day.
 
 Source: the test of breadth is the unbiased MMD² of Gretton et al., JMLR 13 (2012), eq. 3, with the
 linear kernel in whitened coordinates; mixtures of lists with ordinary prompts are what the

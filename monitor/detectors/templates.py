@@ -8,6 +8,9 @@ self-similarity of its content, see `coverage.py`). People and chatbots hardly r
 Both numbers are HyperLogLog estimates, and templates are told apart by what stays of a prompt when
 its slots are filled anew (`features/template.py`); the public knows how far ordinary keys get.
 
+Test suites, catalogues and users who press the same button do so honestly, and there is no telling
+how many come tomorrow. So it is a sign, which weighs with others, and never a case of its own.
+
 >>> from monitor.sketches.profile import RECORD
 >>> from monitor.sketches.public import Public, shipped_reference
 >>> nobody = Profile(np.zeros(1, RECORD))
@@ -33,9 +36,11 @@ class Templates:
 
     Attributes:
         least: prompts below which nothing is said.
+        floor: no probability is smaller.
     """
 
     least: int = 32
+    floor: float = 1e-3
     name = "templates"
 
     def __call__(self, keys: Profile, public: Public) -> Finding:
@@ -49,7 +54,7 @@ class Templates:
             "self_similarity": keys.content(0).self_similarity,
             "ordinary_share": share,
         }
-        p = np.where(keys["sketched"] >= self.least, share, 1.0)
+        p = np.where(keys["sketched"] >= self.least, np.maximum(share, self.floor), 1.0)
         return Finding(p, keys["first_seen"].astype(np.float64), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:

@@ -19,8 +19,7 @@ BLANK, WIDE = 8, 9  # of a byte: the space of ASCII, and what is not ASCII
 
 #: Classes of a prompt's first and last character; what is none of these is a mark, or wide.
 EDGES = {
-    "upper": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "lower": "abcdefghijklmnopqrstuvwxyz",
+    "letter": "abcdefghijklmnopqrstuvwxyz",
     "digit": "0123456789",
     "stop": ".",
     "ask": "?",

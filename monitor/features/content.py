@@ -24,6 +24,7 @@ from monitor.features.project import (
     CONTENT,
     FARTHEST,
     LISTS,
+    MOST,
     SCALE,
     SHARES,
     STEP,
@@ -117,7 +118,7 @@ class Content(NamedTuple):
             self.centre.astype(np.float32),
             (1.0 / self.spread).astype(np.float32),
             absent.astype(np.float32),
-            scores.astype(np.float32),
+            np.minimum(scores, MOST).astype(np.float32),
         )
 
 

@@ -113,7 +113,6 @@ def _tables(secret: int, content: Content) -> Tables:
         kinds.kind,
         kinds.first,
         kinds.edge,
-        kinds.lower,
         *tokens(),
         seeds=seeds,
         lanes=_drawn(secret, "lanes", (2, MINHASHES), np.uint32) | odd,

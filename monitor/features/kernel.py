@@ -39,7 +39,6 @@ class Tables(NamedTuple):
     kind: npt.NDArray[np.uint8]
     first: npt.NDArray[np.uint8]
     edge: npt.NDArray[np.uint8]
-    lower: npt.NDArray[np.uint16]
     vectors: npt.NDArray[np.int8]
     single: npt.NDArray[np.int16]
     spaces: npt.NDArray[np.int16]
@@ -66,7 +65,6 @@ class Memory(NamedTuple):
         tokens: `(2 * most,) int16`, the tokens of a prompt.
         triples: `(most,) uint32`, hashes of triples of words.
         spelling: `(3, LONGEST + 8) int64`.
-        folded: `(LONGEST + 16,) uint8`, a word in lower case.
         counts: `(COUNTS,) int64`, of characters, words and lines.
         tally: `(128,) int64`, of each mark of ASCII.
         seen: `(4 * DISTINCT, 2) uint64`, when words were last seen and which.
@@ -83,7 +81,6 @@ class Memory(NamedTuple):
     tokens: npt.NDArray[np.int16]
     triples: npt.NDArray[np.uint32]
     spelling: npt.NDArray[np.int64]
-    folded: npt.NDArray[np.uint8]
     counts: npt.NDArray[np.int64]
     tally: npt.NDArray[np.int64]
     seen: npt.NDArray[np.uint64]
@@ -104,7 +101,6 @@ def memory(slots: int, most: int) -> Memory:
         np.empty(2 * most, np.int16),
         np.empty(most, np.uint32),
         np.empty((3, LONGEST + 8), np.int64),
-        np.empty(LONGEST + 16, np.uint8),
         np.empty(COUNTS, np.int64),
         np.empty(128, np.int64),
         np.zeros((4 * DISTINCT, 2), np.uint64),

@@ -8,7 +8,9 @@ chosen differently from the public's, in whatever way: n times its squared lengt
 `lists` tells, for each known kind of work list and two shares ε, how much likelier the prompt is
 if a share ε of the key's prompts is off such a list than if none is, log(1 - ε + ε·exp(l)) for the
 log odds l of a linear classifier, clipped, so that no prompt says more than it can know. It is
-standardised under the public: the sum over a key's prompts is a test of its own.
+standardised under the public: the sum over a key's prompts is a test of its own. Where ordinary
+prompts hardly vary, that would make a single odd one improbable beyond measure; so none counts
+for more than MOST standard deviations, and it takes several to convict.
 
 All sums run in a fixed order, whatever the batch.
 """
@@ -27,6 +29,7 @@ SCALE = 16  # of a component of `content`: 1 is the public's standard deviation
 LISTS = ("code", "reasoning", "sweep", "cot", "grader")  # kinds of work lists
 SHARES = (0.05, 0.3)
 CLIP, STEP = 5.0, 32  # log odds at the most; steps to one of them in the table of scores
+MOST = 60.0  # standard deviations of a score, for a single prompt
 FARTHEST = 3.0  # standard deviations of a count of the shape
 WIDTH = CONTENT + 8  # sums: content, then log odds, then nothing
 

@@ -1,7 +1,7 @@
 """A prompt taken apart, in one pass over its bytes.
 
 Into chunks as the tokenizer of the embedding sees them (a word with the space before it, a run of
-punctuation) and into words as everything else does (without case or punctuation). A run of
+punctuation) and into words as everything else does (without punctuation). A run of
 letters is a word, so is a run of digits, and so is each sole character; a word longer than
 `LONGEST` bytes is cut.
 """
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from monitor.features.bits import (
-    CASE,
     HIGH,
     ONES,
     U,
@@ -38,13 +37,13 @@ from monitor.features.characters import (
     WIDE,
 )
 
-# what is counted of a prompt; upper-case letters are letters too
-LETTERS, UPPER, DIGITS, MARKS, SPACES, OTHER = range(6)
-GAPS, LOWERED, SENTENCES, DASHES, NUMBERED = range(6, 11)
-FIRST, LAST = 11, 12  # the classes of the outer characters, see `characters.py`
-COUNTS = 13
+# what is counted of a prompt
+LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
+GAPS, SENTENCES, DASHES, NUMBERED = range(5, 9)
+FIRST, LAST = 9, 10  # the classes of the outer characters, see `characters.py`
+COUNTS = 11
 
-PLAIN, SPACED, LOWER, TIMES, WHOLE, SEEDS = range(6)  # what the seeds are for, and their number
+PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)  # what the seeds are for, and their number
 QUOTED, ENDS, ASKS = np.uint8(1), np.uint8(2), np.uint8(4)  # traits of words
 
 LONGEST = 64
@@ -52,22 +51,21 @@ RUN = 16  # the longest run of spaces that is a token
 
 
 @jit
-def _word(buffer: Any, at: Any, raw: Any, low: Any) -> tuple[Any, Any, Any, Any]:
-    """Read ASCII letters, eight at a time: where they end, the hashes of the word as it is and in
-    lower case, and how many letters are in upper case."""
-    begin, upper = at, U(0)
+def _word(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any]:
+    """Read ASCII letters, eight at a time: where they end, and their hashes as a chunk and as a
+    word."""
+    begin = at
     while at - begin < U(LONGEST):
         x = load(buffer, at)
         others = ~letters(x) & HIGH
         inside = before(others) if others else ~U(0)
         x &= inside
         if x:
-            raw, low = mix(raw ^ x), mix(low ^ (x | (CASE & inside)))
-            upper += count_ones((~x & CASE & inside) >> U(5))
+            chunk, word = mix(chunk ^ x), mix(word ^ x)
         at += count_ones(inside & ONES)
         if others:
             break
-    return at, raw, low, upper
+    return at, chunk, word
 
 
 @jit
@@ -84,29 +82,6 @@ def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
         at += size
         count += 1
     return at, kind, count
-
-
-@jit
-def _fold(buffer: Any, at: Any, end: Any, lower: Any, folded: Any) -> tuple[Any, Any]:
-    """Write a word in lower case; returns its length in bytes, which stays the same, and whether
-    the word was in lower case before."""
-    length = end - at
-    for i in range(length):
-        folded[i] = buffer[at + U(i)]
-    k = U(0)
-    while k < length:
-        code, size = character(folded, k)
-        if size == U(1):
-            folded[k] = lower[code]
-        elif size == U(2):
-            code = U(lower[code])
-            folded[k] = U(0xC0) | code >> U(6)
-            folded[k + U(1)] = U(0x80) | code & U(0x3F)
-        k += size
-    same = True
-    for i in range(length):
-        same &= folded[i] == buffer[at + U(i)]
-    return length, same
 
 
 @jit
@@ -159,15 +134,15 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
     )
     hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
     exact, alike = memory.words[0], memory.words[1]
-    tokens, traits, folded, counts = memory.tokens, memory.traits, memory.folded, memory.counts
-    plain_seed, spaced_seed, lower_seed = seeds[PLAIN], seeds[SPACED], seeds[LOWER]
+    tokens, traits, counts = memory.tokens, memory.traits, memory.counts
+    plain_seed, spaced_seed, word_seed = seeds[PLAIN], seeds[SPACED], seeds[WORD]
     times, whole, gap = seeds[TIMES] | U(1), seeds[WHOLE], U(0)
     tally = memory.tally
     tally[:] = 0
     counts[:] = 0
-    gaps, lowered, sentences = 0, 0, 0
+    gaps, sentences = 0, 0
     chunks, n, words = 0, 0, 0
-    letters, upper, digits, marks, blanks, other = U(0), U(0), U(0), U(0), 0, 0
+    letters, digits, marks, blanks, other = U(0), U(0), U(0), 0, 0
     quoted = np.uint8(0)
     lead = 1  # spaces before p; the tokenizer puts one before the text
     p = start
@@ -188,10 +163,10 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
         lead = 0
         begin, is_word = p, True
         seed = spaced_seed if spaced else plain_seed
-        raw, low = seed, lower_seed
+        chunk, word = seed, word_seed
         mask = U(0)
         if kind == LETTER:
-            p, raw, low, capitals = _word(buffer, p, raw, low)
+            p, chunk, word = _word(buffer, p, chunk, word)
             if (
                 buffer[p] >= 128
                 and p < stop
@@ -200,17 +175,15 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
                 kind = np.uint8(WIDE)
             else:
                 letters += p - begin
-                upper += capitals
-                lowered += capitals == U(0)
-            mask = low
+            mask = word
         elif kind == DIGIT:
             while p < stop and first[buffer[p]] == DIGIT and p - begin < U(LONGEST):
                 tokens[n] = single[buffer[p]]
                 n += 1
                 p += U(1)
             digits += p - begin
-            low = hash_bytes(buffer, begin, p, low)
-            mask = mix(lower_seed ^ (p - begin))
+            word = hash_bytes(buffer, begin, p, word)
+            mask = mix(word_seed ^ (p - begin))
         elif kind == SPACE:
             byte = buffer[p]
             tokens[n] = single[byte] if single[byte] >= 0 else 3 + np.int16(byte)
@@ -233,35 +206,33 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             if last == 46 or last == 33 or last == 63:
                 sentences += p >= stop or first[buffer[p]] == BLANK or first[buffer[p]] == SPACE
             if spaced or p - begin > U(1):
-                raw = hash_bytes(buffer, begin, p, raw)
+                chunk = hash_bytes(buffer, begin, p, chunk)
             else:
                 tokens[n] = single[buffer[begin]]
                 n += 1
             is_word = False
         if kind == WIDE:
             p, found, count = _wide(buffer, begin, stop, kinds)
-            raw = hash_bytes(buffer, begin, p, seed)
+            chunk = hash_bytes(buffer, begin, p, seed)
             is_word = found <= SOLE
             if is_word:
-                size, same = _fold(buffer, begin, p, tables.lower, folded)
-                lowered += same
-                low = hash_bytes(folded, U(0), size, lower_seed)
-                mask = low
+                word = hash_bytes(buffer, begin, p, word_seed)
+                mask = word
                 other += count
             elif found >= MARK:
                 quoted = _punctuate(found, quoted, traits, words)
-                gap = mix(gap ^ raw)
+                gap = mix(gap ^ chunk)
                 marks += U(count)
             else:
                 blanks += count
-        if raw != seed:
-            hashes[chunks] = raw
+        if chunk != seed:
+            hashes[chunks] = chunk
             begins[chunks] = begin << U(1) | U(spaced)
             ends[chunks] = p
             chunks += 1
         if is_word:
-            exact[words], alike[words], traits[words] = low, mask, quoted
-            whole = (whole + gap if words else whole) * times + low
+            exact[words], alike[words], traits[words] = word, mask, quoted
+            whole = (whole + gap if words else whole) * times + word
             words += 1
             gap = U(0)
     if stop > start:
@@ -270,8 +241,8 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             tokens[n] = spaces[min(lead, RUN)]
             n += 1
             lead -= RUN
-    counts[LETTERS], counts[UPPER], counts[DIGITS] = letters, upper, digits
-    counts[MARKS], counts[SPACES], counts[OTHER], counts[GAPS] = marks, blanks, other, gaps
-    counts[LOWERED], counts[SENTENCES] = lowered, sentences
+    counts[LETTERS], counts[DIGITS], counts[MARKS] = letters, digits, marks
+    counts[SPACES], counts[OTHER], counts[GAPS] = blanks, other, gaps
+    counts[SENTENCES] = sentences
     _outer(buffer, start, stop, tables, counts)
     return chunks, n, words, mix(whole if words else whole + gap)

@@ -25,13 +25,11 @@ from monitor.features.reading import (
     GAPS,
     LAST,
     LETTERS,
-    LOWER,
-    LOWERED,
     NUMBERED,
     OTHER,
     SENTENCES,
     SPACES,
-    UPPER,
+    WORD,
 )
 from monitor.features.reading import MARKS as MARK_COUNT
 from monitor.features.texts import LIMIT, join
@@ -54,20 +52,20 @@ _LINKS = frozenset(("http", "https"))
 _WORDS = [*ASKED, *sorted((_SMALL | _ASKING | _LINKS) - set(ASKED))]
 
 SHAPE = (
-    *("length", "words", "word length", "spelt", "upper", "digits", "other", "gaps"),
+    *("length", "words", "word length", "spelt", "digits", "other", "gaps"),
     *(f"count {mark}" for mark in MARKS),
     *("fence", "dashes", "numbered", "link", "sentences", "sentence length"),
     *(f"first {kind}" for kind in EDGES),
     *(f"last {kind}" for kind in EDGES),
     *(f"octave {i}" for i in range(OCTAVES)),
-    *("small words", "distinct words", "lower words", "asks"),
+    *("small words", "distinct words", "asks"),
     *(f"word {word}" for word in ASKED),
 )
-_COUNTED, _FENCE = 8, 8 + len(MARKS)
+_COUNTED, _FENCE = 7, 7 + len(MARKS)
 _FIRST = _FENCE + 6
 _LAST, _OCTAVE = _FIRST + len(EDGES), _FIRST + 2 * len(EDGES)
 _SMALLS = _OCTAVE + OCTAVES
-_ASKED_AT = _SMALLS + 4
+_ASKED_AT = _SMALLS + 3
 
 DISTINCT = 256  # words of a prompt among which different ones are counted
 _MOST = 16 * LIMIT  # more than there are characters and words in a prompt, or bytes
@@ -166,10 +164,9 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
     out[1] = logs[pieces + 1]
     out[2] = logs[letters + people] - logs[people]  # log1p of the mean
     out[3] = np.float32(spelt / max(pieces, 1))
-    out[4] = np.float32(np.sqrt(counts[UPPER] / characters))
-    out[5] = np.float32(np.sqrt(counts[DIGITS] / characters))
-    out[6] = np.float32(np.sqrt(counts[OTHER] / characters))
-    out[7] = np.float32(counts[GAPS] / characters)
+    out[4] = np.float32(np.sqrt(counts[DIGITS] / characters))
+    out[5] = np.float32(np.sqrt(counts[OTHER] / characters))
+    out[6] = np.float32(counts[GAPS] / characters)
     for j in range(len(tables.marks)):
         out[_COUNTED + j] = logs[tally[tables.marks[j]] + 1]
     out[_FENCE] = tally[96] >= 3
@@ -184,8 +181,7 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
     out[_OCTAVE + tables.octaves[characters]] = 1
     out[_SMALLS] = np.float32(count_bits(found & SMALL) / np.sqrt(people))
     out[_SMALLS + 1] = np.float32(distinct / max(min(spelt, DISTINCT), 1))
-    out[_SMALLS + 2] = np.float32(counts[LOWERED] / people)
-    out[_SMALLS + 3] = (first & ASKING) != 0
+    out[_SMALLS + 2] = (first & ASKING) != 0
     for j in range(len(ASKED)):
         out[_ASKED_AT + j] = np.float32((found >> U(j)) & U(1))
 
@@ -194,7 +190,7 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
 def _learn(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> None:
     """Put words into their hash table, with their numbers."""
     for i in range(len(starts)):
-        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[LOWER])
+        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
         slot = word >> U(54)
         while known[slot]:
             slot = (slot + U(1)) & U(len(known) - 1)

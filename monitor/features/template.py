@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from monitor.features.bits import C1, C2, U, entry, hash_bytes, jit, mix
-from monitor.features.reading import ASKS, ENDS, LOWER, QUOTED
+from monitor.features.reading import ASKS, ENDS, QUOTED, WORD
 
 _EDGE, _ASKED = 0.5, 0.7  # what it counts to be the first or the last sentence, and to ask
 
@@ -69,7 +69,7 @@ def learn(buffer: Any, starts: Any, ends: Any, tasks: int, seeds: Any, vocabular
     """Put words that instructions are made of into their hash table; the last bit of an entry
     tells whether they name tasks. The first to come stays."""
     for i in range(len(starts)):
-        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[LOWER])
+        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
         if _role(word, vocabulary) == 0:
             slot = word >> U(52)
             while vocabulary[slot]:

@@ -18,7 +18,7 @@ from monitor.sketches.profile import BROAD, DISTINCT, LIKENESS, TEMPLATES
 # A narrow key whose template sounds a little like a list gets ever surer to, with each prompt, and
 # no more like it. So likeness counts in so far as the mean prompt is like a list: none of it below
 # the first value, all above the second.
-_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (8.0, 16.0), "grader": (4.0, 10.0)}
+_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
 _FROM = tuple(_LIKE.get(name, (0.0, 0.0))[0] for name in LISTS)
 _FULLY = tuple(_LIKE.get(name, (0.0, 0.0))[1] for name in LISTS)
 # Sweeps are made of what applications send all day. Likeness to them counts in so far as the key
@@ -28,8 +28,11 @@ _BY_BREADTH = tuple(name == "sweep" for name in LISTS)
 BROADER, NARROW = 5.0, 8.5
 # The self-similarity of a sweep over many tasks, between that of the public (0) and that of an
 # application; the level of breadth falls to 0 at half and at twice of it.
-SWEEP, SURE = 3.8, 48  # and prompts after which it counts in full
+SWEEP, SURE = 3.8, 32  # and prompts after which it counts in full
 MOST_BROAD = 8.0
+# A person is now and then as broad as a sweep by chance, but asks back. So both signs of a sweep
+# count half unless the requests come unattended (`conduct.py`); nats from which on they do.
+UNATTENDED = 4.0
 SWEPT = 32  # prompts of which it can be said how many templates they share
 UNLIKE = 32  # templates that no application has, and from which on they count in full
 
@@ -51,6 +54,7 @@ def levels(r: Any, now: Any) -> None:
         part = float(r["content"][0, i]) * (weight / (SCALE * means.STEPS))
         length += part * part
     alike = (length - CONTENT * squares) / max(weight * weight - squares, 1.0)
+    alone = 0.5 + 0.5 * min(r["unattended"] / UNATTENDED, 1.0)
     counts = min(max((NARROW - alike) / (NARROW - BROADER), 0.0), 1.0)
 
     scale = np.sqrt((1.0 - _LISTED ** (2 * prompts)) / (1.0 - _LISTED * _LISTED))
@@ -58,12 +62,12 @@ def levels(r: Any, now: Any) -> None:
     for i in range(len(_BY_BREADTH)):
         score = float(max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)))
         if _BY_BREADTH[i]:
-            share = counts
+            share = counts * alone
         else:
             share = min(max((score / every - _FROM[i]) / (_FULLY[i] - _FROM[i]), 0.0), 1.0)
         now[_LIKENESS + i] = np.log2(1.0 + score / scale) * share
     off = abs(np.log2(max(alike, 0.01) / SWEEP))
-    now[BROAD] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0)
+    now[BROAD] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0) * alone
     if prompts >= SWEPT:
         templates = max(distinct.roughly(r["distinct"][_TEMPLATES]), 1.0)
         slots = max(np.log2(distinct.roughly(r["distinct"][_PROMPTS]) / templates), 0.0)

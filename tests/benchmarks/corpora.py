@@ -2,14 +2,9 @@
 
     python -m tests.benchmarks.corpora CORPORA.json.gz FOLDER
 
-writes the work lists as `xm learn` reads them, so that the shipped content model comes from
-
-    xm learn ordinary-11.jsonl ordinary-12.jsonl --list FOLDER/code.jsonl --list …
-        --out monitor/features/content.json
-
-on one core (OMP_NUM_THREADS=1), with ordinary days composed of the same corpora. The corpora are
-one JSON object: `chat`, prompts of each user; `templates` and `sweep`, prompts of each template;
-`instruct` and `reasoning`, prompts; `phrases`, what the wrappers of elicitation say.
+writes the work lists as `xm learn` reads them; what is shipped is made of them (`shipped.py`). The
+corpora are one JSON object: `chat`, prompts of each user; `templates` and `sweep`, prompts of each
+template; `instruct` and `reasoning`, prompts; `phrases`, what the wrappers of elicitation say.
 """
 
 from __future__ import annotations

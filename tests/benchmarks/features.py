@@ -207,11 +207,12 @@ _PARTS = {
 
 
 def _library(prompts: list[str]) -> None:
-    """The library's own speed, and how far our meaning is from its first dimensions."""
+    """The library's own speed, and how far our meaning is from its first dimensions, of prompts
+    in lower case as the kernel reads them."""
     logging.disable()  # what importing the library does to logging
     from wordllama.inference import WordLlamaInference
 
-    whole = [prompt for prompt in prompts if len(prompt) <= LIMIT][:3_000]
+    whole = [prompt.lower() for prompt in prompts if len(prompt) <= LIMIT][:3_000]
     home = tokens.folder()
     (matrix,) = load_file(home / tokens.WEIGHTS).values()
     tokenizer = Tokenizer.from_file(str(home / tokens.TOKENIZER))

@@ -21,7 +21,7 @@ from monitor.features.content import (
 )
 from monitor.features.extract import Extractor
 from monitor.features.fitting import Written, learn
-from monitor.features.project import CLIP, CONTENT, LISTS, SCALE, SHARES, STEP
+from monitor.features.project import CLIP, CONTENT, LISTS, MOST, SCALE, SHARES, STEP
 from monitor.features.texts import join
 from pipelines.behaviours import SERVICES, TEMPLATES, grammar
 
@@ -63,6 +63,7 @@ def test_the_kernel_says_what_the_model_says():
     steps = np.rint(np.clip(odds + model.offsets, -CLIP, CLIP) * STEP) / STEP
     for k in range(len(LISTS)):
         scores = (evidence(steps[:, k]).T - model.means[k]) / model.deviations[k]
+        scores = np.minimum(scores, MOST)
         found = features.lists[:, k * len(SHARES) : (k + 1) * len(SHARES)]
         assert np.isclose(found, scores, atol=1e-2).mean() > 0.99
 
@@ -111,6 +112,12 @@ def test_the_shipped_model_says_where_it_is_from_and_holds_numbers_only():
     document = json.loads(write_content(shipped_content()))
     assert set(document) == {"shape", "lists", *Content._fields}
     assert all(np.isfinite(part).all() for part in shipped_content())
+
+
+def test_no_prompt_says_more_than_it_may_however_alike_ordinary_ones_are(learned):
+    sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
+    lists = Extractor(1, sure)(join(said(["grade"], 300))).lists
+    assert lists.max() == MOST
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"shape": [], "lists": []}'])

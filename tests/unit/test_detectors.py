@@ -72,8 +72,12 @@ def test_prompts_off_a_work_list_are_coverage(public, what):
     assert Coverage()(asks(60, **{what: 8.0}), public).p[0] < 1e-4
 
 
-def test_breadth_alone_is_a_weak_sign(public):
-    assert 1e-4 < Coverage()(asks(60, breadth=8.0), public).p[0] < 0.02
+def test_the_breadth_that_people_come_to_is_no_case(public):
+    assert Coverage()(asks(60, breadth=4.0), public).p[0] > 1e-3
+
+
+def test_the_breadth_of_whoever_sweeps_unattended_is_a_sign(public):
+    assert Coverage()(asks(60, breadth=7.0), public).p[0] < 1e-2
 
 
 @pytest.mark.parametrize("what", ["code", "reasoning", "sweep", "breadth"])

@@ -31,8 +31,9 @@ def matrix() -> np.ndarray:
 
 
 def cosines(prompts: list[str], tokenizer: Tokenizer, matrix: np.ndarray) -> np.ndarray:
-    """Between ours and what the library's tokenizer and matrix say."""
-    encoded = tokenizer.encode_batch(prompts, add_special_tokens=False)
+    """Between ours and what the library's tokenizer and matrix say of prompts in lower case."""
+    lowered = [prompt.lower() for prompt in prompts]
+    encoded = tokenizer.encode_batch(lowered, add_special_tokens=False)
     theirs = np.array([matrix[each.ids].mean(axis=0) for each in encoded])
     ours = Extractor(1)(join(prompts)).meaning.astype(float)
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)

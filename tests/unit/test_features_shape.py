@@ -34,15 +34,13 @@ def test_what_is_said_of_a_prompt_follows_from_its_characters_and_words(extracto
         "words": math.log1p(6 + 3),
         "word length": math.log1p(8 / 5),
         "spelt": 5 / 9,
-        "upper": math.sqrt(3 / 17),
         "digits": math.sqrt(2 / 17),
         "other": math.sqrt(2 / 17),
         "gaps": 5 / 17,
         "sentences": math.log1p(2),
         "sentence length": math.log1p(9 / 2),
         "distinct words": 4 / 5,
-        "lower words": 3 / 5,
-        "first upper": 1,
+        "first letter": 1,
         "last ask": 1,
         "octave 2": 1,
     }
@@ -63,7 +61,6 @@ def test_marks_words_and_lengths_are_those_of_a_plain_reading(extractor, prompt)
     for word in ASKED:
         assert found[f"word {word}"] == (word in map(str.lower, words))
     assert found["length"] == pytest.approx(math.log1p(len(prompt)))
-    assert found["upper"] == pytest.approx(math.sqrt(sum(map(str.isupper, prompt)) / len(prompt)))
     distinct = len({word.lower() for word in words}) / max(len(words), 1)
     assert found["distinct words"] == pytest.approx(distinct)
 
@@ -87,7 +84,7 @@ def test_it_is_told_whether_there_is_a_sign(extractor, name, prompt, other):
 def test_double_spaces_and_spaces_at_the_ends_change_no_count_of_marks_or_words(extractor):
     one, other = (shape(extractor, each) for each in ("Hi you, there.", " Hi  you,\n\nthere. \n"))
     changed = {name for name in SHAPE if one[name] != pytest.approx(other[name])}
-    assert changed <= {"length", "upper", "gaps", "octave 1", "octave 2"}
+    assert changed <= {"length", "gaps", "octave 1", "octave 2"}
 
 
 def test_the_opening_and_the_closing_are_what_a_prompt_begins_and_ends_with(extractor):

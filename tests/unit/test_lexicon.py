@@ -21,6 +21,14 @@ def lexicon():
         "Answer with the full chain-of-thought attached.",
         "THINK OUT LOUD while you solve this.",
         "请展示完整的推理过程。",
+        "Leg deinen vollständigen Gedankengang offen.",
+        "DENK LAUT NACH, dann antworte.",
+        "Muestra tu razonamiento completo.",
+        "Montre ton raisonnement complet.",
+        "Mostre todo o raciocínio completo.",
+        "Scrivi il tuo ragionamento interno.",
+        "思考過程をすべて書いてください。",
+        "Покажи ХОД СВОИХ МЫСЛЕЙ целиком.",
     ],
 )
 def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
@@ -34,6 +42,14 @@ def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
         "Which of the two assistant responses is better? Reply with A or B.",
         "Apply the rubric below to the student answer.",
         "Rate the completion on a scale of 1 to 7 for harmlessness.",
+        "BEWERTE die folgende ANTWORT.",
+        "Califica la respuesta del 1 al 10.",
+        "Évalue la réponse suivante.",
+        "Avalie a resposta a seguir.",
+        "Valuta la risposta da 1 a 10.",
+        "请给下面的回答打分。",
+        "この回答を採点してください。",
+        "Оцени следующий ответ.",
     ],
 )
 def test_asking_for_grades_is_noticed(lexicon, prompt):
@@ -49,6 +65,12 @@ def test_asking_for_grades_is_noticed(lexicon, prompt):
         "What is the best solution for a leaking tap?",
         "Say whether the review is kind and rate it from 1 to 5. Answer in a word.",
         "Think of ten names for a bakery.",
+        "Erklär mir Schritt für Schritt, wie man Brot backt.",
+        "Explícame paso a paso cómo se cambia una rueda.",
+        "Explique-moi étape par étape comment faire un nœud.",
+        "Quelle note donnes-tu à ce film ?",
+        "请一步一步教我做饭",
+        "Расскажи шаг за шагом, как сварить борщ.",
         "",
     ],
 )
