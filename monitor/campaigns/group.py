@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.evidence import Identifier, Numeric
-from monitor.campaigns.population import Population
+from monitor.campaigns.population import Population, Some
 from monitor.sketches.profile import HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ class Group:
     nats: dict[str, Floats] = field(default_factory=dict)
     alike: Floats = field(default_factory=lambda: np.zeros(0))
 
-    def step(self, people: Population, eligible: npt.NDArray[np.bool_]) -> None:
+    def step(self, people: Population | Some, eligible: npt.NDArray[np.bool_]) -> None:
         """Learn from the members what they have in common, and ask again who they are."""
         member = np.where(eligible, self.member, 0.0)
         direction = people.direction

@@ -240,6 +240,20 @@ class Population:
         )
 
 
+class Some:
+    """Some of a population's keys: as much of it as a `Group` looks at."""
+
+    def __init__(self, people: Population, which: Integers) -> None:
+        self.rows: Rows = people.rows[which]
+        self.direction = people.direction[which]
+        self.lists = people.lists[which]
+        self.traits = Traits(*(trait[which] for trait in people.traits))
+        self._codes = {name: people.codes(name)[which] for name in IDENTIFIERS}
+
+    def codes(self, identifier: str) -> Integers:
+        return self._codes[identifier]
+
+
 def _longer(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Twice as long; what has not been written takes no memory."""
     longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from monitor.alerts import Alert
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
 from monitor.campaigns.group import LEAST, SURE, Group
-from monitor.campaigns.population import Population
+from monitor.campaigns.population import Population, Some
 from monitor.campaigns.seeds import seeds
 from monitor.campaigns.statements import SILENT, Statements
 from monitor.campaigns.verdict import VARIED, Verdict, judge
@@ -28,9 +28,9 @@ from monitor.sketches.profile import DAY, HOUR, MINUTE
 
 ROUND = 10 * MINUTE
 BELONGS = 0.5  # probability from which on a key is counted as a member
-_ACTIVE = DAY  # seconds that a key counts after its last fingerprint
 _REMEMBERED = 7 * DAY  # that a campaign which is over is kept, to be looked up
 _STEPS = 8  # of a new group; one that is known takes one a round
+_AROUND = 15_000  # keys
 _SELDOM = 3  # rounds; a group that has been judged for an hour and is none takes one of them
 _KEPT = 1e-3  # probability below which it is not remembered that a key may belong
 _NEAR = (0.7, 2 * HOUR)  # how near campaigns are that may be one: octaves of pace, time of birth
@@ -76,14 +76,16 @@ def recall(campaign: Campaign, people: Population) -> Group:
 
 
 def eligible(people: Population, campaigns: Iterable[Campaign], now: float) -> Marks:
-    """Who may belong to a group, `(n,)`: keys of which enough is known, and who are active. But not
-    applications, unless they are accused or named: what fills one template needs no other key."""
+    """Who may belong to a group, `(n,)`: keys of which enough is known, and who are active; members
+    once named stay. But not applications, unless they are accused: what fills one template needs no
+    other key."""
     said = people.rows["said"]
     varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
+    may = varied & (said["ts"] > now - SILENT)
     for campaign in campaigns:
         if not campaign.ended:
-            varied[people.rows_of(campaign.named)] = True
-    return varied & (said["sketched"] >= LEAST) & (said["ts"] > now - _ACTIVE)
+            may[people.rows_of(campaign.named)] = True
+    return np.asarray(may & (said["sketched"] >= LEAST))
 
 
 class _Round:
@@ -124,9 +126,7 @@ class _Round:
 
     def find(self) -> None:
         """Make new groups of seeds, and judge them."""
-        said = self._people.rows["said"]
-        free = self.eligible & ~self.held & (said["ts"] > self._now - SILENT)
-        for seed in seeds(self._people, free, self._turn):
+        for seed in seeds(self._people, self.eligible & ~self.held, self._turn):
             if not self.held[seed].any():
                 group, sure = self._grown(seed)
                 if len(sure) >= self._least:
@@ -157,16 +157,29 @@ class _Round:
 
     def _grown(self, seed: Rows) -> tuple[Group, Rows]:
         """What becomes of a seed, and who is surely of it."""
-        member = np.zeros(len(self._people))
-        member[seed] = 1.0
-        group, sure = Group(member), seed
+        which = self._around(seed)
+        some = Some(self._people, which)
+        group, sure = Group(np.isin(which, seed).astype(np.float64)), seed
         for _ in range(_STEPS):
             before = sure
-            group.step(self._people, self.eligible & ~self.held)
-            sure = np.flatnonzero(group.member > SURE)
+            group.step(some, self.eligible[which] & ~self.held[which])
+            sure = which[group.member > SURE]
             if len(sure) < 2 or np.array_equal(sure, before):
                 break
-        return group, sure
+        member = np.zeros(len(self._people))
+        member[which] = group.member
+        return Group(member), sure
+
+    def _around(self, seed: Rows) -> Rows:
+        """The keys among which a seed grows at first, all if they are not too many: those that
+        deviate most as it does, and others that stand for all the rest."""
+        people = self._people
+        if len(people) <= 2 * _AROUND:
+            return np.arange(len(people))
+        alike = people.direction @ people.direction[seed].sum(axis=0)
+        nearest = np.argpartition(alike, -_AROUND)[-_AROUND:]
+        step = len(people) // _AROUND + 1
+        return np.unique(np.concatenate([seed, nearest, np.arange(0, len(people), step)]))
 
     def _begun(self, sure: Rows) -> Campaign:
         """A new group; or one that was over, if most of these keys were of it."""

@@ -2,10 +2,10 @@
 
 Two kinds of places are searched. Keys that show the same identifier, if their prompts deviate the
 same way, too. And keys whose deviations lie close together, that came at the same time and ask as
-fast, where such keys are densest: pairs are compared only among those in the fullest buckets of
-locality-sensitive hashing (random hyperplanes; M. Charikar, STOC 2002), a bounded number of keys,
-so that a million cost little more than a hundred thousand. A seed is no more than a guess; what
-comes of it, `Group` decides.
+fast, where such keys are densest: pairs are compared only among a bounded number of keys, those in
+buckets of locality-sensitive hashing (random hyperplanes; M. Charikar, STOC 2002) that are fuller
+than chance, so that a million cost little more than a hundred thousand. A seed is no more than a
+guess; what comes of it, `Group` decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TELLING = ("payment", "network", "tls_fingerprint", "system")
 _COMMON = 0.25  # share of keys beyond which an identifier tells nothing
 _COHERENT = 4.0  # standard deviations
 _COMPARED = 3072  # keys that are compared with each other
-_TABLES, _BITS = 6, 10
+_TABLES, _BITS, _BORN_CELL = 6, 8, 30 * MINUTE
 _BORN, _PACE = 20 * MINUTE, 0.5  # how near keys are in time and speed
 _NEAR = 0.6  # least mean nearness of a seed
 
@@ -92,14 +92,26 @@ def _by_nearness(people: Population, free: Marks, turn: int) -> Iterator[Rows]:
 
 
 def _crowded(people: Population, rows: Rows) -> Rows:
-    """Those that lie in the fullest buckets, if there are too many to compare."""
+    """Those in the buckets that are fuller than chance, if there are too many to compare.
+
+    A bucket is a side of some hyperplanes, half an hour of birth and an octave of pace. If which
+    way keys deviate had nothing to do with when they came and how fast they ask, it would hold its
+    share of the side, but for chance.
+    """
     if len(rows) <= _COMPARED:
         return rows
+    traits = people.traits
+    came = np.stack([traits.born[rows] // _BORN_CELL, np.floor(traits.pace[rows])], axis=1)
+    _, when = np.unique(came, axis=0, return_inverse=True)
+    when = when.ravel()
+    whens = np.bincount(when)
     planes = np.random.default_rng(1).standard_normal((CONTENT, _TABLES * _BITS), np.float32)
     sides = (people.direction[rows] @ planes > 0).reshape(len(rows), _TABLES, _BITS)
-    buckets = sides @ (1 << np.arange(_BITS))
-    full = np.zeros(len(rows))
+    side = sides @ (1 << np.arange(_BITS))
+    fuller = np.full(len(rows), -np.inf)
     for table in range(_TABLES):
-        counts = np.bincount(buckets[:, table], minlength=1 << _BITS)
-        full += np.log(counts[buckets[:, table]])
-    return rows[np.sort(np.argpartition(full, -_COMPARED)[-_COMPARED:])]
+        bucket = when * (1 << _BITS) + side[:, table]
+        counts = np.bincount(bucket)[bucket]
+        expected = np.bincount(side[:, table])[side[:, table]] * whens[when] / len(rows)
+        fuller = np.maximum(fuller, (counts - expected) / np.sqrt(expected + 1.0))
+    return rows[np.sort(np.argpartition(fuller, -_COMPARED)[-_COMPARED:])]

@@ -88,7 +88,7 @@ def test_a_customer_whose_keys_are_accused_by_themselves_is_a_campaign():
 
 
 def test_who_shares_a_network_with_a_campaign_is_named_apart():
-    bystanders = people(6, seed=5, spread=2.0, shared={"network": 8})
+    bystanders = people(6, seed=5, spread=2.0, hours=12.0, shared={"network": 8})
     linker, out = linked(people(), fleet(30, shared={"network": 8}), bystanders)
     (found,) = members(out)
     assert found == set(fleet(30).names)
