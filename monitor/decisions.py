@@ -6,6 +6,8 @@ It expires by itself. While its alert goes on being upheld it is made again at h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from monitor import config
@@ -28,6 +30,9 @@ _BY_SEVERITY: dict[Severity, Action] = {
 }
 
 
+ORIGINS = ("detector", "campaign")  # who decides; each decides for itself
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What to do with a key. Times are event time; `seconds` is how long it holds."""
 
@@ -43,6 +48,15 @@ class Decision(msgspec.Struct, frozen=True):
 def action_for(kind: str, severity: Severity) -> Action:
     """The action that an alert calls for."""
     return _POLICY.get((kind, severity), _BY_SEVERITY[severity])
+
+
+def stronger(decisions: Iterable[Decision | None]) -> Decision | None:
+    """The one that counts of some decisions on a key: the strongest, the first of equals."""
+    return max(
+        (decision for decision in decisions if decision is not None),
+        key=lambda decision: ACTIONS.index(decision.action),
+        default=None,
+    )
 
 
 def strongest(actions: list[Action]) -> Action:

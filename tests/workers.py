@@ -128,10 +128,7 @@ def undisturbed(worker: Worker) -> Account:
 
 
 def account(worker: Worker, expected: Account) -> Account:
-    """What the worker came to, once its checkpoints are as far as is expected.
-
-    A decision on a campaign's member stands for the engine's own: the last one made is in force.
-    """
+    """What the worker came to, once its checkpoints are as far as is expected."""
     states = {key: state for key, state in expected.stored.items() if key.startswith(PARTITION)}
     ends = [restored(state).offset for state in states.values()]
     with redis.from_url(worker.settings.redis_url) as store:
@@ -142,9 +139,6 @@ def account(worker: Worker, expected: Account) -> Account:
 
         until(is_done)
         found = dict(zip(expected.stored, store.mget(list(expected.stored)), strict=True))
-    for key, value in found.items():
-        if key.startswith(DECISION) and b'"origin":"campaign"' in (value or b""):
-            found[key] = expected.stored[key]
     topics = worker.settings.topics
     return Account(
         found,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from monitor.decisions import Decision
+from monitor.decisions import ORIGINS, Decision, stronger
 from monitor.store.base import Checkpoint, fenced
 
 
@@ -26,7 +26,7 @@ class MemoryStore:
         self._publics: dict[str, bytes] = {}
         self._rows: dict[str, dict[str, bytes]] = {}
         self._claims: dict[str, int] = {}
-        self._decisions: dict[str, tuple[float, Decision]] = {}
+        self._decisions: dict[tuple[str, str], tuple[float, Decision]] = {}
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self.records)} records)"
@@ -54,7 +54,8 @@ class MemoryStore:
             for key in changed.keys() - rows.keys() | {k for k, v in changed.items() if v is None}:
                 rows.pop(key, None)
         for decision in checkpoint.decisions:
-            self._decisions[decision.key] = (self._clock() + decision.seconds, decision)
+            until = self._clock() + decision.seconds
+            self._decisions[decision.origin, decision.key] = (until, decision)
 
     def publics(self) -> dict[str, bytes]:
         return dict(self._publics)
@@ -63,8 +64,8 @@ class MemoryStore:
         return dict(self._rows.get(partition, {}))
 
     def decision(self, key: str) -> Decision | None:
-        until, decision = self._decisions.get(key, (0.0, None))
-        return decision if self._clock() < until else None
+        found = (self._decisions.get((origin, key), (0.0, None)) for origin in ORIGINS)
+        return stronger(decision for until, decision in found if self._clock() < until)
 
     def ping(self) -> None:
         pass

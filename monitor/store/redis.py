@@ -8,6 +8,7 @@
 | `xm:f:<topic>:<partition>` | hash: the rows of keys among which campaigns are looked for | never |
 | `xm:m` | hash: what each partition has learned of the public | never |
 | `xm:d:<pseudonym>` | a decision as JSON | with the decision |
+| `xm:d:campaign:<pseudonym>` | the same, of the campaign that a key is part of | likewise |
 
 A checkpoint is one MULTI/EXEC: Redis refuses all of it or applies all of it. It goes through only
 if its partitions are as this store left them, which it watches:
@@ -53,7 +54,7 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import ResponseError
 
-from monitor.decisions import Decision
+from monitor.decisions import ORIGINS, Decision, stronger
 from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, fenced
 from monitor.store.block import Block, pack
@@ -190,7 +191,8 @@ class RedisStore:
                 yield "SET", RECORD + name, record, "EX", self._record_seconds
         for decision in checkpoint.decisions:
             seconds = max(1, int(decision.seconds))
-            yield "SET", DECISION + decision.key, msgspec.json.encode(decision), "EX", seconds
+            name = decision_name(decision.origin, decision.key)
+            yield "SET", name, msgspec.json.encode(decision), "EX", seconds
         for name, state in checkpoint.partitions.items():
             yield "SET", PARTITION + self._place(name), state
         for name, rows in checkpoint.rows.items():
@@ -215,8 +217,8 @@ class RedisStore:
                 return found
 
     def decision(self, key: str) -> Decision | None:
-        value = self._ask("GET", DECISION + key)
-        return msgspec.json.decode(value, type=Decision) if value else None
+        values = [self._ask("GET", decision_name(origin, key)) for origin in ORIGINS]
+        return stronger(msgspec.json.decode(v, type=Decision) for v in values if v)
 
     def state(self, name: str) -> bytes | None:
         """A partition's state as the last checkpoint left it, without a claim to it."""
@@ -253,6 +255,11 @@ class RedisStore:
             if found:
                 remedy = "set maxmemory-policy to noeviction: it drops records when it is full"
                 log.warning("redis_evicts policy=%s remedy=%r", ",".join(sorted(found)), remedy)
+
+
+def decision_name(origin: str, key: str) -> str:
+    """The key of a decision: what detectors and campaigns decide stands side by side."""
+    return DECISION + key if origin == ORIGINS[0] else f"{DECISION}{origin}:{key}"
 
 
 def _parts(items: Iterable[_T]) -> Iterator[list[_T]]:

@@ -139,6 +139,16 @@ def test_a_decision_is_in_force(store):
     assert store.decision("k_2") is None
 
 
+def test_the_stronger_of_what_detectors_and_a_campaign_decide_counts(store):
+    throttle = Decision("k_1", "throttle", "a_2", made_at=2.0, seconds=60.0)
+    campaign = Decision("k_1", "block", "a_3", made_at=1.0, seconds=60.0, origin="campaign")
+    store.commit(Checkpoint(decisions=[campaign]))
+    store.commit(Checkpoint(decisions=[throttle]))
+    assert store.decision("k_1") == campaign
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    assert store.decision("k_1") == BLOCK
+
+
 def test_the_latest_claim_writes(store):
     store.claim("t:0")
     claim, _ = store.claim("t:0")
