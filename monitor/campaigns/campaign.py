@@ -46,6 +46,7 @@ class Campaign(msgspec.Struct):
         upheld: when the verdict was last that it is one.
         severity: of that alert.
         named: the members named in it, by when each was first named.
+        untold: whether it has members since it last said so.
         decided: when the decision on each was last made.
         bystanders: keys that share an identifier with members and do not act like them.
         evidence: of the last verdict, with its reason in words.
@@ -59,6 +60,7 @@ class Campaign(msgspec.Struct):
     upheld: float = 0.0
     severity: Severity = "info"
     named: dict[str, float] = {}
+    untold: bool = False
     decided: dict[str, float] = {}
     bystanders: list[str] = []
     evidence: dict[str, float] = {}
@@ -70,6 +72,7 @@ class Campaign(msgspec.Struct):
         """Take another campaign's members in."""
         self.member = other.member | self.member
         self.named = other.named | self.named
+        self.untold = True
 
     def describe(self, people: Population, group: Group, verdict: Verdict, new: int) -> None:
         """Say in numbers what is known of it, `new` members since the last time."""

@@ -225,10 +225,11 @@ class _Round:
         campaign.named = {k: at for k, at in campaign.named.items() if k in belong}
         campaign.named |= {key: self._now for key in surely if key not in campaign.named}
         new = len(campaign.named.keys() - before)
+        campaign.untold |= new > 0
         campaign.describe(self._people, group, verdict, new)
         origin = "" if campaign.opened else self._origin(campaign)
         change: Change = "grown" if campaign.opened else "split" if origin else "born"
-        if self.statements.speak(campaign, more=new > 0):
+        if self.statements.speak(campaign):
             campaign.note(self._now, change, origin)
         self.statements.decide(campaign)
 

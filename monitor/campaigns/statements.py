@@ -37,11 +37,12 @@ class Statements:
         self.alerts: list[Alert] = []
         self.decisions: list[Decision] = []
 
-    def speak(self, campaign: Campaign, *, more: bool) -> bool:
+    def speak(self, campaign: Campaign) -> bool:
         """Open the alert, or say that there is more to it; whether there was anything to say."""
         severity = self._severity(campaign)
-        if campaign.opened and severity == campaign.severity and not more:
+        if campaign.opened and severity == campaign.severity and not campaign.untold:
             return False
+        campaign.untold = False
         state: State = "update" if campaign.opened else "open"
         campaign.opened = campaign.opened or self._now
         campaign.severity = severity

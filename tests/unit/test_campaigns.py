@@ -150,6 +150,22 @@ def test_a_campaign_grows():
     assert len({a.id for a in out.alerts}) == 1
 
 
+def test_campaigns_that_are_one_become_one_and_say_so():
+    parts = [
+        fleet(14, seed=seed, severity=2, spread=0.3, shared={"payment": seed, "network": seed})
+        for seed in (2, 7, 8)
+    ]
+    for part in parts:
+        part.work = direction(2)
+    linker, out = linked(people(), *parts)
+    statements = {a.subject.id: a for a in out.alerts if a.state != "resolved"}
+    most = max(statements.values(), key=lambda alert: len(alert.subject.members))
+    assert set(most.subject.members) == {name for part in parts for name in part.names}
+    for other in statements.keys() - {most.subject.id}:
+        (campaign,) = (c for c in linker.partitions[TOPIC].rounds.campaigns if c.id == other)
+        assert campaign.timeline[-1].change == "merged"
+
+
 def test_the_same_fingerprints_give_the_same_alerts_wherever_batches_end():
     messages = stream(people(), fleet(30))
 
