@@ -67,6 +67,13 @@ _BY_PACE = (
         "they ask the same, as classmates do",
     ),
     _Asked(
+        "common",
+        True,
+        verdict.COMMON,
+        "as alike are two members' prompts as two of one member's",
+        "each works at something of its own",
+    ),
+    _Asked(
         "largest_payment_share",
         False,
         verdict.ONE_CUSTOMER,

@@ -1,10 +1,12 @@
 """The verdict on a group: one campaign, or people who have something in common.
 
 Colleagues, classmates and the users of one client library are groups, too. Pooled, a group's
-sketches have the power that no slow key's have, and five questions are put to them:
+sketches have the power that no slow key's have, and six questions are put to them:
 
 - Do the prompts deviate from the public's together, and further than those of random groups of the
   same size?
+- Is it one work? Two members' prompts are then about as alike as two of one member's, but for what
+  is ordinary among them. Applications that lie near each other each have a template of their own.
 - Is it the work of many? Whoever takes shards off a list asks for other things than the next one:
   all members together ask for much more than each. Classmates ask for the same, each in words of
   their own: it is templates that are counted.
@@ -34,6 +36,7 @@ from monitor.campaigns.fingerprint import COUNTED, IDENTIFIERS, Fingerprints
 from monitor.campaigns.group import Group
 from monitor.campaigns.population import Population, content, hours
 from monitor.sketches import distinct
+from monitor.sketches.means import KernelMeans
 
 UNLIKE = 1e-6  # probability that a random group deviates as much, at the most
 FARTHER = 0.8  # standard deviations that the mean prompt is from the public's, at the least
@@ -41,7 +44,8 @@ ACCUSED = 0.5  # share of members
 SHARDS = 3.0  # times as many different templates as a member has
 ONE_CUSTOMER = 0.8  # share of members with one payment
 EVEN = 0.15  # squared coefficient of variation of members' hours, beyond chance
-ONE_PACE = 0.25  # octaves that members' paces are apart, beyond chance: a standard deviation
+COMMON = 0.3  # share of the likeness of a member's own prompts that those of two members have
+ONE_PACE = 0.15  # octaves that members' paces are apart, beyond chance: a standard deviation
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
 UNTOLD = 99.0
@@ -73,7 +77,7 @@ def judge(
 ) -> Verdict:
     """Put the questions to a group's members (rows of the population)."""
     said, traits = people.rows["said"][members], people.traits
-    pooled = content(said).pooled()
+    common = _common(content(said))
     direction = people.direction[members]
     together = direction.mean(axis=0, dtype=np.float64)
     together /= max(float(np.linalg.norm(together)), 1e-9)
@@ -92,7 +96,7 @@ def judge(
     evidence = {
         "probability": p,
         "deviation": farther,
-        "self_similarity": float(pooled.self_similarity[0]),
+        "common": common,
         "alike": float(np.median(group.alike[members])),
         "accused_share": accused,
         "shards": shards,
@@ -115,7 +119,8 @@ def judge(
         if by_members
         else "they share one list out, at one pace, hour after hour"
     )
-    guilty = by_members or (deviates and hides and shards >= SHARDS and by_pace)
+    one_list = common >= COMMON and shards >= SHARDS
+    guilty = by_members or (deviates and hides and one_list and by_pace)
     return Verdict(guilty, p, evidence, reason)
 
 
@@ -131,6 +136,13 @@ def _against_random(alike: npt.NDArray[np.float64], members: npt.NDArray[np.bool
     error = max(float(others.std()), 1e-3) / math.sqrt(np.count_nonzero(members) / 2.0)
     z = float(alike[members].mean() - others.mean()) / error
     return max(0.5 * math.erfc(z / math.sqrt(2.0)), _LEAST_P)
+
+
+def _common(each: KernelMeans) -> float:
+    """How alike prompts of two members are, beside two prompts of one member."""
+    total, pairs = each.sum.sum(axis=0), each.weight.sum() ** 2 - (each.weight**2).sum()
+    across = (float(total @ total) - float((each.sum**2).sum())) / max(float(pairs), 1e-9)
+    return across / max(float(np.median(each.self_similarity)), 1e-9)
 
 
 def _shards(said: Fingerprints) -> float:
