@@ -211,8 +211,12 @@ def main(
     new_applications: Annotated[bool, typer.Option("--new-applications")] = False,
     minilm: Annotated[bool, typer.Option("--minilm", help="Also the published method.")] = False,
     detail: Annotated[bool, typer.Option("--detail", help="Recall by kind.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Only what a prompt costs.")] = False,
 ) -> None:
     found = pools(path, seed, new_applications)
+    if cost:
+        times(Encoder(), found.prompts)
+        return
     texts = [join(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
     raw = extracted(texts, Content.none())
     drawn_from = limited(found.test, TESTED) if minilm else found.test
@@ -229,7 +233,7 @@ def main(
             theirs = {size: of.told(judge) for size, of in drawn.items()}
             show("exact MMD, RBF, MiniLM", theirs, lambda kind: [0], detail)
     if compared is not None:
-        compared.times(found.prompts)
+        times(compared.encoder, found.prompts)
 
 
 def show(
@@ -261,15 +265,15 @@ class Compared:
     """The published method on windows of some prompts."""
 
     def __init__(self, found: Pools, reference: dict[str, Rows], test: dict[str, Rows]) -> None:
-        self._encoder = Encoder()
+        self.encoder = Encoder()
         self._reference = {
-            kind: self._encoder([found.prompts[i] for i in reference[kind]])
+            kind: self.encoder([found.prompts[i] for i in reference[kind]])
             for kind in ("chat", "templates")
         }
         rows = np.unique(np.concatenate(list(test.values())))
         self._place = np.zeros(len(found.prompts), np.int64)
         self._place[rows] = np.arange(len(rows))
-        self._test = self._encoder([found.prompts[i] for i in rows])
+        self._test = self.encoder([found.prompts[i] for i in rows])
 
     def judge(self, templated: float) -> Callable[[Rows], Scores]:
         parts = [
@@ -285,18 +289,19 @@ class Compared:
 
         return scores
 
-    def times(self, prompts: list[str]) -> None:
-        """What a prompt costs a core, from text to features, to a record, to an embedding."""
-        chosen = np.random.default_rng(2).choice(len(prompts), 2_000, replace=False)
-        sample = [prompts[i] for i in chosen]
-        extractor, rows = Extractor(1), np.arange(2_000)[None]
-        features = extractor(join(sample))
-        read = _least(lambda: extractor(join(sample)), 20) / len(sample)
-        kept = _least(lambda: recorded(rows, features), 20) / len(sample)
-        embedded = _least(lambda: self._encoder(sample[:300]), 2) / 300
-        print("\n| features, µs a prompt | record | MiniLM | times cheaper |\n|---|---|---|---|")
-        times = embedded / (read + kept)
-        print(f"| {read * 1e6:.1f} | {kept * 1e6:.1f} | {embedded * 1e6:,.0f} | {times:,.0f} |")
+
+def times(encoder: Encoder, prompts: list[str]) -> None:
+    """What a prompt costs a core, from text to features, to a record, to an embedding."""
+    chosen = np.random.default_rng(2).choice(len(prompts), 2_000, replace=False)
+    sample = [prompts[i] for i in chosen]
+    extractor, rows = Extractor(1), np.arange(2_000)[None]
+    features = extractor(join(sample))
+    read = _least(lambda: extractor(join(sample)), 20) / len(sample)
+    kept = _least(lambda: recorded(rows, features), 20) / len(sample)
+    embedded = _least(lambda: encoder(sample[:300]), 2) / 300
+    print("\n| features, µs a prompt | record | MiniLM | times cheaper |\n|---|---|---|---|")
+    times = embedded / (read + kept)
+    print(f"| {read * 1e6:.1f} | {kept * 1e6:.1f} | {embedded * 1e6:,.0f} | {times:,.0f} |")
 
 
 def _least(do: Callable[[], object], passes: int) -> float:
