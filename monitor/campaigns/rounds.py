@@ -194,11 +194,11 @@ class _Round:
     def _ask(self, campaign: Campaign, group: Group) -> None:
         """Ask who is of a group, judge it, and say what is to be said."""
         people, now = self._people, self._now
+        if not campaign.opened and not self._promising(group):
+            self._keep(campaign, group)
+            return
         group.step(people, self.eligible & ~self.held)
-        campaign.member = {
-            people.keys[i]: float(group.member[i])
-            for i in np.flatnonzero(group.member > _KEPT).tolist()
-        }
+        self._remember(campaign, group)
         sure = np.flatnonzero(group.member > SURE)
         last = float(people.rows["said"]["ts"][group.member > BELONGS].max(initial=0.0))
         if len(sure) >= self._least:
@@ -208,14 +208,37 @@ class _Round:
             if verdict.guilty or campaign.opened:
                 self._speak(campaign, group, verdict)
         elif not campaign.opened:
-            campaign.member = {}
-            campaign.ended = now if campaign.named else 0.0  # what was one, and is no more
+            self._keep(campaign, group)
         if campaign.opened and now - last > SILENT:
             campaign.note(now, "ended")
             self.statements.end(campaign, "over, silent for hours")
         elif campaign.opened and now - campaign.upheld >= self._quiet:
             campaign.note(now, "ended")
             self.statements.end(campaign, "over, nothing upholds it")
+
+    def _promising(self, group: Group) -> bool:
+        """Whether a group that is no campaign so far may be one, asked among some of many keys."""
+        which = self._around(np.flatnonzero(group.member > SURE))
+        if len(which) == len(self._people):
+            return True
+        among, some = self.eligible[which] & ~self.held[which], Some(self._people, which)
+        part = Group(group.member[which])
+        part.step(some, among)
+        group.member[:] = 0.0
+        group.member[which] = part.member
+        sure = np.flatnonzero(part.member > SURE)
+        return len(sure) >= self._least and judge(some, part, sure, among).guilty
+
+    def _remember(self, campaign: Campaign, group: Group) -> None:
+        rows = np.flatnonzero(group.member > _KEPT).tolist()
+        campaign.member = {self._people.keys[i]: float(group.member[i]) for i in rows}
+
+    def _keep(self, campaign: Campaign, group: Group) -> None:
+        """Keep a group that is no campaign, unless too little is left of it."""
+        self._remember(campaign, group)
+        if np.count_nonzero(group.member > SURE) < self._least:
+            campaign.member = {}
+            campaign.ended = self._now if campaign.named else 0.0  # what was one, and is no more
 
     def _speak(self, campaign: Campaign, group: Group, verdict: Verdict) -> None:
         """Name the members, and say so where there are more of them."""

@@ -94,24 +94,25 @@ def _by_nearness(people: Population, free: Marks, turn: int) -> Iterator[Rows]:
 def _crowded(people: Population, rows: Rows) -> Rows:
     """Those in the buckets that are fuller than chance, if there are too many to compare.
 
-    A bucket is a side of some hyperplanes, half an hour of birth and an octave of pace. If which
-    way keys deviate had nothing to do with when they came and how fast they ask, it would hold its
-    share of the side, but for chance.
+    A bucket is a side of some hyperplanes, an octave of pace and half an hour of birth. What
+    ordinary keys ask may go with how fast they do, as it does with applications; but when they came
+    has nothing to do with either. So of each side and pace every half hour has its share, but for
+    chance and for those who came together.
     """
     if len(rows) <= _COMPARED:
         return rows
     traits = people.traits
-    came = np.stack([traits.born[rows] // _BORN_CELL, np.floor(traits.pace[rows])], axis=1)
-    _, when = np.unique(came, axis=0, return_inverse=True)
-    when = when.ravel()
-    whens = np.bincount(when)
+    _, born = np.unique(traits.born[rows] // _BORN_CELL, return_inverse=True)
+    _, pace = np.unique(np.floor(traits.pace[rows]), return_inverse=True)
+    share = np.bincount(born)[born] / len(rows)
     planes = np.random.default_rng(1).standard_normal((CONTENT, _TABLES * _BITS), np.float32)
     sides = (people.direction[rows] @ planes > 0).reshape(len(rows), _TABLES, _BITS)
     side = sides @ (1 << np.arange(_BITS))
     fuller = np.full(len(rows), -np.inf)
     for table in range(_TABLES):
-        bucket = when * (1 << _BITS) + side[:, table]
+        asked = (pace << _BITS) + side[:, table]
+        bucket = (born << 16) + asked
         counts = np.bincount(bucket)[bucket]
-        expected = np.bincount(side[:, table])[side[:, table]] * whens[when] / len(rows)
+        expected = np.bincount(asked)[asked] * share
         fuller = np.maximum(fuller, (counts - expected) / np.sqrt(expected + 1.0))
     return rows[np.sort(np.argpartition(fuller, -_COMPARED)[-_COMPARED:])]

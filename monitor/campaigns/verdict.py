@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import COUNTED, IDENTIFIERS, Fingerprints
 from monitor.campaigns.group import Group
-from monitor.campaigns.population import Population, content, hours
+from monitor.campaigns.population import Population, Some, content, hours
 from monitor.sketches import distinct
 from monitor.sketches.means import KernelMeans
 
@@ -70,7 +70,7 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    people: Population,
+    people: Population | Some,
     group: Group,
     members: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.bool_],
@@ -82,7 +82,7 @@ def judge(
     together = direction.mean(axis=0, dtype=np.float64)
     together /= max(float(np.linalg.norm(together)), 1e-9)
     farther = float((direction @ together * traits.strength[members]).mean())
-    inside = np.zeros(len(people), bool)
+    inside = np.zeros(len(eligible), bool)
     inside[members] = True
     p = _against_random(group.alike[eligible], inside[eligible])
     accused = float((said["severity"] >= 2).mean())
