@@ -45,7 +45,7 @@ SHARDS = 3.0  # times as many different templates as a member has
 ONE_CUSTOMER = 0.8  # share of members with one payment
 EVEN = 0.15  # squared coefficient of variation of members' hours, beyond chance
 COMMON = 0.3  # share of the likeness of a member's own prompts that those of two members have
-ONE_PACE = 0.15  # octaves that members' paces are apart, beyond chance: a standard deviation
+ONE_PACE = 0.3  # octaves that members' paces are apart, beyond chance: a standard deviation
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
 UNTOLD = 99.0
@@ -176,8 +176,11 @@ def _uneven(said: Fingerprints) -> float:
 
 
 def _apart(pace: npt.NDArray[np.float64], requests: npt.NDArray[np.uint32]) -> float:
-    """The standard deviation of paces beyond that which so many requests have by chance, by their
-    median deviation: a few who are counted in by mistake do not matter."""
+    """The standard deviation of paces beyond that which so many requests have by chance. It is taken
+    from their median deviation, so that a few who are counted in by mistake do not matter, and is
+    what it does not exceed with 95% certainty, so that a few who are near by chance do not either.
+    """
     spread = 1.4826 * float(np.median(np.abs(pace - np.median(pace))))
+    spread *= 1.0 + 1.92 / math.sqrt(len(pace))
     chance = float(np.median(1.0 / (requests * math.log(2.0) ** 2)))
     return math.sqrt(max(spread**2 - chance, 0.0))

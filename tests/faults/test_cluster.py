@@ -109,7 +109,7 @@ def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None
         PARTITION + name: state for name, state in memory._partitions.items()
     }
     assert memory._decisions
-    for key, (_, decision) in memory._decisions.items():
+    for (_, key), (_, decision) in memory._decisions.items():
         assert store.decision(key) == decision
     assert store.publics() == memory.publics()
 
