@@ -176,9 +176,11 @@ def _uneven(said: Fingerprints) -> float:
 
 
 def _apart(pace: npt.NDArray[np.float64], requests: npt.NDArray[np.uint32]) -> float:
-    """The standard deviation of paces beyond that which so many requests have by chance. It is taken
-    from their median deviation, so that a few who are counted in by mistake do not matter, and is
-    what it does not exceed with 95% certainty, so that a few who are near by chance do not either.
+    """The standard deviation of paces beyond that which so many requests have by chance.
+
+    It is taken from their median deviation, so that a few who are counted in by mistake do not
+    matter, and is what it does not exceed with 95% certainty, so that a few who are near by chance
+    do not either.
     """
     spread = 1.4826 * float(np.median(np.abs(pace - np.median(pace))))
     spread *= 1.0 + 1.92 / math.sqrt(len(pace))
