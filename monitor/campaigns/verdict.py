@@ -37,6 +37,7 @@ from monitor.campaigns.group import Group
 from monitor.campaigns.population import Population, Some, content, hours
 from monitor.sketches import distinct
 from monitor.sketches.means import KernelMeans
+from monitor.sketches.profile import MINUTE
 
 UNLIKE = 1e-6  # probability that a random group deviates as much, at the most
 FARTHER = 0.8  # standard deviations that the mean prompt is from the public's, at the least
@@ -76,52 +77,49 @@ def judge(
     eligible: npt.NDArray[np.bool_],
 ) -> Verdict:
     """Put the questions to a group's members (rows of the population)."""
+    told = _answers(people, group, members, eligible)
+    deviates = told["deviation"] >= FARTHER and told["probability"] <= UNLIKE
+    if deviates and told["accused_share"] >= ACCUSED:
+        return Verdict(True, told["probability"], told, "most are accused by themselves")
+    one_list = told["common"] >= COMMON and told["shards"] >= SHARDS
+    hides = told["largest_payment_share"] < ONE_CUSTOMER
+    paced = told["uneven"] <= EVEN and told["pace_spread"] <= ONE_PACE
+    asks = math.log2(told["prompts_a_template"]) <= VARIED and told["surprise"] >= SURPRISE
+    many = len(members) >= MANY
+    guilty = deviates and one_list and hides and paced and asks and many
+    reason = "they share one list out, at one pace, hour after hour"
+    return Verdict(guilty, told["probability"], told, reason)
+
+
+def _answers(
+    people: Population | Some,
+    group: Group,
+    members: npt.NDArray[np.int64],
+    eligible: npt.NDArray[np.bool_],
+) -> dict[str, float]:
     said, traits = people.rows["said"][members], people.traits
-    common = _common(content(said))
     direction = people.direction[members]
     together = direction.mean(axis=0, dtype=np.float64)
     together /= max(float(np.linalg.norm(together)), 1e-9)
-    farther = float((direction @ together * traits.strength[members]).mean())
     inside = np.zeros(len(eligible), bool)
     inside[members] = True
-    p = _against_random(group.alike[eligible], inside[eligible])
-    accused = float((said["severity"] >= 2).mean())
-    shards = _shards(said)
     payments = people.rows["seen"][members, IDENTIFIERS.index("payment"), 0]
-    one_customer = _largest_share(payments)
-    uneven = _uneven(said)
-    apart = _apart(traits.pace[members], said["requests"])
-    varied = float(np.median(traits.variety[members]))
-    surprise = float(np.minimum(traits.nats[members], 8.0).mean())
-    evidence = {
-        "probability": p,
-        "deviation": farther,
-        "common": common,
+    first, last = np.quantile(traits.born[members], (0.1, 0.9))
+    return {
+        "probability": _against_random(group.alike[eligible], inside[eligible]),
+        "deviation": float((direction @ together * traits.strength[members]).mean()),
+        "common": _common(content(said)),
         "alike": float(np.median(group.alike[members])),
-        "accused_share": accused,
-        "shards": shards,
-        "largest_payment_share": one_customer,
-        "uneven": uneven,
-        "pace_spread": apart,
-        "prompts_a_template": 2.0**varied,
-        "surprise": surprise,
+        "accused_share": float((said["severity"] >= 2).mean()),
+        "shards": _shards(said),
+        "largest_payment_share": _largest_share(payments),
+        "uneven": _uneven(said),
+        "pace_spread": _apart(traits.pace[members], said["requests"]),
+        "prompts_a_template": float(2.0 ** np.median(traits.variety[members])),
+        "surprise": float(np.minimum(traits.nats[members], 8.0).mean()),
         "requests_an_hour": float(2.0 ** np.median(traits.pace[members])),
-        "born_spread_minutes": float(np.subtract(*np.quantile(traits.born[members], (0.9, 0.1))))
-        / 60,
+        "born_spread_minutes": float(last - first) / MINUTE,
     }
-    deviates = farther >= FARTHER and p <= UNLIKE
-    hides = one_customer < ONE_CUSTOMER
-    by_members = deviates and accused >= ACCUSED
-    paced = uneven <= EVEN and apart <= ONE_PACE
-    by_pace = len(members) >= MANY and paced and varied <= VARIED and surprise >= SURPRISE
-    reason = (
-        "most are accused by themselves"
-        if by_members
-        else "they share one list out, at one pace, hour after hour"
-    )
-    one_list = common >= COMMON and shards >= SHARDS
-    guilty = by_members or (deviates and hides and one_list and by_pace)
-    return Verdict(guilty, p, evidence, reason)
 
 
 def _against_random(alike: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
