@@ -165,16 +165,16 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
             mapping="native",
             topics={"partitions": 4},
         )
-        topics.create(settings)
-        with _worker(settings) as (process, log):
-            try:
+        try:
+            topics.create(settings)
+            with _worker(settings) as (process, log):
                 asyncio.run(_play(scene, simulation, settings, seconds, speed, process, console))
-            except KeyboardInterrupt:
-                console.print("Stopped.")
-            if process.poll() is not None:
-                log.seek(0)
-                last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise MonitorError(f"The worker ended by itself: {last}")
+                if process.poll() is not None:
+                    log.seek(0)
+                    last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
+                    raise MonitorError(f"The worker ended by itself: {last}")
+        except KeyboardInterrupt:
+            console.print("Stopped.")
     if not console.is_terminal:  # where the view has not said it already
         console.print(scene.caught(), soft_wrap=True)
     return 0

@@ -30,7 +30,7 @@ ROUND = 10 * MINUTE
 BELONGS = 0.5  # probability from which on a key is counted as a member
 _REMEMBERED = 7 * DAY  # that a campaign which is over is kept, to be looked up
 _STEPS = 8  # of a new group; one that is known takes one a round
-_AROUND = 15_000  # keys
+_SOME, _SEEN = 30_000, 64  # keys that stand for all, and those of a group among them
 _SELDOM = 3  # rounds; a group that has been judged for an hour and is none takes one of them
 _KEPT = 1e-3  # probability below which it is not remembered that a key may belong
 _NEAR = (0.7, 2 * HOUR)  # how near campaigns are that may be one: octaves of pace, time of birth
@@ -171,15 +171,12 @@ class _Round:
         return Group(member), sure
 
     def _around(self, seed: Rows) -> Rows:
-        """The keys among which a seed grows at first, all if they are not too many: those that
-        deviate most as it does, and others that stand for all the rest."""
-        people = self._people
-        if len(people) <= 2 * _AROUND:
-            return np.arange(len(people))
-        alike = people.direction @ people.direction[seed].sum(axis=0)
-        nearest = np.argpartition(alike, -_AROUND)[-_AROUND:]
-        step = len(people) // _AROUND + 1
-        return np.unique(np.concatenate([seed, nearest, np.arange(0, len(people), step)]))
+        """The keys among which a seed grows at first: all, or some that stand for all. There a
+        campaign is as rare as among all, or its members would pass for the public."""
+        n = len(self._people)
+        if n <= _SOME:
+            return np.arange(n)
+        return np.unique(np.concatenate([seed[:_SEEN], np.arange(0, n, n // _SOME + 1)]))
 
     def _begun(self, sure: Rows) -> Campaign:
         """A new group; or one that was over, if most of these keys were of it."""
@@ -224,7 +221,6 @@ class _Round:
         among, some = self.eligible[which] & ~self.held[which], Some(self._people, which)
         part = Group(group.member[which])
         part.step(some, among)
-        group.member[:] = 0.0
         group.member[which] = part.member
         sure = np.flatnonzero(part.member > SURE)
         return len(sure) >= self._least and judge(some, part, sure, among).guilty
