@@ -224,7 +224,8 @@ def run(ordinary: Fingerprints, n: int) -> Found:
 
 
 def _resident() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return float(pages * resource.getpagesize())
 
 
 def main() -> None:
