@@ -179,6 +179,7 @@ def questions(hearing: Hearing) -> list[Question]:
         for way, some in ways.items()
         for asked in some
         if asked.name in numbers and hearing.evidence
+        if asked.name != "common" or len(hearing.members) < verdict.CROWD  # of many it is not asked
     ]
 
 

@@ -7,6 +7,8 @@ sketches have the power that no slow key's have, and six questions are put to th
   same size?
 - Is it one work? Two members' prompts are then about as alike as two of one member's, but for what
   is ordinary among them. Applications that lie near each other each have a template of their own.
+  Of forty and more this is not asked: so many do not keep one pace by chance, and if most of what
+  they ask is ordinary there is little else to see.
 - Is it the work of many? Whoever takes shards off a list asks for other things than the next one:
   all members together ask for much more than each. Classmates ask for the same, each in words of
   their own: it is templates that are counted.
@@ -50,6 +52,7 @@ ONE_PACE = 0.3  # octaves that members' paces are apart, beyond chance: a standa
 VARIED = 3.4  # log2 of prompts to a template, at the most, for what a person may ask
 SURPRISE = 2.0  # nats, of the mean member
 UNTOLD = 99.0
+CROWD = 40  # members among whom one pace is no chance, whatever else each asks
 MANY = 10  # members that it takes where none of them is accused
 _LEAST_P = 1e-12
 
@@ -81,7 +84,8 @@ def judge(
     deviates = told["deviation"] >= FARTHER and told["probability"] <= UNLIKE
     if deviates and told["accused_share"] >= ACCUSED:
         return Verdict(True, told["probability"], told, "most are accused by themselves")
-    one_list = told["common"] >= COMMON and told["shards"] >= SHARDS
+    one_work = told["common"] >= COMMON or len(members) >= CROWD
+    one_list = one_work and told["shards"] >= SHARDS
     hides = told["largest_payment_share"] < ONE_CUSTOMER
     paced = told["uneven"] <= EVEN and told["pace_spread"] <= ONE_PACE
     asks = math.log2(told["prompts_a_template"]) <= VARIED and told["surprise"] >= SURPRISE

@@ -113,6 +113,11 @@ def test_an_alert_says_what_was_found_in_numbers_only():
     assert "one list" in alert.summary
 
 
+def test_of_a_crowd_that_keeps_one_pace_most_may_be_ordinary():
+    (found,) = members(linked(people(800), fleet(60, mix=0.65, an_hour=16.0))[1])
+    assert len(found & set(fleet(60).names)) >= 0.9 * 60
+
+
 def test_a_pager_rings_for_ten_and_not_for_six():
     def severity(keys):
         return linked(people(), fleet(keys, severity=2))[1].alerts[-1].severity
