@@ -114,7 +114,7 @@ def test_an_alert_says_what_was_found_in_numbers_only():
 
 
 def test_of_a_crowd_that_keeps_one_pace_most_may_be_ordinary():
-    (found,) = members(linked(people(800), fleet(60, mix=0.65, an_hour=16.0))[1])
+    (found,) = members(linked(people(800), fleet(60, mix=0.6, own=4.0, an_hour=16.0))[1])
     assert len(found & set(fleet(60).names)) >= 0.9 * 60
 
 
