@@ -19,8 +19,8 @@ sketches have the power that no slow key's have, and six questions are put to th
   asks is as varied as a person's, and detectors are surprised at each a little? Applications come
   evenly, too, at least by night, but each at its own pace.
 
-A group is a campaign if it deviates and is accused; or if it deviates, works at one thing, shares it
-out, hides what it is, and comes evenly at one pace, all ten or more of it.
+A group is a campaign if it deviates and is accused; or if it deviates, works at one thing, shares
+it out, hides what it is, and comes evenly at one pace, all ten or more of it.
 
 Source: pooled statistics of groups against random ones, as in Q. Cao et al., SynchroTrap
 (CCS 2014); the test of pooled means is that of `sketches/means.py`.
