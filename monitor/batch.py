@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerts import Alert
-from monitor.decisions import Decision
-from monitor.events import Rejection
+from monitor.alerting.alerts import Alert
+from monitor.alerting.decisions import Decision
+from monitor.requests.decoder import Rejection
 
 Integers = npt.NDArray[np.int64]
 

@@ -19,26 +19,27 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor import metrics
-from monitor.alerts import INFO, Lifecycle, Severity
+from monitor.alerting.alerts import INFO, Lifecycle, Severity
+from monitor.alerting.decisions import Decision, action_for, duration, strongest
 from monitor.batch import Batch, Outcome, Rejected, Said
 from monitor.campaigns.fingerprint import encode, fingerprints, told
-from monitor.columns import Columns, Reader
 from monitor.config import Settings
-from monitor.decisions import Decision, action_for, duration, strongest
 from monitor.detectors import DETECTORS, Combined, Detector
 from monitor.detectors.base import Looks
-from monitor.events import Decoder, Rejection
-from monitor.features.content import load_content
-from monitor.features.extract import Extractor, Features
-from monitor.features.lexicon import Lexicon
-from monitor.features.texts import join, lay
 from monitor.identity import Identity
-from monitor.messages import Messages
+from monitor.kernels.buffers import Messages
 from monitor.partition import EPOCH, LATENESS, Partition
-from monitor.sketches.admit import READ, REPEATED, admit
-from monitor.sketches.profile import COMBINED, DAY, RECORD, Profile, Records
-from monitor.sketches.public import Reference, load_reference
-from monitor.sketches.update import INTENT, Requests, Today, update, warm
+from monitor.prompts.content_model import load_content
+from monitor.prompts.extractor import Extractor, Features
+from monitor.prompts.lexicon import Lexicon
+from monitor.prompts.normalise import join, lay
+from monitor.records.admission import READ, REPEATED, admit
+from monitor.records.baseline import Reference, load_reference
+from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
+from monitor.records.update import Requests, Today, update, warm
+from monitor.requests.columns import Columns, Reader
+from monitor.requests.decoder import Decoder, Rejection
+from monitor.requests.marks import INTENT
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 

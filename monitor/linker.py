@@ -23,15 +23,15 @@ import msgspec
 import numpy as np
 
 from monitor import metrics
-from monitor.alerts import Alert, Severity
+from monitor.alerting.alerts import Alert, Severity
+from monitor.alerting.decisions import Decision
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.fingerprint import decode
 from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
 from monitor.config import Settings
-from monitor.decisions import Decision
-from monitor.events import Rejection
+from monitor.requests.decoder import Rejection
 from monitor.store.base import Checkpoint, Store
 
 

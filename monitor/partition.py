@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from monitor.alerts import Alert, Severity
-from monitor.sketches.public import Public, Reference
+from monitor.alerting.alerts import Alert, Severity
+from monitor.records.baseline import Public, Reference
 
 EPOCH = 300.0  # seconds
 LATENESS = 600.0  # seconds behind the watermark that an event may be

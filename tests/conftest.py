@@ -15,8 +15,8 @@ from typing import NoReturn
 import pytest
 import redis
 
-from pipelines import embedded
-from tests import servers
+from pipelines.demo import embedded
+from tests.support import servers
 
 _SERVERS = {"kafka", "redis_url", "cluster_url", "own_kafka", "own_redis"}
 

@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from monitor.alerts import Severity
-from monitor.campaigns.group import Group
+from monitor.alerting.alerts import Severity
+from monitor.campaigns.membership import Group
 from monitor.campaigns.population import Population
 from monitor.campaigns.verdict import Verdict
 

@@ -8,7 +8,7 @@ that brought it about. On Kafka its bytes are followed by the key's pseudonym; i
 part of a row (`population.py`). There is no other codec.
 
 A key says so again when it has changed enough: after an eighth more requests, not sooner than after
-8 nor later than after 64, and no more than sixteen times an hour (`sketches/update.py`).
+8 nor later than after 64, and no more than sixteen times an hour (`records/update.py`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.features.project import CONTENT, LISTS
-from monitor.scan import HASHED, NETWORK
-from monitor.sketches import distinct, minhash
-from monitor.sketches.means import HALF_LIVES
-from monitor.sketches.profile import DISTINCT, LONG, MIDDLE, Profile, Records
+from monitor.prompts.projection import CONTENT, LISTS
+from monitor.records.profile import DISTINCT, LONG, MIDDLE, Profile, Records
+from monitor.requests.fast_json import HASHED, NETWORK
+from monitor.sketches import hyperloglog, minhash
+from monitor.sketches.kernel_mean import HALF_LIVES
 
 VERSION = 1
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
@@ -49,7 +49,7 @@ FINGERPRINT = np.dtype(
         ("long_requests", "<u2", LONG.panes),
         ("middle_requests", "<u2", MIDDLE.panes),
         ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 without one
-        ("distinct", "u1", (len(COUNTED), distinct.BYTES)),
+        ("distinct", "u1", (len(COUNTED), hyperloglog.BYTES)),
     ]
 )
 assert FINGERPRINT.itemsize == 444, FINGERPRINT.itemsize

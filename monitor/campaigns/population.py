@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import COUNTED, FINGERPRINT, IDENTIFIERS, Fingerprints
-from monitor.features.project import CONTENT, LISTS, SCALE
-from monitor.sketches import distinct
-from monitor.sketches.means import HALF_LIVES, KernelMeans
-from monitor.sketches.profile import DAY, HOUR, LONG
+from monitor.prompts.projection import CONTENT, LISTS, SCALE
+from monitor.records.profile import DAY, HOUR, LONG
+from monitor.sketches import hyperloglog
+from monitor.sketches.kernel_mean import HALF_LIVES, KernelMeans
 
 KEPT = 2.0 * DAY  # seconds that a silent key is remembered
 SEEN = 3  # different values of an identifier that are remembered of a key
@@ -232,7 +232,7 @@ class Population:
         self._lists[which] = np.log2(1.0 + np.maximum(said["lists"], 0.0))
         pace, even = _rhythm(said)
         prompts, templates = (
-            distinct.estimate(said["distinct"][:, COUNTED.index(kind)]) for kind in COUNTED
+            hyperloglog.estimate(said["distinct"][:, COUNTED.index(kind)]) for kind in COUNTED
         )
         variety = np.log2(np.maximum(prompts, 1.0) / np.maximum(templates, 1.0))
         self._traits[:, which] = Traits(

@@ -15,16 +15,16 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerts import Alert
+from monitor.alerting.alerts import Alert
+from monitor.alerting.decisions import Decision
+from monitor.campaigns.alerts import SILENT, Statements
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
-from monitor.campaigns.group import LEAST, SURE, Group
+from monitor.campaigns.candidates import seeds
+from monitor.campaigns.membership import LEAST, SURE, Group
 from monitor.campaigns.population import Population, Some
-from monitor.campaigns.seeds import seeds
-from monitor.campaigns.statements import SILENT, Statements
 from monitor.campaigns.verdict import VARIED, Verdict, judge
 from monitor.config import Settings
-from monitor.decisions import Decision
-from monitor.sketches.profile import DAY, HOUR, MINUTE
+from monitor.records.profile import DAY, HOUR, MINUTE
 
 ROUND = 10 * MINUTE
 BELONGS = 0.5  # probability from which on a key is counted as a member

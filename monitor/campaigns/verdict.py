@@ -23,7 +23,7 @@ A group is a campaign if it deviates and is accused; or if it deviates, works at
 it out, hides what it is, and comes evenly at one pace, all ten or more of it.
 
 Source: pooled statistics of groups against random ones, as in Q. Cao et al., SynchroTrap
-(CCS 2014); the test of pooled means is that of `sketches/means.py`.
+(CCS 2014); the test of pooled means is that of `sketches/kernel_mean.py`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import COUNTED, IDENTIFIERS, Fingerprints
-from monitor.campaigns.group import Group
+from monitor.campaigns.membership import Group
 from monitor.campaigns.population import Population, Some, content, hours
-from monitor.sketches import distinct
-from monitor.sketches.means import KernelMeans
-from monitor.sketches.profile import MINUTE
+from monitor.records.profile import MINUTE
+from monitor.sketches import hyperloglog
+from monitor.sketches.kernel_mean import KernelMeans
 
 UNLIKE = 1e-6  # probability that a random group deviates as much, at the most
 FARTHER = 0.8  # standard deviations that the mean prompt is from the public's, at the least
@@ -151,8 +151,8 @@ def _shards(said: Fingerprints) -> float:
     """How many times as many different templates all have than each has."""
     registers = said["distinct"][:, COUNTED.index("templates")]
     union = (registers & 15).max(axis=0) | (registers & 0xF0).max(axis=0)
-    each = distinct.estimate(registers).mean()
-    return float(distinct.estimate(union[None])[0] / max(each, 1.0))
+    each = hyperloglog.estimate(registers).mean()
+    return float(hyperloglog.estimate(union[None])[0] / max(each, 1.0))
 
 
 def _largest_share(values: npt.NDArray[np.uint64]) -> float:

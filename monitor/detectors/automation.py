@@ -1,7 +1,7 @@
 """Automation: requests that come as no person sends them, nor what serves persons.
 
 No turn follows another, each asks for as much output as it can get, a timer sends them, and every
-hour is as busy as the next (`sketches/conduct.py`). Much that is honest does all of that: batches,
+hour is as busy as the next (`records/behaviour.py`). Much that is honest does all of that: batches,
 pipelines, probes. So the public says how common it is, and however rare, it is a sign among others
 and no case of its own.
 
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.sketches.profile import AUTOMATION, Profile
-from monitor.sketches.public import Public
+from monitor.records.baseline import Public
+from monitor.records.profile import AUTOMATION, Profile
 
 
 @dataclass(frozen=True, slots=True)

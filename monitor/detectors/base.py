@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from monitor.sketches.profile import Profile
-from monitor.sketches.public import Public
+from monitor.records.baseline import Public
+from monitor.records.profile import Profile
 
 Floats = npt.NDArray[np.float64]
 

@@ -2,7 +2,7 @@
 
 Copying a model takes volume, and a schedule. A rate limit knows one number for everybody; this
 asks two questions over a minute, five minutes, an hour and a day, of requests and of tokens. Of
-all ordinary keys, what share ever reaches this on a day (see `sketches/public.py`)? And for a key
+all ordinary keys, what share ever reaches this on a day (see `records/baseline.py`)? And for a key
 with a past of its own, how far is it from its own hours? Only what is beyond both is a burst: a
 large customer's usual day passes, and so does a small one's busy hour.
 
@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding, Floats
-from monitor.sketches.profile import REQUESTS, SCALES, TOKENS, Profile
-from monitor.sketches.public import Public
+from monitor.records.baseline import Public
+from monitor.records.profile import REQUESTS, SCALES, TOKENS, Profile
 
 _WINDOWS = np.array([60.0, 300.0, 3600.0, 86_400.0])
 _BOTH = slice(REQUESTS.start, TOKENS.stop)

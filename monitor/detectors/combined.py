@@ -24,8 +24,8 @@ from math import comb
 import numpy as np
 
 from monitor.detectors.base import Detector, Finding, Floats
-from monitor.sketches.profile import COMBINED, KINDS, Profile
-from monitor.sketches.public import Public
+from monitor.records.baseline import Public
+from monitor.records.profile import COMBINED, KINDS, Profile
 
 _NATS = "_nats"
 

@@ -3,10 +3,10 @@
 Whoever copies a model works through a list that was made to cover a capability: instructions to
 code, exam questions, samples of many tasks. Two things give it away, prompt by prompt and without
 keeping one. The prompts look like such lists: for each known kind a likelihood ratio adds up over
-the key's prompts (`features/project.py`). And they are broad in a way of their own: in coordinates
-in which the public has no preferred direction, the prompts of a chatbot's many users have a
-self-similarity near 0, those of an application or of one person a high one, and a sweep lies in
-between, whatever list it is off.
+the key's prompts (`prompts/projection.py`). And they are broad in a way of their own: in
+coordinates in which the public has no preferred direction, the prompts of a chatbot's many users
+have a self-similarity near 0, those of an application or of one person a high one, and a sweep lies
+in between, whatever list it is off.
 
 Lists that resemble what some applications send all day count only for keys that are broader than
 applications are, and half for those whose requests come attended: persons are as broad by chance.
@@ -31,9 +31,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.features.project import LISTS
-from monitor.sketches.profile import BROAD, LIKENESS, Profile
-from monitor.sketches.public import Public
+from monitor.prompts.projection import LISTS
+from monitor.records.baseline import Public
+from monitor.records.profile import BROAD, LIKENESS, Profile
 
 _KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are elicitation
 _FIRST = LIKENESS.start

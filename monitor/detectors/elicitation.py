@@ -3,7 +3,7 @@
 Whoever distils a reasoning model needs its reasoning, and whoever trains a reward model needs its
 judgements: they must ask, prompt after prompt. Ordinary people ask now and then. So the single
 prompt decides nothing; the share over the key's stream does. Prompts are matched against a phrase
-lexicon (`features/lexicon.py`), and a cumulative sum of log-likelihood ratios, a share of 35%
+lexicon (`prompts/lexicon.py`), and a cumulative sum of log-likelihood ratios, a share of 35%
 against 5%, rises while the share is too high and falls back to zero while it is not. It is
 Page's test (E. S. Page, Biometrika 41, 1954), valid however often one looks: under the
 ordinary share, the chance to see it at s within n prompts is at most n·exp(-s).
@@ -29,9 +29,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.features.project import LISTS
-from monitor.sketches.profile import ELICITATION, INTENTS, LIKENESS, Profile
-from monitor.sketches.public import Public
+from monitor.prompts.lexicon import INTENTS
+from monitor.prompts.projection import LISTS
+from monitor.records.baseline import Public
+from monitor.records.profile import ELICITATION, LIKENESS, Profile
 
 _KINDS = ("cot", "grader")  # of LISTS, in the order of INTENTS
 _INTENTS = len(INTENTS)

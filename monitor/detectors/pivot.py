@@ -1,7 +1,7 @@
 """Pivot: a key that moves to a model it has never used, and asks more of it than before.
 
 Whoever copies models follows their releases: within a day of one, most of a campaign's traffic
-goes there. The move is dated by its first request (`sketches/conduct.py`), and what came since is
+goes there. The move is dated by its first request (`records/behaviour.py`), and what came since is
 held against the rate that the key had before: the log-likelihood ratio of two Poisson rates, times
 the share of requests that moved. A day after the move it is no news any more.
 
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.sketches.profile import HOUR, PIVOT, Profile
-from monitor.sketches.public import Public
+from monitor.records.baseline import Public
+from monitor.records.profile import HOUR, PIVOT, Profile
 
 
 @dataclass(frozen=True, slots=True)

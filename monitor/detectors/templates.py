@@ -6,7 +6,7 @@ prompts to a template counts in so far as the key is broader than any applicatio
 self-similarity of its content, see `coverage.py`). People and chatbots hardly repeat a template.
 
 Both numbers are HyperLogLog estimates, and templates are told apart by what stays of a prompt when
-its slots are filled anew (`features/template.py`); the public knows how far ordinary keys get.
+its slots are filled anew (`prompts/template_hash.py`); the public knows how far ordinary keys get.
 
 Test suites, catalogues and users who press the same button do so honestly, and there is no telling
 how many come tomorrow. So it is a sign, which weighs with others, and never a case of its own.
@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.sketches.profile import TEMPLATES, Profile
-from monitor.sketches.public import Public
+from monitor.records.baseline import Public
+from monitor.records.profile import TEMPLATES, Profile
 
 
 @dataclass(frozen=True, slots=True)

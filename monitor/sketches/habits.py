@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.jit import jit
-from monitor.sketches.means import decay
+from monitor.kernels.jit import jit
+from monitor.sketches.kernel_mean import decay
 
 MODELS = 4
 HOURS = 24

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.jit import jit
+from monitor.kernels.jit import jit
 
 PLACES = 16
 ERROR = 0.5 / PLACES**0.5  # standard, at a similarity of one half, where it is largest

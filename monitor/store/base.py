@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from monitor.alerts import Alert
-from monitor.decisions import Decision
+from monitor.alerting.alerts import Alert
+from monitor.alerting.decisions import Decision
 from monitor.errors import FencedError
 
 

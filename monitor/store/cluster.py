@@ -3,7 +3,7 @@
     redis+cluster://[user:password@]host[:6379],host…     rediss+cluster://… over TLS
 
 The hosts are some of the Cluster's servers, asked in turn for all others. Options are those of
-`primary.py`; there is no database but 0.
+`connection.py`; there is no database but 0.
 
 A Cluster keeps each key in one of 16,384 slots, by the part of its name in braces, and each slot
 on one primary, which may change: a failover, or slots that are moved. Whatever hints at a change
@@ -31,7 +31,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from monitor.store.primary import (
+from monitor.store.connection import (
     HOST,
     LOGIN,
     OPTIONS,
@@ -42,7 +42,7 @@ from monitor.store.primary import (
     options_of,
     waits,
 )
-from monitor.store.refusals import passes
+from monitor.store.redis_errors import passes
 
 Address = tuple[str, int]
 

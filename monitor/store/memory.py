@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from monitor.decisions import ORIGINS, Decision, stronger
+from monitor.alerting.decisions import ORIGINS, Decision, stronger
 from monitor.store.base import Checkpoint, fenced
 
 

@@ -2,7 +2,7 @@
 
 | key | value | expires |
 |---|---|---|
-| `xm:p:<pseudonym>` | the record's bytes (`sketches/profile.py`) | when idle for `record_days` |
+| `xm:p:<pseudonym>` | the record's bytes (`records/profile.py`) | when idle for `record_days` |
 | `xm:o:<topic>:<partition>` | a partition's state, its offset included | never |
 | `xm:c:<topic>:<partition>` | the number of the latest claim to it | never |
 | `xm:f:<topic>:<partition>` | hash: the rows of keys among which campaigns are looked for | never |
@@ -37,8 +37,8 @@ not there, and one that is there ahead of its state is one that the stream calls
 the same, by whoever takes over. Someone fenced off in between, a matter of milliseconds, may
 leave an older decision than its successor's, until that is renewed or expires.
 
-A primary with Sentinel may lose checkpoints in a failover, and so may a Cluster (`primary.py` has
-the URLs); `min-replicas-to-write 1` bounds what that can be, and it is read from Kafka again.
+A primary with Sentinel may lose checkpoints in a failover, and so may a Cluster (`connection.py`
+has the URLs); `min-replicas-to-write 1` bounds what that can be, and it is read from Kafka again.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import ResponseError
 
-from monitor.decisions import ORIGINS, Decision, stronger
+from monitor.alerting.decisions import ORIGINS, Decision, stronger
 from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, fenced
-from monitor.store.block import Block, pack
 from monitor.store.cluster import connect
-from monitor.store.primary import Command, Node, execute, info, transact
+from monitor.store.connection import Command, Node, execute, info, transact
+from monitor.store.record_block import Block, pack
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
 ROWS, PUBLICS, READY = "xm:f:", "xm:m", "xm:ready"
@@ -73,7 +73,7 @@ class RedisStore:
     """A store on a Redis server or Cluster.
 
     Args:
-        url: of the server, see `primary.py`.
+        url: of the server, see `connection.py`.
         record_seconds: life of an idle key's record.
         timeout: seconds to wait for an answer.
 

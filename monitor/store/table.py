@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreError
-from monitor.sketches.profile import RECORD, Records, blank
-from monitor.sketches.versions import read
+from monitor.records.migrations import read
+from monitor.records.profile import RECORD, Records, blank
 from monitor.store.base import Store
-from monitor.store.block import Block
+from monitor.store.record_block import Block
 
 Rows = npt.NDArray[np.int64]
 

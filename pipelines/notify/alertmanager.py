@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from monitor.alerts import SEVERITIES, Alert, Severity
+from monitor.alerting.alerts import SEVERITIES, Alert, Severity
 from pipelines.notify.receiver import post
 
 HELD = 7 * 86_400.0

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from monitor import metrics
-from monitor.alerts import SEVERITIES, Alert, Severity
+from monitor.alerting.alerts import SEVERITIES, Alert, Severity
 from pipelines.notify.receiver import AwayError, Receiver
 
 # Alerts in one request, alerts that may wait for one receiver, alerts remembered as told.

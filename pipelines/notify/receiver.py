@@ -13,7 +13,7 @@ from typing import Protocol
 
 import aiohttp
 
-from monitor.alerts import Alert
+from monitor.alerting.alerts import Alert
 from monitor.errors import MonitorError
 
 _LATER = frozenset({408, 429})

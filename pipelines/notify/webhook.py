@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from monitor.alerts import Alert
+from monitor.alerting.alerts import Alert
 from pipelines.notify.receiver import post
 
 

@@ -19,11 +19,15 @@ import msgspec
 import redis
 from kafka import KafkaConsumer
 
-from monitor.alerts import Alert
+from monitor.alerting.alerts import Alert
 from monitor.config import Settings
-from pipelines import replay
-from pipelines.producer import produce
-from tests.programs import Worker
+from monitor.engine import Engine
+from monitor.identity import from_settings
+from monitor.linker import Linker
+from monitor.store.memory import MemoryStore
+from pipelines.traffic.producer import produce
+from pipelines.traffic.replay import replay
+from tests.support.programs import Worker
 
 SECRET = "known to this test only"
 
@@ -35,10 +39,10 @@ def main() -> None:
     parser.add_argument("--redis", required=True, help="its url; the database is emptied")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "alerts.jsonl"
-        settings = Settings(identity_secret=SECRET)
-        replay.run([arguments.traffic], settings, alerts=file)
-        replayed = [msgspec.json.decode(line, type=Alert) for line in file.open("rb")]
+        settings, store = Settings(identity_secret=SECRET), MemoryStore()
+        engine, linker = Engine(settings, from_settings(settings), store), Linker(settings, store)
+        outcomes = replay([arguments.traffic], engine, store, linker)
+        replayed = [alert for outcome in outcomes for alert in outcome.alerts]
         for partitions in (1, 4):
             redis.from_url(arguments.redis).flushdb()
             streamed = _streamed(arguments, Path(folder) / str(partitions), partitions)

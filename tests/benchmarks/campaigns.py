@@ -34,13 +34,13 @@ from monitor.campaigns.fingerprint import IDENTIFIERS, decode, encode
 from monitor.campaigns.rounds import ROUND
 from monitor.config import Campaigns, Settings
 from monitor.engine import Engine
-from monitor.features.project import CONTENT, LISTS, SCALE
 from monitor.identity import Identity
 from monitor.linker import Linker
-from monitor.sketches.means import STEPS
-from monitor.sketches.profile import HOUR, LONG, MIDDLE, MINUTE
+from monitor.prompts.projection import CONTENT, LISTS, SCALE
+from monitor.records.profile import HOUR, LONG, MIDDLE, MINUTE
+from monitor.sketches.kernel_mean import STEPS
 from monitor.store.memory import MemoryStore
-from pipelines.files import LineFile
+from pipelines.traffic.files import LineFile
 from tests.benchmarks.measure import show
 
 _BEGIN = 1_772_409_600.0

@@ -27,10 +27,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from monitor.events import AHEAD, EARLIEST, REASONS, Decoded, Decoder
+from monitor.requests.decoder import AHEAD, EARLIEST, REASONS, Decoded, Decoder
 
 NOW = 1_772_040_010.0
-PAYLOADS = json.loads((Path(__file__).parents[1] / "unit" / "payloads.json").read_text())
+PAYLOADS = json.loads((Path(__file__).parents[1] / "support" / "payloads.json").read_text())
 MAPPINGS: dict[str, Any] = {
     **{preset: preset for preset in PAYLOADS},
     "a table": {"preset": "native", "ts": [{"path": "/ts", "unit": "s"}], "ip": ["/0/1", "/ip"]},

@@ -23,10 +23,10 @@ import msgspec
 import typer
 
 from monitor.config import Settings
-from pipelines import evaluate
-from pipelines.files import LineFile
-from tests import evasions
-from tests.evasions import Evasion, Event
+from pipelines.modelling import evaluate
+from pipelines.traffic.files import LineFile
+from tests.support import evasions
+from tests.support.evasions import Evasion, Event
 
 COVER = 5  # prompts that a person has at the least who serves as cover
 SECRET = "known to this benchmark only"

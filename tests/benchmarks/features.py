@@ -26,19 +26,19 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from monitor.features import kernel, tokens
-from monitor.features.bits import OPTIONS, U, jit
-from monitor.features.extract import Extractor
-from monitor.features.kernel import MEANING
-from monitor.features.lexicon import Lexicon
-from monitor.features.project import project
-from monitor.features.reading import read
-from monitor.features.shape import describe
-from monitor.features.spelling import look_up
-from monitor.features.template import fingerprint
-from monitor.features.texts import LIMIT, Texts, join
-from pipelines.files import LineFile
-from pipelines.simulate import Scenario, Simulation
+from monitor.kernels.bits import OPTIONS, U, jit
+from monitor.prompts import kernel, word_vectors
+from monitor.prompts.bpe import look_up
+from monitor.prompts.extractor import Extractor
+from monitor.prompts.kernel import MEANING
+from monitor.prompts.lexicon import Lexicon
+from monitor.prompts.normalise import LIMIT, Texts, join
+from monitor.prompts.projection import project
+from monitor.prompts.segment import read
+from monitor.prompts.style import describe
+from monitor.prompts.template_hash import fingerprint
+from pipelines.simulation.scenario import Scenario, Simulation
+from pipelines.traffic.files import LineFile
 
 _PASSES, _BATCH = 40, 2_000
 _SIZE = 250  # bytes
@@ -213,9 +213,9 @@ def _library(prompts: list[str]) -> None:
     from wordllama.inference import WordLlamaInference
 
     whole = [prompt.lower() for prompt in prompts if len(prompt) <= LIMIT][:3_000]
-    home = tokens.folder()
-    (matrix,) = load_file(home / tokens.WEIGHTS).values()
-    tokenizer = Tokenizer.from_file(str(home / tokens.TOKENIZER))
+    home = word_vectors.folder()
+    (matrix,) = load_file(home / word_vectors.WEIGHTS).values()
+    tokenizer = Tokenizer.from_file(str(home / word_vectors.TOKENIZER))
     library = WordLlamaInference(matrix[:, :MEANING], tokenizer)
     begun = time.process_time()
     theirs = library.embed(whole, norm=True)

@@ -31,16 +31,16 @@ from aiokafka import AIOKafkaConsumer
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from monitor.alerts import Alert
+from monitor.alerting.alerts import Alert
 from monitor.config import Settings
 from monitor.identity import from_settings
 from monitor.store.redis import RECORD
-from pipelines import topics
-from pipelines.producer import Message, Pace, send
+from pipelines.kafka import topics
+from pipelines.traffic.producer import Message, Pace, send
 from tests.benchmarks.measure import default_worker, emptied, observe, parser, show, show_machine
 from tests.benchmarks.stream import Stream, batches
-from tests.programs import Worker
-from tests.workers import read, until
+from tests.support.programs import Worker
+from tests.support.workers import read, until
 
 _WARM = 3.0  # seconds
 _MARKERS, _ELICITING = 20, 100  # requests a second

@@ -39,7 +39,7 @@ from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from pipelines import replay
+from pipelines.traffic import replay
 from tests.benchmarks.measure import show
 
 _DAY, _HOUR = 86_400.0, 3_600.0

@@ -19,7 +19,7 @@ import redis
 from kafka import KafkaAdminClient
 
 from monitor.config import Settings
-from tests.programs import Worker
+from tests.support.programs import Worker
 
 _LOOK = 0.25  # seconds between looks at a worker's metrics, which cost it 5 ms each
 _PATIENCE = 180.0

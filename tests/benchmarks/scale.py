@@ -30,7 +30,7 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
-from pipelines.producer import Message
+from pipelines.traffic.producer import Message
 from tests.benchmarks.measure import emptied, parser, show, show_machine
 from tests.benchmarks.stream import Stream
 

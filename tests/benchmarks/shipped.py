@@ -19,7 +19,8 @@ takes three minutes, and printed of what is shipped:
 
 These days are not new to the detectors any more. The first run fitted 1.6e-5 for warnings, because
 of four applications that ask exam questions; from where likeness to requests for reasoning counts
-(`sketches/asked.py`) was raised then, having seen them. So new days may cost more than this says.
+(`records/content_levels.py`) was raised then, having seen them. So new days may cost more than
+this says.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ import numpy as np
 import typer
 
 from monitor.config import Settings
-from monitor.features.project import LISTS
-from monitor.sketches.public import write_reference
-from pipelines import learn
-from pipelines.crossfit import Judged, judge, pooled
-from pipelines.crossfit import learn as learn_public
-from pipelines.thresholds import fit
+from monitor.prompts.projection import LISTS
+from monitor.records.baseline import write_reference
+from pipelines.modelling.cross_fitting import Judged, judge, pooled
+from pipelines.modelling.cross_fitting import learn as learn_public
+from pipelines.modelling.learn import learn
+from pipelines.modelling.thresholds import fit
 from tests.benchmarks import corpora
 
 CONTENT = Path("monitor/features/content.json")
@@ -81,7 +82,7 @@ class Half:
         """A content model of it."""
         corpora.main(self._corpora, self._folder / "lists")
         lists = [str(self._folder / "lists" / f"{kind}.jsonl") for kind in LISTS]
-        learn.run(self.days(LEARNED), lists, Settings(), out, source=source)
+        learn(self.days(LEARNED), lists, Settings(), out, source=source)
         return out
 
     def judged(self, content: Path) -> tuple[Judged, float]:

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from pipelines.files import LineFile
-from pipelines.producer import Message
-from pipelines.simulate import Scenario, Simulation
+from pipelines.simulation.scenario import Scenario, Simulation
+from pipelines.traffic.files import LineFile
+from pipelines.traffic.producer import Message
 
 SIZE = 1024  # bytes of a request, on average at least
 _LAP = 400_000  # requests that are kept in memory, and then go round

@@ -15,7 +15,7 @@ A contender is timed from its first event on, for a bounded time or to the end o
 worker's end is then the moment at which Redis has all of it. Ratios are medians over the rounds.
 For one core's worth of each, give everybody one core and the servers the other:
 
-    taskset -c 0 python -m tests.servers --libs JARS -- taskset -c 1 python -m …
+    taskset -c 0 python -m tests.support.servers --libs JARS -- taskset -c 1 python -m …
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from pipelines import topics
-from pipelines.embedded import die_with_parent
-from pipelines.producer import send
+from pipelines.demo.embedded import die_with_parent
+from pipelines.kafka import topics
+from pipelines.traffic.producer import send
 from tests.benchmarks.contenders.meter import SECONDS
 from tests.benchmarks.measure import (
     Spent,
@@ -43,7 +43,7 @@ from tests.benchmarks.measure import (
     show_machine,
 )
 from tests.benchmarks.stream import Stream
-from tests.programs import Worker
+from tests.support.programs import Worker
 
 CONTENDERS = ("faust_agent", "quix", "bytewax_window", "client", "worker")
 _PACKAGES = {"quix": "quixstreams", "bytewax_window": "bytewax"}  # by contender

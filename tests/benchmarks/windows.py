@@ -27,16 +27,17 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from monitor.features.content import Content
-from monitor.features.extract import Extractor, Features
-from monitor.features.fitting import Written, learn
-from monitor.features.project import LISTS
-from monitor.features.texts import Texts, join
-from monitor.sketches.admit import READ
-from monitor.sketches.profile import LEVELS, RECORD, Profile
-from monitor.sketches.public import BINS
-from monitor.sketches.public_mean import Sums
-from monitor.sketches.update import HAS_PROMPT, Requests, Today, update
+from monitor.prompts.content_model import Content
+from monitor.prompts.extractor import Extractor, Features
+from monitor.prompts.normalise import Texts, join
+from monitor.prompts.projection import LISTS
+from monitor.records.admission import READ
+from monitor.records.baseline import BINS
+from monitor.records.baseline_mean import Sums
+from monitor.records.profile import LEVELS, RECORD, Profile
+from monitor.records.update import Requests, Today, update
+from monitor.requests.marks import HAS_PROMPT
+from pipelines.modelling.fit_content import Written, fit
 from tests.benchmarks import corpora
 from tests.benchmarks.minilm import Discrepancy, Encoder
 
@@ -148,7 +149,7 @@ def content_of(found: Pools, features: Features, templated: float) -> Content:
     share = int(len(chat) * templated / (1 - templated))
     public = np.append(chat, random.choice(apps, share, replace=share > len(apps)))
     lists = {kind: written(found.reference[kind]) for kind in LISTS}
-    return learn(written(public), lists, Content.none())
+    return fit(written(public), lists, Content.none())
 
 
 def recorded(rows: Rows, features: Features) -> Profile:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import psutil
 
-from pipelines.producer import send
+from pipelines.traffic.producer import send
 from tests.benchmarks.measure import (
     Spent,
     default_worker,
@@ -39,8 +39,8 @@ from tests.benchmarks.measure import (
     show_machine,
 )
 from tests.benchmarks.stream import Stream
-from tests.programs import Worker
-from tests.workers import beside, metrics, until
+from tests.support.programs import Worker
+from tests.support.workers import beside, metrics, until
 
 _TICK = 0.02  # seconds
 

@@ -30,13 +30,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from monitor.identity import from_settings
-from monitor.sketches.versions import read as read_record
+from monitor.records.migrations import read as read_record
 from monitor.store.redis import RECORD
-from pipelines.producer import Message, Pace, send
-from pipelines.simulate import Scenario, Simulation, messages
-from tests.programs import Worker
-from tests.servers import Kafka, Redis, Server
-from tests.workers import account, ask, beside, read, undisturbed, until
+from pipelines.simulation.scenario import Scenario, Simulation, messages
+from pipelines.traffic.producer import Message, Pace, send
+from tests.support.programs import Worker
+from tests.support.servers import Kafka, Redis, Server
+from tests.support.workers import account, ask, beside, read, undisturbed, until
 
 _MIDNIGHT = 1_772_409_600.0
 _RATE = 500.0  # requests a second

@@ -10,20 +10,20 @@ import pytest
 import redis
 
 from monitor import config
+from monitor.alerting.decisions import Decision
 from monitor.batch import Batch
-from monitor.decisions import Decision
 from monitor.engine import Engine
 from monitor.errors import FencedError, StoreError
 from monitor.identity import from_settings
-from monitor.store import census
+from monitor.store import inventory
 from monitor.store.base import Checkpoint, Store
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import PARTITION, RECORD, RedisStore
-from monitor.store.refusals import ACL, CLUSTER_ACL
-from tests.programs import Worker
-from tests.redis_servers import Authority, Cluster, Redis
-from tests.requests import elicitor, in_order, person, scraper
-from tests.workers import filling, traffic, undisturbed, until
+from monitor.store.redis_errors import ACL, CLUSTER_ACL
+from tests.support.programs import Worker
+from tests.support.redis_servers import Authority, Cluster, Redis
+from tests.support.requests import elicitor, in_order, person, scraper
+from tests.support.workers import filling, traffic, undisturbed, until
 
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
 PARTITIONS = ["t:0", "t:1", "t:2", "t:3"]  # which lie on all of three servers
@@ -104,7 +104,7 @@ def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None
                 offsets[partition] = start + len(values)
             each.commit(engine.checkpoint())
             size *= 3
-    assert dict(found for page in census.pages(store.server) for found in page) == memory.records
+    assert dict(found for page in inventory.pages(store.server) for found in page) == memory.records
     assert {PARTITION + name: restored(store, name) for name in PARTITIONS} == {
         PARTITION + name: state for name, state in memory._partitions.items()
     }
@@ -132,7 +132,7 @@ def test_a_gateway_finds_a_decision_by_the_pseudonym_alone(
 
 def test_what_keys_take_is_summed_over_all_servers(store: RedisStore) -> None:
     store.commit(checkpoint(store, bytes(1_000)))
-    found = census.memory(store.server)
+    found = inventory.memory(store.server)
     assert 1_000 < found.record < 2_000
     assert found.empty > 3 * 500_000
 
@@ -267,8 +267,8 @@ def test_the_rights_that_are_asked_for_are_enough_and_a_missing_one_is_named(
     claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
     store.commit(checkpoint(store, b"one", claims))
     store.ping()
-    assert sum(map(len, census.pages(store.server))) == len(PARTITIONS)
-    assert census.memory(store.server).record
+    assert sum(map(len, inventory.pages(store.server))) == len(PARTITIONS)
+    assert inventory.memory(store.server).record
     with pytest.raises(StoreError, match=r"run cluster\|slots: grant it .*\+cluster\|slots"):
         RedisStore(f"redis+cluster://two:x@{place}", 100).ping()
 
@@ -331,6 +331,6 @@ def test_a_worker_on_a_cluster_whose_servers_come_and_go_counts_nothing_twice(
             )
         )
         records = {
-            RECORD + key: value for page in census.pages(store.server) for key, value in page
+            RECORD + key: value for page in inventory.pages(store.server) for key, value in page
         }
         assert records == {k: v for k, v in expected.items() if k.startswith(RECORD)}

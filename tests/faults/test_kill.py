@@ -15,13 +15,13 @@ from monitor.batch import Said
 from monitor.linker import Linker, Shard
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import PARTITION
-from pipelines import replay
-from pipelines.producer import Message
-from pipelines.simulate import Scenario
+from pipelines.simulation.scenario import Scenario
+from pipelines.traffic import replay
+from pipelines.traffic.producer import Message
 from tests.faults.soak import DISTURBANCES, Disturbance, disturbed, restart_broker
-from tests.programs import Worker
-from tests.servers import Redis, Server, Tansu
-from tests.workers import (
+from tests.support.programs import Worker
+from tests.support.servers import Redis, Server, Tansu
+from tests.support.workers import (
     beside,
     differences,
     fill,

@@ -14,16 +14,16 @@ import pytest
 import redis
 from kafka import KafkaConsumer, TopicPartition
 
-from monitor.decisions import Decision
+from monitor.alerting.decisions import Decision
 from monitor.errors import FencedError, StoreError
-from monitor.store import census
+from monitor.store import inventory
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
-from monitor.store.refusals import ACL
-from pipelines.embedded import free_port
-from tests.programs import Worker
-from tests.redis_servers import Authority, Detour, Redis, Sentinel
-from tests.workers import differences, fill, metrics, traffic
+from monitor.store.redis_errors import ACL
+from pipelines.demo.embedded import free_port
+from tests.support.programs import Worker
+from tests.support.redis_servers import Authority, Detour, Redis, Sentinel
+from tests.support.workers import differences, fill, metrics, traffic
 
 Start = Callable[..., Redis]
 ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
@@ -60,8 +60,8 @@ def everything(store: RedisStore) -> None:
     assert store.decision("k_1") == block
     assert store.publics() == said
     store.ping()
-    assert next(census.pages(store.server)) == [("k_1", b"one")]
-    census.memory(store.server)
+    assert next(inventory.pages(store.server)) == [("k_1", b"one")]
+    inventory.memory(store.server)
 
 
 def until(true: Callable[[], object], seconds: float = 20.0) -> None:
@@ -265,7 +265,7 @@ def test_a_server_that_has_no_memory_command_is_told_apart(start: Start) -> None
     store = store_on(start("--rename-command", "MEMORY", ""))
     store.commit(ONE)
     with pytest.raises(StoreError, match=r"left without a command.*run MEMORY"):
-        census.memory(store.server)
+        inventory.memory(store.server)
 
 
 def test_a_wrong_password_is_in_no_message(start: Start) -> None:

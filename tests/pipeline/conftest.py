@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from monitor import cli
-from tests.commands import Ended, Xm
+from pipelines.cli import main
+from tests.support.commands import Ended, Xm
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def xm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> X
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["xm", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main.main()
         return Ended(end.value.code, *capsys.readouterr())
 
     return run

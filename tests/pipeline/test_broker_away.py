@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.apps import (
+from tests.support.apps import (
     batch_app,
     fill,
     fresh,
@@ -18,8 +18,8 @@ from tests.pipeline.apps import (
     running,
     until,
 )
-from tests.pipeline.batch_worker import BatchWorker
-from tests.servers import Kafka
+from tests.support.batch_worker import BatchWorker
+from tests.support.servers import Kafka
 
 
 async def test_a_killed_broker_that_returns_costs_no_record(apache_kafka: Kafka) -> None:

@@ -17,16 +17,17 @@ from kafka import KafkaConsumer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from monitor import cli, config
+from monitor import config
 from monitor.batch import Batch
 from monitor.engine import Engine
 from monitor.identity import from_settings
-from monitor.sketches.public import load_reference
+from monitor.records.baseline import load_reference
 from monitor.store.redis import RedisStore
-from pipelines.embedded import free_port
-from tests.commands import Xm
-from tests.pipeline.apps import fresh
-from tests.requests import elicitor, in_order, person
+from pipelines.cli import main
+from pipelines.demo.embedded import free_port
+from tests.support.apps import fresh
+from tests.support.commands import Xm
+from tests.support.requests import elicitor, in_order, person
 
 TRAFFIC = in_order(elicitor(), person("sk-person"))
 
@@ -46,9 +47,9 @@ def commands(group: Any, *above: str) -> Iterator[tuple[str, ...]]:
             yield *above, name
 
 
-@pytest.mark.parametrize("command", [*commands(get_command(cli.app))], ids=" ".join)
+@pytest.mark.parametrize("command", [*commands(get_command(main.app))], ids=" ".join)
 def test_the_help_of_every_command_has_an_example(command: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(cli.app, [*command, "--help"], terminal_width=200)
+    shown = CliRunner().invoke(main.app, [*command, "--help"], terminal_width=200)
     assert f"xm {' '.join(command)}" in shown.output.rpartition("Example:")[2]
 
 
@@ -107,7 +108,7 @@ def test_replay_accuses_every_key_that_simulate_planted_and_no_ordinary_one(
 
 @pytest.mark.parametrize("pack", [lambda data: data, gzip.compress], ids=["plain", "gzip"])
 def test_replay_reads_stdin(pack: Callable[[bytes], bytes]) -> None:
-    command = [sys.executable, "-m", "monitor.cli", "replay", "-"]
+    command = [sys.executable, "-m", "pipelines.cli.main", "replay", "-"]
     ended = subprocess.run(
         command, input=pack(b"\n".join(TRAFFIC)), capture_output=True, timeout=60
     )
@@ -117,10 +118,10 @@ def test_replay_reads_stdin(pack: Callable[[bytes], bytes]) -> None:
 
 def test_replay_needs_no_more_memory_for_a_larger_file(tmp_path: Path) -> None:
     program = (
-        "import atexit, resource, monitor.cli\n"
+        "import atexit, resource, pipelines.cli.main\n"
         "usage = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "atexit.register(lambda: print(usage()))\n"
-        "monitor.cli.main()"
+        "pipelines.cli.main.main()"
     )
 
     def kilobytes(times: int) -> int:

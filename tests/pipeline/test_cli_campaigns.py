@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from monitor.store.redis import RedisStore
-from tests import campaigns
-from tests.campaigns import FLEET, NEIGHBOUR
-from tests.commands import Xm
+from tests.support import campaigns
+from tests.support.campaigns import FLEET, NEIGHBOUR
+from tests.support.commands import Xm
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from dashboards import build
-from pipelines.embedded import free_port
-from tests import traffic
-from tests.programs import WebServer, Worker, program
+from pipelines.demo.embedded import free_port
+from tests.support import traffic
+from tests.support.programs import WebServer, Worker, program
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = json.loads((ROOT / "dashboards/overview.json").read_text())

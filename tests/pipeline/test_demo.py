@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import psutil
 
-from pipelines.embedded import die_with_parent
-from tests.workers import until
+from pipelines.demo.embedded import die_with_parent
+from tests.support.workers import until
 
 PROGRAMS = 3  # a broker, a store, a worker
 
@@ -19,7 +19,7 @@ PROGRAMS = 3  # a broker, a store, a worker
 @contextmanager
 def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "monitor.cli", "demo", *options],
+        [sys.executable, "-m", "pipelines.cli.main", "demo", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

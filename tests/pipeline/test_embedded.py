@@ -15,7 +15,7 @@ import redis
 from kafka import KafkaAdminClient
 
 from monitor.errors import ConfigError, MonitorError
-from pipelines import embedded
+from pipelines.demo import embedded
 
 HOLD = """
 import sys, time

@@ -12,8 +12,8 @@ from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from pipelines import replay
-from pipelines.simulate import Scenario, Simulation, messages
+from pipelines.simulation.scenario import Scenario, Simulation, messages
+from pipelines.traffic import replay
 
 DAY = Scenario(seed=3, hours=24.0, keys=300, attacks=False, lookalikes=True)
 

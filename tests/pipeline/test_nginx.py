@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipelines.embedded import free_port
-from tests import traffic
-from tests.programs import WebServer, Worker, program
+from pipelines.demo.embedded import free_port
+from tests.support import traffic
+from tests.support.programs import WebServer, Worker, program
 
 CONFIG = Path(__file__).parents[2] / "deploy/gateways/nginx.conf"
 Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]

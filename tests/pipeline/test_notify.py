@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from monitor.alerts import Alert, Severity, State, Subject
-from pipelines.embedded import free_port
+from monitor.alerting.alerts import Alert, Severity, State, Subject
+from pipelines.demo.embedded import free_port
 from pipelines.notify import Alertmanager, Delivery, Webhook, verify
-from tests import traffic
-from tests.programs import WebServer, Worker, program
+from tests.support import traffic
+from tests.support.programs import WebServer, Worker, program
 
 SECRET = b"shared with the receiver"
 

@@ -16,9 +16,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from monitor.errors import InputError
-from pipelines import embedded
-from pipelines.producer import DeliveryError, Message, Pace, Sent, produce, send
-from tests import servers
+from pipelines.demo import embedded
+from pipelines.traffic.producer import DeliveryError, Message, Pace, Sent, produce, send
+from tests.support import servers
 
 NOON = 1_772_020_800.0
 

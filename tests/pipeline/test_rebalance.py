@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.pipeline.apps import committed, fresh, new_topic, until
-from tests.pipeline.batch_worker import BatchWorker, Line
+from tests.support.apps import committed, fresh, new_topic, until
+from tests.support.batch_worker import BatchWorker, Line
 
 PARTITIONS = 4
 

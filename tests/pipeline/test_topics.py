@@ -10,9 +10,9 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from monitor.config import Settings
 from monitor.errors import ConfigError
-from pipelines import topics
-from pipelines.embedded import free_port
-from tests.pipeline.apps import fresh
+from pipelines.demo.embedded import free_port
+from pipelines.kafka import topics
+from tests.support.apps import fresh
 
 
 def settings(kafka: str, prefix: str, **topic: object) -> Settings:

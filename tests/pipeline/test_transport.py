@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from tests.pipeline.apps import (
+from tests.support.apps import (
     SETTINGS,
     batch_app,
     committed,

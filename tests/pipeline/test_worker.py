@@ -12,18 +12,21 @@ import msgspec
 import pytest
 import redis
 
-from monitor.alerts import Alert
-from monitor.decisions import Decision
+from monitor.alerting.alerts import Alert
+from monitor.alerting.decisions import Decision
+from monitor.engine import Engine
 from monitor.identity import from_settings
+from monitor.linker import Linker
+from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION
-from pipelines import replay
-from pipelines.producer import Message
-from pipelines.simulate import Simulation
-from tests.pipeline.apps import committed
-from tests.programs import Worker
-from tests.requests import request
-from tests.servers import Redis
-from tests.workers import (
+from pipelines.simulation.scenario import Simulation
+from pipelines.traffic.producer import Message
+from pipelines.traffic.replay import replay
+from tests.support.apps import committed
+from tests.support.programs import Worker
+from tests.support.requests import request
+from tests.support.servers import Redis
+from tests.support.workers import (
     HOUR,
     Account,
     Links,
@@ -103,10 +106,12 @@ def accused(worker: Worker, alerts: list[bytes]) -> set[str]:
 
 
 def test_one_partition_gives_exactly_the_alerts_of_replay(hour: Hour, tmp_path: Path) -> None:
-    file, alerts = tmp_path / "hour.jsonl", tmp_path / "alerts.jsonl"
+    file = tmp_path / "hour.jsonl"
     file.write_bytes(b"\n".join(message.value for message in hour.stream))
-    replay.run([str(file)], hour.worker.settings, alerts=alerts)
-    of_replay = alerts.read_bytes().splitlines()
+    settings, store = hour.worker.settings, MemoryStore()
+    engine = Engine(settings, from_settings(settings), store)
+    outcomes = replay([str(file)], engine, store, Linker(settings, store))
+    of_replay = [msgspec.json.encode(alert) for each in outcomes for alert in each.alerts]
     of_campaigns = [line for line in of_replay if b'"type":"campaign"' in line]
     assert hour.found.alerts == [line for line in of_replay if line not in of_campaigns]
     assert hour.links.alerts == of_campaigns

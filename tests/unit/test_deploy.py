@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from monitor import metrics
 from monitor.config import Settings
-from tests.programs import program
+from tests.support.programs import program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

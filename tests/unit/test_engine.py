@@ -12,7 +12,7 @@ from monitor.errors import FencedError, StoreError
 from monitor.identity import Identity
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
-from tests.requests import START, elicitor, in_order, person, request, scraper
+from tests.support.requests import START, elicitor, in_order, person, request, scraper
 
 IDENTITY = Identity(b"0123456789abcdef", plain=True)
 DAY = in_order(scraper(), elicitor(), *(person(f"sk-{i}") for i in range(5)))

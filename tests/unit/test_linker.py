@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.alerts import Alert
+from monitor.alerting.alerts import Alert
 from monitor.batch import Batch
 from monitor.campaigns.fingerprint import decode
 from monitor.campaigns.population import Population
@@ -18,7 +18,7 @@ from monitor.identity import Identity
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
-from pipelines.simulate import Scenario, Simulation, messages
+from pipelines.simulation.scenario import Scenario, Simulation, messages
 
 SIMULATION = Simulation(Scenario(hours=1.5, keys=120))
 FLEETS = {

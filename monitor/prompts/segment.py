@@ -1,0 +1,238 @@
+"""A prompt taken apart, in one pass over its bytes.
+
+Into chunks as the tokenizer of the embedding sees them (a word with the space before it, a run of
+punctuation) and into words as everything else does (without punctuation). A run of
+letters is a word, so is a run of digits, and so is each sole character; a word longer than
+`LONGEST` bytes is cut.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from monitor.kernels.bits import (
+    HIGH,
+    ONES,
+    U,
+    before,
+    character,
+    count_ones,
+    hash_bytes,
+    jit,
+    letters,
+    load,
+    mix,
+)
+from monitor.prompts.characters import ASK, BLANK, DIGIT, LETTER, MARK, QUOTE, SOLE, SPACE, WIDE
+
+# what is counted of a prompt
+LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
+GAPS, SENTENCES, DASHES, NUMBERED = range(5, 9)
+FIRST, LAST = 9, 10  # the classes of the outer characters, see `characters.py`
+COUNTS = 11
+
+PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)  # what the seeds are for, and their number
+QUOTED, ENDS, ASKS = np.uint8(1), np.uint8(2), np.uint8(4)  # traits of words
+
+LONGEST = 64
+RUN = 16  # the longest run of spaces that is a token
+
+
+@jit
+def _word(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any]:
+    """Read ASCII letters, eight at a time: where they end, and their hashes as a chunk and as a
+    word."""
+    begin = at
+    while at - begin < U(LONGEST):
+        x = load(buffer, at)
+        others = ~letters(x) & HIGH
+        inside = before(others) if others else ~U(0)
+        x &= inside
+        if x:
+            chunk, word = mix(chunk ^ x), mix(word ^ x)
+        at += count_ones(inside & ONES)
+        if others:
+            break
+    return at, chunk, word
+
+
+@jit
+def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
+    """Read a word, or another character, that is not all ASCII: where it ends, its kind, and how
+    many characters it has."""
+    begin, kind, count = at, np.uint8(LETTER), 0
+    while kind == LETTER and at < stop:
+        code, size = character(buffer, at)
+        found = kinds[code] if code < U(0x10000) else np.uint8(SOLE)
+        if count and (found != LETTER or at + size - begin > U(LONGEST)):
+            break
+        kind = found
+        at += size
+        count += 1
+    return at, kind, count
+
+
+@jit
+def _item(buffer: Any, at: Any, counts: Any) -> None:
+    """Note the item of a list that begins on a line; what follows a prompt is no item."""
+    if buffer[at] == 45 and buffer[at + U(1)] == 32:
+        counts[DASHES] += 1
+    digits = at
+    while digits - at < U(4) and 48 <= buffer[digits] <= 57:
+        digits += U(1)
+    if digits > at and (buffer[digits] == 46 or buffer[digits] == 41):
+        counts[NUMBERED] += 1
+
+
+@jit
+def _outer(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None:
+    """Note the classes of the first and the last character that is no space."""
+    first = tables.first
+    while start < stop and (first[buffer[start]] == BLANK or first[buffer[start]] == SPACE):
+        start += U(1)
+    while stop > start and (
+        first[buffer[stop - U(1)]] == BLANK or first[buffer[stop - U(1)]] == SPACE
+    ):
+        stop -= U(1)
+    counts[FIRST] = tables.edge[buffer[start]]
+    counts[LAST] = tables.edge[buffer[max(stop, start + U(1)) - U(1)]]
+
+
+@jit
+def _punctuate(kind: Any, quoted: Any, traits: Any, words: int) -> Any:
+    """Note at the last word what a mark after it says; returns whether the next one is quoted."""
+    if kind == MARK:
+        return quoted
+    if kind == QUOTE:
+        return quoted ^ QUOTED
+    traits[max(words - 1, 0)] |= ENDS | ASKS if kind == ASK else ENDS
+    return quoted
+
+
+@jit
+def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[int, int, int, Any]:
+    """Take a prompt apart; returns how many chunks there are to look up, how many tokens are
+    known without, how many words there are, and the hash of the whole."""
+    first, kinds, seeds, spaces, single = (
+        tables.first,
+        tables.kind,
+        tables.seeds,
+        tables.spaces,
+        tables.single,
+    )
+    hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
+    exact, alike = memory.words[0], memory.words[1]
+    tokens, traits, counts = memory.tokens, memory.traits, memory.counts
+    plain_seed, spaced_seed, word_seed = seeds[PLAIN], seeds[SPACED], seeds[WORD]
+    times, whole, gap = seeds[TIMES] | U(1), seeds[WHOLE], U(0)
+    tally = memory.tally
+    tally[:] = 0
+    counts[:] = 0
+    gaps, sentences = 0, 0
+    chunks, n, words = 0, 0, 0
+    letters, digits, marks, blanks, other = U(0), U(0), U(0), 0, 0
+    quoted = np.uint8(0)
+    lead = 1  # spaces before p; the tokenizer puts one before the text
+    p = start
+    while p < stop:
+        kind = first[buffer[p]]
+        if kind == BLANK:
+            lead += 1
+            p += U(1)
+            continue
+        blanks += lead
+        spaced = lead > 0
+        gaps += spaced
+        run = lead if kind in (DIGIT, SPACE) else lead - 1  # the last one belongs to a word
+        while run > 0:
+            tokens[n] = spaces[min(run, RUN)]
+            n += 1
+            run -= RUN
+        lead = 0
+        begin, is_word = p, True
+        seed = spaced_seed if spaced else plain_seed
+        chunk, word = seed, word_seed
+        mask = U(0)
+        if kind == LETTER:
+            p, chunk, word = _word(buffer, p, chunk, word)
+            if (
+                buffer[p] >= 128
+                and p < stop
+                and kinds[character(buffer, p)[0] & U(0xFFFF)] == LETTER
+            ):
+                kind = np.uint8(WIDE)
+            else:
+                letters += p - begin
+            mask = word
+        elif kind == DIGIT:
+            while p < stop and first[buffer[p]] == DIGIT and p - begin < U(LONGEST):
+                tokens[n] = single[buffer[p]]
+                n += 1
+                p += U(1)
+            digits += p - begin
+            word = hash_bytes(buffer, begin, p, word)
+            mask = mix(word_seed ^ (p - begin))
+        elif kind == SPACE:
+            byte = buffer[p]
+            tokens[n] = single[byte] if single[byte] >= 0 else 3 + np.int16(byte)
+            n += 1
+            p += U(1)
+            blanks += 1
+            is_word = False
+            if byte == 10:
+                quoted = np.uint8(0)
+                traits[max(words - 1, 0)] |= ENDS
+                _item(buffer, p, counts)
+        elif kind <= QUOTE:
+            while p < stop and MARK <= first[buffer[p]] <= QUOTE and p - begin < U(LONGEST):
+                quoted = _punctuate(first[buffer[p]], quoted, traits, words)
+                gap = gap * times + U(buffer[p])
+                tally[buffer[p]] += 1
+                p += U(1)
+            marks += p - begin
+            last = buffer[p - U(1)]
+            if last == 46 or last == 33 or last == 63:
+                sentences += p >= stop or first[buffer[p]] == BLANK or first[buffer[p]] == SPACE
+            if spaced or p - begin > U(1):
+                chunk = hash_bytes(buffer, begin, p, chunk)
+            else:
+                tokens[n] = single[buffer[begin]]
+                n += 1
+            is_word = False
+        if kind == WIDE:
+            p, found, count = _wide(buffer, begin, stop, kinds)
+            chunk = hash_bytes(buffer, begin, p, seed)
+            is_word = found <= SOLE
+            if is_word:
+                word = hash_bytes(buffer, begin, p, word_seed)
+                mask = word
+                other += count
+            elif found >= MARK:
+                quoted = _punctuate(found, quoted, traits, words)
+                gap = mix(gap ^ chunk)
+                marks += U(count)
+            else:
+                blanks += count
+        if chunk != seed:
+            hashes[chunks] = chunk
+            begins[chunks] = begin << U(1) | U(spaced)
+            ends[chunks] = p
+            chunks += 1
+        if is_word:
+            exact[words], alike[words], traits[words] = word, mask, quoted
+            whole = (whole + gap if words else whole) * times + word
+            words += 1
+            gap = U(0)
+    if stop > start:
+        blanks += lead - 1
+        while lead > 0:
+            tokens[n] = spaces[min(lead, RUN)]
+            n += 1
+            lead -= RUN
+    counts[LETTERS], counts[DIGITS], counts[MARKS] = letters, digits, marks
+    counts[SPACES], counts[OTHER], counts[GAPS] = blanks, other, gaps
+    counts[SENTENCES] = sentences
+    _outer(buffer, start, stop, tables, counts)
+    return chunks, n, words, mix(whole if words else whole + gap)

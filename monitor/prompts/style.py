@@ -1,0 +1,197 @@
+"""The shape of a prompt: how it is written, whatever it is about.
+
+Work lists are written by one hand, or by none: sentences of a few lengths, the same marks, the same
+first word, none of the small talk of people. A hundred counts tell that better than meaning does;
+none of them says what a prompt is about. Left out on purpose is what tells one data set's clean-up
+from another's: double spaces, blank lines, spaces at the ends.
+
+Counts are taken as logarithms, shares of rare things as square roots. What is kept here is raw; it
+is standardised by the content model (`content_model.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.kernels.bits import U, count_bits, entry, hash_bytes, jit
+from monitor.prompts.characters import EDGES
+from monitor.prompts.normalise import LIMIT, join
+from monitor.prompts.segment import (
+    DASHES,
+    DIGITS,
+    FIRST,
+    GAPS,
+    LAST,
+    LETTERS,
+    NUMBERED,
+    OTHER,
+    SENTENCES,
+    SPACES,
+    WORD,
+)
+from monitor.prompts.segment import MARKS as MARK_COUNT
+
+MARKS = ".,?!:;\"'`({[=<>/*#-_$@"
+OCTAVES = 11  # of the length, each a doubling by 2 ** (1 / 1.2)
+# Words that are told apart: by themselves, as small ones, as those that a question begins with.
+_ALONE = """
+    i you me my your the a an please now it that above we thanks more also continue following given
+    answer question write
+"""
+_SMALLER = """
+    i you he she it we they me my your the a an of to in is are was be can could would please
+    thanks now no not and or but so if that this what how why do does
+"""
+_ASKERS = "what how why can is are do does who when where which"
+ASKED = tuple(_ALONE.split())
+_SMALL, _ASKING = frozenset(_SMALLER.split()), frozenset(_ASKERS.split())
+_LINKS = frozenset(("http", "https"))
+_WORDS = [*ASKED, *sorted((_SMALL | _ASKING | _LINKS) - set(ASKED))]
+
+SHAPE = (
+    *("length", "words", "word length", "spelt", "digits", "other", "gaps"),
+    *(f"count {mark}" for mark in MARKS),
+    *("fence", "dashes", "numbered", "link", "sentences", "sentence length"),
+    *(f"first {kind}" for kind in EDGES),
+    *(f"last {kind}" for kind in EDGES),
+    *(f"octave {i}" for i in range(OCTAVES)),
+    *("small words", "distinct words", "asks"),
+    *(f"word {word}" for word in ASKED),
+)
+_COUNTED, _FENCE = 7, 7 + len(MARKS)
+_FIRST = _FENCE + 6
+_LAST, _OCTAVE = _FIRST + len(EDGES), _FIRST + 2 * len(EDGES)
+_SMALLS = _OCTAVE + OCTAVES
+_ASKED_AT = _SMALLS + 3
+
+DISTINCT = 256  # words of a prompt among which different ones are counted
+_MOST = 16 * LIMIT  # more than there are characters and words in a prompt, or bytes
+
+
+def _mask(words: frozenset[str]) -> Any:
+    return U(sum(1 << _WORDS.index(word) for word in words))
+
+
+SMALL, ASKING, LINKS = _mask(_SMALL), _mask(_ASKING), _mask(_LINKS)
+
+
+class ShapeTables(NamedTuple):
+    """Attributes:
+    logs: `(n,) float32`, natural logarithms of whole numbers, 0 of 0.
+    octaves: `(n,) uint8`, of each length.
+    marks: `(len(MARKS),) uint8`.
+    known: `(1024,) uint64`, hashes of the words that are told apart; the last six bits of each
+        are its number.
+    """
+
+    logs: npt.NDArray[np.float32]
+    octaves: npt.NDArray[np.uint8]
+    marks: npt.NDArray[np.uint8]
+    known: npt.NDArray[np.uint64]
+
+
+def tables(seeds: npt.NDArray[np.uint64]) -> ShapeTables:
+    """The tables, for words hashed with such seeds."""
+    numbers = np.arange(1, _MOST)
+    octave = np.clip((np.log2(numbers) - 2) * 1.2, 0, OCTAVES - 1).astype(np.uint8)
+    known = np.zeros(1 << 10, np.uint64)
+    words = join(_WORDS)
+    _learn(np.frombuffer(words.data, np.uint8), words.starts, words.ends, seeds, known)
+    return ShapeTables(
+        np.append(0.0, np.log(numbers)).astype(np.float32),
+        np.append(np.uint8(0), octave),
+        np.frombuffer(MARKS.encode(), np.uint8),
+        known,
+    )
+
+
+@jit
+def _number(word: Any, known: Any) -> Any:
+    """The number of a word that is told apart, or -1."""
+    slot = word >> U(54)
+    while known[slot]:
+        if (known[slot] ^ word) >> U(6) == U(0):
+            return np.int64(known[slot] & U(63))
+        slot = (slot + U(1)) & U(len(known) - 1)
+    return np.int64(-1)
+
+
+@jit
+def _lexical(words: int, memory: Any, known: Any) -> tuple[int, int, Any, Any]:
+    """Of the words that are spelt: how many, how many different ones of the first, which of those
+    that are told apart, and which of these comes first of all."""
+    exact, alike, seen = memory.words[0], memory.words[1], memory.seen
+    memory.turn[0] += 1
+    turn = U(memory.turn[0])
+    spelt, distinct, found, first = 0, 0, U(0), U(0)
+    for i in range(words):
+        word = exact[i]
+        if alike[i] != word:
+            continue  # a number
+        number = _number(word, known)
+        if number >= 0:
+            found |= U(1) << U(number)
+            if spelt == 0:
+                first = U(1) << U(number)
+        if spelt < DISTINCT:
+            slot = (word >> U(20)) & U(len(seen) - 1)
+            while seen[slot, 0] == turn and seen[slot, 1] != word:
+                slot = (slot + U(1)) & U(len(seen) - 1)
+            if seen[slot, 0] != turn:
+                seen[slot, 0], seen[slot, 1] = turn, word
+                distinct += 1
+        spelt += 1
+    return spelt, distinct, found, first
+
+
+@jit
+def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None:
+    """Write the shape of a prompt that was read; zeros if it has no characters."""
+    counts, tally, logs = memory.counts, memory.tally, tables.logs
+    shape[row] = np.float32(0)
+    marks = counts[MARK_COUNT]
+    letters = counts[LETTERS] + counts[OTHER]
+    characters = letters + counts[DIGITS] + marks + counts[SPACES]
+    if characters == 0:
+        return
+    spelt, distinct, found, first = _lexical(words, memory, tables.known)
+    pieces, people = words + marks, max(spelt, 1)
+    out = shape[row]
+    out[0] = logs[characters + 1]
+    out[1] = logs[pieces + 1]
+    out[2] = logs[letters + people] - logs[people]  # log1p of the mean
+    out[3] = np.float32(spelt / max(pieces, 1))
+    out[4] = np.float32(np.sqrt(counts[DIGITS] / characters))
+    out[5] = np.float32(np.sqrt(counts[OTHER] / characters))
+    out[6] = np.float32(counts[GAPS] / characters)
+    for j in range(len(tables.marks)):
+        out[_COUNTED + j] = logs[tally[tables.marks[j]] + 1]
+    out[_FENCE] = tally[96] >= 3
+    out[_FENCE + 1] = counts[DASHES] > 0
+    out[_FENCE + 2] = counts[NUMBERED] > 0
+    out[_FENCE + 3] = (found & LINKS) != 0
+    sentences = counts[SENTENCES]
+    out[_FENCE + 4] = logs[sentences + 1]
+    out[_FENCE + 5] = logs[pieces + max(sentences, 1)] - logs[max(sentences, 1)]
+    out[_FIRST + counts[FIRST]] = 1
+    out[_LAST + counts[LAST]] = 1
+    out[_OCTAVE + tables.octaves[characters]] = 1
+    out[_SMALLS] = np.float32(count_bits(found & SMALL) / np.sqrt(people))
+    out[_SMALLS + 1] = np.float32(distinct / max(min(spelt, DISTINCT), 1))
+    out[_SMALLS + 2] = (first & ASKING) != 0
+    for j in range(len(ASKED)):
+        out[_ASKED_AT + j] = np.float32((found >> U(j)) & U(1))
+
+
+@entry
+def _learn(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> None:
+    """Put words into their hash table, with their numbers."""
+    for i in range(len(starts)):
+        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
+        slot = word >> U(54)
+        while known[slot]:
+            slot = (slot + U(1)) & U(len(known) - 1)
+        known[slot] = (word & ~U(63)) | U(i)

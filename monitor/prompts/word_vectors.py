@@ -1,0 +1,107 @@
+"""The static embedding that meaning comes from: wordllama's tokens, and how they are spelled.
+
+The model is the token matrix of a language model, trained further so that the mean over a text's
+tokens tells what the text is about; the first 64 of its 256 dimensions serve alone. The weights
+stay in wordllama's package. The package itself is not imported: its loader would look for the
+tokenizer in the wrong folder and then on the network.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+from monitor.errors import ConfigError
+from monitor.kernels.bits import C1, aligned
+from monitor.prompts.kernel import MEANING
+from monitor.prompts.segment import RUN
+
+_BLANK = "▁"  # how the vocabulary writes a space
+WEIGHTS = Path("weights/l2_supercat_256.safetensors")
+TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
+_U = np.uint64
+_FARTHEST = 5.0  # clipped there, all but 3 numbers in 10,000 fit eight bits well
+
+
+class Tokens(NamedTuple):
+    """Attributes:
+    vectors: `(32000, MEANING) int8`, the vector of each token.
+    single: `(65536,) int16`, the token of each character of the basic plane, -1 without one.
+    spaces: `(RUN + 1,) int16`, the token of so many spaces.
+    merges: `(131072,) uint64`, hash table of left << 48 | right << 32 | rank << 16 | token.
+    """
+
+    vectors: npt.NDArray[np.int8]
+    single: npt.NDArray[np.int16]
+    spaces: npt.NDArray[np.int16]
+    merges: npt.NDArray[np.uint64]
+
+
+@lru_cache(1)
+def tokens() -> Tokens:
+    """The tables, from the installed package.
+
+    Raises:
+        ConfigError: if the package is not what it is expected to be.
+    """
+    home = folder()
+    try:
+        model: Any = msgspec.json.decode((home / TOKENIZER).read_bytes())["model"]
+        (matrix,) = load_file(home / WEIGHTS).values()
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename} cannot be read: install wordllama 0.4 again."
+        ) from error
+    vocabulary: dict[str, int] = model["vocab"]
+    single = np.full(0x10000, -1, np.int16)
+    for token, number in vocabulary.items():
+        if len(token) == 1 and ord(token) < len(single):
+            single[ord(token)] = number
+    single[ord(" ")] = vocabulary[_BLANK]
+    spaces = [vocabulary[_BLANK * max(count, 1)] for count in range(RUN + 1)]
+    vectors = aligned((len(matrix), MEANING), np.int8)
+    scaled = matrix[:, :MEANING].astype(np.float32) * (127 / _FARTHEST)
+    np.clip(np.rint(scaled), -127, 127, out=vectors, casting="unsafe")
+    vectors[0] = 0  # what stands for nothing
+    return Tokens(
+        vectors,
+        single,
+        np.array(spaces, np.int16),
+        _merges(model["merges"], vocabulary),
+    )
+
+
+def folder() -> Path:
+    """Where wordllama is installed."""
+    spec = find_spec("wordllama")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError("The word vectors are missing: pip install wordllama.")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _merges(merges: list[str], vocabulary: dict[str, int]) -> npt.NDArray[np.uint64]:
+    pairs = [merge.split(" ") for merge in merges]
+    left = np.array([vocabulary[a] for a, _ in pairs], np.uint64)
+    right = np.array([vocabulary[b] for _, b in pairs], np.uint64)
+    token = np.array([vocabulary[a + b] for a, b in pairs], np.uint64)
+    rank = np.arange(len(pairs), dtype=np.uint64)
+    return _table(left << _U(48) | right << _U(32) | rank << _U(16) | token)
+
+
+def _table(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The hash table in which `bpe.py` looks pairs up: who finds a slot taken goes on."""
+    table = np.zeros(1 << 17, np.uint64)
+    slots = ((entries >> _U(32)) * C1) >> _U(47)
+    while len(entries):
+        free = table[slots] == 0
+        table[slots[free]] = entries[free]  # of several that want a slot, one gets it
+        left = table[slots] != entries
+        entries, slots = entries[left], (slots[left] + _U(1)) & _U(len(table) - 1)
+    return table

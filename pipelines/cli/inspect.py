@@ -1,0 +1,151 @@
+"""Read-only commands on what workers have stored in Redis: keys, explain, campaigns, public."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor import config
+from monitor.config import Settings
+from monitor.errors import ConfigError, InputError
+from monitor.store.redis import RedisStore
+from pipelines.cli.options import AsJson, output
+
+commands = typer.Typer()
+campaigns_app = typer.Typer()
+commands.add_typer(campaigns_app, name="campaigns")
+
+CampaignId = Annotated[str, typer.Argument(help="Campaign id or unique prefix.")]
+
+_DAY = 86_400.0
+
+
+def _store(settings: Settings) -> RedisStore:
+    return RedisStore(settings.redis_url, settings.record_days * _DAY)
+
+
+@commands.command(epilog="Example: `xm keys --top 20 --by tokens --memory`")
+def keys(
+    top: Annotated[int, typer.Option(help="Number of keys to list.", min=0)] = 20,
+    by: Annotated[
+        str, typer.Option(help="Sort by requests, tokens, hour, last-seen, or a detector's name.")
+    ] = "requests",
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Also show Redis memory per key.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List keys in Redis, sorted. Reads page by page and does not block Redis."""
+    import msgspec
+
+    from monitor.store import inventory
+    from pipelines.inspect.keys import measure_memory, order, survey
+    from pipelines.show.keys import show
+
+    settings = config.load()
+    ranking, store = order(by, settings), _store(settings)
+    report = survey(inventory.pages(store.server), ranking, top, store.decision)
+    if memory:
+        report = msgspec.structs.replace(report, memory=measure_memory(store.server, report.keys))
+    output(report, as_json, partial(show, by=by))
+
+
+@commands.command(epilog="Example: `xm explain k_e1d20bc60b4589d33ce25944`")
+def explain(
+    key: Annotated[str | None, typer.Argument(help="The key's pseudonym, as in alerts.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Prompt for the API key itself, or read it from a pipe.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a key's scores and what would change them."""
+    from monitor.identity import from_settings
+    from pipelines.inspect.key_source import live
+    from pipelines.show.key import show
+
+    if (key is None) != raw:
+        raise ConfigError(
+            "Name one key: its pseudonym as in alerts (k_…), or --raw to be asked for the API key."
+        )
+    settings = config.load()
+    name = from_settings(settings).key(_typed_key()) if key is None else key
+    store = _store(settings)
+    found = live(store, name, settings)
+    if found is None:
+        wrong = (
+            "XM_IDENTITY_SECRET differs from the workers'"
+            if raw
+            else "this is not its pseudonym: enter the API key with --raw"
+        )
+        raise InputError(
+            f"Redis at {store.server} has no record of {name}. Either the key has sent nothing for "
+            f"{settings.record_days:g} days (XM_RECORD_DAYS), or {wrong}."
+        )
+    output(found, as_json, show)
+
+
+def _typed_key() -> str:
+    """An API key, typed unseen or from a pipe: an argument would show in the process list."""
+    typed = getpass.getpass("API key: ") if sys.stdin.isatty() else sys.stdin.readline()
+    return typed.strip()
+
+
+@campaigns_app.callback(invoke_without_command=True, epilog="Example: `xm campaigns --all`")
+def campaigns(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Include ended campaigns and groups that are none.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List campaigns (coordinated keys), the most severe first, with the reason."""
+    from pipelines.inspect.campaigns import read, survey
+    from pipelines.show.campaigns import show
+
+    if context.invoked_subcommand is None:
+        output(survey(read(config.load()), everything=everything), as_json, show)
+
+
+@campaigns_app.command("show", epilog="Example: `xm campaigns show c_75b8`")
+def campaigns_show(campaign: CampaignId, as_json: AsJson = False) -> None:
+    """Show one campaign: the reason, its growth, its members and what they share."""
+    from pipelines.inspect.campaign import compile_dossier
+    from pipelines.inspect.campaigns import find, read
+    from pipelines.show.campaign import show
+
+    output(compile_dossier(*find(read(config.load()), campaign)), as_json, show)
+
+
+@campaigns_app.command(
+    "export", epilog="Example: `xm campaigns export c_75b8 --out fleet.graphml --picture fleet.png`"
+)
+def campaigns_export(
+    campaign: CampaignId,
+    out: Annotated[Path, typer.Option(help="Write the graph here, as GraphML.")],
+    picture: Annotated[Path | None, typer.Option(help="Draw it here, as .png or .svg.")] = None,
+) -> None:
+    """Write a campaign as a graph of keys and the identifiers they share.
+
+    Edges carry the evidence in nats. Needs the extra `plot`.
+    """
+    from pipelines.inspect.campaign import compile_dossier
+    from pipelines.inspect.campaigns import find, read
+    from pipelines.show.export import require, write
+
+    require()
+    write(compile_dossier(*find(read(config.load()), campaign)), out, picture)
+
+
+@commands.command(epilog="Example: `xm public`")
+def public(as_json: AsJson = False) -> None:
+    """Show the baseline that workers have learned from all keys, and its uncertainty."""
+    from pipelines.inspect.baseline import survey
+    from pipelines.show.baseline import show
+
+    settings = config.load()
+    output(survey(_store(settings), settings), as_json, show)

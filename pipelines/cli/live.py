@@ -1,0 +1,83 @@
+"""Commands around the live stream: demo, worker, topics, produce."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from monitor import config
+from pipelines.cli.options import RequestFile
+
+commands = typer.Typer()
+topics_app = typer.Typer(no_args_is_help=True, help="Manage the Kafka topics.")
+commands.add_typer(topics_app, name="topics")
+
+
+@commands.command(epilog="Example: `xm demo --seconds 60`")
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="Stop after N seconds.", min=5)] = None,
+    speed: Annotated[float, typer.Option(help="Simulated seconds per real second.", min=1)] = 60.0,
+    seed: Annotated[int, typer.Option(help="Random seed of the simulated traffic.")] = 1,
+) -> None:
+    """Watch the monitor catch simulated extraction on this machine.
+
+    Starts a broker, a store and a worker, and stops them at the end. Needs the extra `embedded`.
+    """
+    from pipelines.demo.run import run
+
+    raise typer.Exit(run(seconds=seconds, speed=speed, seed=seed))
+
+
+@commands.command(epilog="Example: `XM_IDENTITY_SECRET_FILE=/run/secrets/xm xm worker`")
+def worker() -> None:
+    """Monitor the live stream: read requests from Kafka, emit alerts, decisions and metrics.
+
+    Start several with the same settings to share the partitions, one per core.
+    """
+    from pipelines.worker.app import run
+
+    run(config.load())
+
+
+@topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
+def topics_create() -> None:
+    """Create missing topics with the partitions and retention from the settings."""
+    from pipelines.kafka.topics import create
+
+    for name, outcome in create(config.load()):
+        typer.echo(f"{name}: {outcome}")
+
+
+@commands.command(epilog="Example: `xm produce day.jsonl --speed 60`")
+def produce(
+    file: RequestFile,
+    speed: Annotated[
+        float | None, typer.Option(help="Send N times faster than recorded.", min=1e-3)
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Send N requests per second.", min=1e-3)
+    ] = None,
+) -> None:
+    """Send recorded requests to Kafka, at full speed unless a rate or a speed is set."""
+    from pipelines.show.progress import bar
+    from pipelines.traffic.pace import Pace
+    from pipelines.traffic.producer import produce as send
+
+    settings = config.load()
+    with bar("Sending") as progress:
+        sent = asyncio.run(
+            send(
+                file,
+                settings.kafka,
+                settings.topics.requests,
+                mapping=settings.mapping,
+                pace=Pace(speed, rate),
+                on_progress=lambda _sent, source: progress(source),
+            )
+        )
+    typer.echo(
+        f"{sent.acknowledged:,} messages in {settings.topics.requests}, "
+        f"{sent.keyless:,} without a key, {sent.refused:,} rejected as too large."
+    )

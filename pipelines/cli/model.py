@@ -1,0 +1,104 @@
+"""Commands that fit the monitor to a deployment's own traffic: learn, calibrate."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor import config
+
+commands = typer.Typer()
+
+Recordings = Annotated[list[str], typer.Argument(help="Recordings of ordinary traffic.")]
+Source = Annotated[str, typer.Option(help="A note on where the traffic comes from.")]
+
+
+@commands.command(
+    epilog="Example: `xm calibrate ordinary-*.jsonl.gz --out public.json --false-alerts-per-day 1`"
+)
+def calibrate(
+    files: Recordings,
+    out: Annotated[Path, typer.Option(help="Write the baseline here (XM_REFERENCE).")],
+    false_alerts_per_day: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Also fit thresholds, into a .toml beside it, so that at most N ordinary keys "
+            "per day get an alert of severity warning or above.",
+            min=1e-3,
+        ),
+    ] = None,
+    keys: Annotated[
+        float | None,
+        typer.Option(
+            help="Ordinary keys per day in the deployment, if the recording has only some.", min=1
+        ),
+    ] = None,
+    weight: Annotated[
+        float,
+        typer.Option(help="Weight of the baseline against live traffic, in key-days.", min=1),
+    ] = 20_000.0,
+    source: Source = "",
+) -> None:
+    """Build a baseline from ordinary traffic. It holds statistics only, no prompt.
+
+    With `--false-alerts-per-day`, each half of the keys is scored against the other half, and
+    the alert thresholds are fitted to the accepted number. Load the result with XM_CONFIG.
+    """
+    from pipelines.modelling.calibrate import calibrate as fit
+    from pipelines.show import calibration
+    from pipelines.show.progress import bar
+
+    with bar("Reading") as progress:
+        key_days, made = fit(
+            files,
+            config.load(),
+            out,
+            weight=weight,
+            source=source or ", ".join(files),
+            false_alerts=false_alerts_per_day,
+            keys=keys,
+            command=shlex.join(["xm", *sys.argv[1:]]),
+            progress=progress,
+        )
+    if made is not None:
+        calibration.show(made)
+    use = f"XM_REFERENCE={out}" if made is None else f"XM_CONFIG={out.with_suffix('.toml')}"
+    typer.echo(f"Wrote {key_days:,.0f} key-days to {out}. Use it with {use}.")
+
+
+@commands.command(epilog="Example: `xm learn ordinary-*.jsonl.gz --out content.json`")
+def learn(
+    files: Recordings,
+    out: Annotated[Path, typer.Option(help="Write the content model here (XM_CONTENT).")],
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", help="Prompts of a distillation data set: code.jsonl, cot.jsonl, …"),
+    ] = None,
+    source: Source = "",
+) -> None:
+    """Learn from ordinary traffic how ordinary prompts are written. Keeps statistics only.
+
+    The model that tells distillation prompts from ordinary ones stays as shipped unless `--list`
+    names one file of every kind. Run `xm calibrate` afterwards: thresholds depend on this model.
+    """
+    from pipelines.modelling.learn import learn as fit
+    from pipelines.show.progress import bar
+
+    with bar("Reading") as progress:
+        ordinary, listed = fit(
+            files,
+            lists or [],
+            config.load(),
+            out,
+            source=source or ", ".join(files),
+            progress=progress,
+        )
+    typer.echo(
+        f"Wrote a model of {ordinary:,} ordinary and {listed:,} distillation prompts to {out}. "
+        f"Use it with XM_CONTENT={out}."
+    )

@@ -1,0 +1,140 @@
+"""Commands that need no server: replay, simulate, evaluate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from monitor import config
+from pipelines.cli.options import (
+    AsJson,
+    RequestFile,
+    errors,
+    has_secret,
+    output,
+    output_file,
+    with_secret,
+)
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example: `xm replay day.jsonl.gz --alerts alerts.jsonl`")
+def replay(
+    files: Annotated[list[str], typer.Argument(help="Request files, oldest first; - is stdin.")],
+    alerts: Annotated[
+        Path | None, typer.Option(help="Write alerts to this file, one JSON object per line.")
+    ] = None,
+    plain_keys: Annotated[
+        bool,
+        typer.Option("--plain-keys", help="Keep API keys readable. For labelled data only."),
+    ] = False,
+    explain: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Explain this key at the end.")
+    ] = None,
+    campaigns: Annotated[
+        bool, typer.Option("--campaigns", help="List campaigns at the end.")
+    ] = False,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Draw each campaign into this folder. Needs the extra `plot`."
+        ),
+    ] = None,
+) -> None:
+    """Run recorded requests through the same engine as a worker, without Kafka or Redis."""
+    from monitor.engine import Engine
+    from monitor.identity import from_settings
+    from monitor.linker import Linker
+    from monitor.store.memory import MemoryStore
+    from pipelines.inspect.campaigns import survey
+    from pipelines.inspect.key_source import Biographer
+    from pipelines.show import campaigns as campaigns_table
+    from pipelines.show import export, key
+    from pipelines.show.progress import bar
+    from pipelines.show.replay import show
+    from pipelines.traffic.replay import Account
+    from pipelines.traffic.replay import replay as run
+
+    if graphs is not None:
+        export.require()
+    settings = config.load()
+    if not has_secret(settings) and not plain_keys:
+        errors.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
+    settings = with_secret(settings)
+    store = MemoryStore()
+    biographer = None if explain is None else Biographer(explain)
+    identity = from_settings(settings, plain=plain_keys)
+    engine, linker = Engine(settings, identity, store, witness=biographer), Linker(settings, store)
+    account, begun = Account(), time.perf_counter()
+    with bar("Replaying") as progress, output_file(alerts, "--alerts") as out:
+        for outcome in run(files, engine, store, linker, progress=progress):
+            account.add(outcome)
+            if biographer is not None:
+                biographer.hear(outcome)
+            if out is not None:
+                out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
+    account.seconds = time.perf_counter() - begun
+    show(account)
+    shards = list(linker.partitions.values())
+    if campaigns:
+        campaigns_table.show(survey(shards, over=True))
+    if graphs is not None:
+        export.write_all(shards, graphs)
+    if biographer is not None:
+        key.show(biographer.tell(engine, store, settings))
+
+
+@commands.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Write requests here; gzip if it ends in .gz.")],
+    hours: Annotated[float, typer.Option(help="Hours of simulated traffic.", min=0.01)] = 24.0,
+    keys: Annotated[int, typer.Option(help="Number of ordinary keys.", min=1)] = 400,
+    seed: Annotated[int, typer.Option(help="Random seed: the same seed, the same traffic.")] = 1,
+    attacks: Annotated[bool, typer.Option(help="Add a scraper and fleets that extract.")] = True,
+    lookalikes: Annotated[
+        bool,
+        typer.Option(
+            help="Add honest groups: one customer's keys, two courses, a client library's users."
+        ),
+    ] = False,
+) -> None:
+    """Write labelled traffic: ordinary keys and keys that extract the model."""
+    from pipelines.simulation.scenario import Scenario, write
+
+    scenario = Scenario(seed=seed, hours=hours, keys=keys, attacks=attacks, lookalikes=lookalikes)
+    requests, labels = write(scenario, out)
+    typer.echo(f"Wrote {requests:,} requests to {out} and the labels of their keys to {labels}.")
+
+
+@commands.command(
+    epilog="Example: `xm evaluate day.jsonl.gz --labels day.labels.json --out pictures`"
+)
+def evaluate(
+    traffic: RequestFile,
+    labels: Annotated[
+        Path, typer.Option(help="The class of each key, as `xm simulate` writes it.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Draw into this folder. Needs the extra `plot`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure detection on labelled traffic: recall, requests to detection, false alerts."""
+    from pipelines.modelling.evaluate import judge, play, read_labels
+    from pipelines.show import evaluation, evaluation_plots
+    from pipelines.show.progress import bar
+
+    if out is not None:
+        evaluation_plots.require()
+    settings = with_secret(config.load())
+    with bar("Replaying") as progress:
+        trial = play(traffic, read_labels(labels), settings, progress=progress)
+    report = judge(trial, settings)
+    output(report, as_json, evaluation.show)
+    if out is not None:
+        evaluation_plots.draw(trial, report, settings, out)

@@ -1,0 +1,62 @@
+"""Arguments that several commands share, and what they do with the settings."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import msgspec
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+
+from monitor.config import Settings
+from monitor.errors import InputError
+
+RequestFile = Annotated[str, typer.Argument(help="Requests, one per line; gzip too; - is stdin.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def has_secret(settings: Settings) -> bool:
+    """Whether the settings name an identity secret."""
+    return settings.identity_secret is not None or settings.identity_secret_file is not None
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The settings, with a random secret for this run where they have none."""
+    if has_secret(settings):
+        return settings
+    return settings.model_copy(update={"identity_secret": SecretStr(secrets.token_hex(32))})
+
+
+def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print a report as one JSON object, or show it."""
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        show(report)
+
+
+@contextmanager
+def output_file(path: Path | None, option: str) -> Iterator[BinaryIO | None]:
+    """Open the file that an option names, or yield `None` without one.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {path} ({error.strerror}). Name another file with {option}."
+        ) from error
+    with file:
+        yield file

@@ -1,0 +1,198 @@
+"""The demo: the whole system on this machine, for as long as somebody watches.
+
+A broker and a store of its own, a worker as it runs in production, and simulated traffic of which
+it is known who copies the model: so the view can say of each alert whether it is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import IO
+
+import aiohttp
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from rich.console import Console
+from rich.live import Live
+
+from monitor.alerting.alerts import Alert
+from monitor.config import Settings, load
+from monitor.errors import MonitorError
+from monitor.identity import Identity
+from pipelines.demo import embedded
+from pipelines.demo.scene import Scene
+from pipelines.kafka import topics
+from pipelines.simulation.scenario import Scenario, Simulation, messages
+from pipelines.traffic.pace import Pace
+from pipelines.traffic.producer import Message, send
+
+_READY_SECONDS = 60.0  # the kernels are compiled at the very first start
+
+
+def run(*, seconds: float | None, speed: float, seed: int) -> int:
+    """Run the demo until its time is over or somebody stops it; the exit status."""
+    console = Console()
+    # Simulated time runs ahead of the clock, so it begins in the past.
+    start = time.time() - speed * (seconds or 12 * 3600)
+    simulation = Simulation(Scenario(seed=seed, start=start))
+    identity_secret = secrets.token_hex(32)
+    scene = Scene(simulation.labels, Identity(identity_secret.encode()))
+    with embedded.broker() as kafka, embedded.store() as store:
+        settings = load(
+            kafka=kafka,
+            redis_url=store,
+            identity_secret=identity_secret,
+            web_host="127.0.0.1",
+            web_port=embedded.free_port(),
+            mapping="native",
+            topics={"partitions": 4},
+        )
+        try:
+            topics.create(settings)
+            with _worker(settings) as (process, log):
+                asyncio.run(_play(scene, simulation, settings, seconds, speed, process, console))
+                if process.poll() is not None:
+                    log.seek(0)
+                    last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
+                    raise MonitorError(f"The worker ended by itself: {last}")
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+    if not console.is_terminal:  # where the view has not said it already
+        console.print(scene.caught(), soft_wrap=True)
+    return 0
+
+
+async def _play(
+    scene: Scene,
+    simulation: Simulation,
+    settings: Settings,
+    seconds: float | None,
+    speed: float,
+    process: subprocess.Popen[bytes],
+    console: Console,
+) -> None:
+    """Send traffic, take alerts and metrics, and show them, until the time is over."""
+    page = f"http://127.0.0.1:{settings.web_port}"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as web:
+        with console.status("Starting the worker (the first start compiles its kernels) …"):
+            await _until_ready(web, page, process)
+        traffic = send(
+            _not_ahead(messages(simulation.events())),
+            settings.kafka,
+            settings.topics.requests,
+            pace=Pace(speed),
+        )
+        listening = [
+            asyncio.create_task(traffic),
+            asyncio.create_task(_listen(scene, settings, console)),
+            asyncio.create_task(_poll(scene, web, page, process)),
+        ]
+        try:
+            live = Live(get_renderable=scene.view, console=console, refresh_per_second=4)
+            with live if console.is_terminal else nullcontext():
+                done, _ = await asyncio.wait(
+                    listening, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+        finally:
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
+
+
+async def _until_ready(
+    web: aiohttp.ClientSession, page: str, process: subprocess.Popen[bytes]
+) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with web.get(f"{page}/readyz") as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(0.1)
+    if process.poll() is None:
+        raise MonitorError(
+            f"The worker was not ready within {_READY_SECONDS:.0f} s: this machine may be busy, "
+            "try again."
+        )
+
+
+async def _listen(scene: Scene, settings: Settings, console: Console) -> None:
+    """Take alerts off their topic, as any consumer could."""
+    consumer = AIOKafkaConsumer(
+        settings.topics.alerts, bootstrap_servers=settings.kafka, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        async for record in consumer:
+            alert = msgspec.json.decode(record.value, type=Alert)
+            scene.tell(alert)
+            if not console.is_terminal and alert.severity != "info":
+                console.print("  ".join(str(part) for part in scene.line(alert)), soft_wrap=True)
+    finally:
+        await consumer.stop()
+
+
+async def _poll(
+    scene: Scene, web: aiohttp.ClientSession, page: str, process: subprocess.Popen[bytes]
+) -> None:
+    """Read the worker's metrics; return when it has ended."""
+    while process.poll() is None:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with web.get(f"{page}/metrics") as answer:
+                scene.measure(await answer.text())
+        await asyncio.sleep(0.5)
+
+
+def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
+    """The batches, held back where simulated time has caught up with the clock."""
+    for batch in batches:
+        ahead = (batch[-1].ts or 0.0) - time.time()
+        if ahead > 0:
+            time.sleep(ahead)
+        yield batch
+
+
+@contextmanager
+def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A worker process with these settings, and what it logs."""
+    assert settings.identity_secret is not None
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XM_")}
+    environment |= {
+        "XM_KAFKA": settings.kafka,
+        "XM_REDIS_URL": settings.redis_url,
+        "XM_IDENTITY_SECRET": settings.identity_secret.get_secret_value(),
+        "XM_WEB_PORT": str(settings.web_port),
+        # Tansu lets a worker wait for half of it before it joins.
+        "BROKER_SESSION_TIMEOUT": "3",
+        "BROKER_HEARTBEAT_INTERVAL": "0.5",
+    }
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli.main", "worker"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=embedded.die_with_parent(),
+        )
+        try:
+            yield process, log
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()

@@ -1,0 +1,284 @@
+"""Kafka's record batches, read without an object a record.
+
+A fetch brings a partition's records as the broker keeps them: batches of a header and, often
+compressed, records of variable-length integers, keys, values and headers. One compiled pass finds
+where each value lies; what comes out is four numbers a record and one run of bytes. The numbers
+are those of the protocol (KIP-98, message format 2): https://kafka.apache.org/protocol#message_sets
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from aiokafka import codec
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.util import calc_crc32c
+from numba import njit, types
+
+from monitor.kernels.buffers import PADDING, Integers, Messages
+
+FORMAT = 2  # of the messages; what is older looks different
+NO_TIME = -1  # the protocol's timestamp of a record without one
+_HEADER = np.dtype(
+    [
+        ("base_offset", ">i8"),
+        ("length", ">i4"),  # of what follows
+        ("leader_epoch", ">i4"),
+        ("magic", "i1"),
+        ("crc", ">u4"),  # of what follows
+        ("attributes", ">i2"),
+        ("last_offset_delta", ">i4"),
+        ("first_timestamp", ">i8"),
+        ("max_timestamp", ">i8"),
+        ("producer_id", ">i8"),
+        ("producer_epoch", ">i2"),
+        ("base_sequence", ">i4"),
+        ("count", ">i4"),
+    ]
+)
+_LENGTH_END = 12  # bytes of a header up to its length
+_CRC_END = 21
+_MAGIC = 16
+_LEAST = 14  # the length of the smallest message, of the oldest format
+_SMALLEST = 6  # bytes that a record takes at the least
+_CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20  # bits of the attributes
+_DECOMPRESS = {
+    1: codec.gzip_decode,
+    2: codec.snappy_decode,
+    3: codec.lz4_decode,
+    4: codec.zstd_decode,
+}
+
+
+class Records:
+    """Consecutive records of a partition. A slice shares the bytes of the whole.
+
+    Attributes:
+        offsets: `(n,) int64`, rising, not without gaps.
+        timestamps: `(n,) int64`, milliseconds since the epoch.
+        values: n.
+    """
+
+    __slots__ = ("offsets", "timestamps", "values")
+
+    def __init__(self, offsets: Integers, timestamps: Integers, values: Messages) -> None:
+        self.offsets = offsets
+        self.timestamps = timestamps
+        self.values = values
+
+    @classmethod
+    def of(cls, records: Sequence[Any]) -> Records:
+        """The same of objects with `offset`, `timestamp` and `value`."""
+        return cls(
+            np.array([record.offset for record in records], np.int64),
+            np.array([NO_TIME if r.timestamp is None else r.timestamp for r in records], np.int64),
+            Messages.of([record.value for record in records]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, part: slice) -> Records:
+        return Records(self.offsets[part], self.timestamps[part], self.values[part])
+
+    def __repr__(self) -> str:
+        where = f", offsets {self.offsets[0]} to {self.offsets[-1]}" if len(self) else ""
+        return f"<{len(self)} records{where}>"
+
+    def clear(self) -> None:
+        """Let the bytes go; what is left is empty."""
+        self.values = Messages.of([])
+        self.offsets = self.timestamps = self.values.starts
+
+
+def is_current(data: bytes) -> bool:
+    """Whether all batches are of the format that `read` reads."""
+    return all(data[start + _MAGIC] == FORMAT for start in _starts(data))
+
+
+def read(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Records, int]:
+    """The records of a fetch from `position` on, and the position after them.
+
+    A batch that the fetch has cut off is left to the next one.
+
+    Raises:
+        CorruptRecordException: if a batch is not as it was written.
+    """
+    starts = _starts(data)
+    if not starts:
+        return Records.of([]), position
+    first = np.array(starts)
+    raw = np.frombuffer(data, np.uint8)
+    headers = raw[first[:, None] + np.arange(_HEADER.itemsize)].view(_HEADER)[:, 0]
+    ends = first + _LENGTH_END + headers["length"]
+    if check_crcs:
+        _check(data, first, ends, headers)
+    following = int(headers["base_offset"][-1]) + int(headers["last_offset_delta"][-1]) + 1
+
+    wanted = headers["attributes"] & _CONTROL == 0
+    headers, first, ends = headers[wanted], first[wanted] + _HEADER.itemsize, ends[wanted]
+    if (headers["attributes"] & _CODEC).any():
+        data, first, ends = _decompressed(data, first, ends, headers)
+    else:
+        data += PADDING
+    raw = np.frombuffer(data, np.uint8)
+    room = int(np.clip(headers["count"], 0, (ends - first) // _SMALLEST).sum())
+    found = np.empty((4, room), np.int64)
+    by_broker = headers["attributes"] & _APPEND_TIME != 0
+    count = _find(
+        raw,
+        first,
+        ends,
+        headers["count"].astype(np.int64),
+        headers["base_offset"].astype(np.int64),
+        np.where(by_broker, headers["max_timestamp"], headers["first_timestamp"]).astype(np.int64),
+        by_broker,
+        position,
+        found,
+    )
+    if count < 0:
+        raise _corrupt(headers[-1 - count], "its records do not fit into it")
+    offsets, timestamps, *places = found[:, :count]
+    return Records(offsets, timestamps, Messages(data, *places)), following
+
+
+def _starts(data: bytes) -> list[int]:
+    """Where the batches begin that are here as a whole."""
+    start, starts = 0, []
+    while start + _LENGTH_END <= len(data):
+        base, length = struct.unpack_from(">qi", data, start)
+        end = start + _LENGTH_END + length
+        if end > len(data):
+            break
+        if length < _LEAST or (data[start + _MAGIC] == FORMAT and end - start < _HEADER.itemsize):
+            raise CorruptRecordException(f"The batch at offset {base} is shorter than its header.")
+        starts.append(start)
+        start = end
+    return starts
+
+
+def _check(data: bytes, starts: Integers, ends: Integers, headers: Any) -> None:
+    view = memoryview(data)
+    covered = zip((starts + _CRC_END).tolist(), ends.tolist(), strict=True)
+    for i, ((start, end), crc) in enumerate(zip(covered, headers["crc"].tolist(), strict=True)):
+        if calc_crc32c(view[start:end]) != crc:
+            raise _corrupt(headers[i], "its checksum differs")
+
+
+def _decompressed(
+    data: bytes, starts: Integers, ends: Integers, headers: Any
+) -> tuple[bytes, Integers, Integers]:
+    """The records of all batches one after the other, and where each batch's begin and end."""
+    parts = []
+    codecs = (headers["attributes"] & _CODEC).tolist()
+    for i, (start, end, name) in enumerate(zip(starts, ends, codecs, strict=True)):
+        part = data[start:end]
+        if name:
+            try:
+                part = _DECOMPRESS[name](part)
+            except Exception as error:  # each codec has its own
+                raise _corrupt(headers[i], f"it cannot be decompressed ({error!r})") from error
+        parts.append(part)
+    until = np.cumsum([len(part) for part in parts])
+    return b"".join([*parts, PADDING]), np.concatenate([[0], until[:-1]]), until
+
+
+def _corrupt(header: Any, why: str) -> CorruptRecordException:
+    return CorruptRecordException(
+        f"The batch at offset {header['base_offset']} is corrupt: {why}. If it stays so, move the "
+        "group past it with kafka-consumer-groups --reset-offsets."
+    )
+
+
+@njit(nogil=True, cache=True)
+def _varint(data: Any, at: int, end: int) -> tuple[Any, int]:
+    """A signed integer and where it ends; beyond `end` if it is cut off or too long."""
+    value, shift = np.uint64(0), np.uint64(0)
+    while at < end and shift < 64:
+        byte = np.uint64(data[at])
+        at += 1
+        value |= (byte & np.uint64(0x7F)) << shift
+        if byte < 0x80:
+            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), at  # zigzag
+        shift += np.uint64(7)
+    return 0, end + 1
+
+
+@njit(nogil=True, cache=True)
+def _bytes(data: Any, at: int, end: int) -> tuple[int, int, int]:
+    """Where bytes begin and end, before their beginning if there are none, and what follows."""
+    size, at = _varint(data, at, end)
+    if size > end - at:
+        return at, at, end + 1
+    if size < 0:
+        return at, at - 1, at
+    return at, at + size, at + size
+
+
+_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+_INTEGERS = types.int64[::1]
+
+
+# with its types, so that it is compiled, or loaded if it was before, ahead of the first fetch
+@njit(
+    types.int64(
+        _BYTES,
+        *[_INTEGERS] * 5,
+        types.boolean[::1],
+        types.int64,
+        types.int64[:, ::1],
+    ),
+    nogil=True,
+    cache=True,
+)
+def _find(
+    data: Any,
+    starts: Any,
+    ends: Any,
+    counts: Any,
+    base_offsets: Any,
+    timestamps: Any,
+    by_broker: Any,
+    position: int,
+    found: Any,
+) -> int:
+    """Find the records of k batches, of each that with an offset of `position` or more.
+
+    Args:
+        data: `(size,) uint8`.
+        starts, ends, counts: `(k,) int64`, where each batch's records lie, and how many.
+        base_offsets, timestamps: `(k,) int64`, what a record's own are relative to; all records
+            of a batch have one time where it was set `by_broker`, `(k,) bool`.
+        found: `(4, room) int64`, takes offset, timestamp, start and end of each value.
+
+    Returns:
+        how many were found, or -1 - i if the records of batch i are not what they should be.
+    """
+    n = 0
+    for i in range(len(starts)):
+        at = starts[i]
+        for _ in range(counts[i]):
+            size, at = _varint(data, at, ends[i])
+            if size < 0 or size > ends[i] - at:
+                return -1 - i
+            end = at + size
+            later, at = _varint(data, at + 1, end)  # one byte of attributes, all unused
+            further, at = _varint(data, at, end)
+            _, _, at = _bytes(data, at, end)  # the key
+            first, last, at = _bytes(data, at, end)
+            if at > end:
+                return -1 - i
+            at = end  # past the headers
+            if base_offsets[i] + further < position:
+                continue
+            found[0, n] = base_offsets[i] + further
+            found[1, n] = timestamps[i] + (0 if by_broker[i] else later)
+            found[2, n] = first
+            found[3, n] = last
+            n += 1
+        if at != ends[i]:
+            return -1 - i
+    return n

@@ -1,0 +1,233 @@
+"""A dossier as a page: what it is in a sentence, why, how it grew, what is shared, who is of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.inspect.campaign import Dossier, Member, Shared
+from pipelines.inspect.campaigns import SHORT
+from pipelines.inspect.criteria import Question
+from pipelines.show.style import STYLES
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_ROWS = 4  # of the chart
+_MEMBERS = 20  # that are listed
+_VALUES = 5  # of a kind of identifier, too
+_STRONGEST = 3  # kinds of evidence at a member
+_SLIGHT = 0.05  # nats that are not worth a word
+_WAYS = {"either way": "needed", "by its members": "and either", "by its pace": "or all of"}
+
+
+def show(dossier: Dossier, console: Console | None = None) -> None:
+    """Print a dossier."""
+    console = console or Console()
+    console.print(_header(dossier))
+    _part(console, "why" if dossier.line.severity else "why not", _questions(dossier.questions))
+    _part(console, "what links them", _evidence(dossier))
+    if dossier.timeline:
+        _part(console, "how it grew", _chart(dossier, min(console.width, 100)), _moments(dossier))
+    if dossier.shared:
+        _part(console, "what they share", _identifiers(dossier.shared))
+    if dossier.members:
+        _part(console, "who is of it", _members(dossier))
+    if len(dossier.members) > _MEMBERS:
+        more = len(dossier.members) - _MEMBERS
+        console.print(Text(f"… and {more:,} more: --json has all of them.\n", "dim"))
+    if dossier.bystanders:
+        heading = "bystanders: they share what is rare, but do not act like them"
+        _part(console, heading, _bystanders(dossier))
+
+
+def _part(console: Console, heading: str, *parts: Table | Text) -> None:
+    console.print(Rule(heading, align="left", style="dim"))
+    for part in parts:
+        console.print(part)
+    console.print()
+
+
+def sentence(dossier: Dossier) -> str:
+    """What it is."""
+    line = dossier.line
+    keys = f"{line.members:,} keys"
+    took = f"{line.requests:,} requests and {line.tokens:,} tokens"
+    if line.state == "none":
+        return f"{keys} have something in common, with {took}; no campaign, for {line.reason}."
+    if line.state == "merged":
+        return f"{keys} act as one, with {took}; {line.reason} since {_time(line.ended)} UTC."
+    return f"{keys} act as one, with {took} so far; {line.reason}."
+
+
+def _header(dossier: Dossier) -> Text:
+    line = dossier.line
+    text = Text(line.id, "bold")
+    if line.severity is not None:
+        text.append(f"  {line.severity}", f"not bold {STYLES[line.severity]}")
+        text.append(f" since {_time(line.since)} UTC", "not bold")
+    else:
+        text.append(f"  found {_time(line.since)} UTC", "not bold")
+    if line.state == "over":
+        text.append(f", over since {_time(line.ended)} UTC", "not bold")
+    text.append(f"\n{sentence(dossier)}\n", "not bold")
+    if line.state == "open":
+        text.append("Its alert asks gateways to ", "not bold").append(line.decision, "bold")
+        text.append(f" them; {line.hour:,} requests in the last hour.\n", "not bold")
+    return text
+
+
+def _questions(asked: list[Question]) -> Table | Text:
+    """The verdict's questions, each with its number beside what is asked of it."""
+    if not asked:
+        return Text("Hardly any key is of it.")
+    table = _table()
+    table.add_column("")
+    table.add_column("found", justify="right", no_wrap=True)
+    table.add_column("a campaign", justify="right", no_wrap=True)
+    table.add_column("")
+    way = ""
+    for question in asked:
+        if question.way != way:
+            way = question.way
+            table.add_row(Text(_WAYS[way], "dim"))
+        bound = f"{'≥' if question.least else '≤'} {_number(question.bound)}"
+        mark = Text("✓", "green") if question.met else Text("✗", "red")
+        found = "too soon" if question.value is None else _number(question.value)
+        table.add_row(mark, found, bound, question.asks)
+    return table
+
+
+def _evidence(dossier: Dossier) -> Table:
+    """Mean nats by kind, as bars."""
+    table = _table()
+    table.add_column("", no_wrap=True)
+    table.add_column("nats a member", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for kind, nats in sorted(dossier.evidence.items(), key=lambda each: -each[1]):
+        if abs(nats) < _SLIGHT:
+            continue
+        bar = "━" * round(abs(nats) * 5)
+        table.add_row(_word(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
+    return table
+
+
+def _chart(dossier: Dossier, width: int) -> Text:
+    """Members over time, from when the group was found to its end, or until now."""
+    begin, end = dossier.found, dossier.line.ended or dossier.until
+    most = max(moment.members for moment in dossier.timeline)
+    label = max(len(f"{most:,}"), 3)
+    columns = width - label - 4
+    step = max(end - begin, 1.0) / columns
+    members = [
+        next((m.members for m in reversed(dossier.timeline) if m.at <= begin + i * step), 0)
+        for i in range(columns)
+    ]
+    text = Text()
+    for row in range(_ROWS, 0, -1):
+        top = f"{most:,}" if row == _ROWS else ""
+        text.append(f" {top:>{label}} {'┤' if row in (1, _ROWS) else '│'}", "dim")
+        for count in members:
+            eighths = math.ceil(count / max(most, 1) * _ROWS * 8) - (row - 1) * 8
+            text.append(_EIGHTHS[min(max(eighths, 0), 8)], "blue")
+        text.append("\n")
+    last = _time(end)
+    gap = columns - len(_time(begin)) - len(last)
+    return text.append(f"{'':{label + 3}}{_time(begin)}{'':{gap}}{last} UTC", "dim")
+
+
+def _moments(dossier: Dossier) -> Table:
+    table = _table()
+    table.add_column("", no_wrap=True)
+    table.add_column("")
+    table.add_column("members", justify="right")
+    for moment in dossier.timeline:
+        link = {"merged": " with ", "split": " from "}.get(moment.change, "")
+        what = f"{moment.change}{link}{moment.other[:SHORT]}"
+        table.add_row(_time(moment.at), what, f"{moment.members:,}")
+    return table
+
+
+def _identifiers(shared: list[Shared]) -> Table:
+    """A line a kind: how many of it, and the most telling ones, members and others each."""
+    table = _table()
+    table.add_column("", no_wrap=True)
+    table.add_column("shared", justify="right", no_wrap=True)
+    table.add_column("nats", justify="right", no_wrap=True)
+    table.add_column("the most telling, members + others who have it")
+    kinds = Counter(each.kind for each in shared)
+    for kind, count in sorted(kinds.items(), key=lambda each: -_best(shared, each[0])):
+        some = [each for each in shared if each.kind == kind][:_VALUES]
+        values = ", ".join(f"{each.id} {each.members:,} + {each.others:,}" for each in some)
+        more = f", … {count - len(some):,} more" if count > len(some) else ""
+        table.add_row(_word(kind), f"{count:,}", f"{_best(shared, kind):.1f}", values + more)
+    return table
+
+
+def _best(shared: list[Shared], kind: str) -> float:
+    return max(each.nats for each in shared if each.kind == kind)
+
+
+def _members(dossier: Dossier) -> Table:
+    table = _table()
+    table.add_column("key", no_wrap=True)
+    for name in ("sure", "requests", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("named", no_wrap=True)
+    table.add_column("alert", no_wrap=True)
+    table.add_column("the strongest links, nats")
+    for member in dossier.members[:_MEMBERS]:
+        accused = member.accused or ""
+        table.add_row(
+            member.key,
+            _share(member.confidence),
+            f"{member.requests:,}",
+            f"{member.tokens:,}",
+            _time(member.named) if member.named else "",
+            Text(accused, STYLES.get(accused, "")),
+            _strongest(member),
+        )
+    return table
+
+
+def _strongest(member: Member) -> str:
+    kinds = sorted(member.nats.items(), key=lambda each: -each[1])[:_STRONGEST]
+    return ", ".join(f"{_word(kind)} {nats:.1f}" for kind, nats in kinds if nats >= _SLIGHT)
+
+
+def _bystanders(dossier: Dossier) -> Table:
+    table = _table()
+    table.add_column("key", no_wrap=True)
+    table.add_column("requests", justify="right", no_wrap=True)
+    table.add_column("shares")
+    for each in dossier.bystanders:
+        table.add_row(each.key, f"{each.requests:,}", ", ".join(each.shares))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="dim", show_edge=False)
+
+
+def _word(kind: str) -> str:
+    return kind.replace("_", " ").replace("fingerprint", "").strip()
+
+
+def _share(share: float) -> str:
+    """In percent, but nothing is all that is not all."""
+    return f"{min(share, 0.999):.1%}" if share < 0.9995 else ">99.9%"
+
+
+def _number(value: float) -> str:
+    if value and abs(value) < 1e-3:
+        return f"{value:.0e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _time(ts: float) -> str:
+    return f"{datetime.fromtimestamp(ts, UTC):%d %b %H:%M}"

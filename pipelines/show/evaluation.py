@@ -1,0 +1,119 @@
+"""A report of `evaluate.py` as tables: a column for every class, a row for every detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.inspect.campaigns import SHORT
+from pipelines.modelling.evaluate import ANY, LEAST, MANY, Class, Match, Report, Score
+
+
+def show(report: Report, console: Console | None = None) -> None:
+    """Print a report."""
+    console = console or Console()
+    attacks = [each for each in report.classes if each.attack]
+    ordinary = [each for each in report.classes if not each.attack]
+    console.print(_recall(report, attacks))
+    console.print(_false_keys(report, ordinary))
+    if report.campaigns:
+        console.print(_campaigns(report.campaigns))
+    left_out = [
+        f"{accused:,} of {keys:,} {name} keys, which are neither"
+        for name, (accused, keys) in report.left_out.items()
+    ]
+    if left_out:
+        console.print(f"Left out: accused are {', '.join(left_out)}.", markup=False)
+    if report.unlabelled:
+        console.print(f"Left out: {report.unlabelled:,} keys without a label.")
+    together = report.scores[-1]
+    console.print(
+        f"{report.requests:,} requests in {report.hours:.1f} hours, keys accused from "
+        f"1 in {1 / report.warning:,.0f}: recall {together.recall.get('all', 0.0):.3f}, "
+        f"{together.false_keys_a_day:.1f} false keys a day."
+    )
+
+
+def _recall(report: Report, attacks: list[Class]) -> Table:
+    table = _table(f"Recall, of keys with {LEAST} requests or more", attacks)
+    table.add_row("keys", *_counts([each.judged for each in attacks]))
+    table.add_section()
+    for score in report.scores:
+        _row(table, score, attacks, lambda score, name: _share(score.recall.get(name)))
+    table.add_section()
+    for i, quantile in enumerate(("requests, half", "requests, 9 of 10")):
+        used = [report.scores[-1].requests.get(name) for name in (*_names(attacks), "all")]
+        table.add_row(quantile, *(f"{each[i]:,}" if each else "" for each in used))
+    return table
+
+
+def _false_keys(report: Report, ordinary: list[Class]) -> Table:
+    table = _table("False keys", ordinary)
+    table.add_column("a day", justify="right")
+    table.add_row("keys", *_counts([each.judged for each in ordinary]))
+    table.add_section()
+    for score in report.scores:
+        _row(
+            table,
+            score,
+            ordinary,
+            lambda score, name: f"{score.false_keys[name]:,}" if score.false_keys[name] else "·",
+            f"{score.false_keys_a_day:.1f}",
+        )
+    return table
+
+
+def _campaigns(campaigns: list[Match]) -> Table:
+    table = _titled(f"Campaigns, of {MANY} such keys or more")
+    for name in ("keys", "found as", "recall", "precision"):
+        table.add_column(name, justify="left" if name == "found as" else "right")
+    for each in campaigns:
+        found = (each.found or "not found")[:SHORT]
+        shares = (_share(each.recall), _share(each.precision))
+        table.add_row(Text(each.name), f"{each.keys:,}", found, *shares)
+    return table
+
+
+def _table(title: str, classes: list[Class]) -> Table:
+    table = _titled(title)
+    for name in (*_names(classes), "all"):
+        table.add_column(Text(name), justify="right")
+    return table
+
+
+def _titled(title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    return table
+
+
+def _row(
+    table: Table,
+    score: Score,
+    classes: list[Class],
+    cell: Callable[[Score, str], str],
+    *more: str,
+) -> None:
+    style = "bold" if score.name == ANY else ""
+    table.add_row(
+        score.name, *(cell(score, name) for name in (*_names(classes), "all")), *more, style=style
+    )
+
+
+def _names(classes: list[Class]) -> list[str]:
+    return [each.name for each in classes]
+
+
+def _counts(numbers: list[int]) -> list[str]:
+    return [f"{each:,}" for each in (*numbers, sum(numbers))]
+
+
+def _share(share: float | None) -> str:
+    """To two places, but nothing is all that is not all."""
+    if share is None:
+        return ""
+    return "·" if share == 0 else "1" if share == 1 else f"{min(max(share, 0.01), 0.99):.2f}"

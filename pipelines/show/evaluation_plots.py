@@ -1,0 +1,187 @@
+"""Pictures of an evaluation, as PNG and SVG: what recall costs in false keys, and a map of keys.
+
+The map shows why there are two axes. How alike a key's prompts are tells a person or a template
+from something broad; how far they lie from the public tells something broad from everybody. Who
+copies a model is broad and far.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monitor.config import Settings
+from monitor.errors import ConfigError, InputError
+from monitor.records.profile import Profile
+from pipelines.modelling.evaluate import (
+    ANY,
+    CAMPAIGN,
+    LEAST,
+    NEITHER,
+    Floats,
+    Report,
+    Trial,
+    judged,
+    smallest,
+)
+from pipelines.show.style import INK, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Told apart by all kinds of colour vision (P. Tol, SRON/EPS/TN/09-002, "muted" and "bright").
+_LOUD = ("#cc3311", "#ee7733", "#aa3377", "#882255", "#ddaa33", "#332288")
+_QUIET = ("#99c2dd", "#4477aa", "#44aa99", "#117733", "#777777")
+_LINES = ("#4477aa", "#cc3311", "#117733", "#ee7733", "#aa3377", "#44aa99", "#ddaa33", "#777777")
+_MARKS = ("o", "^", "s", "D", "v", "P", "X", "*")
+_WORST = 100.0  # false keys a day: nobody would look at more
+_BROADEST = 0.02  # self-similarity; below, keys differ by chance
+_FEW, _MANY = 5, 100  # keys of a class: their dots are large, or small
+
+
+def require() -> None:
+    """Raises `ConfigError` unless there is what draws."""
+    if find_spec("matplotlib") is None:
+        raise ConfigError(
+            "Pictures need the extra `plot`: install it with "
+            "`pip install 'extraction-monitor[plot]'`, or leave --out away."
+        )
+
+
+def draw(trial: Trial, report: Report, settings: Settings, out: Path) -> list[Path]:
+    """Draw both pictures into a folder; returns the files."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        pictures = {"map": _map(trial)}
+        if report.scores[-1].recall:  # of nobody there is no trade-off
+            pictures["trade-off"] = _trade_off(trial, report, settings)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            files = []
+            for name, figure in pictures.items():
+                for kind, about in (("png", {}), ("svg", {"Date": None})):
+                    files.append(out / f"{name}.{kind}")
+                    figure.savefig(files[-1], dpi=160, metadata=about)
+        except OSError as error:
+            raise InputError(
+                f"{out} cannot be written ({error.strerror}): name another folder with --out."
+            ) from error
+    return files
+
+
+def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
+    """Recall over false keys a day, a line a detector, as the threshold moves."""
+    figure, axes = _figure(8.0, 4.4)
+    names = {
+        attack: [c.name for c in report.classes if c.attack is attack] for attack in (False, True)
+    }
+    ordinary = judged(trial, names[False])
+    attackers = {name: keys for name in names[True] if (keys := judged(trial, [name]))}
+    for i, score in enumerate(each for each in report.scores if each.name != CAMPAIGN):
+        together = score.name == ANY
+        false = np.sort(smallest(trial, score.name, ordinary))
+        caught = [np.sort(smallest(trial, score.name, keys)) for keys in attackers.values()]
+
+        def at(p: Floats, false: Floats = false, caught: list[Floats] = caught) -> list[Floats]:
+            shares = [np.searchsorted(each, p, "right") / len(each) for each in caught]
+            return [np.searchsorted(false, p, "right") / trial.days, np.mean(shares, axis=0)]
+
+        steps = np.unique(np.concatenate([[0.0], false, *caught]))
+        x, y = at(steps[steps < 1.0])
+        colour = INK if together else _LINES[i % len(_LINES)]
+        width, order = (3.6, 2.0) if together else (1.8, 3.0)
+        x, y = np.append(x, 10.0 * _WORST), np.append(y, y[-1])
+        axes.step(x, y, where="post", color=colour, lw=width, zorder=order, label=score.name)
+        dot = at(np.array([settings.detection.warning]))
+        axes.scatter(dot[0], dot[1], s=10.0 * width + 25.0, color=colour, zorder=4, clip_on=False)
+    axes.set_xscale("symlog", linthresh=1.0, linscale=0.5)
+    axes.set_xlim(-0.05, _WORST)
+    ticks = [0, 1, 2, 5, 10, 20, 50, 100]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(0.0, 1.03)
+    axes.set_xlabel(
+        f"false keys a day, of {len(ordinary) / trial.days:,.0f}   "
+        f"(dots: accused from 1 in {1 / settings.detection.warning:,.0f})"
+    )
+    axes.set_ylabel(f"recall, mean of {len(attackers)} classes of attack")
+    axes.set_title("What recall costs in false keys", pad=12.0)
+    axes.grid(True)
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return figure
+
+
+def _map(trial: Trial) -> Figure:
+    """Keys by self-similarity and deviation."""
+    figure, axes = _figure(8.0, 5.4)
+    means = Profile(trial.records).meaning(0)
+    public = trial.public.mean.meaning
+    alike, away = means.self_similarity, means.squared_distance(public.mean, public.uncertainty)
+    enough = trial.records["sketched"] >= LEAST
+    kinds = np.array([label.kind for label in trial.labels])
+    attacking = {label.kind for label in trial.labels if label.campaign}
+    legends = []
+    for heading, names, colours, corner in (
+        ("copying the model", sorted(attacking), _LOUD, (1.02, 1.0)),
+        ("ordinary", sorted(set(kinds.tolist()) - attacking), _QUIET, (1.02, 0.55)),
+    ):
+        dots = []
+        for i, kind in enumerate(names):
+            these = enough & (kinds == kind)
+            dots.append(
+                axes.scatter(
+                    np.maximum(alike[these], _BROADEST),
+                    away[these],
+                    s=14 if these.sum() > _MANY else 34 if these.sum() > _FEW else 80,
+                    alpha=0.8,
+                    color=colours[i % len(colours)],
+                    marker=_MARKS[i % len(_MARKS)],
+                    lw=0.4,
+                    edgecolor="white",
+                    zorder=3.0 - these.mean(),  # the many below the few
+                    label=f"{kind}{', neither' if kind in NEITHER else ''}: {these.sum():,}",
+                )
+            )
+        legends.append(
+            axes.legend(
+                handles=dots,
+                title=heading,
+                loc="upper left",
+                bbox_to_anchor=corner,
+                alignment="left",
+                handletextpad=0.2,
+            )
+        )
+    axes.add_artist(legends[0])
+    axes.axhline(0.0, color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1.5)
+    axes.text(
+        0.99, 0.003, "the public", transform=axes.get_yaxis_transform(), ha="right", va="bottom"
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("symlog", linthresh=0.1, linscale=1.0)
+    for axis, ticks in (
+        (axes.xaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)),
+        (axes.yaxis, (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)),
+    ):
+        axis.set_ticks(ticks, [str(tick) for tick in ticks])
+        axis.set_ticks([], minor=True)
+    seen = alike[enough], away[enough]
+    axes.set_xlim(max(_BROADEST, 0.8 * seen[0].min(initial=1.0)), 1.1 * seen[0].max(initial=0.5))
+    axes.set_ylim(min(-0.02, 1.1 * seen[1].min(initial=0.0)), 1.15 * seen[1].max(initial=0.5))
+    axes.set_xlabel("self-similarity of a key's prompts   (left: about many things)")
+    axes.set_ylabel("deviation from the public's mean   (up: unlike the public)")
+    axes.set_title(f"Keys by what they ask, {LEAST} prompts or more each", pad=12.0)
+    axes.grid(True)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return figure, figure.add_subplot()

@@ -1,0 +1,53 @@
+"""Write a campaign as GraphML and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from monitor.errors import ConfigError, InputError
+from monitor.linker import Shard
+from pipelines.inspect.campaign import Dossier, compile_dossier
+from pipelines.inspect.graph import graph
+
+
+def require() -> None:
+    """Raises `ConfigError` unless there is what makes graphs and draws."""
+    if not all(map(find_spec, ("networkx", "matplotlib"))):
+        raise ConfigError(
+            "Graphs need the extra `plot`: install it with "
+            "`pip install 'extraction-monitor[plot]'`."
+        )
+
+
+def write(dossier: Dossier, out: Path, picture: Path | None = None) -> None:
+    """Write GraphML, and a picture whose kind the name's end says.
+
+    Raises:
+        InputError: if that cannot be.
+    """
+    import networkx as nx
+
+    from pipelines.show import campaign_plot
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        nx.write_graphml(graph(dossier), out)
+        if picture is not None:
+            campaign_plot.draw(dossier, picture)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} cannot be written ({error.strerror}): name another file."
+        ) from error
+    except ValueError as error:  # a kind of picture that nobody knows
+        raise InputError(f"{picture} cannot be drawn: name a file in .png or .svg.") from error
+
+
+def write_all(shards: Iterable[Shard], folder: Path) -> None:
+    """Write every campaign, those that are over, too, as a graph and a picture into a folder."""
+    for shard in shards:
+        for campaign in shard.rounds.campaigns:
+            if campaign.named:
+                out = folder / f"{campaign.id}.graphml"
+                write(compile_dossier(shard, campaign), out, out.with_suffix(".png"))

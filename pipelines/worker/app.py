@@ -1,0 +1,132 @@
+"""The worker: one Faust app with its agents, its pages and its checkpoints."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from typing import Any
+
+import faust
+
+from monitor import metrics
+from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.errors import ConfigError
+from monitor.identity import from_settings
+from monitor.linker import Linker
+from monitor.store.redis import RedisStore
+from pipelines import notify
+from pipelines.kafka.topics import require
+from pipelines.kafka.transport import DEFAULTS
+from pipelines.worker.deliver import deliver
+from pipelines.worker.watch import Watch
+from pipelines.worker.web import add_pages
+
+_DAY = 86_400.0
+_LOOKUP_SECONDS = 0.5  # that a gateway waits for a decision at the most
+# One line a change: ours from INFO on, the libraries' from WARNING on.
+_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "pipelines": {"level": "INFO"},
+        "pipelines.kafka.transport": {"level": "WARNING"},
+        "monitor": {"level": "INFO"},
+    },
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+}
+
+
+def build(settings: Settings) -> Any:
+    """The Faust app of a worker.
+
+    Raises:
+        ConfigError: if the settings lack or contradict something.
+    """
+    identity = from_settings(settings)
+    store = RedisStore(settings.redis_url, settings.record_days * _DAY)
+    engine = Engine(settings, identity, store)
+    delivery = notify.Delivery(notify.receivers(settings), settings.receivers.least_severity)
+    topics = settings.topics
+    metrics.initialise()
+
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka-batch://{server}" for server in settings.kafka.split(",")],
+        web_bind=settings.web_host,
+        web_host=settings.web_host,
+        web_port=settings.web_port,
+        web_metrics_enabled=False,
+        consumer_max_fetch_size=4 << 20,
+        consumer_auto_offset_reset="earliest",
+        producer_linger=0.005,
+        producer_max_batch_size=256 << 10,
+        **DEFAULTS,
+    )
+    watch = Watch(app, engine, store, topics, topics.requests)
+    link = Watch(app, Linker(settings, store), store, topics, topics.fingerprints)
+
+    async def observe(by: Watch, event: Any) -> None:
+        try:
+            await by.observe(event)
+        except Exception as error:  # what was not observed must be read again: start anew
+            await app.crash(error)
+            raise
+
+    @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
+    async def watch_requests(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await observe(watch, event)
+
+    @app.agent(app.topic(topics.fingerprints), name="link_campaigns")  # type: ignore[untyped-decorator]
+    async def link_campaigns(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await observe(link, event)
+
+    @app.agent(app.topic(topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
+    async def deliver_alerts(stream: Any) -> None:
+        async with delivery:
+            await deliver(stream, delivery)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def write_checkpoints() -> None:
+        await watch.run(settings.checkpoint_seconds)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def write_links() -> None:
+        await link.run(settings.checkpoint_seconds)
+
+    for each in (watch, link):
+        app.on_partitions_revoked.connect(each.revoke)
+        app.on_partitions_assigned.connect(each.assign)
+        app.on_before_shutdown.connect(each.revoke)
+    lookups = RedisStore(settings.redis_url, settings.record_days * _DAY, timeout=_LOOKUP_SECONDS)
+    add_pages(app, watch, lookups, identity, shadow=settings.decisions.shadow)
+    return app
+
+
+def run(settings: Settings) -> None:
+    """Run a worker until it is told to stop (SIGINT, SIGTERM)."""
+    app = build(settings)
+    _check_port(settings)
+    require(settings)
+    worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
+    # What is here by now stays; most of what comes is freed by reference count alone.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    worker.spinner = None  # whose output is meant for people, not for logs
+    worker.execute_from_commandline()
+
+
+def _check_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_host, settings.web_port))
+        except OSError as error:
+            raise ConfigError(
+                f"{settings.web_host}:{settings.web_port} cannot be listened on "
+                f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
+            ) from error

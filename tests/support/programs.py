@@ -1,0 +1,105 @@
+"""Programs for tests beside Kafka and Redis: found on this machine, ready when a page answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from monitor.config import Settings, load
+from monitor.engine import Engine
+from monitor.identity import Identity
+from monitor.store.memory import MemoryStore
+from pipelines.kafka import topics
+from tests.support.servers import Server
+
+
+def program(name: str) -> str:
+    """Its path; without it the test is skipped by name, or fails where XM_TEST_REQUIRE is set."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path is None and os.environ.get("XM_TEST_REQUIRE"):
+        pytest.fail(f"{name} is not installed, and XM_TEST_REQUIRE is set")
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+class WebServer(Server):
+    """A program that listens on `port` and is ready when its `page` answers 2xx."""
+
+    page = "/-/ready"
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.url + self.page, timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+class Worker(WebServer):
+    """This monitor's worker on topics and in a group of its own; ready when it has partitions."""
+
+    page = "/readyz"
+
+    def __init__(self, folder: Path, kafka: str, redis_url: str, **chosen: str) -> None:
+        super().__init__(folder)
+        name = uuid.uuid4().hex[:12]
+        self.environment = {
+            "XM_KAFKA": kafka,
+            "XM_REDIS_URL": redis_url,
+            "XM_GROUP": f"group-{name}",
+            "XM_IDENTITY_SECRET": f"known to {name} only",  # so no two share pseudonyms
+            "XM_WEB_PORT": str(self.port),
+            "XM_CHECKPOINT_SECONDS": "0.2",
+            "XM_TOPICS__REQUESTS": f"requests-{name}",
+            "XM_TOPICS__REJECTED": f"rejected-{name}",
+            "XM_TOPICS__ALERTS": f"alerts-{name}",
+            "XM_TOPICS__FINGERPRINTS": f"fingerprints-{name}",
+            "XM_TOPICS__PARTITIONS": "1",
+            # Faust settings. A group waits this long for a dead member; Tansu waits half of it at
+            # every join. Apache Kafka allows less than 6 s with the settings in servers.py.
+            "BROKER_SESSION_TIMEOUT": "3",
+            "BROKER_HEARTBEAT_INTERVAL": "0.5",
+            **chosen,
+        }
+
+    @property
+    def settings(self) -> Settings:
+        with mock.patch.dict(os.environ, self.environment):
+            return load()
+
+    @property
+    def requests(self) -> str:
+        return self.environment["XM_TOPICS__REQUESTS"]
+
+    def command(self) -> list[str]:
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "worker"]
+
+    def start(self) -> None:
+        compile_kernels()
+        topics.create(self.settings)
+        super().start()
+
+
+@cache
+def compile_kernels() -> None:
+    """Have the kernels compiled once, on a new machine, and not by every worker by itself."""
+    Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())

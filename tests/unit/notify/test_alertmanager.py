@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from monitor.alerting.alerts import Alert, Severity, State, Subject
+from pipelines.notify.alertmanager import translate
+
+NOW = 1_772_050_000.0
+
+
+def alert(state: State, severity: Severity = "warning", score: float = 0.9) -> Alert:
+    return Alert(
+        id="a_1",
+        kind="burst",
+        state=state,
+        severity=severity,
+        score=score,
+        subject=Subject("api_key", "k_1"),
+        detected_at=1_772_040_000.0,
+        window=(1_772_039_000.0, 1_772_040_000.0),
+        evidence={"requests": 400.0, "ratio": 31.25},
+        summary="Key k_1 sends 31 times its usual rate.",
+        decision="throttle",
+    )
+
+
+def ends(posted: dict[str, Any]) -> float:
+    return datetime.fromisoformat(posted["endsAt"]).timestamp()
+
+
+def test_all_that_changes_during_an_alert_is_outside_its_identity():
+    (opened,) = translate(alert("open"), {"warning"}, NOW)
+    (updated,) = translate(alert("update", score=0.99), {"warning"}, NOW + 60)
+    assert updated["labels"] == opened["labels"]
+    assert updated["annotations"] != opened["annotations"]
+
+
+def test_an_alert_that_grows_severe_ends_under_its_former_severity():
+    critical, warning = translate(alert("update", "critical"), {"warning", "critical"}, NOW)
+    assert (critical["labels"]["severity"], ends(critical) > NOW) == ("critical", True)
+    assert (warning["labels"]["severity"], ends(warning) <= NOW) == ("warning", True)
+
+
+def test_a_resolved_alert_has_ended_in_every_severity():
+    told: set[Severity] = {"warning", "critical"}
+    assert all(ends(said) <= NOW for said in translate(alert("resolved"), told, NOW))
+
+
+def test_an_alert_of_last_winter_is_active_until_it_resolves():
+    (opened,) = translate(alert("open"), {"warning"}, NOW + 90 * 86_400)
+    assert opened["startsAt"].startswith("2026-02-25T")
+    assert ends(opened) > NOW + 90 * 86_400
+
+
+def test_an_alert_never_ends_before_it_starts_though_its_clock_is_ahead():
+    (ended,) = translate(alert("resolved"), {"warning"}, 1_772_038_990.0)
+    assert ended["startsAt"] <= ended["endsAt"]
+
+
+def test_a_pager_reads_summary_evidence_and_decision():
+    (opened,) = translate(alert("open"), {"warning"}, NOW)
+    assert opened["annotations"] == {
+        "summary": "Key k_1 sends 31 times its usual rate.",
+        "score": "0.9",
+        "decision": "throttle",
+        "evidence": "requests=400, ratio=31.25",
+        "members": "1",
+    }
+
+
+def test_the_name_of_an_alert_says_what_it_found():
+    assert translate(alert("open"), {"warning"}, NOW)[0]["labels"]["alertname"] == "ExtractionBurst"

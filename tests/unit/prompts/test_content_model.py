@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from random import Random
+
+import numpy as np
+import pytest
+
+from monitor.errors import ConfigError
+from monitor.prompts.content_model import (
+    BROAD,
+    EDGE,
+    NARROW,
+    UNIT,
+    Content,
+    evidence,
+    load_content,
+    read_content,
+    shipped_content,
+    write_content,
+)
+from monitor.prompts.extractor import Extractor
+from monitor.prompts.normalise import join
+from monitor.prompts.projection import CLIP, CONTENT, LISTS, MOST, SCALE, SHARES, STEP
+from pipelines.modelling.fit_content import Written, fit
+from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
+
+PUBLIC = (*SERVICES, *TEMPLATES, "cooking", "science", "life", "leisure", "study", "deutsch")
+KINDS = dict(zip(LISTS, ("coding", "trace", "sweep", "trace", "grade"), strict=True))
+
+
+def said(rules, count, seed=1):
+    random = Random(seed)
+    return [grammar().say(rules[i % len(rules)], random) for i in range(count)]
+
+
+def written(prompts):
+    return Written.of([Extractor(3, Content.none())(join(prompts))])
+
+
+@pytest.fixture(scope="module")
+def lists():
+    return {kind: written(said([rule], 300)) for kind, rule in KINDS.items()}
+
+
+@pytest.fixture(scope="module")
+def learned(lists):
+    return fit(written(said(PUBLIC, 3_000)), lists, Content.none())
+
+
+def test_the_kernel_says_what_the_model_says():
+    model = shipped_content()
+    features = Extractor(1, model)(join(said(PUBLIC, 500)))
+    meaning, opening, closing, shape = Written.of([features])
+    counts = model.standardised(shape)
+    broad = np.hstack([meaning * (BROAD / UNIT), counts])
+    place = SCALE * ((broad - model.origin) @ model.whitening)
+    off = np.abs(features.content - np.clip(np.rint(place), -127, 127))
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.01
+    edges = [opening * (EDGE / UNIT), closing * (EDGE / UNIT)]
+    odds = np.hstack([meaning * (NARROW / UNIT), *edges, counts]) @ model.directions.T
+    steps = np.rint(np.clip(odds + model.offsets, -CLIP, CLIP) * STEP) / STEP
+    for k in range(len(LISTS)):
+        scores = (evidence(steps[:, k]).T - model.means[k]) / model.deviations[k]
+        scores = np.minimum(scores, MOST)
+        found = features.lists[:, k * len(SHARES) : (k + 1) * len(SHARES)]
+        assert np.isclose(found, scores, atol=1e-2).mean() > 0.99
+
+
+def test_the_public_it_is_learned_from_has_mean_zero_and_variance_one(learned):
+    features = Extractor(1, learned)(join(said(PUBLIC, 3_000)))
+    place = features.content / SCALE
+    assert np.abs(place.mean(axis=0)).max() < 0.1
+    assert np.median(np.abs(np.cov(place.T) - np.eye(CONTENT))) < 0.02
+    assert np.abs(features.lists.mean(axis=0)).max() < 0.1
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_prompts_off_a_list_are_told_from_ordinary_ones(learned, kind):
+    k = LISTS.index(kind) * len(SHARES)
+    extractor = Extractor(1, learned)
+    ordinary, listed = (
+        extractor(join(said(rules, 200, seed=2))).lists[:, k] for rules in (PUBLIC, [KINDS[kind]])
+    )
+    assert np.median(listed) > np.quantile(ordinary, 0.95)
+
+
+def test_the_same_prompts_give_the_same_model(learned, lists):
+    again = fit(written(said(PUBLIC, 3_000)), lists, Content.none())
+    assert write_content(again) == write_content(learned)
+
+
+def test_without_lists_what_tells_them_stays_and_the_public_is_the_operators(learned):
+    own = said(("cooking", "coding"), 3_000)
+    model = fit(written(own), {}, learned)
+    for name in ("centre", "spread", "directions", "offsets"):
+        assert (getattr(model, name) == getattr(learned, name)).all()
+    features = Extractor(1, model)(join(own))
+    assert np.abs(features.content.mean(axis=0) / SCALE).max() < 0.1
+    assert np.abs(features.lists.mean(axis=0)).max() < 0.1
+
+
+def test_a_model_is_read_as_it_was_written(learned):
+    text = write_content(learned, **{"from": "a test"})
+    assert json.loads(text)["from"] == "a test"
+    assert write_content(read_content(text), **{"from": "a test"}) == text
+    assert read_content(text).tag == read_content(text).tag != Content.none().tag
+
+
+def test_the_shipped_model_says_where_it_is_from_and_holds_numbers_only():
+    document = json.loads(write_content(shipped_content()))
+    assert set(document) == {"shape", "lists", *Content._fields}
+    assert all(np.isfinite(part).all() for part in shipped_content())
+
+
+def test_no_prompt_says_more_than_it_may_however_alike_ordinary_ones_are(learned):
+    sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
+    lists = Extractor(1, sure)(join(said(["grade"], 300))).lists
+    assert lists.max() == MOST
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"shape": [], "lists": []}'])
+def test_a_file_that_is_no_model_is_refused_with_the_remedy(text, tmp_path):
+    file = tmp_path / "content.json"
+    file.write_bytes(text)
+    with pytest.raises(ConfigError, match="xm learn"):
+        load_content(file)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="XM_CONTENT"):
+        load_content(tmp_path / "none.json")

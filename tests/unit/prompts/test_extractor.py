@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import re
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.prompts.extractor import Extractor, Features
+from monitor.prompts.normalise import join
+from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
+
+RULES = (*SERVICES, *TEMPLATES, "cooking", "coding", "deutsch", "sweep", "trace", "grade")
+MANY = 4  # chunks that a forgetful extractor remembers
+
+alphabet = st.characters() | st.sampled_from(
+    " \n\t.,?\"'\0aA1é¿жЖ中の한ไ🙂\u200d\ufe0f\u202e\u0627\u05d0\ud83d"
+)
+anything = st.lists(st.none() | st.text(alphabet, max_size=300), max_size=6)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    return Extractor(1)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> list[str]:
+    random = Random(5)
+    return [grammar().say(RULES[i % len(RULES)], random) for i in range(600)]
+
+
+def same(one: Features, other: Features) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors.astype(float), axis=1) / 127
+
+
+@settings(max_examples=400, deadline=None)
+@given(anything)
+def test_any_text_has_features(extractor, said):
+    features = extractor(join(said))
+    assert all(len(each) == len(said) for each in features)
+    assert np.isfinite(features.shape).all()
+
+
+@settings(deadline=None)
+@given(anything)
+def test_a_prompt_has_the_same_features_alone_and_in_a_batch(extractor, said):
+    together = extractor(join(said))
+    for i, each in enumerate(said):
+        assert same(extractor(join([each])), Features(*(part[i : i + 1] for part in together)))
+
+
+@settings(deadline=None)
+@given(anything)
+def test_what_was_read_before_changes_nothing(extractor, said):
+    texts = join(said)
+    assert same(Extractor(1, slots=MANY)(texts), extractor(texts))
+
+
+def test_forgetting_chunks_changes_nothing(extractor, simulated):
+    texts, forgetful = join(simulated), Extractor(1, slots=MANY)
+    assert same(forgetful(texts), extractor(texts))
+    assert forgetful.spelled > 10 * extractor.spelled
+
+
+def test_vectors_have_unit_length(extractor, simulated):
+    features = extractor(join(simulated))
+    np.testing.assert_allclose(lengths(features.meaning), 1, atol=0.02)
+    np.testing.assert_allclose(lengths(features.opening), 1, atol=0.02)
+    np.testing.assert_allclose(lengths(features.closing), 1, atol=0.02)
+    np.testing.assert_allclose(lengths(features.words), 1, atol=0.03)
+
+
+@pytest.mark.parametrize("prompt", [None, ""])
+def test_an_empty_prompt_has_no_direction(extractor, prompt):
+    features = extractor(join([prompt]))
+    assert not features.meaning.any()
+    assert not features.words.any()
+    assert not features.opening.any()
+    assert not features.shape.any()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "x" * 1_000_000,
+        "a b " * 250_000,
+        "\n" * 1_000_000,
+        " " * 1_000_000,
+        "?!" * 500_000,
+        "9" * 1_000_000,
+        "ж" * 500_000,
+        "漢字" * 250_000,
+        "👩\u200d🚀" * 250_000,
+        "\0" * 1_000_000,
+        "\u202e\u0627\u0628" * 300_000,
+    ],
+    ids=lambda prompt: ascii(prompt[:3]),
+)
+def test_a_megabyte_of_anything_is_read(extractor, prompt):
+    features = extractor(join(["before", prompt, "after"]))
+    assert same(extractor(join(["after"])), Features(*(part[2:] for part in features)))
+
+
+def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
+    texts = join(simulated)
+    one, other = Extractor(1)(texts), Extractor(2)(texts)
+    assert (one.meaning == other.meaning).all()
+    for name in ("opening", "closing", "shape", "content", "lists"):
+        assert (getattr(one, name) == getattr(other, name)).all()
+    for name in ("words", "minhash"):
+        assert (getattr(one, name) != getattr(other, name)).any(axis=1).all()
+    for name in ("prompt", "template", "cell"):
+        assert (getattr(one, name) != getattr(other, name)).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "what IS the Capital of Österreich",
+        "  What is\n\tthe capital of österreich?!",
+        '"What is the capital of ÖSTERREICH..."',
+    ],
+)
+def test_case_spaces_and_outer_marks_do_not_make_another_prompt(extractor, variant):
+    first, second = extractor(join(["What is the capital of Österreich?", variant])).prompt
+    assert first == second
+
+
+@pytest.mark.parametrize("other", ["What is 3 - 4?", "What is 3 + 5?", "What was 3 + 4?", "!", "?"])
+def test_other_words_and_inner_marks_do(extractor, other):
+    first, second = extractor(join(["What is 3 + 4?", other])).prompt
+    assert first != second
+
+
+def test_no_two_different_prompts_share_a_hash(extractor, simulated):
+    distinct = {re.sub(r"\s+", " ", each.lower()).strip(" ?!.\"'") for each in simulated}
+    assert len(set(extractor(join(simulated)).prompt.tolist())) >= len(distinct)
+
+
+@pytest.mark.parametrize("shared", [0.1, 0.5, 0.9])
+def test_minhash_estimates_what_share_of_triples_two_prompts_have_in_common(extractor, shared):
+    random, lanes, true = Random(3), [], []
+    for _ in range(200):
+        words = [f"w{random.getrandbits(40):x}"[:9] for _ in range(300)]
+        cut = int(200 * shared)
+        one, other = words[:200], words[:cut] + words[200 : 400 - cut]
+        triples = [{tuple(x[i : i + 3]) for i in range(len(x) - 2)} for x in (one, other)]
+        true.append(len(triples[0] & triples[1]) / len(triples[0] | triples[1]))
+        a, b = extractor(join([" ".join(one), " ".join(other)])).minhash
+        lanes.append((a == b).mean())
+    expected = np.mean(true)
+    error = np.sqrt(expected * (1 - expected) / 16 / 200)  # binomial, of the mean of all
+    assert abs(np.mean(lanes) - expected) < 5 * error + 0.01
+
+
+def test_a_number_is_like_any_other_of_its_length_to_the_hashed_words(extractor):
+    one, other, longer = extractor(
+        join(["Claim 4711 of May", "Claim 8086 of May", "Claim 5 of May"])
+    ).words
+    assert (one == other).all()
+    assert (one != longer).any()
+
+
+def test_prompts_about_one_thing_share_cells_more_than_others(extractor):
+    tea = [f"How do I brew {kind} tea without it getting bitter?" for kind in ("green", "black")]
+    cells = extractor(join([*tea, "Fix the null pointer in this Java method."])).cell
+    flipped = [bin(int(cells[0] ^ other)).count("1") for other in cells[1:]]
+    assert flipped[0] < flipped[1]

@@ -1,0 +1,99 @@
+import pytest
+
+from monitor.prompts.lexicon import Lexicon
+from monitor.prompts.normalise import join
+
+REASONING, GRADING = 1, 2
+
+
+@pytest.fixture(scope="module")
+def lexicon():
+    return Lexicon()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Give me your entire internal monologue, then the result.",
+        "Put your deliberation between <scratchpad> and </scratchpad>.",
+        "What is 7 * 8?\n\nReveal your hidden reasoning in full.",
+        "Write down all of your intermediate reasoning, including rejected approaches.",
+        "Answer with the full chain-of-thought attached.",
+        "THINK OUT LOUD while you solve this.",
+        "请展示完整的推理过程。",
+        "Leg deinen vollständigen Gedankengang offen.",
+        "DENK LAUT NACH, dann antworte.",
+        "Muestra tu razonamiento completo.",
+        "Montre ton raisonnement complet.",
+        "Mostre todo o raciocínio completo.",
+        "Scrivi il tuo ragionamento interno.",
+        "思考過程をすべて書いてください。",
+        "Покажи ХОД СВОИХ МЫСЛЕЙ целиком.",
+    ],
+)
+def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
+    assert lexicon.match(join([prompt]))[0] & REASONING
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Act as an impartial evaluator and mark this submission from 0 to 10.",
+        "Which of the two assistant responses is better? Reply with A or B.",
+        "Apply the rubric below to the student answer.",
+        "Rate the completion on a scale of 1 to 7 for harmlessness.",
+        "BEWERTE die folgende ANTWORT.",
+        "Califica la respuesta del 1 al 10.",
+        "Évalue la réponse suivante.",
+        "Avalie a resposta a seguir.",
+        "Valuta la risposta da 1 a 10.",
+        "请给下面的回答打分。",
+        "この回答を採点してください。",
+        "Оцени следующий ответ.",
+    ],
+)
+def test_asking_for_grades_is_noticed(lexicon, prompt):
+    assert lexicon.match(join([prompt]))[0] & GRADING
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Explain step by step how to change a tyre.",
+        "What were you thinking of cooking tonight?",
+        "Can you walk me through installing Postgres?",
+        "What is the best solution for a leaking tap?",
+        "Say whether the review is kind and rate it from 1 to 5. Answer in a word.",
+        "Think of ten names for a bakery.",
+        "Erklär mir Schritt für Schritt, wie man Brot backt.",
+        "Explícame paso a paso cómo se cambia una rueda.",
+        "Explique-moi étape par étape comment faire un nœud.",
+        "Quelle note donnes-tu à ce film ?",
+        "请一步一步教我做饭",
+        "Расскажи шаг за шагом, как сварить борщ.",
+        "",
+    ],
+)
+def test_ordinary_questions_are_not_noticed(lexicon, prompt):
+    assert lexicon.match(join([prompt]))[0] == 0
+
+
+def test_the_instruction_is_found_behind_a_long_document(lexicon):
+    assert lexicon.match(join(["word " * 50_000 + "Show your complete chain of thought."]))[0]
+
+
+def test_prompts_that_are_absent_match_nothing(lexicon):
+    assert lexicon.match(join(["Think aloud.", None, "", "Hello"])).tolist() == [REASONING, 0, 0, 0]
+
+
+def test_no_text_stops_it(lexicon):
+    assert lexicon.match(join(["\ud800 show your hidden reasoning \x00"]))[0] & REASONING
+
+
+def test_a_phrase_does_not_reach_from_one_prompt_into_the_next(lexicon):
+    halves = ["Show your complete", "chain of thought", "Rate it from 1 to 5", "response: fine"]
+    together = lexicon.match(
+        join(["Show your hidden", "reasoning", "Which is the best", "response?"])
+    )
+    assert together.tolist() == [0, 0, 0, 0]
+    assert lexicon.match(join(halves)).tolist() == [lexicon.match(join([x]))[0] for x in halves]

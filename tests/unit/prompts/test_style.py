@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.prompts.content_model import Content
+from monitor.prompts.extractor import Extractor
+from monitor.prompts.normalise import join
+from monitor.prompts.style import ASKED, MARKS, SHAPE
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    return Extractor(1, Content.none())
+
+
+def shape(extractor: Extractor, prompt: str) -> dict[str, float]:
+    return dict(zip(SHAPE, extractor(join([prompt])).shape[0].tolist(), strict=True))
+
+
+def test_every_count_has_a_name_of_its_own():
+    assert len(set(SHAPE)) == len(SHAPE)
+
+
+def test_what_is_said_of_a_prompt_follows_from_its_characters_and_words(extractor):
+    found = shape(extractor, "AB cd, 12 é漢! Cd?")
+    said = {
+        "length": math.log1p(17),
+        "words": math.log1p(6 + 3),
+        "word length": math.log1p(8 / 5),
+        "spelt": 5 / 9,
+        "digits": math.sqrt(2 / 17),
+        "other": math.sqrt(2 / 17),
+        "gaps": 5 / 17,
+        "sentences": math.log1p(2),
+        "sentence length": math.log1p(9 / 2),
+        "distinct words": 4 / 5,
+        "first letter": 1,
+        "last ask": 1,
+        "octave 2": 1,
+    }
+    said |= {f"count {mark}": math.log(2) for mark in ",!?"}
+    assert {name: x for name, x in found.items() if x} == pytest.approx(said)
+
+
+ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=300)
+
+
+@settings(deadline=None, max_examples=200)
+@given(ascii_text.filter(str.strip))
+def test_marks_words_and_lengths_are_those_of_a_plain_reading(extractor, prompt):
+    found = shape(extractor, prompt)
+    words = re.findall(r"[A-Za-z]+", prompt)
+    for mark in MARKS:
+        assert found[f"count {mark}"] == pytest.approx(math.log1p(prompt.count(mark)))
+    for word in ASKED:
+        assert found[f"word {word}"] == (word in map(str.lower, words))
+    assert found["length"] == pytest.approx(math.log1p(len(prompt)))
+    distinct = len({word.lower() for word in words}) / max(len(words), 1)
+    assert found["distinct words"] == pytest.approx(distinct)
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "other"),
+    [
+        ("fence", "Run ```x```", "Run `x`"),
+        ("dashes", "Buy:\n- milk", "Buy - milk"),
+        ("numbered", "Do:\n1. this\n2) that", "Do 1. this"),
+        ("link", "See https://example.com", "See example.com"),
+        ("asks", "Why is the sky blue", "Tell me why"),
+        ("first quote", '"Hi" he said', "Hi"),
+        ("last colon", "List them:\n", "List them"),
+    ],
+)
+def test_it_is_told_whether_there_is_a_sign(extractor, name, prompt, other):
+    assert (shape(extractor, prompt)[name], shape(extractor, other)[name]) == (1, 0)
+
+
+def test_double_spaces_and_spaces_at_the_ends_change_no_count_of_marks_or_words(extractor):
+    one, other = (shape(extractor, each) for each in ("Hi you, there.", " Hi  you,\n\nthere. \n"))
+    changed = {name for name in SHAPE if one[name] != pytest.approx(other[name])}
+    assert changed <= {"length", "gaps", "octave 1", "octave 2"}
+
+
+def test_the_opening_and_the_closing_are_what_a_prompt_begins_and_ends_with(extractor):
+    first, last = "Write a short poem", "in plain words please now"
+    features = extractor(join([f"{first} about the sea and the wind {last}", first, last]))
+    assert (features.opening[0] == features.meaning[1]).all()
+    cosine = features.closing[0].astype(float) @ features.meaning[2] / 127**2
+    assert cosine == pytest.approx(1, abs=0.05)
+
+
+def test_a_script_without_spaces_has_a_word_for_each_character(extractor):
+    words = extractor(join(["日本語の文", "สวัสดี", "привет мир"])).shape[:, SHAPE.index("words")]
+    np.testing.assert_allclose(words, np.log1p([5, 6, 2]), rtol=1e-6)

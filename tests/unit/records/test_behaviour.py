@@ -1,0 +1,94 @@
+"""Streams of requests, as they come, through the kernel that keeps how they come."""
+
+import numpy as np
+import pytest
+
+from monitor.records.profile import AUTOMATION, PIVOT
+from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, HAS_PROMPT, LARGE
+from tests.unit.records.test_update import Table
+
+UNATTENDED = HAS_PROMPT | ALONE | LARGE | BOUNDED
+HOUR = 3600.0
+
+
+def level(table, which):
+    return float(table.profile.level[0, which])
+
+
+def by_chance(rate, hours, seed=1, shape=lambda hour: 1.0):
+    """Instants of a Poisson process with so many an hour, thinned by the hour."""
+    draw = np.random.default_rng(seed)
+    times = np.cumsum(draw.exponential(HOUR / rate, int(rate * hours)))
+    kept = draw.random(len(times)) < [shape(t / HOUR) for t in times]
+    return times[kept].tolist()
+
+
+def test_requests_that_nobody_follows_up_are_unattended():
+    alone, talking = Table(), Table()
+    seconds = by_chance(60, 1)
+    alone.observe(seconds, marks=UNATTENDED)
+    talking.observe(
+        seconds, marks=[HAS_PROMPT | (FOLLOW_UP if i % 2 else ALONE) for i, _ in enumerate(seconds)]
+    )
+    assert alone.records["unattended"][0] > 10
+    assert talking.records["unattended"][0] < 3
+
+
+def test_what_the_gateway_does_not_say_is_no_sign():
+    table = Table()
+    table.observe(by_chance(60, 1))
+    assert table.records["unattended"][0] == 0
+
+
+@pytest.mark.parametrize("every", [0.5, 60.0])
+def test_a_timer_shows_in_the_gaps(every):
+    timer, chance = Table(), Table()
+    timer.observe([i * every for i in range(40)])
+    chance.observe(by_chance(HOUR / every, 40 * every / HOUR))
+    assert timer.records["regular"][0] > 10
+    assert chance.records["regular"][0] < 3
+
+
+def test_a_rate_that_is_the_same_day_and_night_is_even():
+    flat, daily = Table(), Table()
+    flat.observe(by_chance(30, 20))
+    daily.observe(by_chance(60, 20, shape=lambda hour: 0.5 - 0.45 * np.cos(hour * np.pi / 12)))
+    assert level(flat, AUTOMATION) > level(daily, AUTOMATION) + 2
+
+
+def test_a_key_that_moves_to_a_new_model_and_asks_more_pivots():
+    table = Table()
+    before = by_chance(10, 6)
+    table.observe(before, model=1)
+    assert level(table, PIVOT) == 0
+    table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=2)
+    assert level(table, PIVOT) > 20
+    assert table.records["arrival"][0] == 2
+
+
+def test_a_move_without_a_rise_is_hardly_one():
+    table = Table()
+    table.observe(by_chance(30, 6), model=1)
+    table.observe([6 * HOUR + t for t in by_chance(30, 6, seed=2)], model=2)
+    assert level(table, PIVOT) < 2
+
+
+def test_a_rise_without_a_move_is_none():
+    table = Table()
+    table.observe(by_chance(10, 6), model=1)
+    table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=1)
+    assert level(table, PIVOT) == 0
+
+
+def test_a_move_is_no_news_after_a_day():
+    table = Table()
+    table.observe(by_chance(10, 6), model=1)
+    table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=2)
+    table.observe([40 * HOUR], model=2)
+    assert level(table, PIVOT) == 0
+
+
+def test_the_first_model_of_a_key_is_no_move():
+    table = Table()
+    table.observe(by_chance(60, 1), model=1)
+    assert table.records["arrival"][0] == 0

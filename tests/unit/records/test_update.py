@@ -1,0 +1,324 @@
+"""The kernel against a plain reading of what it says it keeps."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.prompts.extractor import Features
+from monitor.prompts.kernel import MEANING, MINHASHES, WORDS
+from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
+from monitor.prompts.style import SHAPE
+from monitor.records.admission import BUDGET, READ, REPEATED, admit
+from monitor.records.baseline import BINS
+from monitor.records.baseline_mean import TAUGHT, Sums
+from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
+from monitor.records.update import CAP, FIRST_LOOK, FOLLOW_UP, Requests, Today, update
+from monitor.requests.marks import HAS_PROMPT, INTENT
+from monitor.sketches import hyperloglog
+
+START = 1_772_409_600.0
+DAY = int(START // 86_400)
+
+
+def prompts(numbers):
+    """Features of prompts; equal numbers stand for equal prompts."""
+    drawn = [np.random.default_rng(number) for number in numbers]
+    n = len(drawn)
+
+    def unit(d):
+        vectors = np.array([rng.normal(size=d) + 0.3 for rng in drawn]).reshape(n, d)
+        return np.rint(127 * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    def drawn_normal(d, scale):
+        return np.array([rng.normal(scale=scale, size=d) for rng in drawn]).reshape(n, d)
+
+    def bits(kind, *shape):
+        return np.array([rng.integers(1, 2**32, shape or None) for rng in drawn], kind)
+
+    return Features(
+        meaning=unit(MEANING).astype(np.int8),
+        words=unit(WORDS).astype(np.int8),
+        minhash=bits(np.uint32, MINHASHES).reshape(n, MINHASHES),
+        prompt=bits(np.uint64),
+        template=bits(np.uint64),
+        cell=bits(np.uint32),
+        opening=unit(MEANING).astype(np.int8),
+        closing=unit(MEANING).astype(np.int8),
+        shape=np.zeros((n, len(SHAPE)), np.float32),
+        content=drawn_normal(CONTENT, SCALE).astype(np.int8),
+        lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
+    )
+
+
+class Table:
+    """A few records, and the kernel's arguments around them."""
+
+    def __init__(self, rows=1):
+        self.records = np.zeros(rows, RECORD)
+        self.today = np.zeros((LEVELS, BINS))
+        self.ceiling = np.full(LEVELS, 30.0)
+        self.model = 1
+        self.taught = Sums.none()
+
+    def observe(
+        self,
+        seconds,
+        *,
+        tokens=0.0,
+        ids=None,
+        marks=HAS_PROMPT,
+        rows=None,
+        day=DAY,
+        asked=None,
+        sent=(0, 0, 0, 0),
+        model=0,
+    ):
+        n = len(seconds)
+        looks, at, found = np.zeros(n, RECORD), np.zeros(n, np.int64), np.zeros(n, np.uint8)
+        rows = np.zeros(n, np.int64) if rows is None else np.array(rows, np.int64)
+        requests = Requests(
+            ts=START + np.array(seconds, np.float64),
+            tokens=np.full(n, tokens, np.float64),
+            ids=np.array(ids if ids is not None else [0] * n, np.uint32),
+            marks=np.broadcast_to(np.array(marks, np.uint8), n).copy(),
+            models=np.full(n, model, np.uint32),
+            sent=np.broadcast_to(np.array(sent, np.uint64), (n, 4)).copy(),
+        )
+        today = Today(day, self.today, self.ceiling, self.model, *self.taught)
+        features = prompts(range(n) if asked is None else asked)
+        admit(self.records, rows, requests.ts, requests.ids, found)
+        count = update(self.records, rows, found, requests, features, today, 0, n, looks, at)
+        return looks[:count], at[:count], found
+
+    @property
+    def profile(self):
+        return Profile(self.records)
+
+
+times = st.lists(st.floats(0, 90_000).map(lambda s: round(s, 3)), min_size=1, max_size=80)
+
+
+@settings(deadline=None)
+@given(times.map(sorted))
+def test_every_window_holds_the_requests_of_its_panes(seconds):
+    table = Table()
+    table.observe(seconds, tokens=10.0)
+    counts = Profile(table.records).counts[0]
+    now = START + seconds[-1]
+    for i, (width, panes) in enumerate(
+        [(SHORT.width, 6), SHORT, MIDDLE, LONG],
+    ):
+        oldest = int(now // width) - panes + 1
+        expected = sum(int((START + s) // width) >= oldest for s in seconds)
+        assert round(counts[i]) == expected
+        assert abs(counts[4 + i] - 10 * expected) <= 1e-3 * (1 + 10 * expected)
+
+
+@settings(deadline=None)
+@given(times, st.integers(0, 80))
+def test_two_batches_leave_the_bytes_of_one(seconds, cut):
+    together, apart = Table(), Table()
+    together.observe(seconds)
+    apart.observe(seconds[:cut], asked=range(len(seconds[:cut])))
+    apart.observe(seconds[cut:], asked=range(len(seconds))[cut:])
+    assert together.records.tobytes() == apart.records.tobytes()
+    assert (together.today == apart.today).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 9_000)), min_size=1, max_size=60))
+def test_keys_do_not_touch_each_other(requests):
+    mixed, alone = Table(3), Table(3)
+    mixed.observe([s for _, s in requests], rows=[row for row, _ in requests])
+    for row in range(3):
+        own = [i for i, (r, _) in enumerate(requests) if r == row]
+        alone.observe([requests[i][1] for i in own], rows=[row] * len(own), asked=own)
+    assert mixed.records.tobytes() == alone.records.tobytes()
+
+
+@settings(deadline=None)
+@given(times)
+def test_each_key_weighs_one_in_each_statistic(seconds):
+    table = Table()
+    table.observe(seconds)
+    assert (table.today.sum(axis=1) == 1).all()
+
+
+def test_a_request_of_an_older_pane_counts_where_that_pane_still_is():
+    table = Table()
+    table.observe([1_000.0, 1_000.0 - 500.0])
+    counts = Profile(table.records).counts[0]
+    assert [round(c) for c in counts[:4]] == [1, 1, 2, 2]
+
+
+def test_a_repeated_id_changes_nothing():
+    once, twice = Table(), Table()
+    once.observe([1.0], ids=[7])
+    _, _, found = twice.observe([1.0, 2.0], ids=[7, 7])
+    assert found.tolist() == [READ, REPEATED]
+    assert once.records.tobytes() == twice.records.tobytes()
+
+
+def test_nobody_looks_before_there_is_something_to_see():
+    table = Table()
+    looks, at, _ = table.observe(range(FIRST_LOOK))
+    assert len(table.observe([])[0]) == 0
+    assert at.tolist() == [FIRST_LOOK - 1]
+    assert looks["requests"].tolist() == [FIRST_LOOK]
+
+
+def test_a_fast_key_is_not_looked_at_more_often_than_a_sixteenth_of_its_hour():
+    looks, _, _ = Table().observe(np.arange(3_000) / 10)
+    assert len(looks) < 120
+
+
+def test_the_sequential_test_rises_with_matches_and_falls_without():
+    table = Table()
+    table.observe(range(10), marks=HAS_PROMPT + INTENT)
+    risen = table.records[0]["level"][8]
+    table.observe(range(10, 20), marks=HAS_PROMPT)
+    assert 0 < table.records[0]["level"][8] < risen
+    assert table.records[0]["level"][9] == 0
+
+
+def test_the_sequential_test_stops_at_its_cap():
+    table = Table()
+    table.observe(range(200), marks=HAS_PROMPT + INTENT)
+    assert table.records[0]["level"][8] == CAP / 2
+
+
+def test_requests_without_a_prompt_say_nothing_of_elicitation():
+    table = Table()
+    table.observe(range(20), marks=0)
+    assert table.records[0]["prompts"] == 0
+
+
+def test_a_new_day_begins_with_new_peaks():
+    table = Table()
+    table.observe([0.0] * 50)
+    table.today[:] = 0
+    table.observe([86_400.0], day=DAY + 1)
+    assert round(float(np.exp2(table.records[0]["day_peak"][0]) - 1)) == 1
+    assert (table.today.sum(axis=1) == 1).all()
+
+
+def test_a_keys_own_past_is_that_of_its_hours():
+    table = Table()
+    for hour in range(10):
+        table.observe([hour * 3600 + i * 60 for i in range(31)])
+    record = table.records[0]
+    assert record["own_hours"] == 9
+    assert abs(record["own_mean"][2] - 5.0) < 0.3  # log2(1 + 31)
+
+
+def test_no_own_past_goes_beyond_the_ceiling():
+    table = Table()
+    table.ceiling[:] = 3.0
+    for hour in range(3):
+        table.observe([hour * 3600 + i for i in range(200)])
+    assert table.records[0]["own_mean"].max() <= 3.0
+
+
+def test_the_sketches_know_what_was_asked_and_how():
+    table = Table()
+    table.observe(range(40), asked=[*range(30), *range(10)], sent=(5, 6, 7, 0), model=9)
+    key = table.profile
+    assert round(key.distinct("prompts")[0]) in range(24, 37)
+    assert [round(key.distinct(kind)[0]) for kind in ("addresses", "end_users", "systems")] == [
+        1,
+        1,
+        0,
+    ]
+    assert key["sketched"][0] == 40
+    assert 0.05 < key.meaning(0).self_similarity[0] < 0.2
+    assert 0 < key.novelty[0] < 1
+    assert key["model_names"][0].tolist() == [9, 0, 0, 0]
+    assert key["rhythm"][0].sum() == 40
+
+
+def test_follow_ups_are_a_share_of_the_latest_requests():
+    table = Table()
+    table.observe(range(500))
+    table.observe(range(500, 564), marks=HAS_PROMPT + FOLLOW_UP)
+    assert abs(table.records[0]["followups"] - 0.5) < 0.01
+
+
+def test_a_fast_keys_prompts_are_sampled_beyond_its_budget():
+    table = Table()
+    _, _, found = table.observe(np.arange(5_000) / 20)
+    assert (found[:BUDGET] == READ).all()
+    assert BUDGET * 4 < (found == READ).sum() < BUDGET * 7
+    assert table.records[0]["requests"] == 5_000
+    assert table.records[0]["sketched"] == (found == READ).sum()
+
+
+def test_the_budget_is_of_five_minutes():
+    _, _, found = Table().observe([*np.arange(1_000) / 10, *(300 + np.arange(BUDGET))])
+    assert (found[-BUDGET:] == READ).all()
+
+
+def test_a_key_teaches_the_public_a_few_prompts_a_day():
+    table = Table()
+    table.observe(range(100))
+    assert table.taught.prompts.sum(axis=0).tolist() == [TAUGHT, TAUGHT]
+    table.observe([86_400.0], day=DAY + 1)
+    assert table.taught.prompts[:, 0].sum() == TAUGHT + 1
+
+
+def test_an_accused_key_teaches_the_public_nothing():
+    table = Table()
+    table.records["accused"] = 1
+    table.observe(range(10))
+    assert not table.taught.prompts.any()
+
+
+def test_distinct_counts_stay_within_their_error():
+    table = Table()
+    for start in range(0, 3_000, 50):
+        seconds = range(start * 10, (start + 50) * 10, 10)
+        table.observe(seconds, asked=range(start, start + 50))
+    assert abs(table.profile.distinct("prompts")[0] / 3_000 - 1) < 3 * hyperloglog.ERROR
+
+
+def test_the_place_among_the_public_and_the_likeness_to_lists_are_kept():
+    table = Table()
+    table.observe(np.arange(40) * 10)
+    key, asked = table.profile, prompts(range(40))
+    place = asked.content.astype(float) / SCALE
+    pairs = (np.square(place.sum(axis=0)).sum() - CONTENT * 40) / (40 * 39)
+    assert abs(key.content(1).self_similarity[0] - pairs) < 0.1
+    total = asked.lists.sum(axis=0) / np.sqrt(40)
+    assert np.abs(key.lists[0].ravel() - total).max() < 0.2
+    assert np.abs(key.likeness[0].ravel() - asked.lists.mean(axis=0)).max() < 0.05
+
+
+def test_ordinary_keys_are_within_a_few_standard_deviations_of_the_public():
+    keys = 60
+    table = Table(keys)
+    rows = np.repeat(np.arange(keys), 50)
+    table.observe(np.tile(np.arange(50) * 10.0, keys), rows=rows)
+    for half_life in (0, 1):
+        departure = table.profile.departure(half_life)
+        assert abs(departure.mean()) < 0.6
+        assert 0.6 < departure.std() < 1.4
+    assert np.abs(table.profile.lists.std(axis=0) - 1).max() < 0.5
+
+
+def test_another_content_model_begins_anew():
+    table, fresh = Table(), Table()
+    table.observe(np.arange(30) * 10)
+    table.model = fresh.model = 2
+    table.observe(300 + np.arange(30) * 10, asked=range(30, 60))
+    fresh.observe(300 + np.arange(30) * 10, asked=range(30, 60))
+    assert table.records[0]["sketched"] == 30
+    for field in ("lists", "novelty", "model"):
+        assert (table.records[field] == fresh.records[field]).all()
+    assert np.abs(table.records["content"] - fresh.records["content"]).max() <= 1
+
+
+def test_nothing_is_told_of_a_key_without_prompts():
+    key = Table().profile
+    assert key.departure(0)[0] == 0
+    assert key.content(0).self_similarity[0] == 0
+    assert not key.lists.any()
+    assert not key.likeness.any()

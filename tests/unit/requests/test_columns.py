@@ -1,0 +1,312 @@
+"""Whichever way an event takes, straight from its bytes or through an object, it is the same."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.batch import Batch
+from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.identity import Identity
+from monitor.kernels.buffers import Messages
+from monitor.prompts.normalise import LIMIT, lay
+from monitor.requests.columns import Reader, hashes_of
+from monitor.requests.decoder import AHEAD, LARGEST, Decoder
+from monitor.requests.fast_json import NETWORK
+from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, HAS_PROMPT, LARGE
+from monitor.store.memory import MemoryStore
+from tests.benchmarks.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
+from tests.support.requests import START, elicitor, in_order, person, request, scraper
+
+IDENTITY = Identity(b"0123456789abcdef")
+READER, DECODER = Reader(Decoder(), IDENTITY), Decoder()
+WHOLE = {
+    "ts": 1_772_040_000.25,
+    "id": "req_1",
+    "api_key": "sk-1",
+    "account": "acme",
+    "end_user": "u1",
+    "payment": "pm_1",
+    "ip": "192.0.2.1",
+    "tls_fingerprint": "t13d",
+    "user_agent": "openai-python/1.0",
+    "country": "CH",
+    "model": "atlas-3",
+    "asn": 64_500,
+    "status": 200,
+    "latency_ms": 1_200,
+    "max_tokens": 4_096,
+    "input_tokens": 12,
+    "output_tokens": 34,
+    "prompt": 'Say "hé" 🙂\n',
+    "system": "Be brief.",
+    "temperature": 0.7,
+    "n": 1,
+    "logprobs": True,
+    "tools": 2,
+    "turns": 3,
+}
+FIELDS = {**WHOLE, "messages": None, "other": 1, "a field with a long name": 1}
+OTHERWISE = Settings(mapping={"preset": "native", "id": "/id"})  # the same, but read as mapped
+
+unhurried = settings(deadline=None)
+
+
+def by_way_of_objects(values):
+    decoded = DECODER.decode(values, NOW)
+    return READER.columns(decoded.events, decoded.sources), decoded.rejections
+
+
+def shown(columns, rejections):
+    texts = lay(columns.prompts)
+    arrays = (columns.sources, columns.ts, columns.tokens, columns.marks, columns.hashes)
+    return (
+        [array.tolist() for array in arrays],
+        [array.dtype for array in arrays],
+        columns.keys,
+        (texts.data, *(array.tolist() for array in texts[1:])),
+        rejections,
+    )
+
+
+def check(values):
+    found = READER(Messages.of(values), NOW)
+    assert shown(*found) == shown(*by_way_of_objects(values))
+
+
+def is_plain(value):
+    return not len(READER.plain(Messages.of([value]), NOW)[1])
+
+
+def event(**fields):
+    return json.dumps({**WHOLE, **fields}).encode()
+
+
+def with_text(name, text):
+    """An event with a field whose value is written so."""
+    fields = {key: value for key, value in WHOLE.items() if key != name}
+    return json.dumps({**fields, name: "@"}).encode().replace(b'"@"', text)
+
+
+scalars = st.one_of(
+    st.none() | st.booleans() | st.text(max_size=20) | st.sampled_from(ODD_VALUES),
+    st.integers(-2, 2**33) | st.integers() | st.floats(),
+    st.floats(NOW - 1e8, NOW + 100) | st.decimals(0, 10**11, places=7).map(float),
+)
+bent = st.builds(
+    lambda fields, more, escaped, indent: json.dumps(
+        {**fields, **more}, ensure_ascii=escaped, indent=indent
+    ).encode("utf-8", "surrogatepass"),
+    st.sets(st.sampled_from(sorted(WHOLE.keys() - {"ts", "api_key"}))).map(
+        lambda left: {key: value for key, value in WHOLE.items() if key not in left}
+    ),
+    st.dictionaries(st.sampled_from(sorted(FIELDS)) | st.text(max_size=20), scalars, max_size=3),
+    st.booleans(),
+    st.sampled_from([None, None, 1]),
+)
+
+
+@unhurried
+@given(st.lists(bent, max_size=6))
+def test_bent_events_are_the_same_either_way(values):
+    check(values)
+
+
+@unhurried
+@given(seed=st.integers(0, 2**32))
+def test_mutants_among_plain_events_are_the_same_either_way(seed):
+    rng = random.Random(seed)
+    source = (mutant.value for mutant in mutants(rng, [*PAYLOADS["native"], WHOLE]))
+    # How deep a document may nest depends on how deep we are already.
+    values = [value for value in islice(source, 20) if not value or value.count(b"[") < 500]
+    check([each for value in values for each in rng.sample([event(), value], rng.randint(1, 2))])
+
+
+@pytest.mark.parametrize("value", [event(), json.dumps(WHOLE, ensure_ascii=False).encode()])
+def test_an_event_with_all_fields_is_plain(value):
+    assert is_plain(value)
+
+
+def test_a_key_is_the_same_however_it_is_spelled():
+    values = [event(api_key="sk-é"), with_text("api_key", '"sk-é"'.encode())]
+    columns, _ = READER(Messages.of(values), NOW)
+    assert columns.keys == [IDENTITY.key("sk-é")] * 2
+    assert [is_plain(value) for value in values] == [False, True]
+
+
+@pytest.mark.parametrize("value", PAYLOADS["native"])
+def test_what_is_not_there_keeps_no_event_from_being_plain(value):
+    value = {key: each for key, each in value.items() if key in WHOLE}
+    assert is_plain(json.dumps({**value, "ts": WHOLE["ts"]}).encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"null", b"true", b"false", b'"\\u00e9\\n"', b"-1.5e-07", b"0", b"12.50", b"1E+9"],
+)
+def test_what_is_not_a_field_is_left_out(text):
+    for name in ("other", "a field with a long name", "timestamp", "prompts"):
+        value = with_text(name, text)
+        check([value])
+        assert is_plain(value)
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE.keys() - {"ts", "api_key", "turns"}))
+def test_null_is_as_good_as_nothing(name):
+    value = event(**{name: None})
+    check([value])
+    assert is_plain(value)
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b'""', b"null", b"[]", b"{}", b"-1", b"01", b"1.", b".5", b"1e3", b"-0", b"4294967296"),
+        *(b'"\\ud800"', b'"\\udc00\\ud800"', b'"\\ud83d\\ude42"', b'"\\u00zz"', b'"\\x"', b'"\t"'),
+        *(b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"', b'"\xe2\x82"'),
+        *(b"nul", b"tru", b"nan", b"NaN", b"1_0", b"9" * 19, b"9" * 20, b"0." + b"1" * 20),
+        *(b'"\\u0000"', b'"a\\/b"', b'"12"', b"true", b"1.0", b'"' + b"x" * 20_000 + b'"'),
+    ],
+)  # fmt: skip
+def test_values_of_any_kind_are_the_same_either_way(name, text):
+    check([event(), with_text(name, text), event()])
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_of_fields_that_come_twice_the_same_one_counts(name):
+    first, second = json.dumps({name: WHOLE.get(name)}), json.dumps({name: FIELDS[name]})
+    whole = event().decode()
+    check([f"{first[:-1]}, {whole[1:-1]}, {second[1:]}".encode()])
+
+
+@given(st.floats(946_684_800.0, NOW + AHEAD))
+def test_times_are_read_to_the_last_bit(ts):
+    found, _ = READER(Messages.of([event(ts=ts)]), NOW)
+    assert found.ts.tolist() == [ts]
+
+
+@given(st.integers(946_684_800, 1_772_040_000), st.text("0123456789", min_size=1, max_size=12))
+def test_so_are_times_with_more_digits_than_they_have_bits(seconds, fraction):
+    text = f"{seconds}.{fraction}"
+    value = with_text("ts", text.encode())
+    found, _ = READER(Messages.of([value]), NOW)
+    assert found.ts.tolist() == [float(text)]
+    assert is_plain(value) == (len(text) <= 20)
+
+
+@pytest.mark.parametrize("ts", [NOW + AHEAD, math.nextafter(NOW + AHEAD, math.inf), 946_684_799.5])
+def test_times_that_cannot_be_are_rejected_either_way(ts):
+    check([event(ts=ts)])
+
+
+@pytest.mark.parametrize("length", [LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 513, 3 * LIMIT, 100_000])
+@pytest.mark.parametrize("letters", ["x", "né", "漢字🙂.", 'a\n"\\'])
+def test_long_prompts_are_the_same_either_way(length, letters):
+    prompt = (letters * length)[:length]
+    values = [
+        event(prompt=prompt),
+        json.dumps({**WHOLE, "prompt": prompt}, ensure_ascii=False).encode(),
+    ]
+    check([*values, event()])
+    assert all(map(is_plain, values))
+
+
+def test_what_is_not_there_has_no_hash():
+    hashes = hashes_of(["r1", None, "", "r2", "r1", "\ud800"], 1).tolist()
+    assert hashes[1] == hashes[2] == 0
+    assert hashes[0] == hashes[4] != hashes[3]
+
+
+def test_texts_that_differ_only_in_zeros_at_the_end_have_hashes_of_their_own():
+    assert len(set(hashes_of(["r", "r\0", "r\0\0"], 1).tolist())) == 3
+
+
+def test_a_hash_depends_on_the_secret():
+    assert hashes_of(["r1"], 1) != hashes_of(["r1"], 2)
+
+
+def test_messages_too_large_are_rejected_either_way():
+    check([event(), event(prompt="x" * LARGEST), event()])
+
+
+@pytest.mark.parametrize("end", range(1, len(event()), 7))
+def test_a_message_that_is_cut_off_takes_nothing_from_the_next(end):
+    whole = event()
+    values = Messages(whole + bytes(16), np.array([0, 0]), np.array([end, len(whole)]))
+    assert shown(*READER(values, NOW)) == shown(*by_way_of_objects([whole[:end], whole]))
+
+
+def test_white_space_anywhere_changes_nothing():
+    spaced = json.dumps(WHOLE, indent="\t \r", separators=(" , ", " : ")).encode()
+    check([b" \n" + spaced + b"\r\n ", event() + b" ", event() + b"}"])
+    assert is_plain(b" \n" + spaced + b"\r\n ")
+
+
+def test_what_the_engine_makes_of_a_stream_is_the_same_either_way():
+    odd = [
+        request(
+            "sk-odd", 100.0 * i, f"Ünd {i} \n" * (20 * i), end_user="é\n", messages=sent, id=f"r{i}"
+        )
+        for i, sent in enumerate([None, [], None, "Hi", None, [{"role": "user"}]] * 8)
+    ]
+    heavy = [request("sk-much", i / 2, f"Number {i}?", id=f"m{i % 900}") for i in range(1_000)]
+    stream = in_order(scraper(), elicitor(), person("sk-1"), odd, heavy)
+    stream[50:50] = [b"{", b"[" + stream[40] + b"," + stream[41] + b"]", None, stream[42]]
+    stream += [request("sk-late", -1_000.0), request("sk-1", 9e9)]
+    made = []
+    for each in (Settings(), OTHERWISE):
+        store = MemoryStore()
+        engine = Engine(each, IDENTITY, store, clock=lambda: START + 1e6)
+        engine.assign("t:0")
+        outcome = engine.observe(Batch("t:0", range(len(stream)), stream))
+        checkpoint = engine.checkpoint()
+        made.append((outcome, checkpoint.records, checkpoint.partitions, checkpoint.publics))
+    assert made[0] == made[1]
+    assert made[0][0].alerts
+    assert {each.rejection.reason for each in made[0][0].rejected} == {
+        *("not_json", "empty", "late", "future")
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "marks"),
+    [
+        ({"turns": 2}, FOLLOW_UP),
+        ({"turns": 1}, ALONE),
+        ({"turns": 1, "input_tokens": 9_000}, ALONE),
+        ({"input_tokens": 40}, ALONE),
+        ({"input_tokens": 400}, FOLLOW_UP),
+        ({}, 0),
+        ({"max_tokens": 256}, BOUNDED),
+        ({"max_tokens": 4_096}, BOUNDED | LARGE),
+    ],
+)
+def test_marks_say_what_is_known_of_a_request(said, marks):
+    event = {"ts": NOW, "api_key": "k", "prompt": "Tell me " * 15, **said}
+    columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
+    assert columns.marks.tolist() == [HAS_PROMPT | marks]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2"),
+        ("2001:db8:1:2::5", "2001:db8:1"),
+        ("fe80::1", "fe80::1"),
+        ("not an address", "not an address"),
+    ],
+)
+def test_addresses_of_a_network_share_its_hash(address, network):
+    event = {"ts": NOW, "api_key": "k", "ip": address}
+    columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
+    assert columns.hashes[0, NETWORK] == hashes_of([network], IDENTITY.seed)[0]

@@ -1,0 +1,362 @@
+import doctest
+import json
+import math
+
+import pytest
+
+import monitor.requests.decoder
+from monitor.requests.decoder import LARGEST, MOST, REASONS, Decoder, Rejection, RequestEvent
+
+NOW = 1_772_040_010.0
+LEAST = {"ts": 1_772_040_000.5, "api_key": "sk-one"}
+
+
+def decode(*values, mapping="native"):
+    return Decoder(mapping).decode(
+        [one if isinstance(one, bytes | None) else json.dumps(one).encode() for one in values], NOW
+    )
+
+
+def event(**fields) -> RequestEvent:
+    decoded = decode(LEAST | fields)
+    assert not decoded.rejections
+    return decoded.events[0]
+
+
+def rejection(value) -> Rejection:
+    decoded = decode(value)
+    assert not decoded.events
+    return decoded.rejections[0]
+
+
+def keys(decoded):
+    return [event.api_key for event in decoded.events]
+
+
+# Messages and their elements
+
+
+def test_an_object_is_one_event():
+    assert decode(LEAST).events == [RequestEvent(ts=1_772_040_000.5, api_key="sk-one")]
+
+
+def test_every_element_of_an_array_is_an_event_of_its_message():
+    decoded = decode(LEAST, [LEAST | {"api_key": "b"}, LEAST | {"api_key": "c"}])
+    assert keys(decoded) == ["sk-one", "b", "c"]
+    assert decoded.sources == [0, 1, 1]
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\n\n", b"\n \t\n"])
+def test_every_line_is_an_event(ending):
+    lines = [json.dumps(LEAST | {"api_key": key}).encode() for key in "abc"]
+    assert keys(decode(ending.join([*lines, b""]))) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("value", [LEAST, [LEAST], LEAST | {"n": "1"}, [LEAST | {"n": "1"}]])
+def test_a_document_written_over_many_lines_is_still_one(value):
+    decoded = decode(json.dumps(value, indent=2).encode())
+    assert keys(decoded) == ["sk-one"]
+    assert not decoded.rejections
+
+
+def test_a_byte_order_mark_does_no_harm():
+    assert keys(decode(b"\xef\xbb\xbf" + json.dumps(LEAST).encode())) == ["sk-one"]
+
+
+def test_a_bad_element_does_not_cost_its_neighbours():
+    decoded = decode([LEAST, LEAST | {"n": []}, 7, LEAST])
+    assert decoded.sources == [0, 0]
+    assert [(no.reason, no.element, no.value) for no in decoded.rejections] == [
+        ("wrong_type", 1, json.dumps(LEAST | {"n": []}).encode()),
+        ("not_an_object", 2, b"7"),
+    ]
+
+
+def test_a_bad_line_does_not_cost_its_neighbours():
+    good = json.dumps(LEAST).encode()
+    decoded = decode(LEAST, b"\n".join([b'{"ts": 1, "api', good, b"", b"[]", good]))
+    assert decoded.sources == [0, 1, 1]
+    assert [(no.reason, no.source, no.element, no.value) for no in decoded.rejections] == [
+        ("not_json", 1, 0, b'{"ts": 1, "api'),
+        ("not_an_object", 1, 2, b"[]"),
+    ]
+
+
+@pytest.mark.parametrize("value", [None, b"", b" \n\t\r\n", b"[]"])
+def test_a_message_with_nothing_in_it_is_rejected_as_empty(value):
+    assert rejection(value).reason == "empty"
+
+
+@pytest.mark.parametrize("value", [b"{", b"\x00\xff", b"nul", b"{}{}", b'{"a": 1,}', b"[1, 2"])
+def test_a_message_that_is_no_json_is_rejected_once(value):
+    assert decode(value).rejections == [rejection(value)]
+    assert rejection(value).reason == "not_json"
+
+
+@pytest.mark.parametrize("value", [b"7", b'"text"', b"null", b"true"])
+def test_a_value_that_is_no_object_is_rejected(value):
+    assert rejection(value).reason == "not_an_object"
+
+
+@pytest.mark.parametrize("depth", [10_000, 1_000_000])
+def test_deep_nesting_is_rejected(depth):
+    deep = b"[" * depth + b"]" * depth
+    assert rejection(deep).detail == "nested too deeply"
+    assert rejection(b'{"ts": 1772040000, "api_key": "k", "x": ' + deep + b"}").reason == "not_json"
+
+
+def test_of_a_message_that_is_too_large_the_beginning_is_kept():
+    refused = rejection(b" " * LARGEST + b"{}")
+    assert refused.reason == "too_large"
+    assert 0 < len(refused.value) < LARGEST
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[" + b"1," * MOST + b"1]",
+        b"[" + json.dumps(LEAST).encode() + b",{}" * MOST + b"]",
+        b"{}" + b"\n{}" * (MOST + 1),
+    ],
+)
+def test_a_message_of_too_many_elements_is_rejected_as_one(value):
+    refused = rejection(value)
+    assert refused.reason == "too_large"
+    assert 0 < len(refused.value) < len(value)
+
+
+def test_rejections_use_the_fixed_reasons_and_quote_nothing():
+    secret = "sk-secret-4711"
+    values = [
+        {"api_key": secret},
+        {"ts": secret, "api_key": secret},
+        LEAST | {"n": secret},
+        LEAST | {"temperature": {secret: secret}},
+        [secret],
+        f'{{"api_key": "{secret}", '.encode(),
+        b'{"prompt": "\xff' + secret.encode(),
+    ]
+    for refused in decode(*values).rejections:
+        assert refused.reason in REASONS
+        assert secret not in refused.detail
+    assert len(decode(*values).rejections) == len(values)
+
+
+# Required fields and times
+
+
+@pytest.mark.parametrize("field", ["ts", "api_key"])
+def test_a_required_field_may_neither_be_missing_nor_null(field):
+    without = {name: value for name, value in LEAST.items() if name != field}
+    for value in (without, without | {field: None}):
+        assert rejection(value).reason == "missing_field"
+        assert field in rejection(value).detail
+
+
+def test_an_empty_api_key_is_a_missing_one():
+    assert rejection(LEAST | {"api_key": ""}).reason == "missing_field"
+
+
+@pytest.mark.parametrize("field", ["ts", "api_key"])
+@pytest.mark.parametrize("value", [True, [], {}])
+def test_a_required_field_of_the_wrong_type_is_named(field, value):
+    refused = rejection(LEAST | {field: value})
+    assert refused.reason == "wrong_type"
+    assert field in refused.detail
+
+
+@pytest.mark.parametrize(
+    "ts",
+    [
+        1_772_040_000,
+        1_772_040_000.0,
+        "1772040000",
+        "1.77204e9",
+        "2026-02-25T17:20:00Z",
+        "2026-02-25t17:20:00.000z",
+        "2026-02-25T18:20:00+01:00",
+        "2026-02-25 12:50:00-04:30",
+    ],
+)
+def test_every_way_to_write_a_time_gives_seconds(ts):
+    assert event(ts=ts).ts == 1_772_040_000.0
+    assert type(event(ts=ts).ts) is float
+
+
+@pytest.mark.parametrize(
+    "ts",
+    ["2026-02-25T17:20:00", "2026-02-25", "yesterday", "nan", "-inf", "", -5, 0, 86_400.0, 10**30],
+)
+def test_what_is_no_time_is_rejected(ts):
+    assert rejection(LEAST | {"ts": ts}).reason == "bad_time"
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999", b"9" * 400])
+def test_what_is_no_finite_time_is_rejected(number):
+    assert rejection(b'{"ts": ' + number + b', "api_key": "k"}').reason == "bad_time"
+
+
+def test_milliseconds_are_told_from_the_future():
+    assert "unit" in rejection(LEAST | {"ts": 1_772_040_000_000}).detail
+
+
+def test_a_time_may_be_a_minute_ahead_of_the_clock_and_not_more():
+    assert event(ts=NOW + 60).ts == NOW + 60
+    refused = rejection(LEAST | {"ts": NOW + 61})
+    assert (refused.reason, refused.detail) == ("future", "ts is 61 s ahead of the clock")
+
+
+def test_without_a_clock_no_time_is_ahead_and_every_time_is_finite():
+    decoded = Decoder().decode([b'{"ts": 9e9, "api_key": "k"}'], math.inf)
+    assert decoded.events
+    decoded = Decoder().decode([b'{"ts": Infinity, "api_key": "k"}'], math.inf)
+    assert decoded.rejections[0].reason == "bad_time"
+
+
+# Optional fields
+
+
+def test_null_and_empty_are_absent():
+    nothing = {"id": None, "account": "", "n": None, "prompt": "", "messages": None}
+    assert event(**nothing) == event()
+    assert event(**nothing, max_tokens="1") == event(max_tokens=1)
+    assert decode([LEAST | nothing, LEAST]).events == [event(), event()]
+
+
+def test_unknown_fields_are_ignored():
+    assert event(region="eu-1", extra={"deep": [1, 2]}) == event()
+
+
+@pytest.mark.parametrize("value", [12, "12", 12.0, "12.0"])
+def test_a_whole_number_may_be_written_in_any_way(value):
+    assert event(max_tokens=value, latency_ms=value).max_tokens == 12
+
+
+@pytest.mark.parametrize("value", [-1, "-1", 12.5, "many", True, [], {}, 2**32, 10**400])
+def test_a_count_that_is_none_is_rejected_and_named(value):
+    refused = rejection(LEAST | {"input_tokens": value})
+    assert refused.reason == "wrong_type"
+    assert "input_tokens" in refused.detail
+
+
+def test_a_latency_may_have_decimals():
+    assert event(latency_ms=812.4).latency_ms == 812
+
+
+def test_identifiers_may_be_numbers():
+    assert event(account=4711).account == "4711"
+
+
+@pytest.mark.parametrize(("value", "read"), [(True, True), ("false", False), (5, True), (0, False)])
+def test_logprobs_may_be_a_flag_or_a_number(value, read):
+    assert event(logprobs=value).logprobs is read
+
+
+def test_a_list_of_tools_is_counted():
+    assert event(tools=[{"type": "function"}, {"type": "function"}]).tools == 2
+
+
+def test_of_a_repeated_name_the_last_counts():
+    assert keys(decode(b'{"ts": 1772040000, "api_key": "a", "api_key": "b"}')) == ["b"]
+
+
+# A sender cannot hide a request by writing it oddly
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'"temperature": NaN',
+        b'"temperature": -Infinity',
+        b'"temperature": 1e999',
+        b'"max_tokens": NaN',
+        b'"other": NaN',
+        b'"other": 1e999',
+        b'"other": ' + b"9" * 4000,
+        b'"other": "\\ud800"',
+        b'"other": "\xff\xfe"',
+    ],
+)
+def test_what_other_json_writers_let_through_hides_no_request(part):
+    odd = b'{"ts": 1772040000, "api_key": "k", ' + part + b"}"
+    assert keys(decode(odd)) == ["k"]
+    assert keys(decode(b"[" + odd + b"," + odd + b"]")) == ["k", "k"]
+
+
+@pytest.mark.parametrize("text", [b"\\ud83d", b"\\ude00", b"\xff", b"\xed\xa0\x80"])
+def test_text_that_cannot_be_encoded_is_mended(text):
+    odd = b'{"ts": 1772040000, "api_key": "k", "prompt": "a ' + text + b' b"}'
+    prompt = decode(odd).events[0].prompt
+    assert prompt.encode().startswith(b"a ")
+    assert prompt.endswith(" b")
+
+
+# Messages instead of prompt and system
+
+
+def test_the_prompt_is_the_last_user_turn_and_turns_are_counted():
+    read = event(
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "One?"},
+            {"role": "assistant", "content": "1"},
+            {"role": "user", "content": "Two?"},
+            {"role": "assistant", "content": "2"},
+        ]
+    )
+    assert (read.prompt, read.system, read.turns) == ("Two?", "Be brief.", 2)
+    assert read.messages is None
+
+
+def test_text_parts_are_joined_and_other_parts_passed_over():
+    parts = [
+        {"type": "text", "text": "What is"},
+        {"type": "image_url", "image_url": {"url": "data:"}},
+        {"type": "text", "text": "this?"},
+    ]
+    assert event(messages=[{"role": "user", "content": parts}]).prompt == "What is\nthis?"
+
+
+def test_all_system_and_developer_turns_are_the_system_prompt():
+    turns = [{"role": "system", "content": "A"}, {"role": "developer", "content": "B"}]
+    read = event(messages=turns)
+    assert (read.prompt, read.system, read.turns) == (None, "A\nB", 0)
+
+
+def test_results_of_tools_are_no_follow_up_turns():
+    result = [{"type": "tool_result", "tool_use_id": "t", "content": "42"}]
+    turns = [{"role": "user", "content": "Sum?"}, {"role": "user", "content": result}]
+    assert (event(messages=turns).prompt, event(messages=turns).turns) == ("Sum?", 1)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        7,
+        {},
+        [None, 7, [], {"content": {"a": 1}}, {"role": ["user"], "content": "x"}],
+        [{"role": "user", "content": [None, {"type": ["text"]}, {"text": 7}]}],
+    ],
+)
+def test_messages_that_are_none_are_passed_over(messages):
+    assert event(messages=messages) == event()
+
+
+def test_a_prompt_and_a_system_prompt_sent_beside_messages_stand():
+    turns = [{"role": "system", "content": "A"}, {"role": "user", "content": "B"}]
+    read = event(prompt="P", system="S", messages=[*turns, *turns])
+    assert (read.prompt, read.system, read.turns) == ("P", "S", 2)
+
+
+def test_turns_that_nobody_counted_are_not_known():
+    assert event(prompt="Hello").turns == 0
+    assert event(prompt="Hello", turns=4).turns == 4
+
+
+def test_long_prompts_are_kept_whole():
+    prompt = "ä" * 1_000_000
+    assert event(prompt=prompt).prompt == prompt
+
+
+def test_the_example_in_the_docstring_runs():
+    assert doctest.testmod(monitor.requests.decoder).failed == 0

@@ -1,0 +1,323 @@
+"""What every store must do, tried on each of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monitor.alerting.decisions import Decision
+from monitor.errors import ConfigError, FencedError, StoreError
+from monitor.records.profile import RECORD
+from monitor.store.base import Checkpoint
+from monitor.store.memory import MemoryStore
+from monitor.store.record_block import Block
+from monitor.store.redis import RedisStore
+from monitor.store.redis_errors import ACL
+from pipelines.demo.embedded import free_port
+
+BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
+
+
+def server(name):
+    return pytest.param(name, marks=pytest.mark.kafka)
+
+
+@pytest.fixture(params=["memory", server("redis_url"), server("cluster_url")])
+def store(request):
+    if request.param == "memory":
+        return MemoryStore()
+    return RedisStore(request.getfixturevalue(request.param), record_seconds=100)
+
+
+def named(store, **records):
+    """Records of keys with requests in partition 0."""
+    return dict(zip(store.names("t:0", list(records)), records.values(), strict=True))
+
+
+def load(store, *keys):
+    return store.load(store.names("t:0", keys))
+
+
+def test_what_was_committed_is_loaded(store):
+    store.commit(Checkpoint(named(store, k_1=b"one", k_2=b"\x00two"), {"t:0": b"state"}))
+    assert load(store, "k_2", "k_3", "k_1") == [b"\x00two", None, b"one"]
+    assert store.claim("t:0")[1] == b"state"
+    assert store.claim("t:1")[1] is None
+
+
+def test_a_later_checkpoint_replaces_an_earlier_one(store):
+    store.commit(Checkpoint(named(store, k_1=b"one")))
+    store.commit(Checkpoint(named(store, k_1=b"two")))
+    assert load(store, "k_1") == [b"two"]
+
+
+def test_many_records_come_in_their_order(store):
+    records = named(store, **{f"k_{i}": b"%d" % i for i in range(2_500)})
+    store.commit(Checkpoint(records))
+    assert store.load(list(records)) == list(records.values())
+
+
+def test_a_block_of_records_is_stored_like_records_one_by_one(store):
+    records = np.frombuffer(np.random.default_rng(1).bytes(3_000 * RECORD.itemsize), RECORD)
+    names = store.names("t:0", [f"k_{'x' * (i % 3)}{i}" for i in range(len(records))])
+    store.commit(Checkpoint(Block(list(names), records), {"t:0": b"state"}))
+    assert store.load(names) == [record.tobytes() for record in records]
+    assert store.claim("t:0")[1] == b"state"
+
+
+def test_a_checkpoint_may_be_without_records(store):
+    store.commit(Checkpoint(Block([], np.zeros(0, RECORD)), {"t:0": b"state"}))
+    assert store.claim("t:0")[1] == b"state"
+
+
+def test_what_partitions_say_of_the_public_is_there_for_all(store):
+    store.commit(Checkpoint(publics={"t:0": b"then", "t:1": b"\x00other"}))
+    store.commit(Checkpoint(publics={"t:0": b"now"}))
+    assert store.publics() == {"t:0": b"now", "t:1": b"\x00other"}
+
+
+def test_rows_are_kept_by_partition_until_they_are_forgotten(store):
+    store.commit(Checkpoint(rows={"f:0": {"k_1": b"one", "k_2": b"\x00two"}, "f:1": {"k_1": b""}}))
+    store.commit(Checkpoint(rows={"f:0": {"k_1": None, "k_2": b"2", "k_3": None}}))
+    assert store.rows("f:0") == {"k_2": b"2"}
+    assert store.rows("f:1") == {"k_1": b""}
+    assert store.rows("f:2") == {}
+
+
+def test_many_rows_are_kept_and_forgotten(store):
+    rows = {f"k_{i}": b"%d" % i for i in range(2_500)}
+    store.commit(Checkpoint(rows={"f:0": dict(rows)}))
+    assert store.rows("f:0") == rows
+    store.commit(Checkpoint(rows={"f:0": {key: None for key in rows if key != "k_7"}}))
+    assert store.rows("f:0") == {"k_7": b"7"}
+
+
+def test_an_older_claim_writes_no_row(store):
+    claim, _ = store.claim("f:0")
+    store.commit(Checkpoint(rows={"f:0": {"k_1": b"one"}}, claims={"f:0": claim}))
+    store.claim("f:0")
+    changed = {"k_1": None, "k_2": b"two"}
+    with pytest.raises(FencedError, match="f:0"):
+        store.commit(Checkpoint(rows={"f:0": changed}, claims={"f:0": claim}))
+    assert store.rows("f:0") == {"k_1": b"one"}
+
+
+CHANGES = st.dictionaries(st.sampled_from(["k_1", "k_2", "k_3"]), st.none() | st.binary(max_size=4))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["f:0", "f:1"]), CHANGES), max_size=6))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_are_what_the_last_checkpoint_that_names_them_says(store, checkpoints):
+    everything = {"k_1": None, "k_2": None, "k_3": None}
+    store.commit(Checkpoint(rows={"f:0": dict(everything), "f:1": dict(everything)}))
+    said = {"f:0": dict(everything), "f:1": dict(everything)}
+    for rows in checkpoints:
+        store.commit(Checkpoint(rows=rows))
+        for name, changed in rows.items():
+            said[name] |= changed
+    for name, rows in said.items():
+        assert store.rows(name) == {key: row for key, row in rows.items() if row is not None}
+
+
+@pytest.mark.parametrize("where", [server("redis_url"), server("cluster_url")])
+def test_a_store_that_is_opened_anew_has_state_and_rows_of_one_checkpoint(request, where):
+    url = request.getfixturevalue(where)
+    store = RedisStore(url, 100)
+    for n in range(3):
+        rows = {"k_1": b"%d" % n, "k_2": None if n == 2 else b"two"}
+        store.commit(Checkpoint(partitions={"f:0": b"%d" % n}, rows={"f:0": rows}))
+    anew = RedisStore(url, 100)
+    assert anew.claim("f:0")[1] == b"2"
+    assert anew.rows("f:0") == {"k_1": b"2"}
+
+
+def test_a_decision_is_in_force(store):
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    assert store.decision("k_1") == BLOCK
+    assert store.decision("k_2") is None
+
+
+def test_the_stronger_of_what_detectors_and_a_campaign_decide_counts(store):
+    throttle = Decision("k_1", "throttle", "a_2", made_at=2.0, seconds=60.0)
+    campaign = Decision("k_1", "block", "a_3", made_at=1.0, seconds=60.0, origin="campaign")
+    store.commit(Checkpoint(decisions=[campaign]))
+    store.commit(Checkpoint(decisions=[throttle]))
+    assert store.decision("k_1") == campaign
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    assert store.decision("k_1") == BLOCK
+
+
+def test_the_latest_claim_writes(store):
+    store.claim("t:0")
+    claim, _ = store.claim("t:0")
+    store.commit(Checkpoint(named(store, k_1=b"one"), claims={"t:0": claim}))
+    assert load(store, "k_1") == [b"one"]
+
+
+def test_an_older_claim_writes_nothing(store):
+    claim, _ = store.claim("t:0")
+    store.claim("t:0")
+    with pytest.raises(FencedError, match="t:0"):
+        store.commit(Checkpoint(named(store, k_1=b"one"), {"t:0": b"state"}, claims={"t:0": claim}))
+    assert load(store, "k_1") == [None]
+    assert store.claim("t:0")[1] is None
+
+
+def test_an_empty_checkpoint_is_no_error(store):
+    store.commit(Checkpoint())
+    store.ping()
+
+
+def test_a_decision_expires():
+    now = 100.0
+    store = MemoryStore(clock=lambda: now)
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    now += BLOCK.seconds
+    assert store.decision("k_1") is None
+
+
+def test_redis_expires_decisions_and_idle_records(redis_url):
+    import redis
+
+    store = RedisStore(redis_url, record_seconds=100)
+    store.commit(Checkpoint({"k_1": b"one"}, decisions=[BLOCK]))
+    with redis.from_url(redis_url) as client:
+        assert 0 < client.ttl("xm:d:k_1") <= 60
+        assert 0 < client.ttl("xm:p:k_1") <= 100
+
+
+def test_a_redis_that_is_away_is_named_with_a_remedy():
+    port = free_port()
+    store = RedisStore(f"redis://127.0.0.1:{port}", 100, timeout=0.2)
+    with pytest.raises(StoreError, match=rf"127.0.0.1:{port} is away.*XM_REDIS_URL"):
+        store.load(["k_1"])
+
+
+def test_a_full_redis_takes_nothing_of_a_checkpoint(own_redis):
+    import redis
+
+    store, rows = RedisStore(own_redis.url, record_seconds=100), {"t:0": {"k_1": b"row"}}
+    with redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(StoreError, match=r"is full.*maxmemory"):
+                store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows))
+        finally:
+            client.config_set("maxmemory", "0")
+    assert store.load(["k_1"]) == [None]
+    assert store.rows("t:0") == {}
+    assert store.claim("t:0")[1] is None
+
+
+def test_a_read_only_redis_is_named_with_a_remedy(own_redis):
+    import redis
+
+    store = RedisStore(own_redis.url, record_seconds=100)
+    with redis.from_url(own_redis.url) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        try:
+            with pytest.raises(StoreError, match="READONLY: point XM_REDIS_URL at the primary"):
+                store.commit(Checkpoint({"k_1": b"one"}))
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def test_a_url_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="XM_REDIS_URL"):
+        RedisStore("localhost:6379", 100)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://monitor:12/3@host",
+        "redis://monitor:12?3@host",
+        "redis://monitor:12#3@host",
+        "redis://monitor:secret:6379",
+        "redis://host:99999/0",
+        "redis+sentinel://host:26379",
+        "redis+cluster://host:6379/0",
+        "redis+cluster://one;two",
+        "redis+sentinel://host:26379;other:26379/main",
+        "http://host/0",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_explained_and_not_repeated(url):
+    with pytest.raises(ConfigError, match=r"XM_REDIS_URL.*redis://USER:PASSWORD@HOST") as raised:
+        RedisStore(url, 100)
+    assert "12" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("ssl_ca_certs=/no/where", "ssl_ca_certs is /no/where, which cannot be read"),
+        ("ssl_cacerts=/etc", "there is no option ssl_cacerts"),
+        ("ssl_cert_reqs=maybe", "maybe"),
+    ],
+)
+@pytest.mark.parametrize(
+    "place", ["rediss://host/0", "rediss+sentinel://host/main/0", "rediss+cluster://host"]
+)
+def test_an_option_that_cannot_be_used_is_named(place, options, says):
+    with pytest.raises(ConfigError, match=rf"XM_REDIS_URL cannot be used \(.*{says}"):
+        RedisStore(f"{place}?{options}", 100)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://monitor:secret@host", "host:6379"),
+        ("rediss://:secret@[::1]:7000/2", "::1:7000"),
+        ("unix://monitor:secret@/run/redis.sock?db=2", "/run/redis.sock"),
+        ("redis+sentinel://:secret@one,two:26380/main/2", "main of one,two:26380"),
+        ("redis+cluster://monitor:secret@one,two:7001/", "one,two:7001"),
+    ],
+)
+def test_a_store_is_called_by_its_place_only(url, name):
+    assert repr(RedisStore(url, 100)) == f"RedisStore({name})"
+
+
+def test_the_readme_asks_for_the_rights_that_the_store_needs():
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert f"ACL SETUSER monitor on >PASSWORD {ACL}`" in " ".join(readme.split())
+
+
+@pytest.mark.parametrize("where", [server("redis_url"), server("cluster_url")])
+def test_a_claim_in_the_middle_of_a_commit_stops_it(request, where, monkeypatch):
+    url = request.getfixturevalue(where)
+    store, successor = RedisStore(url, 100), RedisStore(url, 100)
+    claim, _ = store.claim("t:0")
+    check = RedisStore._check_claims
+
+    def check_then_lose(self, connection, claims):
+        check(self, connection, claims)
+        successor.claim("t:0")
+
+    monkeypatch.setattr(RedisStore, "_check_claims", check_then_lose)
+    with pytest.raises(FencedError):
+        store.commit(Checkpoint(named(store, k_1=b"one"), claims={"t:0": claim}))
+    assert load(store, "k_1") == [None]
+
+
+def test_on_a_cluster_all_of_a_partition_is_in_one_slot(cluster_url):
+    import redis
+
+    store = RedisStore(cluster_url, 100)
+    claims = {"t:0": store.claim("t:0")[0]}
+    rows = {"t:0": {"k_1": b"row"}}
+    store.commit(Checkpoint(named(store, k_1=b"one"), {"t:0": b"state"}, rows, claims=claims))
+    with redis.from_url(cluster_url.replace("+cluster", "")) as client:
+        names = [b"xm:c:{t:0}", b"xm:f:{t:0}", b"xm:o:{t:0}", b"xm:p:{t:0}:k_1"]
+        assert sorted(client.keys()) == names
+
+
+def test_on_a_cluster_a_key_has_a_record_in_each_of_its_partitions(cluster_url):
+    store = RedisStore(cluster_url, 100)
+    here, there = (store.names(partition, ["k_1"]) for partition in ("t:0", "t:1"))
+    store.commit(Checkpoint({here[0]: b"one", there[0]: b"other"}))
+    assert store.load(here) + store.load(there) == [b"one", b"other"]
