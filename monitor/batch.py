@@ -31,7 +31,7 @@ class Rejected(NamedTuple):
     rejection: Rejection
 
 
-class Said(NamedTuple):
+class KeyFingerprint(NamedTuple):
     """A key's fingerprint, for whoever looks for campaigns."""
 
     key: str
@@ -47,4 +47,4 @@ class Outcome:
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    fingerprints: list[Said] = field(default_factory=list)
+    fingerprints: list[KeyFingerprint] = field(default_factory=list)

@@ -21,11 +21,11 @@ import numpy.typing as npt
 from monitor import metrics
 from monitor.alerting.alerts import INFO, Lifecycle, Severity
 from monitor.alerting.decisions import Decision, action_for, duration, strongest
-from monitor.batch import Batch, Outcome, Rejected, Said
+from monitor.batch import Batch, KeyFingerprint, Outcome, Rejected
 from monitor.campaigns.fingerprint import encode, fingerprints, told
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, Combined, Detector
-from monitor.detectors.base import Looks
+from monitor.detectors.base import Evaluation
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.partition import EPOCH, LATENESS, Partition
@@ -70,7 +70,7 @@ class Engine:
         detectors: Sequence[Detector] = DETECTORS,
         reference: Reference | None = None,
         clock: Callable[[], float] = time.time,
-        witness: Callable[[Looks], None] | None = None,
+        on_evaluation: Callable[[Evaluation], None] | None = None,
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -79,7 +79,7 @@ class Engine:
         self._judges = (*detectors, self._combined)
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
-        self._witness = witness
+        self._on_evaluation = on_evaluation
         self._read = Reader(Decoder(settings.mapping), identity)
         self._lexicon = Lexicon()
         self._extractor = Extractor(identity.seed, load_content(settings.content))
@@ -142,8 +142,8 @@ class Engine:
         epochs = (watermarks // EPOCH).astype(np.int64)
         # Whatever may be needed is loaded first: a store that is away must not stop us half-way.
         alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
-        turns = watermarks[-1] // DAY > partition.public.day
-        said = self._store.publics() if turns else {}
+        turns = watermarks[-1] // DAY > partition.baseline.day
+        said = self._store.baselines() if turns else {}
         rows = self._rows(partition, keys + alerted)[: len(keys)]
         self.table.touch(rows)
         ids = columns.short("id")
@@ -186,13 +186,13 @@ class Engine:
         if end - start > len(self._looks):
             self._looks = np.empty(end - start, RECORD)
         at = np.empty(end - start, np.int64)
-        public = partition.public
+        baseline = partition.baseline
         today = Today(
-            public.day,
-            public.today,
-            public.ceiling,
+            baseline.day,
+            baseline.today,
+            baseline.ceiling,
             self._extractor.model,
-            *public.mean.today,
+            *baseline.mean.today,
         )
         count = update(
             self.table.records,
@@ -213,10 +213,10 @@ class Engine:
     ) -> None:
         """Let the public begin a new day, and resolve what has been calm."""
         now = epoch * EPOCH
-        if partition.public.turn(int(now // DAY)):
-            ours = {name: each.public.mean.say() for name, each in self.partitions.items()}
-            mean = partition.public.mean
-            mean.use(partition.public.day, {**said, **ours})
+        if partition.baseline.turn(int(now // DAY)):
+            ours = {name: each.baseline.mean.say() for name, each in self.partitions.items()}
+            mean = partition.baseline.mean
+            mean.use(partition.baseline.day, {**said, **ours})
             metrics.public_key_days.set(mean.keys)
             metrics.public_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
@@ -243,12 +243,12 @@ class Engine:
         if not (len(looks) and self._combined.parts):
             return
         profile = Profile(looks)
-        findings = self._combined.examine(profile, partition.public)
+        findings = self._combined.examine(profile, partition.baseline)
         together = findings[-1].evidence["level"]
-        partition.public.reach(self.table.records, COMBINED, rows[at], together)
-        if self._witness is not None:
+        partition.baseline.reach(self.table.records, COMBINED, rows[at], together)
+        if self._on_evaluation is not None:
             seen = [keys[event] for event in at.tolist()]
-            self._witness(Looks(seen, ts[at], profile, partition.public, findings))
+            self._on_evaluation(Evaluation(seen, ts[at], profile, partition.baseline, findings))
         p = np.stack([finding.p for finding in findings])
         for detector, finding in zip(self._judges, findings, strict=True):
             metrics.findings.labels(detector.name).inc(
@@ -265,7 +265,7 @@ class Engine:
                 severity[i:][rows[at[i:]] == rows[event]] = record["severity"].max()
                 partition.note(key, self._lifecycle.open_on(record, key))
                 if alert.severity != "info":
-                    partition.public.withdraw(record)
+                    partition.baseline.withdraw(record)
             decision = self._decide(record, key, now, anew=alert is not None)
             if decision is not None:
                 out.decisions.append(decision)
@@ -274,7 +274,7 @@ class Engine:
     @staticmethod
     def _said(
         columns: Columns, looks: Records, at: Rows, p: Floats, severity: Any
-    ) -> Iterator[Said]:
+    ) -> Iterator[KeyFingerprint]:
         """The fingerprints of the keys that have changed enough."""
         which = told(looks)
         if not len(which):
@@ -288,7 +288,7 @@ class Engine:
             severity[which],
         )
         keys = [columns.keys[event] for event in events.tolist()]
-        yield from map(Said, keys, encode(said, keys))
+        yield from map(KeyFingerprint, keys, encode(said, keys))
 
     def _decide(self, record: Any, key: str, now: float, *, anew: bool) -> Decision | None:
         """The decision on a key with open alerts, if it is new or half over."""
@@ -328,7 +328,7 @@ class Engine:
             checkpoint.claims[partition.name] = partition.claim
             if partition.changed:
                 checkpoint.partitions[partition.name] = partition.dump()
-                checkpoint.publics[partition.name] = partition.public.mean.say()
+                checkpoint.baselines[partition.name] = partition.baseline.mean.say()
                 checkpoint.alerts += partition.outbox
                 partition.changed = False
         return checkpoint

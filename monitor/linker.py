@@ -43,7 +43,7 @@ class _State(msgspec.Struct, array_like=True):
     outbox: list[Alert]
 
 
-class Shard:
+class LinkPartition:
     """One partition of fingerprints.
 
     Attributes:
@@ -59,11 +59,11 @@ class Shard:
         self.watermark = 0.0
         self.outbox: list[Alert] = []
         self.changed = False
-        self.people = Population(settings.campaigns.keys)
+        self.population = Population(settings.campaigns.keys)
         self.rounds = Rounds(settings)
 
     def __repr__(self) -> str:
-        return f"Shard({self.name} at {self.offset}, {len(self.people)} keys)"
+        return f"Shard({self.name} at {self.offset}, {len(self.population)} keys)"
 
     def dump(self) -> bytes:
         """The state as bytes, without the rows."""
@@ -89,18 +89,18 @@ class Linker:
 
     settings: Settings
     store: Store
-    partitions: dict[str, Shard] = field(default_factory=dict)
+    partitions: dict[str, LinkPartition] = field(default_factory=dict)
     _decisions: list[Decision] = field(default_factory=list)
 
     crowded = False  # rows wait for a checkpoint wherever they are
 
-    def assign(self, name: str) -> Shard:
+    def assign(self, name: str) -> LinkPartition:
         """Take a partition up where its last checkpoint left it; nobody else may write it then."""
         claim, state = self.store.claim(name)
-        shard = Shard(name, claim, self.settings)
+        shard = LinkPartition(name, claim, self.settings)
         if state is not None:
             shard.restore(state)
-            shard.people.load(self.store.rows(name))
+            shard.population.load(self.store.rows(name))
         self.partitions[name] = shard
         return shard
 
@@ -130,10 +130,10 @@ class Linker:
             if shard.watermark and epochs[start + 1] > shard.watermark // ROUND:
                 now = float(epochs[start + 1]) * ROUND
                 with metrics.link_seconds.time():
-                    alerts, decisions = shard.rounds.hold(shard.people, now)
+                    alerts, decisions = shard.rounds.hold(shard.population, now)
                 out.alerts += alerts
                 out.decisions += decisions
-            shard.people.take(said[start:end], keys[start:end])
+            shard.population.take(said[start:end], keys[start:end])
             shard.watermark = max(shard.watermark, float(said["ts"][start:end].max()))
         out.events = len(keys)
         shard.offset = int(offsets[-1]) + 1
@@ -165,7 +165,7 @@ class Linker:
             checkpoint.claims[shard.name] = shard.claim
             if shard.changed:
                 checkpoint.partitions[shard.name] = shard.dump()
-                checkpoint.rows[shard.name] = shard.people.dump()
+                checkpoint.rows[shard.name] = shard.population.dump()
                 checkpoint.alerts += shard.outbox
                 shard.changed = False
         return checkpoint
@@ -179,7 +179,7 @@ class Linker:
         for name in checkpoint.partitions.keys() & self.partitions.keys():
             shard = self.partitions[name]
             shard.changed = True
-            shard.people.undump(checkpoint.rows[name])
+            shard.population.rollback(checkpoint.rows[name])
 
     def sent(self, checkpoint: Checkpoint) -> None:
         """The checkpoint's alerts have gone out and need not be kept."""
@@ -190,9 +190,9 @@ class Linker:
             shard.outbox = kept
 
 
-def _count(out: Outcome, shard: Shard) -> None:
+def _count(out: Outcome, shard: LinkPartition) -> None:
     metrics.fingerprints.inc(out.events)
-    metrics.linked_keys.set(len(shard.people))
+    metrics.linked_keys.set(len(shard.population))
     for alert in out.alerts:
         metrics.alerts.labels(alert.kind, alert.severity, alert.state).inc()
     for decision in out.decisions:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from monitor.alerting.alerts import Alert, Severity
-from monitor.records.baseline import Public, Reference
+from monitor.records.baseline import Baseline, Reference
 
 EPOCH = 300.0  # seconds
 LATENESS = 600.0  # seconds behind the watermark that an event may be
@@ -20,7 +20,7 @@ class _State(msgspec.Struct, array_like=True):
     version: int
     offset: int
     watermark: float
-    public: bytes
+    baseline: bytes
     alerted: dict[str, list[tuple[str, Severity]]]
     outbox: list[Alert]
 
@@ -42,7 +42,7 @@ class Partition:
         self.claim = claim
         self.offset = 0
         self.watermark = 0.0
-        self.public = Public(reference)
+        self.baseline = Baseline(reference)
         self.alerted: dict[str, list[tuple[str, Severity]]] = {}
         self.outbox: list[Alert] = []
         self.changed = False
@@ -62,7 +62,7 @@ class Partition:
             version=2,
             offset=self.offset,
             watermark=self.watermark,
-            public=self.public.dump(),
+            baseline=self.baseline.dump(),
             alerted=self.alerted,
             outbox=self.outbox,
         )
@@ -73,7 +73,7 @@ class Partition:
         state = msgspec.msgpack.decode(data, type=_State)
         self.offset = state.offset
         self.watermark = state.watermark
-        self.public.restore(state.public)
+        self.baseline.restore(state.baseline)
         self.alerted = state.alerted
         self.outbox = state.outbox
         self.changed = bool(self.outbox)

@@ -21,7 +21,7 @@ _CRITICAL = 10  # members from which on a pager rings
 _LISTED = 20_000  # members in an alert at the most
 
 
-class Statements:
+class CampaignAlerts:
     """What a round says.
 
     Args:
@@ -30,9 +30,9 @@ class Statements:
         now: event time.
     """
 
-    def __init__(self, settings: Settings, people: Population, now: float) -> None:
+    def __init__(self, settings: Settings, population: Population, now: float) -> None:
         self._settings = settings
-        self._people = people
+        self._people = population
         self._now = now
         self.alerts: list[Alert] = []
         self.decisions: list[Decision] = []

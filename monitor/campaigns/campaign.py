@@ -26,7 +26,7 @@ _BYSTANDERS = 100
 _TELLING = 1.5  # nats of a shared identifier that make a bystander
 
 
-class Moment(msgspec.Struct, array_like=True, frozen=True):
+class TimelineEntry(msgspec.Struct, array_like=True, frozen=True):
     """An entry of a timeline: when, what, and how many members there were then."""
 
     at: float
@@ -65,7 +65,7 @@ class Campaign(msgspec.Struct):
     bystanders: list[str] = []
     evidence: dict[str, float] = {}
     reason: str = ""
-    timeline: list[Moment] = []
+    timeline: list[TimelineEntry] = []
     ended: float = 0.0
 
     def take(self, other: Campaign) -> None:
@@ -74,13 +74,13 @@ class Campaign(msgspec.Struct):
         self.named = other.named | self.named
         self.untold = True
 
-    def describe(self, people: Population, group: Group, verdict: Verdict, new: int) -> None:
+    def describe(self, population: Population, group: Group, verdict: Verdict, new: int) -> None:
         """Say in numbers what is known of it, `new` members since the last time."""
-        rows = people.rows_of(self.named)
-        said = people.rows["said"][rows]
+        rows = population.rows_of(self.named)
+        said = population.rows["said"][rows]
         shared = np.maximum(group.nats["payment"], group.nats["network"])
         beside = np.flatnonzero((shared >= _TELLING) & (group.member < 0.5))
-        self.bystanders = [people.keys[i] for i in beside[:_BYSTANDERS].tolist()]
+        self.bystanders = [population.keys[i] for i in beside[:_BYSTANDERS].tolist()]
         self.reason = verdict.reason
         self.evidence = {
             **verdict.evidence,
@@ -95,7 +95,7 @@ class Campaign(msgspec.Struct):
 
     def note(self, at: float, change: Change, other: str = "") -> None:
         """Make an entry in the timeline."""
-        self.timeline.append(Moment(at, change, len(self.named), other))
+        self.timeline.append(TimelineEntry(at, change, len(self.named), other))
         del self.timeline[1:-_TIMELINE]
 
 

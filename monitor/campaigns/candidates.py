@@ -34,7 +34,7 @@ Marks = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 
-def seeds(people: Population, free: Marks, turn: int) -> Iterator[Rows]:
+def seeds(population: Population, free: Marks, turn: int) -> Iterator[Rows]:
     """Rows of keys that may act as one, the likeliest first.
 
     Args:
@@ -42,22 +42,22 @@ def seeds(people: Population, free: Marks, turn: int) -> Iterator[Rows]:
         turn: of the round, for what leads nowhere in one shall not stand in the way in the next.
     """
     if np.count_nonzero(free) >= SIZE:
-        yield from _by_identifier(people, free)
-        yield from _by_nearness(people, free, turn % _TURNS)
+        yield from _by_identifier(population, free)
+        yield from _by_nearness(population, free, turn % _TURNS)
 
 
-def _by_identifier(people: Population, free: Marks) -> Iterator[Rows]:
+def _by_identifier(population: Population, free: Marks) -> Iterator[Rows]:
     """Keys that share an identifier and deviate the same way."""
     rows = np.flatnonzero(free)
     found: list[tuple[float, Rows]] = []
     for name in _TELLING:
-        values = people.rows["seen"][rows, IDENTIFIERS.index(name)]
+        values = population.rows["seen"][rows, IDENTIFIERS.index(name)]
         each, where, counts = np.unique(values, return_inverse=True, return_counts=True)
         some = (each != 0) & (counts >= 4) & (counts <= _COMMON * len(rows))
         where = where.reshape(values.shape)
         for value in np.flatnonzero(some).tolist():
             sharing = rows[(where == value).any(axis=1)]
-            found.append((_coherence(people.direction[sharing]), sharing))
+            found.append((_coherence(population.direction[sharing]), sharing))
     found.sort(key=lambda each: -each[0])
     yield from (sharing for z, sharing in found[:_AT_A_TIME] if z >= _COHERENT)
 
@@ -70,10 +70,10 @@ def _coherence(directions: npt.NDArray[np.float32]) -> float:
     return float(pairs / np.sqrt(2.0 * m * (m - 1) / CONTENT))
 
 
-def _by_nearness(people: Population, free: Marks, turn: int) -> Iterator[Rows]:
+def _by_nearness(population: Population, free: Marks, turn: int) -> Iterator[Rows]:
     """The densest places among keys that deviate alike, came together and ask as fast."""
-    rows = _crowded(people, np.flatnonzero(free))
-    directions, traits = people.direction[rows], people.traits
+    rows = _crowded(population, np.flatnonzero(free))
+    directions, traits = population.direction[rows], population.traits
     nearness = directions @ directions.T
     for trait, width, worth in ((traits.born, _BORN, 0.3), (traits.pace, _PACE, 0.1)):
         x = trait[rows].astype(np.float32)
@@ -91,7 +91,7 @@ def _by_nearness(people: Population, free: Marks, turn: int) -> Iterator[Rows]:
             yield rows[around]
 
 
-def _crowded(people: Population, rows: Rows) -> Rows:
+def _crowded(population: Population, rows: Rows) -> Rows:
     """Those in the buckets that are fuller than chance, if there are too many to compare.
 
     A bucket is a side of some hyperplanes, an octave of pace and half an hour of birth. What
@@ -101,12 +101,12 @@ def _crowded(people: Population, rows: Rows) -> Rows:
     """
     if len(rows) <= _COMPARED:
         return rows
-    traits = people.traits
+    traits = population.traits
     _, born = np.unique(traits.born[rows] // _BORN_CELL, return_inverse=True)
     _, pace = np.unique(np.floor(traits.pace[rows]), return_inverse=True)
     share = np.bincount(born)[born] / len(rows)
     planes = np.random.default_rng(1).standard_normal((CONTENT, _TABLES * _BITS), np.float32)
-    sides = (people.direction[rows] @ planes > 0).reshape(len(rows), _TABLES, _BITS)
+    sides = (population.direction[rows] @ planes > 0).reshape(len(rows), _TABLES, _BITS)
     side = sides @ (1 << np.arange(_BITS))
     fuller = np.full(len(rows), -np.inf)
     for table in range(_TABLES):

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.evidence import Identifier, Numeric
-from monitor.campaigns.population import Population, Some
+from monitor.campaigns.population import Population, PopulationView
 from monitor.records.profile import HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
@@ -62,28 +62,30 @@ class Group:
     nats: dict[str, Floats] = field(default_factory=dict)
     alike: Floats = field(default_factory=lambda: np.zeros(0))
 
-    def step(self, people: Population | Some, eligible: npt.NDArray[np.bool_]) -> None:
+    def step(
+        self, population: Population | PopulationView, eligible: npt.NDArray[np.bool_]
+    ) -> None:
         """Learn from the members what they have in common, and ask again who they are."""
         member = np.where(eligible, self.member, 0.0)
-        direction = people.direction
+        direction = population.direction
         which = np.flatnonzero(member)
         weight = np.zeros(len(member), np.float32)
-        sketched = people.rows["said"]["sketched"][which]
+        sketched = population.rows["said"]["sketched"][which]
         weight[which] = member[which] * np.sqrt(np.minimum(sketched, 256))
         total = weight[which] @ direction[which]
         # A key's cosine with the sum of the others: no vector of its own in it.
         with_all = direction @ total
         rest = np.sqrt(np.maximum(total @ total - 2.0 * weight * with_all + weight**2, 1e-9))
         self.alike = ((with_all - weight) / rest).astype(np.float64)
-        traits, nats = people.traits, {}
+        traits, nats = population.traits, {}
         seen = np.where(eligible, self.alike, np.nan)
         nats["direction"] = _DIRECTION(seen, member)
-        list_ = int((member[which] @ people.lists[which]).argmax())
-        nats["likeness"] = _LIKENESS(np.where(eligible, people.lists[:, list_], np.nan), member)
+        list_ = int((member[which] @ population.lists[which]).argmax())
+        nats["likeness"] = _LIKENESS(np.where(eligible, population.lists[:, list_], np.nan), member)
         for name, number in _NUMBERS.items():
             nats[name] = number(np.where(eligible, getattr(traits, name), np.nan), member)
         for name, identifier in _SHARED.items():
-            nats[name] = identifier(people.codes(name), member, eligible)
+            nats[name] = identifier(population.codes(name), member, eligible)
         share = (member.sum() + 1.0) / (eligible.sum() + 2.0)
         odds = np.log(share / (1.0 - share)) + sum(nats.values())
         self.nats = nats

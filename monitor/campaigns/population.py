@@ -145,7 +145,7 @@ class Population:
         self.changed, self.gone = set(), set()
         return out
 
-    def undump(self, rows: Mapping[str, bytes | None]) -> None:
+    def rollback(self, rows: Mapping[str, bytes | None]) -> None:
         """What was dumped is not in the store after all."""
         self.changed |= {key for key in rows if key in self._index}
         self.gone |= rows.keys() - self._index.keys()
@@ -240,15 +240,15 @@ class Population:
         )
 
 
-class Some:
+class PopulationView:
     """Some of a population's keys: as much of it as a `Group` looks at."""
 
-    def __init__(self, people: Population, which: Integers) -> None:
-        self.rows: Rows = people.rows[which]
-        self.direction = people.direction[which]
-        self.lists = people.lists[which]
-        self.traits = Traits(*(trait[which] for trait in people.traits))
-        self._codes = {name: people.codes(name)[which] for name in IDENTIFIERS}
+    def __init__(self, population: Population, which: Integers) -> None:
+        self.rows: Rows = population.rows[which]
+        self.direction = population.direction[which]
+        self.lists = population.lists[which]
+        self.traits = Traits(*(trait[which] for trait in population.traits))
+        self._codes = {name: population.codes(name)[which] for name in IDENTIFIERS}
 
     def codes(self, identifier: str) -> Integers:
         return self._codes[identifier]

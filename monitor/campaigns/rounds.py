@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
-from monitor.campaigns.alerts import SILENT, Statements
+from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
 from monitor.campaigns.candidates import seeds
 from monitor.campaigns.membership import LEAST, SURE, Group
-from monitor.campaigns.population import Population, Some
+from monitor.campaigns.population import Population, PopulationView
 from monitor.campaigns.verdict import VARIED, Verdict, judge
 from monitor.config import Settings
 from monitor.records.profile import DAY, HOUR, MINUTE
@@ -53,11 +53,11 @@ class Rounds:
         self._settings = settings
         self.campaigns: list[Campaign] = []
 
-    def hold(self, people: Population, now: float) -> tuple[list[Alert], list[Decision]]:
+    def hold(self, population: Population, now: float) -> tuple[list[Alert], list[Decision]]:
         """One round, at event time `now`."""
         known = [c for c in self.campaigns if not c.ended or now - c.ended < _REMEMBERED]
-        people.expire(now, [key for campaign in known for key in campaign.member])
-        held = _Round(self._settings, people, known, now)
+        population.expire(now, [key for campaign in known for key in campaign.member])
+        held = _Round(self._settings, population, known, now)
         held.renew()
         held.find()
         held.merge()
@@ -65,26 +65,26 @@ class Rounds:
         return held.statements.alerts, held.statements.decisions
 
 
-def recall(campaign: Campaign, people: Population) -> Group:
+def recall(campaign: Campaign, population: Population) -> Group:
     """A group as it was remembered."""
-    member = np.zeros(len(people))
+    member = np.zeros(len(population))
     for key, probability in campaign.member.items():
-        at = people.index(key)
+        at = population.index(key)
         if at is not None:
             member[at] = probability
     return Group(member)
 
 
-def eligible(people: Population, campaigns: Iterable[Campaign], now: float) -> Marks:
+def eligible(population: Population, campaigns: Iterable[Campaign], now: float) -> Marks:
     """Who may belong to a group, `(n,)`: keys of which enough is known, and who are active; members
     once named stay. But not applications, unless they are accused: what fills one template needs no
     other key."""
-    said = people.rows["said"]
-    varied = (people.traits.variety <= VARIED) | (said["severity"] >= 2)
+    said = population.rows["said"]
+    varied = (population.traits.variety <= VARIED) | (said["severity"] >= 2)
     may = varied & (said["ts"] > now - SILENT)
     for campaign in campaigns:
         if not campaign.ended:
-            may[people.rows_of(campaign.named)] = True
+            may[population.rows_of(campaign.named)] = True
     return np.asarray(may & (said["sketched"] >= LEAST))
 
 
@@ -97,17 +97,17 @@ class _Round:
     """
 
     def __init__(
-        self, settings: Settings, people: Population, campaigns: list[Campaign], now: float
+        self, settings: Settings, population: Population, campaigns: list[Campaign], now: float
     ) -> None:
         self._least = settings.campaigns.least_members
         self._quiet = settings.detection.quiet_minutes * MINUTE
-        self._people = people
+        self._people = population
         self._now = now
         self._turn = int(now // ROUND)
         self.campaigns = campaigns
-        self.statements = Statements(settings, people, now)
-        self.eligible = eligible(people, campaigns, now)
-        self.held = np.zeros(len(people), bool)
+        self.statements = CampaignAlerts(settings, population, now)
+        self.eligible = eligible(population, campaigns, now)
+        self.held = np.zeros(len(population), bool)
 
     def renew(self) -> None:
         """Ask of the groups that are known who is of them, and judge them."""
@@ -158,7 +158,7 @@ class _Round:
     def _grown(self, seed: Rows) -> tuple[Group, Rows]:
         """What becomes of a seed, and who is surely of it."""
         which = self._around(seed)
-        some = Some(self._people, which)
+        some = PopulationView(self._people, which)
         group, sure = Group(np.isin(which, seed).astype(np.float64)), seed
         for _ in range(_STEPS):
             before = sure
@@ -190,19 +190,21 @@ class _Round:
 
     def _ask(self, campaign: Campaign, group: Group) -> None:
         """Ask who is of a group, judge it, and say what is to be said."""
-        people, now = self._people, self._now
+        population, now = self._people, self._now
         if not campaign.opened and not self._promising(group):
             self._keep(campaign, group)
             return
-        group.step(people, self.eligible & ~self.held)
+        group.step(population, self.eligible & ~self.held)
         self._remember(campaign, group)
         sure = np.flatnonzero(group.member > SURE)
-        last = float(people.rows["said"]["ts"][group.member > BELONGS].max(initial=0.0))
+        last = float(population.rows["said"]["ts"][group.member > BELONGS].max(initial=0.0))
         if len(sure) >= self._least:
-            verdict = judge(people, group, sure, self.eligible)
-            if verdict.guilty or now - last > HOUR:  # who is silent neither upholds nor refutes
+            verdict = judge(population, group, sure, self.eligible)
+            if (
+                verdict.is_campaign or now - last > HOUR
+            ):  # who is silent neither upholds nor refutes
                 campaign.upheld = now
-            if verdict.guilty or campaign.opened:
+            if verdict.is_campaign or campaign.opened:
                 self._speak(campaign, group, verdict)
         elif not campaign.opened:
             self._keep(campaign, group)
@@ -218,12 +220,12 @@ class _Round:
         which = self._around(np.flatnonzero(group.member > SURE))
         if len(which) == len(self._people):
             return True
-        among, some = self.eligible[which] & ~self.held[which], Some(self._people, which)
+        among, some = self.eligible[which] & ~self.held[which], PopulationView(self._people, which)
         part = Group(group.member[which])
         part.step(some, among)
         group.member[which] = part.member
         sure = np.flatnonzero(part.member > SURE)
-        return len(sure) >= self._least and judge(some, part, sure, among).guilty
+        return len(sure) >= self._least and judge(some, part, sure, among).is_campaign
 
     def _remember(self, campaign: Campaign, group: Group) -> None:
         rows = np.flatnonzero(group.member > _KEPT).tolist()

@@ -36,7 +36,7 @@ import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import COUNTED, IDENTIFIERS, Fingerprints
 from monitor.campaigns.membership import Group
-from monitor.campaigns.population import Population, Some, content, hours
+from monitor.campaigns.population import Population, PopulationView, content, hours
 from monitor.records.profile import MINUTE
 from monitor.sketches import hyperloglog
 from monitor.sketches.kernel_mean import KernelMeans
@@ -67,20 +67,20 @@ class Verdict(NamedTuple):
         reason: what decides, in words.
     """
 
-    guilty: bool
+    is_campaign: bool
     probability: float
     evidence: dict[str, float]
     reason: str
 
 
 def judge(
-    people: Population | Some,
+    population: Population | PopulationView,
     group: Group,
     members: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.bool_],
 ) -> Verdict:
     """Put the questions to a group's members (rows of the population)."""
-    told = _answers(people, group, members, eligible)
+    told = _answers(population, group, members, eligible)
     deviates = told["deviation"] >= FARTHER and told["probability"] <= UNLIKE
     if deviates and told["accused_share"] >= ACCUSED:
         return Verdict(True, told["probability"], told, "most are accused by themselves")
@@ -90,24 +90,24 @@ def judge(
     paced = told["uneven"] <= EVEN and told["pace_spread"] <= ONE_PACE
     asks = math.log2(told["prompts_a_template"]) <= VARIED and told["surprise"] >= SURPRISE
     many = len(members) >= MANY
-    guilty = deviates and one_list and hides and paced and asks and many
+    is_campaign = deviates and one_list and hides and paced and asks and many
     reason = "they share one list out, at one pace, hour after hour"
-    return Verdict(guilty, told["probability"], told, reason)
+    return Verdict(is_campaign, told["probability"], told, reason)
 
 
 def _answers(
-    people: Population | Some,
+    population: Population | PopulationView,
     group: Group,
     members: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.bool_],
 ) -> dict[str, float]:
-    said, traits = people.rows["said"][members], people.traits
-    direction = people.direction[members]
+    said, traits = population.rows["said"][members], population.traits
+    direction = population.direction[members]
     together = direction.mean(axis=0, dtype=np.float64)
     together /= max(float(np.linalg.norm(together)), 1e-9)
     inside = np.zeros(len(eligible), bool)
     inside[members] = True
-    payments = people.rows["seen"][members, IDENTIFIERS.index("payment"), 0]
+    payments = population.rows["seen"][members, IDENTIFIERS.index("payment"), 0]
     first, last = np.quantile(traits.born[members], (0.1, 0.9))
     return {
         "probability": _against_random(group.alike[eligible], inside[eligible]),

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import AUTOMATION, Profile
 
 
@@ -40,9 +40,9 @@ class Automation:
     floor: float = 1e-3
     name = "automation"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, AUTOMATION]
-        share = public.tail(slice(AUTOMATION, AUTOMATION + 1), level[:, None])[:, 0]
+        share = baseline.tail(slice(AUTOMATION, AUTOMATION + 1), level[:, None])[:, 0]
         nats = [keys[name].astype(np.float64) for name in ("unattended", "regular")]
         evidence = {
             "requests": keys["requests"].astype(np.float64),

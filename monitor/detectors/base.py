@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import Profile
 
 Floats = npt.NDArray[np.float64]
@@ -37,14 +37,14 @@ class Detector(Protocol):
     def name(self) -> str:
         """The kind of its alerts, one of `profile.KINDS`."""
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Judge n keys at once."""
 
     def summary(self, evidence: Mapping[str, float]) -> str:
         """What a pager should show after the key's name, without a full stop."""
 
 
-class Looks(NamedTuple):
+class Evaluation(NamedTuple):
     """What detectors were shown of n keys at once, and what each of them said.
 
     Attributes:
@@ -56,5 +56,5 @@ class Looks(NamedTuple):
     keys: list[str]
     ts: Floats
     profile: Profile
-    public: Public
+    baseline: Baseline
     findings: list[Finding]

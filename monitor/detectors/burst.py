@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding, Floats
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import REQUESTS, SCALES, TOKENS, Profile
 
 _WINDOWS = np.array([60.0, 300.0, 3600.0, 86_400.0])
@@ -49,9 +49,9 @@ class Burst:
     past_hours: float = 6.0
     name = "burst"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, _BOTH]
-        by_public = public.tail(_BOTH, level)
+        by_public = baseline.tail(_BOTH, level)
         by_past = self._own_tail(keys, level)
         p = np.maximum(by_public, by_past)
         which = p.argmin(axis=1)

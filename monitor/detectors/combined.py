@@ -24,7 +24,7 @@ from math import comb
 import numpy as np
 
 from monitor.detectors.base import Detector, Finding, Floats
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import COMBINED, KINDS, Profile
 
 _NATS = "_nats"
@@ -43,30 +43,30 @@ class Combined:
     sign: float = 0.1
     name = "combined"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
-        return self.examine(keys, public)[-1]
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
+        return self.examine(keys, baseline)[-1]
 
-    def examine(self, keys: Profile, public: Public) -> list[Finding]:
+    def examine(self, keys: Profile, baseline: Baseline) -> list[Finding]:
         """What each detector says of n keys, and last what all of them say together."""
-        findings = [part(keys, public) for part in self.parts]
+        findings = [part(keys, baseline) for part in self.parts]
         said = zip(self.parts, findings, strict=True)
         nats = {part.name: np.log(self.sign / finding.p).clip(0.0) for part, finding in said}
-        return [*findings, self._together(keys, public, nats)]
+        return [*findings, self._together(keys, baseline, nats)]
 
-    def _together(self, keys: Profile, public: Public, told: Mapping[str, Floats]) -> Finding:
+    def _together(self, keys: Profile, baseline: Baseline, told: Mapping[str, Floats]) -> Finding:
         total = sum(told.values(), np.zeros(len(keys)))
         level = total / 2.0
-        share = public.tail(slice(COMBINED, COMBINED + 1), level[:, None])[:, 0]
+        share = baseline.tail(slice(COMBINED, COMBINED + 1), level[:, None])[:, 0]
         evidence = {f"{name}_nats": told[name] for name in told}
         evidence["signs"] = sum((np.sign(nats) for nats in told.values()), np.zeros(len(keys)))
         evidence["level"] = level
         evidence["ordinary_share"] = share
-        p = np.where(evidence["signs"] > 1, self.probability(level, public), 1.0)
+        p = np.where(evidence["signs"] > 1, self.probability(level, baseline), 1.0)
         return Finding(p, keys["first_seen"].astype(np.float64), evidence)
 
-    def probability(self, level: Floats, public: Public) -> Floats:
+    def probability(self, level: Floats, baseline: Baseline) -> Floats:
         """Of an ordinary key that ever gets to such levels on a day with several signs, `(n,)`."""
-        share = public.tail(slice(COMBINED, COMBINED + 1), level[:, None])[:, 0]
+        share = baseline.tail(slice(COMBINED, COMBINED + 1), level[:, None])[:, 0]
         return np.maximum(share, truncated_product(2.0 * level, len(self.parts), self.sign))
 
     def summary(self, evidence: Mapping[str, float]) -> str:

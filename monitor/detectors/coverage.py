@@ -32,7 +32,7 @@ import numpy as np
 
 from monitor.detectors.base import Finding
 from monitor.prompts.projection import LISTS
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import BROAD, LIKENESS, Profile
 
 _KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are elicitation
@@ -56,9 +56,9 @@ class Coverage:
     least: int = 16
     name = "coverage"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, _TESTS]
-        by_public = public.tail(_TESTS, level)
+        by_public = baseline.tail(_TESTS, level)
         which = by_public.argmin(axis=1)
         share = by_public[np.arange(len(keys)), which]
         lists = keys.lists.max(axis=2)

@@ -31,7 +31,7 @@ import numpy as np
 from monitor.detectors.base import Finding
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import ELICITATION, LIKENESS, Profile
 
 _KINDS = ("cot", "grader")  # of LISTS, in the order of INTENTS
@@ -46,10 +46,10 @@ class Elicitation:
 
     name = "elicitation"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, ELICITATION]
         prompts = np.maximum(keys["prompts"].astype(np.float64), 1.0)
-        by_public = public.tail(_TESTS, keys.level[:, _TESTS])
+        by_public = baseline.tail(_TESTS, keys.level[:, _TESTS])
         by_test = prompts[:, None] * np.exp(-2.0 * level)  # a level is half a nat
         p = by_public.copy()
         p[:, :_INTENTS] = np.maximum(p[:, :_INTENTS], np.minimum(by_test, 1.0))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import HOUR, PIVOT, Profile
 
 
@@ -38,9 +38,9 @@ class Pivot:
     floor: float = 1e-3
     name = "pivot"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, PIVOT]
-        share = public.tail(slice(PIVOT, PIVOT + 1), level[:, None])[:, 0]
+        share = baseline.tail(slice(PIVOT, PIVOT + 1), level[:, None])[:, 0]
         since = np.where(keys["arrival"] > 0, keys["arrived"], keys["last_seen"])
         hours = (keys["last_seen"] - since) / HOUR
         arrivals = keys["arrivals"].astype(np.float64)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.detectors.base import Finding
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import TEMPLATES, Profile
 
 
@@ -43,9 +43,9 @@ class Templates:
     floor: float = 1e-3
     name = "templates"
 
-    def __call__(self, keys: Profile, public: Public) -> Finding:
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, TEMPLATES]
-        share = public.tail(slice(TEMPLATES, TEMPLATES + 1), level[:, None])[:, 0]
+        share = baseline.tail(slice(TEMPLATES, TEMPLATES + 1), level[:, None])[:, 0]
         prompts, templates = keys.distinct("prompts"), keys.distinct("templates")
         evidence = {
             "different_prompts": prompts,

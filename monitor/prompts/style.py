@@ -158,11 +158,11 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
     if characters == 0:
         return
     spelt, distinct, found, first = _lexical(words, memory, tables.known)
-    pieces, people = words + marks, max(spelt, 1)
+    pieces, population = words + marks, max(spelt, 1)
     out = shape[row]
     out[0] = logs[characters + 1]
     out[1] = logs[pieces + 1]
-    out[2] = logs[letters + people] - logs[people]  # log1p of the mean
+    out[2] = logs[letters + population] - logs[population]  # log1p of the mean
     out[3] = np.float32(spelt / max(pieces, 1))
     out[4] = np.float32(np.sqrt(counts[DIGITS] / characters))
     out[5] = np.float32(np.sqrt(counts[OTHER] / characters))
@@ -179,7 +179,7 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
     out[_FIRST + counts[FIRST]] = 1
     out[_LAST + counts[LAST]] = 1
     out[_OCTAVE + tables.octaves[characters]] = 1
-    out[_SMALLS] = np.float32(count_bits(found & SMALL) / np.sqrt(people))
+    out[_SMALLS] = np.float32(count_bits(found & SMALL) / np.sqrt(population))
     out[_SMALLS + 1] = np.float32(distinct / max(min(spelt, DISTINCT), 1))
     out[_SMALLS + 2] = (first & ASKING) != 0
     for j in range(len(ASKED)):

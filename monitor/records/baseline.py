@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from monitor.errors import ConfigError
 from monitor.prompts.kernel import MEANING
-from monitor.records.baseline_mean import GROUPS, PublicMean, Sums
+from monitor.records.baseline_mean import GROUPS, BaselineMean, Sums
 from monitor.records.profile import FARTHEST, LEVELS
 
 PER_LEVEL = 4  # bins to a level
@@ -58,7 +58,7 @@ class Reference(NamedTuple):
         return cls(np.zeros((LEVELS, BINS)), Sums.none())
 
 
-class Public:
+class Baseline:
     """Histograms of day peaks, `(LEVELS, BINS) float64`, and the tails they imply.
 
     Args:
@@ -70,7 +70,7 @@ class Public:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference.peaks
-        self.mean = PublicMean(reference.mean)
+        self.mean = BaselineMean(reference.mean)
         self.past = np.zeros((LEVELS, BINS))
         self.today = np.zeros((LEVELS, BINS))
         self.day = 0

@@ -78,7 +78,7 @@ class _State(msgspec.Struct, array_like=True):
     pool: bytes
 
 
-class PublicMean:
+class BaselineMean:
     """What one partition teaches, and what all partitions together know.
 
     Args:

@@ -30,7 +30,7 @@ class Checkpoint:
     records: Mapping[str, bytes] = field(default_factory=dict)
     partitions: dict[str, bytes] = field(default_factory=dict)
     rows: dict[str, dict[str, bytes | None]] = field(default_factory=dict)
-    publics: dict[str, bytes] = field(default_factory=dict)
+    baselines: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     claims: dict[str, int] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Store(Protocol):
                 has the checkpoint before this one; nothing is written.
         """
 
-    def publics(self) -> dict[str, bytes]:
+    def baselines(self) -> dict[str, bytes]:
         """What every partition has last said of the public, by its name."""
 
     def rows(self, partition: str) -> dict[str, bytes]:

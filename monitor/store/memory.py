@@ -23,7 +23,7 @@ class MemoryStore:
         self._clock = clock
         self.records: dict[str, bytes] = {}
         self._partitions: dict[str, bytes] = {}
-        self._publics: dict[str, bytes] = {}
+        self._baselines: dict[str, bytes] = {}
         self._rows: dict[str, dict[str, bytes]] = {}
         self._claims: dict[str, int] = {}
         self._decisions: dict[tuple[str, str], tuple[float, Decision]] = {}
@@ -47,7 +47,7 @@ class MemoryStore:
                 raise fenced(name)
         self.records.update(checkpoint.records)
         self._partitions.update(checkpoint.partitions)
-        self._publics.update(checkpoint.publics)
+        self._baselines.update(checkpoint.baselines)
         for name, changed in checkpoint.rows.items():
             rows = self._rows.setdefault(name, {})
             rows.update({key: row for key, row in changed.items() if row is not None})
@@ -57,8 +57,8 @@ class MemoryStore:
             until = self._clock() + decision.seconds
             self._decisions[decision.origin, decision.key] = (until, decision)
 
-    def publics(self) -> dict[str, bytes]:
-        return dict(self._publics)
+    def baselines(self) -> dict[str, bytes]:
+        return dict(self._baselines)
 
     def rows(self, partition: str) -> dict[str, bytes]:
         return dict(self._rows.get(partition, {}))

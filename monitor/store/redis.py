@@ -156,7 +156,7 @@ class RedisStore:
             parts[self._place(name)].rows[name] = rows
         for name, claim in checkpoint.claims.items():
             parts[self._place(name)].claims[name] = claim
-        said = Checkpoint(decisions=checkpoint.decisions, publics=checkpoint.publics)
+        said = Checkpoint(decisions=checkpoint.decisions, baselines=checkpoint.baselines)
         return parts, list(self._writes(said))
 
     def _place(self, partition: str) -> str:
@@ -201,10 +201,10 @@ class RedisStore:
                 yield "HSET", ROWS + self._place(name), *chain.from_iterable(some)
             for gone in _parts(rows.keys() - kept.keys()):
                 yield "HDEL", ROWS + self._place(name), *gone
-        for name, public in checkpoint.publics.items():
+        for name, public in checkpoint.baselines.items():
             yield "HSET", PUBLICS, name, public
 
-    def publics(self) -> dict[str, bytes]:
+    def baselines(self) -> dict[str, bytes]:
         found = self._ask("HGETALL", PUBLICS)
         return {name.decode(): public for name, public in zip(found[::2], found[1::2], strict=True)}
 

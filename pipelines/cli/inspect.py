@@ -114,11 +114,11 @@ def campaigns(
 @campaigns_app.command("show", epilog="Example: `xm campaigns show c_75b8`")
 def campaigns_show(campaign: CampaignId, as_json: AsJson = False) -> None:
     """Show one campaign: the reason, its growth, its members and what they share."""
-    from pipelines.inspect.campaign import compile_dossier
+    from pipelines.inspect.campaign import campaign_detail
     from pipelines.inspect.campaigns import find, read
     from pipelines.show.campaign import show
 
-    output(compile_dossier(*find(read(config.load()), campaign)), as_json, show)
+    output(campaign_detail(*find(read(config.load()), campaign)), as_json, show)
 
 
 @campaigns_app.command(
@@ -133,12 +133,12 @@ def campaigns_export(
 
     Edges carry the evidence in nats. Needs the extra `plot`.
     """
-    from pipelines.inspect.campaign import compile_dossier
+    from pipelines.inspect.campaign import campaign_detail
     from pipelines.inspect.campaigns import find, read
     from pipelines.show.export import require, write
 
     require()
-    write(compile_dossier(*find(read(config.load()), campaign)), out, picture)
+    write(campaign_detail(*find(read(config.load()), campaign)), out, picture)
 
 
 @commands.command(epilog="Example: `xm public`")

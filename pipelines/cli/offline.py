@@ -52,7 +52,7 @@ def replay(
     from monitor.linker import Linker
     from monitor.store.memory import MemoryStore
     from pipelines.inspect.campaigns import survey
-    from pipelines.inspect.key_source import Biographer
+    from pipelines.inspect.key_source import KeyTrace
     from pipelines.show import campaigns as campaigns_table
     from pipelines.show import export, key
     from pipelines.show.progress import bar
@@ -67,15 +67,15 @@ def replay(
         errors.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
     settings = with_secret(settings)
     store = MemoryStore()
-    biographer = None if explain is None else Biographer(explain)
+    trace = None if explain is None else KeyTrace(explain)
     identity = from_settings(settings, plain=plain_keys)
-    engine, linker = Engine(settings, identity, store, witness=biographer), Linker(settings, store)
+    engine, linker = Engine(settings, identity, store, on_evaluation=trace), Linker(settings, store)
     account, begun = Account(), time.perf_counter()
     with bar("Replaying") as progress, output_file(alerts, "--alerts") as out:
         for outcome in run(files, engine, store, linker, progress=progress):
             account.add(outcome)
-            if biographer is not None:
-                biographer.hear(outcome)
+            if trace is not None:
+                trace.hear(outcome)
             if out is not None:
                 out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
     account.seconds = time.perf_counter() - begun
@@ -85,8 +85,8 @@ def replay(
         campaigns_table.show(survey(shards, over=True))
     if graphs is not None:
         export.write_all(shards, graphs)
-    if biographer is not None:
-        key.show(biographer.tell(engine, store, settings))
+    if trace is not None:
+        key.show(trace.tell(engine, store, settings))
 
 
 @commands.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")

@@ -9,7 +9,7 @@ import numpy as np
 
 from monitor.config import Settings
 from monitor.records.baseline import load_reference
-from monitor.records.baseline_mean import LAG, PublicMean, decode
+from monitor.records.baseline_mean import LAG, BaselineMean, decode
 from monitor.store.base import Store
 
 _DAY = 86_400.0
@@ -38,10 +38,10 @@ class Report(msgspec.Struct, frozen=True):
 
 def survey(store: Store, settings: Settings) -> Report:
     """What all partitions have said, and what follows from it once it is in force."""
-    reference = PublicMean(load_reference(settings.reference).mean)
-    said = store.publics()
+    reference = BaselineMean(load_reference(settings.reference).mean)
+    said = store.baselines()
     last = {name: decode(each)[-1] for name, each in sorted(said.items())}
-    everybody = PublicMean(reference.reference)
+    everybody = BaselineMean(reference.reference)
     everybody.use(max((day for day, _ in last.values()), default=0) + LAG, said)
     return Report(
         reference_key_days=reference.keys,
@@ -53,7 +53,7 @@ def survey(store: Store, settings: Settings) -> Report:
             Part(
                 name,
                 f"{_EPOCH + timedelta(days=day):%Y-%m-%d}",
-                (learned := PublicMean(sums)).keys,
+                (learned := BaselineMean(sums)).keys,
                 _distance(reference, learned),
             )
             for name, (day, sums) in last.items()
@@ -61,7 +61,7 @@ def survey(store: Store, settings: Settings) -> Report:
     )
 
 
-def _distance(one: PublicMean, other: PublicMean) -> float:
+def _distance(one: BaselineMean, other: BaselineMean) -> float:
     return float(np.linalg.norm(one.meaning.mean - other.meaning.mean))
 
 

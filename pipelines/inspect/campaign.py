@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.alerting.alerts import SEVERITIES, Severity
-from monitor.campaigns.campaign import Campaign, Moment
+from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import IDENTIFIERS
 from monitor.campaigns.population import Population
-from monitor.linker import Shard
+from monitor.linker import LinkPartition
 from pipelines.inspect.campaigns import Line, line
 from pipelines.inspect.criteria import Question, hear, questions
 
@@ -73,30 +73,30 @@ class Bystander(msgspec.Struct, frozen=True):
     shares: list[str]
 
 
-class Dossier(msgspec.Struct, frozen=True):
+class CampaignDetail(msgspec.Struct, frozen=True):
     """All that is known of a campaign, or of a group that is none."""
 
     line: Line
     found: float
     until: float
     questions: list[Question]
-    timeline: list[Moment]
+    timeline: list[TimelineEntry]
     evidence: dict[str, float]  # mean nats of a member, by kind
     shared: list[Shared]  # the most telling first
     members: list[Member]  # the surest first
     bystanders: list[Bystander]
 
 
-def compile_dossier(shard: Shard, campaign: Campaign) -> Dossier:
+def campaign_detail(shard: LinkPartition, campaign: Campaign) -> CampaignDetail:
     """Put together what a partition's population knows of one of its groups."""
-    people, hearing = shard.people, hear(shard, campaign)
+    population, hearing = shard.population, hear(shard, campaign)
     rows, nats = hearing.members, hearing.group.nats
-    bystanders = people.rows_of(campaign.bystanders)
-    shared, having = _shared(people, rows, bystanders)
-    said = people.rows["said"]
+    bystanders = population.rows_of(campaign.bystanders)
+    shared, having = _shared(population, rows, bystanders)
+    said = population.rows["said"]
     members = [
         Member(
-            key := people.keys[i],
+            key := population.keys[i],
             campaign.member.get(key, float(hearing.group.member[i])),
             int(said["requests"][i]),
             round(float(said["tokens"][i])),
@@ -109,7 +109,7 @@ def compile_dossier(shard: Shard, campaign: Campaign) -> Dossier:
         )
         for i in rows.tolist()
     ]
-    return Dossier(
+    return CampaignDetail(
         line=line(shard, campaign, hearing),
         found=campaign.found,
         until=shard.watermark,
@@ -119,7 +119,7 @@ def compile_dossier(shard: Shard, campaign: Campaign) -> Dossier:
         shared=shared,
         members=sorted(members, key=lambda each: (-each.confidence, -each.requests)),
         bystanders=[
-            Bystander(people.keys[i], int(said["requests"][i]), having.get(i, []))
+            Bystander(population.keys[i], int(said["requests"][i]), having.get(i, []))
             for i in bystanders.tolist()
         ],
     )
@@ -132,13 +132,13 @@ def pseudonym(kind: str, value: int) -> str:
 
 
 def _shared(
-    people: Population, members: Rows, bystanders: Rows
+    population: Population, members: Rows, bystanders: Rows
 ) -> tuple[list[Shared], dict[int, list[str]]]:
     """What members share, and which of it each of them and of the bystanders has, by row."""
     found: list[Shared] = []
     having: dict[int, list[str]] = {}
     for kind, name in enumerate(IDENTIFIERS):
-        codes, values = people.codes(name), people.rows["seen"][:, kind]
+        codes, values = population.codes(name), population.rows["seen"][:, kind]
         mine = np.bincount(codes[members].ravel(), minlength=int(codes.max(initial=0)) + 1)
         others = np.bincount(codes.ravel()) - mine
         known = np.count_nonzero(codes[members, 0])

@@ -18,7 +18,7 @@ from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.population import hours
 from monitor.config import Settings
 from monitor.errors import InputError
-from monitor.linker import Shard
+from monitor.linker import LinkPartition
 from monitor.records.profile import DAY
 from monitor.store.redis import RedisStore
 from pipelines.inspect.criteria import Hearing, hear, questions, why_not
@@ -60,7 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     campaigns: list[Line]
 
 
-def read(settings: Settings) -> list[Shard]:
+def read(settings: Settings) -> list[LinkPartition]:
     """The partitions of fingerprints as they are in Redis, claimed by nobody here.
 
     Raises:
@@ -72,9 +72,9 @@ def read(settings: Settings) -> list[Shard]:
         name = f"{settings.topics.fingerprints}:{number}"
         state = store.state(name)
         if state is not None:
-            shard = Shard(name, 0, settings)
+            shard = LinkPartition(name, 0, settings)
             shard.restore(state)
-            shard.people.load(store.rows(name))
+            shard.population.load(store.rows(name))
             shards.append(shard)
     if not shards:
         raise InputError(
@@ -84,7 +84,7 @@ def read(settings: Settings) -> list[Shard]:
     return shards
 
 
-def find(shards: Iterable[Shard], name: str) -> tuple[Shard, Campaign]:
+def find(shards: Iterable[LinkPartition], name: str) -> tuple[LinkPartition, Campaign]:
     """The one campaign or group whose id begins so.
 
     Raises:
@@ -104,7 +104,9 @@ def find(shards: Iterable[Shard], name: str) -> tuple[Shard, Campaign]:
     raise InputError(f"{len(found)} ids begin with {name}: write more of one of {which}.")
 
 
-def survey(shards: Iterable[Shard], *, over: bool = False, everything: bool = False) -> Report:
+def survey(
+    shards: Iterable[LinkPartition], *, over: bool = False, everything: bool = False
+) -> Report:
     """Campaigns, the worst first.
 
     Args:
@@ -120,15 +122,15 @@ def survey(shards: Iterable[Shard], *, over: bool = False, everything: bool = Fa
     ]
     return Report(
         max((shard.watermark for shard in shards), default=0.0),
-        sum(len(shard.people) for shard in shards),
+        sum(len(shard.population) for shard in shards),
         sum(state_of(campaign) == "none" for _, campaign in groups),
         sorted(wanted, key=_rank),
     )
 
 
-def line(shard: Shard, campaign: Campaign, hearing: Hearing) -> Line:
+def line(shard: LinkPartition, campaign: Campaign, hearing: Hearing) -> Line:
     """What is first said of a group."""
-    said = shard.people.rows["said"][hearing.members]
+    said = shard.population.rows["said"][hearing.members]
     counts, _ = hours(said)
     ages = shard.watermark // 3600 - said["long_head"]  # of each key's newest hour
     last = counts[np.arange(len(said)), np.clip(1 - ages, 0, 1).astype(int)] * (ages <= 1)

@@ -17,7 +17,7 @@ from monitor.campaigns import verdict
 from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.membership import SURE, Group
 from monitor.campaigns.rounds import eligible, recall
-from monitor.linker import Shard
+from monitor.linker import LinkPartition
 
 _EITHER_WAY = "either way"
 _TOO_SOON = "it is too soon to tell how evenly they come"
@@ -138,27 +138,27 @@ class Hearing(NamedTuple):
     evidence: dict[str, float]
 
 
-def hear(shard: Shard, campaign: Campaign) -> Hearing:
+def hear(shard: LinkPartition, campaign: Campaign) -> Hearing:
     """Hear one of a partition's groups again."""
-    people, group = shard.people, recall(campaign, shard.people)
+    population, group = shard.population, recall(campaign, shard.population)
     if not campaign.member:
-        group.member[people.rows_of(campaign.named)] = 1.0
+        group.member[population.rows_of(campaign.named)] = 1.0
     sure = np.flatnonzero(group.member > SURE)
     among = _among(shard, campaign)
-    group.step(people, among)
+    group.step(population, among)
     if campaign.named:
-        return Hearing(group, people.rows_of(campaign.named), campaign.evidence)
+        return Hearing(group, population.rows_of(campaign.named), campaign.evidence)
     if len(sure) < 2:
         return Hearing(group, sure, {})
-    return Hearing(group, sure, verdict.judge(people, group, sure, among).evidence)
+    return Hearing(group, sure, verdict.judge(population, group, sure, among).evidence)
 
 
-def _among(shard: Shard, campaign: Campaign) -> npt.NDArray[np.bool_]:
+def _among(shard: LinkPartition, campaign: Campaign) -> npt.NDArray[np.bool_]:
     """Who may belong to a group: who is surely of another campaign may not."""
     others = [c for c in shard.rounds.campaigns if c is not campaign]
     held = [key for c in others if c.opened for key, p in c.member.items() if p > SURE]
-    among = eligible(shard.people, [campaign, *others], shard.watermark)
-    among[shard.people.rows_of(held)] = False
+    among = eligible(shard.population, [campaign, *others], shard.watermark)
+    among[shard.population.rows_of(held)] = False
     return among
 
 

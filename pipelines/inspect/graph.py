@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.inspect.campaign import Dossier
+from pipelines.inspect.campaign import CampaignDetail
 from pipelines.inspect.campaigns import SHORT
 
 
-def graph(dossier: Dossier) -> Any:
+def graph(detail: CampaignDetail) -> Any:
     """The `networkx.Graph` of a campaign."""
     import networkx as nx
 
-    line = dossier.line
+    line = detail.line
     found = nx.Graph(id=line.id)
     found.add_node(
         line.id,
@@ -31,8 +31,8 @@ def graph(dossier: Dossier) -> Any:
         tokens=line.tokens,
         reason=line.reason,
     )
-    worth = {shared.id: shared.nats for shared in dossier.shared}
-    for shared in dossier.shared:
+    worth = {shared.id: shared.nats for shared in detail.shared}
+    for shared in detail.shared:
         found.add_node(
             shared.id,
             kind=shared.kind,
@@ -41,7 +41,7 @@ def graph(dossier: Dossier) -> Any:
             others=shared.others,
             nats=shared.nats,
         )
-    for member in dossier.members:
+    for member in detail.members:
         found.add_node(
             member.key,
             kind="member",
@@ -55,12 +55,12 @@ def graph(dossier: Dossier) -> Any:
             alert=member.accused or "",
         )
         found.add_edge(line.id, member.key, weight=sum(member.nats.values()), **member.nats)
-    for bystander in dossier.bystanders:
+    for bystander in detail.bystanders:
         found.add_node(
             bystander.key, kind="bystander", label=bystander.key, requests=bystander.requests
         )
-    shares = {each.key: each.shares for each in dossier.members}
-    shares |= {each.key: each.shares for each in dossier.bystanders}
+    shares = {each.key: each.shares for each in detail.members}
+    shares |= {each.key: each.shares for each in detail.bystanders}
     found.add_weighted_edges_from(
         (key, shared, worth[shared]) for key, some in shares.items() for shared in some
     )

@@ -17,7 +17,7 @@ from monitor.config import Settings
 from monitor.detectors import JUDGES
 from monitor.detectors.base import Detector, Floats
 from monitor.prompts.lexicon import INTENTS
-from monitor.records.baseline import PER_LEVEL, Public
+from monitor.records.baseline import PER_LEVEL, Baseline
 from monitor.records.profile import (
     DISTINCT,
     ELICITATION,
@@ -59,7 +59,7 @@ class Fact(msgspec.Struct, frozen=True):
     error: float = 0.0  # standard
 
 
-class Word(msgspec.Struct, frozen=True):
+class DetectorReport(msgspec.Struct, frozen=True):
     """What a detector says, as of `at`; severity and times are those of the alert that is open."""
 
     kind: str
@@ -74,7 +74,7 @@ class Word(msgspec.Struct, frozen=True):
     upheld: float
 
 
-class Portrait(msgspec.Struct, frozen=True):
+class KeyActivity(msgspec.Struct, frozen=True):
     """What the key does, as of its last request."""
 
     requests: int
@@ -91,29 +91,29 @@ class Explanation(msgspec.Struct, frozen=True):
     """What is printed."""
 
     key: str
-    public: str  # whose
+    baseline: str = msgspec.field(name="public")  # the partition whose baseline was used
     key_days: float
     others: int
     thresholds: dict[Severity, float]
     decision: Action
     until: float | None  # event time
     shadow: bool
-    words: list[Word]
-    portrait: Portrait
+    detectors: list[DetectorReport] = msgspec.field(name="words")
+    activity: KeyActivity = msgspec.field(name="portrait")
     alerts: list[Alert]  # about the key, where it is known what has been said
 
 
 def explain(
     key: str,
     record: np.void,
-    public: Public,
+    baseline: Baseline,
     settings: Settings,
     *,
     whose: str,
     others: Records,
     decision: Decision | None,
     alerts: Sequence[Alert] = (),
-    looks: Mapping[str, tuple[float, np.void, Public]] | None = None,
+    looks: Mapping[str, tuple[float, np.void, Baseline]] | None = None,
     detectors: Sequence[Detector] = JUDGES,
 ) -> Explanation:
     """Explain a key.
@@ -128,20 +128,20 @@ def explain(
     now = float(record["last_seen"])
     words = []
     for detector in detectors:
-        at, then, there = (looks or {}).get(detector.name, (now, record, public))
+        at, then, there = (looks or {}).get(detector.name, (now, record, baseline))
         words.append(_word(detector, at, then, record, there, others, settings))
     detection = settings.detection
     return Explanation(
         key=key,
-        public=whose,
-        key_days=float(public.total[0]),
+        baseline=whose,
+        key_days=float(baseline.total[0]),
         others=len(others),
         thresholds={severity: getattr(detection, severity) for severity in SEVERITIES},
         decision=decision.action if decision else "observe",
         until=decision.made_at + decision.seconds if decision else None,
         shadow=settings.decisions.shadow,
-        words=words,
-        portrait=_portrait(record, public, others),
+        detectors=words,
+        activity=_portrait(record, baseline, others),
         alerts=list(alerts),
     )
 
@@ -162,15 +162,15 @@ def _word(
     at: float,
     then: np.void,
     record: np.void,
-    public: Public,
+    baseline: Baseline,
     others: Records,
     settings: Settings,
-) -> Word:
+) -> DetectorReport:
     rows = np.array([then], RECORD)
-    finding = detector(Profile(rows), public)
+    finding = detector(Profile(rows), baseline)
     evidence = {name: float(values[0]) for name, values in finding.evidence.items()}
-    elsewhere = detector(Profile(others), public).evidence if len(others) else {}
-    peaks = [_peaks(public, q) for q in QUANTILES]
+    elsewhere = detector(Profile(others), baseline).evidence if len(others) else {}
+    peaks = [_peaks(baseline, q) for q in QUANTILES]
     facts = []
     for name, value in evidence.items():
         if name in _TOLD:
@@ -182,23 +182,23 @@ def _word(
         facts.append(Fact(name, value, ordinary))
     slot = KINDS.index(detector.name)
     severity = int(record["severity"][slot])
-    return Word(
+    return DetectorReport(
         kind=detector.name,
         at=at,
         probability=float(finding.p[0]),
         summary=detector.summary(evidence),
         since=float(finding.since[0]),
         facts=facts,
-        differences=differences(detector, rows, public, settings.detection),
+        differences=differences(detector, rows, baseline, settings.detection),
         severity=SEVERITIES[severity - 1] if severity else None,
         opened=float(record["opened"][slot]),
         upheld=float(record["upheld"][slot]),
     )
 
 
-def _portrait(record: np.void, public: Public, others: Records) -> Portrait:
+def _portrait(record: np.void, baseline: Baseline, others: Records) -> KeyActivity:
     profile, everyone = Profile(np.array([record], RECORD)), Profile(others)
-    mean = public.mean.meaning
+    mean = baseline.mean.meaning
     known = np.isfinite(mean.uncertainty)
 
     def deviation(keys: Profile) -> Floats:
@@ -221,7 +221,7 @@ def _portrait(record: np.void, public: Public, others: Records) -> Portrait:
     panes = [int(record["long_requests"][pane % LONG.panes]) for pane in _last(head, LONG.panes)]
     counts = shares(record["model_names"], record["model_counts"])
     total = sum(counts.values())
-    return Portrait(
+    return KeyActivity(
         requests=int(record["requests"]),
         tokens=round(float(record["tokens"])),
         first_seen=float(record["first_seen"]),
@@ -240,10 +240,10 @@ def _last(head: int, panes: int) -> range:
     return range(head - panes + 1, head + 1)
 
 
-def _peaks(public: Public, share: float) -> Floats:
+def _peaks(baseline: Baseline, share: float) -> Floats:
     """Levels that this share of ordinary keys stay below on a day, `(LEVELS,)`."""
     levels = np.arange(0.0, FARTHEST, 1.0 / PER_LEVEL)
-    tails = public.tail(slice(0, LEVELS), np.repeat(levels[:, None], LEVELS, axis=1))
+    tails = baseline.tail(slice(0, LEVELS), np.repeat(levels[:, None], LEVELS, axis=1))
     return np.asarray(levels[np.maximum((tails > 1.0 - share).sum(axis=0) - 1, 0)])
 
 

@@ -16,11 +16,11 @@ from monitor.alerting.decisions import Decision
 from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.detectors import JUDGES
-from monitor.detectors.base import Looks
+from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.partition import Partition
-from monitor.records.baseline import Public, load_reference
+from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
 from monitor.store import inventory
 from monitor.store.memory import MemoryStore
@@ -42,7 +42,7 @@ def live(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
     return explain(
         key,
         record,
-        partition.public,
+        partition.baseline,
         settings,
         whose=partition.name,
         others=ordinary(others),
@@ -58,7 +58,7 @@ def _find(store: RedisStore, key: str, settings: Settings) -> tuple[np.void, Par
     """
     found = None
     reference = load_reference(settings.reference)
-    for name in sorted(store.publics()):
+    for name in sorted(store.baselines()):
         (data,), state = store.load(store.names(name, [key])), store.state(name)
         if data is None or state is None:
             continue
@@ -69,7 +69,7 @@ def _find(store: RedisStore, key: str, settings: Settings) -> tuple[np.void, Par
     return found
 
 
-class Biographer:
+class KeyTrace:
     """Keeps, of one key in a replay, what each detector saw when it found it most improbable.
 
     Attributes:
@@ -80,25 +80,25 @@ class Biographer:
     def __init__(self, key: str) -> None:
         self.key = key
         self.alerts: list[Alert] = []
-        self.looks: dict[str, tuple[float, np.void, Public]] = {}
+        self.looks: dict[str, tuple[float, np.void, Baseline]] = {}
         self._smallest = {detector.name: 1.0 for detector in JUDGES}
         self._decision: Decision | None = None
-        self._public: Public | None = None
+        self._public: Baseline | None = None
 
-    def __call__(self, looks: Looks) -> None:
+    def __call__(self, looks: Evaluation) -> None:
         for i in (i for i, key in enumerate(looks.keys) if key == self.key):
             for detector, finding in zip(JUDGES, looks.findings, strict=True):
                 p, before = float(finding.p[i]), self._smallest[detector.name]
                 if p < before or before == 1.0:
                     self._smallest[detector.name] = p
                     record = looks.profile.records[i].copy()
-                    seen = float(looks.ts[i]), record, self._of_the_day(looks.public)
+                    seen = float(looks.ts[i]), record, self._of_the_day(looks.baseline)
                     self.looks[detector.name] = seen
 
-    def _of_the_day(self, public: Public) -> Public:
+    def _of_the_day(self, baseline: Baseline) -> Baseline:
         """What judges today: it changes when a day is over."""
-        if self._public is None or self._public.day != public.day:
-            self._public = copy.deepcopy(public)
+        if self._public is None or self._public.day != baseline.day:
+            self._public = copy.deepcopy(baseline)
         return self._public
 
     def hear(self, outcome: Outcome) -> None:
@@ -127,7 +127,7 @@ class Biographer:
         return explain(
             self.key,
             read(store.records[self.key]),
-            partition.public,
+            partition.baseline,
             settings,
             whose="this replay",
             others=ordinary(self._others(store)),

@@ -21,7 +21,7 @@ from monitor.alerting.alerts import SEVERITIES, Action, Severity
 from monitor.config import Settings
 from monitor.detectors import JUDGES, Detector
 from monitor.errors import ConfigError
-from monitor.records.baseline import Public, load_reference
+from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
 from monitor.records.profile import KINDS, RECORD, SCALES, Profile, Records
 from monitor.store import inventory
@@ -130,8 +130,8 @@ def order(by: str, settings: Settings) -> Order:
     }
     detectors: dict[str, Detector] = {detector.name: detector for detector in JUDGES}
     if by in detectors:
-        public = Public(load_reference(settings.reference))
-        return lambda keys: -detectors[by](keys, public).p
+        baseline = Baseline(load_reference(settings.reference))
+        return lambda keys: -detectors[by](keys, baseline).p
     if by not in orders:
         raise ConfigError(f"Keys have no order {by}: choose {', '.join([*orders, *detectors])}.")
     return orders[by]

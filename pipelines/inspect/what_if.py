@@ -16,7 +16,7 @@ import numpy as np
 from monitor.alerting.alerts import SEVERITIES
 from monitor.config import Detection
 from monitor.detectors.base import Detector, Floats
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.profile import ELICITATION, FARTHEST, REQUESTS, TOKENS, Profile, Records
 from monitor.records.update import CAP, MATCH, MISS
 
@@ -43,22 +43,22 @@ class Change(NamedTuple):
 
 
 def differences(
-    detector: Detector, record: Records, public: Public, settings: Detection
+    detector: Detector, record: Records, baseline: Baseline, settings: Detection
 ) -> list[str]:
     """Sentences on what would have made more of a key, and what less.
 
     Args:
         record: of the one key, `(1,)`.
     """
-    p = float(detector(Profile(record), public).p[0])
+    p = float(detector(Profile(record), baseline).p[0])
     thresholds = (settings.info, settings.warning, settings.critical)
     found = sum(p <= threshold for threshold in thresholds)
     said = []
     if found < len(thresholds):
-        ways = _ways(_more(record), detector, record, public, thresholds[found], rising=True)
+        ways = _ways(_more(record), detector, record, baseline, thresholds[found], rising=True)
         said += _sentence("From", thresholds[found], found + 1, ways)
     if found:
-        ways = _ways(_less(record), detector, record, public, thresholds[found - 1], rising=False)
+        ways = _ways(_less(record), detector, record, baseline, thresholds[found - 1], rising=False)
         said += _sentence("Above", thresholds[found - 1], found - 1, ways)
     return said
 
@@ -83,7 +83,7 @@ def _ways(
     changes: list[Change],
     detector: Detector,
     record: Records,
-    public: Public,
+    baseline: Baseline,
     threshold: float,
     *,
     rising: bool,
@@ -94,7 +94,7 @@ def _ways(
             continue
         changed = np.repeat(record, len(amounts))
         apply(changed, amounts)
-        across = (detector(Profile(changed), public).p <= threshold) == rising
+        across = (detector(Profile(changed), baseline).p <= threshold) == rising
         if across.any():
             amount = float(amounts[across.argmax()])
             yield words.format(f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}", amount)

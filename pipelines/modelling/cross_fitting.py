@@ -24,11 +24,11 @@ import numpy.typing as npt
 from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, Combined
-from monitor.detectors.base import Detector, Looks
+from monitor.detectors.base import Detector, Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
-from monitor.records.baseline import BINS, PER_LEVEL, Public, Reference
+from monitor.records.baseline import BINS, PER_LEVEL, Baseline, Reference
 from monitor.records.baseline_mean import Sums
 from monitor.records.profile import COMBINED, DAY
 from monitor.store.memory import MemoryStore
@@ -66,7 +66,7 @@ class Learned(NamedTuple):
         return sum(each.days for each in self.recordings)
 
 
-class _Tally(Public):
+class _Tally(Baseline):
     """A public that starts from nothing and counts past days in full."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class _Smallest:
 
     p: dict[tuple[int, str], Floats] = field(default_factory=dict)
 
-    def __call__(self, looks: Looks) -> None:
+    def __call__(self, looks: Evaluation) -> None:
         *findings, together = looks.findings
         level = together.evidence["level"]
         several = np.where(together.evidence["signs"] > 1, level, 0.0)
@@ -150,18 +150,18 @@ def judge(
     """
     rows: dict[tuple[str, int, str], Floats] = {}
     for name in files:
-        witness = _Smallest()
-        publics = [Public(pooled([half], weight)) for half in reversed(halves)]
-        _carry(name, settings, publics, progress, witness=witness)
-        rows |= {(name, *key_day): row for key_day, row in witness.p.items()}
+        on_evaluation = _Smallest()
+        baselines = [Baseline(pooled([half], weight)) for half in reversed(halves)]
+        _carry(name, settings, baselines, progress, on_evaluation=on_evaluation)
+        rows |= {(name, *key_day): row for key_day, row in on_evaluation.p.items()}
     p = np.array([*rows.values()]).reshape(len(rows), len(DETECTORS) + 2).T
     levels, several = -p[-2], -p[-1]
     mine = np.array([_half(key.encode()) for *_, key in rows], np.int64)
     known = [_reaching(half, levels[mine == i]) for i, half in enumerate(halves)]
     together = np.ones(len(rows))
     for i, half in enumerate(reversed(known)):
-        public = Public(pooled([half], weight))
-        together[mine == i] = Combined(DETECTORS).probability(several[mine == i], public)
+        baseline = Baseline(pooled([half], weight))
+        together[mine == i] = Combined(DETECTORS).probability(several[mine == i], baseline)
     names = [*(detector.name for detector in DETECTORS), Combined.name]
     return Judged(dict(zip(names, [*p[:-2], together], strict=True)), known)
 
@@ -191,21 +191,26 @@ def pooled(halves: Sequence[Reference], weight: float) -> Reference:
 def _carry(
     name: str,
     settings: Settings,
-    publics: Sequence[Public],
+    baselines: Sequence[Baseline],
     progress: Progress,
     *,
     detectors: Sequence[Detector] = DETECTORS,
-    witness: Callable[[Looks], None] | None = None,
+    on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> float:
     """Carry a file through an engine, each half of the keys before its public; the days it took."""
     store, heads, begun = MemoryStore(), Heads(settings.mapping), None
     nothing = Reference.none()
     engine = Engine(
-        settings, _IDENTITY, store, detectors=detectors, reference=nothing, witness=witness
+        settings,
+        _IDENTITY,
+        store,
+        detectors=detectors,
+        reference=nothing,
+        on_evaluation=on_evaluation,
     )
     partitions = [engine.assign(half) for half in HALVES]
-    for partition, public in zip(partitions, publics, strict=True):
-        partition.public = public
+    for partition, baseline in zip(partitions, baselines, strict=True):
+        partition.baseline = baseline
     with LineFile(name) as file:
         for lines in file.batches():
             messages = heads.messages(lines)

@@ -23,12 +23,12 @@ import numpy.typing as npt
 from monitor.alerting.alerts import Alert
 from monitor.config import Settings
 from monitor.detectors import JUDGES
-from monitor.detectors.base import Looks
+from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
 from monitor.linker import Linker
-from monitor.records.baseline import Public
+from monitor.records.baseline import Baseline
 from monitor.records.migrations import read
 from monitor.records.profile import DAY, HOUR, RECORD, Records
 from monitor.store.memory import MemoryStore
@@ -126,7 +126,7 @@ class Witness:
     campaigns: dict[str, set[str]] = field(default_factory=dict)
     _requests: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # up to each look
 
-    def __call__(self, looks: Looks) -> None:
+    def __call__(self, looks: Evaluation) -> None:
         p = np.stack([finding.p for finding in looks.findings], axis=1)
         requests = looks.profile["requests"].tolist()
         for key, ts, row, count in zip(looks.keys, looks.ts.tolist(), p, requests, strict=True):
@@ -166,8 +166,8 @@ class Trial(NamedTuple):
     keys: list[str]
     labels: list[Label]
     records: Records
-    witness: Witness
-    public: Public
+    log: Witness
+    baseline: Baseline
     requests: int
     unlabelled: int
 
@@ -212,14 +212,14 @@ def play(
     Raises:
         InputError: if no key in it has a label.
     """
-    store, witness, requests = MemoryStore(), Witness(), 0
+    store, log, requests = MemoryStore(), Witness(), 0
     identity = from_settings(settings, plain=True)
-    engine = Engine(settings, identity, store, witness=witness)
+    engine = Engine(settings, identity, store, on_evaluation=log)
     linker = Linker(settings, store)
     with LineFile(file) as lines:
         for outcome in drive(engine, store, lines, linker):
             requests += outcome.events
-            witness.hear(outcome.alerts)
+            log.hear(outcome.alerts)
             progress(lines)
     store.commit(engine.checkpoint())
     found = zip(labels, store.load(list(labels)), strict=True)
@@ -232,8 +232,8 @@ def play(
         list(records),
         [labels[key] for key in records],
         np.array(list(records.values()), RECORD),
-        witness,
-        engine.partitions[PARTITION].public,
+        log,
+        engine.partitions[PARTITION].baseline,
         requests,
         len(store.records) - len(records),
     )
@@ -252,8 +252,8 @@ def judge(trial: Trial, settings: Settings) -> Report:
         )
     )
     detectors = [detector.name for detector in JUDGES]
-    others = sorted({*trial.witness.accused, CAMPAIGN} - {*detectors, ANY})
-    together = trial.witness.accused[ANY]
+    others = sorted({*trial.log.accused, CAMPAIGN} - {*detectors, ANY})
+    together = trial.log.accused[ANY]
     return Report(
         requests=trial.requests,
         hours=trial.hours,
@@ -284,12 +284,12 @@ def matches(trial: Trial, attacks: Mapping[str, list[str]]) -> list[Match]:
     for name, keys in sorted(really.items()):
         if len(keys) < MANY:
             continue
-        both = {c: len(named & keys) for c, named in trial.witness.campaigns.items()}
+        both = {c: len(named & keys) for c, named in trial.log.campaigns.items()}
         best = max(both, key=both.__getitem__, default="")
         if not both.get(best):
             found.append(Match(name, len(keys), None, 0.0, None))
             continue
-        named = len(trial.witness.campaigns[best])
+        named = len(trial.log.campaigns[best])
         found.append(Match(name, len(keys), best, both[best] / len(keys), both[best] / named))
     return found
 
@@ -308,7 +308,7 @@ def judged(trial: Trial, kinds: Iterable[str]) -> list[str]:
 def _score(
     trial: Trial, name: str, attacks: Mapping[str, list[str]], ordinary: Mapping[str, list[str]]
 ) -> Score:
-    accused = trial.witness.accused[name]
+    accused = trial.log.accused[name]
     attacks, ordinary = (
         {**classes, "all": [key for keys in classes.values() for key in keys]}
         for classes in (attacks, ordinary)
@@ -335,7 +335,7 @@ def smallest(trial: Trial, name: str, keys: Sequence[str]) -> Floats:
     """The smallest probability that a detector, or any, ever gave each key, `(n,)`; 1 if none."""
     names = [detector.name for detector in JUDGES]
     nothing = np.ones(len(names))
-    p = np.array([trial.witness.smallest.get(key, nothing) for key in keys]).reshape(-1, len(names))
+    p = np.array([trial.log.smallest.get(key, nothing) for key in keys]).reshape(-1, len(names))
     if name in names:
         return np.asarray(p[:, names.index(name)])
     return p.min(axis=1, initial=1.0) if name == ANY else np.ones(len(keys))

@@ -38,7 +38,7 @@ class Written(NamedTuple):
         return cls(*(np.concatenate(part).astype(np.float64) for part in parts))
 
 
-def fit(public: Written, lists: Mapping[str, Written], before: Content) -> Content:
+def fit(baseline: Written, lists: Mapping[str, Written], before: Content) -> Content:
     """A content model.
 
     Args:
@@ -47,12 +47,12 @@ def fit(public: Written, lists: Mapping[str, Written], before: Content) -> Conte
         before: the model whose directions stay, with the counts' scale that belongs to them.
     """
     if lists:
-        centre = public.shape.mean(axis=0)
-        spread = np.maximum(public.shape.std(axis=0), _FLOOR)
+        centre = baseline.shape.mean(axis=0)
+        spread = np.maximum(baseline.shape.std(axis=0), _FLOOR)
         before = before._replace(centre=centre, spread=spread)
-    origin, whitening = _whitened(_broad(public, before))
+    origin, whitening = _whitened(_broad(baseline, before))
     model = before._replace(origin=origin, whitening=whitening)
-    ordinary = _narrow(public, model)
+    ordinary = _narrow(baseline, model)
     if lists:
         fitted = [_classifier(ordinary, _narrow(lists[name], model)) for name in LISTS]
         directions, offsets = (np.array(part) for part in zip(*fitted, strict=True))

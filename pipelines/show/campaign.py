@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.inspect.campaign import Dossier, Member, Shared
+from pipelines.inspect.campaign import CampaignDetail, Member, Shared
 from pipelines.inspect.campaigns import SHORT
 from pipelines.inspect.criteria import Question
 from pipelines.show.style import STYLES
@@ -26,24 +26,24 @@ _SLIGHT = 0.05  # nats that are not worth a word
 _WAYS = {"either way": "needed", "by its members": "and either", "by its pace": "or all of"}
 
 
-def show(dossier: Dossier, console: Console | None = None) -> None:
+def show(detail: CampaignDetail, console: Console | None = None) -> None:
     """Print a dossier."""
     console = console or Console()
-    console.print(_header(dossier))
-    _part(console, "why" if dossier.line.severity else "why not", _questions(dossier.questions))
-    _part(console, "what links them", _evidence(dossier))
-    if dossier.timeline:
-        _part(console, "how it grew", _chart(dossier, min(console.width, 100)), _moments(dossier))
-    if dossier.shared:
-        _part(console, "what they share", _identifiers(dossier.shared))
-    if dossier.members:
-        _part(console, "who is of it", _members(dossier))
-    if len(dossier.members) > _MEMBERS:
-        more = len(dossier.members) - _MEMBERS
+    console.print(_header(detail))
+    _part(console, "why" if detail.line.severity else "why not", _questions(detail.questions))
+    _part(console, "what links them", _evidence(detail))
+    if detail.timeline:
+        _part(console, "how it grew", _chart(detail, min(console.width, 100)), _moments(detail))
+    if detail.shared:
+        _part(console, "what they share", _identifiers(detail.shared))
+    if detail.members:
+        _part(console, "who is of it", _members(detail))
+    if len(detail.members) > _MEMBERS:
+        more = len(detail.members) - _MEMBERS
         console.print(Text(f"… and {more:,} more: --json has all of them.\n", "dim"))
-    if dossier.bystanders:
+    if detail.bystanders:
         heading = "bystanders: they share what is rare, but do not act like them"
-        _part(console, heading, _bystanders(dossier))
+        _part(console, heading, _bystanders(detail))
 
 
 def _part(console: Console, heading: str, *parts: Table | Text) -> None:
@@ -53,9 +53,9 @@ def _part(console: Console, heading: str, *parts: Table | Text) -> None:
     console.print()
 
 
-def sentence(dossier: Dossier) -> str:
+def sentence(detail: CampaignDetail) -> str:
     """What it is."""
-    line = dossier.line
+    line = detail.line
     keys = f"{line.members:,} keys"
     took = f"{line.requests:,} requests and {line.tokens:,} tokens"
     if line.state == "none":
@@ -65,8 +65,8 @@ def sentence(dossier: Dossier) -> str:
     return f"{keys} act as one, with {took} so far; {line.reason}."
 
 
-def _header(dossier: Dossier) -> Text:
-    line = dossier.line
+def _header(detail: CampaignDetail) -> Text:
+    line = detail.line
     text = Text(line.id, "bold")
     if line.severity is not None:
         text.append(f"  {line.severity}", f"not bold {STYLES[line.severity]}")
@@ -75,7 +75,7 @@ def _header(dossier: Dossier) -> Text:
         text.append(f"  found {_time(line.since)} UTC", "not bold")
     if line.state == "over":
         text.append(f", over since {_time(line.ended)} UTC", "not bold")
-    text.append(f"\n{sentence(dossier)}\n", "not bold")
+    text.append(f"\n{sentence(detail)}\n", "not bold")
     if line.state == "open":
         text.append("Its alert asks gateways to ", "not bold").append(line.decision, "bold")
         text.append(f" them; {line.hour:,} requests in the last hour.\n", "not bold")
@@ -103,13 +103,13 @@ def _questions(asked: list[Question]) -> Table | Text:
     return table
 
 
-def _evidence(dossier: Dossier) -> Table:
+def _evidence(detail: CampaignDetail) -> Table:
     """Mean nats by kind, as bars."""
     table = _table()
     table.add_column("", no_wrap=True)
     table.add_column("nats a member", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for kind, nats in sorted(dossier.evidence.items(), key=lambda each: -each[1]):
+    for kind, nats in sorted(detail.evidence.items(), key=lambda each: -each[1]):
         if abs(nats) < _SLIGHT:
             continue
         bar = "━" * round(abs(nats) * 5)
@@ -117,15 +117,15 @@ def _evidence(dossier: Dossier) -> Table:
     return table
 
 
-def _chart(dossier: Dossier, width: int) -> Text:
+def _chart(detail: CampaignDetail, width: int) -> Text:
     """Members over time, from when the group was found to its end, or until now."""
-    begin, end = dossier.found, dossier.line.ended or dossier.until
-    most = max(moment.members for moment in dossier.timeline)
+    begin, end = detail.found, detail.line.ended or detail.until
+    most = max(moment.members for moment in detail.timeline)
     label = max(len(f"{most:,}"), 3)
     columns = width - label - 4
     step = max(end - begin, 1.0) / columns
     members = [
-        next((m.members for m in reversed(dossier.timeline) if m.at <= begin + i * step), 0)
+        next((m.members for m in reversed(detail.timeline) if m.at <= begin + i * step), 0)
         for i in range(columns)
     ]
     text = Text()
@@ -141,12 +141,12 @@ def _chart(dossier: Dossier, width: int) -> Text:
     return text.append(f"{'':{label + 3}}{_time(begin)}{'':{gap}}{last} UTC", "dim")
 
 
-def _moments(dossier: Dossier) -> Table:
+def _moments(detail: CampaignDetail) -> Table:
     table = _table()
     table.add_column("", no_wrap=True)
     table.add_column("")
     table.add_column("members", justify="right")
-    for moment in dossier.timeline:
+    for moment in detail.timeline:
         link = {"merged": " with ", "split": " from "}.get(moment.change, "")
         what = f"{moment.change}{link}{moment.other[:SHORT]}"
         table.add_row(_time(moment.at), what, f"{moment.members:,}")
@@ -173,7 +173,7 @@ def _best(shared: list[Shared], kind: str) -> float:
     return max(each.nats for each in shared if each.kind == kind)
 
 
-def _members(dossier: Dossier) -> Table:
+def _members(detail: CampaignDetail) -> Table:
     table = _table()
     table.add_column("key", no_wrap=True)
     for name in ("sure", "requests", "tokens"):
@@ -181,7 +181,7 @@ def _members(dossier: Dossier) -> Table:
     table.add_column("named", no_wrap=True)
     table.add_column("alert", no_wrap=True)
     table.add_column("the strongest links, nats")
-    for member in dossier.members[:_MEMBERS]:
+    for member in detail.members[:_MEMBERS]:
         accused = member.accused or ""
         table.add_row(
             member.key,
@@ -200,12 +200,12 @@ def _strongest(member: Member) -> str:
     return ", ".join(f"{_word(kind)} {nats:.1f}" for kind, nats in kinds if nats >= _SLIGHT)
 
 
-def _bystanders(dossier: Dossier) -> Table:
+def _bystanders(detail: CampaignDetail) -> Table:
     table = _table()
     table.add_column("key", no_wrap=True)
     table.add_column("requests", justify="right", no_wrap=True)
     table.add_column("shares")
-    for each in dossier.bystanders:
+    for each in detail.bystanders:
         table.add_row(each.key, f"{each.requests:,}", ", ".join(each.shares))
     return table
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.membership import SURE
-from pipelines.inspect.campaign import Dossier, Shared
+from pipelines.inspect.campaign import CampaignDetail, Shared
 from pipelines.show.campaign import sentence
 from pipelines.show.style import FAINT, INK, STYLE, count
 
@@ -56,7 +56,7 @@ _STEPS = (1, 3, 6, 12, 24)  # hours between ticks
 Places = dict[str, npt.NDArray[np.float64]]
 
 
-def draw(dossier: Dossier, out: Path) -> None:
+def draw(detail: CampaignDetail, out: Path) -> None:
     """Draw a dossier into a file."""
     import matplotlib as mpl
     from matplotlib.collections import PathCollection
@@ -66,7 +66,7 @@ def draw(dossier: Dossier, out: Path) -> None:
         figure = Figure(figsize=(11.5, 7.6), layout="constrained", facecolor="white")
         grid = figure.add_gridspec(3, 2, width_ratios=(2.1, 1.0), height_ratios=(1.0, 1.25, 0.75))
         web = figure.add_subplot(grid[:, 0])
-        _web(web, dossier)
+        _web(web, detail)
         beside = figure.add_subplot(grid[0, 1])
         beside.axis("off")
         legend = beside.legend(
@@ -79,43 +79,43 @@ def draw(dossier: Dossier, out: Path) -> None:
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([45.0])
-        _evidence(figure.add_subplot(grid[1, 1]), dossier)
-        if dossier.timeline:
-            _growth(figure.add_subplot(grid[2, 1]), dossier)
+        _evidence(figure.add_subplot(grid[1, 1]), detail)
+        if detail.timeline:
+            _growth(figure.add_subplot(grid[2, 1]), detail)
         figure.suptitle(
-            f"{dossier.line.id}\n{_title(dossier)}", x=0.012, ha="left", size=12, weight="bold"
+            f"{detail.line.id}\n{_title(detail)}", x=0.012, ha="left", size=12, weight="bold"
         )
         figure.savefig(out, dpi=160, metadata={"Date": None} if out.suffix == ".svg" else {})
 
 
-def _title(dossier: Dossier) -> str:
-    parts = sentence(dossier).replace("; ", ";\n", 1).splitlines()
+def _title(detail: CampaignDetail) -> str:
+    parts = sentence(detail).replace("; ", ";\n", 1).splitlines()
     return "\n".join(line for part in parts for line in wrap(part, 110))
 
 
-def _telling(dossier: Dossier) -> dict[str, list[Shared]]:
+def _telling(detail: CampaignDetail) -> dict[str, list[Shared]]:
     """What links them, by kind, the kind with the most first."""
     kinds = defaultdict(list)
-    for shared in dossier.shared:
+    for shared in detail.shared:
         if shared.nats >= _TELLING:
             kinds[shared.kind].append(shared)
     return dict(sorted(kinds.items(), key=lambda each: -len(each[1])))
 
 
-def _places(dossier: Dossier) -> Places:
+def _places(detail: CampaignDetail) -> Places:
     """Where everything is drawn, `(2,)` each."""
-    telling = _telling(dossier)
+    telling = _telling(detail)
     rings = [
         kind
         for kind, some in telling.items()
-        if len(some) > 1 or some[0].members < _ALL * len(dossier.members)
+        if len(some) > 1 or some[0].members < _ALL * len(detail.members)
     ]
     order: dict[str, tuple[int, ...]] = {}  # of identifiers, along each ring in turn
     for kind in rings:
         for i, shared in enumerate(telling[kind]):
             order[shared.id] = (rings.index(kind), i)
     members = sorted(
-        dossier.members[:_DRAWN],
+        detail.members[:_DRAWN],
         key=lambda m: (sorted(order[s] for s in m.shares if s in order) or [(9,)], -m.confidence),
     )
     angle = 2.0 * np.pi * np.arange(len(members)) / max(len(members), 1) + 0.5 * np.pi
@@ -147,7 +147,7 @@ def _places(dossier: Dossier) -> Places:
         r = 0.0 if len(alone) == 1 else 0.13
         places[telling[kind][0].id] = r * np.array([np.cos(a), np.sin(a)])
     beside: dict[float, int] = defaultdict(int)
-    for bystander in dossier.bystanders:
+    for bystander in detail.bystanders:
         near = np.sum([places[s] for s in bystander.shares if s in places] or [[0, 1]], axis=0)
         a = float(np.round(np.arctan2(near[1], near[0]), 2))
         beside[a] += 1
@@ -156,11 +156,11 @@ def _places(dossier: Dossier) -> Places:
     return places
 
 
-def _web(axes: Axes, dossier: Dossier) -> None:
+def _web(axes: Axes, detail: CampaignDetail) -> None:
     from matplotlib.collections import LineCollection
 
-    places, telling = _places(dossier), _telling(dossier)
-    members = [member for member in dossier.members if member.key in places]
+    places, telling = _places(detail), _telling(detail)
+    members = [member for member in detail.members if member.key in places]
     kind_of = {shared.id: shared.kind for some in telling.values() for shared in some}
     lines: dict[str, list[list[npt.NDArray[np.float64]]]] = defaultdict(list)
     for member in members:
@@ -208,8 +208,8 @@ def _web(axes: Axes, dossier: Dossier) -> None:
             zorder=4,
             label=_said_of(kind, drawn),
         )
-    _bystanders(axes, dossier, places, kind_of)
-    left_out = len(dossier.members) - len(members)
+    _bystanders(axes, detail, places, kind_of)
+    left_out = len(detail.members) - len(members)
     if not lines:
         axes.add_collection(
             LineCollection(
@@ -220,7 +220,7 @@ def _web(axes: Axes, dossier: Dossier) -> None:
         axes.text(0, 0, "They share nothing rare:\nhow they act links them.", ha="center", bbox=box)
     if left_out:
         axes.set_xlabel(f"and {left_out:,} more members, who are not drawn")
-    reach = 1.42 if dossier.bystanders else 1.16
+    reach = 1.42 if detail.bystanders else 1.16
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
     axes.set_aspect("equal")
@@ -230,21 +230,23 @@ def _web(axes: Axes, dossier: Dossier) -> None:
         spine.set_visible(False)
 
 
-def _bystanders(axes: Axes, dossier: Dossier, places: Places, kind_of: dict[str, str]) -> None:
+def _bystanders(
+    axes: Axes, detail: CampaignDetail, places: Places, kind_of: dict[str, str]
+) -> None:
     from matplotlib.collections import LineCollection
 
-    if not dossier.bystanders:
+    if not detail.bystanders:
         return
     links: list[list[npt.NDArray[np.float64]]] = [
         [places[each.key], places[shared]]
-        for each in dossier.bystanders
+        for each in detail.bystanders
         for shared in each.shares
         if shared in kind_of and shared in places
     ]
     axes.add_collection(
         LineCollection(links, colors=_BYSTANDER, lw=0.8, ls=(0, (4, 3)), alpha=0.8, zorder=2)
     )
-    at = np.array([places[each.key] for each in dossier.bystanders])
+    at = np.array([places[each.key] for each in detail.bystanders])
     axes.scatter(
         at[:, 0],
         at[:, 1],
@@ -253,7 +255,7 @@ def _bystanders(axes: Axes, dossier: Dossier, places: Places, kind_of: dict[str,
         lw=0.4,
         edgecolor="white",
         zorder=3,
-        label=f"{count(len(dossier.bystanders), 'bystander')}: sharing, but not acting alike",
+        label=f"{count(len(detail.bystanders), 'bystander')}: sharing, but not acting alike",
     )
 
 
@@ -264,9 +266,9 @@ def _said_of(kind: str, shared: list[Shared]) -> str:
     return f"{shares} shared, {also}"
 
 
-def _evidence(axes: Axes, dossier: Dossier) -> None:
+def _evidence(axes: Axes, detail: CampaignDetail) -> None:
     """What speaks for the mean member, by kind."""
-    kinds = sorted(dossier.evidence.items(), key=lambda each: each[1])
+    kinds = sorted(detail.evidence.items(), key=lambda each: each[1])
     kinds = [(kind, nats) for kind, nats in kinds if abs(nats) >= 0.05]
     names = [_KINDS.get(kind, _NAMES.get(kind, kind.replace("_", " "))) for kind, _ in kinds]
     nats = [each for _, each in kinds]
@@ -283,25 +285,25 @@ def _evidence(axes: Axes, dossier: Dossier) -> None:
     axes.set_title("What links a member to the others, in nats", size=10, pad=6)
 
 
-def _growth(axes: Axes, dossier: Dossier) -> None:
+def _growth(axes: Axes, detail: CampaignDetail) -> None:
     """Members over time."""
     from matplotlib.ticker import MaxNLocator
 
-    end = dossier.line.ended or dossier.until
-    moments = [(dossier.found, 0), *((m.at, m.members) for m in dossier.timeline)]
+    end = detail.line.ended or detail.until
+    moments = [(detail.found, 0), *((m.at, m.members) for m in detail.timeline)]
     moments.append((end, moments[-1][1]))
-    hours, members = [(at - dossier.found) / 3600.0 for at, _ in moments], [m for _, m in moments]
+    hours, members = [(at - detail.found) / 3600.0 for at, _ in moments], [m for _, m in moments]
     axes.fill_between(hours, members, step="post", color=_SURE, alpha=0.18, lw=0)
     axes.step(hours, members, where="post", color=_SURE, lw=1.6)
     axes.set_ylim(0.0, max([*members, 1]) * 1.15)
     axes.set_xlim(0.0, max(hours[-1], 1e-3))
-    first, last = dossier.found / 3600.0, end / 3600.0
+    first, last = detail.found / 3600.0, end / 3600.0
     step = next((each for each in _STEPS if last - first <= 5 * each), _STEPS[-1])
     whole = np.arange(np.ceil(first / step) * step, last, step)
     axes.set_xticks(whole - first, [_clock(3600.0 * hour) for hour in whole])
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(True, axis="y", color=FAINT)
-    day = datetime.fromtimestamp(dossier.found, UTC)
+    day = datetime.fromtimestamp(detail.found, UTC)
     axes.set_title(f"Members, from {day.day} {day:%B %Y}, UTC", size=10, pad=6)
 
 

@@ -120,8 +120,8 @@ def _map(trial: Trial) -> Figure:
     """Keys by self-similarity and deviation."""
     figure, axes = _figure(8.0, 5.4)
     means = Profile(trial.records).meaning(0)
-    public = trial.public.mean.meaning
-    alike, away = means.self_similarity, means.squared_distance(public.mean, public.uncertainty)
+    baseline = trial.baseline.mean.meaning
+    alike, away = means.self_similarity, means.squared_distance(baseline.mean, baseline.uncertainty)
     enough = trial.records["sketched"] >= LEAST
     kinds = np.array([label.kind for label in trial.labels])
     attacking = {label.kind for label in trial.labels if label.campaign}

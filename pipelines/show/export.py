@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from monitor.errors import ConfigError, InputError
-from monitor.linker import Shard
-from pipelines.inspect.campaign import Dossier, compile_dossier
+from monitor.linker import LinkPartition
+from pipelines.inspect.campaign import CampaignDetail, campaign_detail
 from pipelines.inspect.graph import graph
 
 
@@ -21,7 +21,7 @@ def require() -> None:
         )
 
 
-def write(dossier: Dossier, out: Path, picture: Path | None = None) -> None:
+def write(detail: CampaignDetail, out: Path, picture: Path | None = None) -> None:
     """Write GraphML, and a picture whose kind the name's end says.
 
     Raises:
@@ -33,9 +33,9 @@ def write(dossier: Dossier, out: Path, picture: Path | None = None) -> None:
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        nx.write_graphml(graph(dossier), out)
+        nx.write_graphml(graph(detail), out)
         if picture is not None:
-            campaign_plot.draw(dossier, picture)
+            campaign_plot.draw(detail, picture)
     except OSError as error:
         raise InputError(
             f"{error.filename} cannot be written ({error.strerror}): name another file."
@@ -44,10 +44,10 @@ def write(dossier: Dossier, out: Path, picture: Path | None = None) -> None:
         raise InputError(f"{picture} cannot be drawn: name a file in .png or .svg.") from error
 
 
-def write_all(shards: Iterable[Shard], folder: Path) -> None:
+def write_all(shards: Iterable[LinkPartition], folder: Path) -> None:
     """Write every campaign, those that are over, too, as a graph and a picture into a folder."""
     for shard in shards:
         for campaign in shard.rounds.campaigns:
             if campaign.named:
                 out = folder / f"{campaign.id}.graphml"
-                write(compile_dossier(shard, campaign), out, out.with_suffix(".png"))
+                write(campaign_detail(shard, campaign), out, out.with_suffix(".png"))

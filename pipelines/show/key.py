@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.alerting.alerts import SEVERITIES
-from pipelines.inspect.key import QUANTILES, Explanation, Fact, Portrait, Word
+from pipelines.inspect.key import QUANTILES, DetectorReport, Explanation, Fact, KeyActivity
 from pipelines.inspect.what_if import one_in
 
 _STYLES = {"info": "cyan", "warning": "yellow", "critical": "red"}
@@ -34,9 +34,9 @@ def show(explanation: Explanation, console: Console | None = None) -> None:
     half = (console.width - 3) // 2 if wide else console.width
     console.print(_header(explanation))
     console.print(_gauge(explanation, console.width))
-    words = sorted(explanation.words, key=lambda word: word.probability)
+    words = sorted(explanation.detectors, key=lambda word: word.probability)
     _side_by_side(console, [_word(word) for word in words], wide)
-    does = [_clock(explanation.portrait, half), _facts(explanation.portrait.facts)]
+    does = [_clock(explanation.activity, half), _facts(explanation.activity.facts)]
     console.print(Rule("what it does", align="left", style="dim"))
     _side_by_side(console, does, wide)
     if explanation.alerts:
@@ -57,11 +57,11 @@ def _side_by_side(console: Console, parts: list[RenderableType], wide: bool) -> 
 
 
 def _header(explanation: Explanation) -> Text:
-    portrait = explanation.portrait
+    activity = explanation.activity
     text = Text(explanation.key, "bold")
     text.append(
-        f"\n{portrait.requests:,} requests and {portrait.tokens:,} tokens from "
-        f"{_time(portrait.first_seen)} to {_time(portrait.last_seen)} UTC\n",
+        f"\n{activity.requests:,} requests and {activity.tokens:,} tokens from "
+        f"{_time(activity.first_seen)} to {_time(activity.last_seen)} UTC\n",
         "not bold",
     )
     if explanation.until is None:
@@ -75,7 +75,7 @@ def _header(explanation: Explanation) -> Text:
 
 def _gauge(explanation: Explanation, width: int) -> Text:
     """A line a detector, on a scale of powers of ten, with a mark at each threshold."""
-    names = max(len(word.kind) for word in explanation.words) + 2
+    names = max(len(word.kind) for word in explanation.detectors) + 2
     length = min(width, 110) - names - 22
     decades = 1.0 - math.log10(min(explanation.thresholds.values()))
 
@@ -87,7 +87,7 @@ def _gauge(explanation: Explanation, width: int) -> Text:
     for at, severity in marks.items():
         heading += " " * (names + at - len(heading)) + severity + " "
     text.append(heading.rstrip() + "\n", "dim")
-    for word in explanation.words:
+    for word in explanation.detectors:
         found = _found(word.probability, explanation)
         style = _STYLES.get(found, "dim")
         end = place(word.probability)
@@ -105,7 +105,7 @@ def _found(p: float, explanation: Explanation) -> str:
     return met[-1] if met else ""
 
 
-def _word(word: Word) -> RenderableType:
+def _word(word: DetectorReport) -> RenderableType:
     title = Text(word.kind, "bold")
     if word.severity:
         title.append(f"  {word.severity}", f"not bold {_STYLES[word.severity]}")
@@ -165,29 +165,29 @@ def _differ(fact: Fact, ordinary: float) -> bool:
     return _number(fact.name, fact.value) != _number(fact.name, ordinary)
 
 
-def _clock(portrait: Portrait, width: int) -> RenderableType:
+def _clock(activity: KeyActivity, width: int) -> RenderableType:
     """Requests by hour, of the last day and of all days."""
-    most = max(*portrait.by_hour, 1)
+    most = max(*activity.by_hour, 1)
     label = max(len(f"{most:,}"), 3)
-    bar = max(min((width - label - 4) // len(portrait.by_hour), 4), 1)
+    bar = max(min((width - label - 4) // len(activity.by_hour), 4), 1)
     text = Text(f" requests an hour, the last day; most {most:,}\n", "dim")
     for row in range(_ROWS, 0, -1):
         top = f"{most:,}" if row == _ROWS else ""
         text.append(f" {top:>{label}} {'┤' if row in (1, _ROWS) else '│'}", "dim")
-        for count in portrait.by_hour:
+        for count in activity.by_hour:
             eighths = math.ceil(count / most * _ROWS * 8) - (row - 1) * 8
             text.append(_EIGHTHS[min(max(eighths, 0), 8)] * max(bar - 1, 1), "blue")
             text.append(" " * (bar > 1))
         text.append("\n")
-    last = int(portrait.last_seen // 3600)
+    last = int(activity.last_seen // 3600)
     hours = [(last - 23 + i) % 24 for i in range(24)]
     axis = "".join(f"{hour:02}".ljust(3 * bar) for hour in hours[::3])
     text.append(f"{'':{label + 3}}{axis.rstrip()} UTC\n\n", "dim")
-    busiest = max(*portrait.rhythm, 1)
+    busiest = max(*activity.rhythm, 1)
     twice = 1 + (width >= 72)
-    rhythm = "".join(_EIGHTHS[math.ceil(count / busiest * 8)] * twice for count in portrait.rhythm)
+    rhythm = "".join(_EIGHTHS[math.ceil(count / busiest * 8)] * twice for count in activity.rhythm)
     text.append(" hours of the day  00 ", "dim").append(rhythm, "blue").append(" 23\n", "dim")
-    models = ", ".join(f"{share:.0%} #{name}" for name, share in portrait.models.items())
+    models = ", ".join(f"{share:.0%} #{name}" for name, share in activity.models.items())
     text.append(" models, by hash   ", "dim").append(f"{models or 'not named'}")
     return text
 
@@ -212,7 +212,7 @@ def _footnote(explanation: Explanation) -> Text:
     return Text(
         "Percentages: so many ordinary keys stay below. Of requests, tokens and nats it is the "
         f"peak of a day, over {explanation.key_days:,.0f} days of a key known to "
-        f"{explanation.public}; of all else {explanation.others:,} other keys as they are now. "
+        f"{explanation.baseline}; of all else {explanation.others:,} other keys as they are now. "
         "± is one standard error.",
         "dim",
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from monitor.alerting.alerts import SEVERITIES, Alert
-from monitor.batch import Batch, Outcome, Said
+from monitor.batch import Batch, KeyFingerprint, Outcome
 from monitor.engine import Engine
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
@@ -81,7 +81,7 @@ def drive(
             engine.saved()
 
 
-def link(linker: Linker, said: Sequence[Said]) -> Outcome:
+def link(linker: Linker, said: Sequence[KeyFingerprint]) -> Outcome:
     """Carry fingerprints through a linker, as the next messages of its one partition."""
     shard = linker.partitions.get(FINGERPRINTS) or linker.assign(FINGERPRINTS)
     offsets = range(shard.offset, shard.offset + len(said))

@@ -102,14 +102,14 @@ class Crowd:
         self.born = _BEGIN + dice.uniform(0, 0.9 * _HOURS * HOUR, n)
         began = _BEGIN + HOUR * np.linspace(0.2, 1.8, len(sizes))
         self.born[hydra] = began[self.campaign[hydra]] + dice.uniform(0, 30 * MINUTE, hydra.sum())
-        people = ordinary[ordinary["sketched"] >= 8]
-        slow = people[people["requests"] < 200]
-        self.said = people[dice.integers(len(people), size=n)].copy()
+        population = ordinary[ordinary["sketched"] >= 8]
+        slow = population[population["requests"] < 200]
+        self.said = population[dice.integers(len(population), size=n)].copy()
         self.said[hydra] = slow[dice.integers(len(slow), size=hydra.sum())]
         axes = dice.standard_normal((len(sizes), CONTENT))
         axes *= _AWAY / np.linalg.norm(axes, axis=1)[:, None]
         # Between two ordinary keys lies a third: so many would else be the same few again.
-        other = people["content"][dice.integers(len(people), size=n)] / (SCALE * STEPS)
+        other = population["content"][dice.integers(len(population), size=n)] / (SCALE * STEPS)
         share = dice.uniform(0.2, 1.0, (n, 1))
         content = share * self.said["content"] / (SCALE * STEPS) + (1 - share) * other
         content /= np.hypot(share, 1 - share)
@@ -205,7 +205,7 @@ def run(ordinary: Fingerprints, n: int) -> Found:
     known = [
         i
         for i in np.flatnonzero(crowd.campaign >= 0)
-        if shard.people.index(crowd.keys[i]) is not None
+        if shard.population.index(crowd.keys[i]) is not None
     ]
     detected = [
         (opened.get(c, np.nan) - float(np.median(crowd.born[crowd.campaign == c]))) / MINUTE

@@ -71,7 +71,7 @@ def read(traffic: Path, labels: Mapping[str, evaluate.Label], share: float) -> D
     """The attackers of a day, and a share of its ordinary keys."""
     ordinary: list[tuple[float, bytes]] = []
     attackers: dict[str, list[Event]] = defaultdict(list)
-    people: dict[str, list[str]] = defaultdict(list)
+    population: dict[str, list[str]] = defaultdict(list)
     with LineFile(traffic) as file:
         for line in (line for lines in file.batches() for line in lines):
             event = msgspec.json.decode(line)
@@ -80,10 +80,10 @@ def read(traffic: Path, labels: Mapping[str, evaluate.Label], share: float) -> D
                 attackers[key].append(event)
                 continue
             if labels[key].kind == "chat_user":
-                people[key].append(evasions.prompt_of(event))
+                population[key].append(evasions.prompt_of(event))
             if zlib.crc32(key.encode()) < share * 2**32:
                 ordinary.append((event["ts"], line))
-    return Day(ordinary, attackers, [said for said in people.values() if len(said) >= COVER])
+    return Day(ordinary, attackers, [said for said in population.values() if len(said) >= COVER])
 
 
 def replayed(

@@ -134,10 +134,10 @@ class Day:
 
 def populate(day: Day, dice: random.Random) -> None:
     """Add the groups."""
-    people = sorted(day.prompts["chat_user"])
+    population = sorted(day.prompts["chat_user"])
 
     def someone() -> list[str]:
-        return day.prompts["chat_user"][dice.choice(people)]
+        return day.prompts["chat_user"][dice.choice(population)]
 
     for group, steady in (("customer", False), ("office", True)):
         apps = [day.pool("template_app", 1) for _ in range(2)]

@@ -147,9 +147,9 @@ def content_of(found: Pools, features: Features, templated: float) -> Content:
     random = np.random.default_rng(1)
     chat, apps = found.reference["chat"], found.reference["templates"]
     share = int(len(chat) * templated / (1 - templated))
-    public = np.append(chat, random.choice(apps, share, replace=share > len(apps)))
+    baseline = np.append(chat, random.choice(apps, share, replace=share > len(apps)))
     lists = {kind: written(found.reference[kind]) for kind in LISTS}
-    return fit(written(public), lists, Content.none())
+    return fit(written(baseline), lists, Content.none())
 
 
 def recorded(rows: Rows, features: Features) -> Profile:

@@ -111,7 +111,7 @@ def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None
     assert memory._decisions
     for (_, key), (_, decision) in memory._decisions.items():
         assert store.decision(key) == decision
-    assert store.publics() == memory.publics()
+    assert store.baselines() == memory.baselines()
 
 
 def restored(store: RedisStore, partition: str) -> bytes | None:

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import redis
 
-from monitor.batch import Said
-from monitor.linker import Linker, Shard
+from monitor.batch import KeyFingerprint
+from monitor.linker import Linker, LinkPartition
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import PARTITION
 from pipelines.simulation.scenario import Scenario
@@ -65,7 +65,7 @@ def test_a_worker_killed_again_and_again_while_a_campaign_forms_comes_to_the_sam
     worker = Worker(tmp_path / "worker", own_kafka.address, own_redis.url)
     state = f"{PARTITION}{worker.settings.topics.fingerprints}:0"
     store = redis.from_url(own_redis.url)
-    moments: list[Callable[[Shard], object]] = [
+    moments: list[Callable[[LinkPartition], object]] = [
         lambda shard: shard.offset,
         lambda shard: shard.rounds.campaigns,
         lambda shard: any(campaign.opened for campaign in shard.rounds.campaigns),
@@ -77,7 +77,7 @@ def test_a_worker_killed_again_and_again_while_a_campaign_forms_comes_to_the_sam
                 worker.kill()
                 worker.start()
         assert differences(worker) == []
-        by_engine = [Said("", value) for value in undisturbed(worker).fingerprints]
+        by_engine = [KeyFingerprint("", value) for value in undisturbed(worker).fingerprints]
         should = replay.link(Linker(worker.settings, MemoryStore()), by_engine).alerts
         does = links(worker, undisturbed_links(worker)).alerts
     assert should

@@ -58,7 +58,7 @@ def everything(store: RedisStore) -> None:
     assert store.load(["k_1"]) == [b"one"]
     assert store.rows("t:0") == {"k_1": b"row"}
     assert store.decision("k_1") == block
-    assert store.publics() == said
+    assert store.baselines() == said
     store.ping()
     assert next(inventory.pages(store.server)) == [("k_1", b"one")]
     inventory.memory(store.server)

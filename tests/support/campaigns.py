@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitor.campaigns.campaign import Campaign, Moment
+from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import FINGERPRINT, IDENTIFIERS
 from monitor.config import Settings
-from monitor.linker import Shard
+from monitor.linker import LinkPartition
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import HOUR, LONG
 from monitor.store.base import Checkpoint, Store
@@ -22,28 +22,28 @@ NOW = START + 6 * HOUR
 FOUND, BORN = START + HOUR, START + 2 * HOUR
 
 
-def shard(settings: Settings | None = None) -> Shard:
+def shard(settings: Settings | None = None) -> LinkPartition:
     """A partition that knows a campaign, one that is over, and a group that is none."""
-    found = Shard(NAME, 0, settings or Settings())
+    found = LinkPartition(NAME, 0, settings or Settings())
     random = np.random.default_rng(5)
     way = random.standard_normal(CONTENT)
     for i, key in enumerate(FLEET):
         paid = PAYMENT if i < 6 else 500 + i
         said = _said(900.0 * way + 150.0 * random.standard_normal(CONTENT), 60, paid=paid, system=9)
         said["severity"] = 3 if i else 0
-        found.people.take(said, [key])
+        found.population.take(said, [key])
     for i, key in enumerate(PEOPLE):
         paid = PAYMENT if key == NEIGHBOUR else 1_000 + i
         said = _said(150.0 * random.standard_normal(CONTENT), 10 + i, paid=paid, system=100 + i)
-        found.people.take(said, [key])
+        found.population.take(said, [key])
     found.watermark = NOW
     found.rounds.campaigns = [_open(), _over(), _none()]
     return found
 
 
-def keep(store: Store, known: Shard) -> None:
+def keep(store: Store, known: LinkPartition) -> None:
     """Have a store hold a partition, as a worker's checkpoint leaves it."""
-    store.commit(Checkpoint(partitions={NAME: known.dump()}, rows={NAME: known.people.dump()}))
+    store.commit(Checkpoint(partitions={NAME: known.dump()}, rows={NAME: known.population.dump()}))
 
 
 def _said(content: np.ndarray, requests: int, paid: int, system: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def _open() -> Campaign:
         bystanders=[NEIGHBOUR],
         evidence=evidence,
         reason="most are accused by themselves",
-        timeline=[Moment(BORN, "born", 11), Moment(BORN + HOUR, "grown", 12)],
+        timeline=[TimelineEntry(BORN, "born", 11), TimelineEntry(BORN + HOUR, "grown", 12)],
     )
 
 
@@ -85,7 +85,10 @@ def _over() -> Campaign:
         severity="warning",
         named=dict.fromkeys(PEOPLE[30:36], BORN),
         reason="most are accused by themselves",
-        timeline=[Moment(BORN, "born", 6), Moment(BORN + HOUR, "merged", 6, "c_fleet")],
+        timeline=[
+            TimelineEntry(BORN, "born", 6),
+            TimelineEntry(BORN + HOUR, "merged", 6, "c_fleet"),
+        ],
         ended=BORN + HOUR,
     )
 

@@ -116,7 +116,7 @@ def direction(seed: int, length: float = 3.0) -> npt.NDArray[np.float64]:
     return np.asarray(length * vector / np.linalg.norm(vector))
 
 
-def people(keys: int = 400, seed: int = 1, **more: Any) -> Crowd:
+def population(keys: int = 400, seed: int = 1, **more: Any) -> Crowd:
     """Ordinary people, who come in sessions."""
     return Crowd(keys, seed, own=3.0, sessions=True, an_hour=4.0, **more)
 

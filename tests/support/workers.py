@@ -28,7 +28,7 @@ from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
-from monitor.linker import Linker, Shard
+from monitor.linker import Linker, LinkPartition
 from monitor.partition import Partition
 from monitor.records.baseline import shipped_reference
 from monitor.store.memory import MemoryStore
@@ -221,9 +221,9 @@ def restored(state: bytes | None) -> Partition:
     return partition
 
 
-def linked(state: bytes | None) -> Shard:
+def linked(state: bytes | None) -> LinkPartition:
     """A partition of fingerprints as a checkpoint left it, without its rows."""
-    shard = Shard("", 0, Settings())
+    shard = LinkPartition("", 0, Settings())
     if state is not None:
         shard.restore(state)
     return shard

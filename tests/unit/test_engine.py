@@ -55,7 +55,9 @@ def undisturbed():
 
 def test_a_witness_sees_every_look_and_changes_nothing(undisturbed):
     seen = []
-    engine = engine_on(MemoryStore(), witness=lambda looks: seen.append((looks.keys, looks.ts)))
+    engine = engine_on(
+        MemoryStore(), on_evaluation=lambda looks: seen.append((looks.keys, looks.ts))
+    )
     alerts = observe(engine, DAY).alerts
     assert shown(alerts) == shown(undisturbed[0].alerts)
     looks = {each for keys, ts in seen for each in zip(keys, ts.tolist(), strict=True)}

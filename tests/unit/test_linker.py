@@ -154,12 +154,12 @@ def test_redis_gives_back_the_campaigns_that_memory_does(stream, undisturbed, re
 def test_a_fingerprint_that_comes_after_a_later_one_of_its_key_changes_nothing(stream):
     said, keys, _ = decode(stream)
     latest = {key: at for at, key in enumerate(keys)}
-    people = Population(1_000)
-    people.take(said, keys)
-    before = people.dump()
+    population = Population(1_000)
+    population.take(said, keys)
+    before = population.dump()
     old = [at for at, key in enumerate(keys) if at < latest[key]]
-    people.take(said[old], [keys[at] for at in old])
-    assert {**before, **people.dump()} == before
+    population.take(said[old], [keys[at] for at in old])
+    assert {**before, **population.dump()} == before
 
 
 def test_a_key_that_speaks_more_than_once_in_a_batch_is_taken_as_in_many(stream):

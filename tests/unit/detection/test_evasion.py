@@ -46,8 +46,10 @@ def traffic() -> dict[evaluate.Label, dict[str, list[Event]]]:
 @pytest.fixture(scope="module")
 def score(traffic, tmp_path_factory) -> evaluate.Score:
     """How the keys are judged, whose class is what they do and how they evade."""
-    people = traffic[evaluate.Label("chat_user")].values()
-    covers = [[evasions.prompt_of(each) for each in sent] for sent in people if len(sent) >= COVER]
+    population = traffic[evaluate.Label("chat_user")].values()
+    covers = [
+        [evasions.prompt_of(each) for each in sent] for sent in population if len(sent) >= COVER
+    ]
     known = evasions.catalogue(covers, *DAY, documents=problems)
     sent, labels = [], {}
     for label, keys in traffic.items():

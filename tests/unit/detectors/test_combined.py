@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from monitor.detectors import Combined, Finding
 from monitor.detectors.combined import truncated_product
-from monitor.records.baseline import BINS, PER_LEVEL, Public, Reference
+from monitor.records.baseline import BINS, PER_LEVEL, Baseline, Reference
 from monitor.records.baseline_mean import Sums
 from monitor.records.profile import COMBINED, LEVELS, RECORD, Profile
 
@@ -16,21 +16,21 @@ class Says:
     def __init__(self, name, *p):
         self.name, self.p = name, np.array(p)
 
-    def __call__(self, keys, public):
+    def __call__(self, keys, baseline):
         return Finding(self.p, np.zeros(len(keys)))
 
     def summary(self, evidence):
         return self.name
 
 
-def public(peaks):
+def baseline(peaks):
     """A public whose keys got so far with all their signs."""
     histogram = np.zeros((LEVELS, BINS))
     np.add.at(histogram[COMBINED], (np.array(peaks) * PER_LEVEL).astype(int), 1)
-    return Public(Reference(histogram, Sums.none()))
+    return Baseline(Reference(histogram, Sums.none()))
 
 
-QUIET = public(np.random.default_rng(1).exponential(0.5, 20_000))
+QUIET = baseline(np.random.default_rng(1).exponential(0.5, 20_000))
 
 
 def together(*p, of=QUIET):
@@ -51,12 +51,12 @@ def test_findings_that_any_key_might_show_add_nothing():
 
 
 def test_signs_that_go_together_among_the_public_are_no_case():
-    common = public([0.0] * 9_000 + [9.0] * 1_000)
+    common = baseline([0.0] * 9_000 + [9.0] * 1_000)
     assert together(2e-3, 2e-3, 2e-3, of=common).p[0] > 0.05
 
 
 def test_a_public_that_saw_little_makes_no_case_stronger_than_independence():
-    sure = public([0.0] * 1_000_000)
+    sure = baseline([0.0] * 1_000_000)
     assert together(0.09, 0.09, 0.09, of=sure).p[0] > 0.01
 
 

@@ -13,7 +13,7 @@ from monitor.identity import Identity
 from monitor.records.profile import RECORD
 from monitor.store.memory import MemoryStore
 from pipelines.inspect.key import LEAST, ordinary
-from pipelines.inspect.key_source import Biographer
+from pipelines.inspect.key_source import KeyTrace
 from pipelines.show.key import show
 from tests.support.requests import START, elicitor, in_order, person
 
@@ -23,12 +23,12 @@ PERSONS = [f"sk-{i}" for i in range(LEAST + 5)]
 def told(key, *streams, settings=None):
     """What a replay of some streams tells of a key."""
     settings = settings or Settings()
-    store, biographer = MemoryStore(), Biographer(key)
-    engine = Engine(settings, Identity(b"0123456789abcdef", plain=True), store, witness=biographer)
+    store, trace = MemoryStore(), KeyTrace(key)
+    engine = Engine(settings, Identity(b"0123456789abcdef", plain=True), store, on_evaluation=trace)
     engine.assign("t:0")
     values = in_order(*streams)
-    biographer.hear(engine.observe(Batch("t:0", range(len(values)), values)))
-    return biographer.tell(engine, store, settings)
+    trace.hear(engine.observe(Batch("t:0", range(len(values)), values)))
+    return trace.tell(engine, store, settings)
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +44,17 @@ def page(explanation, width):
 
 
 def word(explanation, kind):
-    return next(word for word in explanation.words if word.kind == kind)
+    return next(word for word in explanation.detectors if word.kind == kind)
 
 
 def test_every_detector_has_a_word(explanation):
-    assert [word.kind for word in explanation.words] == [detector.name for detector in JUDGES]
+    assert [word.kind for word in explanation.detectors] == [detector.name for detector in JUDGES]
 
 
 def test_a_replay_shows_a_detector_at_its_most_improbable(explanation):
     found = word(explanation, "elicitation")
     assert found.probability < 1e-7
-    assert START < found.at <= explanation.portrait.last_seen
+    assert START < found.at <= explanation.activity.last_seen
     assert found.severity == "critical"
 
 
@@ -66,13 +66,13 @@ def test_what_was_said_is_told_in_order(explanation):
 
 def test_a_decision_counts_while_it_holds(explanation):
     assert (explanation.decision, explanation.shadow) == ("block", True)
-    assert explanation.until > explanation.portrait.last_seen
+    assert explanation.until > explanation.activity.last_seen
     assert told("sk-cot", elicitor(), person("sk-1", 400)).decision == "observe"
 
 
 def test_every_number_stands_beside_rising_quantiles(explanation):
-    facts = [fact for word in explanation.words for fact in word.facts]
-    for fact in facts + explanation.portrait.facts:
+    facts = [fact for word in explanation.detectors for fact in word.facts]
+    for fact in facts + explanation.activity.facts:
         known = [value for value in fact.ordinary if value is not None]
         assert known == sorted(known)
         assert len(known) >= 3 or fact.name not in ("self-similarity", "deviation", "prompts")
@@ -80,21 +80,21 @@ def test_every_number_stands_beside_rising_quantiles(explanation):
 
 def test_others_that_are_few_or_accused_tell_nothing(explanation):
     alone = told("sk-cot", elicitor(), person("sk-1"))
-    assert all(value is None for value in alone.portrait.facts[0].ordinary)
+    assert all(value is None for value in alone.activity.facts[0].ordinary)
     accused = np.zeros(1, RECORD)
     accused["requests"], accused["severity"][0, 0] = 100, 2
     assert len(ordinary(accused)) == 0
 
 
 def test_requests_by_hour_end_with_the_last_hour(explanation):
-    assert sum(explanation.portrait.by_hour) == explanation.portrait.requests
-    assert explanation.portrait.by_hour[-1]
-    assert sum(explanation.portrait.rhythm) == explanation.portrait.requests
+    assert sum(explanation.activity.by_hour) == explanation.activity.requests
+    assert explanation.activity.by_hour[-1]
+    assert sum(explanation.activity.rhythm) == explanation.activity.requests
 
 
 def test_a_key_of_three_requests_is_explained(explanation):
     few = told("sk-1", person("sk-1", 3))
-    assert (few.portrait.requests, few.decision, few.alerts) == (3, "observe", [])
+    assert (few.activity.requests, few.decision, few.alerts) == (3, "observe", [])
     assert "gateways let it pass" in page(few, 80)
 
 

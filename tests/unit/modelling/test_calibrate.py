@@ -23,9 +23,9 @@ KEYS = [f"sk-{i}" for i in range(12)]
 @pytest.fixture
 def file(tmp_path):
     """Twelve people for a day, and one who asks for the reasoning trace."""
-    people = [person(key, DAY_OF_REQUESTS) for key in KEYS]
+    population = [person(key, DAY_OF_REQUESTS) for key in KEYS]
     file = tmp_path / "ordinary.jsonl"
-    file.write_bytes(b"\n".join(in_order(*people, elicitor("sk-cot"))))
+    file.write_bytes(b"\n".join(in_order(*population, elicitor("sk-cot"))))
     return file
 
 

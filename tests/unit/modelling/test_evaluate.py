@@ -67,22 +67,22 @@ def test_an_ordinary_key_that_is_accused_is_false(report):
 
 
 def test_a_campaign_accuses_its_members_as_of_what_was_seen_of_them(trial, settings):
-    witness = trial.witness
-    witness._requests = {"sk-cot-1": [(10.0, 4), (20.0, 6)], "sk-person": [(30.0, 5)]}
-    witness.accused.clear()
-    witness.hear([campaign("c_1", 25.0, "sk-cot-1", "sk-person")])
+    log = trial.log
+    log._requests = {"sk-cot-1": [(10.0, 4), (20.0, 6)], "sk-person": [(30.0, 5)]}
+    log.accused.clear()
+    log.hear([campaign("c_1", 25.0, "sk-cot-1", "sk-person")])
     report = evaluate.judge(trial, settings)
     for name in (evaluate.CAMPAIGN, evaluate.ANY):
         assert score(report, name).recall["cot"] == 0.5
         assert score(report, name).requests["cot"] == (6, 6)
         assert score(report, name).false_keys["chat_user"] == 1
-    assert witness.accused[evaluate.CAMPAIGN]["sk-person"] == 0
+    assert log.accused[evaluate.CAMPAIGN]["sk-person"] == 0
 
 
 def test_a_campaign_that_is_over_or_hardly_one_accuses_nobody(trial):
-    trial.witness.hear([campaign("c_1", 25.0, "sk-person", state="resolved")])
-    trial.witness.hear([campaign("c_1", 25.0, "sk-person", severity="info")])
-    assert trial.witness.accused[evaluate.CAMPAIGN] == {}
+    trial.log.hear([campaign("c_1", 25.0, "sk-person", state="resolved")])
+    trial.log.hear([campaign("c_1", 25.0, "sk-person", severity="info")])
+    assert trial.log.accused[evaluate.CAMPAIGN] == {}
 
 
 def test_a_labelled_campaign_is_held_against_what_has_most_of_its_keys(trial):
@@ -90,17 +90,17 @@ def test_a_labelled_campaign_is_held_against_what_has_most_of_its_keys(trial):
     labels = dict.fromkeys(fleet, evaluate.Label("cot", "cot-1"))
     labels |= dict.fromkeys(("sk-a", "sk-b"), evaluate.Label("cot", "small"))
     trial = trial._replace(keys=[*labels], labels=[*labels.values()])
-    trial.witness.campaigns.update(most={*list(fleet)[:9], "x", "y", "z"}, some={"sk-1", "sk-2"})
+    trial.log.campaigns.update(most={*list(fleet)[:9], "x", "y", "z"}, some={"sk-1", "sk-2"})
     (match,) = evaluate.matches(trial, {"cot": [*labels]})
     assert match == evaluate.Match("cot-1", 12, "most", 0.75, 0.75)
-    trial.witness.campaigns.clear()
+    trial.log.campaigns.clear()
     (match,) = evaluate.matches(trial, {"cot": [*labels]})
     assert match == evaluate.Match("cot-1", 12, None, 0.0, None)
 
 
 def test_the_last_word_on_a_campaign_counts(trial):
-    trial.witness.hear([campaign("c_1", 1.0, "sk-1"), campaign("c_1", 2.0, "sk-1", "sk-2")])
-    assert trial.witness.campaigns == {"c_1": {"sk-1", "sk-2"}}
+    trial.log.hear([campaign("c_1", 1.0, "sk-1"), campaign("c_1", 2.0, "sk-1", "sk-2")])
+    assert trial.log.campaigns == {"c_1": {"sk-1", "sk-2"}}
 
 
 def test_campaigns_are_a_table_of_their_own(report):

@@ -7,7 +7,7 @@ from monitor.errors import ConfigError
 from monitor.records.baseline import (
     BINS,
     PER_LEVEL,
-    Public,
+    Baseline,
     Reference,
     read_reference,
     shipped_reference,
@@ -25,11 +25,11 @@ def of(peaks):
     histogram = np.zeros((LEVELS, BINS))
     for peak in peaks:
         histogram[:, int(peak * PER_LEVEL)] += 1
-    return Public(Reference(histogram, Sums.none()))
+    return Baseline(Reference(histogram, Sums.none()))
 
 
-def tail(public, level):
-    return float(public.tail(ALL, np.full((1, LEVELS), float(level)))[0, 0])
+def tail(baseline, level):
+    return float(baseline.tail(ALL, np.full((1, LEVELS), float(level)))[0, 0])
 
 
 def test_every_key_reaches_nothing():
@@ -38,9 +38,9 @@ def test_every_key_reaches_nothing():
 
 @given(low=levels, high=levels)
 def test_a_higher_level_is_never_more_probable(low, high):
-    public = Public(shipped_reference())
+    baseline = Baseline(shipped_reference())
     low, high = sorted((low, high))
-    assert tail(public, high) <= tail(public, low) * (1 + 1e-9)
+    assert tail(baseline, high) <= tail(baseline, low) * (1 + 1e-9)
 
 
 @given(st.lists(levels, max_size=50), levels)
@@ -50,70 +50,74 @@ def test_nothing_is_impossible_and_nothing_more_than_certain(peaks, level):
 
 def test_the_tail_of_a_power_law_is_that_power_law():
     counts = np.random.default_rng(1).pareto(2.0, 200_000) + 1
-    public = of(np.log2(1 + counts))
-    assert tail(public, np.log2(1 + 200)) == pytest.approx(200**-2.0, rel=0.5)
+    baseline = of(np.log2(1 + counts))
+    assert tail(baseline, np.log2(1 + 200)) == pytest.approx(200**-2.0, rel=0.5)
 
 
 def test_what_is_restored_judges_like_what_was_dumped():
-    public, again = Public(shipped_reference()), Public(shipped_reference())
-    public.turn(100)
-    public.today[:, 5] += 1000
-    public.turn(101)
-    public.today[:, 7] += 3
-    again.restore(public.dump())
-    assert again.dump() == public.dump()
-    assert tail(again, 2.0) == tail(public, 2.0)
+    baseline, again = Baseline(shipped_reference()), Baseline(shipped_reference())
+    baseline.turn(100)
+    baseline.today[:, 5] += 1000
+    baseline.turn(101)
+    baseline.today[:, 7] += 3
+    again.restore(baseline.dump())
+    assert again.dump() == baseline.dump()
+    assert tail(again, 2.0) == tail(baseline, 2.0)
 
 
 @pytest.mark.parametrize("levels", [10, 16])
 def test_what_earlier_versions_learned_is_kept(levels):
     old = np.zeros((2, levels, BINS), "<f4")
     old[0, :, 5], old[1, :, 7] = 1000.0, 3.0
-    public = Public(Reference.none())
-    mean = public.mean.dump() if levels > 10 else b""
-    public.restore(np.array([100], "<i8").tobytes() + old.tobytes() + mean)
-    assert (public.day, public.past.sum(), public.today.sum()) == (100, levels * 1000, levels * 3)
-    assert tail(public, 1.0) > 0.9
+    baseline = Baseline(Reference.none())
+    mean = baseline.mean.dump() if levels > 10 else b""
+    baseline.restore(np.array([100], "<i8").tobytes() + old.tobytes() + mean)
+    assert (baseline.day, baseline.past.sum(), baseline.today.sum()) == (
+        100,
+        levels * 1000,
+        levels * 3,
+    )
+    assert tail(baseline, 1.0) > 0.9
 
 
 def test_a_level_that_is_reached_moves_the_key_among_the_public_of_the_day():
-    public, records = Public(Reference.none()), np.zeros(2, RECORD)
-    public.turn(100)
+    baseline, records = Baseline(Reference.none()), np.zeros(2, RECORD)
+    baseline.turn(100)
     records["day"] = 100
-    public.today[COMBINED, 0] = 2
-    public.reach(records, COMBINED, np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))
+    baseline.today[COMBINED, 0] = 2
+    baseline.reach(records, COMBINED, np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))
     assert records["level"][:, COMBINED].tolist() == [2.0, 1.0]
     assert records["day_peak"][:, COMBINED].tolist() == [2.0, 3.0]
-    assert np.flatnonzero(public.today[COMBINED]).tolist() == [2 * PER_LEVEL, 3 * PER_LEVEL]
+    assert np.flatnonzero(baseline.today[COMBINED]).tolist() == [2 * PER_LEVEL, 3 * PER_LEVEL]
 
 
 def test_a_level_that_an_accused_key_reaches_teaches_nothing():
-    public, records = Public(Reference.none()), np.zeros(1, RECORD)
-    public.turn(100)
+    baseline, records = Baseline(Reference.none()), np.zeros(1, RECORD)
+    baseline.turn(100)
     records["day"], records["day_peak"] = 100, np.inf
-    public.reach(records, COMBINED, np.array([0]), np.array([3.0]))
-    assert not public.today.any()
+    baseline.reach(records, COMBINED, np.array([0]), np.array([3.0]))
+    assert not baseline.today.any()
 
 
 def test_today_does_not_count_before_it_is_over():
-    public = Public(shipped_reference())
-    public.turn(100)
-    before = tail(public, 12.0)
-    public.today[:, 12 * PER_LEVEL] += 1e6
-    assert tail(public, 12.0) == before
-    public.turn(101)
-    assert tail(public, 12.0) > 0.9
+    baseline = Baseline(shipped_reference())
+    baseline.turn(100)
+    before = tail(baseline, 12.0)
+    baseline.today[:, 12 * PER_LEVEL] += 1e6
+    assert tail(baseline, 12.0) == before
+    baseline.turn(101)
+    assert tail(baseline, 12.0) > 0.9
 
 
 def test_an_accused_key_does_not_teach_what_is_ordinary():
-    public = Public(Reference.none())
-    public.turn(100)
+    baseline = Baseline(Reference.none())
+    baseline.turn(100)
     record = np.zeros((), RECORD)
     record["day"] = 100
-    public.today[:, 0] += 1
-    public.withdraw(record)
-    public.withdraw(record)
-    assert not public.today.any()
+    baseline.today[:, 0] += 1
+    baseline.withdraw(record)
+    baseline.withdraw(record)
+    assert not baseline.today.any()
 
 
 def test_a_reference_is_read_as_it_was_written():

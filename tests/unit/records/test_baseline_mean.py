@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from monitor.prompts.kernel import MEANING
-from monitor.records.baseline_mean import DIMENSIONS, GROUPS, LAG, LEAST, TAUGHT, PublicMean, Sums
+from monitor.records.baseline_mean import DIMENSIONS, GROUPS, LAG, LEAST, TAUGHT, BaselineMean, Sums
 
 DAY = 20_000
 
@@ -31,11 +31,11 @@ def known(mean, day):
 
 
 def test_a_reference_without_prompts_knows_nothing():
-    assert PublicMean(Sums.none()).meaning.uncertainty == np.inf
+    assert BaselineMean(Sums.none()).meaning.uncertainty == np.inf
 
 
 def test_what_is_learned_is_used_two_days_later():
-    mean = PublicMean(Sums.none())
+    mean = BaselineMean(Sums.none())
     teach(mean, prompts_of(800))
     mean.turn(DAY)
     assert known(mean, DAY + LAG - 1).uncertainty == np.inf
@@ -44,7 +44,7 @@ def test_what_is_learned_is_used_two_days_later():
 
 
 def test_partitions_know_together_what_each_has_learned():
-    one, other = PublicMean(Sums.none()), PublicMean(Sums.none())
+    one, other = BaselineMean(Sums.none()), BaselineMean(Sums.none())
     teach(one, prompts_of(400, seed=1))
     teach(other, prompts_of(400, seed=2))
     said = {}
@@ -54,7 +54,7 @@ def test_partitions_know_together_what_each_has_learned():
     for each in (one, other):
         each.use(DAY + LAG, said)
     assert (one.meaning.mean == other.meaning.mean).all()
-    alone = PublicMean(Sums.none())
+    alone = BaselineMean(Sums.none())
     alone.use(DAY + LAG, {"t:0": said["t:0"]})
     assert one.meaning.uncertainty < alone.meaning.uncertainty
 
@@ -62,7 +62,7 @@ def test_partitions_know_together_what_each_has_learned():
 def test_the_uncertainty_is_the_squared_error_to_be_expected():
     errors, said = [], []
     for seed in range(200):
-        mean = PublicMean(prompts_of(80, seed=seed))
+        mean = BaselineMean(prompts_of(80, seed=seed))
         errors.append(((mean.meaning.mean - 0.1) ** 2).sum())
         said.append(mean.meaning.uncertainty)
     assert np.mean(said) == pytest.approx(np.mean(errors), rel=0.1)
@@ -71,13 +71,16 @@ def test_the_uncertainty_is_the_squared_error_to_be_expected():
 def test_a_campaign_among_a_hundred_times_as_many_honest_keys_hardly_moves_it():
     honest, elsewhere = prompts_of(2_000), np.full(DIMENSIONS, -0.3)
     campaign = prompts_of(20, at=elsewhere)
-    before, after = PublicMean(honest).meaning.mean, PublicMean(honest.plus(campaign)).meaning.mean
+    before, after = (
+        BaselineMean(honest).meaning.mean,
+        BaselineMean(honest.plus(campaign)).meaning.mean,
+    )
     moved = np.linalg.norm(after - before)
     assert moved < 0.011 * np.linalg.norm(elsewhere[:MEANING] - before)
 
 
 def test_what_was_learned_fades():
-    mean = PublicMean(Sums.none())
+    mean = BaselineMean(Sums.none())
     teach(mean, prompts_of(800))
     mean.turn(DAY)
     teach(mean, prompts_of(800, at=np.full(DIMENSIONS, -0.1)))
@@ -88,16 +91,16 @@ def test_what_was_learned_fades():
 def test_a_group_with_hardly_a_prompt_leaves_the_mean_unknown():
     few = prompts_of(800)
     few.prompts[0] = LEAST - 1
-    assert PublicMean(few).meaning.uncertainty == np.inf
+    assert BaselineMean(few).meaning.uncertainty == np.inf
 
 
 def test_what_is_restored_knows_what_was_dumped():
-    mean = PublicMean(prompts_of(80))
+    mean = BaselineMean(prompts_of(80))
     teach(mean, prompts_of(160, seed=2))
     mean.turn(DAY)
     teach(mean, prompts_of(50, seed=3))
     known(mean, DAY + LAG)
-    again = PublicMean(prompts_of(80))
+    again = BaselineMean(prompts_of(80))
     again.restore(mean.dump())
     assert again.dump() == mean.dump()
     assert (again.meaning.mean == mean.meaning.mean).all()

@@ -5,7 +5,7 @@ import networkx as nx
 import pytest
 
 from monitor.errors import ConfigError, InputError
-from pipelines.inspect.campaign import compile_dossier
+from pipelines.inspect.campaign import campaign_detail
 from pipelines.inspect.campaigns import find
 from pipelines.show import campaign_plot, export
 from tests.support.campaigns import FLEET, NEIGHBOUR, shard
@@ -17,13 +17,13 @@ def known():
 
 
 @pytest.fixture(scope="module")
-def dossier(known):
-    return compile_dossier(*find([known], "c_fleet"))
+def detail(known):
+    return campaign_detail(*find([known], "c_fleet"))
 
 
 @pytest.fixture
-def read(dossier, tmp_path):
-    export.write(dossier, tmp_path / "fleet.graphml")
+def read(detail, tmp_path):
+    export.write(detail, tmp_path / "fleet.graphml")
     return nx.read_graphml(tmp_path / "fleet.graphml")
 
 
@@ -38,8 +38,8 @@ def test_keys_and_what_they_share_are_nodes(read):
     assert read.nodes[FLEET[0]]["requests"] == 60
 
 
-def test_members_hang_on_the_campaign_by_all_that_speaks_for_them(read, dossier):
-    for member in dossier.members:
+def test_members_hang_on_the_campaign_by_all_that_speaks_for_them(read, detail):
+    for member in detail.members:
         link = read.edges["c_fleet", member.key]
         assert link["weight"] == pytest.approx(sum(member.nats.values()))
         assert link["payment"] == pytest.approx(member.nats["payment"])
@@ -51,18 +51,18 @@ def test_bystanders_hang_on_nothing_but_what_they_share(read):
     assert set(read.neighbors(payment)) == {NEIGHBOUR, *FLEET[:6]}
 
 
-def test_the_same_campaign_gives_the_same_files(dossier, tmp_path):
+def test_the_same_campaign_gives_the_same_files(detail, tmp_path):
     for kind in ("png", "svg"):
         for name in ("one", "two"):
-            export.write(dossier, tmp_path / f"{name}.graphml", tmp_path / f"{name}.{kind}")
+            export.write(detail, tmp_path / f"{name}.graphml", tmp_path / f"{name}.{kind}")
         one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
         assert one == two
 
 
-def test_members_with_one_payment_lie_side_by_side(dossier):
-    mixed = [*dossier.members[::2], *dossier.members[1::2]]
-    places = campaign_plot._places(msgspec.structs.replace(dossier, members=mixed))
-    payment = next(shared for shared in dossier.shared if shared.kind == "payment")
+def test_members_with_one_payment_lie_side_by_side(detail):
+    mixed = [*detail.members[::2], *detail.members[1::2]]
+    places = campaign_plot._places(msgspec.structs.replace(detail, members=mixed))
+    payment = next(shared for shared in detail.shared if shared.kind == "payment")
     paying, others = (
         [float(((places[key] - places[payment.id]) ** 2).sum()) for key in keys]
         for keys in (FLEET[:6], FLEET[6:])
@@ -73,23 +73,23 @@ def test_members_with_one_payment_lie_side_by_side(dossier):
 def test_groups_that_are_over_or_none_are_drawn_too(known, tmp_path):
     for campaign in known.rounds.campaigns:
         picture = tmp_path / f"{campaign.id}.png"
-        export.write(compile_dossier(known, campaign), picture.with_suffix(".graphml"), picture)
+        export.write(campaign_detail(known, campaign), picture.with_suffix(".graphml"), picture)
         assert picture.stat().st_size > 10_000
 
 
-def test_a_large_campaign_is_drawn_in_part_and_says_so(dossier, tmp_path, monkeypatch):
+def test_a_large_campaign_is_drawn_in_part_and_says_so(detail, tmp_path, monkeypatch):
     monkeypatch.setattr(campaign_plot, "_DRAWN", 4)
-    campaign_plot.draw(dossier, tmp_path / "fleet.svg")
-    places = campaign_plot._places(dossier)
+    campaign_plot.draw(detail, tmp_path / "fleet.svg")
+    places = campaign_plot._places(detail)
     assert len(set(FLEET) & set(places)) == 4
 
 
-def test_what_cannot_be_written_or_drawn_is_one_sentence(dossier, tmp_path):
+def test_what_cannot_be_written_or_drawn_is_one_sentence(detail, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written .*: name another file"):
-        export.write(dossier, tmp_path / "file" / "fleet.graphml")
+        export.write(detail, tmp_path / "file" / "fleet.graphml")
     with pytest.raises(InputError, match=r"cannot be drawn: name a file in \.png or \.svg"):
-        export.write(dossier, tmp_path / "fleet.graphml", tmp_path / "fleet.doc")
+        export.write(detail, tmp_path / "fleet.graphml", tmp_path / "fleet.doc")
 
 
 def test_without_what_draws_the_extra_is_named(monkeypatch):

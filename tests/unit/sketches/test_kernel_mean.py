@@ -88,19 +88,19 @@ def test_self_similarity_is_the_mean_over_pairs():
 
 
 def test_keys_of_the_public_lie_around_distance_zero_from_it():
-    public = vectors(100_000, 5, bias=0.4).mean(axis=0) / UNIT
-    apart = [means(vectors(60, s, bias=0.4)).squared_distance(public)[0] for s in range(200)]
+    baseline = vectors(100_000, 5, bias=0.4).mean(axis=0) / UNIT
+    apart = [means(vectors(60, s, bias=0.4)).squared_distance(baseline)[0] for s in range(200)]
     assert abs(np.mean(apart)) < 3 * np.std(apart) / np.sqrt(200) + 1e-3
 
 
 def test_a_key_elsewhere_lies_apart_by_the_squared_distance():
     here, there = np.ones(DIMENSIONS), np.concatenate([np.ones(8), -np.ones(8)])
-    public = here / np.linalg.norm(here)
+    baseline = here / np.linalg.norm(here)
     feature = np.rint(UNIT * there / np.linalg.norm(there)).astype(np.int8)
     key = means(np.repeat(feature[None], 50, axis=0))
-    assert key.squared_distance(public)[0] == pytest.approx(2.0, abs=0.02)
+    assert key.squared_distance(baseline)[0] == pytest.approx(2.0, abs=0.02)
 
 
 def test_an_uncertain_public_is_no_reason_to_call_a_key_deviant():
-    key, public = means(vectors(50)), np.zeros(DIMENSIONS)
-    assert key.squared_distance(public, 0.25)[0] == key.squared_distance(public)[0] - 0.25
+    key, baseline = means(vectors(50)), np.zeros(DIMENSIONS)
+    assert key.squared_distance(baseline, 0.25)[0] == key.squared_distance(baseline)[0] - 0.25

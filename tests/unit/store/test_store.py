@@ -73,9 +73,9 @@ def test_a_checkpoint_may_be_without_records(store):
 
 
 def test_what_partitions_say_of_the_public_is_there_for_all(store):
-    store.commit(Checkpoint(publics={"t:0": b"then", "t:1": b"\x00other"}))
-    store.commit(Checkpoint(publics={"t:0": b"now"}))
-    assert store.publics() == {"t:0": b"now", "t:1": b"\x00other"}
+    store.commit(Checkpoint(baselines={"t:0": b"then", "t:1": b"\x00other"}))
+    store.commit(Checkpoint(baselines={"t:0": b"now"}))
+    assert store.baselines() == {"t:0": b"now", "t:1": b"\x00other"}
 
 
 def test_rows_are_kept_by_partition_until_they_are_forgotten(store):
