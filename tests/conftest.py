@@ -17,11 +17,21 @@ import redis
 
 from pipelines.demo import embedded
 from tests.support import servers
+from tests.support.programs import compile_kernels
 
+TESTS = Path(__file__).parent
 _SERVERS = {"kafka", "redis_url", "cluster_url", "own_kafka", "own_redis"}
 
 
+def pytest_xdist_setupnodes() -> None:
+    """Compile the kernels once, before three test processes do it at the same time."""
+    compile_kernels()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow rooms first, so that no long file is left at the end, and mark server tests."""
+    rooms = ("faults", "pipeline", "unit")
+    items.sort(key=lambda item: rooms.index(item.path.relative_to(TESTS).parts[0]))
     for item in items:
         if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
