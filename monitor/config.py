@@ -46,7 +46,7 @@ class Detection(BaseModel):
 
     The defaults are at least as strict as what `calibrate` fits for one false alert a day among
     3,300 ordinary keys, on the eight days that the shipped reference is of: 1.9e-3, 1.9e-4 and
-    3.1e-6 (`tests/benchmarks/shipped.py`).
+    3.1e-6 (`tests/benchmarks/quality/shipped.py`).
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -23,7 +23,7 @@ from monitor.requests.decoder import AHEAD, LARGEST, Decoder
 from monitor.requests.fast_json import NETWORK
 from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, HAS_PROMPT, LARGE
 from monitor.store.memory import MemoryStore
-from tests.benchmarks.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
+from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
 from tests.support.requests import START, elicitor, in_order, person, request, scraper
 
 IDENTITY = Identity(b"0123456789abcdef")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.requests.decoder import Decoder
-from tests.benchmarks.decode_fuzz import MAPPINGS, NOW, PAYLOADS, Mutant, faults, mutants
+from tests.benchmarks.quality.decode_fuzz import MAPPINGS, NOW, PAYLOADS, Mutant, faults, mutants
 
 DECODERS = {name: Decoder(mapping) for name, mapping in MAPPINGS.items()}
 SEEDS = {name: PAYLOADS.get(name, PAYLOADS["native"]) for name in MAPPINGS}

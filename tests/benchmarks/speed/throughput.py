@@ -1,6 +1,6 @@
 """Events a second from Kafka: this worker beside what else could read the topic.
 
-    python -m tests.benchmarks.throughput --kafka HOST:PORT --redis URL [--traffic FILE]
+    python -m tests.benchmarks.speed.throughput --kafka HOST:PORT --redis URL [--traffic FILE]
 
 One topic is filled once with requests of about 1 KB (stream.py); each contender (contenders/) then
 reads it from the beginning in a process of its own, one after the other, in rounds:
@@ -32,8 +32,8 @@ from statistics import median
 from pipelines.demo.embedded import die_with_parent
 from pipelines.kafka import topics
 from pipelines.traffic.producer import send
-from tests.benchmarks.contenders.meter import SECONDS
-from tests.benchmarks.measure import (
+from tests.benchmarks.speed.contenders.meter import SECONDS
+from tests.benchmarks.speed.measure import (
     Spent,
     default_worker,
     emptied,
@@ -42,7 +42,7 @@ from tests.benchmarks.measure import (
     show,
     show_machine,
 )
-from tests.benchmarks.stream import Stream
+from tests.benchmarks.speed.stream import Stream
 from tests.support.programs import Worker
 
 CONTENDERS = ("faust_agent", "quix", "bytewax_window", "client", "worker")
@@ -90,7 +90,7 @@ def _worker(worker: Worker, sent: int, number: int) -> Spent:
 def _other(name: str, worker: Worker, sent: int) -> Spent:
     settings = worker.settings
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.contenders", name, settings.kafka,
+        [sys.executable, "-m", "tests.benchmarks.speed.contenders", name, settings.kafka,
          worker.requests, settings.redis_url, str(sent)],
         env=os.environ | {"TMPDIR": str(worker.folder)},
         capture_output=True, timeout=600, preexec_fn=die_with_parent(),

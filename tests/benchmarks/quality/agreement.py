@@ -1,6 +1,6 @@
 """Whether a worker behind Kafka says what `replay` says of the same requests.
 
-    python -m tests.benchmarks.agreement TRAFFIC.jsonl --kafka HOST:PORT --redis URL
+    python -m tests.benchmarks.quality.agreement TRAFFIC.jsonl --kafka HOST:PORT --redis URL
 
 Sends the file with `produce`'s sender to a topic with one partition and to one with several, lets a
 worker read each to its end, and compares its alerts with those of the engine as replay drives it.

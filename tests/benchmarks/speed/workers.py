@@ -1,6 +1,6 @@
 """Two workers against one: each on half of the partitions, in a process of its own.
 
-    python -m tests.benchmarks.workers --kafka HOST:PORT --redis URL [--traffic FILE]
+    python -m tests.benchmarks.speed.workers --kafka HOST:PORT --redis URL [--traffic FILE]
 
 The workers get their partitions of an empty topic and are stopped; the topic is filled with the
 same requests each time; then they go on together, and are timed from the first event observed until
@@ -29,7 +29,7 @@ from typing import NamedTuple
 import psutil
 
 from pipelines.traffic.producer import send
-from tests.benchmarks.measure import (
+from tests.benchmarks.speed.measure import (
     Spent,
     default_worker,
     emptied,
@@ -38,7 +38,7 @@ from tests.benchmarks.measure import (
     show,
     show_machine,
 )
-from tests.benchmarks.stream import Stream
+from tests.benchmarks.speed.stream import Stream
 from tests.support.programs import Worker
 from tests.support.workers import beside, metrics, until
 

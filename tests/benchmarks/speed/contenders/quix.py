@@ -13,7 +13,7 @@ from typing import Any
 
 from quixstreams import Application
 
-from tests.benchmarks.contenders.meter import Meter
+from tests.benchmarks.speed.contenders.meter import Meter
 
 
 def run(kafka: str, topic: str, redis_url: str, meter: Meter) -> None:

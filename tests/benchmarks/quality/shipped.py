@@ -1,6 +1,6 @@
 """Remake what is shipped: the content model, the reference of the public, and the thresholds.
 
-    python -m tests.benchmarks.shipped MAKE_TRAFFIC.py CORPORA.json.gz FOLDER
+    python -m tests.benchmarks.quality.shipped MAKE_TRAFFIC.py CORPORA.json.gz FOLDER
 
 The content model is learned from all prompts of the corpora (`corpora.py`) and two ordinary days
 of them. The reference must not be: to a model that has read them, ordinary prompts look more
@@ -43,7 +43,7 @@ from pipelines.modelling.cross_fitting import Judged, judge, pooled
 from pipelines.modelling.cross_fitting import learn as learn_public
 from pipelines.modelling.learn import learn
 from pipelines.modelling.thresholds import fit
-from tests.benchmarks import corpora
+from tests.benchmarks.quality import corpora
 
 CONTENT = Path("monitor/features/content.json")
 REFERENCE = Path("monitor/sketches/reference.json")
@@ -127,7 +127,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where days and half-made files go.")],
 ) -> None:
     prompts = corpora.load(path)
-    source = f"{path.name}: ordinary days of seeds {{}}, tests/benchmarks/shipped.py"
+    source = f"{path.name}: ordinary days of seeds {{}}, tests/benchmarks/quality/shipped.py"
     whole = Half(maker, prompts, folder / "all")
     whole.content(CONTENT, source.format(LEARNED))
     halves = [Half(maker, each, folder / f"half-{i}") for i, each in enumerate(halved(prompts))]

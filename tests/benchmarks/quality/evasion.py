@@ -1,6 +1,6 @@
 """What is still caught of attackers who evade, and after how many requests.
 
-    python -m tests.benchmarks.evasion DAY.jsonl --labels LABELS.json
+    python -m tests.benchmarks.quality.evasion DAY.jsonl --labels LABELS.json
 
 Replays a labelled day once for each evasion of `tests/evasions.py`. Only what the keys of campaigns
 send is changed; of the ordinary keys a share stays, as it is. Prints a Markdown table: by campaign

@@ -14,7 +14,7 @@ from typing import Any
 import faust
 import redis.asyncio
 
-from tests.benchmarks.contenders.meter import Meter
+from tests.benchmarks.speed.contenders.meter import Meter
 
 _CONCURRENCY = 4  # more gains nothing
 

@@ -1,6 +1,6 @@
 """Prompts a second through the feature kernel on one core, part by part, and how true it is.
 
-    python -m tests.benchmarks.features [TRAFFIC.jsonl]
+    python -m tests.benchmarks.speed.features [TRAFFIC.jsonl]
 
 Prompts come from the file's requests, or are simulated ones. They are measured cut or repeated to
 250 bytes, and as they are. Each pass is over prompts whose words were met before, as in a stream

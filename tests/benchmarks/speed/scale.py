@@ -1,6 +1,6 @@
 """Cost of an event and bytes of a key as keys grow, from 10,000 to a million.
 
-    python -m tests.benchmarks.scale --redis URL
+    python -m tests.benchmarks.speed.scale --redis URL
 
 Engine and Redis store, without Kafka. Every key is seen once; what Redis has grown by then,
 divided by the keys, is the memory of a key with everything counted. Then events come in rounds, a
@@ -31,8 +31,8 @@ from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
 from pipelines.traffic.producer import Message
-from tests.benchmarks.measure import emptied, parser, show, show_machine
-from tests.benchmarks.stream import Stream
+from tests.benchmarks.speed.measure import emptied, parser, show, show_machine
+from tests.benchmarks.speed.stream import Stream
 
 _PARTITION = "scale:0"
 _TOGETHER = 4_000  # messages a batch

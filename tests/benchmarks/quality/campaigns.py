@@ -1,6 +1,6 @@
 """Cost of a fingerprint and of a round, and time until campaigns are found, to a million keys.
 
-    python -m tests.benchmarks.campaigns TRAFFIC LABELS --keys 10000 100000 1000000
+    python -m tests.benchmarks.quality.campaigns TRAFFIC LABELS --keys 10000 100000 1000000
 
 The labelled day is carried through the engine, and what its ordinary keys say of themselves is the
 template: each honest key says what one of them said, shifted in time, its prompts' mean and its
@@ -41,7 +41,7 @@ from monitor.records.profile import HOUR, LONG, MIDDLE, MINUTE
 from monitor.sketches.kernel_mean import STEPS
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import LineFile
-from tests.benchmarks.measure import show
+from tests.benchmarks.speed.measure import show
 
 _BEGIN = 1_772_409_600.0
 _HOURS = 6.0

@@ -1,6 +1,6 @@
 """Prompts of public data sets, by what they are: ordinary ones, and work lists.
 
-    python -m tests.benchmarks.corpora CORPORA.json.gz FOLDER
+    python -m tests.benchmarks.quality.corpora CORPORA.json.gz FOLDER
 
 writes the work lists as `xm learn` reads them; what is shipped is made of them (`shipped.py`). The
 corpora are one JSON object: `chat`, prompts of each user; `templates` and `sweep`, prompts of each

@@ -1,6 +1,6 @@
 """Whom of many honest keys with much in common a labelled day accuses: nobody, it should be.
 
-    python -m tests.benchmarks.lookalikes TRAFFIC LABELS [--seed N] [--groups NAME ...]
+    python -m tests.benchmarks.quality.lookalikes TRAFFIC LABELS [--seed N] [--groups NAME ...]
 
 Groups are added to the day, and its own ordinary keys give them their prompts:
 
@@ -40,7 +40,7 @@ from monitor.identity import Identity
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
 from pipelines.traffic import replay
-from tests.benchmarks.measure import show
+from tests.benchmarks.speed.measure import show
 
 _DAY, _HOUR = 86_400.0, 3_600.0
 _QUESTIONS = 30  # of an assignment

@@ -1,6 +1,6 @@
 """How surely a window of prompts is told from ordinary ones: this sketch and an exact MMD.
 
-    python -m tests.benchmarks.windows CORPORA.json.gz [--minilm]
+    python -m tests.benchmarks.quality.windows CORPORA.json.gz [--minilm]
 
 The setting of arXiv 2606.05725: windows of 100, 500 and 1,500 prompts, ordinary ones against those
 with 5, 10, 25, 50 and 100% off a work list. Whoever asks, which task, which template and which
@@ -38,8 +38,8 @@ from monitor.records.profile import LEVELS, RECORD, Profile
 from monitor.records.update import Requests, Today, update
 from monitor.requests.marks import HAS_PROMPT
 from pipelines.modelling.fit_content import Written, fit
-from tests.benchmarks import corpora
-from tests.benchmarks.minilm import Discrepancy, Encoder
+from tests.benchmarks.quality import corpora
+from tests.benchmarks.quality.minilm import Discrepancy, Encoder
 
 SIZES, SHARES = (100, 500, 1500), (0.05, 0.1, 0.25, 0.5, 1.0)
 FALSE = 0.01

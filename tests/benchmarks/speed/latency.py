@@ -1,6 +1,6 @@
 """From a request's arrival in Kafka to its record in Redis, and to its alert on the topic.
 
-    python -m tests.benchmarks.latency --kafka HOST:PORT --redis URL [--traffic FILE]
+    python -m tests.benchmarks.speed.latency --kafka HOST:PORT --redis URL [--traffic FILE]
 
 First the most that the worker observes a second is measured, then requests are sent at half of it,
 as of now, to a worker for each of several checkpoint intervals, the default first. Among them are
@@ -37,8 +37,15 @@ from monitor.identity import from_settings
 from monitor.store.redis import RECORD
 from pipelines.kafka import topics
 from pipelines.traffic.producer import Message, Pace, send
-from tests.benchmarks.measure import default_worker, emptied, observe, parser, show, show_machine
-from tests.benchmarks.stream import Stream, batches
+from tests.benchmarks.speed.measure import (
+    default_worker,
+    emptied,
+    observe,
+    parser,
+    show,
+    show_machine,
+)
+from tests.benchmarks.speed.stream import Stream, batches
 from tests.support.programs import Worker
 from tests.support.workers import read, until
 

@@ -18,7 +18,7 @@ from bytewax.operators import windowing
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
 
-from tests.benchmarks.contenders.meter import Meter
+from tests.benchmarks.speed.contenders.meter import Meter
 
 
 class _Nowhere(StatelessSinkPartition[Any], DynamicSink[Any]):

@@ -6,7 +6,7 @@ lines. Checked of every message: no exception; as many events and rejections as 
 (where that is known, at least one otherwise); events hold only what their types promise, and
 decode again from their own JSON to themselves.
 
-    python tests/benchmarks/decode_fuzz.py --count 1000000 --seed 1
+    python tests/benchmarks/quality/decode_fuzz.py --count 1000000 --seed 1
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rich.table import Table
 from monitor.requests.decoder import AHEAD, EARLIEST, REASONS, Decoded, Decoder
 
 NOW = 1_772_040_010.0
-PAYLOADS = json.loads((Path(__file__).parents[1] / "support" / "payloads.json").read_text())
+PAYLOADS = json.loads((Path(__file__).parents[2] / "support" / "payloads.json").read_text())
 MAPPINGS: dict[str, Any] = {
     **{preset: preset for preset in PAYLOADS},
     "a table": {"preset": "native", "ts": [{"path": "/ts", "unit": "s"}], "ip": ["/0/1", "/ip"]},

@@ -6,7 +6,7 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer
 
-from tests.benchmarks.contenders.meter import Meter
+from tests.benchmarks.speed.contenders.meter import Meter
 
 
 def run(kafka: str, topic: str, redis_url: str, meter: Meter) -> None:
