@@ -1,7 +1,7 @@
 """The Grafana dashboard as code: `python dashboards/build.py` writes overview.json beside it.
 
-From top to bottom it answers what is asked on call, in that order: is something going on, is the
-monitor well, what does it find, what does it read, what does it tell.
+The rows follow the questions of a person on call: is an extraction going on, is the monitor
+healthy, what do the detectors find, which campaigns are open, what comes in, what goes out.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, ClassVar
 
-WIDTH = 24  # of Grafana's grid
+WIDTH = 24  # columns of Grafana's grid
 EVERY = "$__rate_interval"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines over time: each has a legend and an expression."""
+    """A time series panel: PromQL expressions by legend."""
 
     title: str
     about: str
@@ -48,7 +49,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A single number, red from `alarm` on."""
+    """A single number, red at `alarm` and above."""
 
     title: str
     about: str
@@ -86,13 +87,24 @@ def _common(title: str, about: str, queries: dict[str, str]) -> dict[str, Any]:
         "datasource": SOURCE,
         "targets": [
             {"refId": ref, "datasource": SOURCE, "expr": expression, "legendFormat": legend}
-            for ref, (legend, expression) in zip("ABCDEF", queries.items(), strict=False)
+            for ref, (legend, expression) in zip(_references(queries), queries.items(), strict=True)
         ],
     }
 
 
+def _references(queries: dict[str, str]) -> str:
+    """Grafana's letters for the queries of a panel.
+
+    Raises:
+        ValueError: if there are more queries than letters.
+    """
+    if len(queries) > len(ascii_uppercase):
+        raise ValueError(f"{len(queries)} queries in one panel, at most 26: split the panel.")
+    return ascii_uppercase[: len(queries)]
+
+
 def metric(name: str, **labels: str) -> str:
-    """A selector for the chosen workers' series."""
+    """A selector for the series of the chosen workers."""
     chosen = ", ".join(f'{label}="{value}"' for label, value in labels.items())
     return f'{name}{{instance=~"$instance"{", " if chosen else ""}{chosen}}}'
 
@@ -110,7 +122,7 @@ def by(label: str, expression: str) -> dict[str, str]:
     return {f"{{{{{label}}}}}": expression}
 
 
-# A partition that moved is still shown by the worker that lost it, so it is counted once.
+# After a rebalance two workers may report the same partition; count it once.
 LAG = f"sum(max by (topic, partition) ({metric('xm_lag')}))"
 REJECTED = per_second("xm_rejections_total")
 READ = f"({REJECTED} + {per_second('xm_events_total')})"
@@ -119,29 +131,29 @@ ROWS: dict[str, list[Panel | Figure]] = {
     "At a glance": [
         Figure(
             "Critical alerts open",
-            "Keys or campaigns that a pager should ring for.",
+            "Keys and campaigns with an open critical alert. Page for these.",
             "none",
             f"sum({metric('xm_open_alerts', severity='critical')})",
             alarm=1,
         ),
         Figure(
             "Warnings open",
-            "Keys or campaigns that an abuse team should look at.",
+            "Keys and campaigns with an open warning. The abuse team reviews these.",
             "none",
             f"sum({metric('xm_open_alerts', severity='warning')})",
         ),
-        Figure("Requests", "Observed, all workers.", "reqps", per_second("xm_events_total")),
-        Figure("Lag", "Kafka messages that wait.", "short", LAG, alarm=10_000),
+        Figure("Requests", "All workers together.", "reqps", per_second("xm_events_total")),
+        Figure("Lag", "Kafka messages not yet processed.", "short", LAG, alarm=10_000),
         Figure(
             "Rejected",
-            "Share of the requests that cannot be used and so go unwatched.",
+            "Share of requests that cannot be read. They are not monitored.",
             "percentunit",
             f"{REJECTED} / ({READ} > 0)",
             alarm=0.01,
         ),
         Figure(
             "Undelivered alerts",
-            "Alerts that wait for a receiver which is away.",
+            "Alerts that wait for a receiver that is unavailable.",
             "none",
             f"sum({metric('xm_undelivered_alerts')})",
             alarm=1,
@@ -150,20 +162,20 @@ ROWS: dict[str, list[Panel | Figure]] = {
     "Health": [
         Panel(
             "Requests",
-            "Observed by each worker.",
+            "Requests observed by each worker.",
             "reqps",
             by("instance", per_second("xm_events_total", "instance")),
             stacked=True,
         ),
         Panel(
             "Lag",
-            "Messages between the checkpoint and the end. Steady is well, growing is not.",
+            "Unprocessed messages. Stable is fine; growing means that workers cannot keep up.",
             "short",
             by("topic", f"sum by (topic) (max by (topic, partition) ({metric('xm_lag')}))"),
         ),
         Panel(
-            "Behind the clock",
-            "How old the newest request of the partition furthest behind is.",
+            "Event time lag",
+            "Age of the newest processed request, in the partition that is furthest behind.",
             "s",
             by(
                 "topic",
@@ -173,31 +185,31 @@ ROWS: dict[str, list[Panel | Figure]] = {
         ),
         Panel(
             "Checkpoint",
-            "Time to write one to Redis; alerts wait for it.",
+            "Time to write a checkpoint to Redis. Alerts are published after it.",
             "s",
             quantiles("xm_checkpoint_seconds"),
         ),
         Panel(
             "Checkpoint failures",
-            "Refused by Redis. The worker stops reading until one is taken.",
+            "Checkpoints that Redis refused. The worker stops reading until one succeeds.",
             "ops",
             by("instance", per_second("xm_checkpoint_failures_total", "instance")),
         ),
         Panel(
             "Records written",
-            "Keys' records that changed between two checkpoints.",
+            "Changed key records per second, written with the checkpoints.",
             "ops",
             by("instance", per_second("xm_checkpoint_records_total", "instance")),
         ),
         Panel(
             "Live keys",
-            "Records in memory, of XM_ROWS at most.",
+            "Key records in memory, at most XM_ROWS per worker.",
             "short",
             by("instance", f"sum by (instance) ({metric('xm_live_keys')})"),
         ),
         Panel(
             "Busy",
-            "Share of the time spent on observing requests; near 1, add a worker.",
+            "Share of time spent on processing requests. Near 1, add a worker.",
             "percentunit",
             by("instance", per_second("xm_observe_seconds_sum", "instance")),
         ),
@@ -205,14 +217,14 @@ ROWS: dict[str, list[Panel | Figure]] = {
     "Detection": [
         Panel(
             "Findings",
-            "How often each detector finds a key improbable. A jump in all of them is a change in "
-            "the traffic, in one of them an attack.",
+            "Evaluations in which a detector flagged a key. A jump in all detectors points to a "
+            "change in traffic, a jump in one detector to an attack.",
             "ops",
             by("detector", per_second("xm_findings_total", "detector")),
         ),
         Panel(
             "Open alerts",
-            "Keys and campaigns under suspicion now.",
+            "Keys and campaigns with an open alert, by kind and severity.",
             "none",
             {
                 "{{kind}} {{severity}}": f"sum by (kind, severity) ({metric('xm_open_alerts')})",
@@ -220,8 +232,8 @@ ROWS: dict[str, list[Panel | Figure]] = {
             stacked=True,
         ),
         Panel(
-            "Alerts an hour",
-            "Messages about alerts opened, raised and resolved.",
+            "Alerts per hour",
+            "Alerts opened, updated and resolved.",
             "none",
             {
                 "{{kind}} {{state}}": "sum by (kind, state) "
@@ -230,7 +242,7 @@ ROWS: dict[str, list[Panel | Figure]] = {
         ),
         Panel(
             "Request to alert",
-            "From a request's arrival in Kafka to the alert that it completes, over an hour.",
+            "Time from the arrival of a request in Kafka to the alert that it triggers, over 1 h.",
             "s",
             quantiles("xm_event_to_alert_seconds", "1h"),
         ),
@@ -238,7 +250,7 @@ ROWS: dict[str, list[Panel | Figure]] = {
     "Campaigns": [
         Panel(
             "Open campaigns",
-            "Groups of keys that act as one, by severity; `xm campaigns` says who they are.",
+            "Open campaigns (coordinated keys) by severity. List them with `xm campaigns`.",
             "none",
             by(
                 "severity",
@@ -248,22 +260,22 @@ ROWS: dict[str, list[Panel | Figure]] = {
         ),
         Panel(
             "Fingerprints",
-            "What keys are held against each other by. It follows the requests; none at all while "
-            "there are requests means that no worker links.",
+            "Key fingerprints processed by the linker. The rate follows the requests; zero while "
+            "requests arrive means that no worker links keys.",
             "ops",
             by("instance", per_second("xm_fingerprints_total", "instance")),
             stacked=True,
         ),
         Panel(
             "Linked keys",
-            "Keys among which campaigns are looked for, of XM_CAMPAIGNS__KEYS at most.",
+            "Keys compared by the linker, at most XM_CAMPAIGNS__KEYS.",
             "short",
             by("instance", f"sum by (instance) ({metric('xm_linked_keys')})"),
         ),
         Panel(
-            "Time of a round",
-            "Asking who acts as one, over an hour; there is a round every ten minutes of event "
-            "time, and fingerprints wait for it.",
+            "Linking duration",
+            "Time to search all keys for campaigns, over 1 h. A round runs every 10 minutes of "
+            "event time, and fingerprints wait for it.",
             "s",
             quantiles("xm_link_seconds", "1h"),
         ),
@@ -271,35 +283,35 @@ ROWS: dict[str, list[Panel | Figure]] = {
     "Input": [
         Panel(
             "Rejections",
-            "Requests that cannot be used, by reason; the topic of rejected requests has each.",
+            "Requests that cannot be read, by reason. Each is in the topic of rejected requests.",
             "reqps",
             by("reason", per_second("xm_rejections_total", "reason")),
             stacked=True,
         ),
         Panel(
             "Repeated requests",
-            "Skipped, because their id was seen before: senders that retry, and restarts.",
+            "Requests skipped because their id was seen before: retries by the sender, restarts.",
             "reqps",
             by("instance", per_second("xm_repeated_events_total", "instance")),
         ),
         Panel(
             "Batch size",
-            "Kafka messages that are observed at once. It grows with the load, which is how the "
-            "worker keeps up.",
+            "Kafka messages per batch. It grows with the load; larger batches cost less per "
+            "message.",
             "short",
             quantiles("xm_batch_size"),
         ),
         Panel(
-            "Time to observe a batch",
-            "Decoding, counting and judging, without Kafka and Redis.",
+            "Batch duration",
+            "Time to decode a batch and run the detectors, without Kafka and Redis.",
             "s",
             quantiles("xm_observe_seconds"),
         ),
     ],
-    "Ways out": [
+    "Outputs": [
         Panel(
             "Deliveries",
-            "Alerts delivered, tried again because the receiver is away, or refused by it.",
+            "Alerts delivered, retried because the receiver is unavailable, or refused by it.",
             "ops",
             {
                 "{{receiver}} {{outcome}}": per_second("xm_deliveries_total", "receiver, outcome"),
@@ -307,19 +319,19 @@ ROWS: dict[str, list[Panel | Figure]] = {
         ),
         Panel(
             "Undelivered alerts",
-            "Those that wait, by receiver.",
+            "Alerts that wait, by receiver.",
             "none",
             by("receiver", f"sum by (receiver) ({metric('xm_undelivered_alerts')})"),
         ),
         Panel(
             "Decisions",
-            "Made about keys, in shadow mode too.",
+            "Decisions made, by action. Shadow mode is included.",
             "ops",
             by("action", per_second("xm_decisions_total", "action")),
         ),
         Panel(
-            "Look-ups",
-            "Decisions that gateways asked for, by what they were told.",
+            "Decision requests",
+            "Decisions that gateways asked for, by the action found.",
             "reqps",
             by("action", per_second("xm_decision_lookups_total", "action")),
             stacked=True,
@@ -350,11 +362,11 @@ VARIABLES = [
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard in Grafana's model."""
+    """The dashboard in Grafana's JSON model."""
     return {
         "uid": "extraction-monitor",
         "title": "Extraction monitor",
-        "description": "Who copies a model through its API, and how the monitor is doing.",
+        "description": "Model extraction through the API, and the health of the monitor.",
         "tags": ["extraction-monitor"],
         "schemaVersion": 39,
         "editable": True,
@@ -368,7 +380,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def _placed() -> Iterator[dict[str, Any]]:
-    """Rows one below the other, panels side by side in them."""
+    """Panels with their positions: rows below each other, panels side by side."""
     y = 0
     for title, panels in ROWS.items():
         yield {"type": "row", "title": title, "gridPos": _place(0, y, WIDTH, 1), "panels": []}

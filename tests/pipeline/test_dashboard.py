@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from dashboards import build
@@ -22,7 +23,7 @@ VARIABLES = {"$instance": ".*", "$__rate_interval": "15s", "${datasource}": "pro
 
 
 class Prometheus(WebServer):
-    """Debian's Prometheus with the shipped configuration, scraping a worker every second."""
+    """Debian's Prometheus with the shipped configuration. It scrapes a worker every second."""
 
     def __init__(self, folder: Path, worker: Worker) -> None:
         super().__init__(folder)
@@ -49,16 +50,16 @@ class Prometheus(WebServer):
             return json.load(response)["data"]
 
     def now(self, query: str) -> list[float]:
-        """The values that a query has now; NaN, which Grafana does not draw, left out."""
+        """Current values of a query, without NaN, which Grafana does not draw."""
         values = (float(series["value"][1]) for series in self.get("query", query=query)["result"])
         return [value for value in values if not math.isnan(value)]
 
 
-def test_the_dashboard_in_the_repository_is_the_one_that_its_code_builds():
-    assert build.dashboard() == SHIPPED, "run python dashboards/build.py"
+def test_committed_dashboard_matches_build():
+    assert build.dashboard() == SHIPPED, "run: python dashboards/build.py"
 
 
-def test_panels_do_not_overlap_and_stay_in_the_grid():
+def test_panels_fit_grid_without_overlap():
     cells = [
         (x, y)
         for place in (panel["gridPos"] for panel in SHIPPED["panels"])
@@ -69,11 +70,24 @@ def test_panels_do_not_overlap_and_stay_in_the_grid():
     assert max(x for x, _ in cells) < build.WIDTH
 
 
-def test_every_panel_says_what_it_shows_and_what_to_make_of_it():
+def test_every_panel_has_a_description():
     assert [panel["title"] for panel in PANELS if len(panel["description"]) < 10] == []
 
 
-def test_every_query_of_the_dashboard_returns_data_of_a_running_worker(
+def test_panel_draws_every_query():
+    queries = {f"line {i}": f"up * {i}" for i in range(9)}
+    targets = build.Panel("Many lines", "Nine queries.", "none", queries).model()["targets"]
+    assert [(each["legendFormat"], each["expr"]) for each in targets] == list(queries.items())
+    assert len({each["refId"] for each in targets}) == 9
+
+
+def test_panel_with_too_many_queries_is_an_error():
+    queries = {f"line {i}": "up" for i in range(27)}
+    with pytest.raises(ValueError, match="27 queries"):
+        build.Panel("Too many lines", "More queries than letters.", "none", queries).model()
+
+
+def test_dashboard_queries_return_data_from_running_worker(
     kafka: str, redis_url: str, tmp_path: Path
 ):
     away = f"http://127.0.0.1:{free_port()}"
@@ -83,7 +97,7 @@ def test_every_query_of_the_dashboard_returns_data_of_a_running_worker(
         begin = time.time() - 3_600
         for minute in range(10):
             traffic.send(kafka, worker.requests, traffic.minute(begin + 60 * minute))
-            ask_for_a_decision(worker, traffic.EXTRACTING)
+            request_decision(worker, traffic.EXTRACTING)
             time.sleep(1)
         until(lambda: sum(prometheus.now("xm_undelivered_alerts")) > 0)
         queries = {
@@ -105,7 +119,7 @@ def resolved(query: str) -> str:
     return query
 
 
-def ask_for_a_decision(worker: Worker, key: str) -> None:
+def request_decision(worker: Worker, key: str) -> None:
     request = urllib.request.Request(f"{worker.url}/v1/decision", headers={"X-API-Key": key})
     with urllib.request.urlopen(request, timeout=5) as response:
         assert response.headers["X-XM-Decision"] == "observe"
@@ -114,5 +128,5 @@ def ask_for_a_decision(worker: Worker, key: str) -> None:
 def until(condition: Any, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
+        assert time.monotonic() < end, "condition not met in time"
         time.sleep(0.2)

@@ -39,7 +39,7 @@ def run(name: str, *arguments: str, folder: Path = DEPLOY) -> str:
     return done.stdout + done.stderr
 
 
-def settings_named(environment: dict[str, str]) -> list[str]:
+def setting_names(environment: dict[str, str]) -> list[str]:
     return [name for name in environment if name.startswith("XM_")]
 
 
@@ -53,26 +53,26 @@ def is_a_setting(variable: str) -> bool:
     return True
 
 
-def test_prometheus_accepts_the_configuration_and_the_rules():
+def test_prometheus_accepts_config_and_rules():
     run("promtool", "check", "config", "prometheus/prometheus.yml")
 
 
-def test_every_rule_rings_when_it_should_and_not_before():
+def test_rules_fire_when_expected():
     run("promtool", "test", "rules", "rules_test.yml", folder=DEPLOY / "prometheus")
 
 
-def test_no_rule_goes_untested():
+def test_every_alerting_rule_has_a_test():
     tests = yaml.safe_load((DEPLOY / "prometheus/rules_test.yml").read_text())["tests"]
-    rung = {
+    tested = {
         case["alertname"]
         for test in tests
         for case in test.get("alert_rule_test", [])
         if case["exp_alerts"]
     }
-    assert rung == set(ALERTS)
+    assert tested == set(ALERTS)
 
 
-def test_rules_ask_for_nothing_that_the_monitor_does_not_measure():
+def test_rules_use_only_existing_metrics():
     measured = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
     known = {name for metric in measured for each in metric.collect() for name in names_of(each)}
     asked = {name for rule in RULES for name in re.findall(r"\bxm_\w+", rule["expr"])}
@@ -85,13 +85,13 @@ def names_of(family: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_leads_to_a_page_that_says_what_to_do(name: str):
+def test_every_alert_links_to_a_runbook_heading(name: str):
     headings = re.findall(r"^### (\w+)$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
     assert ALERTS[name]["annotations"]["runbook"] == f"deploy/README.md#{name.lower()}"
     assert name in headings
 
 
-def test_alertmanager_accepts_its_configuration():
+def test_alertmanager_accepts_config():
     run("amtool", "check-config", "alertmanager/alertmanager.yml")
 
 
@@ -104,26 +104,26 @@ def test_alertmanager_accepts_its_configuration():
         ("operators", ["alertname=MonitorDown", "severity=critical"]),
     ],
 )
-def test_an_alert_finds_its_people(receiver: str, labels: list[str]):
+def test_alertmanager_routes_alert_to_receiver(receiver: str, labels: list[str]):
     file = "--config.file=alertmanager/alertmanager.yml"
     run("amtool", "config", "routes", "test", file, f"--verify.receivers={receiver}", *labels)
 
 
-def test_the_compose_file_follows_the_compose_specification():
-    # Read, not imported: the package's command line wants another click than Faust.
+def test_compose_file_matches_compose_specification():
+    # Read the schema without importing the package: it needs another version of click than Faust.
     schemas = distribution("check-jsonschema").locate_file(
         "check_jsonschema/builtin_schemas/vendor"
     )
     jsonschema.validate(COMPOSE, json.loads(Path(schemas, "compose-spec.json").read_text()))
 
 
-def test_compose_publishes_on_the_loopback_only():
+def test_compose_publishes_ports_on_loopback_only():
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert len(ports) == 6
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_compose_starts_a_service_only_after_what_it_needs_is_healthy():
+def test_compose_waits_for_healthy_dependencies():
     services = COMPOSE["services"]
     needed = {
         name: condition["condition"]
@@ -137,12 +137,12 @@ def test_compose_starts_a_service_only_after_what_it_needs_is_healthy():
     assert needed["topics"] == "service_completed_successfully"
 
 
-def test_compose_refuses_to_start_without_a_secret_of_the_operator():
+def test_compose_requires_identity_secret():
     secret = COMPOSE["x-monitor"]["environment"]["XM_IDENTITY_SECRET"]
     assert re.fullmatch(r"\$\{XM_IDENTITY_SECRET:\?.+\}", secret)
 
 
-def test_compose_mounts_only_what_is_there():
+def test_compose_mounts_exist():
     mounts = [
         volume.split(":")[0]
         for service in COMPOSE["services"].values()
@@ -154,20 +154,20 @@ def test_compose_mounts_only_what_is_there():
     assert named == set(COMPOSE["volumes"])
 
 
-def test_every_variable_that_a_deployment_sets_is_a_setting():
+def test_deployments_set_only_existing_settings():
     unit = (DEPLOY / "systemd/extraction-monitor.service").read_text()
     container = MANIFESTS[1]["spec"]["template"]["spec"]["containers"][0]
     variables = [
-        *settings_named(COMPOSE["x-monitor"]["environment"]),
-        *settings_named(MANIFESTS[0]["data"]),
-        *settings_named({variable["name"]: "" for variable in container["env"]}),
+        *setting_names(COMPOSE["x-monitor"]["environment"]),
+        *setting_names(MANIFESTS[0]["data"]),
+        *setting_names({variable["name"]: "" for variable in container["env"]}),
         *re.findall(r"^Environment=(XM_\w+)", unit, re.MULTILINE),
         *re.findall(r"XM_[A-Z_]*[A-Z]", (DEPLOY / "README.md").read_text()),
     ]
     assert [variable for variable in variables if not is_a_setting(variable)] == []
 
 
-def test_the_image_is_built_from_files_that_are_there_and_runs_without_root():
+def test_image_copies_existing_files_and_runs_without_root():
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1:-1] for line in lines if re.match(r"COPY (?!--from)", line)]
     allowed = (ROOT / ".dockerignore").read_text().splitlines()
@@ -178,11 +178,11 @@ def test_the_image_is_built_from_files_that_are_there_and_runs_without_root():
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: str(manifest["kind"]))
-def test_kubernetes_accepts_the_manifests(manifest: dict[str, Any]):
+def test_kubernetes_accepts_manifests(manifest: dict[str, Any]):
     validate(manifest, latest_version(), strict=True)
 
 
-def test_the_service_finds_the_workers_and_prometheus_the_service():
+def test_service_selects_workers_and_monitor_selects_service():
     _, deployment, service, _ = MANIFESTS
     monitor = yaml.safe_load((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
     labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -191,7 +191,7 @@ def test_the_service_finds_the_workers_and_prometheus_the_service():
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
-def test_systemd_accepts_the_unit_and_finds_little_exposed(tmp_path: Path):
+def test_systemd_accepts_unit_and_rates_it_confined(tmp_path: Path):
     unit = (DEPLOY / "systemd/extraction-monitor.service").read_text()
     installed = tmp_path / "extraction-monitor.service"
     installed.write_text(
@@ -201,7 +201,7 @@ def test_systemd_accepts_the_unit_and_finds_little_exposed(tmp_path: Path):
     run("systemd-analyze", "security", "--offline=true", "--threshold=20", str(installed))
 
 
-def test_grafana_is_given_the_dashboard_and_its_data():
+def test_grafana_provisions_dashboard_and_data_source():
     (provider,) = yaml.safe_load(
         (DEPLOY / "grafana/provisioning/dashboards/files.yaml").read_text()
     )["providers"]
