@@ -9,6 +9,7 @@
 | `xm:m` | hash: what each partition has learned of the public | never |
 | `xm:d:<pseudonym>` | a decision as JSON | with the decision |
 | `xm:d:campaign:<pseudonym>` | the same, of the campaign that a key is part of | likewise |
+| `xm:mode:shadow`, `xm:mode:enforce` | set while workers in this mode run | after 30 s |
 
 A checkpoint is one MULTI/EXEC: Redis refuses all of it or applies all of it. It goes through only
 if its partitions are as this store left them, which it watches:
@@ -62,7 +63,8 @@ from monitor.store.connection import Command, Node, execute, info, transact
 from monitor.store.record_block import Block, pack
 
 RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
-ROWS, PUBLICS, READY = "xm:f:", "xm:m", "xm:ready"
+ROWS, PUBLICS, READY, MODE = "xm:f:", "xm:m", "xm:ready", "xm:mode:"
+MODE_SECONDS = 30  # life of a worker's report of its mode
 _MGET = 1000  # keys a command, so that Redis serves others in between
 
 log = logging.getLogger(__name__)
@@ -220,6 +222,15 @@ class RedisStore:
         values = [self._ask("GET", decision_name(origin, key)) for origin in ORIGINS]
         return stronger(msgspec.json.decode(v, type=Decision) for v in values if v)
 
+    def publish_shadow(self, shadow: bool) -> None:
+        """Report for MODE_SECONDS that a worker runs, in shadow mode or not."""
+        self._ask("SET", _mode_name(shadow), b"1", "EX", MODE_SECONDS)
+
+    def shadow(self) -> bool | None:
+        """Whether the running workers are in shadow mode; `None` if none reports or they differ."""
+        shadow, enforce = (self._ask("GET", _mode_name(mode)) is not None for mode in (True, False))
+        return shadow if shadow != enforce else None
+
     def state(self, name: str) -> bytes | None:
         """A partition's state as the last checkpoint left it, without a claim to it."""
         state: bytes | None = self._ask("GET", PARTITION + self._place(name))
@@ -260,6 +271,10 @@ class RedisStore:
 def decision_name(origin: str, key: str) -> str:
     """The key of a decision: what detectors and campaigns decide stands side by side."""
     return DECISION + key if origin == ORIGINS[0] else f"{DECISION}{origin}:{key}"
+
+
+def _mode_name(shadow: bool) -> str:
+    return MODE + ("shadow" if shadow else "enforce")
 
 
 def _parts(items: Iterable[_T]) -> Iterator[list[_T]]:

@@ -97,7 +97,7 @@ class Explanation(msgspec.Struct, frozen=True):
     thresholds: dict[Severity, float]
     decision: Action
     until: float | None  # event time
-    shadow: bool
+    shadow: bool | None  # whether workers only record decisions; None if that is unknown
     detectors: list[DetectorReport] = msgspec.field(name="words")
     activity: KeyActivity = msgspec.field(name="portrait")
     alerts: list[Alert]  # about the key, where it is known what has been said
@@ -112,6 +112,7 @@ def explain(
     whose: str,
     others: Records,
     decision: Decision | None,
+    shadow: bool | None,
     alerts: Sequence[Alert] = (),
     looks: Mapping[str, tuple[float, np.void, Baseline]] | None = None,
     detectors: Sequence[Detector] = JUDGES,
@@ -123,6 +124,7 @@ def explain(
         whose: which partition the public is of.
         others: records of other keys, see `ordinary`.
         decision: in force.
+        shadow: whether workers only record decisions; `None` if that is unknown.
         looks: by detector, when and at what it shall look if not at `record` and `public`.
     """
     now = float(record["last_seen"])
@@ -139,7 +141,7 @@ def explain(
         thresholds={severity: getattr(detection, severity) for severity in SEVERITIES},
         decision=decision.action if decision else "observe",
         until=decision.made_at + decision.seconds if decision else None,
-        shadow=settings.decisions.shadow,
+        shadow=shadow,
         detectors=words,
         activity=_portrait(record, baseline, others),
         alerts=list(alerts),

@@ -47,6 +47,7 @@ def live(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
         whose=partition.name,
         others=ordinary(others),
         decision=store.decision(key),
+        shadow=store.shadow(),
     )
 
 
@@ -132,6 +133,7 @@ class KeyTrace:
             whose="this replay",
             others=ordinary(self._others(store)),
             decision=decision,
+            shadow=settings.decisions.shadow,
             alerts=self.alerts,
             looks=self.looks,
         )

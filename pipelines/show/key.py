@@ -25,6 +25,11 @@ _DIFFERENT = "different "
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _USUAL = 0.5  # a probability from which on there is nothing to be said
 _ROWS = 5  # of the chart
+_ENFORCED = {
+    False: ", enforced",
+    True: ", not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)",
+    None: ", unknown whether enforced: no running worker reports it, or they differ",
+}
 
 
 def show(explanation: Explanation, console: Console | None = None) -> None:
@@ -68,9 +73,7 @@ def _header(explanation: Explanation) -> Text:
         return text.append("Nothing is decided on it: gateways let it pass.\n", "not bold")
     text.append(explanation.decision, "bold")
     text.append(f" until {_time(explanation.until)} UTC", "not bold")
-    if explanation.shadow:
-        text.append(", recorded but not enforced (XM_DECISIONS__SHADOW)", "not bold")
-    return text.append("\n")
+    return text.append(f"{_ENFORCED[explanation.shadow]}\n", "not bold")
 
 
 def _gauge(explanation: Explanation, width: int) -> Text:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
+from contextlib import suppress
 from typing import Any
 
 import faust
@@ -11,10 +13,10 @@ import faust
 from monitor import metrics
 from monitor.config import Settings
 from monitor.engine import Engine
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, StoreError
 from monitor.identity import from_settings
 from monitor.linker import Linker
-from monitor.store.redis import RedisStore
+from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
 from pipelines.kafka.topics import require
 from pipelines.kafka.transport import DEFAULTS
@@ -47,6 +49,7 @@ def build(settings: Settings) -> Any:
     """
     identity = from_settings(settings)
     store = RedisStore(settings.redis_url, settings.record_days * _DAY)
+    lookups = RedisStore(settings.redis_url, settings.record_days * _DAY, timeout=_LOOKUP_SECONDS)
     engine = Engine(settings, identity, store)
     delivery = notify.Delivery(notify.receivers(settings), settings.receivers.least_severity)
     topics = settings.topics
@@ -98,11 +101,17 @@ def build(settings: Settings) -> Any:
     async def write_links() -> None:
         await link.run(settings.checkpoint_seconds)
 
+    @app.task  # type: ignore[untyped-decorator]
+    async def publish_mode() -> None:
+        while not app.should_stop:
+            with suppress(StoreError):  # checkpoints report it
+                await asyncio.to_thread(lookups.publish_shadow, settings.decisions.shadow)
+            await app.sleep(MODE_SECONDS / 3)
+
     for each in (watch, link):
         app.on_partitions_revoked.connect(each.revoke)
         app.on_partitions_assigned.connect(each.assign)
         app.on_before_shutdown.connect(each.revoke)
-    lookups = RedisStore(settings.redis_url, settings.record_days * _DAY, timeout=_LOOKUP_SECONDS)
     add_pages(app, watch, lookups, identity, shadow=settings.decisions.shadow)
     return app
 

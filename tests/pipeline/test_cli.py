@@ -75,9 +75,8 @@ def test_a_file_is_sent_to_kafka_line_by_line(kafka: str, xm: Xm, recording: Pat
     xm("topics", "create", **settings)
     topic = settings["XM_TOPICS__REQUESTS"]
     sent = xm("produce", recording)
-    assert (
-        sent.out
-        == f"{len(TRAFFIC)} messages in {topic}, 0 without a key, 0 refused as too large.\n"
+    assert sent.out == (
+        f"{len(TRAFFIC)} messages in {topic}, 0 without a key, 0 rejected as too large.\n"
     )
     consumer = KafkaConsumer(
         topic, bootstrap_servers=kafka, auto_offset_reset="earliest", consumer_timeout_ms=5_000
@@ -179,7 +178,7 @@ def ordinary(xm: Xm, tmp_path: Path) -> Path:
 def test_calibrate_without_a_rate_makes_a_reference_alone(xm: Xm, ordinary: Path) -> None:
     out = ordinary.with_name("public.json")
     ended = xm("calibrate", ordinary, "--out", out)
-    assert ended.out == f"60 days of a key in {out}: use it with XM_REFERENCE={out}.\n"
+    assert ended.out == f"Wrote 60 key-days to {out}. Use it with XM_REFERENCE={out}.\n"
     assert not out.with_suffix(".toml").exists()
     assert load_reference(out).peaks.any()
 
@@ -188,7 +187,7 @@ def test_what_calibrate_fitted_is_loaded_and_judges(xm: Xm, ordinary: Path) -> N
     out, alerts = ordinary.with_name("public.json"), ordinary.with_name("alerts.jsonl")
     ended = xm("calibrate", ordinary, "--out", out, "--false-alerts-per-day", 1, "--keys", 30)
     fitted = out.with_suffix(".toml")
-    assert ended.out.endswith(f"use it with XM_CONFIG={fitted}.\n")
+    assert ended.out.endswith(f"Use it with XM_CONFIG={fitted}.\n")
     assert f"--out {out} --false-alerts-per-day 1 --keys 30\n" in fitted.read_text()
     xm("replay", ordinary, "--alerts", alerts, "--plain-keys", XM_CONFIG=str(fitted))
     settings = config.load()
@@ -264,6 +263,26 @@ def test_a_key_is_explained_as_a_page(xm: Xm, redis_url: str, observed: str) -> 
     assert "known to t:0" in " ".join(ended.out.split())
 
 
+@pytest.mark.parametrize(
+    ("workers", "claim"),
+    [
+        ([False], ", enforced"),
+        ([True], ", not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)"),
+        ([], ", unknown whether enforced: no running worker reports it"),
+        ([True, False], ", unknown whether enforced"),
+    ],
+    ids=["enforce", "shadow", "none", "mixed"],
+)
+@pytest.mark.parametrize("own", ["true", "false"])
+def test_explain_reports_enforcement_of_workers(
+    xm: Xm, redis_url: str, observed: str, workers: list[bool], claim: str, own: str
+) -> None:
+    for shadow in workers:
+        RedisStore(redis_url, 100).publish_shadow(shadow)
+    ended = xm("explain", observed, XM_REDIS_URL=redis_url, XM_DECISIONS__SHADOW=own)
+    assert claim in " ".join(ended.out.split())
+
+
 def test_a_key_on_a_cluster_is_explained(xm: Xm, cluster_url: str) -> None:
     key = observe(cluster_url)
     assert xm("explain", key, XM_REDIS_URL=cluster_url).out.startswith(f"{key}\n40 requests")
@@ -303,8 +322,8 @@ def test_a_key_that_is_not_there_is_one_sentence_with_the_remedy(
 ) -> None:
     ended = xm("explain", key, XM_REDIS_URL=redis_url)
     assert (ended.status, ended.out) == (2, "")
-    assert f"has no record of {key}: " in ended.error
-    assert ended.error.endswith("give the API key itself with --raw.\n")
+    assert f"has no record of {key}. " in ended.error
+    assert ended.error.endswith("enter the API key with --raw.\n")
     assert ended.error.count("\n") == 1
 
 
@@ -321,8 +340,8 @@ def test_alerts_that_cannot_be_written_are_one_sentence(xm: Xm, recording: Path)
     ended = xm("replay", recording, "--alerts", "/nowhere/alerts.jsonl", "--plain-keys")
     assert (ended.status, ended.out) == (2, "")
     assert ended.error == (
-        "/nowhere/alerts.jsonl cannot be written (No such file or directory): "
-        "name another file with --alerts.\n"
+        "Cannot write /nowhere/alerts.jsonl (No such file or directory). "
+        "Name another file with --alerts.\n"
     )
 
 

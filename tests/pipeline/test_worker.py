@@ -18,7 +18,7 @@ from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import DECISION
+from monitor.store.redis import DECISION, MODE_SECONDS
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
 from pipelines.traffic.replay import replay
@@ -176,6 +176,14 @@ def test_out_of_shadow_mode_a_decision_is_enforced(
     answer = ask(enforcing, "/v1/decision", X_API_Key=key)
     assert (answer.status, answer.headers["X-XM-Decision"]) == (status, decision)
     assert "X-XM-Shadow" not in answer.headers
+
+
+def test_workers_report_their_modes_in_redis(
+    hour: Hour, enforcing: Worker, own_redis: Redis
+) -> None:
+    with redis.from_url(own_redis.url) as store:
+        for mode in ("shadow", "enforce"):
+            until(lambda name=f"xm:mode:{mode}": 0 < store.ttl(name) <= MODE_SECONDS)
 
 
 def test_a_question_that_names_no_key_is_answered_so(enforcing: Worker) -> None:

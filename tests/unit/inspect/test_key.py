@@ -129,4 +129,4 @@ def test_a_page_says_what_matters(explanation):
 def test_a_decision_that_is_enforced_is_not_called_a_shadow():
     settings = Settings(decisions={"shadow": False})
     found = told("sk-cot", elicitor(), settings=settings)
-    assert "not enforced" not in page(found, 80)
+    assert ", enforced" in page(found, 80)
