@@ -62,8 +62,8 @@ def produce(
 ) -> None:
     """Send recorded requests to Kafka, at full speed unless a rate or a speed is set."""
     from pipelines.show.progress import bar
-    from pipelines.traffic.pace import Pace
     from pipelines.traffic.producer import produce as send
+    from pipelines.traffic.schedule import SendSchedule
 
     settings = config.load()
     with bar("Sending") as progress:
@@ -73,7 +73,7 @@ def produce(
                 settings.kafka,
                 settings.topics.requests,
                 mapping=settings.mapping,
-                pace=Pace(speed, rate),
+                schedule=SendSchedule(speed, rate),
                 on_progress=lambda _sent, source: progress(source),
             )
         )

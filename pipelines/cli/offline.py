@@ -57,7 +57,7 @@ def replay(
     from pipelines.show import export, key
     from pipelines.show.progress import bar
     from pipelines.show.replay import show
-    from pipelines.traffic.replay import Account
+    from pipelines.traffic.replay import ReplaySummary
     from pipelines.traffic.replay import replay as run
 
     if graphs is not None:
@@ -70,16 +70,16 @@ def replay(
     trace = None if explain is None else KeyTrace(explain)
     identity = from_settings(settings, plain=plain_keys)
     engine, linker = Engine(settings, identity, store, on_evaluation=trace), Linker(settings, store)
-    account, begun = Account(), time.perf_counter()
+    summary, begun = ReplaySummary(), time.perf_counter()
     with bar("Replaying") as progress, output_file(alerts, "--alerts") as out:
         for outcome in run(files, engine, store, linker, progress=progress):
-            account.add(outcome)
+            summary.add(outcome)
             if trace is not None:
                 trace.hear(outcome)
             if out is not None:
                 out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
-    account.seconds = time.perf_counter() - begun
-    show(account)
+    summary.seconds = time.perf_counter() - begun
+    show(summary)
     shards = list(linker.partitions.values())
     if campaigns:
         campaigns_table.show(survey(shards, over=True))

@@ -31,8 +31,8 @@ from pipelines.demo import embedded
 from pipelines.demo.scene import Scene
 from pipelines.kafka import topics
 from pipelines.simulation.scenario import Scenario, Simulation, messages
-from pipelines.traffic.pace import Pace
 from pipelines.traffic.producer import Message, send
+from pipelines.traffic.schedule import SendSchedule
 
 _READY_SECONDS = 60.0  # the kernels are compiled at the very first start
 
@@ -88,7 +88,7 @@ async def _play(
             _not_ahead(messages(simulation.events())),
             settings.kafka,
             settings.topics.requests,
-            pace=Pace(speed),
+            schedule=SendSchedule(speed),
         )
         listening = [
             asyncio.create_task(traffic),

@@ -33,7 +33,7 @@ from monitor.records.baseline_mean import Sums
 from monitor.records.profile import COMBINED, DAY
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import LineFile, Progress, no_progress
-from pipelines.traffic.producer import Heads
+from pipelines.traffic.producer import MessageParser
 
 HALVES = ("half:0", "half:1")
 
@@ -198,7 +198,7 @@ def _carry(
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> float:
     """Carry a file through an engine, each half of the keys before its public; the days it took."""
-    store, heads, begun = MemoryStore(), Heads(settings.mapping), None
+    store, heads, begun = MemoryStore(), MessageParser(settings.mapping), None
     nothing = Reference.none()
     engine = Engine(
         settings,

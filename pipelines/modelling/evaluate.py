@@ -33,7 +33,7 @@ from monitor.records.migrations import read
 from monitor.records.profile import DAY, HOUR, RECORD, Records
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import LineFile, Progress, no_progress
-from pipelines.traffic.replay import PARTITION, drive
+from pipelines.traffic.replay import PARTITION, replay_file
 
 LEAST = 20  # requests
 NEITHER = {"evaluator"}  # classes that are left out: a benchmark run once is no attack
@@ -217,7 +217,7 @@ def play(
     engine = Engine(settings, identity, store, on_evaluation=log)
     linker = Linker(settings, store)
     with LineFile(file) as lines:
-        for outcome in drive(engine, store, lines, linker):
+        for outcome in replay_file(engine, store, lines, linker):
             requests += outcome.events
             log.hear(outcome.alerts)
             progress(lines)

@@ -1,8 +1,8 @@
-"""Requests to Kafka, paced as asked, and done only when every one is acknowledged.
+"""Send requests to Kafka at a set rate, and return when Kafka has acknowledged all of them.
 
-A message is the line as it is; its key is the request's api key, which puts it on the partition
-where any Java client would. A line in which no key can be found is sent without one: to reject it
-is the worker's business.
+A message's value is the line unchanged. Its key is the request's API key, which selects the same
+partition as a Java client would. A line without a readable API key is sent without a key; the
+worker rejects it and counts the reason.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import msgspec
 from monitor.requests.decoder import Decoder
 from pipelines.kafka.outlet import DeliveryError, Message, Outlet, Sent
 from pipelines.traffic.files import LineFile
-from pipelines.traffic.pace import Pace
+from pipelines.traffic.schedule import SendSchedule
 
-__all__ = ["DeliveryError", "Heads", "Message", "Pace", "Sent", "produce", "send"]
+__all__ = ["DeliveryError", "Message", "MessageParser", "SendSchedule", "Sent", "produce", "send"]
 
-TICK = 0.02  # seconds by which a message may be early, and for which it lies open at most
+TICK = 0.02  # seconds: a message may be sent this early, and a batch stays open no longer
 
 
 async def produce(
@@ -35,20 +35,27 @@ async def produce(
     topic: str,
     *,
     mapping: str | dict[str, Any] = "native",
-    pace: Pace | None = None,
+    schedule: SendSchedule | None = None,
     on_progress: Callable[[Sent, LineFile], None] | None = None,
 ) -> Sent:
-    """Send each line of a file, or of stdin for `-`, as one message; blank lines are none.
+    """Send each line of a file as one message; blank lines are skipped.
+
+    Args:
+        path: the file; `-` is stdin.
+        bootstrap: Kafka brokers, `host:port`, separated by commas.
+        mapping: the field mapping, a preset's name or a table.
+        schedule: when to send each message; at once by default.
+        on_progress: called after each batch.
 
     Raises:
-        InputError: the file cannot be read (on); what was read before has been sent.
-        DeliveryError: Kafka is away or refuses; the message says how much it has acknowledged.
+        InputError: the file cannot be read to its end. The lines read before it were sent.
+        DeliveryError: Kafka is down or rejects messages. The text has the acknowledged count.
     """
-    heads = Heads(mapping)
+    parser = MessageParser(mapping)
     with LineFile(path) as file:
         report = None if on_progress is None else lambda sent: on_progress(sent, file)
-        batches = map(heads.messages, file.batches())
-        return await send(batches, bootstrap, topic, pace=pace, on_progress=report)
+        batches = map(parser.messages, file.batches())
+        return await send(batches, bootstrap, topic, schedule=schedule, on_progress=report)
 
 
 async def send(
@@ -56,93 +63,98 @@ async def send(
     bootstrap: str,
     topic: str,
     *,
-    pace: Pace | None = None,
+    schedule: SendSchedule | None = None,
     on_progress: Callable[[Sent], None] | None = None,
     patience: float = 30.0,
 ) -> Sent:
-    """Send batches of messages as they come, each message when it is due.
+    """Send batches of messages, each message when it is due.
 
     Args:
-        batches: iterated in a thread, so that it may block.
-        patience: seconds for which a batch is tried before Kafka counts as away.
+        batches: iterated in a thread, so it may block.
+        patience: seconds to retry a batch before Kafka counts as down.
     """
-    pace = pace or Pace()
+    schedule = schedule or SendSchedule()
     report = on_progress or (lambda sent: None)
     async with Outlet(bootstrap, topic, patience) as outlet:
 
-        async def idle() -> None:
+        async def flush() -> None:
             await outlet.flush()
             report(outlet.sent)
 
-        async for batch in _as_they_come(batches, idle):
+        async for batch in _iterate_in_thread(batches, flush):
             for message in batch:
-                wait = pace.wait(message.ts)
-                if wait > TICK:
-                    await idle()
-                    await pace.sleep(wait)
+                delay = schedule.delay(message.ts)
+                if delay > TICK:
+                    await flush()
+                    await schedule.sleep(delay)
                 await outlet.put(message)
             report(outlet.sent)
     report(outlet.sent)
     return outlet.sent
 
 
-async def _as_they_come(
-    batches: Iterable[Sequence[Message]], idle: Callable[[], Awaitable[object]]
+async def _iterate_in_thread(
+    batches: Iterable[Sequence[Message]], on_wait: Callable[[], Awaitable[object]]
 ) -> AsyncIterator[Sequence[Message]]:
-    """The batches, each fetched in a thread of its own; `idle` is called while one takes long.
+    """Yield the batches, each fetched in its own thread; call `on_wait` every TICK meanwhile.
 
-    The threads are daemons: a read from a pipe may never return, and must not keep the process.
+    The threads are daemons: a read from a pipe may never return and must not keep the process
+    from exiting.
     """
     iterator = iter(batches)
     while True:
-        coming: asyncio.Future[Sequence[Message] | None] = (
+        fetched: asyncio.Future[Sequence[Message] | None] = (
             asyncio.get_running_loop().create_future()
         )
-        threading.Thread(target=_fetch, args=(iterator, coming), daemon=True).start()
-        while not (await asyncio.wait({coming}, timeout=TICK))[0]:
-            await idle()
-        batch = await coming
+        threading.Thread(target=_fetch, args=(iterator, fetched), daemon=True).start()
+        while not (await asyncio.wait({fetched}, timeout=TICK))[0]:
+            await on_wait()
+        batch = await fetched
         if batch is None:
             return
         yield batch
 
 
 def _fetch(
-    iterator: Iterator[Sequence[Message]], coming: asyncio.Future[Sequence[Message] | None]
+    iterator: Iterator[Sequence[Message]], fetched: asyncio.Future[Sequence[Message] | None]
 ) -> None:
-    settle: Callable[[], None]
+    resolve: Callable[[], None]
     try:
-        settle = partial(coming.set_result, next(iterator, None))
+        resolve = partial(fetched.set_result, next(iterator, None))
     except Exception as error:
-        settle = partial(coming.set_exception, error)
+        resolve = partial(fetched.set_exception, error)
 
-    def hand_over() -> None:
-        if not coming.done():
-            settle()
+    def resolve_once() -> None:
+        if not fetched.done():
+            resolve()
 
-    with suppress(RuntimeError):  # nobody waits any more: the loop is closed
-        coming.get_loop().call_soon_threadsafe(hand_over)
+    with suppress(RuntimeError):  # the event loop is closed
+        fetched.get_loop().call_soon_threadsafe(resolve_once)
 
 
-class Heads:
-    """Finds the api key and time of lines, by the mapping that the worker uses."""
+class MessageParser:
+    """Turns lines into messages with the API key and event time of their request.
+
+    Args:
+        mapping: the field mapping that the worker uses, a preset's name or a table.
+    """
 
     def __init__(self, mapping: str | dict[str, Any] = "native") -> None:
         self._decoder = Decoder(mapping)
         self._head = msgspec.json.Decoder(_Head) if mapping == "native" else None
 
     def messages(self, lines: Iterable[bytes]) -> list[Message]:
-        """A message for each line that is not blank; without key or time where none is found."""
-        messages = [self._short(line) for line in lines if line and not line.isspace()]
-        # What the short way does not understand, arrays among it, is decoded as the worker does.
-        unknown = [at for at, message in enumerate(messages) if message.key is None]
-        decoded = self._decoder.decode([messages[at].value for at in unknown], math.inf)
+        """One message per line that is not blank; key and time are `None` if unreadable."""
+        messages = [self._parse_head(line) for line in lines if line and not line.isspace()]
+        # The worker's decoder reads what the fast path cannot, for example arrays.
+        unread = [at for at, message in enumerate(messages) if message.key is None]
+        decoded = self._decoder.decode([messages[at].value for at in unread], math.inf)
         for event, source in zip(reversed(decoded.events), reversed(decoded.sources), strict=True):
-            at = unknown[source]
+            at = unread[source]
             messages[at] = Message(event.api_key.encode(), messages[at].value, event.ts)
         return messages
 
-    def _short(self, line: bytes) -> Message:
+    def _parse_head(self, line: bytes) -> Message:
         if self._head is None:
             return Message(None, line)
         try:

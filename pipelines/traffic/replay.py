@@ -1,4 +1,4 @@
-"""Replay: recorded requests through the engine that the workers run, and a table of what it saw."""
+"""Replay recorded requests through the engine and linker of a worker, and summarize the result."""
 
 from __future__ import annotations
 
@@ -17,32 +17,46 @@ PARTITION, FINGERPRINTS = "replay:0", "fingerprints:0"
 
 
 @dataclass(slots=True)
-class Account:
-    """What a replay came to.
+class ReplaySummary:
+    """Counts of a replay.
 
     Attributes:
-        worst: by subject, the alert of its highest severity.
+        events: requests observed.
+        repeated: requests seen before, which count once.
+        rejected: requests rejected, by reason.
+        samples: the detail of the first rejection, by reason.
+        alerts: opened or updated alerts, by kind and severity.
+        worst: the last alert of the highest severity, by subject.
+        seconds: duration of the replay.
     """
 
     events: int = 0
     repeated: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, str] = field(default_factory=dict)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
     worst: dict[str, Alert] = field(default_factory=dict)
     seconds: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
-        """Count what came of a batch."""
+        """Count the outcome of one batch."""
         self.events += outcome.events
         self.repeated += outcome.repeated
-        self.rejected.update(rejected.rejection.reason for rejected in outcome.rejected)
+        for _, rejection in outcome.rejected:
+            self.rejected[rejection.reason] += 1
+            self.samples.setdefault(rejection.reason, rejection.detail)
         for alert in outcome.alerts:
             if alert.state == "resolved":
                 continue
             self.alerts[alert.kind, alert.severity] += 1
             before = self.worst.get(alert.subject.id)
-            if before is None or _rank(alert) >= _rank(before):
+            if before is None or severity_rank(alert) >= severity_rank(before):
                 self.worst[alert.subject.id] = alert
+
+
+def severity_rank(alert: Alert) -> int:
+    """0 for info, 1 for warning, 2 for critical."""
+    return SEVERITIES.index(alert.severity)
 
 
 def replay(
@@ -53,19 +67,26 @@ def replay(
     *,
     progress: Progress = no_progress,
 ) -> Iterator[Outcome]:
-    """Run files, oldest first, through an engine and a linker; yield what comes of each batch."""
+    """Replay files through an engine and a linker; yield the outcome of each batch.
+
+    Args:
+        files: request files, oldest first; `-` is stdin.
+        store: the store of the engine and the linker.
+    """
     for name in files:
         with LineFile(name) as file:
-            for outcome in drive(engine, store, file, linker):
+            for outcome in replay_file(engine, store, file, linker):
                 yield outcome
                 progress(file)
 
 
-def drive(
+def replay_file(
     engine: Engine, store: MemoryStore, file: LineFile, linker: Linker | None = None
 ) -> Iterator[Outcome]:
-    """Carry the lines of a file through an engine, as the next messages of its one partition, and
-    what it tells of keys through a linker."""
+    """Replay one file as the next messages of a single partition.
+
+    The linker, if any, gets the fingerprints; its alerts and decisions are added to the outcome.
+    """
     partition = engine.partitions.get(PARTITION) or engine.assign(PARTITION)
     for lines in file.batches():
         values = [line for line in lines if line and not line.isspace()]
@@ -81,12 +102,8 @@ def drive(
             engine.saved()
 
 
-def link(linker: Linker, said: Sequence[KeyFingerprint]) -> Outcome:
-    """Carry fingerprints through a linker, as the next messages of its one partition."""
-    shard = linker.partitions.get(FINGERPRINTS) or linker.assign(FINGERPRINTS)
-    offsets = range(shard.offset, shard.offset + len(said))
-    return linker.observe(Batch(FINGERPRINTS, offsets, [each.value for each in said]))
-
-
-def _rank(alert: Alert) -> int:
-    return SEVERITIES.index(alert.severity)
+def link(linker: Linker, fingerprints: Sequence[KeyFingerprint]) -> Outcome:
+    """Run fingerprints through a linker as the next messages of its only partition."""
+    partition = linker.partitions.get(FINGERPRINTS) or linker.assign(FINGERPRINTS)
+    offsets = range(partition.offset, partition.offset + len(fingerprints))
+    return linker.observe(Batch(FINGERPRINTS, offsets, [each.value for each in fingerprints]))

@@ -33,7 +33,7 @@ from monitor.identity import from_settings
 from monitor.records.migrations import read as read_record
 from monitor.store.redis import RECORD
 from pipelines.simulation.scenario import Scenario, Simulation, messages
-from pipelines.traffic.producer import Message, Pace, send
+from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.support.programs import Worker
 from tests.support.servers import Kafka, Redis, Server
 from tests.support.workers import account, ask, beside, read, undisturbed, until
@@ -196,7 +196,9 @@ def streaming(worker: Worker, rate: float = _RATE) -> Iterator[None]:
     batches = ([message] for message in takewhile(lambda _: not over.is_set(), stream()))
     to = worker.settings.kafka, worker.requests
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(lambda: asyncio.run(send(batches, *to, pace=Pace(rate=rate))))
+        sending = pool.submit(
+            lambda: asyncio.run(send(batches, *to, schedule=SendSchedule(rate=rate)))
+        )
         try:
             yield
         finally:

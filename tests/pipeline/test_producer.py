@@ -17,7 +17,7 @@ from kafka.admin import NewTopic
 
 from monitor.errors import InputError
 from pipelines.demo import embedded
-from pipelines.traffic.producer import DeliveryError, Message, Pace, Sent, produce, send
+from pipelines.traffic.producer import DeliveryError, Message, SendSchedule, Sent, produce, send
 from tests.support import servers
 
 NOON = 1_772_020_800.0
@@ -123,10 +123,10 @@ async def test_the_key_and_time_are_found_as_the_worker_finds_them(
     kafka: str, tmp_path: Path, mapping: str | dict[str, str], line: bytes
 ) -> None:
     topic, watch = make_topic(kafka), Watch()
-    pace = Pace(speed=60, clock=watch, sleep=watch.sleep)
+    schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
     early = line.replace(b"17720208", b"17720202").replace(b"12:00", b"11:50")
     path = write(tmp_path / "day.jsonl", [early, line])
-    assert (await produce(path, kafka, topic, mapping=mapping, pace=pace)).keyless == 0
+    assert (await produce(path, kafka, topic, mapping=mapping, schedule=schedule)).keyless == 0
     assert {r.key for r in await read(kafka, topic)} == {b"k"}
     assert watch.slept == [pytest.approx(10)]
 
@@ -134,29 +134,29 @@ async def test_the_key_and_time_are_found_as_the_worker_finds_them(
 async def test_at_speed_60_an_hour_takes_a_minute(kafka: str, tmp_path: Path) -> None:
     watch = Watch()
     path = write(tmp_path / "hour.jsonl", [event("k", n) for n in range(0, 3_601, 10)])
-    pace = Pace(speed=60, clock=watch, sleep=watch.sleep)
-    await produce(path, kafka, make_topic(kafka), pace=pace)
+    schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
+    await produce(path, kafka, make_topic(kafka), schedule=schedule)
     assert watch.time == pytest.approx(160, abs=0.1)
 
 
 async def test_at_a_rate_of_500_a_second_1000_messages_take_two(kafka: str) -> None:
     watch = Watch()
-    pace = Pace(rate=500, clock=watch, sleep=watch.sleep)
-    await send([[Message(None, b"{}")] * 1_001], kafka, make_topic(kafka), pace=pace)
+    schedule = SendSchedule(rate=500, clock=watch, sleep=watch.sleep)
+    await send([[Message(None, b"{}")] * 1_001], kafka, make_topic(kafka), schedule=schedule)
     assert watch.time == pytest.approx(102, abs=0.1)
 
 
 def test_what_came_out_of_order_is_not_waited_for() -> None:
     watch = Watch()
-    pace = Pace(speed=1, clock=watch, sleep=watch.sleep)
-    assert [pace.wait(NOON + late) for late in (0, 5, 2, 6)] == pytest.approx([0, 5, 2, 6])
+    schedule = SendSchedule(speed=1, clock=watch, sleep=watch.sleep)
+    assert [schedule.delay(NOON + late) for late in (0, 5, 2, 6)] == pytest.approx([0, 5, 2, 6])
 
 
 def test_a_gap_of_more_than_a_day_or_a_wild_clock_is_not_waited_for() -> None:
     watch = Watch()
-    pace = Pace(speed=60, clock=watch, sleep=watch.sleep)
+    schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
     days = [0.0, NOON, NOON * 2, NOON, NOON + 100_000, NOON + 100_060]
-    assert [pace.wait(ts) for ts in days] == pytest.approx([0, 0, 0, 0, 0, 1])
+    assert [schedule.delay(ts) for ts in days] == pytest.approx([0, 0, 0, 0, 0, 1])
 
 
 async def test_what_waits_for_its_successor_is_sent_meanwhile(kafka: str) -> None:

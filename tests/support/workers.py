@@ -34,7 +34,7 @@ from monitor.records.baseline import shipped_reference
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION, PARTITION, RECORD, ROWS
 from pipelines.simulation.scenario import Scenario, Simulation, messages
-from pipelines.traffic.producer import Message, Pace, send
+from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.support.programs import Worker
 
 HOUR = Scenario(hours=1.0, keys=40)
@@ -71,7 +71,9 @@ def traffic(scenario: Scenario = HOUR) -> list[Message]:
 
 def fill(worker: Worker, stream: Sequence[Message], rate: float | None = None) -> None:
     """Send messages to the partitions of their keys, so many a second."""
-    asyncio.run(send([stream], worker.settings.kafka, worker.requests, pace=Pace(rate=rate)))
+    asyncio.run(
+        send([stream], worker.settings.kafka, worker.requests, schedule=SendSchedule(rate=rate))
+    )
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from monitor.config import Settings
 from monitor.identity import from_settings
 from monitor.store.redis import RECORD
 from pipelines.kafka import topics
-from pipelines.traffic.producer import Message, Pace, send
+from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.benchmarks.speed.measure import (
     default_worker,
     emptied,
@@ -107,8 +107,10 @@ def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[S
     records = [RECORD + pseudonym(key) for key in markers]
     with _watched(settings.redis_url, records) as written, worker:
         messages = islice(_messages(stream, rate), len(markers) * int(rate / _MARKERS))
-        pace = Pace(rate=rate)
-        asyncio.run(send(batches(messages, 100), settings.kafka, worker.requests, pace=pace))
+        schedule = SendSchedule(rate=rate)
+        asyncio.run(
+            send(batches(messages, 100), settings.kafka, worker.requests, schedule=schedule)
+        )
         until(lambda: len(written) == len(markers), 60)
         time.sleep(settings.checkpoint_seconds + 1)
     asked = asyncio.run(_asked(settings.kafka, worker.requests))

@@ -1,4 +1,4 @@
-"""The pace of sending: when each message is due."""
+"""When to send each message: at a multiple of the recorded speed, at a fixed rate, or at once."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-_DAY = 86_400.0
+_DAY = 86_400.0  # seconds
 
 
 @dataclass(slots=True)
-class Pace:
-    """When each message is due: `speed` times as fast as it happened, at most `rate` a second.
+class SendSchedule:
+    """Computes when each message is due.
 
-    A step of more than a day in event time, forward or back, is taken at once: it is a gap
-    between recordings or a broken clock, and nobody waits for it.
+    A step of more than a day in event time, forward or back, is not waited for: it is a gap
+    between recordings or a clock error.
+
+    Attributes:
+        speed: multiple of the recorded speed; `None`: event time does not matter.
+        rate: messages per second at most; `None`: no limit.
+        clock: the current time in seconds, from any origin.
+        sleep: waits for a number of seconds.
     """
 
     speed: float | None = None
@@ -25,10 +31,14 @@ class Pace:
     _begun: float | None = field(default=None, init=False)
     _count: int = field(default=0, init=False)
     _last: float | None = field(default=None, init=False)  # event time
-    _zero: float = field(default=0.0, init=False)  # when, by the clock, event time was zero
+    _zero: float = field(default=0.0, init=False)  # time on the clock when event time was 0
 
-    def wait(self, ts: float | None) -> float:
-        """Seconds until the next message, of event time `ts`, is due; less than 0: it is late."""
+    def delay(self, ts: float | None) -> float:
+        """Seconds until the next message is due, negative if it is late.
+
+        Args:
+            ts: its event time in seconds since the epoch; `None` if unknown.
+        """
         if self.speed is None and self.rate is None:
             return 0.0
         now = self.clock()
