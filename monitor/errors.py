@@ -1,24 +1,58 @@
-"""What can go wrong that an operator can put right.
+"""Errors that an operator can fix.
 
-Every message is one sentence with the remedy in it; the command line prints it and exits 2.
+Every message is one sentence that says what failed, why, and what to do. The command line prints
+it and exits with status 2; the worker logs it.
+
+    MonitorError
+    ├── ConfigError                 a setting is missing or invalid
+    ├── InputError                  a file or mapping cannot be read
+    └── StoreError                  the state store
+        ├── StoreUnavailableError   retry: away, loading, read-only, full, failing over
+        ├── StoreRefusedError       do not retry: somebody has to change something first
+        │   └── TooFewRowsError     fewer messages at once may succeed
+        └── FencedError             do not retry: start again from the last checkpoint
 """
 
 
 class MonitorError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """The base of all errors that this package raises on purpose."""
+
+
+# Input of the operator: raised before any traffic is read.
 
 
 class ConfigError(MonitorError):
     """A setting is missing or cannot be used."""
 
 
+class InputError(MonitorError):
+    """A file or mapping that the operator named cannot be read."""
+
+
+# The state store: raised while traffic is read.
+
+
 class StoreError(MonitorError):
-    """The state store does not take part: away, read-only, full or refusing."""
+    """The store did not do what it was asked. Raise one of the subclasses."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store is away, loading, read-only, full or failing over; retry the same call later."""
+
+
+class StoreRefusedError(StoreError):
+    """The store will refuse the same call again: missing permission, unknown version, wrong server.
+
+    A retry cannot help. The worker stops with the message.
+    """
+
+
+class TooFewRowsError(StoreRefusedError):
+    """A batch needs more records at once than XM_ROWS allows. A smaller batch may succeed."""
 
 
 class FencedError(StoreError):
-    """A partition was taken up by another worker, or the store has lost this one's last word."""
+    """Another worker has claimed the partition, or the store lost this worker's last checkpoint.
 
-
-class InputError(MonitorError):
-    """A file or mapping that the operator named cannot be read."""
+    Nothing was written. The worker restarts from the last checkpoint in the store.
+    """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import StoreError
+from monitor.errors import StoreRefusedError
 from monitor.records.profile import RECORD, VERSION
 
 #: The layouts of earlier versions, by their number.
@@ -117,7 +117,7 @@ def read(data: bytes) -> np.void:
     """The record that some bytes are, brought to this version.
 
     Raises:
-        StoreError: if they are no record that this version knows.
+        StoreRefusedError: if they are no record that this version knows.
     """
     version = int.from_bytes(data[:2], "little")
     if version == VERSION and len(data) == RECORD.itemsize:
@@ -125,7 +125,7 @@ def read(data: bytes) -> np.void:
         return record
     if version in EARLIER and len(data) == EARLIER[version].itemsize:
         return _migrated(np.frombuffer(data, EARLIER[version])[0])
-    raise StoreError(
+    raise StoreRefusedError(
         f"A record in the store ({len(data)} bytes) is of no version that this one knows: "
         "run all workers with the same version, the newest that has written to this store."
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import StoreError
+from monitor.errors import TooFewRowsError
 from monitor.records.migrations import read
 from monitor.records.profile import RECORD, Records, blank
 from monitor.store.base import Store
@@ -118,9 +118,9 @@ class Table:
         settled[self._free] = False
         rows = np.flatnonzero(settled)
         if len(rows) < least:
-            raise StoreError(
-                f"{least} more records are needed at once than fit: raise XM_ROWS "
-                f"(now {self._capacity})."
+            raise TooFewRowsError(
+                f"This batch needs {least} more records than XM_ROWS allows: "
+                f"raise XM_ROWS (now {self._capacity})."
             )
         count = min(len(rows), max(least, self._capacity // 16))
         oldest = rows[np.argpartition(self._used[rows], count - 1)[:count]]
