@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     decisions: Decisions = Decisions()
     receivers: Receivers = Receivers()
 
+    @property
+    def record_seconds(self) -> float:
+        """Life of an idle key's record in Redis."""
+        return self.record_days * 86_400.0
+
     @field_validator("kafka")
     @classmethod
     def _has_servers(cls, value: str) -> str:

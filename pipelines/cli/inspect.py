@@ -6,15 +6,17 @@ import getpass
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor import config
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
-from monitor.store.redis import RedisStore
 from pipelines.cli.options import AsJson, output
+
+if TYPE_CHECKING:
+    from monitor.store.redis import RedisStore
 
 commands = typer.Typer()
 campaigns_app = typer.Typer()
@@ -22,11 +24,11 @@ commands.add_typer(campaigns_app, name="campaigns")
 
 CampaignId = Annotated[str, typer.Argument(help="Campaign id or unique prefix.")]
 
-_DAY = 86_400.0
-
 
 def _store(settings: Settings) -> RedisStore:
-    return RedisStore(settings.redis_url, settings.record_days * _DAY)
+    from monitor.store.redis import RedisStore
+
+    return RedisStore(settings.redis_url, settings.record_seconds)
 
 
 @commands.command(epilog="Example: `xm keys --top 20 --by tokens --memory`")

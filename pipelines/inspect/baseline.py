@@ -12,7 +12,6 @@ from monitor.records.baseline import load_reference
 from monitor.records.baseline_mean import LAG, BaselineMean, decode
 from monitor.store.base import Store
 
-_DAY = 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

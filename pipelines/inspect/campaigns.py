@@ -19,7 +19,6 @@ from monitor.campaigns.population import hours
 from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.linker import LinkPartition
-from monitor.records.profile import DAY
 from monitor.store.redis import RedisStore
 from pipelines.inspect.criteria import Hearing, hear, questions, why_not
 
@@ -66,7 +65,7 @@ def read(settings: Settings) -> list[LinkPartition]:
     Raises:
         InputError: if there are none.
     """
-    store = RedisStore(settings.redis_url, settings.record_days * DAY)
+    store = RedisStore(settings.redis_url, settings.record_seconds)
     shards = []
     for number in range(settings.topics.linkers):
         name = f"{settings.topics.fingerprints}:{number}"

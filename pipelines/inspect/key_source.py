@@ -27,7 +27,6 @@ from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.inspect.key import Explanation, explain, ordinary
 
-_DAY = 86_400.0
 _PAGES = 10  # of records, among which there are enough other keys
 
 

@@ -28,7 +28,6 @@ from monitor.store import inventory
 from monitor.store.connection import Primary
 
 Order = Callable[[Profile], npt.NDArray[Any]]  # the higher, the nearer to the top
-_DAY = 86_400.0
 _MILLION = 1_000_000
 _WIDTH = 140  # of a table that goes into a file or a pipe
 _HOUR = SCALES.index("1h")  # among the requests of `Profile.counts`

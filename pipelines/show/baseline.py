@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from pipelines.inspect.baseline import Report
-from pipelines.show.style import default_console
+from pipelines.show.style import add_columns, default_console, table
 
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report as a table."""
     console = console or default_console()
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("partition", "until"):
-        table.add_column(heading)
-    for heading in ("key-days", "from the reference"):
-        table.add_column(heading, justify="right")
+    rows = table()
+    add_columns(rows, "partition", "until")
+    add_columns(rows, "key-days", "from the reference", numbers=True)
     for part in report.partitions:
-        table.add_row(part.partition, part.day, f"{part.key_days:,.0f}", f"{part.moved:.4f}")
-    table.add_section()
-    table.add_row("all, and the reference", "", f"{report.key_days:,.0f}", f"{report.moved:.4f}")
-    console.print(table)
+        rows.add_row(part.partition, part.day, f"{part.key_days:,.0f}", f"{part.moved:.4f}")
+    rows.add_section()
+    rows.add_row("all, and the reference", "", f"{report.key_days:,.0f}", f"{report.moved:.4f}")
+    console.print(rows)
     for name, uncertainty in (
         ("meaning", report.meaning_uncertainty),
         ("words", report.words_uncertainty),

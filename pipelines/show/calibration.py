@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.modelling.settings_file import SURE, Calibrated, rate
+from pipelines.show.style import add_columns, table
 
 
 def show(made: Calibrated, console: Console | None = None) -> None:
@@ -39,8 +39,7 @@ def show(made: Calibrated, console: Console | None = None) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+    rows = table(title)
+    rows.add_column("")
+    add_columns(rows, *columns, numbers=True)
+    return rows

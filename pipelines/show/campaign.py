@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from datetime import UTC, datetime
 
-from rich import box
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
@@ -15,9 +12,15 @@ from rich.text import Text
 from pipelines.inspect.campaign import CampaignDetail, Member, Shared
 from pipelines.inspect.campaigns import SHORT
 from pipelines.inspect.criteria import Question
-from pipelines.show.style import STYLES
+from pipelines.show.style import (
+    SEVERITY_STYLES,
+    axis_width,
+    block_chart,
+    date_time,
+    number,
+    table,
+)
 
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
 _ROWS = 4  # of the chart
 _MEMBERS = 20  # that are listed
 _VALUES = 5  # of a kind of identifier, too
@@ -61,7 +64,7 @@ def sentence(detail: CampaignDetail) -> str:
     if line.state == "none":
         return f"{keys} have something in common, with {took}; no campaign, for {line.reason}."
     if line.state == "merged":
-        return f"{keys} act as one, with {took}; {line.reason} since {_time(line.ended)} UTC."
+        return f"{keys} act as one, with {took}; {line.reason} since {date_time(line.ended)} UTC."
     return f"{keys} act as one, with {took} so far; {line.reason}."
 
 
@@ -69,12 +72,12 @@ def _header(detail: CampaignDetail) -> Text:
     line = detail.line
     text = Text(line.id, "bold")
     if line.severity is not None:
-        text.append(f"  {line.severity}", f"not bold {STYLES[line.severity]}")
-        text.append(f" since {_time(line.since)} UTC", "not bold")
+        text.append(f"  {line.severity}", f"not bold {SEVERITY_STYLES[line.severity]}")
+        text.append(f" since {date_time(line.since)} UTC", "not bold")
     else:
-        text.append(f"  found {_time(line.since)} UTC", "not bold")
+        text.append(f"  found {date_time(line.since)} UTC", "not bold")
     if line.state == "over":
-        text.append(f", over since {_time(line.ended)} UTC", "not bold")
+        text.append(f", over since {date_time(line.ended)} UTC", "not bold")
     text.append(f"\n{sentence(detail)}\n", "not bold")
     if line.state == "open":
         text.append("Its alert asks gateways to ", "not bold").append(line.decision, "bold")
@@ -86,87 +89,80 @@ def _questions(asked: list[Question]) -> Table | Text:
     """The verdict's questions, each with its number beside what is asked of it."""
     if not asked:
         return Text("Hardly any key is of it.")
-    table = _table()
-    table.add_column("")
-    table.add_column("found", justify="right", no_wrap=True)
-    table.add_column("a campaign", justify="right", no_wrap=True)
-    table.add_column("")
+    rows = table()
+    rows.add_column("")
+    rows.add_column("found", justify="right", no_wrap=True)
+    rows.add_column("a campaign", justify="right", no_wrap=True)
+    rows.add_column("")
     way = ""
     for question in asked:
         if question.way != way:
             way = question.way
-            table.add_row(Text(_WAYS[way], "dim"))
-        bound = f"{'≥' if question.least else '≤'} {_number(question.bound)}"
+            rows.add_row(Text(_WAYS[way], "dim"))
+        bound = f"{'≥' if question.least else '≤'} {number(question.bound)}"
         mark = Text("✓", "green") if question.met else Text("✗", "red")
-        found = "too soon" if question.value is None else _number(question.value)
-        table.add_row(mark, found, bound, question.asks)
-    return table
+        found = "too soon" if question.value is None else number(question.value)
+        rows.add_row(mark, found, bound, question.asks)
+    return rows
 
 
 def _evidence(detail: CampaignDetail) -> Table:
     """Mean nats by kind, as bars."""
-    table = _table()
-    table.add_column("", no_wrap=True)
-    table.add_column("nats a member", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    rows = table()
+    rows.add_column("", no_wrap=True)
+    rows.add_column("nats a member", justify="right", no_wrap=True)
+    rows.add_column("", no_wrap=True)
     for kind, nats in sorted(detail.evidence.items(), key=lambda each: -each[1]):
         if abs(nats) < _SLIGHT:
             continue
         bar = "━" * round(abs(nats) * 5)
-        table.add_row(_word(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
-    return table
+        rows.add_row(_word(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
+    return rows
 
 
 def _chart(detail: CampaignDetail, width: int) -> Text:
     """Members over time, from when the group was found to its end, or until now."""
     begin, end = detail.found, detail.line.ended or detail.until
     most = max(moment.members for moment in detail.timeline)
-    label = max(len(f"{most:,}"), 3)
-    columns = width - label - 4
+    axis = axis_width(most)
+    columns = width - axis - 1
     step = max(end - begin, 1.0) / columns
     members = [
         next((m.members for m in reversed(detail.timeline) if m.at <= begin + i * step), 0)
         for i in range(columns)
     ]
-    text = Text()
-    for row in range(_ROWS, 0, -1):
-        top = f"{most:,}" if row == _ROWS else ""
-        text.append(f" {top:>{label}} {'┤' if row in (1, _ROWS) else '│'}", "dim")
-        for count in members:
-            eighths = math.ceil(count / max(most, 1) * _ROWS * 8) - (row - 1) * 8
-            text.append(_EIGHTHS[min(max(eighths, 0), 8)], "blue")
-        text.append("\n")
-    last = _time(end)
-    gap = columns - len(_time(begin)) - len(last)
-    return text.append(f"{'':{label + 3}}{_time(begin)}{'':{gap}}{last} UTC", "dim")
+    text = block_chart(members, _ROWS, highest=most)
+    last = date_time(end)
+    gap = columns - len(date_time(begin)) - len(last)
+    return text.append(f"{'':{axis}}{date_time(begin)}{'':{gap}}{last} UTC", "dim")
 
 
 def _moments(detail: CampaignDetail) -> Table:
-    table = _table()
-    table.add_column("", no_wrap=True)
-    table.add_column("")
-    table.add_column("members", justify="right")
+    rows = table()
+    rows.add_column("", no_wrap=True)
+    rows.add_column("")
+    rows.add_column("members", justify="right")
     for moment in detail.timeline:
         link = {"merged": " with ", "split": " from "}.get(moment.change, "")
         what = f"{moment.change}{link}{moment.other[:SHORT]}"
-        table.add_row(_time(moment.at), what, f"{moment.members:,}")
-    return table
+        rows.add_row(date_time(moment.at), what, f"{moment.members:,}")
+    return rows
 
 
 def _identifiers(shared: list[Shared]) -> Table:
     """A line a kind: how many of it, and the most telling ones, members and others each."""
-    table = _table()
-    table.add_column("", no_wrap=True)
-    table.add_column("shared", justify="right", no_wrap=True)
-    table.add_column("nats", justify="right", no_wrap=True)
-    table.add_column("the most telling, members + others who have it")
+    rows = table()
+    rows.add_column("", no_wrap=True)
+    rows.add_column("shared", justify="right", no_wrap=True)
+    rows.add_column("nats", justify="right", no_wrap=True)
+    rows.add_column("the most telling, members + others who have it")
     kinds = Counter(each.kind for each in shared)
     for kind, count in sorted(kinds.items(), key=lambda each: -_best(shared, each[0])):
         some = [each for each in shared if each.kind == kind][:_VALUES]
         values = ", ".join(f"{each.id} {each.members:,} + {each.others:,}" for each in some)
         more = f", … {count - len(some):,} more" if count > len(some) else ""
-        table.add_row(_word(kind), f"{count:,}", f"{_best(shared, kind):.1f}", values + more)
-    return table
+        rows.add_row(_word(kind), f"{count:,}", f"{_best(shared, kind):.1f}", values + more)
+    return rows
 
 
 def _best(shared: list[Shared], kind: str) -> float:
@@ -174,25 +170,25 @@ def _best(shared: list[Shared], kind: str) -> float:
 
 
 def _members(detail: CampaignDetail) -> Table:
-    table = _table()
-    table.add_column("key", no_wrap=True)
+    rows = table()
+    rows.add_column("key", no_wrap=True)
     for name in ("sure", "requests", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("named", no_wrap=True)
-    table.add_column("alert", no_wrap=True)
-    table.add_column("the strongest links, nats")
+        rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("named", no_wrap=True)
+    rows.add_column("alert", no_wrap=True)
+    rows.add_column("the strongest links, nats")
     for member in detail.members[:_MEMBERS]:
         accused = member.accused or ""
-        table.add_row(
+        rows.add_row(
             member.key,
             _share(member.confidence),
             f"{member.requests:,}",
             f"{member.tokens:,}",
-            _time(member.named) if member.named else "",
-            Text(accused, STYLES.get(accused, "")),
+            date_time(member.named) if member.named else "",
+            Text(accused, SEVERITY_STYLES.get(accused, "")),
             _strongest(member),
         )
-    return table
+    return rows
 
 
 def _strongest(member: Member) -> str:
@@ -201,17 +197,13 @@ def _strongest(member: Member) -> str:
 
 
 def _bystanders(detail: CampaignDetail) -> Table:
-    table = _table()
-    table.add_column("key", no_wrap=True)
-    table.add_column("requests", justify="right", no_wrap=True)
-    table.add_column("shares")
+    rows = table()
+    rows.add_column("key", no_wrap=True)
+    rows.add_column("requests", justify="right", no_wrap=True)
+    rows.add_column("shares")
     for each in detail.bystanders:
-        table.add_row(each.key, f"{each.requests:,}", ", ".join(each.shares))
-    return table
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="dim", show_edge=False)
+        rows.add_row(each.key, f"{each.requests:,}", ", ".join(each.shares))
+    return rows
 
 
 def _word(kind: str) -> str:
@@ -221,13 +213,3 @@ def _word(kind: str) -> str:
 def _share(share: float) -> str:
     """In percent, but nothing is all that is not all."""
     return f"{min(share, 0.999):.1%}" if share < 0.9995 else ">99.9%"
-
-
-def _number(value: float) -> str:
-    if value and abs(value) < 1e-3:
-        return f"{value:.0e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _time(ts: float) -> str:
-    return f"{datetime.fromtimestamp(ts, UTC):%d %b %H:%M}"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from monitor.campaigns.membership import SURE
 from pipelines.inspect.campaign import CampaignDetail, Shared
 from pipelines.show.campaign import sentence
-from pipelines.show.style import FAINT, INK, STYLE, count
+from pipelines.show.style import FAINT, INK, PLOT_STYLE, count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def draw(detail: CampaignDetail, out: Path) -> None:
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(PLOT_STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(11.5, 7.6), layout="constrained", facecolor="white")
         grid = figure.add_gridspec(3, 2, width_ratios=(2.1, 1.0), height_ratios=(1.0, 1.25, 0.75))
         web = figure.add_subplot(grid[:, 0])

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.inspect.campaigns import SHORT, Line, Report
-from pipelines.show.style import STYLES, count, default_console
+from pipelines.show.style import (
+    SEVERITY_STYLES,
+    add_columns,
+    count,
+    date_time,
+    default_console,
+    table,
+)
 
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report as a table."""
     console = console or default_console()
-    table = Table(title="times in UTC", box=box.SIMPLE)
-    for name in ("id", "since", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("members", "requests", "tokens", "last hour"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("decision", no_wrap=True)
-    table.add_column("why, or why not")
+    rows = table("Campaigns, times in UTC")
+    add_columns(rows, "id", "since", "state")
+    add_columns(rows, "members", "requests", "tokens", "last hour", numbers=True)
+    add_columns(rows, "decision")
+    rows.add_column("why, or why not")
     for each in report.campaigns:
-        table.add_row(
+        rows.add_row(
             each.id[:SHORT],
-            f"{datetime.fromtimestamp(each.since, UTC):%m-%d %H:%M}",
+            date_time(each.since),
             _state(each),
             f"{each.members:,}",
             f"{each.requests:,}",
@@ -36,7 +37,7 @@ def show(report: Report, console: Console | None = None) -> None:
             each.reason,
         )
     if report.campaigns:
-        console.print(table)
+        console.print(rows)
     console.print(summary(report))
 
 
@@ -57,6 +58,6 @@ def _state(line: Line) -> Text:
     if line.state == "none":
         return Text("no campaign", "dim")
     if line.state != "open":
-        return Text(f"{line.state} {datetime.fromtimestamp(line.ended, UTC):%m-%d %H:%M}", "dim")
+        return Text(f"{line.state} {date_time(line.ended)}", "dim")
     assert line.severity is not None
-    return Text(line.severity, STYLES[line.severity])
+    return Text(line.severity, SEVERITY_STYLES[line.severity])

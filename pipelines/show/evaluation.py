@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.inspect.campaigns import SHORT
 from pipelines.modelling.evaluate import ANY, LEAST, MANY, Class, Match, Report, Score
+from pipelines.show.style import table
 
 
 def show(report: Report, console: Console | None = None) -> None:
@@ -39,67 +39,67 @@ def show(report: Report, console: Console | None = None) -> None:
 
 
 def _recall(report: Report, attacks: list[Class]) -> Table:
-    table = _table(f"Recall, of keys with {LEAST} requests or more", attacks)
-    table.add_row("keys", *_counts([each.judged for each in attacks]))
-    table.add_section()
+    rows = _table(f"Recall, of keys with {LEAST} requests or more", attacks)
+    rows.add_row("keys", *_counts([each.judged for each in attacks]))
+    rows.add_section()
     for score in report.scores:
-        _row(table, score, attacks, lambda score, name: _share(score.recall.get(name)))
-    table.add_section()
+        _row(rows, score, attacks, lambda score, name: _share(score.recall.get(name)))
+    rows.add_section()
     for i, quantile in enumerate(("requests, half", "requests, 9 of 10")):
         used = [report.scores[-1].requests.get(name) for name in (*_names(attacks), "all")]
-        table.add_row(quantile, *(f"{each[i]:,}" if each else "" for each in used))
-    return table
+        rows.add_row(quantile, *(f"{each[i]:,}" if each else "" for each in used))
+    return rows
 
 
 def _false_keys(report: Report, ordinary: list[Class]) -> Table:
-    table = _table("False keys", ordinary)
-    table.add_column("a day", justify="right")
-    table.add_row("keys", *_counts([each.judged for each in ordinary]))
-    table.add_section()
+    rows = _table("False keys", ordinary)
+    rows.add_column("a day", justify="right")
+    rows.add_row("keys", *_counts([each.judged for each in ordinary]))
+    rows.add_section()
     for score in report.scores:
         _row(
-            table,
+            rows,
             score,
             ordinary,
             lambda score, name: f"{score.false_keys[name]:,}" if score.false_keys[name] else "·",
             f"{score.false_keys_a_day:.1f}",
         )
-    return table
+    return rows
 
 
 def _campaigns(campaigns: list[Match]) -> Table:
-    table = _titled(f"Campaigns, of {MANY} such keys or more")
+    rows = _titled(f"Campaigns, of {MANY} such keys or more")
     for name in ("keys", "found as", "recall", "precision"):
-        table.add_column(name, justify="left" if name == "found as" else "right")
+        rows.add_column(name, justify="left" if name == "found as" else "right")
     for each in campaigns:
         found = (each.found or "not found")[:SHORT]
         shares = (_share(each.recall), _share(each.precision))
-        table.add_row(Text(each.name), f"{each.keys:,}", found, *shares)
-    return table
+        rows.add_row(Text(each.name), f"{each.keys:,}", found, *shares)
+    return rows
 
 
 def _table(title: str, classes: list[Class]) -> Table:
-    table = _titled(title)
+    rows = _titled(title)
     for name in (*_names(classes), "all"):
-        table.add_column(Text(name), justify="right")
-    return table
+        rows.add_column(Text(name), justify="right")
+    return rows
 
 
 def _titled(title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    return table
+    rows = table(title)
+    rows.add_column("")
+    return rows
 
 
 def _row(
-    table: Table,
+    rows: Table,
     score: Score,
     classes: list[Class],
     cell: Callable[[Score, str], str],
     *more: str,
 ) -> None:
     style = "bold" if score.name == ANY else ""
-    table.add_row(
+    rows.add_row(
         score.name, *(cell(score, name) for name in (*_names(classes), "all")), *more, style=style
     )
 

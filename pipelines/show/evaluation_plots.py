@@ -27,7 +27,7 @@ from pipelines.modelling.evaluate import (
     judged,
     smallest,
 )
-from pipelines.show.style import INK, STYLE
+from pipelines.show.style import INK, PLOT_STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def draw(trial: Trial, report: Report, settings: Settings, out: Path) -> list[Pa
     """Draw both pictures into a folder; returns the files."""
     import matplotlib as mpl
 
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(PLOT_STYLE):  # type: ignore[arg-type]
         pictures = {"map": _map(trial)}
         if report.scores[-1].recall:  # of nobody there is no trade-off
             pictures["trade-off"] = _trade_off(trial, report, settings)

@@ -6,9 +6,7 @@ It fits 80 columns; on a wide terminal the parts stand side by side.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
@@ -18,11 +16,20 @@ from rich.text import Text
 from monitor.alerting.alerts import SEVERITIES
 from pipelines.inspect.key import QUANTILES, DetectorReport, Explanation, Fact, KeyActivity
 from pipelines.inspect.what_if import one_in
+from pipelines.show.style import (
+    BLOCKS,
+    SEVERITY_STYLES,
+    add_columns,
+    axis_width,
+    block_chart,
+    date_time,
+    number,
+    short,
+    table,
+)
 
-_STYLES = {"info": "cyan", "warning": "yellow", "critical": "red"}
 _WIDE = 136  # columns from which on there is room for two
 _DIFFERENT = "different "
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
 _USUAL = 0.5  # a probability from which on there is nothing to be said
 _ROWS = 5  # of the chart
 _ENFORCED = {
@@ -66,13 +73,13 @@ def _header(explanation: Explanation) -> Text:
     text = Text(explanation.key, "bold")
     text.append(
         f"\n{activity.requests:,} requests and {activity.tokens:,} tokens from "
-        f"{_time(activity.first_seen)} to {_time(activity.last_seen)} UTC\n",
+        f"{date_time(activity.first_seen)} to {date_time(activity.last_seen)} UTC\n",
         "not bold",
     )
     if explanation.until is None:
         return text.append("Nothing is decided on it: gateways let it pass.\n", "not bold")
     text.append(explanation.decision, "bold")
-    text.append(f" until {_time(explanation.until)} UTC", "not bold")
+    text.append(f" until {date_time(explanation.until)} UTC", "not bold")
     return text.append(f"{_ENFORCED[explanation.shadow]}\n", "not bold")
 
 
@@ -92,7 +99,7 @@ def _gauge(explanation: Explanation, width: int) -> Text:
     text.append(heading.rstrip() + "\n", "dim")
     for word in explanation.detectors:
         found = _found(word.probability, explanation)
-        style = _STYLES.get(found, "dim")
+        style = SEVERITY_STYLES.get(found, "dim")
         end = place(word.probability)
         text.append(f"{word.kind:{names}}")
         for i in range(length + 1):
@@ -111,12 +118,12 @@ def _found(p: float, explanation: Explanation) -> str:
 def _word(word: DetectorReport) -> RenderableType:
     title = Text(word.kind, "bold")
     if word.severity:
-        title.append(f"  {word.severity}", f"not bold {_STYLES[word.severity]}")
-        title.append(f" since {_time(word.opened)}", "not bold")
-        title.append(f", upheld {_time(word.upheld)}", "not bold")
+        title.append(f"  {word.severity}", f"not bold {SEVERITY_STYLES[word.severity]}")
+        title.append(f" since {date_time(word.opened)}", "not bold")
+        title.append(f", upheld {date_time(word.upheld)}", "not bold")
     text = Text(f"{word.summary[:1].upper()}{word.summary[1:]}.\n")
     said = one_in(word.probability) if word.probability < _USUAL else "nothing unusual"
-    text.append(f"At {_time(word.at)} that is {said} for an ordinary key.")
+    text.append(f"At {date_time(word.at)} that is {said} for an ordinary key.")
     for difference in word.differences:
         text.append(f"\n{difference}", "italic")
     return Group(
@@ -127,29 +134,32 @@ def _word(word: DetectorReport) -> RenderableType:
 def _facts(facts: list[Fact]) -> Table:
     """Numbers beside what is ordinary; quantiles that none of them has are left out."""
     shown = [i for i in range(len(QUANTILES)) if any(f.ordinary[i] is not None for f in facts)]
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("", no_wrap=True)
-    table.add_column("this key", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    rows = Table(box=None, padding=(0, 1), header_style="dim")
+    rows.add_column("", no_wrap=True)
+    rows.add_column("this key", justify="right", no_wrap=True)
+    rows.add_column("", no_wrap=True)
     for i in shown:
         share = f"{100 * QUANTILES[i]:g}%"
         heading = f"ordinary {share}" if i == shown[0] else share
-        table.add_column(heading, justify="right", style="dim", no_wrap=True)
+        rows.add_column(heading, justify="right", style="dim", no_wrap=True)
     group = ""
     for fact in facts:
         name = fact.name.replace("_", " ")
         if name.startswith(_DIFFERENT):
             if group != _DIFFERENT:
-                table.add_row(_DIFFERENT)
+                rows.add_row(_DIFFERENT)
             group, name = _DIFFERENT, f"  {name.removeprefix(_DIFFERENT)}"
         value = _number(fact.name, fact.value)
         if fact.error:
             value += f" ± {_number(fact.name, fact.error)}"
         mark, style = _unusual(fact)
         found = (fact.ordinary[i] for i in shown)
-        ordinary = ("" if each is None else _short(fact.name, each) for each in found)
-        table.add_row(name, Text(value, style), Text(mark, style), *ordinary)
-    return table
+        ordinary = (
+            "" if each is None else _number(fact.name, each) if each < 10_000 else short(each)
+            for each in found
+        )
+        rows.add_row(name, Text(value, style), Text(mark, style), *ordinary)
+    return rows
 
 
 def _unusual(fact: Fact) -> tuple[str, str]:
@@ -171,24 +181,17 @@ def _differ(fact: Fact, ordinary: float) -> bool:
 def _clock(activity: KeyActivity, width: int) -> RenderableType:
     """Requests by hour, of the last day and of all days."""
     most = max(*activity.by_hour, 1)
-    label = max(len(f"{most:,}"), 3)
-    bar = max(min((width - label - 4) // len(activity.by_hour), 4), 1)
-    text = Text(f" requests an hour, the last day; most {most:,}\n", "dim")
-    for row in range(_ROWS, 0, -1):
-        top = f"{most:,}" if row == _ROWS else ""
-        text.append(f" {top:>{label}} {'┤' if row in (1, _ROWS) else '│'}", "dim")
-        for count in activity.by_hour:
-            eighths = math.ceil(count / most * _ROWS * 8) - (row - 1) * 8
-            text.append(_EIGHTHS[min(max(eighths, 0), 8)] * max(bar - 1, 1), "blue")
-            text.append(" " * (bar > 1))
-        text.append("\n")
+    axis = axis_width(most)
+    bar = max(min((width - axis - 1) // len(activity.by_hour), 4), 1)
+    text = Text(f" requests per hour, last 24 hours, at most {most:,}\n", "dim")
+    text.append(block_chart(activity.by_hour, _ROWS, highest=most, bar=bar))
     last = int(activity.last_seen // 3600)
     hours = [(last - 23 + i) % 24 for i in range(24)]
-    axis = "".join(f"{hour:02}".ljust(3 * bar) for hour in hours[::3])
-    text.append(f"{'':{label + 3}}{axis.rstrip()} UTC\n\n", "dim")
+    labels = "".join(f"{hour:02}".ljust(3 * bar) for hour in hours[::3])
+    text.append(f"{'':{axis}}{labels.rstrip()} UTC\n\n", "dim")
     busiest = max(*activity.rhythm, 1)
     twice = 1 + (width >= 72)
-    rhythm = "".join(_EIGHTHS[math.ceil(count / busiest * 8)] * twice for count in activity.rhythm)
+    rhythm = "".join(BLOCKS[math.ceil(count / busiest * 8)] * twice for count in activity.rhythm)
     text.append(" hours of the day  00 ", "dim").append(rhythm, "blue").append(" 23\n", "dim")
     models = ", ".join(f"{share:.0%} #{name}" for name, share in activity.models.items())
     text.append(" models, by hash   ", "dim").append(f"{models or 'not named'}")
@@ -196,19 +199,19 @@ def _clock(activity: KeyActivity, width: int) -> RenderableType:
 
 
 def _alerts(explanation: Explanation) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="dim")
-    for heading in ("time", "alert", "decision", "what"):
-        table.add_column(heading, no_wrap=heading != "what")
+    rows = table()
+    add_columns(rows, "time", "alert", "decision")
+    rows.add_column("what")
     for alert in explanation.alerts:
         what = alert.summary.removeprefix(f"{explanation.key}: ")
-        style = "dim" if alert.state == "resolved" else _STYLES[alert.severity]
-        table.add_row(
-            _time(alert.detected_at),
+        style = "dim" if alert.state == "resolved" else SEVERITY_STYLES[alert.severity]
+        rows.add_row(
+            date_time(alert.detected_at),
             Text(f"{alert.severity} {alert.state}", style),
             alert.decision,
             Text(what),
         )
-    return table
+    return rows
 
 
 def _footnote(explanation: Explanation) -> Text:
@@ -226,19 +229,6 @@ def _number(name: str, value: float) -> str:
         return f"{value:.0%}"
     if name in ("self-similarity", "deviation"):
         return f"{value:.3f}"
-    if abs(value) >= 100 or name.startswith(("requests", "tokens", "different", "prompts")):
+    if name.startswith(("requests", "tokens", "different", "prompts")):
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value else "0"
-
-
-def _short(name: str, value: float) -> str:
-    if value < 10_000:
-        return _number(name, value)
-    for most, unit in ((1e3, "k"), (1e6, "M")):
-        if value < 999.5 * most:
-            return f"{value / most:.3g}{unit}"
-    return f"{value / 1e9:,.3g}G"
-
-
-def _time(ts: float) -> str:
-    return f"{datetime.fromtimestamp(ts, UTC):%d %b %H:%M}"
+    return number(value)

@@ -24,7 +24,6 @@ from pipelines.worker.deliver import deliver
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import add_pages
 
-_DAY = 86_400.0
 _LOOKUP_SECONDS = 0.5  # that a gateway waits for a decision at the most
 # One line a change: ours from INFO on, the libraries' from WARNING on.
 _LOGGING = {
@@ -48,8 +47,8 @@ def build(settings: Settings) -> Any:
         ConfigError: if the settings lack or contradict something.
     """
     identity = from_settings(settings)
-    store = RedisStore(settings.redis_url, settings.record_days * _DAY)
-    lookups = RedisStore(settings.redis_url, settings.record_days * _DAY, timeout=_LOOKUP_SECONDS)
+    store = RedisStore(settings.redis_url, settings.record_seconds)
+    lookups = RedisStore(settings.redis_url, settings.record_seconds, timeout=_LOOKUP_SECONDS)
     engine = Engine(settings, identity, store)
     delivery = notify.Delivery(notify.receivers(settings), settings.receivers.least_severity)
     topics = settings.topics

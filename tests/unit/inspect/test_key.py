@@ -121,7 +121,7 @@ def test_a_page_says_what_matters(explanation):
         "it would be a warning: with",
         "different prompts",
         "self-similarity",
-        "requests an hour",
+        "requests per hour",
     ):
         assert claim in text
 
