@@ -104,10 +104,10 @@ def simulate(
     ] = False,
 ) -> None:
     """Write labelled traffic: ordinary keys and keys that extract the model."""
-    from pipelines.simulation.scenario import Scenario, write
+    from pipelines.simulation.scenario import Scenario, save
 
     scenario = Scenario(seed=seed, hours=hours, keys=keys, attacks=attacks, lookalikes=lookalikes)
-    requests, labels = write(scenario, out)
+    requests, labels = save(scenario, out)
     typer.echo(f"Wrote {requests:,} requests to {out} and the labels of their keys to {labels}.")
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from monitor.alerting.alerts import Alert
 from monitor.identity import Identity
-from pipelines.simulation.scenario import Label
+from pipelines.traffic.labels import Label
 
 _SHOWN, _CAMPAIGNS = 14, 4
 

@@ -1,7 +1,8 @@
-"""What simulated keys do: a generator of requests in time order for each kind of user.
+"""Behaviour of simulated keys: for each kind of user, a generator of requests in time order.
 
-Times are Poisson for people and machines that answer them, nearly regular for fleets, which pace
-themselves. People follow the hours of their own time zone. Rates are per hour of full activity.
+Arrivals are a Poisson process for people and the services they use, and nearly regular for fleets,
+which limit their own rate. People are active by the hours of their time zone. Rates are requests
+per hour at full activity; times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any
 
 from pipelines.simulation.grammar import Grammar
 
-Event = dict[str, Any]  # a request as it is on the wire
+Event = dict[str, Any]  # a request in the native format
 
-_DAY = 86_400.0
-# How busy people are, by the hour of their day.
-_RHYTHM = (
+_DAY = 86_400.0  # seconds
+# Activity of people relative to its peak, by local hour.
+_ACTIVITY = (
     *(0.3, 0.15, 0.08, 0.05, 0.05, 0.08, 0.2, 0.4, 0.7, 0.9, 1, 1),
     *(0.85, 0.9, 1, 1, 1, 0.9, 0.85, 0.9, 0.95, 0.9, 0.7, 0.5),
 )
@@ -37,23 +38,33 @@ _MODELS = ("meridian-2", "meridian-2", "meridian-2", "meridian-2-mini")
 
 @cache
 def grammar() -> Grammar:
+    """The rules of simulate.toml."""
     text = files("pipelines.simulation").joinpath("simulate.toml").read_text(encoding="utf-8")
     return Grammar(tomllib.loads(text))
 
 
 class Key:
-    """An API key: its dice, and what is the same in all of its requests.
+    """An API key: its random generator and the fields that all of its requests share.
 
-    Addresses are from 198.18.0.0/15 and networks from the private numbers: nobody's.
+    Addresses are from 198.18.0.0/15 and AS numbers from the private range, so they are nobody's.
+
+    Args:
+        seed: of its random generator.
+        start: time from which it may send requests.
+        identifiers: replace the generated fields, for example `ip` or `payment`.
+
+    Attributes:
+        utc_offset: hours that local time is ahead of UTC.
+        name: the API key.
     """
 
-    def __init__(self, dice: str, start: float, **shared: str | int) -> None:
-        self.random = r = Random(dice)
+    def __init__(self, seed: str, start: float, **identifiers: str | int) -> None:
+        self.random = r = Random(seed)
         self.start = start
-        self.zone = r.randrange(24)
+        self.utc_offset = r.randrange(24)
         self.name = f"sk-{r.getrandbits(96):024x}"
         self.model = r.choice(_MODELS)
-        self._fixed: Event = {
+        self._identifiers: Event = {
             "account": f"acct_{r.getrandbits(40):010x}",
             "payment": f"pm_{r.getrandbits(48):012x}",
             "ip": f"198.{r.randint(18, 19)}.{r.randrange(256)}.{r.randint(1, 254)}",
@@ -61,18 +72,19 @@ class Key:
             "country": r.choice(_COUNTRIES),
             "user_agent": r.choice(_CLIENTS),
             "tls_fingerprint": f"t13d{r.randint(1000, 9999)}_{r.getrandbits(48):012x}",
-            **shared,
+            **identifiers,
         }
 
-    def say(self, rule: str) -> str:
-        return grammar().say(rule, self.random)
+    def generate(self, rule: str) -> str:
+        """One text of a rule of simulate.toml."""
+        return grammar().generate(rule, self.random)
 
-    def after(self, ts: float, per_hour: float, *, awake: bool = True) -> float:
-        """The next arrival after `ts`, while people are awake or at any hour."""
+    def next_arrival(self, ts: float, per_hour: float, *, daytime: bool = True) -> float:
+        """The next arrival after `ts`: by the hours of people, or at a constant rate."""
         r = self.random
         while True:
             ts += r.expovariate(per_hour / 3600)
-            if not awake or r.random() < _RHYTHM[int(ts / 3600 + self.zone) % 24]:
+            if not daytime or r.random() < _ACTIVITY[int(ts / 3600 + self.utc_offset) % 24]:
                 return ts
 
     def request(
@@ -81,27 +93,34 @@ class Key:
         prompt: str,
         *,
         history: list[Event] | None = None,
-        answer: float = 250.0,
-        limit: int = 2048,
-        **more: str,
+        answer_tokens: float = 250.0,
+        max_tokens: int = 2048,
+        **fields: str,
     ) -> Event:
-        """One request; `answer` is the usual length of what comes back, in tokens."""
+        """One request.
+
+        Args:
+            prompt: the last user turn.
+            history: the turns before it.
+            answer_tokens: typical length of the answer.
+            fields: further fields of the event.
+        """
         draw = self.random.random
-        said = len(prompt) + sum([len(turn["content"]) for turn in history or ()])
-        tokens = min(limit, 4 + int(answer * (draw() + draw() + draw() * draw())))
+        sent = len(prompt) + sum([len(turn["content"]) for turn in history or ()])
+        tokens = min(max_tokens, 4 + int(answer_tokens * (draw() + draw() + draw() * draw())))
         luck = draw()
         event = {
             "ts": round(ts, 3),
             "id": f"req_{self.random.getrandbits(64):016x}",
             "api_key": self.name,
-            **self._fixed,
+            **self._identifiers,
             "model": self.model,
-            "max_tokens": limit,
-            "input_tokens": 8 + said // 4,
+            "max_tokens": max_tokens,
+            "input_tokens": 8 + sent // 4,
             "output_tokens": tokens if luck > 0.01 else 0,
             "status": 200 if luck > 0.01 else 500 if luck > 0.003 else 429,
             "latency_ms": int(180 + tokens * (9 + 5 * draw())),
-            **more,
+            **fields,
         }
         if history:
             event["messages"] = [*history, {"role": "user", "content": prompt}]
@@ -110,125 +129,141 @@ class Key:
         return event
 
 
-class _Talk:
-    """A conversation: each request carries the turns before it."""
+class _Conversation:
+    """A conversation; each request carries up to 12 earlier turns."""
 
     def __init__(self) -> None:
         self.turns: list[Event] = []
 
-    def ask(self, key: Key, ts: float, prompt: str, **more: Any) -> Event:
-        event = key.request(ts, prompt, history=self.turns, **more)
-        answer = {"role": "assistant", "content": key.say("answers")}
+    def request(self, key: Key, ts: float, prompt: str, **options: Any) -> Event:
+        """The next request; `options` are those of `Key.request`."""
+        event = key.request(ts, prompt, history=self.turns, **options)
+        answer = {"role": "assistant", "content": key.generate("answers")}
         self.turns = [*self.turns, {"role": "user", "content": prompt}, answer][-12:]
         return event
 
 
 def chat_user(key: Key) -> Iterator[Event]:
-    """A person: sessions of follow-up turns on the few things that occupy them."""
+    """A person: conversations on a few topics, with follow-up questions."""
     r = key.random
     ts = key.start
     topics = r.sample(_TOPICS, 3) if r.random() < 0.9 else [r.choice(_LANGUAGES)]
     foreign = topics[0] in _LANGUAGES
     while True:
-        ts = key.after(ts, 0.35)
-        talk, topic = _Talk(), r.choice(topics)
+        ts = key.next_arrival(ts, 0.35)
+        conversation, topic = _Conversation(), r.choice(topics)
         while True:
-            if talk.turns and r.random() < 0.6:
-                prompt = key.say("followup")
+            if conversation.turns and r.random() < 0.6:
+                prompt = key.generate("followup")
             else:
-                prompt = key.say(topic)
-                prompt = prompt if foreign else key.say("lead") + prompt + key.say("tail")
-            yield talk.ask(key, ts, prompt)
+                prompt = key.generate(topic)
+                prompt = prompt if foreign else key.generate("lead") + prompt + key.generate("tail")
+            yield conversation.request(key, ts, prompt)
             if r.random() < 0.22:
                 break
             ts += r.lognormvariate(4.2, 0.8)
 
 
 def coder(key: Key) -> Iterator[Event]:
-    """A programmer: long sessions over pasted code."""
+    """A programmer: long conversations about pasted code."""
     r = key.random
     ts = key.start
     while True:
-        ts = key.after(ts, 0.25)
-        talk = _Talk()
+        ts = key.next_arrival(ts, 0.25)
+        conversation = _Conversation()
         for _ in range(r.randint(4, 25)):
-            rule = "codefollowup" if talk.turns and r.random() < 0.5 else "coding"
-            yield talk.ask(key, ts, key.say(rule), answer=500, limit=4096)
+            rule = "codefollowup" if conversation.turns and r.random() < 0.5 else "coding"
+            yield conversation.request(
+                key, ts, key.generate(rule), answer_tokens=500, max_tokens=4096
+            )
             ts += r.lognormvariate(4.4, 0.8)
 
 
 def student(key: Key, first: float, seconds: float) -> Iterator[Event]:
-    """One of a course: the questions of one assignment, a few at a sitting, until it is handed in.
+    """A student of a course: questions about one assignment until it is due.
 
-    Who has an evening for it asks on; who has the day comes back for a question now and then.
+    With an evening to work, a student asks several questions in a row; with a day, one at a time.
+
+    Args:
+        first: when the assignment is handed out.
+        seconds: time until it is due.
     """
     r = key.random
     evening = seconds < _DAY / 2
     ts, end = first + r.random() * seconds / 4, first + seconds
     while ts < end:
-        talk = _Talk()
+        conversation = _Conversation()
         for _ in range(r.randint(4, 12) if evening else 1):
-            follows = talk.turns and r.random() < 0.4
+            follows = conversation.turns and r.random() < 0.4
             rule = "assignmentfollowup" if follows else "assignment"
-            yield talk.ask(key, ts, key.say(rule), answer=350)
+            yield conversation.request(key, ts, key.generate(rule), answer_tokens=350)
             ts += r.lognormvariate(4.4, 0.8)
-        ts = key.after(ts, 1.5, awake=not evening)
+        ts = key.next_arrival(ts, 1.5, daytime=not evening)
 
 
 def chatbot(key: Key, service: str, rate: float) -> Iterator[Event]:
-    """One key, many end users, who come and go with the day."""
+    """A service with many end users behind one key; traffic follows the hours of the day."""
     r = key.random
     ts = key.start
-    system = key.say("system")
-    talks: dict[str, _Talk] = {}
+    system = key.generate("system")
+    conversations: dict[str, _Conversation] = {}
     while True:
-        ts = key.after(ts, rate)
-        if talks and r.random() < 0.55:
-            who = r.choice(list(talks))
-            prompt = key.say("servicefollowup" if r.random() < 0.6 else service)
+        ts = key.next_arrival(ts, rate)
+        if conversations and r.random() < 0.55:
+            who = r.choice(list(conversations))
+            prompt = key.generate("servicefollowup" if r.random() < 0.6 else service)
         else:
-            if len(talks) > 30:
-                del talks[next(iter(talks))]
-            who, prompt = f"u{r.getrandbits(32):08x}", key.say("lead") + key.say(service)
-        talk = talks.setdefault(who, _Talk())
-        yield talk.ask(key, ts, prompt, answer=90, limit=512, end_user=who, system=system)
+            if len(conversations) > 30:
+                del conversations[next(iter(conversations))]
+            who, prompt = f"u{r.getrandbits(32):08x}", key.generate("lead") + key.generate(service)
+        conversation = conversations.setdefault(who, _Conversation())
+        yield conversation.request(
+            key, ts, prompt, answer_tokens=90, max_tokens=512, end_user=who, system=system
+        )
 
 
 def template_app(key: Key, template: str, rate: float) -> Iterator[Event]:
-    """An application: one instruction, a document in each request, as its users bring them."""
+    """An application: one instruction, a different document in each request."""
     ts = key.start
     while True:
-        ts = key.after(ts, rate)
-        yield key.request(ts, key.say(template), answer=150, limit=1024)
+        ts = key.next_arrival(ts, rate)
+        yield key.request(ts, key.generate(template), answer_tokens=150, max_tokens=1024)
 
 
 def nightly_batch(key: Key, template: str, first: float) -> Iterator[Event]:
-    """The same once a day: a pile of documents, each as soon as the last is done."""
+    """A daily batch of 350 to 500 documents with one instruction, about 1.2 requests per second."""
     r = key.random
     while True:
         ts = first
         for _ in range(r.randint(350, 500)):
-            yield key.request(ts, key.say(template), answer=60, limit=256)
+            yield key.request(ts, key.generate(template), answer_tokens=60, max_tokens=256)
             ts += r.gammavariate(3, 1 / 1.2 / 3)
         first += _DAY
 
 
 def scraper(key: Key, first: float) -> Iterator[Event]:
-    """One fast key that works off a list, some hours every day."""
+    """One key that sends 25,000 prompts of a list every day, about 3 requests per second."""
     r = key.random
     while True:
         ts = first
         for _ in range(25_000):
-            yield key.request(ts, key.say("sweep"), answer=600, limit=4096)
+            yield key.request(ts, key.generate("sweep"), answer_tokens=600, max_tokens=4096)
             ts += r.expovariate(3.0)
         first += _DAY
 
 
-def fleet_member(key: Key, rule: str, first: float, rate: float, **more: Any) -> Iterator[Event]:
-    """One of many keys that take work off one list; a tenth of what it asks is ordinary."""
+def fleet_member(key: Key, rule: str, first: float, rate: float, **options: Any) -> Iterator[Event]:
+    """One of many keys that split a prompt list; 10% of its prompts are ordinary.
+
+    Args:
+        rule: generates the prompts of the list.
+        first: its first request.
+        rate: requests per hour.
+        options: those of `Key.request`.
+    """
     r = key.random
     ts = first
     while True:
-        asked = rule if r.random() < 0.9 else r.choice(_TOPICS)
-        yield key.request(ts, key.say(asked), **more)
+        chosen = rule if r.random() < 0.9 else r.choice(_TOPICS)
+        yield key.request(ts, key.generate(chosen), **options)
         ts += r.gammavariate(4, 900 / rate)

@@ -170,7 +170,7 @@ def stream() -> Iterator[Message]:
     """
     dice = Random("stream")
     casts = [
-        Simulation(Scenario(seed=n, start=_MIDNIGHT - 600, keys=20, quiet=120.0 + 240.0 * n))
+        Simulation(Scenario(seed=n, start=_MIDNIGHT - 600, keys=20, attack_delay=120.0 + 240.0 * n))
         for n in range(40)
     ]
     events = heapq.merge(*(cast.events() for cast in casts), key=itemgetter("ts"))

@@ -8,7 +8,7 @@ from rich.console import Console
 from monitor.alerting.alerts import Alert, Subject
 from monitor.identity import Identity
 from pipelines.demo.scene import Scene
-from pipelines.simulation.scenario import Label
+from pipelines.traffic.labels import Label
 
 IDENTITY = Identity(b"known to this test only", plain=True)
 LABELS = {f"cot-{i}": Label("cot", "cot-1") for i in range(6)}

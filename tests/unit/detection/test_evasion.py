@@ -18,7 +18,7 @@ from pipelines.simulation.users import grammar
 from tests.support import evasions
 from tests.support.evasions import Event
 
-SCENARIO = Scenario(hours=2.5, keys=60, quiet=120.0)
+SCENARIO = Scenario(hours=2.5, keys=60, attack_delay=120.0)
 DAY = (SCENARIO.start, SCENARIO.start + 86_400.0)
 MOST = 600  # requests of a key; the scraper has many more
 COVER = 5  # prompts of a person who serves as cover
@@ -27,7 +27,7 @@ FLEETS = ("cot", "grader")
 
 def problems(random: Random, prompts: Sequence[str]) -> list[str]:
     """As many documents as the wrappers of a simulated fleet go around."""
-    return [grammar().say("problem", random) for _ in prompts]
+    return [grammar().generate("problem", random) for _ in prompts]
 
 
 @pytest.fixture(scope="module")

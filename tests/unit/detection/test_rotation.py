@@ -15,7 +15,7 @@ from pipelines.simulation.scenario import Scenario, Simulation
 from pipelines.simulation.users import Event
 
 SECRET = b"known to this test only"
-SCENARIO = Scenario(hours=1.5, keys=80, quiet=120.0)
+SCENARIO = Scenario(hours=1.5, keys=80, attack_delay=120.0)
 RELEASE = SCENARIO.start + 2400.0
 NAMES = (
     *("api_key", "account", "end_user", "payment", "user_agent", "tls_fingerprint"),

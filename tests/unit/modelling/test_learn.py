@@ -20,7 +20,7 @@ ORDINARY = (*SERVICES, *TEMPLATES, "cooking", "science", "life", "leisure", "stu
 def said(rules, count):
     random, found = Random(1), dict[str, None]()
     while len(found) < count:
-        found[grammar().say(rules[len(found) % len(rules)], random)] = None
+        found[grammar().generate(rules[len(found) % len(rules)], random)] = None
     return list(found)
 
 

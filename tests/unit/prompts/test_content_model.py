@@ -31,7 +31,7 @@ KINDS = dict(zip(LISTS, ("coding", "trace", "sweep", "trace", "grade"), strict=T
 
 def said(rules, count, seed=1):
     random = Random(seed)
-    return [grammar().say(rules[i % len(rules)], random) for i in range(count)]
+    return [grammar().generate(rules[i % len(rules)], random) for i in range(count)]
 
 
 def written(prompts):

@@ -29,7 +29,7 @@ def extractor() -> Extractor:
 @pytest.fixture(scope="module")
 def simulated() -> list[str]:
     random = Random(5)
-    return [grammar().say(RULES[i % len(RULES)], random) for i in range(600)]
+    return [grammar().generate(RULES[i % len(RULES)], random) for i in range(600)]
 
 
 def same(one: Features, other: Features) -> bool:

@@ -28,7 +28,7 @@ def fingerprints(extractor: Extractor, *prompts: str) -> list[int]:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_an_applications_template_survives_its_documents(extractor, template):
     random = Random(4)
-    prompts = [grammar().say(template, random) for _ in range(200)]
+    prompts = [grammar().generate(template, random) for _ in range(200)]
     ((_, most),) = Counter(fingerprints(extractor, *prompts)).most_common(1)
     assert most >= 140
 
@@ -37,7 +37,7 @@ def test_different_applications_have_different_templates(extractor):
     random = Random(4)
     usual = []
     for template in TEMPLATES:
-        prompts = [grammar().say(template, random) for _ in range(50)]
+        prompts = [grammar().generate(template, random) for _ in range(50)]
         usual.append(Counter(fingerprints(extractor, *prompts)).most_common(1)[0][0])
     assert len(set(usual)) == len(TEMPLATES)
 
@@ -72,7 +72,7 @@ def test_numbers_names_and_quotes_do_not_matter(extractor):
 def test_people_who_ask_this_and_that_rarely_share_a_fingerprint(extractor):
     random = Random(2)
     rules = ("cooking", "science", "life", "leisure", "letters", "study", "coding")
-    prompts = {grammar().say(rules[i % len(rules)], random) for i in range(700)}
+    prompts = {grammar().generate(rules[i % len(rules)], random) for i in range(700)}
     found = fingerprints(extractor, *prompts)
     alike = sum(one == other for one, other in combinations(found, 2))
     assert alike < 0.02 * len(found) * (len(found) - 1) / 2

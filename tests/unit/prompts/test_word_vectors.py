@@ -42,7 +42,7 @@ def cosines(prompts: list[str], tokenizer: Tokenizer, matrix: np.ndarray) -> np.
 
 def test_the_meaning_of_simulated_prompts_is_the_librarys(tokenizer, matrix):
     random = Random(9)
-    said = (grammar().say(RULES[i % len(RULES)], random) for i in range(1500))
+    said = (grammar().generate(RULES[i % len(RULES)], random) for i in range(1500))
     found = cosines([each for each in said if len(each) <= LIMIT], tokenizer, matrix)
     assert np.median(found) > 0.999
     assert found.min() > 0.98

@@ -13,18 +13,19 @@ import pytest
 
 from monitor.errors import InputError
 from monitor.requests.decoder import Decoder
-from pipelines.simulation.scenario import Scenario, Simulation, messages, write
+from pipelines.simulation.scenario import Scenario, Simulation, messages, save
 from pipelines.simulation.users import Event, grammar
 from pipelines.traffic.files import LineFile
+from pipelines.traffic.labels import load_labels
 
 MORNING = Scenario().start + 9 * 3600
 HOUR = Scenario(start=MORNING, hours=1)
 
 
 def prompt(event: Event) -> str:
-    said = event.get("prompt") or event["messages"][-1]["content"]
-    assert isinstance(said, str)
-    return said
+    text = event.get("prompt") or event["messages"][-1]["content"]
+    assert isinstance(text, str)
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -39,27 +40,27 @@ def hour(simulation: Simulation) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def day() -> list[Event]:
-    """Of ordinary traffic."""
+    """A day of ordinary traffic."""
     return list(Simulation(Scenario(hours=24, keys=150, attacks=False)).events())
 
 
 @pytest.fixture(scope="module")
 def by_kind(simulation: Simulation, hour: list[Event]) -> dict[str, dict[str, list[Event]]]:
-    """Kind, then key, then its requests."""
+    """Requests by kind of user and key."""
     found: dict[str, dict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
     for event in hour:
         found[simulation.labels[event["api_key"]].kind][event["api_key"]].append(event)
     return found
 
 
-def test_requests_come_in_time_order_within_the_time_asked_for(hour: list[Event]) -> None:
+def test_requests_are_in_time_order_and_in_the_hour(hour: list[Event]) -> None:
     times = [event["ts"] for event in hour]
     assert times == sorted(times)
     assert times[0] >= MORNING
     assert MORNING + 3_590 < times[-1] < MORNING + 3_600
 
 
-def test_the_same_scenario_gives_the_same_requests_and_another_seed_others(
+def test_seed_determines_the_requests(
     hour: list[Event],
 ) -> None:
     assert list(Simulation(HOUR).events()) == hour
@@ -67,27 +68,25 @@ def test_the_same_scenario_gives_the_same_requests_and_another_seed_others(
     assert not {event["api_key"] for event in other.events()} & {e["api_key"] for e in hour}
 
 
-def test_the_worker_decodes_every_request(hour: list[Event]) -> None:
+def test_decoder_reads_every_request(hour: list[Event]) -> None:
     values = [message.value for batch in messages(hour) for message in batch]
     decoded = Decoder().decode(values, MORNING + 3_600)
     assert len(decoded.events) == len(hour)
     assert all(event.prompt for event in decoded.events)
 
 
-def test_every_key_has_a_label_and_the_campaigns_their_keys(simulation: Simulation) -> None:
+def test_every_key_has_a_label(simulation: Simulation) -> None:
     campaigns = Counter(label.campaign for label in simulation.labels.values())
     assert campaigns == {None: 400, "scraper-1": 1, "cot-1": 12, "grader-1": 6}
 
 
-def test_without_attacks_the_ordinary_requests_are_the_same(
-    simulation: Simulation, hour: list[Event]
-) -> None:
+def test_attacks_do_not_change_ordinary_requests(simulation: Simulation, hour: list[Event]) -> None:
     ordinary = Simulation(Scenario(start=MORNING, hours=1, attacks=False))
     honest = [e for e in hour if simulation.labels[e["api_key"]].campaign is None]
     assert list(ordinary.events()) == honest
 
 
-def test_endless_traffic_takes_no_memory_as_it_goes_on() -> None:
+def test_endless_traffic_uses_bounded_memory() -> None:
     events = Simulation(Scenario(keys=60)).events()
     deque(islice(events, 8_000), maxlen=0)
     tracemalloc.start()
@@ -100,24 +99,24 @@ def test_endless_traffic_takes_no_memory_as_it_goes_on() -> None:
         tracemalloc.stop()
 
 
-def test_the_scraper_sends_three_requests_a_second_after_a_quiet_time(
+def test_scraper_sends_three_requests_per_second_after_a_delay(
     by_kind: dict[str, dict[str, list[Event]]],
 ) -> None:
     (events,) = by_kind["scraper"].values()
-    assert events[0]["ts"] == MORNING + HOUR.quiet
-    assert len(events) / (3_600 - HOUR.quiet) == pytest.approx(3, rel=0.1)
+    assert events[0]["ts"] == MORNING + HOUR.attack_delay
+    assert len(events) / (3_600 - HOUR.attack_delay) == pytest.approx(3, rel=0.1)
     assert len({prompt(event) for event in events}) > 0.85 * len(events)
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), [("cot", 30, 60), ("grader", 40, 72)])
-def test_a_fleet_key_is_slow_but_loud_enough_within_an_hour(
+def test_fleet_keys_are_slow(
     by_kind: dict[str, dict[str, list[Event]]], kind: str, low: int, high: int
 ) -> None:
     counts = [len(events) for events in by_kind[kind].values()]
     assert low <= min(counts) <= max(counts) <= high
 
 
-def test_a_fleet_shares_a_network_and_a_few_payments(
+def test_fleet_shares_a_network_and_three_payments(
     by_kind: dict[str, dict[str, list[Event]]],
 ) -> None:
     events = [event for events in by_kind["cot"].values() for event in events]
@@ -125,7 +124,7 @@ def test_a_fleet_shares_a_network_and_a_few_payments(
     assert len({event["payment"] for event in events}) == 3
 
 
-def test_a_batch_of_documents_and_a_busy_chatbot_outdo_every_fleet_key(
+def test_some_ordinary_keys_are_faster_than_any_fleet_key(
     by_kind: dict[str, dict[str, list[Event]]],
 ) -> None:
     batch = max(by_kind["template_app"].values(), key=len)
@@ -136,7 +135,7 @@ def test_a_batch_of_documents_and_a_busy_chatbot_outdo_every_fleet_key(
     assert len({event["end_user"] for event in bot}) > 200
 
 
-def test_people_send_few_requests_in_conversations(
+def test_people_send_few_requests_mostly_in_conversations(
     by_kind: dict[str, dict[str, list[Event]]],
 ) -> None:
     for kind in ("chat_user", "coder"):
@@ -145,7 +144,7 @@ def test_people_send_few_requests_in_conversations(
         assert sum("messages" in event for event in events) > 0.6 * len(events)
 
 
-def test_chatbots_are_busier_by_day_than_by_night(day: list[Event]) -> None:
+def test_chatbots_are_busier_by_day(day: list[Event]) -> None:
     hours: dict[str, Counter[int]] = defaultdict(Counter)
     for event in day:
         if "end_user" in event:
@@ -154,13 +153,13 @@ def test_chatbots_are_busier_by_day_than_by_night(day: list[Event]) -> None:
         assert max(counts.values()) > 4 * min(counts[hour] for hour in range(24))
 
 
-def test_ordinary_people_ask_innocently_for_steps_and_grades(day: list[Event]) -> None:
-    said = [prompt(event).lower() for event in day]
-    assert sum("step by step" in text for text in said) > 20
-    assert sum("rate my essay" in text for text in said) > 2
+def test_ordinary_prompts_ask_for_steps_and_grades_too(day: list[Event]) -> None:
+    texts = [prompt(event).lower() for event in day]
+    assert sum("step by step" in text for text in texts) > 20
+    assert sum("rate my essay" in text for text in texts) > 2
 
 
-def test_prompts_are_distinct_and_of_all_lengths(hour: list[Event]) -> None:
+def test_prompts_are_distinct_and_vary_in_length(hour: list[Event]) -> None:
     texts = [prompt(event) for event in hour]
     assert len(set(texts)) > 0.75 * len(texts)
     lengths = sorted(map(len, texts))
@@ -168,33 +167,33 @@ def test_prompts_are_distinct_and_of_all_lengths(hour: list[Event]) -> None:
     assert lengths[-1] > 2_000
 
 
-def test_no_rule_of_the_grammar_leaves_a_slot_open() -> None:
-    words = grammar()
-    said = [words.say(rule, Random(n)) for rule in words.rules for n in range(100)]
-    assert not [text for text in said if "«" in text or "»" in text]
+def test_grammar_fills_every_slot() -> None:
+    rules = grammar().rules
+    texts = [grammar().generate(rule, Random(n)) for rule in rules for n in range(100)]
+    assert not [text for text in texts if "«" in text or "»" in text]
 
 
 @pytest.mark.parametrize("name", ["hour.jsonl", "hour.jsonl.gz"])
-def test_a_file_holds_the_requests_and_the_labels_lie_beside_it(
+def test_save_writes_requests_and_labels(
     tmp_path: Path, name: str, hour: list[Event], simulation: Simulation
 ) -> None:
-    count, labels = write(HOUR, tmp_path / name)
+    count, labels = save(HOUR, tmp_path / name)
     with LineFile(tmp_path / name) as file:
         assert [json.loads(line) for lines in file.batches() for line in lines] == hour
     assert count == len(hour)
     assert labels == tmp_path / "hour.labels.json"
-    told = json.loads(labels.read_text())
-    assert set(told) == {event["api_key"] for event in hour}
-    assert all(told[key]["class"] == simulation.labels[key].kind for key in told)
-    packed = (tmp_path / name).read_bytes()[:2] == gzip.compress(b"")[:2]
-    assert packed == name.endswith(".gz")
+    saved = load_labels(labels)
+    assert set(saved) == {event["api_key"] for event in hour}
+    assert all(saved[key] == simulation.labels[key] for key in saved)
+    compressed = (tmp_path / name).read_bytes()[:2] == gzip.compress(b"")[:2]
+    assert compressed == name.endswith(".gz")
 
 
-def test_endless_traffic_is_not_written_to_a_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="say how many hours"):
-        write(Scenario(), tmp_path / "endless.jsonl")
+def test_endless_traffic_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Set the number of hours"):
+        save(Scenario(), tmp_path / "endless.jsonl")
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\): name"):
-        write(HOUR, tmp_path / "nowhere" / "day.jsonl")
+def test_save_error_names_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Cannot write .*No such file or directory. Name a file"):
+        save(HOUR, tmp_path / "nowhere" / "day.jsonl")
