@@ -10,9 +10,17 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -90,6 +98,45 @@ class Receivers(BaseModel):
     least_severity: Literal["info", "warning", "critical"] = "warning"
 
 
+class KafkaSecurity(BaseModel):
+    """TLS and login of all Kafka clients."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    ca_file: Path | None = Field(None, description="CA certificates, PEM; default: the system's")
+    cert_file: Path | None = Field(None, description="client certificate, PEM")
+    key_file: Path | None = Field(None, description="its key, if not in the same file")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    user: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+
+    @property
+    def tls(self) -> bool:
+        """Whether connections use TLS."""
+        return self.protocol.endswith("ssl")
+
+    @property
+    def sasl(self) -> bool:
+        """Whether connections log in."""
+        return self.protocol.startswith("sasl")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        """Reject what the protocol would ignore, for example a password without a login."""
+        password = self.password or self.password_file
+        if self.sasl and not (self.user and password):
+            raise ValueError(f"{self.protocol} needs user, and password or password_file")
+        if not self.sasl and (self.user or password):
+            raise ValueError(f"{self.protocol} does not log in: use sasl_ssl or drop the login")
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError(f"{self.protocol} does not use TLS: use ssl or sasl_ssl")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything an operator may choose.
 
@@ -119,6 +166,7 @@ class Settings(BaseSettings):
     campaigns: Campaigns = Campaigns()
     decisions: Decisions = Decisions()
     receivers: Receivers = Receivers()
+    kafka_security: KafkaSecurity = KafkaSecurity()
 
     @property
     def record_seconds(self) -> float:
@@ -159,7 +207,8 @@ def load(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = "__".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"Setting {name} (environment XM_{name.upper()}) cannot be used: {first['msg']}."
+            f"Setting {name} (environment XM_{name.upper()}) cannot be used: "
+            f"{first['msg'].removeprefix('Value error, ')}."
         ) from error
 
 

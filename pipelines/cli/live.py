@@ -74,6 +74,7 @@ def produce(
                 settings.topics.requests,
                 mapping=settings.mapping,
                 schedule=SendSchedule(speed, rate),
+                security=settings.kafka_security,
                 on_progress=lambda _sent, source: progress(source),
             )
         )

@@ -30,6 +30,7 @@ from monitor.identity import Identity
 from pipelines.demo import embedded
 from pipelines.demo.scene import Scene
 from pipelines.kafka import topics
+from pipelines.kafka.security import client_options
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, send
 from pipelines.traffic.schedule import SendSchedule
@@ -54,6 +55,7 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
             web_port=embedded.free_port(),
             mapping="native",
             topics={"partitions": 4},
+            kafka_security={"protocol": "plaintext"},
         )
         try:
             topics.create(settings)
@@ -129,7 +131,9 @@ async def _until_ready(
 async def _listen(scene: Scene, settings: Settings, console: Console) -> None:
     """Take alerts off their topic, as any consumer could."""
     consumer = AIOKafkaConsumer(
-        settings.topics.alerts, bootstrap_servers=settings.kafka, auto_offset_reset="earliest"
+        settings.topics.alerts,
+        **client_options(settings.kafka, settings.kafka_security),
+        auto_offset_reset="earliest",
     )
     await consumer.start()
     try:

@@ -23,7 +23,9 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from monitor.config import KafkaSecurity
 from monitor.errors import MonitorError
+from pipelines.kafka.security import check, client_options
 
 _BATCH = 256 << 10  # bytes; with a larger message it holds nothing else
 _TOPIC_SECONDS = 5.0  # for which a topic that is not there is waited for
@@ -61,11 +63,13 @@ class Sent:
 class Outlet:
     """Open batches, one a partition, and the account of those handed over."""
 
-    def __init__(self, bootstrap: str, topic: str, patience: float) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, patience: float, security: KafkaSecurity
+    ) -> None:
         self.sent = Sent()
-        self._bootstrap, self._topic = bootstrap, topic
+        self._bootstrap, self._topic, self._security = bootstrap, topic, security
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap.split(","),
+            **client_options(bootstrap, security),
             client_id="extraction-monitor-producer",
             acks="all",
             max_batch_size=_BATCH,
@@ -77,6 +81,7 @@ class Outlet:
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Outlet:
+        await check(self._bootstrap, self._security)
         try:
             await self._producer.start()
             known = self._producer.partitions_for(self._topic)

@@ -22,6 +22,7 @@ from kafka.errors import (
 
 from monitor.config import Settings, Topics
 from monitor.errors import ConfigError
+from pipelines.kafka.security import check_in_thread, client_options
 
 _TIMEOUT_MS = 8_000
 
@@ -69,15 +70,21 @@ def require(settings: Settings) -> None:
 def _admin(settings: Settings) -> Iterator[Any]:
     """A client to ask and order with; what goes wrong is a `ConfigError`."""
     admin = None
+    answers = check_in_thread(settings.kafka, settings.kafka_security)
     try:
         admin = KafkaAdminClient(
-            bootstrap_servers=settings.kafka.split(","),
+            **client_options(settings.kafka, settings.kafka_security),
             client_id="extraction-monitor",
             bootstrap_timeout_ms=_TIMEOUT_MS,
             request_timeout_ms=_TIMEOUT_MS,
         )
         yield admin
     except (KafkaConnectionError, KafkaTimeoutError) as error:
+        if answers:
+            raise ConfigError(
+                f"Kafka at {settings.kafka} accepts connections but answers no request: set "
+                "XM_KAFKA_SECURITY__PROTOCOL if it expects a login; otherwise see its log."
+            ) from error
         raise ConfigError(
             f"Kafka at {settings.kafka} does not answer: start it, or point XM_KAFKA at it."
         ) from error

@@ -19,8 +19,10 @@ from typing import Any
 
 import msgspec
 
+from monitor.config import KafkaSecurity
 from monitor.requests.decoder import Decoder
 from pipelines.kafka.outlet import DeliveryError, Message, Outlet, Sent
+from pipelines.kafka.security import PLAINTEXT
 from pipelines.traffic.files import LineFile
 from pipelines.traffic.schedule import SendSchedule
 
@@ -37,6 +39,7 @@ async def produce(
     mapping: str | dict[str, Any] = "native",
     schedule: SendSchedule | None = None,
     on_progress: Callable[[Sent, LineFile], None] | None = None,
+    security: KafkaSecurity = PLAINTEXT,
 ) -> Sent:
     """Send each line of a file as one message; blank lines are skipped.
 
@@ -46,6 +49,7 @@ async def produce(
         mapping: the field mapping, a preset's name or a table.
         schedule: when to send each message; at once by default.
         on_progress: called after each batch.
+        security: TLS and login.
 
     Raises:
         InputError: the file cannot be read to its end. The lines read before it were sent.
@@ -55,7 +59,14 @@ async def produce(
     with LineFile(path) as file:
         report = None if on_progress is None else lambda sent: on_progress(sent, file)
         batches = map(parser.messages, file.batches())
-        return await send(batches, bootstrap, topic, schedule=schedule, on_progress=report)
+        return await send(
+            batches,
+            bootstrap,
+            topic,
+            schedule=schedule,
+            on_progress=report,
+            security=security,
+        )
 
 
 async def send(
@@ -66,16 +77,18 @@ async def send(
     schedule: SendSchedule | None = None,
     on_progress: Callable[[Sent], None] | None = None,
     patience: float = 30.0,
+    security: KafkaSecurity = PLAINTEXT,
 ) -> Sent:
     """Send batches of messages, each message when it is due.
 
     Args:
         batches: iterated in a thread, so it may block.
         patience: seconds to retry a batch before Kafka counts as down.
+        security: TLS and login.
     """
     schedule = schedule or SendSchedule()
     report = on_progress or (lambda sent: None)
-    async with Outlet(bootstrap, topic, patience) as outlet:
+    async with Outlet(bootstrap, topic, patience, security) as outlet:
 
         async def flush() -> None:
             await outlet.flush()

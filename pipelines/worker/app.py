@@ -18,6 +18,7 @@ from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
+from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import require
 from pipelines.kafka.transport import DEFAULTS
 from pipelines.worker.deliver import deliver
@@ -56,7 +57,7 @@ def build(settings: Settings) -> Any:
 
     app = faust.App(
         settings.group,
-        broker=[f"kafka-batch://{server}" for server in settings.kafka.split(",")],
+        **faust_options(settings.kafka, settings.kafka_security),
         web_bind=settings.web_host,
         web_host=settings.web_host,
         web_port=settings.web_port,

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -114,21 +114,36 @@ class Server:
 
 
 class Kafka(Server):
-    """Apache Kafka from a folder of its jars: one node in KRaft mode."""
+    """Apache Kafka from a folder of its jars: one node in KRaft mode.
 
-    def __init__(self, folder: Path, libs: Path) -> None:
+    Args:
+        folder: for its data.
+        libs: folder of its jars.
+        settings: server properties to add or replace.
+        format_arguments: for `kafka-storage format`, for example `--add-scram`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        libs: Path,
+        settings: Mapping[str, object] | None = None,
+        format_arguments: Sequence[str] = (),
+    ) -> None:
         super().__init__(folder)
         self.java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{libs.resolve()}/*"]
         self.properties = folder / "server.properties"
         controller = free_port()
-        settings = {
+        listeners = ",".join(f"{name}://{at}" for name, at in self.listeners().items())
+        protocols = ",".join(f"{name}:{name}" for name in self.listeners())
+        properties = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": listeners,
+            "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
             "log.dirs": folder / "data",
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 1,
@@ -137,13 +152,19 @@ class Kafka(Server):
             "broker.session.timeout.ms": 2_000,  # after kill -9 its successor waits for it
             "broker.heartbeat.interval.ms": 500,
             "auto.create.topics.enable": "false",
+            **(settings or {}),
         }
-        self.properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        lines = [f"{name}={value}\n" for name, value in properties.items()]
+        self.properties.write_text("".join(lines))
         subprocess.run(
             [*self.java, "kafka.tools.StorageTool", "format", "--config", self.properties,
-             "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg"],
+             "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg", *format_arguments],
             stdin=subprocess.DEVNULL, capture_output=True, check=True,
         )  # fmt: skip
+
+    def listeners(self) -> dict[str, str]:
+        """Addresses by security protocol."""
+        return {"PLAINTEXT": self.address}
 
     def command(self) -> list[str]:
         return [*self.java, "kafka.Kafka", str(self.properties)]
@@ -156,6 +177,69 @@ class Kafka(Server):
         except KafkaError:
             return False
         return True
+
+
+class SecureKafka(Kafka):
+    """Apache Kafka with a listener for each security protocol; `monitor` may log in.
+
+    Attributes:
+        addresses: of the listeners, by protocol: `ssl` (asks for a client certificate),
+            `sasl_plaintext` and `sasl_ssl`. `address` is the plaintext one.
+    """
+
+    user, password = "monitor", "the right one"
+
+    def __init__(self, folder: Path, libs: Path, ca: Path, certificate: Path, key: Path) -> None:
+        self.addresses = {
+            protocol: f"localhost:{free_port()}"
+            for protocol in ("ssl", "sasl_plaintext", "sasl_ssl")
+        }
+        keystore = folder / "keystore.pem"
+        keystore.write_text(_pkcs8(key) + certificate.read_text())
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        login = (
+            "org.apache.kafka.common.security.plain.PlainLoginModule required "
+            f'user_{self.user}="{self.password}";'
+        )
+        super().__init__(
+            folder,
+            libs,
+            {
+                "inter.broker.listener.name": "PLAINTEXT",
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": keystore,
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": ca,
+                "listener.name.ssl.ssl.client.auth": "required",
+                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+                **{
+                    f"listener.name.{protocol}.{mechanism}.sasl.jaas.config": module
+                    for protocol in ("sasl_plaintext", "sasl_ssl")
+                    for mechanism, module in (
+                        ("plain", login),
+                        ("scram-sha-256", scram),
+                        ("scram-sha-512", scram),
+                    )
+                },
+            },
+            [
+                argument
+                for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+                for argument in (
+                    "--add-scram",
+                    f"{mechanism}=[name={self.user},password={self.password}]",
+                )
+            ],
+        )
+
+    def listeners(self) -> dict[str, str]:
+        named = {protocol.upper(): address for protocol, address in self.addresses.items()}
+        return {**super().listeners(), **named}
+
+
+def _pkcs8(key: Path) -> str:
+    command = ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", str(key)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class Redis(Server):

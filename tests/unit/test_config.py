@@ -53,3 +53,18 @@ def test_an_address_without_a_port_is_refused(monkeypatch):
     monkeypatch.setenv("XM_KAFKA", "localhost")
     with pytest.raises(ConfigError, match="host:port"):
         config.load()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ({"protocol": "sasl_ssl", "user": "monitor"}, "needs user, and password"),
+        ({"user": "monitor", "password": "s3cret"}, "plaintext does not log in"),
+        ({"protocol": "sasl_plaintext", "ca_file": "ca.pem"}, ""),
+        ({"protocol": "ssl", "key_file": "key.pem"}, "key_file needs cert_file"),
+    ],
+)
+def test_kafka_security_rejects_contradictions(chosen: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"XM_KAFKA_SECURITY.*{reason}") as rejected:
+        config.load(kafka_security=chosen)
+    assert "s3cret" not in str(rejected.value)
