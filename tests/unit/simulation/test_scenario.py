@@ -195,5 +195,5 @@ def test_endless_traffic_cannot_be_saved(tmp_path: Path) -> None:
 
 
 def test_save_error_names_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Cannot write .*No such file or directory. Name a file"):
+    with pytest.raises(InputError, match=r"Cannot write .*No such file or directory\. Name a file"):
         save(HOUR, tmp_path / "nowhere" / "day.jsonl")
