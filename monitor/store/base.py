@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from monitor.alerting.alerts import Alert
-from monitor.alerting.decisions import Decision
+from monitor.alerting.decisions import ActiveDecision, Decision
 from monitor.errors import FencedError
 
 
@@ -21,7 +21,9 @@ class Checkpoint:
         rows: by partition of fingerprints, rows of keys that have changed, `None` for those to be
             forgotten.
         publics: by partition, what it has learned of the public, for all to use.
-        decisions: to be in force from now on.
+        decisions: to put into force.
+        arrivals: by origin and key of a decision, when the request that led to it arrived in
+            Kafka, wall-clock time. A decision without one holds in full from now on.
         claims: by partition, the number of the claim under which it is written.
         alerts: to be sent once this is written. They are in the partitions' state too, so that
             whoever takes over sends them if this worker dies in between.
@@ -32,6 +34,7 @@ class Checkpoint:
     rows: dict[str, dict[str, bytes | None]] = field(default_factory=dict)
     baselines: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    arrivals: dict[tuple[str, str], float] = field(default_factory=dict)
     claims: dict[str, int] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
 
@@ -74,11 +77,20 @@ class Store(Protocol):
     def rows(self, partition: str) -> dict[str, bytes]:
         """The rows that a partition of fingerprints keeps, by key."""
 
-    def decision(self, key: str) -> Decision | None:
-        """The decision in force on a key."""
+    def decision(self, key: str) -> ActiveDecision | None:
+        """The decision in force on a key; `until` says when it ends."""
 
     def ping(self) -> None:
         """Raise unless checkpoints can be written at present."""
+
+
+def active(checkpoint: Checkpoint, now: float) -> Iterator[ActiveDecision]:
+    """The decisions of a checkpoint that are in force at a wall-clock time, with their ends."""
+    for decision in checkpoint.decisions:
+        arrived = checkpoint.arrivals.get((decision.origin, decision.key))
+        started = ActiveDecision.start(decision, arrived, now)
+        if started is not None:
+            yield started
 
 
 def fenced(name: str) -> FencedError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from monitor.alerting.decisions import ORIGINS, Decision, stronger
-from monitor.store.base import Checkpoint, fenced
+from monitor.alerting.decisions import ORIGINS, ActiveDecision, stronger
+from monitor.store.base import Checkpoint, active, fenced
 
 
 class MemoryStore:
@@ -26,7 +26,7 @@ class MemoryStore:
         self._baselines: dict[str, bytes] = {}
         self._rows: dict[str, dict[str, bytes]] = {}
         self._claims: dict[str, int] = {}
-        self._decisions: dict[tuple[str, str], tuple[float, Decision]] = {}
+        self._decisions: dict[tuple[str, str], ActiveDecision] = {}
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self.records)} records)"
@@ -53,9 +53,8 @@ class MemoryStore:
             rows.update({key: row for key, row in changed.items() if row is not None})
             for key in changed.keys() - rows.keys() | {k for k, v in changed.items() if v is None}:
                 rows.pop(key, None)
-        for decision in checkpoint.decisions:
-            until = self._clock() + decision.seconds
-            self._decisions[decision.origin, decision.key] = (until, decision)
+        for decision in active(checkpoint, self._clock()):
+            self._decisions[decision.origin, decision.key] = decision
 
     def baselines(self) -> dict[str, bytes]:
         return dict(self._baselines)
@@ -63,9 +62,9 @@ class MemoryStore:
     def rows(self, partition: str) -> dict[str, bytes]:
         return dict(self._rows.get(partition, {}))
 
-    def decision(self, key: str) -> Decision | None:
-        found = (self._decisions.get((origin, key), (0.0, None)) for origin in ORIGINS)
-        return stronger(decision for until, decision in found if self._clock() < until)
+    def decision(self, key: str) -> ActiveDecision | None:
+        found = (self._decisions.get((origin, key)) for origin in ORIGINS)
+        return stronger(each for each in found if each and self._clock() < each.until)
 
     def ping(self) -> None:
         pass

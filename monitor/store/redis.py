@@ -45,6 +45,7 @@ has the URLs); `min-replicas-to-write 1` bounds what that can be, and it is read
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -55,9 +56,9 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import ResponseError
 
-from monitor.alerting.decisions import ORIGINS, Decision, stronger
+from monitor.alerting.decisions import ORIGINS, ActiveDecision, stronger
 from monitor.errors import FencedError
-from monitor.store.base import Checkpoint, fenced
+from monitor.store.base import Checkpoint, active, fenced
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, Node, execute, info, transact
 from monitor.store.record_block import Block, pack
@@ -158,8 +159,12 @@ class RedisStore:
             parts[self._place(name)].rows[name] = rows
         for name, claim in checkpoint.claims.items():
             parts[self._place(name)].claims[name] = claim
-        said = Checkpoint(decisions=checkpoint.decisions, baselines=checkpoint.baselines)
-        return parts, list(self._writes(said))
+        beside = Checkpoint(
+            decisions=checkpoint.decisions,
+            arrivals=checkpoint.arrivals,
+            baselines=checkpoint.baselines,
+        )
+        return parts, list(self._writes(beside))
 
     def _place(self, partition: str) -> str:
         """How a partition's keys end, which on a Cluster says where they are."""
@@ -191,10 +196,11 @@ class RedisStore:
         else:
             for name, record in checkpoint.records.items():
                 yield "SET", RECORD + name, record, "EX", self._record_seconds
-        for decision in checkpoint.decisions:
-            seconds = max(1, int(decision.seconds))
+        now = time.time()
+        for decision in active(checkpoint, now):
+            milliseconds = max(1, int(1000 * (decision.until - now)))
             name = decision_name(decision.origin, decision.key)
-            yield "SET", name, msgspec.json.encode(decision), "EX", seconds
+            yield "SET", name, msgspec.json.encode(decision), "PX", milliseconds
         for name, state in checkpoint.partitions.items():
             yield "SET", PARTITION + self._place(name), state
         for name, rows in checkpoint.rows.items():
@@ -218,9 +224,9 @@ class RedisStore:
             if cursor == b"0":
                 return found
 
-    def decision(self, key: str) -> Decision | None:
+    def decision(self, key: str) -> ActiveDecision | None:
         values = [self._ask("GET", decision_name(origin, key)) for origin in ORIGINS]
-        return stronger(msgspec.json.decode(v, type=Decision) for v in values if v)
+        return stronger(msgspec.json.decode(v, type=ActiveDecision) for v in values if v)
 
     def publish_shadow(self, shadow: bool) -> None:
         """Report for MODE_SECONDS that a worker runs, in shadow mode or not."""

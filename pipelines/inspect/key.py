@@ -140,7 +140,7 @@ def explain(
         others=len(others),
         thresholds={severity: getattr(detection, severity) for severity in SEVERITIES},
         decision=decision.action if decision else "observe",
-        until=decision.made_at + decision.seconds if decision else None,
+        until=decision.until if decision else None,
         shadow=shadow,
         detectors=words,
         activity=_portrait(record, baseline, others),

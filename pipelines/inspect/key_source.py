@@ -122,7 +122,7 @@ class KeyTrace:
             )
         (partition,) = engine.partitions.values()
         decision = self._decision
-        if decision and decision.made_at + decision.seconds <= partition.watermark:
+        if decision and decision.until <= partition.watermark:
             decision = None
         return explain(
             self.key,

@@ -65,6 +65,7 @@ class Watch:
         self._events: list[Any] = []  # observed, not yet in a checkpoint
         self._sending: list[Awaitable[Any]] = []  # rejections and fingerprints on their way
         self._arrivals: list[float] = []  # of the batches that brought alerts about
+        self._decided: dict[tuple[str, str], float] = {}  # arrivals of what led to decisions
         self._closed: int | None = None  # the generation that was revoked
         self._starts: dict[str, int] = {}  # up to where a partition's first batch may begin
         self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
@@ -116,7 +117,10 @@ class Watch:
                 for rejected in outcome.rejected:
                     await self._reject(message, rejected)
                 for key, value in outcome.fingerprints:
-                    sent = await self._produce(self._topics.fingerprints, key.encode(), value)
+                    # With the time of the requests, so that campaign decisions count from there.
+                    sent = await self._produce(
+                        self._topics.fingerprints, key.encode(), value, timestamp=arrival
+                    )
                     self._sending.append(sent)
 
     async def _begins_late(self, tp: Any, batch: Batch) -> bool:
@@ -146,6 +150,9 @@ class Watch:
             outcome = self._engine.observe(batch)
         if outcome.alerts:
             self._arrivals.append(arrival)
+        if arrival >= 0:  # else the records have no time
+            decided = [(decision.origin, decision.key) for decision in outcome.decisions]
+            self._decided.update(dict.fromkeys(decided, arrival))
         return outcome
 
     def _take_up(self) -> None:
@@ -212,12 +219,14 @@ class Watch:
         begun = time.perf_counter()
         async with self._observing:
             checkpoint: Checkpoint = await self._in_engine(self._engine.checkpoint)
+            checkpoint.arrivals, self._decided = self._decided, {}
             sending, self._sending = self._sending, []
         try:
             await asyncio.gather(*sending)
             await asyncio.to_thread(self._store.commit, checkpoint)
         except StoreError:
             await self._in_engine(self._engine.failed, checkpoint)
+            self._decided = checkpoint.arrivals | self._decided
             raise
         await self._in_engine(self._engine.saved)
         metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
@@ -242,7 +251,12 @@ class Watch:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _produce(
-        self, topic: str, key: bytes | None, value: bytes, headers: dict[str, bytes] | None = None
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: dict[str, bytes] | None = None,
+        timestamp: float = -1.0,
     ) -> Awaitable[Any]:
         """Hand a message to the producer; what is returned is done when Kafka has it.
 
@@ -250,7 +264,9 @@ class Watch:
         rejected.
         """
         producer = await self._app.maybe_start_producer()
-        sending: Awaitable[Any] = await producer.send(topic, key, value, None, None, headers)
+        sending: Awaitable[Any] = await producer.send(
+            topic, key, value, None, timestamp if timestamp >= 0 else None, headers
+        )
         return sending
 
     def _sent(self, checkpoint: Checkpoint) -> None:
@@ -290,6 +306,7 @@ class Watch:
             log.warning("handover_without_checkpoint seconds=%g", _HANDOVER)
         self._events.clear()
         self._starts.clear()
+        self._decided.clear()
         await self._in_engine(self._engine.revoke)
         metrics.lag.clear()
         metrics.watermark.clear()

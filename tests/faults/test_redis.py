@@ -57,7 +57,9 @@ def everything(store: RedisStore) -> None:
     assert store.rows("t:0") == {"k_1": b"row"}
     assert store.load(["k_1"]) == [b"one"]
     assert store.rows("t:0") == {"k_1": b"row"}
-    assert store.decision("k_1") == block
+    found = store.decision("k_1")
+    assert found
+    assert (found.action, found.reason) == (block.action, block.reason)
     assert store.baselines() == said
     store.ping()
     assert next(inventory.pages(store.server)) == [("k_1", b"one")]

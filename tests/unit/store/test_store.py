@@ -1,7 +1,9 @@
 """What every store must do, tried on each of them."""
 
+import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -133,10 +135,56 @@ def test_a_store_that_is_opened_anew_has_state_and_rows_of_one_checkpoint(reques
     assert anew.rows("f:0") == {"k_1": b"2"}
 
 
-def test_a_decision_is_in_force(store):
+def plain(decision):
+    """A stored decision without the end that the store added."""
+    return Decision(**{name: getattr(decision, name) for name in Decision.__struct_fields__})
+
+
+def test_decision_is_in_force(store):
     store.commit(Checkpoint(decisions=[BLOCK]))
-    assert store.decision("k_1") == BLOCK
+    found = store.decision("k_1")
+    assert plain(found) == BLOCK
+    assert found.until == pytest.approx(time.time() + 60, abs=10)
     assert store.decision("k_2") is None
+
+
+def test_decision_counts_from_the_arrival_of_its_request(store):
+    arrived = time.time() - 45
+    store.commit(Checkpoint(decisions=[BLOCK], arrivals={("detector", "k_1"): arrived}))
+    assert store.decision("k_1").until == pytest.approx(arrived + 60)
+
+
+def test_decision_that_is_over_at_its_write_is_not_in_force(store):
+    arrived = time.time() - 61
+    store.commit(Checkpoint(decisions=[BLOCK], arrivals={("detector", "k_1"): arrived}))
+    assert store.decision("k_1") is None
+
+
+def test_arrival_in_the_future_does_not_extend_a_decision(store):
+    arrived = time.time() + 1_000
+    store.commit(Checkpoint(decisions=[BLOCK], arrivals={("detector", "k_1"): arrived}))
+    assert store.decision("k_1").until < time.time() + 61
+
+
+def test_redis_ends_a_decision_when_its_until_says(redis_url):
+    import redis
+
+    arrived = time.time() - 45
+    store = RedisStore(redis_url, 100)
+    store.commit(Checkpoint(decisions=[BLOCK], arrivals={("detector", "k_1"): arrived}))
+    with redis.from_url(redis_url) as client:
+        left = client.pttl("xm:d:k_1") / 1000
+    assert time.time() + left == pytest.approx(store.decision("k_1").until, abs=0.5)
+
+
+def test_decision_of_an_older_version_is_read(redis_url):
+    import redis
+
+    with redis.from_url(redis_url) as client:
+        client.set("xm:d:k_1", msgspec.json.encode(BLOCK))
+    found = RedisStore(redis_url, 100).decision("k_1")
+    assert plain(found) == BLOCK
+    assert found.until == 61.0
 
 
 def test_the_stronger_of_what_detectors_and_a_campaign_decide_counts(store):
@@ -144,9 +192,9 @@ def test_the_stronger_of_what_detectors_and_a_campaign_decide_counts(store):
     campaign = Decision("k_1", "block", "a_3", made_at=1.0, seconds=60.0, origin="campaign")
     store.commit(Checkpoint(decisions=[campaign]))
     store.commit(Checkpoint(decisions=[throttle]))
-    assert store.decision("k_1") == campaign
+    assert plain(store.decision("k_1")) == campaign
     store.commit(Checkpoint(decisions=[BLOCK]))
-    assert store.decision("k_1") == BLOCK
+    assert plain(store.decision("k_1")) == BLOCK
 
 
 def test_the_latest_claim_writes(store):
