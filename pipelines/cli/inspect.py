@@ -67,7 +67,7 @@ def explain(
 ) -> None:
     """Show a key's scores and what would change them."""
     from monitor.identity import from_settings
-    from pipelines.inspect.key_source import live
+    from pipelines.inspect.key_source import explain_stored
     from pipelines.show.key import show
 
     if (key is None) != raw:
@@ -77,7 +77,7 @@ def explain(
     settings = config.load()
     name = from_settings(settings).key(_typed_key()) if key is None else key
     store = _store(settings)
-    found = live(store, name, settings)
+    found = explain_stored(store, name, settings)
     if found is None:
         wrong = (
             "XM_IDENTITY_SECRET differs from the workers'"

@@ -75,7 +75,7 @@ def replay(
         for outcome in run(files, engine, store, linker, progress=progress):
             summary.add(outcome)
             if trace is not None:
-                trace.hear(outcome)
+                trace.record(outcome)
             if out is not None:
                 out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
     summary.seconds = time.perf_counter() - begun
@@ -86,7 +86,7 @@ def replay(
     if graphs is not None:
         export.write_all(shards, graphs)
     if trace is not None:
-        key.show(trace.tell(engine, store, settings))
+        key.show(trace.explain(engine, store, settings))
 
 
 @commands.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")

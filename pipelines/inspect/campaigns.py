@@ -6,7 +6,7 @@ over by a replay at its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -66,21 +66,26 @@ def read(settings: Settings) -> list[LinkPartition]:
         InputError: if there are none.
     """
     store = RedisStore(settings.redis_url, settings.record_seconds)
-    shards = []
-    for number in range(settings.topics.linkers):
-        name = f"{settings.topics.fingerprints}:{number}"
-        state = store.state(name)
-        if state is not None:
-            shard = LinkPartition(name, 0, settings)
-            shard.restore(state)
-            shard.population.load(store.rows(name))
-            shards.append(shard)
+    shards = list(link_partitions(store, settings))
+    for shard in shards:
+        shard.population.load(store.rows(shard.name))
     if not shards:
         raise InputError(
             f"Redis at {store.server} knows nothing of {settings.topics.fingerprints}: start a "
             "worker (`xm worker`), or name the topic that it writes, XM_TOPICS__FINGERPRINTS."
         )
     return shards
+
+
+def link_partitions(store: RedisStore, settings: Settings) -> Iterator[LinkPartition]:
+    """The partitions of fingerprints in Redis, without the rows of their populations."""
+    for number in range(settings.topics.linkers):
+        name = f"{settings.topics.fingerprints}:{number}"
+        state = store.state(name)
+        if state is not None:
+            partition = LinkPartition(name, 0, settings)
+            partition.restore(state)
+            yield partition
 
 
 def find(shards: Iterable[LinkPartition], name: str) -> tuple[LinkPartition, Campaign]:

@@ -1,7 +1,7 @@
-"""All that is known of one key: what each detector says and why, and what the key does.
+"""Explain one key: each detector's result with its evidence, and the key's activity.
 
-Every number stands beside those of ordinary keys. What a day's peaks are the public knows; for all
-else, some other keys that are not accused are looked at as they are now.
+Each value comes with quantiles of ordinary keys. For peaks of a day they are those of the baseline;
+for all other values they are those of other, unflagged keys as they are now.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from monitor.records.profile import (
 )
 from monitor.sketches import hyperloglog
 from monitor.sketches.habits import shares
-from pipelines.inspect.what_if import differences
+from pipelines.inspect.what_if import counterfactuals
 
 QUANTILES = (0.05, 0.5, 0.95, 0.999)
-LEAST = 20  # requests of another key before it tells what is ordinary, and keys of which it does
+LEAST = 20  # requests that another key needs to count as ordinary, and keys that quantiles need
 MOST = 1_000  # other keys
-_ROWS = {  # of the public's histograms, and what a level is there
+_HISTOGRAMS = {  # evidence whose quantiles the baseline has, and the level it is in the record
     **{f"requests_{name}": REQUESTS.start + i for i, name in enumerate(SCALES)},
     **{f"tokens_{name}": TOKENS.start + i for i, name in enumerate(SCALES)},
     **{f"{name}_nats": ELICITATION.start + i for i, name in enumerate(INTENTS)},
 }
-#: Evidence that says which window or intent a finding is of: the summary has it in words.
-_TOLD = {"window_seconds", "of_tokens", "in_window", "intent", "ordinary_share"}
+#: Evidence that selects a window or an intent. The summary has it in words.
+_IN_SUMMARY = {"window_seconds", "of_tokens", "in_window", "intent", "ordinary_share"}
 
 Quantiles = tuple[float | None, ...]
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """A number of the key, and those below which QUANTILES of ordinary keys are."""
+    """A value of the key, and the QUANTILES of ordinary keys."""
 
     name: str
     value: float
@@ -60,7 +60,15 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class DetectorReport(msgspec.Struct, frozen=True):
-    """What a detector says, as of `at`; severity and times are those of the alert that is open."""
+    """A detector's result at time `at`.
+
+    Attributes:
+        at, since: event time of the evaluation, and of the start of its window; epoch seconds.
+        probability: that an ordinary key gets such a result within a day.
+        counterfactuals: sentences on what would change the severity.
+        severity: of the open alert, `None` without one.
+        opened, upheld: event times when the alert opened and when evidence last supported it.
+    """
 
     kind: str
     at: float
@@ -68,27 +76,36 @@ class DetectorReport(msgspec.Struct, frozen=True):
     summary: str
     since: float
     facts: list[Fact]
-    differences: list[str]
+    counterfactuals: list[str] = msgspec.field(name="differences")
     severity: Severity | None
     opened: float
     upheld: float
 
 
 class KeyActivity(msgspec.Struct, frozen=True):
-    """What the key does, as of its last request."""
+    """The key's activity up to its last request."""
 
     requests: int
     tokens: int
     first_seen: float
     last_seen: float
-    by_hour: list[int]  # requests in the last 24 hours of the clock, the latest last
+    by_hour: list[int]  # requests in each of the last 24 clock hours, oldest first
     rhythm: list[int]  # requests by hour of the day, UTC
-    models: dict[str, float]  # shares, lately, by hash
+    models: dict[str, float]  # recent share of requests, by the hash of the model's name
     facts: list[Fact]
 
 
+class Membership(msgspec.Struct, frozen=True):
+    """An open campaign that the key is a member of."""
+
+    campaign: str
+    severity: Severity
+    since: float  # event time when the campaign's alert opened
+    members: int
+
+
 class Explanation(msgspec.Struct, frozen=True):
-    """What is printed."""
+    """What is known of one key."""
 
     key: str
     baseline: str = msgspec.field(name="public")  # the partition whose baseline was used
@@ -96,11 +113,13 @@ class Explanation(msgspec.Struct, frozen=True):
     others: int
     thresholds: dict[Severity, float]
     decision: Action
-    until: float | None  # event time
+    until: float | None  # event time when the decision ends
     shadow: bool | None  # whether workers only record decisions; None if that is unknown
     detectors: list[DetectorReport] = msgspec.field(name="words")
     activity: KeyActivity = msgspec.field(name="portrait")
-    alerts: list[Alert]  # about the key, where it is known what has been said
+    alerts: list[Alert]  # all alerts about the key, in a replay only
+    campaigns: list[Membership] = []
+    replay: bool = False
 
 
 def explain(
@@ -109,47 +128,53 @@ def explain(
     baseline: Baseline,
     settings: Settings,
     *,
-    whose: str,
+    partition: str,
     others: Records,
     decision: Decision | None,
     shadow: bool | None,
     alerts: Sequence[Alert] = (),
-    looks: Mapping[str, tuple[float, np.void, Baseline]] | None = None,
+    campaigns: Sequence[Membership] = (),
+    replay: bool = False,
+    evaluations: Mapping[str, tuple[float, np.void, Baseline]] | None = None,
     detectors: Sequence[Detector] = JUDGES,
 ) -> Explanation:
     """Explain a key.
 
     Args:
-        record: as the last request left it.
-        whose: which partition the public is of.
+        record: the key's record after its last request.
+        partition: name of the partition that `baseline` belongs to.
         others: records of other keys, see `ordinary`.
-        decision: in force.
+        decision: the decision in force.
         shadow: whether workers only record decisions; `None` if that is unknown.
-        looks: by detector, when and at what it shall look if not at `record` and `public`.
+        replay: whether the key was seen in a replay.
+        evaluations: by detector, the time, record and baseline to evaluate instead of `record`
+            and `baseline`.
     """
     now = float(record["last_seen"])
-    words = []
+    reports = []
     for detector in detectors:
-        at, then, there = (looks or {}).get(detector.name, (now, record, baseline))
-        words.append(_word(detector, at, then, record, there, others, settings))
+        at, then, there = (evaluations or {}).get(detector.name, (now, record, baseline))
+        reports.append(_report(detector, at, then, record, there, others, settings))
     detection = settings.detection
     return Explanation(
         key=key,
-        baseline=whose,
+        baseline=partition,
         key_days=float(baseline.total[0]),
         others=len(others),
         thresholds={severity: getattr(detection, severity) for severity in SEVERITIES},
         decision=decision.action if decision else "observe",
         until=decision.until if decision else None,
         shadow=shadow,
-        detectors=words,
-        activity=_portrait(record, baseline, others),
+        detectors=reports,
+        activity=_activity(record, baseline, others),
         alerts=list(alerts),
+        campaigns=list(campaigns),
+        replay=replay,
     )
 
 
 def ordinary(records: Iterable[np.void]) -> Records:
-    """Of some records, the first MOST of keys that tell what is ordinary."""
+    """The first MOST records of keys with enough requests and no alert above info."""
     found = []
     for record in records:
         if record["requests"] >= LEAST and record["severity"].max() < 2:
@@ -159,7 +184,7 @@ def ordinary(records: Iterable[np.void]) -> Records:
     return np.array(found, RECORD)
 
 
-def _word(
+def _report(
     detector: Detector,
     at: float,
     then: np.void,
@@ -175,10 +200,12 @@ def _word(
     peaks = [_peaks(baseline, q) for q in QUANTILES]
     facts = []
     for name, value in evidence.items():
-        if name in _TOLD:
+        if name in _IN_SUMMARY:
             continue
-        if name in _ROWS:
-            ordinary: Quantiles = tuple(_unit(name, float(peak[_ROWS[name]])) for peak in peaks)
+        if name in _HISTOGRAMS:
+            ordinary: Quantiles = tuple(
+                _unit(name, float(peak[_HISTOGRAMS[name]])) for peak in peaks
+            )
         else:
             ordinary = _quantiles(elsewhere.get(name, np.empty(0)))
         facts.append(Fact(name, value, ordinary))
@@ -191,14 +218,14 @@ def _word(
         summary=detector.summary(evidence),
         since=float(finding.since[0]),
         facts=facts,
-        differences=differences(detector, rows, baseline, settings.detection),
+        counterfactuals=counterfactuals(detector, rows, baseline, settings.detection),
         severity=SEVERITIES[severity - 1] if severity else None,
         opened=float(record["opened"][slot]),
         upheld=float(record["upheld"][slot]),
     )
 
 
-def _portrait(record: np.void, baseline: Baseline, others: Records) -> KeyActivity:
+def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivity:
     profile, everyone = Profile(np.array([record], RECORD)), Profile(others)
     mean = baseline.mean.meaning
     known = np.isfinite(mean.uncertainty)
@@ -243,19 +270,19 @@ def _last(head: int, panes: int) -> range:
 
 
 def _peaks(baseline: Baseline, share: float) -> Floats:
-    """Levels that this share of ordinary keys stay below on a day, `(LEVELS,)`."""
+    """Levels that a share of ordinary keys do not exceed in a day, `(LEVELS,) float64`."""
     levels = np.arange(0.0, FARTHEST, 1.0 / PER_LEVEL)
     tails = baseline.tail(slice(0, LEVELS), np.repeat(levels[:, None], LEVELS, axis=1))
     return np.asarray(levels[np.maximum((tails > 1.0 - share).sum(axis=0) - 1, 0)])
 
 
 def _unit(name: str, level: float) -> float:
-    """What a level of the public's histograms is in the unit of the evidence."""
+    """Convert a level of the baseline's histograms to the unit of the evidence."""
     return 2.0 * level if name.endswith("_nats") else 2.0**level - 1.0
 
 
 def _quantiles(values: Sequence[float] | Floats) -> Quantiles:
-    """As far as so many keys tell."""
+    """The QUANTILES of some values; `None` where there are too few values."""
     return tuple(
         float(np.quantile(values, q))
         if len(values) * (1 - q) >= 1 and len(values) >= LEAST

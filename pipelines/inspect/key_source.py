@@ -1,6 +1,6 @@
-"""Explaining one key: as its record in Redis stands, or as a replay saw it at its most remarkable.
+"""Load the data that explains one key: from Redis, or recorded during a replay.
 
-Nothing is claimed or written, so it disturbs no worker.
+Reading from Redis makes no claim and writes nothing, so workers are not affected.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from monitor.records.migrations import read
 from monitor.store import inventory
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
-from pipelines.inspect.key import Explanation, explain, ordinary
+from pipelines.inspect.campaigns import link_partitions
+from pipelines.inspect.key import Explanation, Membership, explain, ordinary
 
-_PAGES = 10  # of records, among which there are enough other keys
+_PAGES = 10  # of records: enough to find other keys for comparison
 
 
-def live(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
-    """Explain a key whose record is in Redis; `None` if it is not."""
+def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
+    """Explain a key whose record is in Redis; `None` without a record."""
     found = _find(store, key, settings)
     if found is None:
         return None
@@ -43,18 +44,19 @@ def live(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
         record,
         partition.baseline,
         settings,
-        whose=partition.name,
+        partition=partition.name,
         others=ordinary(others),
         decision=store.decision(key),
         shadow=store.shadow(),
+        campaigns=_campaigns(store, key, settings),
     )
 
 
 def _find(store: RedisStore, key: str, settings: Settings) -> tuple[np.void, Partition] | None:
-    """A key's record, and its partition: where it has open alerts, or else any that may be it.
+    """A key's record and its partition: the one with its open alerts, or else any candidate.
 
-    Without the API key nobody knows its partition. Each has a public of its own, but all are fair
-    samples of one.
+    The partition follows from the API key, not from its pseudonym. Any partition's baseline will
+    do: each has its own, learned from a fair sample of the same traffic.
     """
     found = None
     reference = load_reference(settings.reference)
@@ -69,56 +71,67 @@ def _find(store: RedisStore, key: str, settings: Settings) -> tuple[np.void, Par
     return found
 
 
+def _campaigns(store: RedisStore, key: str, settings: Settings) -> list[Membership]:
+    """The open campaigns with this member. Reads the linker's state, not its rows."""
+    return [
+        Membership(campaign.id, campaign.severity, campaign.opened, len(campaign.named))
+        for partition in link_partitions(store, settings)
+        for campaign in partition.rounds.campaigns
+        if campaign.opened and key in campaign.named
+    ]
+
+
 class KeyTrace:
-    """Keeps, of one key in a replay, what each detector saw when it found it most improbable.
+    """Records one key during a replay, with each detector's most improbable evaluation of it.
 
     Attributes:
-        alerts: all that was said of the key.
-        looks: by detector, when it was and what it saw.
+        alerts: all alerts about the key.
+        evaluations: by detector, the time, record and baseline of its most improbable evaluation.
     """
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.alerts: list[Alert] = []
-        self.looks: dict[str, tuple[float, np.void, Baseline]] = {}
+        self.evaluations: dict[str, tuple[float, np.void, Baseline]] = {}
         self._smallest = {detector.name: 1.0 for detector in JUDGES}
         self._decision: Decision | None = None
-        self._public: Baseline | None = None
+        self._baseline: Baseline | None = None
 
-    def __call__(self, looks: Evaluation) -> None:
-        for i in (i for i, key in enumerate(looks.keys) if key == self.key):
-            for detector, finding in zip(JUDGES, looks.findings, strict=True):
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Record an evaluation, as the engine's `on_evaluation`."""
+        for i in (i for i, key in enumerate(evaluation.keys) if key == self.key):
+            for detector, finding in zip(JUDGES, evaluation.findings, strict=True):
                 p, before = float(finding.p[i]), self._smallest[detector.name]
                 if p < before or before == 1.0:
                     self._smallest[detector.name] = p
-                    record = looks.profile.records[i].copy()
-                    seen = float(looks.ts[i]), record, self._of_the_day(looks.baseline)
-                    self.looks[detector.name] = seen
+                    record = evaluation.profile.records[i].copy()
+                    seen = float(evaluation.ts[i]), record, self._copy_of_day(evaluation.baseline)
+                    self.evaluations[detector.name] = seen
 
-    def _of_the_day(self, baseline: Baseline) -> Baseline:
-        """What judges today: it changes when a day is over."""
-        if self._public is None or self._public.day != baseline.day:
-            self._public = copy.deepcopy(baseline)
-        return self._public
+    def _copy_of_day(self, baseline: Baseline) -> Baseline:
+        """A copy of the baseline in use, which changes once a day."""
+        if self._baseline is None or self._baseline.day != baseline.day:
+            self._baseline = copy.deepcopy(baseline)
+        return self._baseline
 
-    def hear(self, outcome: Outcome) -> None:
-        """Take what came of the looks."""
+    def record(self, outcome: Outcome) -> None:
+        """Record the alerts and decisions of one batch."""
         self.alerts += [alert for alert in outcome.alerts if alert.subject.id == self.key]
         for decision in outcome.decisions:
             if decision.key == self.key:
                 self._decision = decision
 
-    def tell(self, engine: Engine, store: MemoryStore, settings: Settings) -> Explanation:
-        """Explain the key, once the replay is over.
+    def explain(self, engine: Engine, store: MemoryStore, settings: Settings) -> Explanation:
+        """Explain the key after the replay.
 
         Raises:
-            InputError: if it was not in it.
+            InputError: if the replay had no request of the key.
         """
         store.commit(engine.checkpoint())
         if self.key not in store.records:
             raise InputError(
-                f"{self.key} is in none of these requests: name a key as the alerts do, which "
-                "takes the same XM_IDENTITY_SECRET, or as it is in the files with --plain-keys."
+                f"No request in these files is from {self.key}. Name the key as alerts do, under "
+                "the same XM_IDENTITY_SECRET, or as in the files with --plain-keys."
             )
         (partition,) = engine.partitions.values()
         decision = self._decision
@@ -129,12 +142,13 @@ class KeyTrace:
             read(store.records[self.key]),
             partition.baseline,
             settings,
-            whose="this replay",
+            partition="this replay",
             others=ordinary(self._others(store)),
             decision=decision,
             shadow=settings.decisions.shadow,
             alerts=self.alerts,
-            looks=self.looks,
+            replay=True,
+            evaluations=self.evaluations,
         )
 
     def _others(self, store: MemoryStore) -> Iterator[np.void]:

@@ -1,19 +1,17 @@
-"""What would have made the difference: the smallest change to a key that moves its severity.
+"""Counterfactuals: the smallest changes to a key's record that would change its severity.
 
-A detector knows the record and the public, so one only has to ask it again, of records that are
-changed a little and then a little more. Nothing here knows how a detector comes to its word; a new
-one is explained as well as those that were there before.
+A detector sees only a record and the baseline, so it can be evaluated again on records that are
+changed step by step. This works for any detector, without knowledge of how it computes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from monitor.alerting.alerts import SEVERITIES
 from monitor.config import Detection
 from monitor.detectors.base import Detector, Floats
 from monitor.records.baseline import Baseline
@@ -23,44 +21,48 @@ from monitor.records.update import CAP, MATCH, MISS
 _FACTORS = 2.0 ** (np.arange(1, 193) / 16)  # of volume, up to 4,096
 _PROMPTS = np.arange(1.0, 101.0)
 _SHARES = np.linspace(0.0, 1.0, 21)
-_WANTED = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}
+_REQUESTED = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}
+_HIGHER = ("It would be info", "It would be a warning", "It would be critical")
+_LOWER = ("There would be no alert", "It would be only info", "It would be only a warning")
 _BILLION = 1e9
 _COUNTS = ("requests", "prompts", "sketched", "matches")
 
 
 class Change(NamedTuple):
-    """Something that a key could have done more of, or less.
+    """A way in which a key could have behaved differently.
 
     Attributes:
-        words: with a place for the amount.
-        amounts: those to be tried, the smallest change first.
-        apply: changes records in place, one an amount.
+        phrase: describes an amount of the change.
+        amounts: the amounts to try, `(n,) float64`, the smallest change first.
+        apply: changes n records in place, each by one amount.
     """
 
-    words: str
+    phrase: Callable[[float], str]
     amounts: Floats
     apply: Callable[[Records, Floats], None]
 
 
-def differences(
+def counterfactuals(
     detector: Detector, record: Records, baseline: Baseline, settings: Detection
 ) -> list[str]:
-    """Sentences on what would have made more of a key, and what less.
+    """Sentences on what would have raised the key's severity, and what would have lowered it.
 
     Args:
-        record: of the one key, `(1,)`.
+        record: the record of one key, `(1,)`.
     """
     p = float(detector(Profile(record), baseline).p[0])
     thresholds = (settings.info, settings.warning, settings.critical)
-    found = sum(p <= threshold for threshold in thresholds)
-    said = []
-    if found < len(thresholds):
-        ways = _ways(_more(record), detector, record, baseline, thresholds[found], rising=True)
-        said += _sentence("From", thresholds[found], found + 1, ways)
-    if found:
-        ways = _ways(_less(record), detector, record, baseline, thresholds[found - 1], rising=False)
-        said += _sentence("Above", thresholds[found - 1], found - 1, ways)
-    return said
+    severity = sum(p <= threshold for threshold in thresholds)
+    sentences = []
+    if severity < len(thresholds):
+        bound = thresholds[severity]
+        ways = _ways(_more(record), detector, record, baseline, bound, rising=True)
+        sentences += _sentence(f"{_HIGHER[severity]} (from {one_in(bound)})", ways)
+    if severity:
+        bound = thresholds[severity - 1]
+        ways = _ways(_less(record), detector, record, baseline, bound, rising=False)
+        sentences += _sentence(f"{_LOWER[severity - 1]} (above {one_in(bound)})", ways)
+    return sentences
 
 
 def one_in(p: float) -> str:
@@ -73,10 +75,9 @@ def one_in(p: float) -> str:
     return f"1 in {times:,.0f}" if times >= 10 else f"1 in {times:.2g}"
 
 
-def _sentence(side: str, threshold: float, severity: int, ways: Iterable[str]) -> list[str]:
-    told = ", or ".join(ways)
-    name = ("nothing", *SEVERITIES)[severity].replace("warning", "a warning")
-    return [f"{side} {one_in(threshold)} it would be {name}: {told}."] if told else []
+def _sentence(outcome: str, ways: Iterator[str]) -> list[str]:
+    alternatives = ", or ".join(ways)
+    return [f"{outcome} with {alternatives}."] if alternatives else []
 
 
 def _ways(
@@ -88,58 +89,83 @@ def _ways(
     *,
     rising: bool,
 ) -> Iterator[str]:
-    """In words, the changes that would bring a key's probability across a threshold."""
-    for words, amounts, apply in changes:
+    """Phrases for the changes that move a key's probability across a threshold."""
+    for phrase, amounts, apply in changes:
         if not len(amounts):
             continue
         changed = np.repeat(record, len(amounts))
         apply(changed, amounts)
         across = (detector(Profile(changed), baseline).p <= threshold) == rising
         if across.any():
-            amount = float(amounts[across.argmax()])
-            yield words.format(f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}", amount)
+            yield phrase(float(amounts[across.argmax()]))
 
 
 def _more(record: Records) -> list[Change]:
     turns = float(record["followups"][0])
     return [
-        Change("with {} times the requests and tokens", _FACTORS, _volume),
-        Change("with {} times as many prompts of the same kind", _FACTORS, _prompts),
+        Change(_volume_phrase, _FACTORS, _scale_volume),
+        Change(_prompts_phrase(record), _FACTORS, _scale_prompts),
         *(
-            Change(f"with {{}} more prompts in a row that ask for {wanted}", _PROMPTS, ask)
-            for wanted, ask in zip(_WANTED.values(), _ASKS, strict=True)
+            Change(_further_phrase(f"that ask for {wanted}"), _PROMPTS, partial(_add, intent=i))
+            for i, wanted in enumerate(_REQUESTED.values())
         ),
-        Change("with {1:.0%} follow-up turns", _SHARES[turns > _SHARES][::-1], _turns),
+        Change(_turns_phrase, _SHARES[turns > _SHARES][::-1], _set_turns),
     ]
 
 
 def _less(record: Records) -> list[Change]:
     turns = float(record["followups"][0])
+    neither = "that ask for neither reasoning nor grades"
     return [
-        Change("with {} times the requests and tokens", 1.0 / _FACTORS, _volume),
-        Change("with {} times as many prompts of the same kind", 1.0 / _FACTORS, _prompts),
-        Change("with {} further prompts that ask for neither", _PROMPTS, _ask_for_neither),
-        Change("with {1:.0%} follow-up turns", _SHARES[turns < _SHARES], _turns),
+        Change(_volume_phrase, 1.0 / _FACTORS, _scale_volume),
+        Change(_prompts_phrase(record), 1.0 / _FACTORS, _scale_prompts),
+        Change(_further_phrase(neither), _PROMPTS, partial(_add, intent=None)),
+        Change(_turns_phrase, _SHARES[turns < _SHARES], _set_turns),
     ]
 
 
-def _volume(records: Records, factors: Floats) -> None:
-    """As many times the requests and tokens, over all windows."""
+# Phrases
+
+
+def _volume_phrase(factor: float) -> str:
+    times = f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
+    share = f"{100 * factor:.2g}% of" if factor < 1.0 else f"{times} times"
+    return f"{share} the requests and tokens"
+
+
+def _prompts_phrase(record: Records) -> Callable[[float], str]:
+    prompts = int(record["sketched"][0])
+    return lambda factor: f"{prompts * factor:,.0f} such prompts instead of {prompts:,}"
+
+
+def _further_phrase(kind: str) -> Callable[[float], str]:
+    return lambda number: f"{number:.0f} more prompt{'s' if number > 1 else ''} {kind}"
+
+
+def _turns_phrase(share: float) -> str:
+    return f"{share:.0%} follow-up turns"
+
+
+# Changes
+
+
+def _scale_volume(records: Records, factors: Floats) -> None:
+    """Multiply requests and tokens in all windows."""
     which = slice(REQUESTS.start, TOKENS.stop)
     level = records["level"][:, which].astype(np.float64)
     counts = (np.exp2(level) - 1.0) * factors[:, None]
     records["level"][:, which] = np.minimum(np.log2(1.0 + counts), FARTHEST)
 
 
-def _prompts(records: Records, factors: Floats) -> None:
-    """As many times the prompts, in all, with the same share of each intent."""
+def _scale_prompts(records: Records, factors: Floats) -> None:
+    """Multiply the prompts, with the same share of each intent."""
     for name in _COUNTS:
         counts = (records[name].T * factors).T
         records[name] = np.minimum(np.round(counts), np.iinfo(np.uint32).max)
 
 
-def _ask(records: Records, numbers: Floats, intent: int | None) -> None:
-    """Further prompts with one of the intents, or with none."""
+def _add(records: Records, numbers: Floats, intent: int | None) -> None:
+    """Append prompts with one of the intents, or with none."""
     for name in _COUNTS[:3]:
         records[name] += numbers.astype(np.uint32)
     level = records["level"][:, ELICITATION]
@@ -150,9 +176,5 @@ def _ask(records: Records, numbers: Floats, intent: int | None) -> None:
             records["matches"][:, i] += numbers.astype(np.uint32)
 
 
-_ASKS = [partial(_ask, intent=i) for i in range(len(_WANTED))]
-_ask_for_neither = partial(_ask, intent=None)
-
-
-def _turns(records: Records, shares: Floats) -> None:
+def _set_turns(records: Records, shares: Floats) -> None:
     records["followups"] = shares

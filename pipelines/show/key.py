@@ -1,6 +1,6 @@
-"""An explanation as a page: a gauge of all detectors, each one's numbers, and what the key does.
+"""Show an explanation of a key: a verdict, a gauge of all detectors, their evidence, the activity.
 
-It fits 80 columns; on a wide terminal the parts stand side by side.
+It fits 80 columns. On a wide terminal the parts stand side by side.
 """
 
 from __future__ import annotations
@@ -22,20 +22,47 @@ from pipelines.show.style import (
     add_columns,
     axis_width,
     block_chart,
+    count,
     date_time,
     number,
     short,
     table,
 )
 
-_WIDE = 136  # columns from which on there is room for two
-_DIFFERENT = "different "
-_USUAL = 0.5  # a probability from which on there is nothing to be said
-_ROWS = 5  # of the chart
-_ENFORCED = {
-    False: ", enforced",
-    True: ", not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)",
-    None: ", unknown whether enforced: no running worker reports it, or they differ",
+_WIDE = 136  # columns that two parts side by side need
+_DISTINCT = "different "
+_USUAL = 0.5  # probability from which a result is nothing unusual
+_CHART_ROWS = 5
+_HIDDEN = {"by_likeness", "test"}  # which of a detector's tests decided
+_ENFORCEMENT = {
+    False: "enforced",
+    True: "not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)",
+    None: "unknown whether enforced: no running worker reports it, or workers differ",
+}
+_LABELS = {  # of evidence whose name does not explain itself
+    "like_code": "like code lists",
+    "like_reasoning": "like exams",
+    "like_sweep": "like task mixes",
+    "like_cot": "like reasoning",
+    "like_grader": "like grading",
+    "self_similarity": "prompt similarity",
+    "self-similarity": "prompt similarity",
+    "departure": "baseline distance",
+    "deviation": "baseline distance",
+    "novelty": "new kinds",
+    "own_usual": "own average",
+    "own_hours": "hours of history",
+    "unattended_nats": "few follow-ups",
+    "regular_nats": "regularity",
+    "even_hours": "steady hours",
+    "moved_share": "share moved",
+    "an_hour_before": "an hour before",
+    "an_hour_since": "an hour since",
+    "prompts_a_template": "prompts per template",
+    "signs": "signals",
+    "level": "combined, nats / 2",
+    "different cells": "different kinds",
+    "different systems": "different system prompts",
 }
 
 
@@ -44,15 +71,16 @@ def show(explanation: Explanation, console: Console | None = None) -> None:
     console = console or Console()
     wide = console.width >= _WIDE
     half = (console.width - 3) // 2 if wide else console.width
-    console.print(_header(explanation))
+    console.print(_verdict(explanation))
     console.print(_gauge(explanation, console.width))
-    words = sorted(explanation.detectors, key=lambda word: word.probability)
-    _side_by_side(console, [_word(word) for word in words], wide)
-    does = [_clock(explanation.activity, half), _facts(explanation.activity.facts)]
-    console.print(Rule("what it does", align="left", style="dim"))
-    _side_by_side(console, does, wide)
+    reports = sorted(explanation.detectors, key=lambda report: report.probability)
+    unusual = [report for report in reports if report.severity or report.probability < _USUAL]
+    _side_by_side(console, [_detector(report) for report in unusual], wide)
+    console.print(Rule("activity", align="left", style="dim"))
+    activity = explanation.activity
+    _side_by_side(console, [_chart(activity, half), _facts(activity.facts)], wide)
     if explanation.alerts:
-        console.print(Rule("what was said of it", align="left", style="dim"))
+        console.print(Rule("alerts", align="left", style="dim"))
         console.print(_alerts(explanation))
     console.print(_footnote(explanation))
 
@@ -68,24 +96,69 @@ def _side_by_side(console: Console, parts: list[RenderableType], wide: bool) -> 
         console.print()
 
 
-def _header(explanation: Explanation) -> Text:
+# The verdict
+
+
+def _verdict(explanation: Explanation) -> Text:
     activity = explanation.activity
-    text = Text(explanation.key, "bold")
-    text.append(
-        f"\n{activity.requests:,} requests and {activity.tokens:,} tokens from "
-        f"{date_time(activity.first_seen)} to {date_time(activity.last_seen)} UTC\n",
+    text = Text(explanation.key, "bold").append("\n").append_text(_finding(explanation))
+    text.append("\nDecision: ", "not bold").append(explanation.decision, "bold")
+    text.append(f"{_decision_details(explanation)}.\n", "not bold")
+    for each in explanation.campaigns:
+        text.append(
+            f"Member of a {each.severity} campaign of {count(each.members, 'key')} since "
+            f"{date_time(each.since)} UTC: `xm campaigns show {each.campaign}`\n",
+            "not bold",
+        )
+    return text.append(
+        f"{count(activity.requests, 'request')} and {count(activity.tokens, 'token')} from "
+        f"{date_time(activity.first_seen)} to {date_time(activity.last_seen)} UTC.\n",
         "not bold",
     )
+
+
+def _finding(explanation: Explanation) -> Text:
+    """The most severe open alert, or else the least probable result, in a sentence."""
+    worst = min(
+        explanation.detectors,
+        key=lambda report: (-_rank(report), report.probability),
+    )
+    chance = one_in(worst.probability)
+    if worst.severity and _found(worst.probability, explanation):
+        words = f"{worst.severity.capitalize()}: {worst.summary} ({worst.kind}, {chance})."
+    elif worst.severity:
+        words = (
+            f"{worst.severity.capitalize()} since {date_time(worst.opened)} UTC ({worst.kind}). "
+            f"Now {chance}: the alert resolves unless there is new evidence."
+        )
+    elif worst.probability < _USUAL:
+        words = f"No open alert. Least usual: {worst.summary} ({worst.kind}, {chance})."
+    else:
+        words = "Nothing unusual."
+    return Text(words, SEVERITY_STYLES.get(worst.severity or "", "") or "not bold")
+
+
+def _rank(report: DetectorReport) -> int:
+    return SEVERITIES.index(report.severity) if report.severity else -1
+
+
+def _decision_details(explanation: Explanation) -> str:
     if explanation.until is None:
-        return text.append("Nothing is decided on it: gateways let it pass.\n", "not bold")
-    text.append(explanation.decision, "bold")
-    text.append(f" until {date_time(explanation.until)} UTC", "not bold")
-    return text.append(f"{_ENFORCED[explanation.shadow]}\n", "not bold")
+        return " (gateways let its requests pass)"
+    until = f" until {date_time(explanation.until)} UTC"
+    if explanation.replay:
+        return f"{until}, in this replay"
+    return f"{until}, {_ENFORCEMENT[explanation.shadow]}"
+
+
+def _found(p: float, explanation: Explanation) -> str:
+    met = [severity for severity in SEVERITIES if p <= explanation.thresholds[severity]]
+    return met[-1] if met else ""
 
 
 def _gauge(explanation: Explanation, width: int) -> Text:
-    """A line a detector, on a scale of powers of ten, with a mark at each threshold."""
-    names = max(len(word.kind) for word in explanation.detectors) + 2
+    """A bar per detector on a logarithmic scale, with a mark at each threshold."""
+    names = max(len(report.kind) for report in explanation.detectors) + 2
     length = min(width, 110) - names - 22
     decades = 1.0 - math.log10(min(explanation.thresholds.values()))
 
@@ -97,73 +170,70 @@ def _gauge(explanation: Explanation, width: int) -> Text:
     for at, severity in marks.items():
         heading += " " * (names + at - len(heading)) + severity + " "
     text.append(heading.rstrip() + "\n", "dim")
-    for word in explanation.detectors:
-        found = _found(word.probability, explanation)
+    for report in explanation.detectors:
+        found = _found(report.probability, explanation)
         style = SEVERITY_STYLES.get(found, "dim")
-        end = place(word.probability)
-        text.append(f"{word.kind:{names}}")
+        end = place(report.probability)
+        text.append(f"{report.kind:{names}}")
         for i in range(length + 1):
             filled, empty = "┿┊" if i in marks else "━ "
             text.append(filled if i < end else empty, style if i < end else "dim")
-        text.append(f" {one_in(word.probability)}", style if found else "")
+        usual = report.probability >= _USUAL
+        text.append(f" {'usual' if usual else one_in(report.probability)}", style if found else "")
         text.append("\n")
     return text
 
 
-def _found(p: float, explanation: Explanation) -> str:
-    met = [severity for severity in SEVERITIES if p <= explanation.thresholds[severity]]
-    return met[-1] if met else ""
+# Evidence
 
 
-def _word(word: DetectorReport) -> RenderableType:
-    title = Text(word.kind, "bold")
-    if word.severity:
-        title.append(f"  {word.severity}", f"not bold {SEVERITY_STYLES[word.severity]}")
-        title.append(f" since {date_time(word.opened)}", "not bold")
-        title.append(f", upheld {date_time(word.upheld)}", "not bold")
-    text = Text(f"{word.summary[:1].upper()}{word.summary[1:]}.\n")
-    said = one_in(word.probability) if word.probability < _USUAL else "nothing unusual"
-    text.append(f"At {date_time(word.at)} that is {said} for an ordinary key.")
-    for difference in word.differences:
-        text.append(f"\n{difference}", "italic")
+def _detector(report: DetectorReport) -> RenderableType:
+    title = Text(report.kind, "bold")
+    if report.severity:
+        title.append(f"  {report.severity}", f"not bold {SEVERITY_STYLES[report.severity]}")
+        title.append(f" since {date_time(report.opened)}", "not bold")
+        title.append(f", last seen {date_time(report.upheld)}", "not bold")
+    text = Text(f"{report.summary[:1].upper()}{report.summary[1:]}.\n")
+    text.append(f"At {date_time(report.at)}: ")
+    text.append(f"{one_in(report.probability)} ordinary keys reaches this in a day.")
+    for sentence in report.counterfactuals:
+        text.append(f"\n{sentence}", "italic")
     return Group(
-        Rule(title, align="left", style="dim"), Padding(text, (0, 1, 1, 1)), _facts(word.facts)
+        Rule(title, align="left", style="dim"), Padding(text, (0, 1, 1, 1)), _facts(report.facts)
     )
 
 
 def _facts(facts: list[Fact]) -> Table:
-    """Numbers beside what is ordinary; quantiles that none of them has are left out."""
+    """Values beside quantiles of ordinary keys. Quantiles that no value has are left out."""
+    facts = [fact for fact in facts if fact.name not in _HIDDEN]
     shown = [i for i in range(len(QUANTILES)) if any(f.ordinary[i] is not None for f in facts)]
     rows = Table(box=None, padding=(0, 1), header_style="dim")
-    rows.add_column("", no_wrap=True)
-    rows.add_column("this key", justify="right", no_wrap=True)
-    rows.add_column("", no_wrap=True)
+    add_columns(rows, "")
+    add_columns(rows, "this key", numbers=True)
+    add_columns(rows, "")
     for i in shown:
         share = f"{100 * QUANTILES[i]:g}%"
         heading = f"ordinary {share}" if i == shown[0] else share
         rows.add_column(heading, justify="right", style="dim", no_wrap=True)
     group = ""
     for fact in facts:
-        name = fact.name.replace("_", " ")
-        if name.startswith(_DIFFERENT):
-            if group != _DIFFERENT:
-                rows.add_row(_DIFFERENT)
-            group, name = _DIFFERENT, f"  {name.removeprefix(_DIFFERENT)}"
-        value = _number(fact.name, fact.value)
+        name = _LABELS.get(fact.name, fact.name.replace("_", " "))
+        if name.startswith(_DISTINCT):
+            if group != _DISTINCT:
+                rows.add_row(_DISTINCT)
+            group, name = _DISTINCT, f"  {name.removeprefix(_DISTINCT)}"
+        value = _value(fact.name, fact.value)
         if fact.error:
-            value += f" ± {_number(fact.name, fact.error)}"
+            value += f" ± {_value(fact.name, fact.error)}"
         mark, style = _unusual(fact)
         found = (fact.ordinary[i] for i in shown)
-        ordinary = (
-            "" if each is None else _number(fact.name, each) if each < 10_000 else short(each)
-            for each in found
-        )
+        ordinary = ("" if each is None else _value(fact.name, each) for each in found)
         rows.add_row(name, Text(value, style), Text(mark, style), *ordinary)
     return rows
 
 
 def _unusual(fact: Fact) -> tuple[str, str]:
-    """A mark where few ordinary keys get to: it must be seen in a pipe, too."""
+    """A mark beyond the quantiles of ordinary keys, visible without colour, and its colour."""
     low, _, high, highest = fact.ordinary
     if highest is not None and fact.value > highest:
         return "▲▲", "red"
@@ -175,23 +245,36 @@ def _unusual(fact: Fact) -> tuple[str, str]:
 
 
 def _differ(fact: Fact, ordinary: float) -> bool:
-    return _number(fact.name, fact.value) != _number(fact.name, ordinary)
+    return _value(fact.name, fact.value) != _value(fact.name, ordinary)
 
 
-def _clock(activity: KeyActivity, width: int) -> RenderableType:
-    """Requests by hour, of the last day and of all days."""
+def _value(name: str, value: float) -> str:
+    if name.endswith(("share", "follow-ups", "follow_ups", "novelty")):
+        return f"{value:.0%}"
+    if name in ("self-similarity", "deviation"):
+        return f"{value:.3f}"
+    if value >= 10_000 or name.startswith(("requests", "tokens", "different", "prompts")):
+        return short(value)
+    return number(value) if abs(value) >= 5e-4 else "0"
+
+
+# Activity
+
+
+def _chart(activity: KeyActivity, width: int) -> RenderableType:
+    """Requests by hour of the last day, and by hour of the day over all days."""
     most = max(*activity.by_hour, 1)
     axis = axis_width(most)
     bar = max(min((width - axis - 1) // len(activity.by_hour), 4), 1)
     text = Text(f" requests per hour, last 24 hours, at most {most:,}\n", "dim")
-    text.append(block_chart(activity.by_hour, _ROWS, highest=most, bar=bar))
+    text.append(block_chart(activity.by_hour, _CHART_ROWS, highest=most, bar=bar))
     last = int(activity.last_seen // 3600)
     hours = [(last - 23 + i) % 24 for i in range(24)]
     labels = "".join(f"{hour:02}".ljust(3 * bar) for hour in hours[::3])
     text.append(f"{'':{axis}}{labels.rstrip()} UTC\n\n", "dim")
     busiest = max(*activity.rhythm, 1)
     twice = 1 + (width >= 72)
-    rhythm = "".join(BLOCKS[math.ceil(count / busiest * 8)] * twice for count in activity.rhythm)
+    rhythm = "".join(BLOCKS[math.ceil(each / busiest * 8)] * twice for each in activity.rhythm)
     text.append(" hours of the day  00 ", "dim").append(rhythm, "blue").append(" 23\n", "dim")
     models = ", ".join(f"{share:.0%} #{name}" for name, share in activity.models.items())
     text.append(" models, by hash   ", "dim").append(f"{models or 'not named'}")
@@ -201,34 +284,22 @@ def _clock(activity: KeyActivity, width: int) -> RenderableType:
 def _alerts(explanation: Explanation) -> Table:
     rows = table()
     add_columns(rows, "time", "alert", "decision")
-    rows.add_column("what")
+    rows.add_column("summary")
     for alert in explanation.alerts:
-        what = alert.summary.removeprefix(f"{explanation.key}: ")
+        summary = alert.summary.removeprefix(f"{explanation.key}: ")
         style = "dim" if alert.state == "resolved" else SEVERITY_STYLES[alert.severity]
-        rows.add_row(
-            date_time(alert.detected_at),
-            Text(f"{alert.severity} {alert.state}", style),
-            alert.decision,
-            Text(what),
-        )
+        state = Text(f"{alert.severity} {alert.state}", style)
+        rows.add_row(date_time(alert.detected_at), state, alert.decision, Text(summary))
     return rows
 
 
 def _footnote(explanation: Explanation) -> Text:
     return Text(
-        "Percentages: so many ordinary keys stay below. Of requests, tokens and nats it is the "
-        f"peak of a day, over {explanation.key_days:,.0f} days of a key known to "
-        f"{explanation.baseline}; of all else {explanation.others:,} other keys as they are now. "
-        "± is one standard error.",
+        "Percentages are quantiles of ordinary keys. For requests, tokens and nats of a request "
+        f"for reasoning or grades: peaks of a day, from {explanation.key_days:,.0f} key-days of "
+        f"the baseline of {explanation.baseline}. For the rest: {explanation.others:,} other keys "
+        "as they are now. ▲ above 95% of them, ▲▲ above 99.9%, ▼ below 5%. ± is one standard "
+        "error. Likeness to data sets, few follow-ups and regularity are in nats, too: 7 nats of "
+        "evidence are odds of 1,000 to 1.",
         "dim",
     )
-
-
-def _number(name: str, value: float) -> str:
-    if name.endswith(("share", "follow-ups", "novelty")):
-        return f"{value:.0%}"
-    if name in ("self-similarity", "deviation"):
-        return f"{value:.3f}"
-    if name.startswith(("requests", "tokens", "different", "prompts")):
-        return f"{value:,.0f}"
-    return number(value)

@@ -257,17 +257,17 @@ def test_keys_in_a_redis_that_is_away_are_one_sentence(xm: Xm) -> None:
 def test_a_key_is_explained_as_a_page(xm: Xm, redis_url: str, observed: str) -> None:
     ended = xm("explain", observed, XM_REDIS_URL=redis_url)
     assert ended.status == 0
-    assert ended.out.startswith(f"{observed}\n40 requests")
+    assert ended.out.startswith(f"{observed}\nCritical: 100% of 40 prompts ask")
     assert "100% of 40 prompts ask for the reasoning trace." in ended.out
     assert "block until" in ended.out
-    assert "known to t:0" in " ".join(ended.out.split())
+    assert "the baseline of t:0" in " ".join(ended.out.split())
 
 
 @pytest.mark.parametrize(
     ("workers", "claim"),
     [
-        ([False], ", enforced"),
-        ([True], ", not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)"),
+        ([False], ", enforced."),
+        ([True], ", not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)."),
         ([], ", unknown whether enforced: no running worker reports it"),
         ([True, False], ", unknown whether enforced"),
     ],
@@ -285,7 +285,7 @@ def test_explain_reports_enforcement_of_workers(
 
 def test_a_key_on_a_cluster_is_explained(xm: Xm, cluster_url: str) -> None:
     key = observe(cluster_url)
-    assert xm("explain", key, XM_REDIS_URL=cluster_url).out.startswith(f"{key}\n40 requests")
+    assert xm("explain", key, XM_REDIS_URL=cluster_url).out.startswith(f"{key}\nCritical: 100% of")
 
 
 def test_a_key_is_explained_to_programs(xm: Xm, redis_url: str, observed: str) -> None:

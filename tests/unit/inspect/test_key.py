@@ -1,5 +1,6 @@
 from io import StringIO
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from monitor.errors import InputError
 from monitor.identity import Identity
 from monitor.records.profile import RECORD
 from monitor.store.memory import MemoryStore
-from pipelines.inspect.key import LEAST, ordinary
+from pipelines.inspect.key import LEAST, Membership, ordinary
 from pipelines.inspect.key_source import KeyTrace
 from pipelines.show.key import show
 from tests.support.requests import START, elicitor, in_order, person
@@ -20,21 +21,21 @@ from tests.support.requests import START, elicitor, in_order, person
 PERSONS = [f"sk-{i}" for i in range(LEAST + 5)]
 
 
-def told(key, *streams, settings=None):
-    """What a replay of some streams tells of a key."""
+def explained(key, *streams, settings=None):
+    """The explanation of a key after a replay of some streams."""
     settings = settings or Settings()
     store, trace = MemoryStore(), KeyTrace(key)
     engine = Engine(settings, Identity(b"0123456789abcdef", plain=True), store, on_evaluation=trace)
     engine.assign("t:0")
     values = in_order(*streams)
-    trace.hear(engine.observe(Batch("t:0", range(len(values)), values)))
-    return trace.tell(engine, store, settings)
+    trace.record(engine.observe(Batch("t:0", range(len(values)), values)))
+    return trace.explain(engine, store, settings)
 
 
 @pytest.fixture(scope="module")
 def explanation():
     persons = (person(key, count=30 + i, every=2_700 / (30 + i)) for i, key in enumerate(PERSONS))
-    return told("sk-cot", elicitor(), *persons)
+    return explained("sk-cot", elicitor(), *persons)
 
 
 def page(explanation, width):
@@ -43,90 +44,107 @@ def page(explanation, width):
     return out.getvalue()
 
 
-def word(explanation, kind):
-    return next(word for word in explanation.detectors if word.kind == kind)
+def report(explanation, kind):
+    return next(report for report in explanation.detectors if report.kind == kind)
 
 
-def test_every_detector_has_a_word(explanation):
-    assert [word.kind for word in explanation.detectors] == [detector.name for detector in JUDGES]
+def test_explanation_has_a_report_of_each_detector(explanation):
+    assert [report.kind for report in explanation.detectors] == [each.name for each in JUDGES]
 
 
-def test_a_replay_shows_a_detector_at_its_most_improbable(explanation):
-    found = word(explanation, "elicitation")
+def test_replay_reports_most_improbable_evaluation(explanation):
+    found = report(explanation, "elicitation")
     assert found.probability < 1e-7
     assert START < found.at <= explanation.activity.last_seen
     assert found.severity == "critical"
 
 
-def test_what_was_said_is_told_in_order(explanation):
+def test_alerts_are_in_order_of_time(explanation):
     assert [alert.subject.id for alert in explanation.alerts[:1]] == ["sk-cot"]
     times = [alert.detected_at for alert in explanation.alerts]
     assert times == sorted(times)
 
 
-def test_a_decision_counts_while_it_holds(explanation):
+def test_explanation_has_no_expired_decision(explanation):
     assert (explanation.decision, explanation.shadow) == ("block", True)
     assert explanation.until > explanation.activity.last_seen
-    assert told("sk-cot", elicitor(), person("sk-1", 400)).decision == "observe"
+    assert explained("sk-cot", elicitor(), person("sk-1", 400)).decision == "observe"
 
 
-def test_every_number_stands_beside_rising_quantiles(explanation):
-    facts = [fact for word in explanation.detectors for fact in word.facts]
+def test_quantiles_of_ordinary_keys_rise(explanation):
+    facts = [fact for report in explanation.detectors for fact in report.facts]
     for fact in facts + explanation.activity.facts:
         known = [value for value in fact.ordinary if value is not None]
         assert known == sorted(known)
         assert len(known) >= 3 or fact.name not in ("self-similarity", "deviation", "prompts")
 
 
-def test_others_that_are_few_or_accused_tell_nothing(explanation):
-    alone = told("sk-cot", elicitor(), person("sk-1"))
+def test_few_or_flagged_keys_give_no_quantiles(explanation):
+    alone = explained("sk-cot", elicitor(), person("sk-1"))
     assert all(value is None for value in alone.activity.facts[0].ordinary)
-    accused = np.zeros(1, RECORD)
-    accused["requests"], accused["severity"][0, 0] = 100, 2
-    assert len(ordinary(accused)) == 0
+    flagged = np.zeros(1, RECORD)
+    flagged["requests"], flagged["severity"][0, 0] = 100, 2
+    assert len(ordinary(flagged)) == 0
 
 
-def test_requests_by_hour_end_with_the_last_hour(explanation):
+def test_requests_by_hour_end_with_last_hour(explanation):
     assert sum(explanation.activity.by_hour) == explanation.activity.requests
     assert explanation.activity.by_hour[-1]
     assert sum(explanation.activity.rhythm) == explanation.activity.requests
 
 
-def test_a_key_of_three_requests_is_explained(explanation):
-    few = told("sk-1", person("sk-1", 3))
+def test_page_of_three_requests_is_unremarkable(explanation):
+    few = explained("sk-1", person("sk-1", 3))
     assert (few.activity.requests, few.decision, few.alerts) == (3, "observe", [])
-    assert "gateways let it pass" in page(few, 80)
+    text = page(few, 80)
+    assert "\nNothing unusual.\nDecision: observe (gateways let its requests pass)." in text
 
 
-def test_a_key_that_is_not_there_is_one_sentence():
-    with pytest.raises(InputError, match=r"sk-2 is in none of these requests: name .*\.$"):
-        told("sk-2", person("sk-1"))
+def test_missing_key_is_an_input_error():
+    with pytest.raises(InputError, match=r"No request in these files is from sk-2\. Name .*\.$"):
+        explained("sk-2", person("sk-1"))
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_a_page_fits_the_terminal(explanation, width):
+def test_page_fits_terminal(explanation, width):
     lines = page(explanation, width).splitlines()
     assert max(map(len, lines)) <= width
     assert not any("…" in line for line in lines)
 
 
-def test_a_page_says_what_matters(explanation):
+def test_page_has_verdict_evidence_and_activity(explanation):
     text = " ".join(page(explanation, 80).split())
     for claim in (
-        "block until",
-        "XM_DECISIONS__SHADOW",
+        "sk-cot Critical: 100% of 24 prompts ask for the reasoning trace (elicitation, under 1 in",
+        "Decision: block until 02 Mar 04:17 UTC, in this replay.",
         "elicitation critical since",
         "100% of 24 prompts ask for the reasoning trace.",
-        "under 1 in a billion for an ordinary key",
-        "it would be a warning: with",
+        "under 1 in a billion ordinary keys reaches this in a day",
+        "It would be only a warning (above 1 in 10 million) with",
         "different prompts",
-        "self-similarity",
+        "prompt similarity",
         "requests per hour",
     ):
         assert claim in text
 
 
-def test_a_decision_that_is_enforced_is_not_called_a_shadow():
-    settings = Settings(decisions={"shadow": False})
-    found = told("sk-cot", elicitor(), settings=settings)
-    assert ", enforced" in page(found, 80)
+@pytest.mark.parametrize(
+    ("shadow", "claim"), [(True, "not enforced"), (False, "UTC, enforced."), (None, "unknown")]
+)
+def test_page_of_stored_key_reports_enforcement(explanation, shadow, claim):
+    stored = msgspec.structs.replace(explanation, shadow=shadow, replay=False)
+    assert claim in " ".join(page(stored, 80).split())
+
+
+def test_page_names_campaigns_of_key(explanation):
+    campaign = Membership("c_75b8", "critical", START, members=30)
+    text = page(msgspec.structs.replace(explanation, campaigns=[campaign]), 80)
+    assert "Member of a critical campaign of 30 keys since" in text
+    assert "`xm campaigns show c_75b8`" in " ".join(text.split())
+
+
+def test_verdict_of_faded_evidence_gives_opening_time(explanation):
+    faded = [msgspec.structs.replace(each, probability=0.01) for each in explanation.detectors]
+    text = page(msgspec.structs.replace(explanation, detectors=faded), 80)
+    assert "\nCritical since 02 Mar 00:" in text
+    assert "Now 1 in 100" in text

@@ -7,7 +7,7 @@ from monitor.config import Detection
 from monitor.detectors import JUDGES, Burst, Elicitation
 from monitor.records.baseline import Baseline, shipped_reference
 from monitor.records.profile import ELICITATION, RECORD, REQUESTS, TOKENS, Profile
-from pipelines.inspect.what_if import differences, one_in
+from pipelines.inspect.what_if import counterfactuals, one_in
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def baseline():
 
 
 def busy(requests):
-    """A key with so many requests within the last hour."""
+    """A record with this number of requests in the last hour."""
     record = np.zeros(1, RECORD)
     record["level"][0, REQUESTS][2:] = np.log2(1 + requests)
     return record
@@ -34,39 +34,42 @@ def probability(detector, record, baseline):
     return float(detector(Profile(record), baseline).p[0])
 
 
-def test_the_volume_that_is_named_crosses_the_threshold_and_a_little_less_does_not(baseline):
+def test_smallest_volume_crosses_threshold(baseline):
     settings, record = Detection(info=0.01), busy(100)
     assert probability(Burst(), record, baseline) > settings.info
-    (said,) = differences(Burst(), record, baseline, settings)
-    factor = float(re.search(r"From 1 in 100 it would be info: with ([\d.]+) times", said)[1])
+    (sentence,) = counterfactuals(Burst(), record, baseline, settings)
+    factor = float(
+        re.search(r"It would be info \(from 1 in 100\) with ([\d.]+) times", sentence)[1]
+    )
     assert probability(Burst(), busy(100 * factor * 1.05), baseline) <= settings.info
     assert probability(Burst(), busy(100 * factor * 0.9), baseline) > settings.info
 
 
-def test_an_accused_key_hears_what_less_would_have_spared_it(baseline):
-    more, less = differences(Burst(), busy(1e5), baseline, Detection(critical=1e-20))
-    assert more.startswith("From under 1 in a billion it would be critical: with ")
-    factor = float(re.search(r"Above 1 in 10,000 it would be info: with (0\.\d+) times", less)[1])
+def test_flagged_key_has_changes_both_ways(baseline):
+    more, less = counterfactuals(Burst(), busy(1e5), baseline, Detection(critical=1e-20))
+    assert more.startswith("It would be critical (from under 1 in a billion) with ")
+    pattern = r"It would be only info \(above 1 in 10,000\) with ([\d.]+)% of the requests"
+    factor = float(re.search(pattern, less)[1]) / 100
     assert probability(Burst(), busy(1e5 * factor * 0.95), baseline) > 1e-4
 
 
-def test_prompts_are_counted_where_prompts_decide(baseline):
-    (said,) = differences(Elicitation(), asking(2, 3.9), baseline, Detection())
-    assert re.search(r"info: .*with \d+ more prompts in a row that ask for the reasoning", said)
+def test_elicitation_counts_further_prompts(baseline):
+    (sentence,) = counterfactuals(Elicitation(), asking(2, 3.9), baseline, Detection())
+    assert re.search(r"info .* with .*\d+ more prompts? that ask for the reasoning", sentence)
 
 
-def test_what_cannot_make_a_difference_is_not_named(baseline):
-    said = " ".join(differences(Burst(), busy(100), baseline, Detection()))
-    assert "prompts in a row" not in said
-    assert "follow-up" not in said
+def test_changes_without_effect_are_left_out(baseline):
+    text = " ".join(counterfactuals(Burst(), busy(100), baseline, Detection()))
+    assert "more prompt" not in text
+    assert "follow-up" not in text
 
 
 @pytest.mark.parametrize("detector", JUDGES)
-def test_a_record_is_left_as_it_was(detector, baseline):
+def test_record_stays_unchanged(detector, baseline):
     record = busy(5_000)
     record["level"][0, TOKENS] = 20
     before = record.copy()
-    differences(detector, record, baseline, Detection())
+    counterfactuals(detector, record, baseline, Detection())
     assert record.tobytes() == before.tobytes()
 
 
@@ -80,5 +83,5 @@ def test_a_record_is_left_as_it_was(detector, baseline):
         (0.0, "under 1 in a billion"),
     ],
 )
-def test_probabilities_have_words(p, words):
+def test_one_in_words(p, words):
     assert one_in(p) == words
