@@ -104,7 +104,7 @@ class Engine:
         """Forget all partitions and records: what is not in a checkpoint, others observe."""
         self.partitions.clear()
         self._decisions.clear()
-        self.table.forget()
+        self.table.clear()
 
     def observe(self, batch: Batch) -> Outcome:
         """Carry a batch of an assigned partition into the records.
@@ -145,7 +145,7 @@ class Engine:
         turns = watermarks[-1] // DAY > partition.baseline.day
         said = self._store.baselines() if turns else {}
         rows = self._rows(partition, keys + alerted)[: len(keys)]
-        self.table.touch(rows)
+        self.table.mark_changed(rows)
         ids = columns.short("id")
         found = np.empty(len(keys), np.uint8)
         admit(self.table.records, rows, ts, ids, found)
@@ -227,7 +227,7 @@ class Engine:
             out.alerts += self._lifecycle.resolve(record, key, now)
             partition.note(key, self._lifecycle.open_on(record, key))
         records["accused"][rows] = (records["severity"][rows] > INFO).any(axis=1)
-        self.table.touch(rows)
+        self.table.mark_changed(rows)
 
     def _look(
         self,
@@ -322,7 +322,7 @@ class Engine:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that has changed since the last one. Say `saved` or `failed`, then `sent`."""
-        checkpoint = Checkpoint(self.table.take(), decisions=self._decisions)
+        checkpoint = Checkpoint(self.table.snapshot(), decisions=self._decisions)
         self._decisions = []
         for partition in self.partitions.values():
             checkpoint.claims[partition.name] = partition.claim
@@ -335,11 +335,11 @@ class Engine:
 
     def saved(self) -> None:
         """The checkpoint is in the store."""
-        self.table.saved()
+        self.table.commit()
 
     def failed(self, checkpoint: Checkpoint) -> None:
         """The checkpoint is not in the store; the next one will hold what it held."""
-        self.table.failed()
+        self.table.rollback()
         self._decisions = checkpoint.decisions + self._decisions
         for name in checkpoint.partitions.keys() & self.partitions.keys():
             self.partitions[name].changed = True

@@ -1,8 +1,8 @@
-"""The worker's table: the records of live keys, bounded, as rows of one array.
+"""The worker's table: the records of active keys, as rows of one array of fixed size.
 
-Rows are filled from the store when a key is seen and written back by checkpoints. When the table
-is full, the rows that have not been used for the longest make room; only rows that the store has
-in their present form can go, so whoever feeds the table checkpoints before it is `crowded`.
+A row is loaded from the store when its key is first seen and written back by a checkpoint. A full
+table evicts the least recently used rows. Only rows that the store has in their present form can
+be evicted, so the caller writes a checkpoint when the table is `crowded`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Rows = npt.NDArray[np.int64]
 
 
 class Table:
-    """Records in memory over a store.
+    """Records in memory, backed by a store.
 
     Args:
-        store: where rows come from and go to.
-        capacity: rows.
+        store: where rows are loaded from.
+        capacity: number of rows.
     """
 
     def __init__(self, store: Store, capacity: int) -> None:
         self._store = store
         self._capacity = capacity
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
-        """Drop all rows, for they may change elsewhere from now on."""
+    def clear(self) -> None:
+        """Drop all rows, saved or not: another worker may change them from now on."""
         capacity = self._capacity
         self.records: Records = np.zeros(capacity, RECORD)
         self._index: dict[str, int] = {}
@@ -54,75 +54,83 @@ class Table:
 
     @property
     def unsaved(self) -> int:
-        """Rows that the store does not have in their present form."""
+        """Number of rows that the store does not have in their present form."""
         return int(np.count_nonzero(self._changed | self._saving))
 
     @property
     def crowded(self) -> bool:
-        """Whether a checkpoint should be written before more is observed."""
+        """Whether a checkpoint should be written before the next batch."""
         return self.unsaved > self._capacity // 2
 
-    def rows(self, keys: Sequence[str]) -> Rows:
-        """The rows of some keys, `(len(keys),) int64`, loaded or made where they are not there.
+    def rows(self, names: Sequence[str]) -> Rows:
+        """The rows of some records, loaded or created where needed.
 
-        A key is whatever names a record in the store, see `Store.names`.
+        Args:
+            names: of the records, see `Store.names`.
+
+        Returns:
+            `(len(names),) int64`.
+
+        Raises:
+            TooFewRowsError: if the names do not fit into the table at once.
+            StoreError: if the store cannot load, or a record is of an unknown version.
         """
         self._tick += 1
         get = self._index.get
-        rows = np.array([get(key, -1) for key in keys], np.int64)
+        rows = np.array([get(name, -1) for name in names], np.int64)
         self._used[rows[rows >= 0]] = self._tick
         if (rows < 0).any():
-            missing = [key for key, row in zip(keys, rows.tolist(), strict=True) if row < 0]
-            self._admit(list(dict.fromkeys(missing)))
-            rows = np.array([self._index[key] for key in keys], np.int64)
+            missing = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
+            self._load(list(dict.fromkeys(missing)))
+            rows = np.array([self._index[name] for name in names], np.int64)
         return rows
 
-    def touch(self, rows: Rows) -> None:
-        """Rows have been changed."""
+    def mark_changed(self, rows: Rows) -> None:
+        """Include these rows in the next snapshot."""
         self._changed[rows] = True
 
     def name(self, row: int) -> str:
-        """The key whose record a row is."""
+        """The name of the record in a row."""
         return self._names[row]
 
-    def take(self) -> Block:
-        """All changed rows, which count as being saved until `saved` or `failed`."""
+    def snapshot(self) -> Block:
+        """Copy all changed rows. Ends with `commit` or `rollback`."""
         rows = np.flatnonzero(self._changed)
         self._saving[rows] = True
         self._changed[rows] = False
         return Block([self._names[row] for row in rows.tolist()], self.records[rows])
 
-    def saved(self) -> None:
-        """What was taken is in the store."""
+    def commit(self) -> None:
+        """The snapshot is in the store."""
         self._saving[:] = False
 
-    def failed(self) -> None:
-        """What was taken is not in the store."""
+    def rollback(self) -> None:
+        """The snapshot is not in the store: include its rows in the next one."""
         self._changed |= self._saving
         self._saving[:] = False
 
-    def _admit(self, keys: list[str]) -> None:
-        loaded = [blank() if data is None else read(data) for data in self._store.load(keys)]
-        if len(self._free) < len(keys):
-            self._evict(len(keys) - len(self._free))
-        for key, record in zip(keys, loaded, strict=True):
+    def _load(self, names: list[str]) -> None:
+        loaded = [blank() if data is None else read(data) for data in self._store.load(names)]
+        if len(self._free) < len(names):
+            self._evict(len(names) - len(self._free))
+        for name, record in zip(names, loaded, strict=True):
             row = self._free.pop()
             self.records[row] = record
-            self._index[key] = row
-            self._names[row] = key
+            self._index[name] = row
+            self._names[row] = name
             self._used[row] = self._tick
 
-    def _evict(self, least: int) -> None:
-        """Make room for `least` rows, and some more so that it is not done for every batch."""
-        settled = ~(self._changed | self._saving) & (self._used < self._tick)
-        settled[self._free] = False
-        rows = np.flatnonzero(settled)
-        if len(rows) < least:
+    def _evict(self, needed: int) -> None:
+        """Free at least `needed` rows, and a sixteenth of the table where that is possible."""
+        evictable = ~(self._changed | self._saving) & (self._used < self._tick)
+        evictable[self._free] = False
+        rows = np.flatnonzero(evictable)
+        if len(rows) < needed:
             raise TooFewRowsError(
-                f"This batch needs {least} more records than XM_ROWS allows: "
+                f"This batch needs {needed} more records than XM_ROWS allows: "
                 f"raise XM_ROWS (now {self._capacity})."
             )
-        count = min(len(rows), max(least, self._capacity // 16))
+        count = min(len(rows), max(needed, self._capacity // 16))
         oldest = rows[np.argpartition(self._used[rows], count - 1)[:count]]
         for row in oldest.tolist():
             del self._index[self._names[row]]

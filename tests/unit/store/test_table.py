@@ -14,17 +14,17 @@ def add(table, keys):
     rows = table.rows([f"k_{key}" for key in keys])
     for row in rows.tolist():
         table.records[row]["requests"] += 1
-    table.touch(rows)
+    table.mark_changed(rows)
 
 
 def save(table, store):
-    store.commit(Checkpoint(table.take()))
-    table.saved()
+    store.commit(Checkpoint(table.snapshot()))
+    table.commit()
 
 
 @settings(deadline=None)
 @given(batches)
-def test_nothing_is_lost_when_rows_make_room(batches):
+def test_table_loses_nothing_when_it_evicts(batches):
     store, counts = MemoryStore(), {}
     table = Table(store, 16)
     for keys in batches:
@@ -42,30 +42,30 @@ def test_nothing_is_lost_when_rows_make_room(batches):
     assert len(table) <= 16
 
 
-def test_a_key_keeps_its_row_within_a_batch():
+def test_table_gives_one_row_per_key_in_a_batch():
     rows = Table(MemoryStore(), 16).rows(["a", "b", "a"])
     assert rows[0] == rows[2] != rows[1]
 
 
-def test_what_was_not_saved_is_taken_again():
+def test_rolled_back_rows_are_in_the_next_snapshot():
     table = Table(MemoryStore(), 16)
     add(table, [1])
-    taken = table.take()
-    assert table.take() == {}
-    table.failed()
-    assert table.take() == taken
+    first = table.snapshot()
+    assert table.snapshot() == {}
+    table.rollback()
+    assert table.snapshot() == first
 
 
-def test_a_row_changed_while_it_is_saved_is_taken_again():
+def test_row_changed_during_a_commit_is_in_the_next_snapshot():
     table = Table(MemoryStore(), 16)
     add(table, [1])
-    table.take()
+    table.snapshot()
     add(table, [1])
-    table.saved()
-    assert list(table.take()) == ["k_1"]
+    table.commit()
+    assert list(table.snapshot()) == ["k_1"]
 
 
-def test_rows_that_are_not_saved_do_not_make_room():
+def test_unsaved_rows_are_not_evicted():
     table = Table(MemoryStore(), 4)
     add(table, [1, 2, 3])
     with pytest.raises(StoreError, match="raise XM_ROWS"):
