@@ -213,11 +213,11 @@ class Engine:
     ) -> None:
         """Let the public begin a new day, and resolve what has been calm."""
         now = epoch * EPOCH
-        if partition.baseline.turn(int(now // DAY)):
-            ours = {name: each.baseline.mean.say() for name, each in self.partitions.items()}
+        if partition.baseline.start_day(int(now // DAY)):
+            ours = {name: each.baseline.mean.publish() for name, each in self.partitions.items()}
             mean = partition.baseline.mean
-            mean.use(partition.baseline.day, {**said, **ours})
-            metrics.public_key_days.set(mean.keys)
+            mean.apply(partition.baseline.day, {**said, **ours})
+            metrics.public_key_days.set(mean.key_days)
             metrics.public_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
         rows = self._rows(partition, alerted)
@@ -226,7 +226,7 @@ class Engine:
             key, record = alerted[i], records[rows[i]]
             out.alerts += self._lifecycle.resolve(record, key, now)
             partition.note(key, self._lifecycle.open_on(record, key))
-        records["accused"][rows] = (records["severity"][rows] > INFO).any(axis=1)
+        records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
         self.table.mark_changed(rows)
 
     def _look(
@@ -245,7 +245,7 @@ class Engine:
         profile = Profile(looks)
         findings = self._combined.examine(profile, partition.baseline)
         together = findings[-1].evidence["level"]
-        partition.baseline.reach(self.table.records, COMBINED, rows[at], together)
+        partition.baseline.set_level(self.table.records, COMBINED, rows[at], together)
         if self._on_evaluation is not None:
             seen = [keys[event] for event in at.tolist()]
             self._on_evaluation(Evaluation(seen, ts[at], profile, partition.baseline, findings))
@@ -265,7 +265,7 @@ class Engine:
                 severity[i:][rows[at[i:]] == rows[event]] = record["severity"].max()
                 partition.note(key, self._lifecycle.open_on(record, key))
                 if alert.severity != "info":
-                    partition.baseline.withdraw(record)
+                    partition.baseline.exclude(record)
             decision = self._decide(record, key, now, anew=alert is not None)
             if decision is not None:
                 out.decisions.append(decision)
@@ -328,7 +328,7 @@ class Engine:
             checkpoint.claims[partition.name] = partition.claim
             if partition.changed:
                 checkpoint.partitions[partition.name] = partition.dump()
-                checkpoint.baselines[partition.name] = partition.baseline.mean.say()
+                checkpoint.baselines[partition.name] = partition.baseline.mean.publish()
                 checkpoint.alerts += partition.outbox
                 partition.changed = False
         return checkpoint

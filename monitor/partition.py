@@ -62,7 +62,7 @@ class Partition:
             version=2,
             offset=self.offset,
             watermark=self.watermark,
-            baseline=self.baseline.dump(),
+            baseline=self.baseline.snapshot(),
             alerted=self.alerted,
             outbox=self.outbox,
         )

@@ -88,7 +88,7 @@ class Lifecycle:
         p = float(finding.p[i])
         found, then = self.severity(p), int(record["severity"][slot])
         if found or (then and p <= self.upholding):
-            record["upheld"][slot] = max(now, record["upheld"][slot])
+            record["confirmed"][slot] = max(now, record["confirmed"][slot])
         if found <= then:
             return None
         record["severity"][slot] = found
@@ -112,7 +112,7 @@ class Lifecycle:
 
     def calm(self, records: Records, now: float) -> npt.NDArray[np.bool_]:
         """Which of n records have an alert that nothing has upheld for long enough, `(n,)`."""
-        quiet = now - records["upheld"].astype(np.float64) >= self.quiet
+        quiet = now - records["confirmed"].astype(np.float64) >= self.quiet
         return np.asarray(((records["severity"] > 0) & quiet).any(axis=1))
 
     def resolve(self, record: Any, key: str, now: float) -> list[Alert]:
@@ -120,7 +120,7 @@ class Lifecycle:
         resolved = []
         for slot, kind in enumerate(KINDS):
             then = int(record["severity"][slot])
-            upheld = float(record["upheld"][slot])
+            upheld = float(record["confirmed"][slot])
             if not then or now - upheld < self.quiet:
                 continue
             opened = float(record["opened"][slot])

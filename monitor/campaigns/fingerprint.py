@@ -1,7 +1,7 @@
 """Fingerprints: what is said of a key to those who look for keys that act as one.
 
-A fingerprint is a fixed-size record of its own, 444 bytes: where the key's prompts lie among the
-public's, how like work lists they are, what they are templates of; when the key was busy; and
+A fingerprint is a fixed-size record of its own, 380 bytes: where the key's prompts lie among the
+public's, how like work lists they are; when the key was busy; and
 hashes of what it was sent with: its payment, network, TLS and user agent, system prompt and model.
 It holds nothing that the key's record does not hold, but for those hashes, which are of the request
 that brought it about. On Kafka its bytes are followed by the key's pseudonym; in Redis they are
@@ -22,10 +22,10 @@ import numpy.typing as npt
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.profile import DISTINCT, LONG, MIDDLE, Profile, Records
 from monitor.requests.fast_json import HASHED, NETWORK
-from monitor.sketches import hyperloglog, minhash
+from monitor.sketches import hyperloglog
 from monitor.sketches.kernel_mean import HALF_LIVES
 
-VERSION = 1
+VERSION = 2
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 COUNTED = ("prompts", "templates")
 _COLUMNS = [NETWORK if name == "network" else HASHED.index(name) for name in IDENTIFIERS]
@@ -43,7 +43,6 @@ FINGERPRINT = np.dtype(
         ("nats", "<f4"),  # the surprise at all that detectors say of the key, -log p
         ("content", "<i2", CONTENT),  # as records hold it, of the longer half-life
         ("lists", "<f4", len(LISTS)),
-        ("places", "<u4", minhash.PLACES),  # of the templates
         ("long_head", "<i4"),
         ("middle_head", "<i4"),
         ("long_requests", "<u2", LONG.panes),
@@ -52,14 +51,26 @@ FINGERPRINT = np.dtype(
         ("distinct", "u1", (len(COUNTED), hyperloglog.BYTES)),
     ]
 )
-assert FINGERPRINT.itemsize == 444, FINGERPRINT.itemsize
+assert FINGERPRINT.itemsize == 380, FINGERPRINT.itemsize
+
+
+def _earlier(fields: Sequence[tuple[Any, ...]], after: str) -> np.dtype[np.void]:
+    """The present layout with further fields after one of its own."""
+    descr = list(FINGERPRINT.descr)
+    at = [name for name, *_ in descr].index(after) + 1
+    return np.dtype([*descr[:at], *fields, *descr[at:]])
+
+
+#: Layouts of earlier versions, by version number. Version 1 had a MinHash of the templates.
+EARLIER = {1: _earlier([("places", "<u4", 16)], after="lists")}
+LAYOUTS = {**EARLIER, VERSION: FINGERPRINT}
 
 Fingerprints = npt.NDArray[np.void]
 
 
 def told(looks: Records) -> npt.NDArray[np.int64]:
     """Which of some looks are to be told of, as the kernel has marked them."""
-    return np.flatnonzero(looks["told"] == looks["requests"].astype(np.uint16))
+    return np.flatnonzero(looks["published"] == looks["requests"].astype(np.uint16))
 
 
 def fingerprints(
@@ -84,7 +95,6 @@ def fingerprints(
     said["distinct"] = looks["distinct"][:, [DISTINCT.index(kind) for kind in COUNTED]]
     said["content"] = looks["content"][:, len(HALF_LIVES) - 1]
     said["lists"] = profile.lists.max(axis=2)
-    said["places"] = looks["templates"]
     for name in ("long_requests", "middle_requests"):
         said[name] = np.minimum(looks[name], np.iinfo(np.uint16).max)
     said["ids"] = hashes[:, _COLUMNS]
@@ -97,8 +107,32 @@ def encode(said: Fingerprints, keys: Sequence[str]) -> list[bytes]:
 
 
 def decode(values: Sequence[bytes]) -> tuple[Fingerprints, list[str], list[int]]:
-    """The fingerprints in some messages, whose they are, and which messages held one."""
-    size, version = FINGERPRINT.itemsize, VERSION.to_bytes(2, "little")
-    which = [i for i, value in enumerate(values) if len(value) > size and value[:2] == version]
-    said = np.frombuffer(b"".join([values[i][:size] for i in which]), FINGERPRINT)
-    return said, [values[i][size:].decode("utf-8", "replace") for i in which], which
+    """Decode messages of this and of earlier versions.
+
+    Returns:
+        The fingerprints, their keys, and the indices of the messages that held one.
+    """
+    said, keys, which = [], [], []
+    for i, value in enumerate(values):
+        layout = LAYOUTS.get(int.from_bytes(value[:2], "little"))
+        if layout is not None and len(value) > layout.itemsize:
+            said.append(value[: layout.itemsize])
+            keys.append(value[layout.itemsize :].decode("utf-8", "replace"))
+            which.append(i)
+    if {len(each) for each in said} <= {FINGERPRINT.itemsize}:
+        return np.frombuffer(b"".join(said), FINGERPRINT), keys, which
+    return np.concatenate([migrated(each) for each in said]), keys, which
+
+
+def migrated(data: bytes) -> Fingerprints:
+    """One fingerprint of any version as `(1,) FINGERPRINT`.
+
+    Raises:
+        KeyError: if the version is unknown.
+    """
+    old = np.frombuffer(data, LAYOUTS[int.from_bytes(data[:2], "little")])
+    new = np.zeros(1, FINGERPRINT)
+    for name in FINGERPRINT.names or ():
+        new[name] = old[name]
+    new["version"] = VERSION
+    return new

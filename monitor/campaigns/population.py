@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.campaigns.fingerprint import COUNTED, FINGERPRINT, IDENTIFIERS, Fingerprints
+from monitor.campaigns.fingerprint import (
+    COUNTED,
+    FINGERPRINT,
+    IDENTIFIERS,
+    LAYOUTS,
+    Fingerprints,
+    migrated,
+)
+from monitor.errors import StoreRefusedError
 from monitor.prompts.projection import CONTENT, LISTS, SCALE
 from monitor.records.profile import DAY, HOUR, LONG
 from monitor.sketches import hyperloglog
@@ -132,7 +140,7 @@ class Population:
 
     def load(self, rows: Mapping[str, bytes]) -> None:
         """Take up rows that the store has kept."""
-        known = {k: np.frombuffer(d, ROW)[0] for k, d in rows.items() if len(d) == ROW.itemsize}
+        known = {key: _row(data) for key, data in rows.items()}
         for key in sorted(known, key=lambda key: int(known[key]["number"])):
             at = self._place(key)
             self._room[at], self._stale[at] = known[key], True
@@ -240,6 +248,23 @@ class Population:
         )
 
 
+def _row(data: bytes) -> np.void:
+    """A row from the store, whose fingerprint may be of an earlier version.
+
+    Raises:
+        StoreRefusedError: if the row is of no known version.
+    """
+    layout = LAYOUTS.get(int.from_bytes(data[:2], "little"))
+    if layout is None or len(data) - layout.itemsize != ROW.itemsize - FINGERPRINT.itemsize:
+        raise StoreRefusedError(
+            f"A row of the campaign population ({len(data)} bytes) has an unknown version. Run all "
+            "workers with the same version, the newest that has written to this store."
+        )
+    said = migrated(data[: layout.itemsize])
+    row: np.void = np.frombuffer(said.tobytes() + data[layout.itemsize :], ROW)[0]
+    return row
+
+
 class PopulationView:
     """Some of a population's keys: as much of it as a `Group` looks at."""
 
@@ -263,7 +288,9 @@ def _longer(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def content(said: Fingerprints) -> KernelMeans:
     """The kernel means of some fingerprints."""
-    return KernelMeans.stored(said["content"], said["sketched"], HALF_LIVES[-1], SCALE, CONTENT)
+    return KernelMeans.from_stored(
+        said["content"], said["sketched"], HALF_LIVES[-1], SCALE, CONTENT
+    )
 
 
 def hours(said: Fingerprints) -> tuple[Floats, npt.NDArray[np.bool_]]:

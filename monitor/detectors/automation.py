@@ -46,7 +46,7 @@ class Automation:
         nats = [keys[name].astype(np.float64) for name in ("unattended", "regular")]
         evidence = {
             "requests": keys["requests"].astype(np.float64),
-            "follow_ups": keys["followups"].astype(np.float64),
+            "follow_ups": keys["follow_ups"].astype(np.float64),
             "unattended_nats": nats[0],
             "regular_nats": nats[1],
             "gap_seconds": np.exp(keys["gap"].astype(np.float64)),

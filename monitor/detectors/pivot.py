@@ -41,14 +41,14 @@ class Pivot:
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         level = keys.level[:, PIVOT]
         share = baseline.tail(slice(PIVOT, PIVOT + 1), level[:, None])[:, 0]
-        since = np.where(keys["arrival"] > 0, keys["arrived"], keys["last_seen"])
+        since = np.where(keys["new_model"] > 0, keys["new_model_since"], keys["last_seen"])
         hours = (keys["last_seen"] - since) / HOUR
-        arrivals = keys["arrivals"].astype(np.float64)
+        arrivals = keys["new_model_requests"].astype(np.float64)
         evidence = {
             "requests_since": arrivals,
             "hours_since": hours,
-            "moved_share": arrivals / np.maximum(arrivals + keys["strays"], 1.0),
-            "an_hour_before": keys["before"].astype(np.float64),
+            "moved_share": arrivals / np.maximum(arrivals + keys["other_model_requests"], 1.0),
+            "an_hour_before": keys["rate_before"].astype(np.float64),
             "an_hour_since": arrivals / np.maximum(hours, 1.0),
             "ordinary_share": share,
         }

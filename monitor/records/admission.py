@@ -1,8 +1,8 @@
-"""Which requests are new, and which of their prompts are read.
+"""Admission: which requests are new, and which of their prompts are read.
 
-A repeated id of a key counts once. And work is bounded a key, not a request: of the prompts of five
-minutes all of the first BUDGET are read, of those beyond every n-th with probability BUDGET / n,
-by a coin that is a hash of the request. Ten thousand tell no more than a few hundred.
+A request id counts once per key. Work per key is bounded: of the prompts of five minutes the first
+BUDGET are read, and of those beyond them the n-th with probability BUDGET / n, decided by a hash of
+the request. A sample of a few hundred prompts shows as much as ten thousand.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.records.profile import IDS, MIDDLE
 
-BUDGET = 64  # prompts of a key in five minutes
+BUDGET = 64  # prompts per key in five minutes
 WIDTH = MIDDLE.width
 
-# what a request is found to be
+# What becomes of a request: ignored, counted without its prompt, or counted with its prompt.
 REPEATED, COUNTED, READ = 0, 1, 2
 
 
 @jit
-def bits(ts: float) -> Any:
+def time_bits(ts: float) -> Any:
+    """A time in epoch seconds as uint64 microseconds, to be hashed."""
     return np.uint64(np.int64(ts * 1e6))
 
 
 @jit
-def admit(records: Any, rows: Any, ts: Any, ids: Any, found: Any) -> None:
-    """Find out which of n requests are new and which of their prompts are to be read.
+def admit(records: Any, rows: Any, ts: Any, ids: Any, admitted: Any) -> None:
+    """Decide which of n requests are new and which of their prompts are read.
 
     Args:
-        records: the table; only what tells repeats and the budget is updated.
-        rows: `(n,) int64`, which record each request belongs to.
+        records: `(capacity,) RECORD`, the table; only ids and budget are updated, in place.
+        rows: `(n,) int64`, the record of each request.
         ts: `(n,) float64`, epoch seconds.
         ids: `(n,) uint32`, hashes of the request ids, 0 without one.
-        found: `(n,) uint8`, takes REPEATED, COUNTED or READ.
+        admitted: `(n,) uint8`, receives REPEATED, COUNTED or READ.
     """
     for e in range(len(rows)):
         r = records[rows[e]]
@@ -45,7 +46,7 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, found: Any) -> None:
             for i in range(IDS):
                 known |= r["ids"][i] == ids[e]
             if known:
-                found[e] = REPEATED
+                admitted[e] = REPEATED
                 continue
             r["ids"][r["id_count"] % IDS] = ids[e]
             r["id_count"] += 1
@@ -55,8 +56,8 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, found: Any) -> None:
             r["budget_used"] = 0
         r["budget_used"] += 1
         used = r["budget_used"]
-        found[e] = READ
+        admitted[e] = READ
         if used > BUDGET:
-            coin = mix(bits(ts[e]) ^ (np.uint64(used) << np.uint64(32)) ^ np.uint64(ids[e]))
+            coin = mix(time_bits(ts[e]) ^ (np.uint64(used) << np.uint64(32)) ^ np.uint64(ids[e]))
             if float(coin >> np.uint64(11)) * 2.0**-53 * used >= BUDGET:
-                found[e] = COUNTED
+                admitted[e] = COUNTED

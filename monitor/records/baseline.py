@@ -1,21 +1,20 @@
-"""The public at large: how far ordinary keys get in a day.
+"""The baseline: how high the levels of ordinary keys get in a day.
 
-For every statistic the public keeps one histogram: keys by the highest level that each reached
-in a day. A key weighs one a day, however much it sends, so a big customer or a campaign cannot
-drag it. The share of key-days at or above a level is then the probability that an ordinary key
-ever gets there on a day, and looking continuously costs nothing: the peak is the supremum over
-all looks. Beyond the highest two in a thousand, where there is little to count, the tail is
-taken as exponential in the level (a power law in counts), its scale the mean excess there (the
-Hill estimator; B. M. Hill, Annals of Statistics 3, 1975) shrunk towards a prior.
+For every level the baseline keeps one histogram: keys by the highest level each reached in a day. A
+key counts once per day, however much it sends, so a big customer or a campaign cannot shift it. The
+share of key-days at or above a level is the probability that an ordinary key reaches that level in
+a day. Evaluating continuously costs nothing, because the peak is the maximum over all evaluations.
+Above the highest two in a thousand key-days there is little to count. There the tail is taken as
+exponential in the level (a power law in counts); its scale is the mean excess (the Hill estimator;
+B. M. Hill, Annals of Statistics 3, 1975), shrunk towards a prior.
 
-What is known is the shipped reference (statistics of ordinary days, no prompt) and this
-deployment's past days, fading. A day counts when it is over, without the keys that were accused
-on it: whoever comes with a thousand accounts finds the public as it was before. Each partition
-has a public of its own, a fair sample of all keys, which changes at the end of a day of event
-time only, so that verdicts depend neither on how the stream was cut into batches nor on how it is
-shared among workers.
+The baseline is the shipped reference (statistics of ordinary days, no prompt) plus this
+deployment's past days, which fade. A day counts when it is over, without the keys that were flagged
+on it: whoever comes with a thousand accounts meets the baseline as it was before. Each partition
+has its own baseline, a fair sample of all keys. It changes only at the end of a day of event time,
+so results depend neither on batch boundaries nor on how the stream is shared among workers.
 
-Where the prompts of the public lie is its mean's to know (`baseline_mean.py`).
+`baseline_mean.py` keeps where the prompts of ordinary keys lie.
 """
 
 from __future__ import annotations
@@ -32,30 +31,36 @@ import numpy.typing as npt
 from monitor.errors import ConfigError
 from monitor.prompts.kernel import MEANING
 from monitor.records.baseline_mean import GROUPS, BaselineMean, Sums
-from monitor.records.profile import FARTHEST, LEVELS
+from monitor.records.profile import LEVELS, MAX_LEVEL
 
-PER_LEVEL = 4  # bins to a level
+PER_LEVEL = 4  # bins per level
 BINS = 128
-TAIL = 0.002  # the share of key-days beyond which the tail is extrapolated
-CEILING = 0.001  # the share of key-days beyond which a level does not count as anyone's own past
-EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its worth in keys
-MEMORY_DAYS = 7.0  # half-life of past days
+TAIL = 0.002  # share of key-days above which the tail is extrapolated
+CEILING = 0.001  # share of key-days above which a level does not count towards a key's own past
+EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its weight in keys
+HALF_LIFE_DAYS = 7.0
 
-_EARLIER = {1: 10, 2: 16}  # levels that earlier versions knew; the first one knew no mean
+_EARLIER_LEVELS = {1: 10, 2: 16}  # by state version; version 1 has no mean
 
 Histogram = npt.NDArray[np.float64]
-_MIDDLE = (np.arange(BINS) + 0.5) / PER_LEVEL  # of the bins
+_BIN_CENTRES = (np.arange(BINS) + 0.5) / PER_LEVEL
 
 
 class Reference(NamedTuple):
-    """What a deployment starts from: key-days by peak, and sums of what their prompts mean."""
+    """What a deployment starts from.
+
+    Attributes:
+        peaks: `(LEVELS, BINS) float64`, key-days by peak of the day.
+        mean: sums of the prompts' embeddings.
+    """
 
     peaks: Histogram
     mean: Sums
 
     @classmethod
-    def none(cls) -> Reference:
-        return cls(np.zeros((LEVELS, BINS)), Sums.none())
+    def empty(cls) -> Reference:
+        """A reference of no key-days."""
+        return cls(np.zeros((LEVELS, BINS)), Sums.empty())
 
 
 class Baseline:
@@ -65,7 +70,12 @@ class Baseline:
         reference: what the deployment starts from.
 
     Attributes:
-        mean: where the prompts of the public lie.
+        mean: where the prompts of ordinary keys lie.
+        day: the current day, days since the epoch, 0 before the first.
+        past: `(LEVELS, BINS) float64`, key-days of past days, faded.
+        today: `(LEVELS, BINS) float64`, keys of the current day.
+        total: `(LEVELS,) float64`, key-days behind the tails.
+        ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key exceeds.
     """
 
     def __init__(self, reference: Reference) -> None:
@@ -77,52 +87,56 @@ class Baseline:
         self._fit()
 
     def __repr__(self) -> str:
-        return f"Public({self.total[0]:.0f} key-days)"
+        return f"Baseline({self.total[0]:.0f} key-days)"
 
-    def turn(self, day: int) -> bool:
-        """Begin a new day, if it is one: today becomes past, and the past fades."""
+    def start_day(self, day: int) -> bool:
+        """Start `day` if it is a new one: today's keys become part of the past, which fades.
+
+        Returns:
+            Whether a new day started.
+        """
         if day <= self.day:
             return False
         if self.day:
-            faded = (self.past + self.today) * 0.5 ** ((day - self.day) / MEMORY_DAYS)
-            self.past = faded.astype("<f4").astype(np.float64)  # as `dump` keeps it
+            faded = (self.past + self.today) * 0.5 ** ((day - self.day) / HALF_LIFE_DAYS)
+            self.past = faded.astype("<f4").astype(np.float64)  # rounded as in the store
             self._fit()
-            self.mean.turn(self.day)
+            self.mean.end_day(self.day)
         self.today[:] = 0.0
         self.day = day
         return True
 
-    def reach(self, records: Any, which: int, rows: Any, levels: Any) -> None:
-        """Take levels that no kernel knows into records, in stream order, and into today.
+    def set_level(self, records: Any, which: int, rows: Any, levels: Any) -> None:
+        """Write a level that the kernel does not compute, with its peaks of the day.
 
         Args:
-            records: the table, updated in place.
-            which: the statistic.
-            rows: `(n,) int64`, which records; one may be there several times.
+            records: `(capacity,) RECORD`, the table; updated in place.
+            which: index of the level.
+            rows: `(n,) int64`, the records in stream order; a row may occur several times.
             levels: `(n,) float64`.
         """
-        levels = np.minimum(levels, FARTHEST).astype(np.float32)
-        each, where = np.unique(rows, return_inverse=True)
-        before = records["day_peak"][each, which]
+        levels = np.minimum(levels, MAX_LEVEL).astype(np.float32)
+        unique, where = np.unique(rows, return_inverse=True)
+        before = records["day_peak"][unique, which]
         peaks = before.copy()
         np.maximum.at(peaks, where, levels)
         records["level"][rows, which] = levels
-        records["day_peak"][each, which] = peaks
-        counted = (records["day"][each] == self.day) & np.isfinite(before)
+        records["day_peak"][unique, which] = peaks
+        counted = (records["day"][unique] == self.day) & np.isfinite(before)
         for values, change in ((before, -1.0), (peaks, 1.0)):
             bins = (values[counted] * PER_LEVEL).astype(np.int64)
             np.add.at(self.today[which], np.minimum(bins, BINS - 1), change)
 
-    def withdraw(self, record: Any) -> None:
-        """Take a key out of today: it is accused of not being one of the public."""
+    def exclude(self, record: Any) -> None:
+        """Exclude a flagged key, one RECORD, from today's histograms; updated in place."""
         peaks = record["day_peak"]
         if record["day"] == self.day and np.isfinite(peaks).all():
             bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
             self.today[np.arange(LEVELS), bins] -= 1.0
-            record["day_peak"] = np.inf  # nothing that follows on this day counts either
+            record["day_peak"] = np.inf  # nor does anything count that follows today
 
     def _fit(self) -> None:
-        """The tails that the reference and the past imply."""
+        """Fit the tails to the reference and the past."""
         counts = self.reference + self.past
         self.total = counts.sum(axis=1)
         # Share of key-days at or above the lower edge of each bin.
@@ -135,14 +149,14 @@ class Baseline:
             first = int(np.searchsorted(-self._share[i], -TAIL, side="right"))
             first = min(first, BINS - 1)
             above = counts[i, first:]
-            beyond = float(above @ (_MIDDLE[first:] - first / PER_LEVEL))
+            beyond = float(above @ (_BIN_CENTRES[first:] - first / PER_LEVEL))
             self._edge[i] = first / PER_LEVEL
             self._excess[i] = (beyond + EXCESS * EXCESS_WEIGHT) / (above.sum() + EXCESS_WEIGHT)
-            least = max(CEILING, 1.0 / max(self.total[i], 1.0))
-            last = int(np.searchsorted(-self._share[i], -least, side="right"))
+            rarest = max(CEILING, 1.0 / max(self.total[i], 1.0))
+            last = int(np.searchsorted(-self._share[i], -rarest, side="right"))
             self.ceiling[i] = last / PER_LEVEL
         edge_bin = (self._edge * PER_LEVEL).astype(int)
-        # Half a key more than was seen: nothing is impossible for having been seen by none.
+        # At least half a key: what no key has shown yet is not impossible.
         self._at_edge = np.maximum(
             self._share[np.arange(LEVELS), edge_bin], 0.5 / np.maximum(self.total, 1.0)
         )
@@ -150,10 +164,10 @@ class Baseline:
     def tail(
         self, which: slice | npt.NDArray[np.int64], levels: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        """Probability that an ordinary key reaches such levels on a day.
+        """Probability that an ordinary key reaches these levels in a day.
 
         Args:
-            which: the statistics, k of them.
+            which: indices of k levels.
             levels: `(n, k) float64`.
 
         Returns:
@@ -168,17 +182,17 @@ class Baseline:
         clipped: npt.NDArray[np.float64] = np.clip(tail, 1e-300, 1.0)
         return clipped
 
-    def dump(self) -> bytes:
-        """What the public has learned, for the partition's state."""
+    def snapshot(self) -> bytes:
+        """What was learned as bytes, for the partition's state."""
         arrays = np.stack([self.past, self.today]).astype("<f4")
         learned = np.array([self.day, LEVELS], "<i4").tobytes() + arrays.tobytes()
-        return learned + self.mean.dump()
+        return learned + self.mean.snapshot()
 
     def restore(self, data: bytes) -> None:
-        """Take up what `dump` gave."""
+        """Restore what `snapshot` returned, in this or an earlier version."""
         self.day, levels = np.frombuffer(data[:8], "<i4").tolist()
-        first = len(data) == 8 + 2 * _EARLIER[1] * BINS * 4
-        levels = levels or _EARLIER[1 if first else 2]
+        first = len(data) == 8 + 2 * _EARLIER_LEVELS[1] * BINS * 4
+        levels = levels or _EARLIER_LEVELS[1 if first else 2]
         end = 8 + 2 * levels * BINS * 4
         arrays = np.frombuffer(data[8:end], "<f4").reshape(2, levels, BINS)
         self.past[:levels], self.today[:levels] = arrays
@@ -188,10 +202,10 @@ class Baseline:
 
 
 def load_reference(file: Path | None) -> Reference:
-    """The reference in a file, or the shipped one.
+    """Load a reference from a file, or the shipped one.
 
     Raises:
-        ConfigError: if the file cannot be used.
+        ConfigError: if the file cannot be read.
     """
     if file is None:
         return shipped_reference()
@@ -205,16 +219,16 @@ def load_reference(file: Path | None) -> Reference:
 
 @lru_cache(1)
 def shipped_reference() -> Reference:
-    """The reference in the package; its file says where it is from."""
+    """The reference in the package; its file states its source."""
     text = resources.files("monitor.records").joinpath("reference.json").read_bytes()
     return read_reference(text)
 
 
 def read_reference(text: bytes) -> Reference:
-    """Read a reference as `xm calibrate` writes it.
+    """Read a reference that `xm calibrate` wrote.
 
     Raises:
-        ConfigError: if it is not one.
+        ConfigError: if it is not a reference of this version.
     """
     try:
         document: dict[str, Any] = msgspec.json.decode(text)
@@ -223,20 +237,18 @@ def read_reference(text: bytes) -> Reference:
         prompts = _array(document["prompts"], (GROUPS,))
     except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise ConfigError(
-            f"This is no reference of this version ({error}): make one with `xm calibrate`."
+            f"This is not a reference of this version ({error}). Make one with `xm calibrate`."
         ) from error
-    mean = Sums.none()
-    mean.vectors[:, :MEANING], mean.prompts[:, 0] = meaning, prompts
-    return Reference(peaks, mean)
+    return Reference(peaks, Sums(meaning, prompts))
 
 
 def write_reference(reference: Reference, **notes: object) -> bytes:
-    """A reference as JSON, with notes on where it is from. Of the mean, what needs no secret."""
+    """A reference as JSON, with notes on its source."""
     document = {
         **notes,
         "key_days": reference.peaks.round(3).tolist(),
-        "meaning": reference.mean.vectors[:, :MEANING].round(1).tolist(),
-        "prompts": reference.mean.prompts[:, 0].round(1).tolist(),
+        "meaning": reference.mean.vectors.round(1).tolist(),
+        "prompts": reference.mean.prompts.round(1).tolist(),
     }
     return msgspec.json.encode(document) + b"\n"
 

@@ -1,19 +1,18 @@
-"""The public mean: where the prompts of the public at large lie, and how surely that is known.
+"""The baseline mean: where the prompts of ordinary keys lie, and how precisely that is known.
 
-A key's deviation is measured from it. It is the mean of feature vectors over all keys, and must not
-be dragged: of each key the first 16 prompts of a day teach it, none of a key that is accused; what
-is learned fades with a half-life of weeks and stands beside the reference that the deployment
-started from. A thousand accounts among a million honest ones move it by a thousandth of the way.
+A key's deviation is measured from this mean, so nobody may shift it at will. Each key contributes
+the first 16 prompts of a day, and a flagged key none. What was learned fades with a half-life of
+two weeks and is added to the reference that the deployment started from. A thousand accounts among
+a million honest ones move the mean by a thousandth of the distance.
 
-It is known only so well. Keys teach in eight groups; how far the groups' means lie apart tells the
-expected squared error of the mean of all (the delete-a-group jackknife; J. Shao and C. F. J. Wu,
-Annals of Statistics 17, 1989). `squared_distance` subtracts it, so that a mean from few keys does
-not make every key look strange.
+Keys contribute to one of eight groups. The spread of the groups' means gives the expected squared
+error of the mean over all of them (delete-a-group jackknife; J. Shao and C. F. J. Wu, Annals of
+Statistics 17, 1989). `KernelMeans.squared_distance` subtracts that error, so that a mean learned
+from few keys does not make every key look unusual.
 
-Partitions share what they learn through the store. To keep verdicts independent of how the stream
-is divided and of who is ahead, a day of event time uses what was learned up to two days before it:
-within a day each partition has said its part. Features of words are hashed with the deployment's
-secret and so are only ever learned here; the reference that is shipped knows meaning alone.
+Partitions share what they learned through the store. Results must depend neither on how the stream
+is partitioned nor on which worker is ahead. So a day of event time uses what was learned up to two
+days before it: by then every partition has published.
 """
 
 from __future__ import annotations
@@ -25,48 +24,56 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitor.prompts.kernel import MEANING, WORDS
+from monitor.prompts.kernel import MEANING
 from monitor.sketches.kernel_mean import UNIT
 
 GROUPS = 8
-TAUGHT = 16  # prompts of a key and day
-DIMENSIONS = MEANING + WORDS
-MEMORY_DAYS = 14.0  # half-life of what was learned
-LAG = 2  # days before what was learned is used
-LEAST = 8.0  # prompts of each group before a mean is said to be known
+PROMPTS_PER_DAY = 16  # that a key contributes
+HALF_LIFE_DAYS = 14.0
+LAG_DAYS = 2  # before what was learned is used
+MIN_PROMPTS = 8.0  # of each group, or the mean counts as unknown
 
-_EXACT = "<f8"  # of whole numbers, which sums of a day are
+_EXACT = "<f8"  # for the day's sums, which are whole numbers
+# Until record version 3 the sums also covered 32 components of hashed words, and a second count.
+_MEANING_AND_WORDS = MEANING + 32
 
 Floats = npt.NDArray[np.float64]
-_PARTS = {"meaning": slice(0, MEANING), "words": slice(MEANING, DIMENSIONS)}
 
 
 class Sums(NamedTuple):
-    """Sums of feature vectors by group: `(GROUPS, DIMENSIONS) float64`, in units of a feature, and
-    the number of prompts in each, `(GROUPS, 2) float64`, of meaning and of words."""
+    """Sums of feature vectors by group.
+
+    Attributes:
+        vectors: `(GROUPS, MEANING) float64`, in steps of 1 / UNIT.
+        prompts: `(GROUPS,) float64`, number of prompts.
+    """
 
     vectors: Floats
     prompts: Floats
 
     @classmethod
-    def none(cls) -> Sums:
-        return cls(np.zeros((GROUPS, DIMENSIONS)), np.zeros((GROUPS, len(_PARTS))))
+    def empty(cls) -> Sums:
+        """The sums of no prompts."""
+        return cls(np.zeros((GROUPS, MEANING)), np.zeros(GROUPS))
 
     def plus(self, other: Sums, factor: float = 1.0) -> Sums:
-        """These, and the others times a factor."""
+        """These sums plus `factor` times the others."""
         return Sums(self.vectors + factor * other.vectors, self.prompts + factor * other.prompts)
 
-    def dump(self, each: str = "<f4") -> bytes:
-        return np.concatenate([self.vectors, self.prompts], axis=1).astype(each).tobytes()
+    def to_bytes(self, dtype: str = "<f4") -> bytes:
+        """The sums as an array `(GROUPS, MEANING + 1)` of `dtype`."""
+        return np.column_stack([self.vectors, self.prompts]).astype(dtype).tobytes()
 
     @classmethod
-    def restored(cls, data: bytes, each: str = "<f4") -> Sums:
-        both = np.frombuffer(data, each).reshape(GROUPS, -1).astype(np.float64)
-        return cls(both[:, :DIMENSIONS].copy(), both[:, DIMENSIONS:].copy())
+    def from_bytes(cls, data: bytes, dtype: str = "<f4") -> Sums:
+        """Read what `to_bytes` returned, in this or an earlier version."""
+        rows = np.frombuffer(data, dtype).reshape(GROUPS, -1).astype(np.float64)
+        prompts = MEANING if rows.shape[1] == MEANING + 1 else _MEANING_AND_WORDS
+        return cls(rows[:, :MEANING].copy(), rows[:, prompts].copy())
 
 
 class Mean(NamedTuple):
-    """A mean `(d,) float64` and its expected squared error, infinite while it is not known."""
+    """A mean `(d,) float64` and its expected squared error, infinite if the mean is unknown."""
 
     mean: Floats
     uncertainty: float
@@ -79,81 +86,86 @@ class _State(msgspec.Struct, array_like=True):
 
 
 class BaselineMean:
-    """What one partition teaches, and what all partitions together know.
+    """What one partition learns, and what all partitions together know.
 
     Args:
         reference: what the deployment starts from.
 
     Attributes:
-        today: `Sums` of the day that is not over, updated in place by the kernel.
-        learned: what this partition knew at the end of each of its last days, the latest last.
-        pool: what is known of the public and in force today.
+        today: `Sums` of the current day, updated in place by the kernel.
+        learned: day and sums at the end of each of the last days, the latest last.
+        pool: the sums in use today, of all partitions and the reference.
+        meaning: the mean embedding of ordinary prompts, from `pool`.
     """
 
     def __init__(self, reference: Sums) -> None:
-        self.reference = Sums.restored(reference.dump())  # as it comes back from the store
-        self.today = Sums.none()
+        self.reference = Sums.from_bytes(reference.to_bytes())  # rounded as in the store
+        self.today = Sums.empty()
         self.learned: list[tuple[int, Sums]] = []
         self._use(self.reference)
 
-    def turn(self, day: int) -> None:
-        """`day` is over."""
-        before, past = self.learned[-1] if self.learned else (day, Sums.none())
-        ended = self.today.plus(past, 0.5 ** ((day - before) / MEMORY_DAYS))
-        self.learned.append((day, Sums.restored(ended.dump())))  # as `dump` keeps it
-        del self.learned[: -LAG - 1]
+    def end_day(self, day: int) -> None:
+        """Add the sums of `day`, which is over, to what was learned."""
+        before, past = self.learned[-1] if self.learned else (day, Sums.empty())
+        ended = self.today.plus(past, 0.5 ** ((day - before) / HALF_LIFE_DAYS))
+        self.learned.append((day, Sums.from_bytes(ended.to_bytes())))  # rounded as in the store
+        del self.learned[: -LAG_DAYS - 1]
         for part in self.today:
             part[:] = 0.0
 
-    def use(self, day: int, said: Mapping[str, bytes]) -> None:
-        """Have in force on `day` what all partitions have said, by their names."""
-        pool = self.reference
-        for name in sorted(said):
-            known = [(d, sums) for d, sums in decode(said[name]) if d <= day - LAG]
-            if known:
-                last, sums = known[-1]
-                pool = pool.plus(sums, 0.5 ** ((day - LAG - last) / MEMORY_DAYS))
-        self._use(Sums.restored(pool.dump()))
+    def apply(self, day: int, published: Mapping[str, bytes]) -> None:
+        """Use on `day` what all partitions have published.
 
-    def say(self) -> bytes:
-        """What this partition has learned, for all to use."""
-        return msgspec.msgpack.encode([(day, sums.dump()) for day, sums in self.learned])
+        Args:
+            published: results of `publish` by partition.
+        """
+        pool = self.reference
+        for name in sorted(published):
+            usable = [(d, sums) for d, sums in decode(published[name]) if d <= day - LAG_DAYS]
+            if usable:
+                last, sums = usable[-1]
+                pool = pool.plus(sums, 0.5 ** ((day - LAG_DAYS - last) / HALF_LIFE_DAYS))
+        self._use(Sums.from_bytes(pool.to_bytes()))
+
+    def publish(self) -> bytes:
+        """What this partition has learned, for all partitions to use."""
+        return msgspec.msgpack.encode([(day, sums.to_bytes()) for day, sums in self.learned])
 
     @property
-    def keys(self) -> float:
-        """About how many days of a key the pool is made of."""
-        return float(self.pool.prompts[:, 0].sum() / TAUGHT)
+    def key_days(self) -> float:
+        """Approximate number of key-days in the pool."""
+        return float(self.pool.prompts.sum() / PROMPTS_PER_DAY)
 
     def _use(self, pool: Sums) -> None:
         self.pool = pool
-        self.meaning, self.words = (self._mean(pool, name) for name in _PARTS)
+        self.meaning = _mean(pool)
 
-    @staticmethod
-    def _mean(pool: Sums, part: str) -> Mean:
-        vectors = pool.vectors[:, _PARTS[part]] / UNIT
-        prompts = pool.prompts[:, list(_PARTS).index(part)]
-        total = prompts.sum()
-        mean = vectors.sum(axis=0) / max(total, 1.0)
-        if prompts.min() < LEAST:
-            return Mean(mean, float("inf"))
-        without = (vectors.sum(axis=0) - vectors) / (total - prompts)[:, None]
-        spread = float(((without - mean) ** 2).sum())
-        return Mean(mean, spread * (GROUPS - 1) / GROUPS)
-
-    def dump(self) -> bytes:
-        """For the partition's state."""
-        learned = [(day, sums.dump()) for day, sums in self.learned]
-        return msgspec.msgpack.encode(_State(self.today.dump(_EXACT), learned, self.pool.dump()))
+    def snapshot(self) -> bytes:
+        """The state as bytes, for the partition's state."""
+        learned = [(day, sums.to_bytes()) for day, sums in self.learned]
+        state = _State(self.today.to_bytes(_EXACT), learned, self.pool.to_bytes())
+        return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        """Take up what `dump` gave."""
+        """Restore what `snapshot` returned."""
         state = msgspec.msgpack.decode(data, type=_State)
-        self.today = Sums.restored(state.today, _EXACT)
-        self.learned = [(day, Sums.restored(sums)) for day, sums in state.learned]
-        self._use(Sums.restored(state.pool))
+        self.today = Sums.from_bytes(state.today, _EXACT)
+        self.learned = [(day, Sums.from_bytes(sums)) for day, sums in state.learned]
+        self._use(Sums.from_bytes(state.pool))
 
 
-def decode(said: bytes) -> list[tuple[int, Sums]]:
-    """What a partition said, day by day."""
-    days = msgspec.msgpack.decode(said, type=list[tuple[int, bytes]])
-    return [(day, Sums.restored(sums)) for day, sums in days]
+def decode(published: bytes) -> list[tuple[int, Sums]]:
+    """Days and sums that a partition has published; none before its first day is over."""
+    days = msgspec.msgpack.decode(published, type=list[tuple[int, bytes]])
+    return [(day, Sums.from_bytes(sums)) for day, sums in days]
+
+
+def _mean(pool: Sums) -> Mean:
+    vectors = pool.vectors / UNIT
+    total = pool.prompts.sum()
+    mean = vectors.sum(axis=0) / max(total, 1.0)
+    if pool.prompts.min() < MIN_PROMPTS:
+        return Mean(mean, float("inf"))
+    without = (vectors.sum(axis=0) - vectors) / (total - pool.prompts)[:, None]
+    spread = float(((without - mean) ** 2).sum())
+    return Mean(mean, spread * (GROUPS - 1) / GROUPS)

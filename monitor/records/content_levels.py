@@ -1,7 +1,7 @@
-"""Asked: the levels of what a key asks for, from the sketches in its record.
+"""Content levels: what a key asks for, from the sketches in its record.
 
-How like work lists its prompts are, whether they are as broad as only a sweep is, and how many
-slots it has filled to a template.
+Three levels are computed: similarity to distillation prompt lists, a breadth that only sweeps have,
+and the number of prompts per template.
 """
 
 from __future__ import annotations
@@ -15,63 +15,84 @@ from monitor.prompts.projection import CONTENT, LISTS, SCALE
 from monitor.records.profile import BROAD, DISTINCT, LIKENESS, TEMPLATES
 from monitor.sketches import hyperloglog, kernel_mean
 
-# A narrow key whose template sounds a little like a list gets ever surer to, with each prompt, and
-# no more like it. So likeness counts in so far as the mean prompt is like a list: none of it below
-# the first value, all above the second.
-_LIKE = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
-_FROM = tuple(_LIKE.get(name, (0.0, 0.0))[0] for name in LISTS)
-_FULLY = tuple(_LIKE.get(name, (0.0, 0.0))[1] for name in LISTS)
-# Sweeps are made of what applications send all day. Likeness to them counts in so far as the key
-# is broader than an application: all of it below the first value of its self-similarity in
-# content, none above the second.
-_BY_BREADTH = tuple(name == "sweep" for name in LISTS)
+# The sum of scores of a narrow key whose template slightly resembles a list grows with each prompt.
+# So similarity counts only as far as the mean prompt resembles the list: not at all below the first
+# value, in full above the second.
+_RAMPS = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
+_RAMP_START = tuple(_RAMPS.get(name, (0.0, 0.0))[0] for name in LISTS)
+_RAMP_END = tuple(_RAMPS.get(name, (0.0, 0.0))[1] for name in LISTS)
+# Sweeps consist of what applications send all day. Similarity to sweeps counts only as far as the
+# key is broader than an application: in full below BROADER (self-similarity in content), not at all
+# above NARROW.
+_IS_SWEEP = tuple(name == "sweep" for name in LISTS)
 BROADER, NARROW = 5.0, 8.5
-# The self-similarity of a sweep over many tasks, between that of the public (0) and that of an
-# application; the level of breadth falls to 0 at half and at twice of it.
-SWEEP, SURE = 3.8, 32  # and prompts after which it counts in full
-MOST_BROAD = 8.0
-# A person is now and then as broad as a sweep by chance, but asks back. So both signs of a sweep
-# count half unless the requests come unattended (`behaviour.py`); nats from which on they do.
+# Self-similarity of a sweep over many tasks, between that of ordinary keys (0) and of applications;
+# the level of breadth falls to 0 at half and at twice this value.
+SWEEP = 3.8
+FULL_BREADTH_PROMPTS = 32  # from this number of prompts on, breadth counts in full
+MAX_BREADTH = 8.0
+# People are sometimes as broad as a sweep by chance, but they follow up. So both signs of a sweep
+# count half for attended keys, and in full from this many nats on (`behaviour.py`).
 UNATTENDED = 4.0
-SWEPT = 32  # prompts of which it can be said how many templates they share
-UNLIKE = 32  # templates that no application has, and from which on they count in full
+MIN_PROMPTS = 32  # needed to count prompts per template
+FULL_TEMPLATES = 32  # more templates than any application has; from there they count in full
 
-_DECAY, _LISTED = (
-    kernel_mean.decay(kernel_mean.HALF_LIVES[0]),
-    kernel_mean.decay(kernel_mean.LISTED),
-)
+_DECAY = kernel_mean.decay(kernel_mean.HALF_LIVES[0])
+_LISTS_DECAY = kernel_mean.decay(kernel_mean.LISTS_HALF_LIFE)
 _LIKENESS = LIKENESS.start
 _PROMPTS, _TEMPLATES = DISTINCT.index("prompts"), DISTINCT.index("templates")
 
 
 @jit
-def levels(r: Any, now: Any) -> None:
-    """Write the levels of likeness, of breadth and of swept slots of a record into
-    `(LEVELS,) float64`."""
+def update_levels(r: Any, levels: Any) -> None:
+    """Compute the levels of similarity, breadth and templates.
+
+    Args:
+        r: RECORD.
+        levels: `(LEVELS,) float64`, updated in place.
+    """
+    similarity = _self_similarity(r)
+    broadness = min(max((NARROW - similarity) / (NARROW - BROADER), 0.0), 1.0)
+    unattended = 0.5 + 0.5 * min(r["unattended"] / UNATTENDED, 1.0)
     prompts = r["sketched"]
-    each = _DECAY
-    weight = (1.0 - each**prompts) / (1.0 - each)
-    squares = (1.0 - each ** (2 * prompts)) / (1.0 - each * each)
+    _update_likeness(r, levels, broadness * unattended)
+
+    octaves_off = abs(np.log2(max(similarity, 0.01) / SWEEP))
+    full = min(prompts / FULL_BREADTH_PROMPTS, 1.0)
+    levels[BROAD] = MAX_BREADTH * max(1.0 - octaves_off, 0.0) * full * unattended
+
+    if prompts >= MIN_PROMPTS:
+        different = hyperloglog.estimate_one(r["distinct"][_PROMPTS])
+        templates = max(hyperloglog.estimate_one(r["distinct"][_TEMPLATES]), 1.0)
+        per_template = max(np.log2(different / templates), 0.0)
+        full = min(np.log2(templates) / np.log2(FULL_TEMPLATES), 1.0)
+        levels[TEMPLATES] = broadness * per_template * full
+
+
+@jit
+def _self_similarity(r: Any) -> float:
+    """Self-similarity of a record's content, of the first half-life."""
+    prompts = r["sketched"]
+    weight = (1.0 - _DECAY**prompts) / (1.0 - _DECAY)
+    squares = (1.0 - _DECAY ** (2 * prompts)) / (1.0 - _DECAY * _DECAY)
     length = 0.0
     for i in range(CONTENT):
         part = float(r["content"][0, i]) * (weight / (SCALE * kernel_mean.STEPS))
         length += part * part
-    alike = (length - CONTENT * squares) / max(weight * weight - squares, 1.0)
-    alone = 0.5 + 0.5 * min(r["unattended"] / UNATTENDED, 1.0)
-    counts = min(max((NARROW - alike) / (NARROW - BROADER), 0.0), 1.0)
+    return float((length - CONTENT * squares) / max(weight * weight - squares, 1.0))
 
-    scale = np.sqrt((1.0 - _LISTED ** (2 * prompts)) / (1.0 - _LISTED * _LISTED))
-    every = (1.0 - _LISTED**prompts) / (1.0 - _LISTED)
-    for i in range(len(_BY_BREADTH)):
+
+@jit
+def _update_likeness(r: Any, levels: Any, sweep_share: float) -> None:
+    """Write the levels of LIKENESS; `sweep_share` in [0, 1] is how far a sweep counts."""
+    prompts = r["sketched"]
+    deviation = np.sqrt((1.0 - _LISTS_DECAY ** (2 * prompts)) / (1.0 - _LISTS_DECAY * _LISTS_DECAY))
+    weight = (1.0 - _LISTS_DECAY**prompts) / (1.0 - _LISTS_DECAY)
+    for i in range(len(_IS_SWEEP)):
         score = float(max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)))
-        if _BY_BREADTH[i]:
-            share = counts * alone
+        if _IS_SWEEP[i]:
+            share = sweep_share
         else:
-            share = min(max((score / every - _FROM[i]) / (_FULLY[i] - _FROM[i]), 0.0), 1.0)
-        now[_LIKENESS + i] = np.log2(1.0 + score / scale) * share
-    off = abs(np.log2(max(alike, 0.01) / SWEEP))
-    now[BROAD] = MOST_BROAD * max(1.0 - off, 0.0) * min(prompts / SURE, 1.0) * alone
-    if prompts >= SWEPT:
-        templates = max(hyperloglog.roughly(r["distinct"][_TEMPLATES]), 1.0)
-        slots = max(np.log2(hyperloglog.roughly(r["distinct"][_PROMPTS]) / templates), 0.0)
-        now[TEMPLATES] = counts * slots * min(np.log2(templates) / np.log2(UNLIKE), 1.0)
+            ramp = _RAMP_END[i] - _RAMP_START[i]
+            share = min(max((score / weight - _RAMP_START[i]) / ramp, 0.0), 1.0)
+        levels[_LIKENESS + i] = np.log2(1.0 + score / deviation) * share

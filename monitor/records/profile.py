@@ -1,14 +1,14 @@
-"""The profile of a key: everything that is remembered about it, in one fixed-size record.
+"""The profile of a key: everything the monitor keeps about it, in one fixed-size record.
 
-A record holds rings of panes for requests and tokens, sketches of what was asked (kernel means,
-novelty, distinct counts, templates) and of how (models, hours, follow-ups), the test statistics
-that detectors read (as levels, see below), their peaks of the day and of the hour, what is usual
-for the key itself, the last request ids, and the alerts that are open. It is a row of a NumPy
-array in the worker and the same bytes in Redis; there is no other codec.
+A record holds ring buffers of requests and tokens, sketches of the prompts (kernel means, novelty,
+distinct counts) and of the behaviour (models, hours, follow-ups), the levels that detectors read
+(see below) with their peaks of the day and of the hour, the key's own usual levels, the last
+request ids, and the open alerts. A record is a row of a NumPy array in the worker and the same
+bytes in Redis; there is no other codec.
 
-A level is a statistic on the scale on which its tail falls exponentially: log2(1 + n) for counts,
-half the log-likelihood ratio in nats for sequential tests. One histogram of levels then
-describes how far ordinary keys get, whatever the statistic (see `baseline.py`).
+A level is a statistic on a scale on which its tail falls exponentially: log2(1 + n) for counts,
+half the log-likelihood ratio in nats for sequential tests. One histogram of levels then describes
+how high ordinary keys get, whatever the statistic (see `baseline.py`).
 """
 
 from __future__ import annotations
@@ -18,72 +18,71 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.prompts.kernel import MEANING, WORDS
+from monitor.prompts.kernel import MEANING
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
-from monitor.sketches import good_turing as novelty
-from monitor.sketches import hyperloglog as distinct
-from monitor.sketches import minhash
+from monitor.sketches import good_turing, hyperloglog
 from monitor.sketches.habits import HOURS, MODELS
-from monitor.sketches.kernel_mean import HALF_LIVES, LISTED, KernelMeans, weights
+from monitor.sketches.kernel_mean import HALF_LIVES, LISTS_HALF_LIFE, KernelMeans, weights
 
-VERSION = 3
-FARTHEST = 30.0  # no level goes beyond
+VERSION = 4
+MAX_LEVEL = 30.0  # levels are cut off here
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
 
 
 class Ring(NamedTuple):
-    """Panes of `width` seconds, `panes` of them, the newest at index `pane number % panes`."""
+    """A ring buffer of `panes` panes, each `width` seconds; pane p is at index p % panes."""
 
     width: int
     panes: int
 
 
 SHORT, MIDDLE, LONG = Ring(10, 30), Ring(300, 12), Ring(3600, 24)
-MOST_IN_PANE = 65_535  # requests that a pane of SHORT counts
+MAX_IN_PANE = 65_535  # requests that a pane of SHORT can count
 
-SCALES = ("1m", "5m", "1h", "24h")  # the windows over which requests and tokens are counted
-REQUESTS = slice(0, 4)  # levels of requests over SCALES
-TOKENS = slice(4, 8)  # levels of tokens over SCALES
-OWN = 8  # the first so many levels are also compared with the key's own past
-ELICITATION = slice(8, 10)  # levels of the sequential tests over INTENTS
-LIKENESS = slice(10, 15)  # levels of the likeness to work lists over LISTS
-BROAD = 15  # level of a breadth between the public's and an application's
-AUTOMATION = 16  # level of how unattended the requests come
-PIVOT = 17  # level of a sudden move to a model that is new to the key
-TEMPLATES = 18  # level of slots swept through few templates
-COMBINED = 19  # level of all that detectors say together, as of the last look
+SCALES = ("1m", "5m", "1h", "24h")  # windows over which requests and tokens are counted
+# Indices of the levels. Stored records depend on them: append, never reorder.
+REQUESTS = slice(0, 4)  # requests over SCALES
+TOKENS = slice(4, 8)  # tokens over SCALES
+OWN = 8  # the levels below this index are also compared with the key's own past
+ELICITATION = slice(8, 10)  # sequential tests for INTENTS
+LIKENESS = slice(10, 15)  # similarity to prompt lists, over LISTS
+BROAD = 15  # breadth between an ordinary key's and an application's
+AUTOMATION = 16  # requests without a person
+PIVOT = 17  # sudden move to a model that is new to the key
+TEMPLATES = 18  # many prompts from few templates
+COMBINED = 19  # all detectors together, as of the last evaluation
 LEVELS = 20
 KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates", "combined")
-SLOTS = 8  # alerts that a record has room for, one a kind
+SLOTS = 8  # alerts that a record has room for, one per kind
 IDS = 12
-#: What is counted without repeats; the first three are of prompts, the others as they were sent.
+#: Counted without repeats. The first three are of prompts, the others of request metadata.
 DISTINCT = ("prompts", "cells", "templates", "addresses", "end_users", "user_agents", "systems")
 
 RECORD = np.dtype(
     [
         ("version", "<u2"),
-        ("severity", "u1", SLOTS),  # of the open alert of each kind, 0 while none is open
-        ("group", "u1"),  # of keys, in which it teaches the public mean
-        ("taught", "u1"),  # prompts that it has taught the public mean today
-        ("accused", "u1"),  # whether an alert beyond info was open when the last epoch ended
-        ("reserved", "u1", 3),
+        ("content_model", "<u2"),  # tag of the content model behind `content` and `lists`
+        ("published", "<u2"),  # `requests` at the last fingerprint, modulo 65,536
+        ("severity", "u1", SLOTS),  # of the open alert in each slot, 0 without one
+        ("baseline_group", "u1"),  # jackknife group in which it adds to the baseline mean
+        ("baseline_prompts", "u1"),  # prompts added to the baseline mean today
         ("first_seen", "<f8"),
         ("last_seen", "<f8"),
-        ("opened", "<f8", SLOTS),  # when the alert of each kind was opened
-        ("upheld", "<u4", SLOTS),  # when it was last found to hold, in whole seconds
+        ("opened", "<f8", SLOTS),  # when the alert in each slot opened
+        ("confirmed", "<u4", SLOTS),  # when evidence last confirmed that alert, whole seconds
         ("decided", "<f8"),  # when the decision on the key was last made
         ("tokens", "<f8"),
         ("requests", "<u4"),
         ("prompts", "<u4"),
         ("matches", "<u4", len(INTENTS)),  # prompts that matched each intent
-        ("looked", "<u4"),  # `requests` when detectors last looked
-        ("sketched", "<u4"),  # prompts that are in the sketches
+        ("evaluated", "<u4"),  # `requests` at the last evaluation
+        ("sketched", "<u4"),  # prompts in the sketches
         ("ids", "<u4", IDS),
         ("id_count", "<u4"),
-        ("budget_pane", "<i4"),  # the pane of MIDDLE in which prompts are sampled
-        ("budget_used", "<u4"),  # prompts that came in it
+        ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
+        ("budget_used", "<u4"),  # prompts in that pane
         ("short_head", "<i4"),
         ("middle_head", "<i4"),
         ("long_head", "<i4"),
@@ -98,41 +97,41 @@ RECORD = np.dtype(
         ("level", "<f4", LEVELS),  # now
         ("day_peak", "<f4", LEVELS),
         ("hour_peak", "<f4", OWN),
-        ("own_hours", "<f4"),  # active hours that the two below summarise
+        ("own_hours", "<f4"),  # active hours in the two fields below
         ("own_mean", "<f4", OWN),  # of the peaks of the key's own hours
         ("own_variance", "<f4", OWN),
-        ("followups", "<f4"),  # share of requests that continue a conversation, lately
+        ("follow_ups", "<f4"),  # recent share of requests that continue a conversation
         ("model_names", "<u4", MODELS),
         ("model_counts", "<f4", MODELS),
-        ("arrived", "<u4"),  # when it first used the model that is newest to it, whole seconds
-        ("arrival", "<u4"),  # that model; 0 while there is none
-        ("arrivals", "<u4"),  # requests to it since
-        ("strays", "<u4"),  # and to others
-        ("before", "<f4"),  # requests an hour before that
-        ("unattended", "<f4"),  # nats of the sequential test for requests that nobody attends
-        ("regular", "<f4"),  # and of that for gaps as a timer makes them
-        ("gap", "<f4"),  # the usual gap between requests, log seconds
-        ("templates", "<u4", minhash.PLACES),
-        ("meaning", "<i2", (len(HALF_LIVES), MEANING)),
-        ("words", "<i2", WORDS),  # of the first half-life only
-        ("content", "<i2", (len(HALF_LIVES), CONTENT)),
-        ("lists", "<f4", (len(LISTS), len(SHARES))),  # decayed sums, of half-life LISTED
-        ("distinct", "u1", (len(DISTINCT), distinct.BYTES)),
-        ("novelty", "u1", (2, novelty.BYTES)),
+        ("new_model", "<u4"),  # hash of the model newest to the key, 0 without one
+        ("new_model_since", "<u4"),  # first request to it, whole seconds
+        ("new_model_requests", "<u4"),  # requests to it since then
+        ("other_model_requests", "<u4"),  # requests to other models since then
+        ("rate_before", "<f4"),  # requests an hour before then
+        ("unattended", "<f4"),  # nats, sequential test for requests without a person
+        ("regular", "<f4"),  # nats, sequential test for the gaps of a timer
+        ("gap", "<f4"),  # usual gap between requests, log seconds
+        ("meaning", "<i2", MEANING),  # kernel mean, of the first half-life
+        ("content", "<i2", (len(HALF_LIVES), CONTENT)),  # kernel means
+        ("lists", "<f4", (len(LISTS), len(SHARES))),  # sums decayed with LISTS_HALF_LIFE
+        ("distinct", "u1", (len(DISTINCT), hyperloglog.BYTES)),
+        ("novelty", "u1", (2, good_turing.BYTES)),
         ("rhythm", "u1", HOURS),
-        ("model", "<u2"),  # of content, by its tag: what another one said does not add up
-        ("told", "<u2"),  # `requests` when its fingerprint was last sent, modulo 65,536
+        ("flagged", "u1"),  # whether an alert above info was open when the last epoch ended
     ]
 )
-# A value of Redis takes the next larger of its allocator's sizes: 2,048, with a few bytes for
-# itself, or else 2,560.
-assert RECORD.itemsize <= 2040, RECORD.itemsize
+# With its header a Redis value must fit a size class of jemalloc: 1,792 or 2,048 bytes.
+assert RECORD.itemsize <= 1784, RECORD.itemsize
 
 Records = npt.NDArray[np.void]
 
 
 class Profile:
-    """A view of n records that detectors read; every property is an array over the keys."""
+    """The view of n records that detectors read; every property is an array over the keys.
+
+    Args:
+        records: `(n,) RECORD`.
+    """
 
     def __init__(self, records: Records) -> None:
         self.records = records
@@ -148,7 +147,7 @@ class Profile:
 
     @property
     def level(self) -> npt.NDArray[np.float64]:
-        """Levels now, `(n, LEVELS) float64`."""
+        """Current levels, `(n, LEVELS) float64`."""
         return self.records["level"].astype(np.float64)
 
     @property
@@ -156,31 +155,32 @@ class Profile:
         """Requests over SCALES, then tokens over SCALES, `(n, 8) float64`."""
         return np.exp2(self.level[:, :8]) - 1.0
 
-    def meaning(self, half_life: int) -> KernelMeans:
-        """Means of what was asked, of the half-life with this index in HALF_LIVES."""
-        stored, prompts = self["meaning"][:, half_life], self["sketched"]
-        return KernelMeans.stored(stored, prompts, HALF_LIVES[half_life])
-
     @property
-    def words(self) -> KernelMeans:
-        """Means of the words it was asked in, of the first half-life."""
-        return KernelMeans.stored(self["words"], self["sketched"], HALF_LIVES[0])
+    def meaning(self) -> KernelMeans:
+        """Kernel means of the prompts' embeddings, of the first half-life."""
+        return KernelMeans.from_stored(self["meaning"], self["sketched"], HALF_LIVES[0])
 
     def content(self, half_life: int) -> KernelMeans:
-        """Means of the place among the public, likewise.
+        """Kernel means of the prompts' content coordinates.
 
-        Its self-similarity is the mean product of two of the key's prompts: about 0 for a key that
-        asks as the public does, less for a broad sweep than for a template, whatever the number of
-        prompts.
+        The coordinates are whitened over ordinary prompts. So the self-similarity is about 0 for
+        an ordinary key, higher for a broad sweep and higher still for a template, whatever the
+        number of prompts.
+
+        Args:
+            half_life: index in HALF_LIVES.
         """
-        stored, prompts = self["content"][:, half_life], self["sketched"]
-        return KernelMeans.stored(stored, prompts, HALF_LIVES[half_life], SCALE, CONTENT)
+        means, prompts = self["content"][:, half_life], self["sketched"]
+        return KernelMeans.from_stored(means, prompts, HALF_LIVES[half_life], SCALE, CONTENT)
 
     def departure(self, half_life: int) -> npt.NDArray[np.float64]:
-        """How far a key's prompts are from the public's, `(n,) float64`, in standard deviations.
+        """Distance of the mean prompt from that of ordinary keys, `(n,)`, standard deviations.
 
-        Hotelling's T², which is chi-squared for prompts of the public, made normal (E. B. Wilson
-        and M. M. Hilferty, PNAS 17, 1931).
+        Hotelling's T², which is chi-squared for ordinary prompts, transformed to a normal variable
+        (E. B. Wilson and M. M. Hilferty, PNAS 17, 1931).
+
+        Args:
+            half_life: index in HALF_LIVES.
         """
         means = self.content(half_life)
         t2 = np.einsum("nd,nd->n", means.sum, means.sum) / np.maximum(means.squares, 1e-12)
@@ -193,33 +193,26 @@ class Profile:
 
     @property
     def lists(self) -> npt.NDArray[np.float64]:
-        """How like work lists the prompts are, in standard deviations of as many ordinary ones,
-        `(n, len(LISTS), len(SHARES)) float64`: how sure it is that some are off a list."""
-        _, squares = weights(self["sketched"], LISTED)
-        return self._listed(np.sqrt(squares))
+        """Similarity of the prompts to distillation prompt lists.
 
-    @property
-    def likeness(self) -> npt.NDArray[np.float64]:
-        """The same in the mean over prompts: how like a list they are. A template that sounds a
-        little like one gets ever surer, and no more like it, with each prompt."""
-        weight, _ = weights(self["sketched"], LISTED)
-        return self._listed(weight)
-
-    def _listed(self, scale: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(self["lists"] / np.maximum(scale, 1e-12)[:, None, None])
+        In standard deviations of as many ordinary prompts, `(n, len(LISTS), len(SHARES)) float64`.
+        """
+        _, squares = weights(self["sketched"], LISTS_HALF_LIFE)
+        scale = np.maximum(np.sqrt(squares), 1e-12)
+        return np.asarray(self["lists"] / scale[:, None, None])
 
     def distinct(self, kind: str) -> npt.NDArray[np.float64]:
-        """How many different ones of a kind of DISTINCT each key has shown, `(n,) float64`."""
-        return distinct.estimate(self["distinct"][:, DISTINCT.index(kind)])
+        """Estimated number of different values of one kind of DISTINCT, `(n,) float64`."""
+        return hyperloglog.estimate(self["distinct"][:, DISTINCT.index(kind)])
 
     @property
     def novelty(self) -> npt.NDArray[np.float64]:
-        """The chance that the next prompt is of a kind never sent before, `(n,) float64`."""
-        return novelty.novelty(self["novelty"], self["sketched"])
+        """Probability that the next prompt is of a kind never sent before, `(n,) float64`."""
+        return good_turing.novelty(self["novelty"], self["sketched"])
 
 
 def blank() -> np.void:
-    """The record of a key that has never been seen."""
+    """The record of a new key."""
     record: np.void = np.zeros(1, RECORD)[0]
     record["version"] = VERSION
     return record

@@ -1,8 +1,8 @@
-"""Distinct counts: how many different things a key has shown, in 32 bytes a kind.
+"""Distinct counts: how many different values a key has shown, in 32 bytes per kind.
 
-HyperLogLog with 64 registers of four bits: the largest number of trailing zeros among the hashes
-that fell to a register. A standard error of 13%, up to about a million. Sketches merge by the
-maximum.
+HyperLogLog with 64 four-bit registers. Each holds the largest number of trailing zeros among the
+hashes that fall to it. The standard error is 13%, up to about a million. Sketches merge by the
+maximum of each register.
 
 Source: O. Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017),
 algorithm 6, which needs neither bias tables nor a switch for small counts.
@@ -19,19 +19,24 @@ from monitor.kernels.jit import jit
 
 REGISTERS = 64
 BYTES = REGISTERS // 2
-_LARGEST = 15  # of a register
-ERROR = 1.04 / REGISTERS**0.5  # standard, relative
+_MAX = 15  # value of a register
+ERROR = 1.04 / REGISTERS**0.5  # relative standard error
 
 Registers = npt.NDArray[np.uint8]
 
 
 @jit
-def note(registers: Any, hashed: int) -> None:
-    """Take 64 well mixed bits of a thing into `(BYTES,) uint8`."""
+def add(registers: Any, hashed: int) -> None:
+    """Add one value to a sketch.
+
+    Args:
+        registers: `(BYTES,) uint8`, updated in place.
+        hashed: uint64, well mixed hash of the value.
+    """
     where = np.int64(hashed & np.uint64(REGISTERS - 1))
     rest = hashed >> np.uint64(6)
     zeros = 1
-    while zeros < _LARGEST and not rest & np.uint64(1):
+    while zeros < _MAX and not rest & np.uint64(1):
         rest >>= np.uint64(1)
         zeros += 1
     shift = (where & 1) * 4
@@ -41,46 +46,41 @@ def note(registers: Any, hashed: int) -> None:
 
 
 @jit
-def roughly(registers: Any) -> float:
-    """The estimate of one sketch, inside a kernel: the first one (P. Flajolet et al., AofA 2007),
-    with linear counting where registers are empty."""
+def estimate_one(registers: Any) -> float:
+    """Estimate the count of one sketch, `(BYTES,) uint8`, inside a kernel.
+
+    The original estimator (P. Flajolet et al., AofA 2007), with linear counting while registers are
+    empty.
+    """
     empty, total = 0, 0.0
     for i in range(REGISTERS):
         value = (registers[i >> 1] >> ((i & 1) * 4)) & 15
         empty += value == 0
         total += 0.5**value
-    found = 0.709 * REGISTERS * REGISTERS / total
-    if found <= 2.5 * REGISTERS and empty > 0:
-        found = REGISTERS * np.log(REGISTERS / empty)
-    return float(found)
+    count = 0.709 * REGISTERS * REGISTERS / total
+    if count <= 2.5 * REGISTERS and empty > 0:
+        count = REGISTERS * np.log(REGISTERS / empty)
+    return float(count)
 
 
 def _unpacked(registers: Registers) -> Registers:
     return np.stack([registers & 15, registers >> 4], axis=-1).reshape(*registers.shape[:-1], -1)
 
 
-def merged(one: Registers, other: Registers) -> Registers:
-    """The sketch of what was shown to either, `(…, BYTES) uint8`."""
-    low = np.maximum(one & 15, other & 15)
-    high = np.maximum(one & 0xF0, other & 0xF0)
-    both: Registers = low | high
-    return both
-
-
 def estimate(registers: Registers) -> npt.NDArray[np.float64]:
-    """How many different things were shown to sketches `(…, BYTES) uint8`."""
+    """Estimate the counts of sketches `(…, BYTES) uint8`; returns `(…) float64`."""
     values = _unpacked(registers)
-    counts = np.stack([(values == k).sum(axis=-1) for k in range(_LARGEST + 1)]).astype(float)
-    z = REGISTERS * _tau(1.0 - counts[_LARGEST] / REGISTERS)
-    for k in range(_LARGEST - 1, 0, -1):
+    counts = np.stack([(values == k).sum(axis=-1) for k in range(_MAX + 1)]).astype(float)
+    z = REGISTERS * _tau(1.0 - counts[_MAX] / REGISTERS)
+    for k in range(_MAX - 1, 0, -1):
         z = 0.5 * (z + counts[k])
     z = z + REGISTERS * _sigma(counts[0] / REGISTERS)
-    found: npt.NDArray[np.float64] = REGISTERS**2 / (2.0 * np.log(2.0) * z)
-    return found
+    count: npt.NDArray[np.float64] = REGISTERS**2 / (2.0 * np.log(2.0) * z)
+    return count
 
 
 def _sigma(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """x + Σ x^(2^k)·2^(k-1); infinite at 1, where nothing was shown."""
+    """x + Σ x^(2^k)·2^(k-1); infinite at 1, the empty sketch."""
     total, power, factor = x.copy(), x.copy(), 1.0
     for _ in range(24):
         power = power * power

@@ -1,4 +1,4 @@
-"""What the system has learned of the public at large, partition by partition, and all together."""
+"""What the system has learned of ordinary prompts, per partition and in total."""
 
 from __future__ import annotations
 
@@ -9,60 +9,57 @@ import numpy as np
 
 from monitor.config import Settings
 from monitor.records.baseline import load_reference
-from monitor.records.baseline_mean import LAG, BaselineMean, decode
+from monitor.records.baseline_mean import LAG_DAYS, BaselineMean, Sums, decode
 from monitor.store.base import Store
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What one partition has said."""
+    """What one partition has published."""
 
     partition: str
-    day: str  # the last that it knows of, of event time
+    day: str  # latest day included, event time; empty while its first day is not over
     key_days: float  # that it has learned from, faded
     moved: float  # distance between its mean and the reference's
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What is printed. An uncertainty is an expected squared error, `None` if it is not known."""
+    """The printed report. The uncertainty is an expected squared error, `None` if unknown."""
 
     reference_key_days: float
     key_days: float  # of the reference and all partitions
-    moved: float  # distance between the mean of all and the reference's
+    moved: float  # distance between the overall mean and the reference's
     meaning_uncertainty: float | None
-    words_uncertainty: float | None
     partitions: list[Part]
 
 
 def survey(store: Store, settings: Settings) -> Report:
-    """What all partitions have said, and what follows from it once it is in force."""
+    """What all partitions have published, and the mean that follows once it is in use."""
     reference = BaselineMean(load_reference(settings.reference).mean)
-    said = store.baselines()
-    last = {name: decode(each)[-1] for name, each in sorted(said.items())}
-    everybody = BaselineMean(reference.reference)
-    everybody.use(max((day for day, _ in last.values()), default=0) + LAG, said)
+    published = store.baselines()
+    learned = {name: decode(each) for name, each in sorted(published.items())}
+    latest = max((days[-1][0] for days in learned.values() if days), default=0)
+    overall = BaselineMean(reference.reference)
+    overall.apply(latest + LAG_DAYS, published)
+    uncertainty = overall.meaning.uncertainty
     return Report(
-        reference_key_days=reference.keys,
-        key_days=everybody.keys,
-        moved=_distance(reference, everybody),
-        meaning_uncertainty=_finite(everybody.meaning.uncertainty),
-        words_uncertainty=_finite(everybody.words.uncertainty),
-        partitions=[
-            Part(
-                name,
-                f"{_EPOCH + timedelta(days=day):%Y-%m-%d}",
-                (learned := BaselineMean(sums)).keys,
-                _distance(reference, learned),
-            )
-            for name, (day, sums) in last.items()
-        ],
+        reference_key_days=reference.key_days,
+        key_days=overall.key_days,
+        moved=_distance(reference, overall),
+        meaning_uncertainty=uncertainty if np.isfinite(uncertainty) else None,
+        partitions=[_part(name, days, reference) for name, days in learned.items()],
     )
+
+
+def _part(name: str, days: list[tuple[int, Sums]], reference: BaselineMean) -> Part:
+    if not days:
+        return Part(name, "", 0.0, 0.0)
+    day, sums = days[-1]
+    learned = BaselineMean(sums)
+    date = f"{_EPOCH + timedelta(days=day):%Y-%m-%d}"
+    return Part(name, date, learned.key_days, _distance(reference, learned))
 
 
 def _distance(one: BaselineMean, other: BaselineMean) -> float:
     return float(np.linalg.norm(one.meaning.mean - other.meaning.mean))
-
-
-def _finite(uncertainty: float) -> float | None:
-    return uncertainty if np.isfinite(uncertainty) else None

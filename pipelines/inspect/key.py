@@ -21,10 +21,10 @@ from monitor.records.baseline import PER_LEVEL, Baseline
 from monitor.records.profile import (
     DISTINCT,
     ELICITATION,
-    FARTHEST,
     KINDS,
     LEVELS,
     LONG,
+    MAX_LEVEL,
     RECORD,
     REQUESTS,
     SCALES,
@@ -33,7 +33,7 @@ from monitor.records.profile import (
     Records,
 )
 from monitor.sketches import hyperloglog
-from monitor.sketches.habits import shares
+from monitor.sketches.habits import model_counts
 from pipelines.inspect.what_if import counterfactuals
 
 QUANTILES = (0.05, 0.5, 0.95, 0.999)
@@ -221,7 +221,7 @@ def _report(
         counterfactuals=counterfactuals(detector, rows, baseline, settings.detection),
         severity=SEVERITIES[severity - 1] if severity else None,
         opened=float(record["opened"][slot]),
-        upheld=float(record["upheld"][slot]),
+        upheld=float(record["confirmed"][slot]),
     )
 
 
@@ -231,15 +231,15 @@ def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivi
     known = np.isfinite(mean.uncertainty)
 
     def deviation(keys: Profile) -> Floats:
-        return keys.meaning(0).squared_distance(mean.mean, mean.uncertainty if known else 0.0)
+        return keys.meaning.squared_distance(mean.mean, mean.uncertainty if known else 0.0)
 
     facts = [
         Fact(name, float(value(profile)[0]), _quantiles(value(everyone) if len(others) else []))
         for name, value in (
-            ("self-similarity", lambda keys: keys.meaning(0).self_similarity),
+            ("self-similarity", lambda keys: keys.meaning.self_similarity),
             ("deviation", deviation),
             ("novelty", lambda keys: keys.novelty),
-            ("follow-ups", lambda keys: keys["followups"].astype(np.float64)),
+            ("follow-ups", lambda keys: keys["follow_ups"].astype(np.float64)),
         )
     ]
     for kind in DISTINCT:
@@ -248,7 +248,7 @@ def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivi
         facts.append(Fact(f"different {kind}", count, ordinary, hyperloglog.ERROR * count))
     head = int(record["long_head"])
     panes = [int(record["long_requests"][pane % LONG.panes]) for pane in _last(head, LONG.panes)]
-    counts = shares(record["model_names"], record["model_counts"])
+    counts = model_counts(record["model_names"], record["model_counts"])
     total = sum(counts.values())
     return KeyActivity(
         requests=int(record["requests"]),
@@ -271,7 +271,7 @@ def _last(head: int, panes: int) -> range:
 
 def _peaks(baseline: Baseline, share: float) -> Floats:
     """Levels that a share of ordinary keys do not exceed in a day, `(LEVELS,) float64`."""
-    levels = np.arange(0.0, FARTHEST, 1.0 / PER_LEVEL)
+    levels = np.arange(0.0, MAX_LEVEL, 1.0 / PER_LEVEL)
     tails = baseline.tail(slice(0, LEVELS), np.repeat(levels[:, None], LEVELS, axis=1))
     return np.asarray(levels[np.maximum((tails > 1.0 - share).sum(axis=0) - 1, 0)])
 

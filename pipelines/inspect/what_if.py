@@ -15,7 +15,7 @@ import numpy as np
 from monitor.config import Detection
 from monitor.detectors.base import Detector, Floats
 from monitor.records.baseline import Baseline
-from monitor.records.profile import ELICITATION, FARTHEST, REQUESTS, TOKENS, Profile, Records
+from monitor.records.profile import ELICITATION, MAX_LEVEL, REQUESTS, TOKENS, Profile, Records
 from monitor.records.update import CAP, MATCH, MISS
 
 _FACTORS = 2.0 ** (np.arange(1, 193) / 16)  # of volume, up to 4,096
@@ -101,7 +101,7 @@ def _ways(
 
 
 def _more(record: Records) -> list[Change]:
-    turns = float(record["followups"][0])
+    turns = float(record["follow_ups"][0])
     return [
         Change(_volume_phrase, _FACTORS, _scale_volume),
         Change(_prompts_phrase(record), _FACTORS, _scale_prompts),
@@ -114,7 +114,7 @@ def _more(record: Records) -> list[Change]:
 
 
 def _less(record: Records) -> list[Change]:
-    turns = float(record["followups"][0])
+    turns = float(record["follow_ups"][0])
     neither = "that ask for neither reasoning nor grades"
     return [
         Change(_volume_phrase, 1.0 / _FACTORS, _scale_volume),
@@ -154,7 +154,7 @@ def _scale_volume(records: Records, factors: Floats) -> None:
     which = slice(REQUESTS.start, TOKENS.stop)
     level = records["level"][:, which].astype(np.float64)
     counts = (np.exp2(level) - 1.0) * factors[:, None]
-    records["level"][:, which] = np.minimum(np.log2(1.0 + counts), FARTHEST)
+    records["level"][:, which] = np.minimum(np.log2(1.0 + counts), MAX_LEVEL)
 
 
 def _scale_prompts(records: Records, factors: Floats) -> None:
@@ -177,4 +177,4 @@ def _add(records: Records, numbers: Floats, intent: int | None) -> None:
 
 
 def _set_turns(records: Records, shares: Floats) -> None:
-    records["followups"] = shares
+    records["follow_ups"] = shares

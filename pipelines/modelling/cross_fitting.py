@@ -70,19 +70,19 @@ class _Tally(Baseline):
     """A public that starts from nothing and counts past days in full."""
 
     def __init__(self) -> None:
-        super().__init__(Reference.none())
+        super().__init__(Reference.empty())
         self.ended = np.zeros_like(self.today)
 
-    def turn(self, day: int) -> bool:
+    def start_day(self, day: int) -> bool:
         today = self.today.copy()
-        turned = super().turn(day)
+        turned = super().start_day(day)
         if turned:
             self.ended += today
         return turned
 
     @property
     def seen(self) -> Reference:
-        past = self.mean.learned[-1][1] if self.mean.learned else Sums.none()
+        past = self.mean.learned[-1][1] if self.mean.learned else Sums.empty()
         return Reference(self.ended + self.today, past.plus(self.mean.today))
 
 
@@ -118,7 +118,7 @@ class _Smallest:
 
 def learn(files: Sequence[str], settings: Settings, *, progress: Progress = no_progress) -> Learned:
     """What the keys of each half do on a day."""
-    halves, recordings = [Reference.none() for _ in HALVES], []
+    halves, recordings = [Reference.empty() for _ in HALVES], []
     for name in files:
         tallies = [_Tally() for _ in HALVES]
         days = _carry(name, settings, tallies, progress, detectors=())
@@ -182,7 +182,7 @@ def _reaching(half: Reference, levels: Floats) -> Reference:
 def pooled(halves: Sequence[Reference], weight: float) -> Reference:
     """One reference of several, as if of `weight` key-days."""
     scale = weight / max(sum(float(half.peaks[0].sum()) for half in halves), 1.0)
-    peaks, mean = Reference.none()
+    peaks, mean = Reference.empty()
     for half in halves:
         peaks, mean = peaks + half.peaks * scale, mean.plus(half.mean, scale)
     return Reference(peaks, mean)
@@ -199,7 +199,7 @@ def _carry(
 ) -> float:
     """Carry a file through an engine, each half of the keys before its public; the days it took."""
     store, heads, begun = MemoryStore(), MessageParser(settings.mapping), None
-    nothing = Reference.none()
+    nothing = Reference.empty()
     engine = Engine(
         settings,
         _IDENTITY,

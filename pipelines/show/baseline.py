@@ -9,23 +9,22 @@ from pipelines.show.style import add_columns, default_console, table
 
 
 def show(report: Report, console: Console | None = None) -> None:
-    """Print a report as a table."""
+    """Print a report as a table and a sentence."""
     console = console or default_console()
     rows = table()
-    add_columns(rows, "partition", "until")
-    add_columns(rows, "key-days", "from the reference", numbers=True)
+    add_columns(rows, "partition", "learned until")
+    add_columns(rows, "key-days", "distance from the reference", numbers=True)
     for part in report.partitions:
-        rows.add_row(part.partition, part.day, f"{part.key_days:,.0f}", f"{part.moved:.4f}")
+        day = part.day or "first day not over"
+        rows.add_row(part.partition, day, f"{part.key_days:,.0f}", f"{part.moved:.4f}")
     rows.add_section()
-    rows.add_row("all, and the reference", "", f"{report.key_days:,.0f}", f"{report.moved:.4f}")
+    total = "reference and all partitions"
+    rows.add_row(total, "", f"{report.key_days:,.0f}", f"{report.moved:.4f}")
     console.print(rows)
-    for name, uncertainty in (
-        ("meaning", report.meaning_uncertainty),
-        ("words", report.words_uncertainty),
-    ):
-        known = (
-            "not known yet"
-            if uncertainty is None
-            else f"known to a squared error of {uncertainty:.2g}"
+    if report.meaning_uncertainty is None:
+        console.print("The mean prompt of ordinary keys is not known yet.")
+    else:
+        console.print(
+            "Expected squared error of the mean prompt of ordinary keys: "
+            f"{report.meaning_uncertainty:.2g}."
         )
-        console.print(f"The public's mean of {name} is {known}.")

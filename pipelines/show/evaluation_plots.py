@@ -119,7 +119,7 @@ def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
 def _map(trial: Trial) -> Figure:
     """Keys by self-similarity and deviation."""
     figure, axes = _figure(8.0, 5.4)
-    means = Profile(trial.records).meaning(0)
+    means = Profile(trial.records).meaning
     baseline = trial.baseline.mean.meaning
     alike, away = means.self_similarity, means.squared_distance(baseline.mean, baseline.uncertainty)
     enough = trial.records["sketched"] >= LEAST

@@ -106,7 +106,7 @@ class Crowd:
             if self.repeats:
                 hashes = random.choice(pool, count)
             for hashed in hashes:
-                hyperloglog.note(row, hashed)
+                hyperloglog.add(row, hashed)
         return registers
 
 

@@ -168,7 +168,7 @@ def recorded(rows: Rows, features: Features) -> Profile:
     at, day = np.empty(size, np.int64), 1.77e9 // 86_400
     for key, window in enumerate(rows):
         asked = Features(*(part[window] for part in features))
-        today = Today(int(day), np.zeros((LEVELS, BINS)), np.full(LEVELS, 30.0), 1, *Sums.none())
+        today = Today(int(day), np.zeros((LEVELS, BINS)), np.full(LEVELS, 30.0), 1, *Sums.empty())
         where = np.full(size, key)
         update(records, where, found, requests, asked, today, 0, size, looks, at)
     return Profile(records)

@@ -27,7 +27,7 @@ def baseline(peaks):
     """A public whose keys got so far with all their signs."""
     histogram = np.zeros((LEVELS, BINS))
     np.add.at(histogram[COMBINED], (np.array(peaks) * PER_LEVEL).astype(int), 1)
-    return Baseline(Reference(histogram, Sums.none()))
+    return Baseline(Reference(histogram, Sums.empty()))
 
 
 QUIET = baseline(np.random.default_rng(1).exponential(0.5, 20_000))

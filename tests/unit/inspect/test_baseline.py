@@ -6,7 +6,7 @@ from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
-from monitor.records.baseline_mean import TAUGHT
+from monitor.records.baseline_mean import PROMPTS_PER_DAY
 from monitor.store.memory import MemoryStore
 from pipelines.inspect.baseline import survey
 from pipelines.show.baseline import show
@@ -16,7 +16,7 @@ DAY, KEYS = 86_400.0, 64
 
 
 def store_after(days):
-    """A store in which two partitions have seen some keys for so many days."""
+    """A store after some whole days, and a part of the next one, on two partitions."""
     store = MemoryStore()
     engine = Engine(Settings(), Identity(b"0123456789abcdef"), store)
     for partition in ("t:0", "t:1"):
@@ -24,7 +24,7 @@ def store_after(days):
         values = [
             request(f"{partition}-{key}", day * DAY + i * 1e3 + key, f"What about topic {i}?")
             for day in range(days + 1)
-            for i in range(TAUGHT)
+            for i in range(PROMPTS_PER_DAY)
             for key in range(KEYS)
         ]
         engine.observe(Batch(partition, range(len(values)), values))
@@ -38,19 +38,27 @@ def shown(report):
     return out.getvalue()
 
 
-def test_before_the_first_day_is_over_there_is_the_reference_alone():
+def test_empty_store_shows_the_reference_alone():
     report = survey(MemoryStore(), Settings())
     assert report.key_days == report.reference_key_days
-    assert (report.moved, report.partitions, report.words_uncertainty) == (0.0, [], None)
-    assert "words is not known yet" in shown(report)
+    assert (report.moved, report.partitions) == (0.0, [])
 
 
-def test_every_partition_says_what_it_has_learned():
+def test_first_day_is_reported_as_not_over():
+    report = survey(store_after(0), Settings())
+    assert report.key_days == report.reference_key_days
+    assert [(part.partition, part.day, part.key_days) for part in report.partitions] == [
+        ("t:0", "", 0.0),
+        ("t:1", "", 0.0),
+    ]
+    assert "first day not over" in shown(report)
+
+
+def test_each_partition_reports_what_it_learned():
     report = survey(store_after(2), Settings())
     assert [part.partition for part in report.partitions] == ["t:0", "t:1"]
     assert [part.day for part in report.partitions] == ["2026-03-03", "2026-03-03"]
     learned = report.key_days - report.reference_key_days
     assert 2 * KEYS < learned < 2 * 2 * KEYS
     assert report.moved > 0
-    assert report.words_uncertainty is not None
     assert "t:1" in shown(report)

@@ -79,7 +79,7 @@ def test_no_key_is_judged_against_itself(file):
 
 
 def test_of_each_key_and_day_the_smallest_probability_counts(file):
-    p, _ = cross_fitting.judge([str(file)], Settings(), [Reference.none()] * 2, 1.0)
+    p, _ = cross_fitting.judge([str(file)], Settings(), [Reference.empty()] * 2, 1.0)
     assert {detector.name for detector in DETECTORS} <= set(p)
     assert {len(each) for each in p.values()} == {13}  # one request a day is no look
 
@@ -153,5 +153,5 @@ def test_how_far_keys_get_with_all_signs_together_is_learned(file):
 def test_keys_that_nothing_can_be_said_of_have_no_findings(tmp_path):
     file = tmp_path / "few.jsonl"
     file.write_bytes(b"\n".join(person("sk-1", 5)))
-    p, _ = cross_fitting.judge([str(file)], Settings(), [Reference.none()] * 2, 1.0)
+    p, _ = cross_fitting.judge([str(file)], Settings(), [Reference.empty()] * 2, 1.0)
     assert np.min([*p.values()], axis=0).shape == (0,)

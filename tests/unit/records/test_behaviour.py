@@ -1,4 +1,4 @@
-"""Streams of requests, as they come, through the kernel that keeps how they come."""
+"""Streams of requests through the kernel that tracks behaviour."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ def level(table, which):
 
 
 def by_chance(rate, hours, seed=1, shape=lambda hour: 1.0):
-    """Instants of a Poisson process with so many an hour, thinned by the hour."""
+    """Times of a Poisson process of `rate` requests an hour, thinned by `shape`, seconds."""
     draw = np.random.default_rng(seed)
     times = np.cumsum(draw.exponential(HOUR / rate, int(rate * hours)))
     kept = draw.random(len(times)) < [shape(t / HOUR) for t in times]
     return times[kept].tolist()
 
 
-def test_requests_that_nobody_follows_up_are_unattended():
+def test_requests_without_follow_ups_are_unattended():
     alone, talking = Table(), Table()
     seconds = by_chance(60, 1)
     alone.observe(seconds, marks=UNATTENDED)
@@ -34,14 +34,14 @@ def test_requests_that_nobody_follows_up_are_unattended():
     assert talking.records["unattended"][0] < 3
 
 
-def test_what_the_gateway_does_not_say_is_no_sign():
+def test_unknown_conversation_state_is_no_sign():
     table = Table()
     table.observe(by_chance(60, 1))
     assert table.records["unattended"][0] == 0
 
 
 @pytest.mark.parametrize("every", [0.5, 60.0])
-def test_a_timer_shows_in_the_gaps(every):
+def test_timer_is_seen_in_the_gaps(every):
     timer, chance = Table(), Table()
     timer.observe([i * every for i in range(40)])
     chance.observe(by_chance(HOUR / every, 40 * every / HOUR))
@@ -49,38 +49,38 @@ def test_a_timer_shows_in_the_gaps(every):
     assert chance.records["regular"][0] < 3
 
 
-def test_a_rate_that_is_the_same_day_and_night_is_even():
+def test_constant_rate_raises_automation():
     flat, daily = Table(), Table()
     flat.observe(by_chance(30, 20))
     daily.observe(by_chance(60, 20, shape=lambda hour: 0.5 - 0.45 * np.cos(hour * np.pi / 12)))
     assert level(flat, AUTOMATION) > level(daily, AUTOMATION) + 2
 
 
-def test_a_key_that_moves_to_a_new_model_and_asks_more_pivots():
+def test_move_to_a_new_model_with_a_rise_is_a_pivot():
     table = Table()
     before = by_chance(10, 6)
     table.observe(before, model=1)
     assert level(table, PIVOT) == 0
     table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=2)
     assert level(table, PIVOT) > 20
-    assert table.records["arrival"][0] == 2
+    assert table.records["new_model"][0] == 2
 
 
-def test_a_move_without_a_rise_is_hardly_one():
+def test_move_without_a_rise_is_hardly_a_pivot():
     table = Table()
     table.observe(by_chance(30, 6), model=1)
     table.observe([6 * HOUR + t for t in by_chance(30, 6, seed=2)], model=2)
     assert level(table, PIVOT) < 2
 
 
-def test_a_rise_without_a_move_is_none():
+def test_rise_without_a_move_is_no_pivot():
     table = Table()
     table.observe(by_chance(10, 6), model=1)
     table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=1)
     assert level(table, PIVOT) == 0
 
 
-def test_a_move_is_no_news_after_a_day():
+def test_pivot_ends_after_a_day():
     table = Table()
     table.observe(by_chance(10, 6), model=1)
     table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=2)
@@ -88,7 +88,7 @@ def test_a_move_is_no_news_after_a_day():
     assert level(table, PIVOT) == 0
 
 
-def test_the_first_model_of_a_key_is_no_move():
+def test_first_model_is_no_pivot():
     table = Table()
     table.observe(by_chance(60, 1), model=1)
-    assert table.records["arrival"][0] == 0
+    assert table.records["new_model"][0] == 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from monitor.errors import StoreError
-from monitor.records.migrations import EARLIER, read
+from monitor.records.migrations import EARLIER, RENAMED, read
 from monitor.records.profile import OWN, RECORD, VERSION, blank
 
 
@@ -14,33 +14,49 @@ def filled(layout):
     return record
 
 
-def test_a_record_of_this_version_is_read_as_it_is():
+def test_present_record_is_read_unchanged():
     record = filled(RECORD)
     record["version"] = VERSION
     assert read(record.tobytes()).tobytes() == record.tobytes()
 
 
 @pytest.mark.parametrize("version", EARLIER)
-def test_a_record_of_an_earlier_version_keeps_what_both_know(version):
+def test_earlier_record_keeps_the_fields_of_both_versions(version):
     old = filled(EARLIER[version])
     old["version"] = version
     new = read(old.tobytes())
     assert new["version"] == VERSION
-    both = set(RECORD.names) & set(EARLIER[version].names) - {"version", "reserved", "spare", "day"}
-    for name in both:
-        kept = min(new[name].size, old[0][name].size)
-        assert (new[name].ravel()[:kept] == old[0][name].flat[0]).all(), name
-        assert not new[name].ravel()[kept:].any(), name
+    kept = {name: RENAMED.get(name, name) for name in EARLIER[version].names if name != "version"}
+    kept = {name: field for name, field in kept.items() if field in RECORD.names}
+    if version < 3:
+        assert new["day"] == -1
+        del kept["day"]
+    for name, field in kept.items():
+        size = min(new[field].size, old[0][name].size)
+        assert (new[field].ravel()[:size] == old[0][name].flat[0]).all(), name
+        assert not new[field].ravel()[size:].any(), name
     assert len(new["own_mean"]) == OWN
+    missing = set(RECORD.names) - set(kept.values()) - {"version", "day"}
+    assert not any(new[field].any() for field in missing)
 
 
-def test_what_an_earlier_version_did_not_keep_starts_empty():
-    old = filled(EARLIER[1])
-    old["version"] = 1
-    assert not read(old.tobytes())["meaning"].any()
+@pytest.mark.parametrize("version", EARLIER)
+def test_blank_earlier_record_becomes_a_blank_record(version):
+    old = np.zeros(1, EARLIER[version])
+    old["version"] = version
+    expected = blank()
+    expected["day"] = read(old.tobytes())["day"]
+    assert read(old.tobytes()).tobytes() == expected.tobytes()
 
 
-def test_counts_beyond_the_width_of_a_field_stay_at_its_largest():
+def test_renamed_fields_are_in_the_record_and_in_no_earlier_one():
+    assert set(RENAMED.values()) <= set(RECORD.names)
+    earlier = {name for layout in EARLIER.values() for name in layout.names}
+    assert set(RENAMED) <= earlier
+    assert not set(RENAMED.values()) & earlier
+
+
+def test_counts_beyond_a_narrower_field_are_capped():
     old = filled(EARLIER[1])
     old["version"], old["short_requests"], old["requests"] = 1, 100_000, 2**40
     assert (read(old.tobytes())["short_requests"] == 2**16 - 1).all()
@@ -53,7 +69,7 @@ def test_bytes_that_are_no_record_are_refused(data):
         read(data)
 
 
-def test_a_record_of_a_later_version_is_refused():
+def test_later_record_is_refused():
     record = blank()
     record["version"] = VERSION + 1
     with pytest.raises(StoreError, match="the newest"):

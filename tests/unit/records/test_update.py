@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.prompts.extractor import Features
-from monitor.prompts.kernel import MEANING, MINHASHES, WORDS
+from monitor.prompts.kernel import MEANING
 from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
 from monitor.prompts.style import SHAPE
 from monitor.records.admission import BUDGET, READ, REPEATED, admit
 from monitor.records.baseline import BINS
-from monitor.records.baseline_mean import TAUGHT, Sums
+from monitor.records.baseline_mean import PROMPTS_PER_DAY, Sums
 from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
-from monitor.records.update import CAP, FIRST_LOOK, FOLLOW_UP, Requests, Today, update
+from monitor.records.update import CAP, FIRST_EVALUATION, FOLLOW_UP, Requests, Today, update
 from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.sketches import hyperloglog
 
@@ -37,14 +37,14 @@ def prompts(numbers):
 
     return Features(
         meaning=unit(MEANING).astype(np.int8),
-        words=unit(WORDS).astype(np.int8),
-        minhash=bits(np.uint32, MINHASHES).reshape(n, MINHASHES),
+        words=np.zeros((n, 0), np.int8),
+        minhash=np.zeros((n, 0), np.uint32),
         prompt=bits(np.uint64),
         template=bits(np.uint64),
         cell=bits(np.uint32),
         opening=unit(MEANING).astype(np.int8),
         closing=unit(MEANING).astype(np.int8),
-        shape=np.zeros((n, len(SHAPE)), np.float32),
+        shape=np.ones((n, len(SHAPE)), np.float32),
         content=drawn_normal(CONTENT, SCALE).astype(np.int8),
         lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
     )
@@ -58,7 +58,7 @@ class Table:
         self.today = np.zeros((LEVELS, BINS))
         self.ceiling = np.full(LEVELS, 30.0)
         self.model = 1
-        self.taught = Sums.none()
+        self.sums = Sums.empty()
 
     def observe(
         self,
@@ -70,11 +70,16 @@ class Table:
         rows=None,
         day=DAY,
         asked=None,
-        sent=(0, 0, 0, 0),
+        metadata=(0, 0, 0, 0),
         model=0,
+        shape=1.0,
     ):
         n = len(seconds)
-        looks, at, found = np.zeros(n, RECORD), np.zeros(n, np.int64), np.zeros(n, np.uint8)
+        evaluations, at, admitted = (
+            np.zeros(n, RECORD),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.uint8),
+        )
         rows = np.zeros(n, np.int64) if rows is None else np.array(rows, np.int64)
         requests = Requests(
             ts=START + np.array(seconds, np.float64),
@@ -82,13 +87,16 @@ class Table:
             ids=np.array(ids if ids is not None else [0] * n, np.uint32),
             marks=np.broadcast_to(np.array(marks, np.uint8), n).copy(),
             models=np.full(n, model, np.uint32),
-            sent=np.broadcast_to(np.array(sent, np.uint64), (n, 4)).copy(),
+            metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
         )
-        today = Today(day, self.today, self.ceiling, self.model, *self.taught)
+        today = Today(day, self.today, self.ceiling, self.model, *self.sums)
         features = prompts(range(n) if asked is None else asked)
-        admit(self.records, rows, requests.ts, requests.ids, found)
-        count = update(self.records, rows, found, requests, features, today, 0, n, looks, at)
-        return looks[:count], at[:count], found
+        features.shape[:] = shape
+        admit(self.records, rows, requests.ts, requests.ids, admitted)
+        count = update(
+            self.records, rows, admitted, requests, features, today, 0, n, evaluations, at
+        )
+        return evaluations[:count], at[:count], admitted
 
     @property
     def profile(self):
@@ -100,7 +108,7 @@ times = st.lists(st.floats(0, 90_000).map(lambda s: round(s, 3)), min_size=1, ma
 
 @settings(deadline=None)
 @given(times.map(sorted))
-def test_every_window_holds_the_requests_of_its_panes(seconds):
+def test_every_window_counts_the_requests_of_its_panes(seconds):
     table = Table()
     table.observe(seconds, tokens=10.0)
     counts = Profile(table.records).counts[0]
@@ -116,7 +124,7 @@ def test_every_window_holds_the_requests_of_its_panes(seconds):
 
 @settings(deadline=None)
 @given(times, st.integers(0, 80))
-def test_two_batches_leave_the_bytes_of_one(seconds, cut):
+def test_two_batches_give_the_bytes_of_one(seconds, cut):
     together, apart = Table(), Table()
     together.observe(seconds)
     apart.observe(seconds[:cut], asked=range(len(seconds[:cut])))
@@ -127,7 +135,7 @@ def test_two_batches_leave_the_bytes_of_one(seconds, cut):
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 9_000)), min_size=1, max_size=60))
-def test_keys_do_not_touch_each_other(requests):
+def test_keys_do_not_affect_each_other(requests):
     mixed, alone = Table(3), Table(3)
     mixed.observe([s for _, s in requests], rows=[row for row, _ in requests])
     for row in range(3):
@@ -138,41 +146,41 @@ def test_keys_do_not_touch_each_other(requests):
 
 @settings(deadline=None)
 @given(times)
-def test_each_key_weighs_one_in_each_statistic(seconds):
+def test_each_key_counts_once_per_level(seconds):
     table = Table()
     table.observe(seconds)
     assert (table.today.sum(axis=1) == 1).all()
 
 
-def test_a_request_of_an_older_pane_counts_where_that_pane_still_is():
+def test_late_request_counts_where_its_pane_exists():
     table = Table()
     table.observe([1_000.0, 1_000.0 - 500.0])
     counts = Profile(table.records).counts[0]
     assert [round(c) for c in counts[:4]] == [1, 1, 2, 2]
 
 
-def test_a_repeated_id_changes_nothing():
+def test_repeated_id_changes_nothing():
     once, twice = Table(), Table()
     once.observe([1.0], ids=[7])
-    _, _, found = twice.observe([1.0, 2.0], ids=[7, 7])
-    assert found.tolist() == [READ, REPEATED]
+    _, _, admitted = twice.observe([1.0, 2.0], ids=[7, 7])
+    assert admitted.tolist() == [READ, REPEATED]
     assert once.records.tobytes() == twice.records.tobytes()
 
 
-def test_nobody_looks_before_there_is_something_to_see():
+def test_first_evaluation_is_after_eight_requests():
     table = Table()
-    looks, at, _ = table.observe(range(FIRST_LOOK))
+    evaluations, at, _ = table.observe(range(FIRST_EVALUATION))
     assert len(table.observe([])[0]) == 0
-    assert at.tolist() == [FIRST_LOOK - 1]
-    assert looks["requests"].tolist() == [FIRST_LOOK]
+    assert at.tolist() == [FIRST_EVALUATION - 1]
+    assert evaluations["requests"].tolist() == [FIRST_EVALUATION]
 
 
-def test_a_fast_key_is_not_looked_at_more_often_than_a_sixteenth_of_its_hour():
-    looks, _, _ = Table().observe(np.arange(3_000) / 10)
-    assert len(looks) < 120
+def test_fast_key_is_evaluated_less_often():
+    evaluations, _, _ = Table().observe(np.arange(3_000) / 10)
+    assert len(evaluations) < 120
 
 
-def test_the_sequential_test_rises_with_matches_and_falls_without():
+def test_intent_level_rises_with_matches_and_falls_without():
     table = Table()
     table.observe(range(10), marks=HAS_PROMPT + INTENT)
     risen = table.records[0]["level"][8]
@@ -181,19 +189,19 @@ def test_the_sequential_test_rises_with_matches_and_falls_without():
     assert table.records[0]["level"][9] == 0
 
 
-def test_the_sequential_test_stops_at_its_cap():
+def test_intent_level_stops_at_its_cap():
     table = Table()
     table.observe(range(200), marks=HAS_PROMPT + INTENT)
     assert table.records[0]["level"][8] == CAP / 2
 
 
-def test_requests_without_a_prompt_say_nothing_of_elicitation():
+def test_requests_without_a_prompt_are_no_prompts():
     table = Table()
     table.observe(range(20), marks=0)
     assert table.records[0]["prompts"] == 0
 
 
-def test_a_new_day_begins_with_new_peaks():
+def test_new_day_starts_with_new_peaks():
     table = Table()
     table.observe([0.0] * 50)
     table.today[:] = 0
@@ -202,7 +210,7 @@ def test_a_new_day_begins_with_new_peaks():
     assert (table.today.sum(axis=1) == 1).all()
 
 
-def test_a_keys_own_past_is_that_of_its_hours():
+def test_own_past_is_the_mean_of_hourly_peaks():
     table = Table()
     for hour in range(10):
         table.observe([hour * 3600 + i * 60 for i in range(31)])
@@ -211,7 +219,7 @@ def test_a_keys_own_past_is_that_of_its_hours():
     assert abs(record["own_mean"][2] - 5.0) < 0.3  # log2(1 + 31)
 
 
-def test_no_own_past_goes_beyond_the_ceiling():
+def test_own_past_stays_below_the_ceiling():
     table = Table()
     table.ceiling[:] = 3.0
     for hour in range(3):
@@ -219,9 +227,9 @@ def test_no_own_past_goes_beyond_the_ceiling():
     assert table.records[0]["own_mean"].max() <= 3.0
 
 
-def test_the_sketches_know_what_was_asked_and_how():
+def test_sketches_count_prompts_and_metadata():
     table = Table()
-    table.observe(range(40), asked=[*range(30), *range(10)], sent=(5, 6, 7, 0), model=9)
+    table.observe(range(40), asked=[*range(30), *range(10)], metadata=(5, 6, 7, 0), model=9)
     key = table.profile
     assert round(key.distinct("prompts")[0]) in range(24, 37)
     assert [round(key.distinct(kind)[0]) for kind in ("addresses", "end_users", "systems")] == [
@@ -230,46 +238,53 @@ def test_the_sketches_know_what_was_asked_and_how():
         0,
     ]
     assert key["sketched"][0] == 40
-    assert 0.05 < key.meaning(0).self_similarity[0] < 0.2
+    assert 0.05 < key.meaning.self_similarity[0] < 0.2
     assert 0 < key.novelty[0] < 1
     assert key["model_names"][0].tolist() == [9, 0, 0, 0]
     assert key["rhythm"][0].sum() == 40
 
 
-def test_follow_ups_are_a_share_of_the_latest_requests():
+def test_prompt_of_punctuation_alone_is_not_sketched():
+    table = Table()
+    table.observe(range(20), shape=0.0)
+    assert table.records[0]["prompts"] == 20
+    assert table.records[0]["sketched"] == 0
+
+
+def test_follow_ups_are_a_share_of_recent_requests():
     table = Table()
     table.observe(range(500))
     table.observe(range(500, 564), marks=HAS_PROMPT + FOLLOW_UP)
-    assert abs(table.records[0]["followups"] - 0.5) < 0.01
+    assert abs(table.records[0]["follow_ups"] - 0.5) < 0.01
 
 
-def test_a_fast_keys_prompts_are_sampled_beyond_its_budget():
+def test_prompts_beyond_the_budget_are_sampled():
     table = Table()
-    _, _, found = table.observe(np.arange(5_000) / 20)
-    assert (found[:BUDGET] == READ).all()
-    assert BUDGET * 4 < (found == READ).sum() < BUDGET * 7
+    _, _, admitted = table.observe(np.arange(5_000) / 20)
+    assert (admitted[:BUDGET] == READ).all()
+    assert BUDGET * 4 < (admitted == READ).sum() < BUDGET * 7
     assert table.records[0]["requests"] == 5_000
-    assert table.records[0]["sketched"] == (found == READ).sum()
+    assert table.records[0]["sketched"] == (admitted == READ).sum()
 
 
-def test_the_budget_is_of_five_minutes():
-    _, _, found = Table().observe([*np.arange(1_000) / 10, *(300 + np.arange(BUDGET))])
-    assert (found[-BUDGET:] == READ).all()
+def test_budget_renews_after_five_minutes():
+    _, _, admitted = Table().observe([*np.arange(1_000) / 10, *(300 + np.arange(BUDGET))])
+    assert (admitted[-BUDGET:] == READ).all()
 
 
-def test_a_key_teaches_the_public_a_few_prompts_a_day():
+def test_key_adds_few_prompts_a_day_to_the_baseline_mean():
     table = Table()
     table.observe(range(100))
-    assert table.taught.prompts.sum(axis=0).tolist() == [TAUGHT, TAUGHT]
+    assert table.sums.prompts.sum() == PROMPTS_PER_DAY
     table.observe([86_400.0], day=DAY + 1)
-    assert table.taught.prompts[:, 0].sum() == TAUGHT + 1
+    assert table.sums.prompts.sum() == PROMPTS_PER_DAY + 1
 
 
-def test_an_accused_key_teaches_the_public_nothing():
+def test_flagged_key_adds_nothing_to_the_baseline_mean():
     table = Table()
-    table.records["accused"] = 1
+    table.records["flagged"] = 1
     table.observe(range(10))
-    assert not table.taught.prompts.any()
+    assert not table.sums.prompts.any()
 
 
 def test_distinct_counts_stay_within_their_error():
@@ -280,7 +295,7 @@ def test_distinct_counts_stay_within_their_error():
     assert abs(table.profile.distinct("prompts")[0] / 3_000 - 1) < 3 * hyperloglog.ERROR
 
 
-def test_the_place_among_the_public_and_the_likeness_to_lists_are_kept():
+def test_record_keeps_content_and_list_scores():
     table = Table()
     table.observe(np.arange(40) * 10)
     key, asked = table.profile, prompts(range(40))
@@ -289,10 +304,9 @@ def test_the_place_among_the_public_and_the_likeness_to_lists_are_kept():
     assert abs(key.content(1).self_similarity[0] - pairs) < 0.1
     total = asked.lists.sum(axis=0) / np.sqrt(40)
     assert np.abs(key.lists[0].ravel() - total).max() < 0.2
-    assert np.abs(key.likeness[0].ravel() - asked.lists.mean(axis=0)).max() < 0.05
 
 
-def test_ordinary_keys_are_within_a_few_standard_deviations_of_the_public():
+def test_departure_of_ordinary_keys_is_standard_normal():
     keys = 60
     table = Table(keys)
     rows = np.repeat(np.arange(keys), 50)
@@ -304,21 +318,20 @@ def test_ordinary_keys_are_within_a_few_standard_deviations_of_the_public():
     assert np.abs(table.profile.lists.std(axis=0) - 1).max() < 0.5
 
 
-def test_another_content_model_begins_anew():
+def test_new_content_model_restarts_the_sketches():
     table, fresh = Table(), Table()
     table.observe(np.arange(30) * 10)
     table.model = fresh.model = 2
     table.observe(300 + np.arange(30) * 10, asked=range(30, 60))
     fresh.observe(300 + np.arange(30) * 10, asked=range(30, 60))
     assert table.records[0]["sketched"] == 30
-    for field in ("lists", "novelty", "model"):
+    for field in ("lists", "novelty", "content_model"):
         assert (table.records[field] == fresh.records[field]).all()
     assert np.abs(table.records["content"] - fresh.records["content"]).max() <= 1
 
 
-def test_nothing_is_told_of_a_key_without_prompts():
+def test_key_without_prompts_has_neutral_values():
     key = Table().profile
     assert key.departure(0)[0] == 0
     assert key.content(0).self_similarity[0] == 0
     assert not key.lists.any()
-    assert not key.likeness.any()

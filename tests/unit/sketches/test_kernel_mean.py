@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.sketches.kernel_mean import HALF_LIVES, STEPS, UNIT, KernelMeans, decay, fold, rate
+from monitor.sketches.kernel_mean import (
+    HALF_LIVES,
+    STEPS,
+    UNIT,
+    KernelMeans,
+    add,
+    decay,
+    newest_weight,
+)
 
 DIMENSIONS = 16
 seeds = st.integers(0, 2**32 - 1)
@@ -18,12 +26,12 @@ def vectors(count, seed=1, bias=0.0):
 def stored(features, half_life=HALF_LIVES[0]):
     mean = np.zeros(DIMENSIONS, np.int16)
     for i, feature in enumerate(features):
-        fold(mean, feature, rate(i + 1, decay(half_life)), 7919 * i + int(feature[0]))
+        add(mean, feature, newest_weight(i + 1, decay(half_life)), 7919 * i + int(feature[0]))
     return mean
 
 
 def means(features, half_life=HALF_LIVES[0]):
-    return KernelMeans.stored(stored(features, half_life)[None], [len(features)], half_life)
+    return KernelMeans.from_stored(stored(features, half_life)[None], [len(features)], half_life)
 
 
 def exact(features, half_life=HALF_LIVES[0]):
@@ -34,20 +42,16 @@ def exact(features, half_life=HALF_LIVES[0]):
     return KernelMeans(total[None], weights[None].sum(axis=1), squares, squares)
 
 
-def close(one, other):
-    return all(np.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(one, other, strict=True))
-
-
 @settings(deadline=None)
 @given(seeds)
-def test_the_mean_of_one_prompt_is_that_prompt(seed):
+def test_mean_of_one_prompt_is_that_prompt(seed):
     feature = vectors(1, seed)
     assert (stored(feature) == feature[0].astype(int) * STEPS).all()
 
 
 @pytest.mark.parametrize("half_life", HALF_LIVES)
 @pytest.mark.parametrize("count", [2, 50, 3000])
-def test_a_stored_mean_is_the_decayed_mean_to_a_thousandth(count, half_life):
+def test_stored_mean_is_close_to_the_exact_decayed_mean(count, half_life):
     features = vectors(count, bias=0.3)
     assert np.abs(means(features, half_life).mean - exact(features, half_life).mean).max() < 2e-3
 
@@ -60,21 +64,7 @@ def test_weights_follow_from_the_number_of_prompts(seed, count):
     assert np.allclose(means(features).squares, exact(features).squares)
 
 
-@settings(deadline=None)
-@given(seeds, seeds, seeds)
-def test_merging_is_commutative_and_associative(one, two, three):
-    a, b, c = (means(vectors(1 + seed % 40, seed)) for seed in (one, two, three))
-    assert close(a.merged(b), b.merged(a))
-    assert close(a.merged(b).merged(c), a.merged(b.merged(c)))
-
-
-def test_a_pool_of_keys_is_their_merger():
-    both = means(vectors(30, 1)), means(vectors(40, 2))
-    together = KernelMeans(*(np.concatenate(parts) for parts in zip(*both, strict=True)))
-    assert close(together.pooled(), both[0].merged(both[1]))
-
-
-def test_one_prompt_over_and_over_is_wholly_similar_to_itself():
+def test_self_similarity_of_a_repeated_prompt_is_one():
     assert means(np.repeat(vectors(1), 100, axis=0)).self_similarity[0] == pytest.approx(
         1, abs=0.02
     )
@@ -87,13 +77,13 @@ def test_self_similarity_is_the_mean_over_pairs():
     assert means(features, 1e9).self_similarity[0] == pytest.approx(pairs, abs=0.01)
 
 
-def test_keys_of_the_public_lie_around_distance_zero_from_it():
+def test_squared_distance_of_ordinary_keys_is_near_zero():
     baseline = vectors(100_000, 5, bias=0.4).mean(axis=0) / UNIT
     apart = [means(vectors(60, s, bias=0.4)).squared_distance(baseline)[0] for s in range(200)]
     assert abs(np.mean(apart)) < 3 * np.std(apart) / np.sqrt(200) + 1e-3
 
 
-def test_a_key_elsewhere_lies_apart_by_the_squared_distance():
+def test_squared_distance_of_another_key_is_exact():
     here, there = np.ones(DIMENSIONS), np.concatenate([np.ones(8), -np.ones(8)])
     baseline = here / np.linalg.norm(here)
     feature = np.rint(UNIT * there / np.linalg.norm(there)).astype(np.int8)
@@ -101,6 +91,6 @@ def test_a_key_elsewhere_lies_apart_by_the_squared_distance():
     assert key.squared_distance(baseline)[0] == pytest.approx(2.0, abs=0.02)
 
 
-def test_an_uncertain_public_is_no_reason_to_call_a_key_deviant():
+def test_squared_distance_subtracts_the_uncertainty():
     key, baseline = means(vectors(50)), np.zeros(DIMENSIONS)
     assert key.squared_distance(baseline, 0.25)[0] == key.squared_distance(baseline)[0] - 0.25
