@@ -1,0 +1,220 @@
+"""The documentation: links lead somewhere, commands and settings exist, examples work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+
+from monitor.alerting.alerts import Alert
+from monitor.alerting.decisions import action_for
+from monitor.config import Settings
+from monitor.identity import from_settings
+from monitor.requests.decoder import REASONS, Decoder
+from monitor.requests.mappings import Table
+from pipelines.cli.main import app
+from tests.support.settings import setting_defaults
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "deploy/docs"
+PAGES = [ROOT / "README.md", ROOT / "deploy/README.md", *sorted(DOCS.glob("*.md"))]
+OTHER_VARIABLES = {"XM_CONFIG", "XM_TEST_KAFKA", "XM_TEST_REDIS", "XM_TEST_REQUIRE"}
+COMMANDS: Any = typer.main.get_command(app)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def tables(page: Path) -> Iterator[list[str]]:
+    for line in prose(page).splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[str]:
+    found = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page))
+    return [link for link in found if "://" not in link]
+
+
+def shell_commands(page: Path) -> Iterator[list[str]]:
+    """The arguments of every `xm` command in shell blocks."""
+    for line in "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line.replace("…", "x"), posix=True, punctuation_chars="|&<>;")
+        lexer.whitespace_split = True
+        command: list[str] = []
+        for word in [*lexer, ";"]:
+            if not set(word) <= set("|&<>;"):
+                command.append(word)
+                continue
+            if "exec" in command:  # `docker compose exec monitor xm …`, `kubectl exec … -- xm …`
+                command = command[command.index("xm") :]
+            while command and re.match(r"\w+=", command[0]):
+                command = command[1:]
+            if command and command[0] in ("xm", "extraction-monitor"):
+                yield command[1:]
+            command = []
+
+
+def mentioned_commands(page: Path) -> list[list[str]]:
+    """The arguments of every `xm` command in inline code. Required ones may be left out."""
+    found = re.findall(r"`(?:xm|extraction-monitor) ([^`]+)`", prose(page))
+    return [shlex.split(each) for each in found]
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line as `xm` would, without running it."""
+    command, name, parent = COMMANDS, "xm", None
+    while hasattr(command, "resolve_command"):
+        context = command.make_context(name, list(arguments), parent=parent)
+        rest = [*context._protected_args, *context.args]
+        if not rest:  # `xm campaigns` runs without a subcommand
+            return
+        name, command, arguments = command.resolve_command(context, rest)
+        parent = context
+    command.make_context(name, list(arguments), parent=parent)
+
+
+@each_page
+def test_relative_links_resolve(page: Path):
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_readme_is_short_and_starts_with_response():
+    assert len(text_of(ROOT / "README.md").splitlines()) <= 250
+    assert links(ROOT / "README.md")[0] == "deploy/docs/respond.md"
+
+
+@each_page
+def test_commands_in_docs_exist(page: Path):
+    for arguments in shell_commands(page):
+        parse(arguments)
+    for arguments in mentioned_commands(page):
+        try:
+            parse(arguments)
+        except typer.BadParameter as error:
+            if not str(error).startswith("Missing parameter"):
+                raise
+
+
+def test_docs_show_every_command():
+    shown = {" ".join(arguments[:2]) for page in PAGES for arguments in shell_commands(page)}
+    known = {
+        f"{name} {subname}"
+        for name, command in COMMANDS.commands.items()
+        for subname in getattr(command, "commands", [""])
+    }
+    missing = [name for name in known if not any(each.startswith(name.strip()) for each in shown)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("wrong", ["explian k_1", "explain k_1 --rwa", "campaigns shwo c_1"])
+def test_parse_rejects_unknown_commands_and_options(wrong: str):
+    with pytest.raises(Exception, match="No such"):
+        parse(wrong.split())
+
+
+@each_page
+def test_variables_in_docs_are_settings(page: Path):
+    named = set(re.findall(r"\bXM_[A-Z_]*[A-Z]", text_of(page)))
+    assert named - setting_defaults().keys() - OTHER_VARIABLES == set()
+
+
+def test_configuration_page_lists_all_settings_and_defaults():
+    rows = [
+        row
+        for row in tables(DOCS / "configuration.md")
+        if re.match("`XM_.*`", row[0]) and len(row) == 3
+    ]
+    listed = {row[0].strip("`"): row[1].strip("`") for row in rows if len(row) == 3}
+    defaults = setting_defaults()
+    assert listed.keys() - OTHER_VARIABLES == defaults.keys()
+    for name, default in defaults.items():
+        if default is None:
+            assert listed[name] in ("none", "shipped", "the system's")
+        else:
+            assert listed[name] == (f"{default:g}" if type(default) is float else _text(default))
+
+
+def _text(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def test_configuration_page_lists_all_rejection_reasons():
+    rows = tables(DOCS / "configuration.md")
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert set(REASONS) <= listed
+
+
+def test_example_mapping_is_accepted():
+    examples = [tomllib.loads(block) for block in blocks(DOCS / "configuration.md", "toml")]
+    mappings = [example["mapping"] for example in examples if "mapping" in example]
+    assert mappings
+    for mapping in mappings:
+        Table(mapping)
+
+
+def test_example_request_and_alert_are_valid():
+    request, alert = sorted(blocks(ROOT / "README.md", "json"), key=lambda text: "subject" in text)
+    decoded = Decoder("native").decode([request.encode()], 1772409601.0)
+    assert decoded.rejections == []
+    msgspec.json.decode(alert, type=Alert)
+
+
+def test_readme_states_decision_of_each_alert():
+    rows = {
+        re.match(r"`(\w+)`", row[0])[1]: row  # type: ignore[index]
+        for row in tables(ROOT / "README.md")
+        if len(row) == 5 and row[0].startswith("`")
+    }
+    for kind, row in rows.items():
+        if row[3].startswith("`"):
+            assert row[3:] == [f"`{action_for(kind, s)}`" for s in ("warning", "critical")]
+    assert len(rows) == 8
+
+
+def test_whose_key_script_finds_the_api_key(tmp_path: Path):
+    (script,) = [block for block in blocks(DOCS / "respond.md", "python") if "whose_key" in block]
+    (tmp_path / "whose_key.py").write_text(script)
+    secret = "known to this test only, 32 bytes"
+    pseudonym = from_settings(Settings(identity_secret=secret)).key("sk-two")
+    done = subprocess.run(
+        [sys.executable, "whose_key.py", pseudonym],
+        cwd=tmp_path,
+        env={**os.environ, "XM_IDENTITY_SECRET": secret, "PYTHONPATH": str(ROOT)},
+        input="sk-one\nsk-two\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("sk-two\n", "")
