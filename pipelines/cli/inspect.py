@@ -43,18 +43,18 @@ def keys(
     as_json: AsJson = False,
 ) -> None:
     """List keys in Redis, sorted. Reads page by page and does not block Redis."""
+    settings = config.load()
     import msgspec
 
     from monitor.store import inventory
-    from pipelines.inspect.keys import measure_memory, order, survey
+    from pipelines.inspect.keys import measure_memory, ranking_by, survey
     from pipelines.show.keys import show
 
-    settings = config.load()
-    ranking, store = order(by, settings), _store(settings)
-    report = survey(inventory.pages(store.server), ranking, top, store.decision)
+    ranking, store = ranking_by(by, settings), _store(settings)
+    listed = survey(inventory.pages(store.server), ranking, top, store.decision)
     if memory:
-        report = msgspec.structs.replace(report, memory=measure_memory(store.server, report.keys))
-    output(report, as_json, partial(show, by=by))
+        listed = msgspec.structs.replace(listed, memory=measure_memory(store.server, listed.keys))
+    output(listed, as_json, partial(show, by=by))
 
 
 @commands.command(epilog="Example: `xm explain k_e1d20bc60b4589d33ce25944`")

@@ -113,7 +113,7 @@ class Explanation(msgspec.Struct, frozen=True):
     others: int
     thresholds: dict[Severity, float]
     decision: Action
-    until: float | None  # event time when the decision ends
+    until: float | None  # when the decision ends: clock time; event time in a replay
     shadow: bool | None  # whether workers only record decisions; None if that is unknown
     detectors: list[DetectorReport] = msgspec.field(name="words")
     activity: KeyActivity = msgspec.field(name="portrait")

@@ -1,9 +1,9 @@
-"""The keys whose records are in Redis: the first of them in some order, and all in sum.
+"""List the keys whose records are in Redis: the first by some ranking, and totals over all.
 
-Records pass by a page at a time, each page one array; only the first keys are kept, so that a
-million of them take no more memory than their names. What a record says is as of its key's last
-request: `hour` are the requests in the hour before it. A detector as the order means how
-improbable ordinary use makes the key, by the reference alone.
+Records are read one page at a time, each as one array, and only the first keys are kept, so memory
+does not grow with their number. A record is as its key's last request left it: `hour` counts the
+requests in the hour before that request. A ranking by a detector evaluates it against the shipped
+or configured reference alone, without what workers have learned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,51 +27,63 @@ from monitor.records.profile import KINDS, RECORD, SCALES, Profile, Records
 from monitor.store import inventory
 from monitor.store.connection import Primary
 
-Order = Callable[[Profile], npt.NDArray[Any]]  # the higher, the nearer to the top
 _MILLION = 1_000_000
-_WIDTH = 140  # of a table that goes into a file or a pipe
-_HOUR = SCALES.index("1h")  # among the requests of `Profile.counts`
+_HOUR = SCALES.index("1h")  # column of `Profile.counts`
 
 
-class Key(msgspec.Struct, frozen=True):
-    """A line of the table. Times are event time, epoch seconds."""
+class KeyRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A listed key. Times are event time, epoch seconds."""
 
     key: str
     requests: int
     tokens: int
-    hour: int
+    hour: int  # requests in the hour before the last one
     last_seen: float
-    alerts: dict[str, Severity]  # by kind, those that are open
+    alerts: dict[str, Severity]  # severity of each open alert, by kind
     decision: Action
+    probability: float | None = None  # by the detector that ranks the list
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Bytes."""
+    """Memory in bytes."""
 
-    record: int  # as it is in the worker
-    record_in_redis: int  # with its name and its expiry, the mean of a sample
-    used: int  # by all of Redis
+    record: int  # the record in a worker
+    record_in_redis: int  # the record with its name and expiry, mean of a sample
+    used: int  # all of Redis
     used_per_key: int
     million_keys: int
 
 
-class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is printed."""
+class KeyList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first keys by a ranking, and totals over all keys."""
 
     keys: int
     requests: int
     tokens: int
-    alerted: dict[Severity, int]  # keys by the severest of their open alerts
-    top: list[Key]
+    alerted: dict[Severity, int]  # keys by the highest severity of their open alerts
+    top: list[KeyRow]
     memory: Memory | None = None
 
 
-@dataclass(slots=True)
-class _Sum:
-    """What has passed by.
+class Ranking(NamedTuple):
+    """A way to sort keys.
 
     Attributes:
-        names: of the first keys in the order, first one first; `records` are theirs.
+        score: of n keys, `(n,)`; the highest come first.
+        detector: whether the score is minus a detector's probability.
+    """
+
+    score: Callable[[Profile], npt.NDArray[Any]]
+    detector: bool = False
+
+
+@dataclass(slots=True)
+class _Totals:
+    """Totals over the pages so far.
+
+    Attributes:
+        names: of the first keys by the ranking, in order.
+        records: of the same keys, `(n,)`.
     """
 
     keys: int = 0
@@ -81,32 +93,42 @@ class _Sum:
     names: list[str] = field(default_factory=list)
     records: Records = field(default_factory=lambda: np.empty(0, RECORD))
 
-    def add(self, names: list[str], records: Records, order: Order, top: int) -> None:
+    def add(self, names: list[str], records: Records, ranking: Ranking, top: int) -> None:
         self.keys += len(names)
         self.requests += int(records["requests"].sum())
         self.tokens += float(records["tokens"].sum())
         self.alerted.update(records["severity"].max(axis=1).tolist())
         names, records = self.names + names, np.concatenate([self.records, records])
-        ranks = np.lexsort([records["requests"], order(Profile(records))])[::-1][:top]
-        self.names, self.records = [names[i] for i in ranks.tolist()], records[ranks]
+        order = np.lexsort([records["requests"], ranking.score(Profile(records))])[::-1][:top]
+        self.names, self.records = [names[i] for i in order.tolist()], records[order]
 
 
 def survey(
-    pages: Iterable[list[tuple[str, bytes]]], order: Order, top: int, decision: Callable[[str], Any]
-) -> Report:
-    """The sums over some pages of records, and the first of their keys in an order."""
-    seen = _Sum()
+    pages: Iterable[list[tuple[str, bytes]]],
+    ranking: Ranking,
+    top: int,
+    decision: Callable[[str], Any],
+) -> KeyList:
+    """Read pages of records.
+
+    Args:
+        pages: lists of (pseudonym, record bytes).
+        top: number of keys to list.
+        decision: looks up the decision in force on a key.
+    """
+    totals = _Totals()
     for page in pages:
         data = b"".join(read(record).tobytes() for _, record in page)
-        seen.add([key for key, _ in page], np.frombuffer(data, RECORD), order, top)
-    hours = Profile(seen.records).counts[:, _HOUR]
-    return Report(
-        seen.keys,
-        seen.requests,
-        round(seen.tokens),
-        {name: seen.alerted[i] for i, name in enumerate(SEVERITIES, 1) if seen.alerted[i]},
+        totals.add([key for key, _ in page], np.frombuffer(data, RECORD), ranking, top)
+    profile = Profile(totals.records)
+    hours, scores = profile.counts[:, _HOUR], ranking.score(profile)
+    return KeyList(
+        totals.keys,
+        totals.requests,
+        round(totals.tokens),
+        {name: totals.alerted[i] for i, name in enumerate(SEVERITIES, 1) if totals.alerted[i]},
         [
-            Key(
+            KeyRow(
                 name,
                 int(record["requests"]),
                 round(float(record["tokens"])),
@@ -114,26 +136,35 @@ def survey(
                 float(record["last_seen"]),
                 _open_alerts(record),
                 found.action if (found := decision(name)) else "observe",
+                -float(score) if ranking.detector else None,
             )
-            for name, record, hour in zip(seen.names, seen.records, hours, strict=True)
+            for name, record, hour, score in zip(
+                totals.names, totals.records, hours, scores, strict=True
+            )
         ],
     )
 
 
-def order(by: str, settings: Settings) -> Order:
-    orders: dict[str, Order] = {
+def ranking_by(name: str, settings: Settings) -> Ranking:
+    """The ranking with a name: a count, or a detector.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    counts: dict[str, Callable[[Profile], npt.NDArray[Any]]] = {
         "requests": lambda keys: keys["requests"],
         "tokens": lambda keys: keys["tokens"],
         "hour": lambda keys: keys.counts[:, _HOUR],
         "last-seen": lambda keys: keys["last_seen"],
     }
     detectors: dict[str, Detector] = {detector.name: detector for detector in JUDGES}
-    if by in detectors:
+    if name in detectors:
         baseline = Baseline(load_reference(settings.reference))
-        return lambda keys: -detectors[by](keys, baseline).p
-    if by not in orders:
-        raise ConfigError(f"Keys have no order {by}: choose {', '.join([*orders, *detectors])}.")
-    return orders[by]
+        return Ranking(lambda keys: -detectors[name](keys, baseline).p, detector=True)
+    if name not in counts:
+        choices = ", ".join([*counts, *detectors])
+        raise ConfigError(f'Cannot sort by "{name}". Choose one of {choices}.')
+    return Ranking(counts[name])
 
 
 def _open_alerts(record: Any) -> dict[str, Severity]:

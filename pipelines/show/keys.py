@@ -1,47 +1,89 @@
-"""Show the table of keys."""
+"""Show the list of keys."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from pipelines.inspect.keys import Report
-from pipelines.show.style import default_console
+from monitor.alerting.alerts import SEVERITIES
+from pipelines.inspect.keys import KeyList, KeyRow, Memory
+from pipelines.inspect.what_if import one_in
+from pipelines.show.style import add_columns, count, date_time, default_console, short, table
+
+_WIDE = 120  # columns that one line per key needs
+_LINE = "{:26} {:>8} {:>6} {:>6}  {:12}  {}"
 
 
-def show(report: Report, by: str, console: Console | None = None) -> None:
-    """Print a report as a table."""
+def show(listed: KeyList, by: str, console: Console | None = None) -> None:
+    """Print a list of keys that is sorted by `by`."""
     console = console or default_console()
-    table = Table(title=f"by {by}, times in UTC", box=box.SIMPLE)
-    table.add_column("key", no_wrap=True)
-    for name in ("requests", "tokens", "hour", "last seen"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("open alerts")
-    table.add_column("decision", no_wrap=True)
-    for key in report.top:
-        table.add_row(
-            key.key,
-            f"{key.requests:,}",
-            f"{key.tokens:,}",
-            f"{key.hour:,}",
-            f"{datetime.fromtimestamp(key.last_seen, UTC):%m-%d %H:%M}",
-            ", ".join(f"{kind} {severity}" for kind, severity in key.alerts.items()),
-            key.decision,
-        )
-    if report.top:
-        console.print(table)
-    alerted = ", ".join(f"{count:,} {name}" for name, count in report.alerted.items())
+    if listed.top:
+        wide = console.width >= _WIDE
+        console.print(_table(listed, by) if wide else _lines(listed, by))
+        if wide:
+            console.print()
+    alerted = ", ".join(f"{number:,} {name}" for name, number in listed.alerted.items())
     console.print(
-        f"{report.keys:,} keys, {report.requests:,} requests, {report.tokens:,} tokens; "
-        f"keys with open alerts: {alerted or 'none'}."
+        f"{count(listed.keys, 'key')}, {count(listed.requests, 'request')}, "
+        f"{count(listed.tokens, 'token')}. Keys with open alerts: {alerted or 'none'}."
     )
-    if report.memory is not None:
-        each = report.memory
-        console.print(
-            f"Bytes a key: {each.record:,} for the record, {each.record_in_redis:,} in Redis with "
-            f"name and expiry; {each.used:,} in use there, {each.used_per_key:,} a key. "
-            f"A million keys would take {each.million_keys / 1e9:.2f} GB."
-        )
+    if listed.memory is not None:
+        console.print(_memory(listed.memory))
+
+
+def _table(listed: KeyList, by: str) -> Table:
+    """A line per key."""
+    ranked = any(key.probability is not None for key in listed.top)
+    rows = table(_title(by))
+    add_columns(rows, "key")
+    add_columns(rows, "requests", "tokens", "hour", numbers=True)
+    add_columns(rows, "last seen", "decision", *([by] if ranked else []))
+    rows.add_column("open alerts")
+    for key in listed.top:
+        rows.add_row(*_cells(key), *([_probability(key)] if ranked else []), _alerts(key))
+    return rows
+
+
+def _lines(listed: KeyList, by: str) -> Text:
+    """Two lines per key: its numbers, and the probability and alerts."""
+    text = Text(f"{_title(by)}\n", "bold")
+    heading = _LINE.format("key", "requests", "tokens", "hour", "last seen", "decision")
+    text.append(f"{heading}\n", "not bold dim")
+    for key in listed.top:
+        text.append(f"{_LINE.format(*_cells(key))}\n", "not bold")
+        ranked = f"{by} {_probability(key)}" if key.probability is not None else ""
+        details = "; ".join(part for part in (ranked, _alerts(key)) if part)
+        if details:
+            text.append(f"  {details}\n", "not bold dim")
+    return text
+
+
+def _title(by: str) -> str:
+    return f"Keys by {by}, times in UTC"
+
+
+def _cells(key: KeyRow) -> tuple[str, ...]:
+    numbers = (short(number) for number in (key.requests, key.tokens, key.hour))
+    return key.key, *numbers, date_time(key.last_seen), key.decision
+
+
+def _probability(key: KeyRow) -> str:
+    return "" if key.probability is None else one_in(key.probability)
+
+
+def _alerts(key: KeyRow) -> str:
+    """Open alerts by severity, the highest first."""
+    kinds = {
+        severity: ", ".join(kind for kind, found in key.alerts.items() if found == severity)
+        for severity in reversed(SEVERITIES)
+    }
+    return "; ".join(f"{severity}: {names}" for severity, names in kinds.items() if names)
+
+
+def _memory(memory: Memory) -> str:
+    return (
+        f"Memory per key: {memory.record:,} bytes for the record, {memory.record_in_redis:,} with "
+        f"its name and expiry in Redis. Redis uses {memory.used:,} bytes, {memory.used_per_key:,} "
+        f"per key. A million keys would take {memory.million_keys / 1e9:.2f} GB."
+    )

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from monitor.records.baseline import load_reference
 from monitor.store.redis import RedisStore
 from pipelines.cli import main
 from pipelines.demo.embedded import free_port
+from tests.support import campaigns
 from tests.support.apps import fresh
 from tests.support.commands import Xm
 from tests.support.requests import elicitor, in_order, person
@@ -229,7 +231,7 @@ def test_keys_are_listed_as_a_table(xm: Xm, redis_url: str, observed: str) -> No
     ended = xm("keys", "--by", "elicitation", "--top", 1, "--memory", XM_REDIS_URL=redis_url)
     assert ended.status == 0
     assert observed in ended.out
-    assert "2 keys, 49 requests, 0 tokens; keys with open alerts: 1 " in ended.out
+    assert "2 keys, 49 requests, 0 tokens. Keys with open alerts: 1 " in ended.out
     assert "A million keys would take" in " ".join(ended.out.split())
 
 
@@ -281,6 +283,24 @@ def test_explain_reports_enforcement_of_workers(
         RedisStore(redis_url, 100).publish_shadow(shadow)
     ended = xm("explain", observed, XM_REDIS_URL=redis_url, XM_DECISIONS__SHADOW=own)
     assert claim in " ".join(ended.out.split())
+
+
+def test_explain_gives_the_end_of_the_decision_in_redis(
+    xm: Xm, redis_url: str, observed: str
+) -> None:
+    with redis.from_url(redis_url) as client:
+        left = client.pttl(f"xm:d:{observed}") / 1000
+    found = json.loads(xm("explain", observed, "--json", XM_REDIS_URL=redis_url).out)
+    assert abs(found["until"] - time.time() - left) < 5
+
+
+def test_explain_names_the_campaigns_of_a_key(xm: Xm, redis_url: str, observed: str) -> None:
+    linked = campaigns.shard()
+    linked.rounds.campaigns[0].named[observed] = 0.0
+    campaigns.keep(RedisStore(redis_url, 100), linked)
+    ended = xm("explain", observed, XM_REDIS_URL=redis_url)
+    assert "\nMember of a critical campaign of " in ended.out
+    assert "`xm campaigns show c_fleet`" in " ".join(ended.out.split())
 
 
 def test_a_key_on_a_cluster_is_explained(xm: Xm, cluster_url: str) -> None:

@@ -1,19 +1,22 @@
-"""Which keys a list shows, and what it says that they cost."""
+"""The list of keys in Redis, its ranking and its memory."""
 
+from io import StringIO
 from itertools import chain
 
 import numpy as np
 import pytest
 import redis
+from rich.console import Console
 
 from monitor import config
 from monitor.alerting.decisions import Decision
 from monitor.errors import ConfigError
-from monitor.records.profile import KINDS, RECORD, Profile, blank
+from monitor.records.profile import ELICITATION, KINDS, RECORD, Profile, blank
 from monitor.store import inventory
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
 from pipelines.inspect import keys
+from pipelines.show.keys import show
 
 
 def record(requests=1, **fields):
@@ -24,23 +27,22 @@ def record(requests=1, **fields):
     return found
 
 
-def by_requests(profile: Profile):
-    return profile["requests"]
+BY_REQUESTS = keys.ranking_by("requests", config.Settings())
 
 
-def survey(pages, top=3, decision=lambda key: None):
+def survey(pages, top=3, decision=lambda key: None, ranking=BY_REQUESTS):
     data = [[(key, each.tobytes()) for key, each in page.items()] for page in pages]
-    return keys.survey(data, by_requests, top, decision)
+    return keys.survey(data, ranking, top, decision)
 
 
-def test_the_first_keys_of_all_pages_are_listed():
+def test_list_has_first_keys_of_all_pages():
     pages = [{f"k_{i}": record(i) for i in range(n, n + 10)} for n in (0, 20, 10)]
     report = survey(pages)
     assert [key.key for key in report.top] == ["k_29", "k_28", "k_27"]
     assert (report.keys, report.requests) == (30, sum(range(30)))
 
 
-def test_open_alerts_and_the_decision_are_told():
+def test_list_has_open_alerts_and_decisions():
     severity = np.zeros_like(blank()["severity"])
     severity[KINDS.index("burst")] = 3
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
@@ -53,19 +55,47 @@ def test_open_alerts_and_the_decision_are_told():
     assert report.alerted == {"critical": 1}
 
 
-def test_an_empty_store_has_an_empty_list():
+def test_empty_store_has_empty_list():
     assert survey([{}]).keys == 0
 
 
 @pytest.mark.parametrize("by", ["requests", "tokens", "hour", "last-seen", "burst", "elicitation"])
-def test_there_is_an_order_by(by):
-    order = keys.order(by, config.Settings())
-    assert order(Profile(np.array([record(), record()]))).shape == (2,)
+def test_ranking_scores_each_key(by):
+    ranking = keys.ranking_by(by, config.Settings())
+    assert ranking.score(Profile(np.array([record(), record()]))).shape == (2,)
 
 
-def test_an_order_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(ConfigError, match=r"no order colour: choose requests, .*elicitation"):
-        keys.order("colour", config.Settings())
+def test_unknown_ranking_is_an_error_with_the_choices():
+    expected = r'^Cannot sort by "colour"\. Choose one of requests, .*elicitation, .*combined\.$'
+    with pytest.raises(ConfigError, match=expected):
+        keys.ranking_by("colour", config.Settings())
+
+
+def test_list_by_detector_has_its_probability():
+    level = np.zeros_like(blank()["level"])
+    level[ELICITATION.start] = 20.0
+    asking = {"prompts": 30, "sketched": 30, "matches": 30, "level": level}
+    pages = [{"k_1": record(), "k_2": record(30, **asking)}]
+    ranking = keys.ranking_by("elicitation", config.Settings())
+    first, second = survey(pages, ranking=ranking).top
+    assert (first.key, first.probability < 1e-7) == ("k_2", True)
+    assert (second.key, second.probability) == ("k_1", 1.0)
+    assert survey(pages).top[0].probability is None
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_table_shows_whole_keys_alerts_and_probability(width):
+    key, severity = "k_" + 24 * "f", np.zeros_like(blank()["severity"])
+    severity[:4] = 2
+    (page,) = [{key: record(12_345_678, tokens=9.9e9, severity=severity)}]
+    ranking = keys.ranking_by("combined", config.Settings())
+    out = StringIO()
+    show(survey([page], ranking=ranking), "combined", Console(file=out, width=width))
+    text = " ".join(out.getvalue().split())
+    assert f"{key} 12.3M 9.9G 0 01 Jan 00:00 observe" in text
+    assert "1 in " in text
+    assert "warning: burst, elicitation, coverage, " in text
+    assert "…" not in text
 
 
 @pytest.fixture
@@ -73,7 +103,7 @@ def store(redis_url):
     return RedisStore(redis_url, record_seconds=100)
 
 
-def test_every_record_is_on_one_page(store):
+def test_each_record_is_on_one_page(store):
     records = {f"k_{i}": b"%d" % i for i in range(2_500)}
     store.commit(Checkpoint(records, {"t:0": b"state"}))
     pages = list(inventory.pages(store.server))
@@ -81,12 +111,12 @@ def test_every_record_is_on_one_page(store):
     assert dict(chain(*pages)) == records
 
 
-def test_what_redis_takes_is_foretold_from_a_sample(store, redis_url):
+def test_memory_is_estimated_from_a_sample(store, redis_url):
     with redis.from_url(redis_url) as client:
         before = client.info("memory")["used_memory"]
     store.commit(Checkpoint({f"k_{i:024x}": record().tobytes() for i in range(20_000)}))
     memory = inventory.memory(store.server)
-    foretold = memory.of(20_000) - memory.empty
-    assert memory.used - before < foretold * 1.03
-    assert memory.used - before > foretold * 0.9
+    estimated = memory.of(20_000) - memory.empty
+    assert memory.used - before < estimated * 1.03
+    assert memory.used - before > estimated * 0.9
     assert memory.record > RECORD.itemsize
