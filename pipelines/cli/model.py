@@ -86,7 +86,7 @@ def learn(
     The model that tells distillation prompts from ordinary ones stays as shipped unless `--list`
     names one file of every kind. Run `xm calibrate` afterwards: thresholds depend on this model.
     """
-    from pipelines.modelling.learn import learn as fit
+    from pipelines.modelling.learn import learn_content as fit
     from pipelines.show.progress import bar
 
     with bar("Reading") as progress:

@@ -125,16 +125,17 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure detection on labelled traffic: recall, requests to detection, false alerts."""
-    from pipelines.modelling.evaluate import judge, play, read_labels
+    from pipelines.modelling.evaluate import build_report, replay_labelled
     from pipelines.show import evaluation, evaluation_plots
     from pipelines.show.progress import bar
+    from pipelines.traffic.labels import load_labels
 
     if out is not None:
         evaluation_plots.require()
     settings = with_secret(config.load())
     with bar("Replaying") as progress:
-        trial = play(traffic, read_labels(labels), settings, progress=progress)
-    report = judge(trial, settings)
+        replay = replay_labelled(traffic, load_labels(labels), settings, progress=progress)
+    report = build_report(replay, settings)
     output(report, as_json, evaluation.show)
     if out is not None:
-        evaluation_plots.draw(trial, report, settings, out)
+        evaluation_plots.draw(replay, report, settings, out)

@@ -1,7 +1,7 @@
-"""Calibrating: how far ordinary keys go on a day, from traffic that is known to be ordinary.
+"""Calibration: build a reference, and fit thresholds, from traffic that is known to be ordinary.
 
-The reference is made of all keys. Thresholds, where a number of false alerts is asked for, are
-fitted to what the keys of either half are found to be by the other's (`cross_fitting.py`).
+The reference contains all keys. Thresholds are fitted only if an accepted number of false alerts
+is given, to the scores of each half of the keys against the other (`cross_fitting.py`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.records.baseline import write_reference
 from monitor.records.profile import DAY, HOUR
-from pipelines.modelling.cross_fitting import Learned, judge, learn, pooled
-from pipelines.modelling.settings_file import Calibrated, settings_of
-from pipelines.modelling.thresholds import fit, needed
+from pipelines.modelling.cross_fitting import SplitReference, cross_score, pool, split_reference
+from pipelines.modelling.settings_file import Calibration, to_toml
+from pipelines.modelling.thresholds import fit_thresholds, key_days_needed
 from pipelines.traffic.files import Progress, no_progress
 
-LEAST = 0.9  # days of a recording from which key-days are whole
-FARTHEST = 20.0  # times more than was recorded that warnings may be extrapolated to
+MIN_DAYS = 0.9  # length of a recording that counts as a whole day
+MAX_EXTRAPOLATION = 20.0  # ratio of the key-days needed to those recorded
 
 
 def calibrate(
@@ -35,82 +35,96 @@ def calibrate(
     keys: float | None = None,
     command: str = "",
     progress: Progress = no_progress,
-) -> tuple[float, Calibrated | None]:
-    """Write a reference of the public (`records/baseline.py`).
-
-    Returns:
-        the key-days seen, and the thresholds where they were asked for.
+) -> tuple[float, Calibration | None]:
+    """Save a reference (`records/baseline.py`) and, on request, thresholds.
 
     Args:
-        files: each a recording of ordinary traffic, in time order.
-        out: the reference; thresholds go beside it as TOML.
-        weight: how many key-days the reference shall count as.
-        source: where the traffic is from, for whoever reads the file.
-        false_alerts: ordinary keys a day that may be accused; without it no thresholds are fitted.
-        keys: ordinary keys a day of the deployment, if it has more than the recording.
-        command: what the operator typed, for whoever reads the thresholds.
+        files: recordings of ordinary traffic, each in time order.
+        out: the reference file; the thresholds go beside it as TOML.
+        weight: key-days that the reference counts as.
+        source: a note in the reference on where the traffic is from.
+        false_alerts: accepted number of ordinary keys per day with a warning or a critical alert;
+            `None`: fit no thresholds.
+        keys: ordinary keys per day in the deployment; `None`: as many as in the recordings.
+        command: a note in the settings file on how it was made.
+
+    Returns:
+        the number of key-days, and the thresholds if requested.
+
+    Raises:
+        InputError: files that cannot be used, too little traffic for so few false alerts, or an
+            output file that cannot be written.
     """
-    beside = out.with_suffix(".toml")
-    _check(files, out, beside)
-    learned = learn(files, settings, progress=progress)
-    keys = keys or learned.key_days / max(learned.days, LEAST)
-    caveat = "" if false_alerts is None else _caveat(learned, keys, false_alerts)
-    smallest, halves = judge(files, settings, learned.halves, weight, progress=progress)
-    notes = {"from": source, "seen_key_days": learned.key_days}
-    _write(out, write_reference(pooled(halves, weight), **notes))
-    made = None
+    settings_path = out.with_suffix(".toml")
+    _check_files(files, out, settings_path)
+    split = split_reference(files, settings, progress=progress)
+    keys = keys or split.key_days / max(split.days, MIN_DAYS)
+    caveat = "" if false_alerts is None else _check_amount(split, keys, false_alerts)
+    smallest, halves = cross_score(files, settings, split.halves, weight, progress=progress)
+    notes = {"from": source, "seen_key_days": split.key_days}
+    _save(out, write_reference(pool(halves, weight), **notes))
+    calibration = None
     if false_alerts is not None:
-        found = fit(
+        thresholds = fit_thresholds(
             np.min([*smallest.values()], axis=0),
-            learned.key_days,
+            split.key_days,
             keys=keys,
             false_alerts=false_alerts,
         )
-        made = Calibrated(found, keys, learned, smallest, out, settings.content, command, caveat)
-        _write(beside, settings_of(made).encode())
-    return learned.key_days, made
+        calibration = Calibration(
+            thresholds, keys, split, smallest, out, settings.content, command, caveat
+        )
+        _save(settings_path, to_toml(calibration).encode())
+    return split.key_days, calibration
 
 
-def _check(files: Sequence[str], out: Path, beside: Path) -> None:
-    if beside == out:
-        raise InputError(f"{out} is where the thresholds go: name a .json with --out.")
+def _check_files(files: Sequence[str], out: Path, settings_path: Path) -> None:
+    if settings_path == out:
+        raise InputError(f"{out} is the name of the settings file. Name a .json file with --out.")
     for name in files:
         if name == "-" or Path(name).is_fifo():
             raise InputError(
-                f"{'stdin' if name == '-' else name} can be read only once, and calibrating "
-                "takes two readings: name a file."
+                f"Calibration reads its input twice, and {'stdin' if name == '-' else name} can be "
+                "read only once. Name a regular file."
             )
 
 
-def _check_days(learned: Learned) -> None:
-    for each in learned.recordings:
-        if each.days < LEAST:
+def _check_days(split: SplitReference) -> None:
+    for each in split.recordings:
+        if each.days < MIN_DAYS:
             raise InputError(
-                f"{each.name} holds {each.days * DAY / HOUR:.1f} hours, and how far keys go on a "
-                "day takes recordings of whole days: join the shorter ones, in order, with cat."
+                f"{each.name} covers {each.days * DAY / HOUR:.1f} hours, and thresholds need "
+                "recordings of whole days. Join shorter recordings in time order with cat."
             )
 
 
-def _caveat(learned: Learned, keys: float, false_alerts: float) -> str:
-    """A sentence if so few false alerts cannot have been seen, an error if not by far."""
-    _check_days(learned)
-    lack = needed(keys=keys, false_alerts=false_alerts) / learned.key_days
-    if lack <= 1.0:
+def _check_amount(split: SplitReference, keys: float, false_alerts: float) -> str:
+    """A caveat if the thresholds must be extrapolated beyond the recorded key-days.
+
+    Raises:
+        InputError: they would have to be extrapolated too far, or a recording is too short.
+    """
+    _check_days(split)
+    ratio = key_days_needed(keys=keys, false_alerts=false_alerts) / split.key_days
+    if ratio <= 1.0:
         return ""
-    what = f"{false_alerts:g} false alerts a day among {keys:,.0f} ordinary keys"
-    remedy = f"record {np.ceil(lack * learned.days):,.0f} days of as many keys as here"
-    if lack > FARTHEST:
+    target = f"{false_alerts:g} false alerts per day among {keys:,.0f} ordinary keys"
+    remedy = f"Record {np.ceil(ratio * split.days):,.0f} days with as many keys"
+    if ratio > MAX_EXTRAPOLATION:
         raise InputError(
-            f"{learned.key_days:,.0f} days of a key are too few to tell {what}: {remedy}, "
-            "or accept more."
+            f"{split.key_days:,.0f} key-days are too few for {target}. {remedy}, or accept more "
+            "false alerts."
         )
-    return f"Warnings are extrapolated, for {what} are too few to be seen here; better {remedy}."
+    return (
+        f"The threshold of warnings is extrapolated: {split.key_days:,.0f} key-days cannot "
+        f"confirm {target}. {remedy} to confirm it."
+    )
 
 
-def _write(path: Path, data: bytes) -> None:
+def _save(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror}): name another file with --out."
+            f"Cannot write {path}: {error.strerror}. Name another file with --out."
         ) from error

@@ -1,14 +1,14 @@
-"""Cross-fitting: ordinary keys judged against a reference that they had no part in.
+"""Cross-fitting: score ordinary keys against a baseline that they are not part of.
 
-What alerts a reference would cost cannot be read off the keys that it was made of, for no key is
-improbable beside itself. So the keys are halved, and each half is judged as a worker would against
-the reference of the other (V. Chernozhukov et al., Econometrics Journal 21, 2018). Of every key and
-day the smallest probability of any finding at any look is kept, which is what an alert opens on:
-looking continuously, and with many detectors, is in it.
+A baseline cannot be tested on the keys it was built from: no key is improbable compared with
+itself. So the keys are split into halves, and each half is scored, exactly as in a worker, against
+the baseline of the other (V. Chernozhukov et al., Econometrics Journal 21, 2018). For every key and
+day the smallest probability of any evaluation is kept. It is what an alert opens on, so it includes
+the effect of continuous evaluation by many detectors.
 
-What all detectors say together is a statistic of the public, too, and the only one that takes their
-verdicts to be known: so it is learned while judging, and judged when it is known. It only grows
-more improbable with its level, so that the highest of a key-day is all it takes.
+The combined detector needs one statistic more, the distribution of its level among ordinary keys,
+which depends on the other detectors' findings. It is collected while scoring and applied
+afterwards. Its probability falls with its level, so the highest level of a key-day is enough.
 """
 
 from __future__ import annotations
@@ -37,22 +37,27 @@ from pipelines.traffic.producer import MessageParser
 
 HALVES = ("half:0", "half:1")
 
-# No pseudonym leaves this process, and the same traffic shall give the same reference.
+# Pseudonyms stay in this process, and a fixed key makes the result reproducible.
 _IDENTITY = Identity(bytes(32), plain=True)
 
 Floats = npt.NDArray[np.float64]
 
 
 class Recording(NamedTuple):
-    """What one file holds."""
+    """The extent of one file.
+
+    Attributes:
+        key_days: number of pairs of a key and a day on which it sent requests.
+        days: from the first request to the last.
+    """
 
     name: str
     key_days: float
     days: float
 
 
-class Learned(NamedTuple):
-    """What ordinary traffic teaches: a reference of each half of the keys, and the files."""
+class SplitReference(NamedTuple):
+    """A reference of each half of the keys, and the recordings they come from."""
 
     halves: list[Reference]
     recordings: list[Recording]
@@ -66,8 +71,20 @@ class Learned(NamedTuple):
         return sum(each.days for each in self.recordings)
 
 
-class _Tally(Baseline):
-    """A public that starts from nothing and counts past days in full."""
+class CrossScores(NamedTuple):
+    """The scores of ordinary keys.
+
+    Attributes:
+        smallest: by detector, the smallest probability of each evaluated key-day, `(n,)`.
+        halves: the references, with the distribution of the combined level added.
+    """
+
+    smallest: dict[str, Floats]
+    halves: list[Reference]
+
+
+class _CountingBaseline(Baseline):
+    """A baseline that starts empty and gives past days their full weight."""
 
     def __init__(self) -> None:
         super().__init__(Reference.empty())
@@ -86,101 +103,87 @@ class _Tally(Baseline):
         return Reference(self.ended + self.today, past.plus(self.mean.today))
 
 
-class Judged(NamedTuple):
-    """What was said of ordinary keys.
+@dataclass(slots=True)
+class _SmallestProbabilities:
+    """Observes evaluations and keeps the minimum of each key-day.
 
     Attributes:
-        smallest: by finding, the smallest probability of each key and day looked at, `(n,)`.
-        halves: the references, which know now how far keys get with all findings together.
+        p: by day and key, `(detectors + 2,)`: the smallest probability of each detector, minus the
+            highest combined level, and minus the highest with more than one sign.
     """
-
-    smallest: dict[str, Floats]
-    halves: list[Reference]
-
-
-@dataclass(slots=True)
-class _Smallest:
-    """A witness: by day and key, the smallest probability of each detector, and less the highest
-    level of all together, at any look and at those with several signs."""
 
     p: dict[tuple[int, str], Floats] = field(default_factory=dict)
 
-    def __call__(self, looks: Evaluation) -> None:
-        *findings, together = looks.findings
-        level = together.evidence["level"]
-        several = np.where(together.evidence["signs"] > 1, level, 0.0)
+    def __call__(self, evaluation: Evaluation) -> None:
+        *findings, combined = evaluation.findings
+        level = combined.evidence["level"]
+        several = np.where(combined.evidence["signs"] > 1, level, 0.0)
         p = np.stack([*(finding.p for finding in findings), -level, -several], axis=1)
-        days = (looks.ts // DAY).astype(np.int64).tolist()
-        for key_day, row in zip(zip(days, looks.keys, strict=True), p, strict=True):
+        days = (evaluation.ts // DAY).astype(np.int64).tolist()
+        for key_day, row in zip(zip(days, evaluation.keys, strict=True), p, strict=True):
             before = self.p.get(key_day)
             self.p[key_day] = row if before is None else np.minimum(before, row)
 
 
-def learn(files: Sequence[str], settings: Settings, *, progress: Progress = no_progress) -> Learned:
-    """What the keys of each half do on a day."""
+def split_reference(
+    files: Sequence[str], settings: Settings, *, progress: Progress = no_progress
+) -> SplitReference:
+    """Build a reference of each half of the keys.
+
+    Raises:
+        InputError: the files contain no requests.
+    """
     halves, recordings = [Reference.empty() for _ in HALVES], []
     for name in files:
-        tallies = [_Tally() for _ in HALVES]
-        days = _carry(name, settings, tallies, progress, detectors=())
-        seen = [tally.seen for tally in tallies]
+        baselines = [_CountingBaseline() for _ in HALVES]
+        days = _replay_halves(name, settings, baselines, progress, detectors=())
+        seen = [baseline.seen for baseline in baselines]
         halves = [
             Reference(half.peaks + new.peaks, half.mean.plus(new.mean))
             for half, new in zip(halves, seen, strict=True)
         ]
         recordings.append(Recording(name, float(sum(s.peaks[0].sum() for s in seen)), days))
-    learned = Learned(halves, recordings)
-    if not learned.key_days:
-        raise InputError("There are no requests in these files to learn from: name others.")
-    return learned
+    split = SplitReference(halves, recordings)
+    if not split.key_days:
+        raise InputError("These files contain no valid requests. Name recordings of requests.")
+    return split
 
 
-def judge(
+def cross_score(
     files: Sequence[str],
     settings: Settings,
     halves: Sequence[Reference],
     weight: float,
     *,
     progress: Progress = no_progress,
-) -> Judged:
-    """Judge the keys of each half against the reference of the other.
+) -> CrossScores:
+    """Score the keys of each half against the reference of the other.
 
     Args:
-        halves: as `learn` gives them.
-        weight: how many key-days each shall count as.
+        halves: from `split_reference`.
+        weight: key-days that each reference counts as.
     """
     rows: dict[tuple[str, int, str], Floats] = {}
     for name in files:
-        on_evaluation = _Smallest()
-        baselines = [Baseline(pooled([half], weight)) for half in reversed(halves)]
-        _carry(name, settings, baselines, progress, on_evaluation=on_evaluation)
-        rows |= {(name, *key_day): row for key_day, row in on_evaluation.p.items()}
+        smallest = _SmallestProbabilities()
+        baselines = [Baseline(pool([half], weight)) for half in reversed(halves)]
+        _replay_halves(name, settings, baselines, progress, on_evaluation=smallest)
+        rows |= {(name, *key_day): row for key_day, row in smallest.p.items()}
     p = np.array([*rows.values()]).reshape(len(rows), len(DETECTORS) + 2).T
     levels, several = -p[-2], -p[-1]
-    mine = np.array([_half(key.encode()) for *_, key in rows], np.int64)
-    known = [_reaching(half, levels[mine == i]) for i, half in enumerate(halves)]
-    together = np.ones(len(rows))
-    for i, half in enumerate(reversed(known)):
-        baseline = Baseline(pooled([half], weight))
-        together[mine == i] = Combined(DETECTORS).probability(several[mine == i], baseline)
+    half_of = np.array([_half_of(key.encode()) for *_, key in rows], np.int64)
+    completed = [_with_levels(half, levels[half_of == i]) for i, half in enumerate(halves)]
+    combined = np.ones(len(rows))
+    for i, half in enumerate(reversed(completed)):
+        baseline = Baseline(pool([half], weight))
+        mine = half_of == i
+        combined[mine] = Combined(DETECTORS).probability(several[mine], baseline)
     names = [*(detector.name for detector in DETECTORS), Combined.name]
-    return Judged(dict(zip(names, [*p[:-2], together], strict=True)), known)
+    return CrossScores(dict(zip(names, [*p[:-2], combined], strict=True)), completed)
 
 
-def _half(key: bytes) -> int:
-    return crc32(key) % len(HALVES)
-
-
-def _reaching(half: Reference, levels: Floats) -> Reference:
-    """A reference in which these are the levels together of some key-days, and 0 of the others."""
-    peaks = half.peaks.copy()
-    bins = np.minimum((levels * PER_LEVEL).astype(np.int64), BINS - 1)
-    peaks[COMBINED] = np.bincount(bins, minlength=BINS)
-    peaks[COMBINED, 0] += peaks[0].sum() - len(levels)
-    return Reference(peaks, half.mean)
-
-
-def pooled(halves: Sequence[Reference], weight: float) -> Reference:
-    """One reference of several, as if of `weight` key-days."""
+def pool(halves: Sequence[Reference], weight: float) -> Reference:
+    """Merge references into one that counts as `weight` key-days."""
     scale = weight / max(sum(float(half.peaks[0].sum()) for half in halves), 1.0)
     peaks, mean = Reference.empty()
     for half in halves:
@@ -188,7 +191,20 @@ def pooled(halves: Sequence[Reference], weight: float) -> Reference:
     return Reference(peaks, mean)
 
 
-def _carry(
+def _half_of(key: bytes) -> int:
+    return crc32(key) % len(HALVES)
+
+
+def _with_levels(half: Reference, levels: Floats) -> Reference:
+    """The reference with these combined levels, `(n,)`; its other key-days have level 0."""
+    peaks = half.peaks.copy()
+    bins = np.minimum((levels * PER_LEVEL).astype(np.int64), BINS - 1)
+    peaks[COMBINED] = np.bincount(bins, minlength=BINS)
+    peaks[COMBINED, 0] += peaks[0].sum() - len(levels)
+    return Reference(peaks, half.mean)
+
+
+def _replay_halves(
     name: str,
     settings: Settings,
     baselines: Sequence[Baseline],
@@ -197,15 +213,14 @@ def _carry(
     detectors: Sequence[Detector] = DETECTORS,
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> float:
-    """Carry a file through an engine, each half of the keys before its public; the days it took."""
-    store, heads, begun = MemoryStore(), MessageParser(settings.mapping), None
-    nothing = Reference.empty()
+    """Replay a file with one partition and one baseline per half; return its length in days."""
+    store, parser, begun = MemoryStore(), MessageParser(settings.mapping), None
     engine = Engine(
         settings,
         _IDENTITY,
         store,
         detectors=detectors,
-        reference=nothing,
+        reference=Reference.empty(),
         on_evaluation=on_evaluation,
     )
     partitions = [engine.assign(half) for half in HALVES]
@@ -213,11 +228,11 @@ def _carry(
         partition.baseline = baseline
     with LineFile(name) as file:
         for lines in file.batches():
-            messages = heads.messages(lines)
+            messages = parser.messages(lines)
             if begun is None:
                 begun = next((each.ts for each in messages if each.ts is not None), None)
             for half, partition in enumerate(partitions):
-                values = [each.value for each in messages if _half(each.key or b"") == half]
+                values = [each.value for each in messages if _half_of(each.key or b"") == half]
                 offsets = range(partition.offset, partition.offset + len(values))
                 engine.observe(Batch(partition.name, offsets, values))
             progress(file)

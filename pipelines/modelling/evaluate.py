@@ -1,11 +1,11 @@
-"""Evaluating: labelled traffic through the engine, and how well it tells who copies the model.
+"""Evaluation: replay labelled traffic, and measure recall, false alerts and requests to detection.
 
-Labels say of each key what it really is, `{api_key: {"class": …, "campaign": …}}`, as `xm simulate`
-writes them. A key that is part of a campaign is an attacker, any other is ordinary. A key is
-accused by an alert that is a warning or worse, be it about the key or about a campaign that names
-it. Recall is the share of a class's attackers that are accused, of those with 20 requests or more:
-a key with fewer has not taken anything. False keys are accused and ordinary. A labelled campaign is
-held against the one of those found that has most of its keys.
+Labels have the class and campaign of each key (`traffic/labels.py`). A key with a campaign is an
+attacker; any other key is ordinary. A key is flagged by a warning or critical alert, about itself
+or about a campaign with it as a member. Recall is the share of a class's attackers that are
+flagged, among those with 20 requests or more: a key with fewer has not extracted anything. A false
+key is an ordinary key that is flagged. Each labelled campaign is compared with the detected one
+that has most of its keys.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -33,43 +32,45 @@ from monitor.records.migrations import read
 from monitor.records.profile import DAY, HOUR, RECORD, Records
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import LineFile, Progress, no_progress
+from pipelines.traffic.labels import Label
 from pipelines.traffic.replay import PARTITION, replay_file
 
-LEAST = 20  # requests
-NEITHER = {"evaluator"}  # classes that are left out: a benchmark run once is no attack
-MANY = 10  # keys of a labelled campaign that should be found as one
+MIN_REQUESTS = 20  # of an attacker that counts in recall
+EXCLUDED_CLASSES = {"evaluator"}  # neither attack nor ordinary: a single run of a benchmark
+MIN_CAMPAIGN_KEYS = 10  # of a labelled campaign that is compared with the detected ones
 ANY, CAMPAIGN = "any", "campaign"
-_QUANTILES = (0.5, 0.9)
+_QUANTILES = (0.5, 0.9)  # of requests to detection
 _THRESHOLDS = 10.0 ** -np.arange(0.0, 12.25, 0.25)
 
 Floats = npt.NDArray[np.float64]
 
 
-class Label(msgspec.Struct, frozen=True):
-    """What a key really is."""
+class ClassCount(msgspec.Struct, frozen=True):
+    """The size of a class.
 
-    kind: str = msgspec.field(name="class")
-    campaign: str | None = None
-
-
-class Class(msgspec.Struct, frozen=True):
-    """A class of keys: how many there are, and how many are judged."""
+    Attributes:
+        attack: whether its keys are attackers.
+        keys: number of keys.
+        eligible: number of keys that count, all but attackers with too few requests.
+    """
 
     name: str
     attack: bool
     keys: int
-    judged: int
+    eligible: int = msgspec.field(name="judged")
 
 
 class Score(msgspec.Struct, frozen=True):
-    """How one kind of alert does, or all together.
+    """The performance of one kind of alert, or of all.
 
     Attributes:
-        recall: by class of attack, and `all`.
-        requests: by class of attack, and `all`: the median and the 90th percentile of the requests
-            of an accused key up to its first accusation.
-        false_keys: by ordinary class, and `all`.
-        trade_off: for thresholds on the probability: the threshold, false keys a day, recall.
+        name: the kind, or "any".
+        recall: by class of attack, and for "all".
+        requests: by class of attack, and for "all": the median and the 90th percentile of a
+            flagged key's requests until it was flagged.
+        false_keys: by ordinary class, and for "all".
+        false_keys_a_day: per day of event time.
+        trade_off: (threshold on the probability, false keys per day, recall), loosest first.
     """
 
     name: str
@@ -80,14 +81,14 @@ class Score(msgspec.Struct, frozen=True):
     trade_off: list[tuple[float, float, float]]
 
 
-class Match(msgspec.Struct, frozen=True):
-    """A labelled campaign, and the one of those found that has most of its keys.
+class CampaignMatch(msgspec.Struct, frozen=True):
+    """A labelled campaign, and the detected campaign that has most of its keys.
 
     Attributes:
-        keys: of the labelled campaign, those with enough requests.
-        found: the id of the best; `None` if none has any.
-        recall: share of the keys that it names.
-        precision: share of those it names that are of the labelled campaign.
+        keys: number of keys with enough requests.
+        found: the id of the detected campaign; `None` if none has any of the keys.
+        recall: share of the keys that are its members.
+        precision: share of its members that are keys of the labelled campaign; `None` if none.
     """
 
     name: str
@@ -97,45 +98,56 @@ class Match(msgspec.Struct, frozen=True):
     precision: float | None
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What is printed."""
+class EvaluationReport(msgspec.Struct, frozen=True):
+    """The result of an evaluation, the output of `xm evaluate --json`.
+
+    Attributes:
+        requests: number of requests.
+        hours: of event time.
+        days: of event time, at least 1.
+        warning: the probability at which a key is flagged.
+        excluded: by class that is neither attack nor ordinary: flagged keys, and all keys.
+        unlabelled: number of keys without a label.
+        scores: by kind of alert; the last is for any kind.
+    """
 
     requests: int
-    hours: float  # of event time
-    days: float  # the same, but what is shorter than a day counts as one
-    warning: float  # the probability at which keys are accused
-    classes: list[Class]
-    left_out: dict[str, tuple[int, int]]  # of classes that are neither: accused keys, and all
-    unlabelled: int  # keys
-    scores: list[Score]  # the last is of all together
-    campaigns: list[Match]
+    hours: float
+    days: float
+    warning: float
+    classes: list[ClassCount]
+    excluded: dict[str, tuple[int, int]] = msgspec.field(name="left_out")
+    unlabelled: int
+    scores: list[Score]
+    campaigns: list[CampaignMatch]
 
 
 @dataclass(slots=True)
-class Witness:
-    """What detectors said of each key, and what was said of it in alerts.
+class ReplayLog:
+    """Collects evaluations and alerts during a replay.
 
     Attributes:
-        smallest: by key, the smallest probability of each detector.
-        accused: by kind of alert, the requests of each key up to its first accusation.
-        campaigns: by id, the keys that each campaign's last alert names.
+        smallest: by key, the smallest probability of each detector, `(detectors,)`.
+        flagged: by kind of alert and key, the requests until the key was flagged.
+        campaigns: by id, the members in the campaign's last alert.
     """
 
     smallest: dict[str, Floats] = field(default_factory=dict)
-    accused: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    flagged: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     campaigns: dict[str, set[str]] = field(default_factory=dict)
-    _requests: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # up to each look
+    _requests: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # by evaluation
 
-    def __call__(self, looks: Evaluation) -> None:
-        p = np.stack([finding.p for finding in looks.findings], axis=1)
-        requests = looks.profile["requests"].tolist()
-        for key, ts, row, count in zip(looks.keys, looks.ts.tolist(), p, requests, strict=True):
+    def __call__(self, evaluation: Evaluation) -> None:
+        p = np.stack([finding.p for finding in evaluation.findings], axis=1)
+        requests = evaluation.profile["requests"].tolist()
+        rows = zip(evaluation.keys, evaluation.ts.tolist(), p, requests, strict=True)
+        for key, ts, row, count in rows:
             before = self.smallest.get(key)
             self.smallest[key] = row if before is None else np.minimum(before, row)
             self._requests.setdefault(key, []).append((ts, count))
 
-    def hear(self, alerts: Iterable[Alert]) -> None:
-        """Take the alerts that came of the looks since the last ones."""
+    def add_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Add the alerts of one batch, after its evaluations."""
         for alert in alerts:
             if alert.state == "resolved" or alert.severity == "info":
                 continue
@@ -145,28 +157,33 @@ class Witness:
                 self.campaigns[alert.subject.id] = set(keys)
             for key in keys:
                 for kind in (alert.kind, ANY):
-                    if key not in self.accused[kind]:
-                        self.accused[kind][key] = self._until(key, alert.detected_at)
-        for looks in self._requests.values():
-            del looks[:-1]  # the last is for alerts of campaigns, which come between looks
+                    if key not in self.flagged[kind]:
+                        self.flagged[kind][key] = self._requests_until(key, alert.detected_at)
+        for counts in self._requests.values():
+            del counts[:-1]  # campaign alerts come between evaluations and need the last one
 
-    def _until(self, key: str, at: float) -> int:
-        """The requests of a key up to then, as far as they were looked at."""
-        looks = self._requests.get(key, [])
-        return next((count for ts, count in reversed(looks) if ts <= at), 0)
+    def _requests_until(self, key: str, at: float) -> int:
+        """The requests of a key at its last evaluation up to `at`, in seconds since the epoch."""
+        counts = self._requests.get(key, [])
+        return next((count for ts, count in reversed(counts) if ts <= at), 0)
 
 
-class Trial(NamedTuple):
-    """What a replay of labelled traffic left behind.
+class LabelledReplay(NamedTuple):
+    """The state after a replay of labelled traffic.
 
     Attributes:
-        records: by key, as its last request left them, `(n,) RECORD`.
+        keys: the labelled API keys seen.
+        labels: their labels.
+        records: their final records, `(n,) RECORD`.
+        baseline: the final baseline.
+        requests: number of requests.
+        unlabelled: number of keys without a label.
     """
 
     keys: list[str]
     labels: list[Label]
     records: Records
-    log: Witness
+    log: ReplayLog
     baseline: Baseline
     requests: int
     unlabelled: int
@@ -181,54 +198,35 @@ class Trial(NamedTuple):
         return max(self.hours * HOUR / DAY, 1.0)
 
 
-def read_labels(path: Path) -> dict[str, Label]:
-    """The labels in a file.
-
-    Raises:
-        InputError: if there are none.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Label])
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): name the file of labels with --labels."
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise InputError(
-            f"{path} holds no labels ({error}): name a file of JSON like "
-            '{"KEY": {"class": "…", "campaign": "…" or null}}.'
-        ) from error
-
-
-def play(
+def replay_labelled(
     file: str,
     labels: Mapping[str, Label],
     settings: Settings,
     *,
     progress: Progress = no_progress,
-) -> Trial:
-    """Carry a file through an engine and a linker, keys as they are in it.
+) -> LabelledReplay:
+    """Replay a file through an engine and a linker, with API keys as pseudonyms.
 
     Raises:
-        InputError: if no key in it has a label.
+        InputError: the file cannot be read, or no key in it has a label.
     """
-    store, log, requests = MemoryStore(), Witness(), 0
+    store, log, requests = MemoryStore(), ReplayLog(), 0
     identity = from_settings(settings, plain=True)
     engine = Engine(settings, identity, store, on_evaluation=log)
     linker = Linker(settings, store)
     with LineFile(file) as lines:
         for outcome in replay_file(engine, store, lines, linker):
             requests += outcome.events
-            log.hear(outcome.alerts)
+            log.add_alerts(outcome.alerts)
             progress(lines)
     store.commit(engine.checkpoint())
     found = zip(labels, store.load(list(labels)), strict=True)
     records = {key: read(data) for key, data in found if data is not None}
     if not records:
         raise InputError(
-            f"No key in {file} has a label: name the labels of this very traffic with --labels."
+            f"No key in {file} has a label. Name the labels file of this traffic with --labels."
         )
-    return Trial(
+    return LabelledReplay(
         list(records),
         [labels[key] for key in records],
         np.array(list(records.values()), RECORD),
@@ -239,103 +237,120 @@ def play(
     )
 
 
-def judge(trial: Trial, settings: Settings) -> Report:
-    """Hold what was said against the labels."""
-    everyone = Counter(label.kind for label in trial.labels)
-    campaigning = {label.kind for label in trial.labels if label.campaign}
-    attacks = {name: judged(trial, [name]) for name in sorted(campaigning)}
-    ordinary, neither = (
-        {name: judged(trial, [name]) for name in sorted(names)}
+def build_report(replay: LabelledReplay, settings: Settings) -> EvaluationReport:
+    """Compare the alerts of a replay with its labels."""
+    sizes = Counter(label.kind for label in replay.labels)
+    attacking = {label.kind for label in replay.labels if label.campaign}
+    attacks = {name: eligible_keys(replay, [name]) for name in sorted(attacking)}
+    ordinary, excluded = (
+        {name: eligible_keys(replay, [name]) for name in sorted(names)}
         for names in (
-            everyone.keys() - campaigning - NEITHER,
-            everyone.keys() & NEITHER - campaigning,
+            sizes.keys() - attacking - EXCLUDED_CLASSES,
+            sizes.keys() & EXCLUDED_CLASSES - attacking,
         )
     )
     detectors = [detector.name for detector in JUDGES]
-    others = sorted({*trial.log.accused, CAMPAIGN} - {*detectors, ANY})
-    together = trial.log.accused[ANY]
-    return Report(
-        requests=trial.requests,
-        hours=trial.hours,
-        days=trial.days,
+    others = sorted({*replay.log.flagged, CAMPAIGN} - {*detectors, ANY})
+    flagged = replay.log.flagged[ANY]
+    return EvaluationReport(
+        requests=replay.requests,
+        hours=replay.hours,
+        days=replay.days,
         warning=settings.detection.warning,
         classes=[
-            Class(name, name in attacks, everyone[name], len(keys))
+            ClassCount(name, name in attacks, sizes[name], len(keys))
             for name, keys in (*attacks.items(), *ordinary.items())
         ],
-        left_out={
-            name: (sum(key in together for key in keys), len(keys))
-            for name, keys in neither.items()
+        excluded={
+            name: (sum(key in flagged for key in keys), len(keys))
+            for name, keys in excluded.items()
         },
-        unlabelled=trial.unlabelled,
-        scores=[_score(trial, name, attacks, ordinary) for name in (*detectors, *others, ANY)],
-        campaigns=matches(trial, attacks),
+        unlabelled=replay.unlabelled,
+        scores=[_score(replay, name, attacks, ordinary) for name in (*detectors, *others, ANY)],
+        campaigns=match_campaigns(replay, attacks),
     )
 
 
-def matches(trial: Trial, attacks: Mapping[str, list[str]]) -> list[Match]:
-    """Every labelled campaign of enough keys, and how well it was found as one."""
-    campaign = {key: label.campaign for key, label in zip(trial.keys, trial.labels, strict=True)}
-    really = defaultdict(set)
+def match_campaigns(
+    replay: LabelledReplay, attacks: Mapping[str, list[str]]
+) -> list[CampaignMatch]:
+    """Match each labelled campaign of enough keys with a detected one.
+
+    Args:
+        attacks: the eligible keys of each class of attack.
+    """
+    campaign = {key: label.campaign for key, label in zip(replay.keys, replay.labels, strict=True)}
+    labelled = defaultdict(set)
     for key in (key for keys in attacks.values() for key in keys):
         if name := campaign[key]:
-            really[name].add(key)
-    found = []
-    for name, keys in sorted(really.items()):
-        if len(keys) < MANY:
+            labelled[name].add(key)
+    matches = []
+    for name, keys in sorted(labelled.items()):
+        if len(keys) < MIN_CAMPAIGN_KEYS:
             continue
-        both = {c: len(named & keys) for c, named in trial.log.campaigns.items()}
-        best = max(both, key=both.__getitem__, default="")
-        if not both.get(best):
-            found.append(Match(name, len(keys), None, 0.0, None))
+        common = {c: len(members & keys) for c, members in replay.log.campaigns.items()}
+        best = max(common, key=common.__getitem__, default="")
+        if not common.get(best):
+            matches.append(CampaignMatch(name, len(keys), None, 0.0, None))
             continue
-        named = len(trial.log.campaigns[best])
-        found.append(Match(name, len(keys), best, both[best] / len(keys), both[best] / named))
-    return found
+        recall = common[best] / len(keys)
+        precision = common[best] / len(replay.log.campaigns[best])
+        matches.append(CampaignMatch(name, len(keys), best, recall, precision))
+    return matches
 
 
-def judged(trial: Trial, kinds: Iterable[str]) -> list[str]:
-    """The keys of some classes, attackers with too few requests left out."""
-    wanted = set(kinds)
-    requests = trial.records["requests"].tolist()
+def eligible_keys(replay: LabelledReplay, classes: Iterable[str]) -> list[str]:
+    """The keys of some classes, without attackers that have too few requests."""
+    wanted = set(classes)
+    requests = replay.records["requests"].tolist()
     return [
         key
-        for key, label, count in zip(trial.keys, trial.labels, requests, strict=True)
-        if label.kind in wanted and (label.campaign is None or count >= LEAST)
+        for key, label, count in zip(replay.keys, replay.labels, requests, strict=True)
+        if label.kind in wanted and (label.campaign is None or count >= MIN_REQUESTS)
     ]
 
 
 def _score(
-    trial: Trial, name: str, attacks: Mapping[str, list[str]], ordinary: Mapping[str, list[str]]
+    replay: LabelledReplay,
+    name: str,
+    attacks: Mapping[str, list[str]],
+    ordinary: Mapping[str, list[str]],
 ) -> Score:
-    accused = trial.log.accused[name]
+    flagged = replay.log.flagged[name]
     attacks, ordinary = (
         {**classes, "all": [key for keys in classes.values() for key in keys]}
         for classes in (attacks, ordinary)
     )
-    used = {
-        kind: [accused[key] for key in keys if key in accused] for kind, keys in attacks.items()
+    requests = {
+        kind: [flagged[key] for key in keys if key in flagged] for kind, keys in attacks.items()
     }
-    false = {kind: sum(key in accused for key in keys) for kind, keys in ordinary.items()}
+    false = {kind: sum(key in flagged for key in keys) for kind, keys in ordinary.items()}
     return Score(
         name=name,
-        recall={kind: len(used[kind]) / len(keys) for kind, keys in attacks.items() if keys},
-        requests={kind: _quantiles(counts) for kind, counts in used.items() if counts},
+        recall={kind: len(requests[kind]) / len(keys) for kind, keys in attacks.items() if keys},
+        requests={kind: _quantiles(counts) for kind, counts in requests.items() if counts},
         false_keys=false,
-        false_keys_a_day=false["all"] / trial.days,
+        false_keys_a_day=false["all"] / replay.days,
         trade_off=_trade_off(
-            smallest(trial, name, attacks["all"]),
-            smallest(trial, name, ordinary["all"]),
-            trial.days,
+            smallest_probabilities(replay, name, attacks["all"]),
+            smallest_probabilities(replay, name, ordinary["all"]),
+            replay.days,
         ),
     )
 
 
-def smallest(trial: Trial, name: str, keys: Sequence[str]) -> Floats:
-    """The smallest probability that a detector, or any, ever gave each key, `(n,)`; 1 if none."""
+def smallest_probabilities(replay: LabelledReplay, name: str, keys: Sequence[str]) -> Floats:
+    """The smallest probability of a detector for each key, 1 if never evaluated.
+
+    Args:
+        name: of the detector, or "any".
+
+    Returns:
+        `(len(keys),)`.
+    """
     names = [detector.name for detector in JUDGES]
-    nothing = np.ones(len(names))
-    p = np.array([trial.log.smallest.get(key, nothing) for key in keys]).reshape(-1, len(names))
+    never = np.ones(len(names))
+    p = np.array([replay.log.smallest.get(key, never) for key in keys]).reshape(-1, len(names))
     if name in names:
         return np.asarray(p[:, names.index(name)])
     return p.min(axis=1, initial=1.0) if name == ANY else np.ones(len(keys))
@@ -344,13 +359,13 @@ def smallest(trial: Trial, name: str, keys: Sequence[str]) -> Floats:
 def _trade_off(
     attackers: Floats, ordinary: Floats, days: float
 ) -> list[tuple[float, float, float]]:
-    """Threshold, false keys a day and recall, for thresholds on the probability."""
+    """(threshold, false keys per day, recall) for each threshold on the probability."""
     recall = (attackers <= _THRESHOLDS[:, None]).sum(axis=1) / max(len(attackers), 1)
     false = (ordinary <= _THRESHOLDS[:, None]).sum(axis=1) / days
     return list(zip(_THRESHOLDS.tolist(), false.tolist(), recall.tolist(), strict=True))
 
 
-def _quantiles(used: list[int]) -> tuple[int, int]:
-    ranked = sorted(used)
-    median, late = (ranked[min(len(ranked) - 1, int(q * len(ranked)))] for q in _QUANTILES)
-    return median, late
+def _quantiles(requests: list[int]) -> tuple[int, int]:
+    ranked = sorted(requests)
+    median, high = (ranked[min(len(ranked) - 1, int(q * len(ranked)))] for q in _QUANTILES)
+    return median, high

@@ -1,10 +1,10 @@
-"""Learning a content model: what is ordinary, and what tells work lists from it.
+"""Fit a content model: the distribution of ordinary prompts, and classifiers of distillation lists.
 
-Content is the public's covariance turned into the identity, along the 64 directions in which its
-prompts differ most: along the others there is little but chance. Each kind of work list has a
-classifier of its own (one for all kinds together tells less), a logistic regression in which the
-public and the list weigh the same whatever their numbers. It is fitted by Newton's method, whose
-few steps need no tuning.
+Content is whitened: the covariance of ordinary prompts becomes the identity, along the 64 principal
+directions; the others are mostly noise. Each kind of distillation list has its own classifier (one
+for all kinds separates worse), a ridge logistic regression in which the ordinary prompts and the
+list have equal total weight. It is fitted by Newton's method, here and not with scikit-learn, whose
+solvers stop at other digits and would change the shipped model.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from monitor.prompts.content_model import BROAD, EDGE, LONG, NARROW, UNIT, Conte
 from monitor.prompts.extractor import Features
 from monitor.prompts.projection import CONTENT, LISTS
 
-LEAST = 200  # prompts of a list, and ten times as many ordinary ones
-_FLOOR = 0.2  # of a count's spread: what hardly ever occurs shall not outweigh all else
-_PENALTY = 2.5e-3  # on squared weights, beside the mean loss of a prompt
-_STEPS = 12
+MIN_PROMPTS = 200  # per list; ten times as many ordinary ones
+_MIN_SPREAD = 0.2  # of a style count, so that rare counts do not dominate
+_PENALTY = 2.5e-3  # on half the squared weights, relative to the mean loss per prompt
+_STEPS = 12  # of Newton's method
 
 
-class Written(NamedTuple):
-    """How n prompts are written: the parts of `Features` that a content model is made from."""
+class PromptFeatures(NamedTuple):
+    """The features of n prompts that a content model is fitted to, `(n, width) float64` each."""
 
     meaning: Floats
     opening: Floats
@@ -33,49 +33,53 @@ class Written(NamedTuple):
     shape: Floats
 
     @classmethod
-    def of(cls, features: list[Features]) -> Written:
+    def concatenate(cls, features: list[Features]) -> PromptFeatures:
         parts = ([getattr(each, name) for each in features] for name in cls._fields)
         return cls(*(np.concatenate(part).astype(np.float64) for part in parts))
 
 
-def fit(baseline: Written, lists: Mapping[str, Written], before: Content) -> Content:
-    """A content model.
+def fit_content(
+    ordinary: PromptFeatures, lists: Mapping[str, PromptFeatures], previous: Content
+) -> Content:
+    """Fit a content model.
 
     Args:
-        public: ordinary prompts.
-        lists: prompts of work lists, by each of LISTS; or none at all, and directions stay.
-        before: the model whose directions stay, with the counts' scale that belongs to them.
+        ordinary: features of ordinary prompts.
+        lists: features of the prompts of each of LISTS; empty to keep the previous classifiers.
+        previous: the model whose classifiers, and the scale of style counts that they need, stay.
     """
     if lists:
-        centre = baseline.shape.mean(axis=0)
-        spread = np.maximum(baseline.shape.std(axis=0), _FLOOR)
-        before = before._replace(centre=centre, spread=spread)
-    origin, whitening = _whitened(_broad(baseline, before))
-    model = before._replace(origin=origin, whitening=whitening)
-    ordinary = _narrow(baseline, model)
+        centre = ordinary.shape.mean(axis=0)
+        spread = np.maximum(ordinary.shape.std(axis=0), _MIN_SPREAD)
+        previous = previous._replace(centre=centre, spread=spread)
+    origin, whitening = _fit_whitening(_content_inputs(ordinary, previous))
+    model = previous._replace(origin=origin, whitening=whitening)
+    inputs = _classifier_inputs(ordinary, model)
     if lists:
-        fitted = [_classifier(ordinary, _narrow(lists[name], model)) for name in LISTS]
+        fitted = [_fit_classifier(inputs, _classifier_inputs(lists[name], model)) for name in LISTS]
         directions, offsets = (np.array(part) for part in zip(*fitted, strict=True))
         model = model._replace(directions=directions, offsets=offsets)
-    told = [evidence(odds) for odds in (ordinary @ model.directions.T + model.offsets).T]
+    scores = [evidence(odds) for odds in (inputs @ model.directions.T + model.offsets).T]
     return model._replace(
-        means=np.array([each.mean(axis=1) for each in told]),
-        deviations=np.array([np.maximum(each.std(axis=1), 1e-3) for each in told]),
+        means=np.array([each.mean(axis=1) for each in scores]),
+        deviations=np.array([np.maximum(each.std(axis=1), 1e-3) for each in scores]),
     )
 
 
-def _broad(prompts: Written, model: Content) -> Floats:
+def _content_inputs(prompts: PromptFeatures, model: Content) -> Floats:
+    """`(n, WIDE)`: meaning and style."""
     return np.hstack([prompts.meaning * (BROAD / UNIT), model.standardised(prompts.shape)])
 
 
-def _narrow(prompts: Written, model: Content) -> Floats:
+def _classifier_inputs(prompts: PromptFeatures, model: Content) -> Floats:
+    """`(n, LONG)`: meaning, opening, closing and style."""
     meaning, opening, closing, shape = prompts
     edges = [opening * (EDGE / UNIT), closing * (EDGE / UNIT)]
     return np.hstack([meaning * (NARROW / UNIT), *edges, model.standardised(shape)])
 
 
-def _whitened(x: Floats) -> tuple[Floats, Floats]:
-    """The mean of x, and the map that makes the rest of it uncorrelated with variance one."""
+def _fit_whitening(x: Floats) -> tuple[Floats, Floats]:
+    """The mean of `(n, d)` rows, and the `(d, CONTENT)` map to uncorrelated unit variances."""
     origin = x.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov(x.T, bias=True))
     variances, axes = variances[: -CONTENT - 1 : -1], axes[:, : -CONTENT - 1 : -1]
@@ -83,16 +87,17 @@ def _whitened(x: Floats) -> tuple[Floats, Floats]:
     return origin, axes * (sign / np.sqrt(np.maximum(variances, 1e-6)))
 
 
-def _classifier(ordinary: Floats, listed: Floats) -> tuple[Floats, float]:
-    """Weights and offset of the log odds that a prompt is off the list."""
-    x = np.hstack([np.vstack([ordinary, listed]), np.ones((len(ordinary) + len(listed), 1))])
-    y = np.repeat([0.0, 1.0], [len(ordinary), len(listed)])
-    weight = np.repeat([0.5 / len(ordinary), 0.5 / len(listed)], [len(ordinary), len(listed)])
+def _fit_classifier(ordinary: Floats, listed: Floats) -> tuple[Floats, float]:
+    """`(LONG,)` weights and offset of the log odds that a prompt is from the list."""
+    sizes = [len(ordinary), len(listed)]
+    x = np.hstack([np.vstack([ordinary, listed]), np.ones((sum(sizes), 1))])
+    y = np.repeat([0.0, 1.0], sizes)
+    sample_weight = np.repeat([0.5 / size for size in sizes], sizes)
     penalty = np.append(np.full(LONG, _PENALTY), 1e-9)
-    found = np.zeros(LONG + 1)
+    weights = np.zeros(LONG + 1)
     for _ in range(_STEPS):
-        p = 1.0 / (1.0 + np.exp(-np.clip(x @ found, -30, 30)))
-        slope = x.T @ (weight * (p - y)) + penalty * found
-        curve = (x * (weight * p * (1 - p))[:, None]).T @ x
-        found -= np.linalg.solve(curve + np.diag(penalty), slope)
-    return found[:-1], float(found[-1])
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -30, 30)))
+        gradient = x.T @ (sample_weight * (p - y)) + penalty * weights
+        hessian = (x * (sample_weight * p * (1 - p))[:, None]).T @ x
+        weights -= np.linalg.solve(hessian + np.diag(penalty), gradient)
+    return weights[:-1], float(weights[-1])

@@ -1,7 +1,8 @@
-"""Learning how ordinary prompts are written, and what tells work lists from them.
+"""Learn a content model from recordings of ordinary traffic and, optionally, distillation lists.
 
-Of each key and file the first hundred different prompts count, so that no customer's template
-becomes the measure of all. What is kept are means and directions (`prompts/content_model.py`).
+Only the first hundred different prompts of each key and file are used, so that one customer's
+template does not dominate. The model holds means and directions, no prompt
+(`prompts/content_model.py`).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import join
 from monitor.prompts.projection import LISTS
 from monitor.requests.decoder import Decoder
-from pipelines.modelling.fit_content import LEAST, Written, fit
+from pipelines.modelling.fit_content import MIN_PROMPTS, PromptFeatures, fit_content
 from pipelines.traffic.files import LineFile, Progress, no_progress
 
-OF_A_KEY = 100
-_BATCH = 2_000
+PROMPTS_PER_KEY = 100
+_BATCH_SIZE = 2_000  # prompts
 
 
-def learn(
+def learn_content(
     files: list[str],
     lists: list[str],
     settings: Settings,
@@ -36,76 +37,83 @@ def learn(
     source: str,
     progress: Progress = no_progress,
 ) -> tuple[int, int]:
-    """Write a content model; returns how many ordinary and how many listed prompts it is from.
+    """Save a content model.
 
     Args:
-        files: each a recording of ordinary traffic.
-        lists: files of prompts off work lists, named after LISTS; or none.
-        source: where all of it is from, for whoever reads the file.
+        files: recordings of ordinary traffic.
+        lists: one file of prompts for each of LISTS, named after it; or none.
+        source: a note in the model on where the prompts are from.
+
+    Returns:
+        the number of ordinary prompts and of list prompts.
+
+    Raises:
+        InputError: files that cannot be used, too few prompts, or an output file that cannot be
+            written.
     """
-    named = {Path(name).name.partition(".")[0]: name for name in lists}
-    if named and set(named) != set(LISTS):
+    paths = {Path(name).name.partition(".")[0]: name for name in lists}
+    if paths and set(paths) != set(LISTS):
         raise InputError(
-            f"There must be a file for each kind of work list or none at all: name "
+            "The lists are incomplete. Name one file of each kind, or none: "
             f"{', '.join(f'{kind}.jsonl' for kind in LISTS)}."
         )
-    ordinary = _ordinary(files, settings, progress)
-    listed = {kind: _listed(named[kind]) for kind in named}
-    _enough("ordinary traffic", ordinary, 10 * LEAST)
+    ordinary = _load_ordinary(files, settings, progress)
+    listed = {kind: _load_list(path) for kind, path in paths.items()}
+    _require(10 * MIN_PROMPTS, ordinary, "ordinary traffic")
     for kind, prompts in listed.items():
-        _enough(named[kind], prompts, LEAST)
-    before = Content.none() if listed else load_content(settings.content)
-    parts = {kind: written(prompts) for kind, prompts in listed.items()}
-    model = fit(written(ordinary), parts, before)
+        _require(MIN_PROMPTS, prompts, paths[kind])
+    previous = Content.none() if listed else load_content(settings.content)
+    features = {kind: extract(prompts) for kind, prompts in listed.items()}
+    model = fit_content(extract(ordinary), features, previous)
     counts = {kind: len(prompts) for kind, prompts in listed.items()}
     notes = {"from": source, "ordinary_prompts": len(ordinary), "listed_prompts": counts}
     try:
         out.write_bytes(write_content(model, **notes))
     except OSError as error:
         raise InputError(
-            f"{out} cannot be written ({error.strerror}): name another file with --out."
+            f"Cannot write {out}: {error.strerror}. Name another file with --out."
         ) from error
     return len(ordinary), sum(counts.values())
 
 
-def written(prompts: Sequence[str]) -> Written:
-    """How prompts are written. Neither the secret nor a content model matters to that."""
+def extract(prompts: Sequence[str]) -> PromptFeatures:
+    """The features of prompts, which depend neither on the secret nor on a content model."""
     extractor = Extractor(0, Content.none())
-    batches = (prompts[i : i + _BATCH] for i in range(0, len(prompts), _BATCH))
-    return Written.of([extractor(join(batch)) for batch in batches])
+    batches = (prompts[i : i + _BATCH_SIZE] for i in range(0, len(prompts), _BATCH_SIZE))
+    return PromptFeatures.concatenate([extractor(join(batch)) for batch in batches])
 
 
-def _ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:
-    """Different prompts of requests, the first of each key and file, in their order."""
-    decoder, found = Decoder(settings.mapping), dict[str, None]()
+def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:
+    """The first different prompts of each key and file, in order of appearance."""
+    decoder, prompts = Decoder(settings.mapping), dict[str, None]()
     for name in files:
-        of_key: defaultdict[str, set[str]] = defaultdict(set)
+        by_key: defaultdict[str, set[str]] = defaultdict(set)
         with LineFile(name) as file:
             for lines in file.batches():
                 for event in decoder.decode([x for x in lines if x], time.time()).events:
-                    mine = of_key[event.api_key]
-                    if event.prompt and len(mine) < OF_A_KEY:
-                        mine.add(event.prompt)
-                        found[event.prompt] = None
+                    seen = by_key[event.api_key]
+                    if event.prompt and len(seen) < PROMPTS_PER_KEY:
+                        seen.add(event.prompt)
+                        prompts[event.prompt] = None
                 progress(file)
-    return list(found)
+    return list(prompts)
 
 
-def _listed(name: str) -> list[str]:
-    """Different prompts of a list, one JSON string a line."""
-    with LineFile(name) as file:
+def _load_list(path: str) -> list[str]:
+    """The different prompts of a list, one JSON string per line."""
+    with LineFile(path) as file:
         lines = [line for batch in file.batches() for line in batch if line and not line.isspace()]
     try:
         return list(dict.fromkeys(msgspec.json.decode(line, type=str) for line in lines))
     except msgspec.DecodeError as error:
         raise InputError(
-            f"{name} is no list of prompts ({error}): write one JSON string a line."
+            f"{path} is not a list of prompts: {error}. Write one JSON string per line."
         ) from error
 
 
-def _enough(what: str, prompts: list[str], least: int) -> None:
-    if len(prompts) < least:
+def _require(count: int, prompts: list[str], source: str) -> None:
+    if len(prompts) < count:
         raise InputError(
-            f"There are {len(prompts):,} different prompts in {what}, too few to learn from: "
-            f"have {least:,} or more."
+            f"{len(prompts):,} different prompts in {source} are too few. Provide {count:,} or "
+            "more."
         )

@@ -1,4 +1,4 @@
-"""The thresholds that `xm calibrate` fits, as a settings file that `XM_CONFIG` can name."""
+"""The thresholds of `xm calibrate`, as a settings file for `XM_CONFIG`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.modelling.cross_fitting import Learned
-from pipelines.modelling.thresholds import CERTAINTY, Threshold
+from pipelines.modelling.cross_fitting import SplitReference
+from pipelines.modelling.thresholds import CONFIDENCE, Threshold
 
-SURE = f"{CERTAINTY:.0%} sure"
+CONFIDENCE_TEXT = f"{CONFIDENCE:.0%} confidence"
 
 
-class Calibrated(NamedTuple):
-    """Thresholds, and what they are from.
+class Calibration(NamedTuple):
+    """Fitted thresholds and where they come from.
 
     Attributes:
-        keys: ordinary keys a day that they are for.
-        smallest: by finding, as `crossfit.judge` gives it.
-        reference, content: files that they hold with; without the latter, the shipped content.
-        command: what made them.
+        keys: ordinary keys per day that the thresholds are for.
+        split: the references and recordings.
+        smallest: by detector, from `cross_fitting.cross_score`.
+        reference, content: the files that the thresholds depend on; `None`: the shipped content
+            model.
+        command: the command line that made them.
+        caveat: a warning for the operator, or "".
     """
 
     thresholds: Sequence[Threshold]
     keys: float
-    learned: Learned
+    split: SplitReference
     smallest: Mapping[str, npt.NDArray[np.float64]]
     reference: Path
     content: Path | None
@@ -36,33 +39,34 @@ class Calibrated(NamedTuple):
     caveat: str
 
 
-def settings_of(made: Calibrated) -> str:
-    """The settings as TOML that `XM_CONFIG` can name. The same traffic gives the same text."""
-    learned = made.learned
+def to_toml(calibration: Calibration) -> str:
+    """The settings file. The same traffic gives the same text."""
+    split = calibration.split
     notes = [
-        f"Made by: {made.command}",
-        f"From {learned.key_days:,.0f} days of an ordinary key in {learned.days:.1f} days:",
-        *(f"  {each.name}: {each.key_days:,.0f}" for each in learned.recordings),
-        f"For {made.keys:,.0f} ordinary keys a day. A threshold is the probability, per key and "
-        "day, at",
-        "which an alert opens; it holds with this reference and content model only.",
-        made.caveat,
+        f"Made by: {calibration.command}",
+        f"From {split.key_days:,.0f} key-days of ordinary traffic in {split.days:.1f} days:",
+        *(f"  {each.name}: {each.key_days:,.0f}" for each in split.recordings),
+        f"For {calibration.keys:,.0f} ordinary keys per day. A threshold is the probability, per "
+        "key and",
+        "day, at which an alert opens. It is valid with this reference and content model only.",
+        calibration.caveat,
     ]
     lines = [f"# {line}" for note in notes for line in note.splitlines()]
-    lines += ["", f"reference = {_text(made.reference)}"]
-    if made.content is not None:
-        lines.append(f"content = {_text(made.content)}")
+    lines += ["", f"reference = {_toml_string(calibration.reference)}"]
+    if calibration.content is not None:
+        lines.append(f"content = {_toml_string(calibration.content)}")
     lines += ["", "[detection]"]
-    for each in made.thresholds:
+    for each in calibration.thresholds:
         setting = f"{each.severity} = {each.probability:g}"
-        lines.append(f"{setting:20} # at most {rate(each.at_most)} ordinary keys a day ({SURE})")
+        bound = f"at most {format_rate(each.max_per_day)} ordinary keys per day"
+        lines.append(f"{setting:20} # {bound} ({CONFIDENCE_TEXT})")
     return "\n".join(lines) + "\n"
 
 
-def rate(a_day: float) -> str:
-    return "0" if not a_day else f"{a_day:,.1f}" if a_day >= 1 else f"{a_day:.2g}"
+def format_rate(per_day: float) -> str:
+    return "0" if not per_day else f"{per_day:,.1f}" if per_day >= 1 else f"{per_day:.2g}"
 
 
-def _text(path: Path) -> str:
-    """A path as a string of TOML, whose escapes are those of JSON."""
+def _toml_string(path: Path) -> str:
+    """The absolute path as a TOML string, which has the same escapes as JSON."""
     return json.dumps(str(path.resolve()), ensure_ascii=False)

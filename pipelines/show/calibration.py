@@ -6,36 +6,39 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.modelling.settings_file import SURE, Calibrated, rate
+from pipelines.modelling.settings_file import CONFIDENCE_TEXT, Calibration, format_rate
 from pipelines.show.style import add_columns, table
 
 
-def show(made: Calibrated, console: Console | None = None) -> None:
+def show(calibration: Calibration, console: Console | None = None) -> None:
     """Print what was fitted, and what the recording's own keys would have come to."""
     console = console or Console()
     severities = _table("Thresholds", "probability", "at most a day", "seen a day", "seen")
-    days = made.learned.days
-    for each in made.thresholds:
+    days = calibration.split.days
+    for each in calibration.thresholds:
         severities.add_row(
             each.severity,
             f"{each.probability:g}",
-            rate(each.at_most),
-            rate(each.seen / days),
+            format_rate(each.max_per_day),
+            format_rate(each.seen / days),
             f"{each.seen:,}",
         )
     console.print(severities)
-    detectors = _table("Ordinary key-days seen", *(each.severity for each in made.thresholds))
-    for name, p in made.smallest.items():
-        counts = [np.count_nonzero(p <= each.probability) for each in made.thresholds]
+    detectors = _table(
+        "Ordinary key-days seen", *(each.severity for each in calibration.thresholds)
+    )
+    for name, p in calibration.smallest.items():
+        counts = [np.count_nonzero(p <= each.probability) for each in calibration.thresholds]
         detectors.add_row(name, *(f"{count:,}" if count else "·" for count in counts))
     console.print(detectors)
     console.print(
-        f"{made.learned.key_days:,.0f} days of a key in {days:.1f} days, each half judged against "
-        f"the other. At most: for {made.keys:,.0f} ordinary keys a day, {SURE}.",
+        f"{calibration.split.key_days:,.0f} key-days in {days:.1f} days; each half of the keys was "
+        f"scored against the other. At most: for {calibration.keys:,.0f} ordinary keys per day, "
+        f"with {CONFIDENCE_TEXT}.",
         markup=False,
     )
-    if made.caveat:
-        console.print(made.caveat, markup=False)
+    if calibration.caveat:
+        console.print(calibration.caveat, markup=False)
 
 
 def _table(title: str, *columns: str) -> Table:

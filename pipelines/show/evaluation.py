@@ -9,11 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.inspect.campaigns import SHORT
-from pipelines.modelling.evaluate import ANY, LEAST, MANY, Class, Match, Report, Score
+from pipelines.modelling.evaluate import (
+    ANY,
+    MIN_CAMPAIGN_KEYS,
+    MIN_REQUESTS,
+    CampaignMatch,
+    ClassCount,
+    EvaluationReport,
+    Score,
+)
 from pipelines.show.style import table
 
 
-def show(report: Report, console: Console | None = None) -> None:
+def show(report: EvaluationReport, console: Console | None = None) -> None:
     """Print a report."""
     console = console or Console()
     attacks = [each for each in report.classes if each.attack]
@@ -22,12 +30,12 @@ def show(report: Report, console: Console | None = None) -> None:
     console.print(_false_keys(report, ordinary))
     if report.campaigns:
         console.print(_campaigns(report.campaigns))
-    left_out = [
+    excluded = [
         f"{accused:,} of {keys:,} {name} keys, which are neither"
-        for name, (accused, keys) in report.left_out.items()
+        for name, (accused, keys) in report.excluded.items()
     ]
-    if left_out:
-        console.print(f"Left out: accused are {', '.join(left_out)}.", markup=False)
+    if excluded:
+        console.print(f"Left out: accused are {', '.join(excluded)}.", markup=False)
     if report.unlabelled:
         console.print(f"Left out: {report.unlabelled:,} keys without a label.")
     together = report.scores[-1]
@@ -38,9 +46,9 @@ def show(report: Report, console: Console | None = None) -> None:
     )
 
 
-def _recall(report: Report, attacks: list[Class]) -> Table:
-    rows = _table(f"Recall, of keys with {LEAST} requests or more", attacks)
-    rows.add_row("keys", *_counts([each.judged for each in attacks]))
+def _recall(report: EvaluationReport, attacks: list[ClassCount]) -> Table:
+    rows = _table(f"Recall, of keys with {MIN_REQUESTS} requests or more", attacks)
+    rows.add_row("keys", *_counts([each.eligible for each in attacks]))
     rows.add_section()
     for score in report.scores:
         _row(rows, score, attacks, lambda score, name: _share(score.recall.get(name)))
@@ -51,10 +59,10 @@ def _recall(report: Report, attacks: list[Class]) -> Table:
     return rows
 
 
-def _false_keys(report: Report, ordinary: list[Class]) -> Table:
+def _false_keys(report: EvaluationReport, ordinary: list[ClassCount]) -> Table:
     rows = _table("False keys", ordinary)
     rows.add_column("a day", justify="right")
-    rows.add_row("keys", *_counts([each.judged for each in ordinary]))
+    rows.add_row("keys", *_counts([each.eligible for each in ordinary]))
     rows.add_section()
     for score in report.scores:
         _row(
@@ -67,8 +75,8 @@ def _false_keys(report: Report, ordinary: list[Class]) -> Table:
     return rows
 
 
-def _campaigns(campaigns: list[Match]) -> Table:
-    rows = _titled(f"Campaigns, of {MANY} such keys or more")
+def _campaigns(campaigns: list[CampaignMatch]) -> Table:
+    rows = _titled(f"Campaigns, of {MIN_CAMPAIGN_KEYS} such keys or more")
     for name in ("keys", "found as", "recall", "precision"):
         rows.add_column(name, justify="left" if name == "found as" else "right")
     for each in campaigns:
@@ -78,7 +86,7 @@ def _campaigns(campaigns: list[Match]) -> Table:
     return rows
 
 
-def _table(title: str, classes: list[Class]) -> Table:
+def _table(title: str, classes: list[ClassCount]) -> Table:
     rows = _titled(title)
     for name in (*_names(classes), "all"):
         rows.add_column(Text(name), justify="right")
@@ -94,7 +102,7 @@ def _titled(title: str) -> Table:
 def _row(
     rows: Table,
     score: Score,
-    classes: list[Class],
+    classes: list[ClassCount],
     cell: Callable[[Score, str], str],
     *more: str,
 ) -> None:
@@ -104,7 +112,7 @@ def _row(
     )
 
 
-def _names(classes: list[Class]) -> list[str]:
+def _names(classes: list[ClassCount]) -> list[str]:
     return [each.name for each in classes]
 
 

@@ -19,13 +19,13 @@ from monitor.records.profile import Profile
 from pipelines.modelling.evaluate import (
     ANY,
     CAMPAIGN,
-    LEAST,
-    NEITHER,
+    EXCLUDED_CLASSES,
+    MIN_REQUESTS,
+    EvaluationReport,
     Floats,
-    Report,
-    Trial,
-    judged,
-    smallest,
+    LabelledReplay,
+    eligible_keys,
+    smallest_probabilities,
 )
 from pipelines.show.style import INK, PLOT_STYLE
 
@@ -52,14 +52,16 @@ def require() -> None:
         )
 
 
-def draw(trial: Trial, report: Report, settings: Settings, out: Path) -> list[Path]:
+def draw(
+    replay: LabelledReplay, report: EvaluationReport, settings: Settings, out: Path
+) -> list[Path]:
     """Draw both pictures into a folder; returns the files."""
     import matplotlib as mpl
 
     with mpl.rc_context(PLOT_STYLE):  # type: ignore[arg-type]
-        pictures = {"map": _map(trial)}
+        pictures = {"map": _map(replay)}
         if report.scores[-1].recall:  # of nobody there is no trade-off
-            pictures["trade-off"] = _trade_off(trial, report, settings)
+            pictures["trade-off"] = _trade_off(replay, report, settings)
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = []
@@ -74,22 +76,24 @@ def draw(trial: Trial, report: Report, settings: Settings, out: Path) -> list[Pa
     return files
 
 
-def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
+def _trade_off(replay: LabelledReplay, report: EvaluationReport, settings: Settings) -> Figure:
     """Recall over false keys a day, a line a detector, as the threshold moves."""
     figure, axes = _figure(8.0, 4.4)
     names = {
         attack: [c.name for c in report.classes if c.attack is attack] for attack in (False, True)
     }
-    ordinary = judged(trial, names[False])
-    attackers = {name: keys for name in names[True] if (keys := judged(trial, [name]))}
+    ordinary = eligible_keys(replay, names[False])
+    attackers = {name: keys for name in names[True] if (keys := eligible_keys(replay, [name]))}
     for i, score in enumerate(each for each in report.scores if each.name != CAMPAIGN):
         together = score.name == ANY
-        false = np.sort(smallest(trial, score.name, ordinary))
-        caught = [np.sort(smallest(trial, score.name, keys)) for keys in attackers.values()]
+        false = np.sort(smallest_probabilities(replay, score.name, ordinary))
+        caught = [
+            np.sort(smallest_probabilities(replay, score.name, keys)) for keys in attackers.values()
+        ]
 
         def at(p: Floats, false: Floats = false, caught: list[Floats] = caught) -> list[Floats]:
             shares = [np.searchsorted(each, p, "right") / len(each) for each in caught]
-            return [np.searchsorted(false, p, "right") / trial.days, np.mean(shares, axis=0)]
+            return [np.searchsorted(false, p, "right") / replay.days, np.mean(shares, axis=0)]
 
         steps = np.unique(np.concatenate([[0.0], false, *caught]))
         x, y = at(steps[steps < 1.0])
@@ -106,7 +110,7 @@ def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
     axes.set_xticks([], minor=True)
     axes.set_ylim(0.0, 1.03)
     axes.set_xlabel(
-        f"false keys a day, of {len(ordinary) / trial.days:,.0f}   "
+        f"false keys a day, of {len(ordinary) / replay.days:,.0f}   "
         f"(dots: accused from 1 in {1 / settings.detection.warning:,.0f})"
     )
     axes.set_ylabel(f"recall, mean of {len(attackers)} classes of attack")
@@ -116,15 +120,15 @@ def _trade_off(trial: Trial, report: Report, settings: Settings) -> Figure:
     return figure
 
 
-def _map(trial: Trial) -> Figure:
+def _map(replay: LabelledReplay) -> Figure:
     """Keys by self-similarity and deviation."""
     figure, axes = _figure(8.0, 5.4)
-    means = Profile(trial.records).meaning
-    baseline = trial.baseline.mean.meaning
+    means = Profile(replay.records).meaning
+    baseline = replay.baseline.mean.meaning
     alike, away = means.self_similarity, means.squared_distance(baseline.mean, baseline.uncertainty)
-    enough = trial.records["sketched"] >= LEAST
-    kinds = np.array([label.kind for label in trial.labels])
-    attacking = {label.kind for label in trial.labels if label.campaign}
+    enough = replay.records["sketched"] >= MIN_REQUESTS
+    kinds = np.array([label.kind for label in replay.labels])
+    attacking = {label.kind for label in replay.labels if label.campaign}
     legends = []
     for heading, names, colours, corner in (
         ("copying the model", sorted(attacking), _LOUD, (1.02, 1.0)),
@@ -144,7 +148,7 @@ def _map(trial: Trial) -> Figure:
                     lw=0.4,
                     edgecolor="white",
                     zorder=3.0 - these.mean(),  # the many below the few
-                    label=f"{kind}{', neither' if kind in NEITHER else ''}: {these.sum():,}",
+                    label=f"{kind}{' (excluded)' * (kind in EXCLUDED_CLASSES)}: {these.sum():,}",
                 )
             )
         legends.append(
@@ -175,7 +179,7 @@ def _map(trial: Trial) -> Figure:
     axes.set_ylim(min(-0.02, 1.1 * seen[1].min(initial=0.0)), 1.15 * seen[1].max(initial=0.5))
     axes.set_xlabel("self-similarity of a key's prompts   (left: about many things)")
     axes.set_ylabel("deviation from the public's mean   (up: unlike the public)")
-    axes.set_title(f"Keys by what they ask, {LEAST} prompts or more each", pad=12.0)
+    axes.set_title(f"Keys by what they ask, {MIN_REQUESTS} prompts or more each", pad=12.0)
     axes.grid(True)
     return figure
 

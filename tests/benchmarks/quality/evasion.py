@@ -25,6 +25,7 @@ import typer
 from monitor.config import Settings
 from pipelines.modelling import evaluate
 from pipelines.traffic.files import LineFile
+from pipelines.traffic.labels import Label, load_labels
 from tests.support import evasions
 from tests.support.evasions import Evasion, Event
 
@@ -51,7 +52,7 @@ def main(
     labels: Annotated[Path, typer.Option(help="what each key really is")],
     ordinary: Annotated[float, typer.Option(help="share of ordinary keys that stays")] = 0.25,
 ) -> None:
-    really = evaluate.read_labels(labels)
+    really = load_labels(labels)
     settings = Settings(identity_secret=SECRET)
     day = read(traffic, really, ordinary)
     begin, end = day.ordinary[0][0], day.ordinary[-1][0]
@@ -62,12 +63,12 @@ def main(
     for name, evade in evasions.catalogue(day.covers, begin, end).items():
         report = replayed(day, really, name, evade, settings)
         told = [cell(report.scores[-1], each) if evade(campaigns[each]) else "" for each in names]
-        judged = sum(each.judged for each in report.classes if not each.attack)
+        judged = sum(each.eligible for each in report.classes if not each.attack)
         false = f"{report.scores[-1].false_keys['all']} of {judged:,}"
         print(f"| {name} | {' | '.join(told)} | {false} |", flush=True)
 
 
-def read(traffic: Path, labels: Mapping[str, evaluate.Label], share: float) -> Day:
+def read(traffic: Path, labels: Mapping[str, Label], share: float) -> Day:
     """The attackers of a day, and a share of its ordinary keys."""
     ordinary: list[tuple[float, bytes]] = []
     attackers: dict[str, list[Event]] = defaultdict(list)
@@ -88,11 +89,11 @@ def read(traffic: Path, labels: Mapping[str, evaluate.Label], share: float) -> D
 
 def replayed(
     day: Day,
-    labels: Mapping[str, evaluate.Label],
+    labels: Mapping[str, Label],
     name: str,
     evade: Callable[[str], Evasion | None],
     settings: Settings,
-) -> evaluate.Report:
+) -> evaluate.EvaluationReport:
     """How well the day is judged whose attackers evade, its campaigns taken for classes."""
     lines = list(day.ordinary)
     for key, requests in day.attackers.items():
@@ -107,7 +108,9 @@ def replayed(
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.writelines(line + b"\n" for _, line in lines)
         file.flush()
-        return evaluate.judge(evaluate.play(file.name, by_campaign, settings), settings)
+        return evaluate.build_report(
+            evaluate.replay_labelled(file.name, by_campaign, settings), settings
+        )
 
 
 def cell(score: evaluate.Score, campaign: str) -> str:

@@ -39,14 +39,13 @@ import typer
 from monitor.config import Settings
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import write_reference
-from pipelines.modelling.cross_fitting import Judged, judge, pooled
-from pipelines.modelling.cross_fitting import learn as learn_public
-from pipelines.modelling.learn import learn
-from pipelines.modelling.thresholds import fit
+from pipelines.modelling.cross_fitting import CrossScores, cross_score, pool, split_reference
+from pipelines.modelling.learn import learn_content
+from pipelines.modelling.thresholds import fit_thresholds
 from tests.benchmarks.quality import corpora
 
-CONTENT = Path("monitor/features/content.json")
-REFERENCE = Path("monitor/sketches/reference.json")
+CONTENT = Path("monitor/prompts/content.json")
+REFERENCE = Path("monitor/records/reference.json")
 LEARNED, JUDGED = (11, 12), (21, 22, 23, 24)  # seeds of ordinary days
 WEIGHT = 20_000.0  # key-days that the reference counts as, about as many as it is of
 KEYS, FALSE_ALERTS = 3_300.0, 1.0  # ordinary keys a day, and of them accused
@@ -82,14 +81,14 @@ class Half:
         """A content model of it."""
         corpora.main(self._corpora, self._folder / "lists")
         lists = [str(self._folder / "lists" / f"{kind}.jsonl") for kind in LISTS]
-        learn(self.days(LEARNED), lists, Settings(), out, source=source)
+        learn_content(self.days(LEARNED), lists, Settings(), out, source=source)
         return out
 
-    def judged(self, content: Path) -> tuple[Judged, float]:
+    def judged(self, content: Path) -> tuple[CrossScores, float]:
         """Its ordinary keys, by a content model, and how many key-days they are."""
         settings, days = Settings(content=content), self.days(JUDGED)
-        learned = learn_public(days, settings)
-        return judge(days, settings, learned.halves, WEIGHT), learned.key_days
+        split = split_reference(days, settings)
+        return cross_score(days, settings, split.halves, WEIGHT), split.key_days
 
 
 def halved(prompts: Corpora, seed: int = 1) -> list[Corpora]:
@@ -134,14 +133,14 @@ def main(
     models = [half.content(folder / f"content-{i}.json") for i, half in enumerate(halves)]
     results = [half.judged(model) for half, model in zip(halves, reversed(models), strict=True)]
     key_days = sum(each for _, each in results)
-    reference = pooled([half for each, _ in results for half in each.halves], WEIGHT)
+    reference = pool([half for each, _ in results for half in each.halves], WEIGHT)
     notes = {"from": source.format(JUDGED), "seen_key_days": key_days}
     REFERENCE.write_bytes(write_reference(reference, **notes))
     smallest = np.concatenate([np.min([*each.smallest.values()], axis=0) for each, _ in results])
-    for found in fit(smallest, key_days, keys=KEYS, false_alerts=FALSE_ALERTS):
+    for found in fit_thresholds(smallest, key_days, keys=KEYS, false_alerts=FALSE_ALERTS):
         print(
             f"{found.severity:>8} {found.probability:g}: {found.seen} of {key_days:,.0f} key-days "
-            f"reached it, at most {found.at_most:.2g} of {KEYS:,.0f} keys do on a day"
+            f"reached it, at most {found.max_per_day:.2g} of {KEYS:,.0f} keys do on a day"
         )
 
 

@@ -37,7 +37,7 @@ from monitor.records.baseline_mean import Sums
 from monitor.records.profile import LEVELS, RECORD, Profile
 from monitor.records.update import Requests, Today, update
 from monitor.requests.marks import HAS_PROMPT
-from pipelines.modelling.fit_content import Written, fit
+from pipelines.modelling.fit_content import PromptFeatures, fit_content
 from tests.benchmarks.quality import corpora
 from tests.benchmarks.quality.minilm import Discrepancy, Encoder
 
@@ -140,16 +140,16 @@ def windows(test: dict[str, Rows], size: int, templated: float, seed: int) -> Wi
 def content_of(found: Pools, features: Features, templated: float) -> Content:
     """A content model of the reference."""
 
-    def written(rows: Rows) -> Written:
-        taken = (getattr(features, name)[rows] for name in Written._fields)
-        return Written(*(part.astype(np.float64) for part in taken))
+    def select(rows: Rows) -> PromptFeatures:
+        taken = (getattr(features, name)[rows] for name in PromptFeatures._fields)
+        return PromptFeatures(*(part.astype(np.float64) for part in taken))
 
     random = np.random.default_rng(1)
     chat, apps = found.reference["chat"], found.reference["templates"]
     share = int(len(chat) * templated / (1 - templated))
     baseline = np.append(chat, random.choice(apps, share, replace=share > len(apps)))
-    lists = {kind: written(found.reference[kind]) for kind in LISTS}
-    return fit(written(baseline), lists, Content.none())
+    lists = {kind: select(found.reference[kind]) for kind in LISTS}
+    return fit_content(select(baseline), lists, Content.none())
 
 
 def recorded(rows: Rows, features: Features) -> Profile:

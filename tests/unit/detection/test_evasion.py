@@ -15,6 +15,7 @@ from monitor.config import Settings
 from pipelines.modelling import evaluate
 from pipelines.simulation.scenario import Scenario, Simulation
 from pipelines.simulation.users import grammar
+from pipelines.traffic.labels import Label
 from tests.support import evasions
 from tests.support.evasions import Event
 
@@ -31,13 +32,13 @@ def problems(random: Random, prompts: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def traffic() -> dict[evaluate.Label, dict[str, list[Event]]]:
+def traffic() -> dict[Label, dict[str, list[Event]]]:
     """By label, then by key, its requests."""
     simulation = Simulation(SCENARIO)
-    found: dict[evaluate.Label, dict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[Label, dict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
     for event in simulation.events():
         label = simulation.labels[event["api_key"]]
-        requests = found[evaluate.Label(label.kind, label.campaign)][event["api_key"]]
+        requests = found[Label(label.kind, label.campaign)][event["api_key"]]
         if label.campaign is None or len(requests) < MOST:
             requests.append(event)
     return found
@@ -46,7 +47,7 @@ def traffic() -> dict[evaluate.Label, dict[str, list[Event]]]:
 @pytest.fixture(scope="module")
 def score(traffic, tmp_path_factory) -> evaluate.Score:
     """How the keys are judged, whose class is what they do and how they evade."""
-    population = traffic[evaluate.Label("chat_user")].values()
+    population = traffic[Label("chat_user")].values()
     covers = [
         [evasions.prompt_of(each) for each in sent] for sent in population if len(sent) >= COVER
     ]
@@ -59,12 +60,14 @@ def score(traffic, tmp_path_factory) -> evaluate.Score:
                 alias = f"{key} {name}"
                 how = evade(label.kind) or evasions.nothing
                 sent += [{**each, "api_key": alias} for each in how(Random(alias), requests)]
-                labels[alias] = evaluate.Label(f"{label.kind}: {name}", label.campaign)
+                labels[alias] = Label(f"{label.kind}: {name}", label.campaign)
     sent.sort(key=lambda event: event["ts"])
     file = tmp_path_factory.mktemp("evasion") / "day.jsonl"
     file.write_bytes(b"\n".join(map(msgspec.json.encode, sent)))
     settings = Settings(identity_secret="known to this test only")
-    return evaluate.judge(evaluate.play(str(file), labels, settings), settings).scores[-1]
+    return evaluate.build_report(
+        evaluate.replay_labelled(str(file), labels, settings), settings
+    ).scores[-1]
 
 
 @pytest.mark.parametrize("kind", [*FLEETS, "scraper"])
@@ -113,7 +116,7 @@ def test_the_more_is_ordinary_the_longer_it_takes(score, kind):
 
 @pytest.fixture(scope="module")
 def requests(traffic) -> list[Event]:
-    return next(iter(traffic[evaluate.Label("cot", "cot-1")].values()))
+    return next(iter(traffic[Label("cot", "cot-1")].values()))
 
 
 def test_what_is_mixed_in_looks_like_a_persons(requests):

@@ -9,6 +9,7 @@ import pytest
 
 from monitor.config import Settings
 from pipelines.modelling import evaluate
+from pipelines.traffic.labels import Label
 from tests.support import evasions
 
 ORDINARY = (
@@ -56,12 +57,14 @@ def score(tmp_path_factory):
     file.write_text("".join(json.dumps(each) + "\n" for each in requests))
     labels = {each["api_key"]: label(each["api_key"]) for each in requests}
     settings = Settings(identity_secret="known to this test only")
-    return evaluate.judge(evaluate.play(str(file), labels, settings), settings).scores[-1]
+    return evaluate.build_report(
+        evaluate.replay_labelled(str(file), labels, settings), settings
+    ).scores[-1]
 
 
-def label(key: str) -> evaluate.Label:
+def label(key: str) -> Label:
     times = key.partition(" ")[0]
-    return evaluate.Label(times)
+    return Label(times)
 
 
 @pytest.mark.parametrize("times", ["1", "2"])

@@ -22,7 +22,7 @@ from monitor.prompts.content_model import (
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import join
 from monitor.prompts.projection import CLIP, CONTENT, LISTS, MOST, SCALE, SHARES, STEP
-from pipelines.modelling.fit_content import Written, fit
+from pipelines.modelling.fit_content import PromptFeatures, fit_content
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 
 PUBLIC = (*SERVICES, *TEMPLATES, "cooking", "science", "life", "leisure", "study", "deutsch")
@@ -35,7 +35,7 @@ def said(rules, count, seed=1):
 
 
 def written(prompts):
-    return Written.of([Extractor(3, Content.none())(join(prompts))])
+    return PromptFeatures.concatenate([Extractor(3, Content.none())(join(prompts))])
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def lists():
 
 @pytest.fixture(scope="module")
 def learned(lists):
-    return fit(written(said(PUBLIC, 3_000)), lists, Content.none())
+    return fit_content(written(said(PUBLIC, 3_000)), lists, Content.none())
 
 
 def test_the_kernel_says_what_the_model_says():
     model = shipped_content()
     features = Extractor(1, model)(join(said(PUBLIC, 500)))
-    meaning, opening, closing, shape = Written.of([features])
+    meaning, opening, closing, shape = PromptFeatures.concatenate([features])
     counts = model.standardised(shape)
     broad = np.hstack([meaning * (BROAD / UNIT), counts])
     place = SCALE * ((broad - model.origin) @ model.whitening)
@@ -87,13 +87,13 @@ def test_prompts_off_a_list_are_told_from_ordinary_ones(learned, kind):
 
 
 def test_the_same_prompts_give_the_same_model(learned, lists):
-    again = fit(written(said(PUBLIC, 3_000)), lists, Content.none())
+    again = fit_content(written(said(PUBLIC, 3_000)), lists, Content.none())
     assert write_content(again) == write_content(learned)
 
 
 def test_without_lists_what_tells_them_stays_and_the_public_is_the_operators(learned):
     own = said(("cooking", "coding"), 3_000)
-    model = fit(written(own), {}, learned)
+    model = fit_content(written(own), {}, learned)
     for name in ("centre", "spread", "directions", "offsets"):
         assert (getattr(model, name) == getattr(learned, name)).all()
     features = Extractor(1, model)(join(own))
