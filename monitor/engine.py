@@ -22,7 +22,7 @@ from monitor import metrics
 from monitor.alerting.alerts import INFO, Lifecycle, Severity
 from monitor.alerting.decisions import Decision, action_for, duration, strongest
 from monitor.batch import Batch, KeyFingerprint, Outcome, Rejected
-from monitor.campaigns.fingerprint import encode, fingerprints, told
+from monitor.campaigns import fingerprint
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, Combined, Detector
 from monitor.detectors.base import Evaluation
@@ -276,11 +276,11 @@ class Engine:
         columns: Columns, looks: Records, at: Rows, p: Floats, severity: Any
     ) -> Iterator[KeyFingerprint]:
         """The fingerprints of the keys that have changed enough."""
-        which = told(looks)
+        which = fingerprint.due(looks)
         if not len(which):
             return
         events = at[which]
-        said = fingerprints(
+        fingerprints = fingerprint.from_records(
             looks[which],
             columns.ts[events],
             -np.log(p[which]),
@@ -288,7 +288,7 @@ class Engine:
             severity[which],
         )
         keys = [columns.keys[event] for event in events.tolist()]
-        yield from map(KeyFingerprint, keys, encode(said, keys))
+        yield from map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))
 
     def _decide(self, record: Any, key: str, now: float, *, anew: bool) -> Decision | None:
         """The decision on a key with open alerts, if it is new or half over."""

@@ -27,7 +27,7 @@ from monitor.alerting.alerts import Alert, Severity
 from monitor.alerting.decisions import Decision
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.fingerprint import decode
+from monitor.campaigns.fingerprint import from_messages
 from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
 from monitor.config import Settings
@@ -118,11 +118,11 @@ class Linker:
         if skip == len(offsets):
             return out
         values = [value or b"" for value in batch.values[skip:]]
-        said, keys, which = decode(values)
+        fingerprints, keys, which = from_messages(values)
         for i in sorted(set(range(len(values))) - set(which)):
             rejection = Rejection("not_a_fingerprint", "of this version", i, values[i])
             out.rejected.append(Rejected(int(offsets[skip + i]), rejection))
-        epochs = np.maximum.accumulate(np.append(shard.watermark, said["ts"])) // ROUND
+        epochs = np.maximum.accumulate(np.append(shard.watermark, fingerprints["ts"])) // ROUND
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(keys)]
         for start, end in pairwise(starts):
             if start == end:
@@ -130,11 +130,11 @@ class Linker:
             if shard.watermark and epochs[start + 1] > shard.watermark // ROUND:
                 now = float(epochs[start + 1]) * ROUND
                 with metrics.link_seconds.time():
-                    alerts, decisions = shard.rounds.hold(shard.population, now)
+                    alerts, decisions = shard.rounds.run(shard.population, now)
                 out.alerts += alerts
                 out.decisions += decisions
-            shard.population.take(said[start:end], keys[start:end])
-            shard.watermark = max(shard.watermark, float(said["ts"][start:end].max()))
+            shard.population.update(fingerprints[start:end], keys[start:end])
+            shard.watermark = max(shard.watermark, float(fingerprints["ts"][start:end].max()))
         out.events = len(keys)
         shard.offset = int(offsets[-1]) + 1
         shard.outbox += out.alerts
@@ -165,7 +165,7 @@ class Linker:
             checkpoint.claims[shard.name] = shard.claim
             if shard.changed:
                 checkpoint.partitions[shard.name] = shard.dump()
-                checkpoint.rows[shard.name] = shard.population.dump()
+                checkpoint.rows[shard.name] = shard.population.snapshot()
                 checkpoint.alerts += shard.outbox
                 shard.changed = False
         return checkpoint

@@ -1,9 +1,9 @@
-"""Statements: what is said of campaigns, in alerts and in decisions on their members.
+"""Alerts on campaigns, and decisions on their members.
 
-An alert opens with the verdict, is updated when there are more members or when it becomes severer,
-never less, and resolves when the campaign is over. A decision applies to members who are named, not
-to those who may belong and not to bystanders; it is made again at half of its time for as long as a
-member is active.
+An alert opens when a group becomes a campaign. It is updated when there are new members or the
+severity rises; the severity never falls. It resolves when the campaign ends. Decisions apply to
+named members only, not to probable members or bystanders. A decision is renewed after half of its
+duration while the member is active.
 """
 
 from __future__ import annotations
@@ -16,57 +16,57 @@ from monitor.config import Settings
 from monitor.records.profile import HOUR
 
 KIND = "campaign"
-SILENT = 6 * HOUR  # from a key's last fingerprint until it counts as gone
-_CRITICAL = 10  # members from which on a pager rings
-_LISTED = 20_000  # members in an alert at the most
+SILENT = 6 * HOUR  # seconds after its last fingerprint that a key counts as inactive
+_CRITICAL_MEMBERS = 10  # at least, for severity critical
+_LISTED = 20_000  # members in an alert, at most
 
 
 class CampaignAlerts:
-    """What a round says.
+    """The alerts and decisions of one round.
 
     Args:
         settings: probabilities and decisions.
-        people: the population.
-        now: event time.
+        population: all keys.
+        now: event time, epoch seconds.
     """
 
     def __init__(self, settings: Settings, population: Population, now: float) -> None:
         self._settings = settings
-        self._people = population
+        self._population = population
         self._now = now
         self.alerts: list[Alert] = []
         self.decisions: list[Decision] = []
 
-    def speak(self, campaign: Campaign) -> bool:
-        """Open the alert, or say that there is more to it; whether there was anything to say."""
+    def publish(self, campaign: Campaign) -> bool:
+        """Open or update a campaign's alert; `False` if nothing has changed."""
         severity = self._severity(campaign)
-        if campaign.opened and severity == campaign.severity and not campaign.untold:
+        if campaign.opened and severity == campaign.severity and not campaign.unreported:
             return False
-        campaign.untold = False
+        campaign.unreported = False
         state: State = "update" if campaign.opened else "open"
         campaign.opened = campaign.opened or self._now
         campaign.severity = severity
-        told = campaign.evidence
+        evidence = campaign.evidence
         what = (
-            f"{told['members']:,.0f} keys act as one, {told['requests']:,.0f} requests and "
-            f"{told['tokens']:,.0f} tokens so far; {campaign.reason}"
+            f"{evidence['members']:,.0f} coordinated keys, {evidence['requests']:,.0f} requests "
+            f"and {evidence['tokens']:,.0f} tokens; {campaign.reason}"
         )
         self.alerts.append(self._alert(campaign, state, what))
         return True
 
-    def end(self, campaign: Campaign, why: str) -> None:
-        """Resolve the alert; the campaign is over."""
+    def resolve(self, campaign: Campaign, why: str) -> None:
+        """Resolve the alert of a campaign that has ended."""
         self.alerts.append(self._alert(campaign, "resolved", why))
-        campaign.ended, campaign.opened, campaign.member = self._now, 0.0, {}
+        campaign.ended, campaign.opened, campaign.membership = self._now, 0.0, {}
 
     def decide(self, campaign: Campaign) -> None:
-        """Decide on members that are new or half over, for as long as they are active."""
+        """Decide on active members whose last decision is half over, or who have none."""
         action = action_for(KIND, campaign.severity)
         seconds = duration(action, self._settings.decisions)
         reason = alert_id(campaign.id, KIND, campaign.opened)
-        last = self._people.rows["said"]["ts"]
+        last = self._population.rows["fingerprint"]["ts"]
         for key in campaign.named:
-            at = self._people.index(key)
+            at = self._population.index(key)
             active = at is not None and self._now - last[at] < SILENT
             if active and self._now - campaign.decided.get(key, 0.0) >= seconds / 2:
                 campaign.decided[key] = self._now
@@ -76,21 +76,21 @@ class CampaignAlerts:
 
     def _severity(self, campaign: Campaign) -> Severity:
         improbable = campaign.evidence["probability"] <= self._settings.detection.critical
-        many = len(campaign.named) >= _CRITICAL
+        many = len(campaign.named) >= _CRITICAL_MEMBERS
         return "critical" if (many and improbable) or campaign.severity == "critical" else "warning"
 
     def _alert(self, campaign: Campaign, state: State, what: str) -> Alert:
-        over = state == "resolved"
+        resolved = state == "resolved"
         return Alert(
             id=alert_id(campaign.id, KIND, campaign.opened),
             kind=KIND,
             state=state,
             severity=campaign.severity,
-            score=0.0 if over else 1.0 - campaign.evidence["probability"],
+            score=0.0 if resolved else 1.0 - campaign.evidence["probability"],
             subject=Subject("campaign", campaign.id, sorted(campaign.named)[:_LISTED]),
             detected_at=self._now,
             window=(campaign.found, self._now),
             evidence=campaign.evidence,
             summary=f"{campaign.id}: {what}.",
-            decision="observe" if over else action_for(KIND, campaign.severity),
+            decision="observe" if resolved else action_for(KIND, campaign.severity),
         )

@@ -1,9 +1,8 @@
-"""A campaign through time: born, grown, merged, ended, under one id.
+"""A campaign over time: found, grown, merged and ended, under one id.
 
-Any group that is found is kept, whatever the verdict on it, so that it is not found anew again and
-again, and because it may turn out to be a campaign later. What is remembered of it is who belongs
-to it and how surely, and, once it is a campaign, what has been said of it. All of it goes into the
-state of the linker's partition.
+Every group that is found is kept, whatever its verdict: it is not found again in each round, and it
+may become a campaign later. A group has the membership of its keys and, once it is a campaign, what
+has been published about it. All of it is part of the state of the linker's partition.
 """
 
 from __future__ import annotations
@@ -21,46 +20,48 @@ from monitor.campaigns.population import Population
 from monitor.campaigns.verdict import Verdict
 
 Change = Literal["born", "grown", "merged", "split", "ended"]
-_TIMELINE = 200  # entries kept
-_BYSTANDERS = 100
-_TELLING = 1.5  # nats of a shared identifier that make a bystander
+_TIMELINE = 200  # entries that are kept
+_BYSTANDERS = 100  # that are listed
+_BYSTANDER_NATS = 1.5  # evidence of a shared payment or network that makes a bystander
 
 
 class TimelineEntry(msgspec.Struct, array_like=True, frozen=True):
-    """An entry of a timeline: when, what, and how many members there were then."""
+    """What happened to a campaign, when (epoch seconds), and its members at that time."""
 
     at: float
     change: Change
     members: int
-    other: str = ""  # the campaign that it merged into or split from
+    other: str = ""  # the campaign that it merged with or split from
 
 
 class Campaign(msgspec.Struct):
-    """What is remembered of a group.
+    """A group of keys, which may be a campaign. Times are event time, epoch seconds.
 
     Attributes:
-        id: of the campaign; stays for as long as the group is there.
-        found: when the group was found, event time.
-        member: how surely each key belongs to it, probabilities; those that hardly do are left out.
+        id: stays the same for as long as the group exists.
+        found: when the group was found.
+        membership: the probability that each key is a member; very improbable keys are left out.
         opened: when its alert was opened; 0 while it is no campaign.
-        upheld: when the verdict was last that it is one.
-        severity: of that alert.
-        named: the members named in it, by when each was first named.
-        untold: whether it has members since it last said so.
-        decided: when the decision on each was last made.
-        bystanders: keys that share an identifier with members and do not act like them.
-        evidence: of the last verdict, with its reason in words.
-        ended: when it was over; 0 while it is not.
+        confirmed: when the verdict last confirmed it.
+        severity: of its alert.
+        named: keys that are listed as members, and when each was first listed.
+        unreported: whether it has members that no alert has listed.
+        decided: when the last decision on each member was made.
+        bystanders: keys that share an identifier with members but are none.
+        evidence: of the last evaluation.
+        reason: of the last evaluation, in plain words.
+        timeline: the latest changes, and the first.
+        ended: when it ended; 0 before.
     """
 
     id: str
     found: float
-    member: dict[str, float]
+    membership: dict[str, float] = msgspec.field(name="member")
     opened: float = 0.0
-    upheld: float = 0.0
+    confirmed: float = msgspec.field(default=0.0, name="upheld")
     severity: Severity = "info"
     named: dict[str, float] = {}
-    untold: bool = False
+    unreported: bool = msgspec.field(default=False, name="untold")
     decided: dict[str, float] = {}
     bystanders: list[str] = []
     evidence: dict[str, float] = {}
@@ -68,18 +69,18 @@ class Campaign(msgspec.Struct):
     timeline: list[TimelineEntry] = []
     ended: float = 0.0
 
-    def take(self, other: Campaign) -> None:
-        """Take another campaign's members in."""
-        self.member = other.member | self.member
+    def merge(self, other: Campaign) -> None:
+        """Add another campaign's members."""
+        self.membership = other.membership | self.membership
         self.named = other.named | self.named
-        self.untold = True
+        self.unreported = True
 
     def describe(self, population: Population, group: Group, verdict: Verdict, new: int) -> None:
-        """Say in numbers what is known of it, `new` members since the last time."""
+        """Set evidence, reason and bystanders; `new` members since the last evaluation."""
         rows = population.rows_of(self.named)
-        said = population.rows["said"][rows]
+        fingerprints = population.rows["fingerprint"][rows]
         shared = np.maximum(group.nats["payment"], group.nats["network"])
-        beside = np.flatnonzero((shared >= _TELLING) & (group.member < 0.5))
+        beside = np.flatnonzero((shared >= _BYSTANDER_NATS) & (group.member < 0.5))
         self.bystanders = [population.keys[i] for i in beside[:_BYSTANDERS].tolist()]
         self.reason = verdict.reason
         self.evidence = {
@@ -87,19 +88,19 @@ class Campaign(msgspec.Struct):
             "members": float(len(self.named)),
             "new_members": float(new),
             "confidence": float(group.member[rows].mean()),
-            "requests": float(said["requests"].sum()),
-            "tokens": float(said["tokens"].sum()),
+            "requests": float(fingerprints["requests"].sum()),
+            "tokens": float(fingerprints["tokens"].sum()),
             "bystanders": float(len(beside)),
             **{f"{kind}_nats": float(nats[rows].mean()) for kind, nats in group.nats.items()},
         }
 
-    def note(self, at: float, change: Change, other: str = "") -> None:
-        """Make an entry in the timeline."""
+    def log(self, at: float, change: Change, other: str = "") -> None:
+        """Add an entry to the timeline."""
         self.timeline.append(TimelineEntry(at, change, len(self.named), other))
         del self.timeline[1:-_TIMELINE]
 
 
 def campaign_id(members: Iterable[str], found: float) -> str:
-    """The id of a campaign that begins with these members, the same in every replay."""
+    """The id of a campaign that is found with these members, the same in every replay."""
     text = "\n".join([f"{found:.0f}", *sorted(members)])
     return "c_" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=10).hexdigest()

@@ -1,11 +1,12 @@
-"""Seeds: a few keys that may be the beginning of a group.
+"""Candidates: a few keys each from which a group may grow.
 
-Two kinds of places are searched. Keys that show the same identifier, if their prompts deviate the
-same way, too. And keys whose deviations lie close together, that came at the same time and ask as
-fast, where such keys are densest: pairs are compared only among a bounded number of keys, those in
-buckets of locality-sensitive hashing (random hyperplanes; M. Charikar, STOC 2002) that are fuller
-than chance, so that a million cost little more than a hundred thousand. A seed is no more than a
-guess; what comes of it, `Group` decides.
+There are two sources of candidates: keys that share an identifier and whose prompts deviate in one
+direction, and the densest sets of keys with similar deviations, first-seen times and request rates.
+Pairs are compared only among a bounded number of keys: those in buckets of locality-sensitive
+hashing that hold more keys than chance explains. So a million keys cost little more than a hundred
+thousand. A candidate is only a guess; `Group` computes what follows from it.
+
+Source: M. Charikar, STOC 2002, for hashing by random hyperplanes.
 """
 
 from __future__ import annotations
@@ -20,99 +21,127 @@ from monitor.campaigns.population import Population
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import MINUTE
 
-SIZE = 8  # keys of a seed by nearness
-_AT_A_TIME, _TURNS = 3, 4  # seeds of either kind in a round, and rounds that share them
-_TELLING = ("payment", "network", "tls_fingerprint", "system")
-_COMMON = 0.25  # share of keys beyond which an identifier tells nothing
+SIZE = 8  # keys of a candidate by similarity
+_PER_ROUND, _TURNS = 3, 4  # candidates of either source per round, and rounds until all had a turn
+_SHARED = ("payment", "network", "tls_fingerprint", "system")
+_LEAST_SHARING = 4  # keys with one identifier
+_COMMON = 0.25  # share of keys above which an identifier is ignored
 _COHERENT = 4.0  # standard deviations
 _COMPARED = 3072  # keys that are compared with each other
-_TABLES, _BITS, _BORN_CELL = 6, 8, 30 * MINUTE
-_BORN, _PACE = 20 * MINUTE, 0.5  # how near keys are in time and speed
-_NEAR = 0.6  # least mean nearness of a seed
+_TABLES, _BITS, _FIRST_SEEN_CELL = 6, 8, 30 * MINUTE  # hash tables, hyperplanes of each, seconds
+_FIRST_SEEN_WIDTH, _FIRST_SEEN_WEIGHT = 20 * MINUTE, 0.3  # seconds, cosine units
+_RATE_WIDTH, _RATE_WEIGHT = 0.5, 0.1  # octaves, cosine units
+_SIMILAR = 0.6  # mean similarity of a candidate, at least
 
-Marks = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 
-def seeds(population: Population, free: Marks, turn: int) -> Iterator[Rows]:
-    """Rows of keys that may act as one, the likeliest first.
+def candidates(population: Population, free: Mask, turn: int) -> Iterator[Rows]:
+    """Rows of keys that may be coordinated, the most likely first.
 
     Args:
-        free: `(n,)`, which keys are in no group.
-        turn: of the round, for what leads nowhere in one shall not stand in the way in the next.
+        population: n keys.
+        free: `(n,) bool`, which keys are in no group.
+        turn: number of the round. Rounds take turns at candidates by similarity, so one that leads
+            nowhere does not hide the others.
     """
     if np.count_nonzero(free) >= SIZE:
         yield from _by_identifier(population, free)
-        yield from _by_nearness(population, free, turn % _TURNS)
+        yield from _by_similarity(population, free, turn % _TURNS)
 
 
-def _by_identifier(population: Population, free: Marks) -> Iterator[Rows]:
-    """Keys that share an identifier and deviate the same way."""
+def _by_identifier(population: Population, free: Mask) -> Iterator[Rows]:
+    """Keys that share an identifier and deviate in one direction."""
     rows = np.flatnonzero(free)
     found: list[tuple[float, Rows]] = []
-    for name in _TELLING:
-        values = population.rows["seen"][rows, IDENTIFIERS.index(name)]
-        each, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-        some = (each != 0) & (counts >= 4) & (counts <= _COMMON * len(rows))
-        where = where.reshape(values.shape)
-        for value in np.flatnonzero(some).tolist():
-            sharing = rows[(where == value).any(axis=1)]
-            found.append((_coherence(population.direction[sharing]), sharing))
+    for name in _SHARED:
+        values = population.rows["identifiers"][rows, IDENTIFIERS.index(name)]
+        found += [
+            (_coherence(population.direction[sharing]), sharing)
+            for which in _sharing(values, int(_COMMON * len(rows)))
+            for sharing in [rows[which]]
+        ]
     found.sort(key=lambda each: -each[0])
-    yield from (sharing for z, sharing in found[:_AT_A_TIME] if z >= _COHERENT)
+    yield from (sharing for z, sharing in found[:_PER_ROUND] if z >= _COHERENT)
+
+
+def _sharing(values: npt.NDArray[np.uint64], most: int) -> Iterator[Rows]:
+    """Which keys share each value, in the order of the values; rare and common ones are left out.
+
+    Args:
+        values: `(n, SEEN) uint64`, different values per key, 0 if unknown.
+        most: keys with one value.
+    """
+    flat = values.ravel()
+    known = np.flatnonzero(flat)
+    order = known[np.argsort(flat[known], kind="stable")]
+    ordered = flat[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(order)])
+    counts = np.diff(starts, append=len(order))
+    shared = (counts >= _LEAST_SHARING) & (counts <= most)
+    for start, count in zip(starts[shared].tolist(), counts[shared].tolist(), strict=True):
+        yield order[start : start + count] // values.shape[1]
 
 
 def _coherence(directions: npt.NDArray[np.float32]) -> float:
-    """How much longer the sum of m unit vectors is than that of random ones, in deviations."""
+    """How far m unit vectors agree beyond chance, in standard deviations.
+
+    Args:
+        directions: `(m, CONTENT) float32`.
+    """
     m = len(directions)
     total = directions.sum(axis=0, dtype=np.float64)
     pairs = float(total @ total) - m
     return float(pairs / np.sqrt(2.0 * m * (m - 1) / CONTENT))
 
 
-def _by_nearness(population: Population, free: Marks, turn: int) -> Iterator[Rows]:
-    """The densest places among keys that deviate alike, came together and ask as fast."""
+def _by_similarity(population: Population, free: Mask, turn: int) -> Iterator[Rows]:
+    """The densest sets of keys with similar deviations, first-seen times and request rates."""
     rows = _crowded(population, np.flatnonzero(free))
     directions, traits = population.direction[rows], population.traits
-    nearness = directions @ directions.T
-    for trait, width, worth in ((traits.born, _BORN, 0.3), (traits.pace, _PACE, 0.1)):
+    similarity = directions @ directions.T
+    for trait, width, weight in (
+        (traits.first_seen, _FIRST_SEEN_WIDTH, _FIRST_SEEN_WEIGHT),
+        (traits.rate, _RATE_WIDTH, _RATE_WEIGHT),
+    ):
         x = trait[rows].astype(np.float32)
-        nearness += worth * np.exp(-np.abs(x[:, None] - x[None, :]) / width)
-    density = np.partition(nearness, -SIZE, axis=1)[:, -SIZE:].sum(axis=1)
+        similarity += weight * np.exp(-np.abs(x[:, None] - x[None, :]) / width)
+    density = np.partition(similarity, -SIZE, axis=1)[:, -SIZE:].sum(axis=1)
     left = np.ones(len(rows), bool)
-    for place in range((turn + 1) * _AT_A_TIME):
+    for place in range((turn + 1) * _PER_ROUND):
         centre = int(np.where(left, density, -np.inf).argmax())
-        if not left[centre] or density[centre] < _NEAR * SIZE:
+        if not left[centre] or density[centre] < _SIMILAR * SIZE:
             return
-        around = np.argpartition(nearness[centre], -SIZE)[-SIZE:]
-        left &= nearness[centre] < density[centre] / SIZE
+        around = np.argpartition(similarity[centre], -SIZE)[-SIZE:]
+        left &= similarity[centre] < density[centre] / SIZE
         left[around] = False
-        if place >= turn * _AT_A_TIME:
+        if place >= turn * _PER_ROUND:
             yield rows[around]
 
 
 def _crowded(population: Population, rows: Rows) -> Rows:
-    """Those in the buckets that are fuller than chance, if there are too many to compare.
+    """At most `_COMPARED` of some keys: those in the buckets that exceed chance most.
 
-    A bucket is a side of some hyperplanes, an octave of pace and half an hour of birth. What
-    ordinary keys ask may go with how fast they do, as it does with applications; but when they came
-    has nothing to do with either. So of each side and pace every half hour has its share, but for
-    chance and for those who came together.
+    A bucket is one side of each hyperplane, one octave of request rate and one half-hour of first
+    seen. Among ordinary keys, prompts and request rate may depend on each other, but neither
+    depends on when a key was first seen. So each half-hour has the same share of every side and
+    rate, except by chance and for keys that start together.
     """
     if len(rows) <= _COMPARED:
         return rows
     traits = population.traits
-    _, born = np.unique(traits.born[rows] // _BORN_CELL, return_inverse=True)
-    _, pace = np.unique(np.floor(traits.pace[rows]), return_inverse=True)
-    share = np.bincount(born)[born] / len(rows)
+    _, cell = np.unique(traits.first_seen[rows] // _FIRST_SEEN_CELL, return_inverse=True)
+    _, rate = np.unique(np.floor(traits.rate[rows]), return_inverse=True)
+    share = np.bincount(cell)[cell] / len(rows)
     planes = np.random.default_rng(1).standard_normal((CONTENT, _TABLES * _BITS), np.float32)
     sides = (population.direction[rows] @ planes > 0).reshape(len(rows), _TABLES, _BITS)
     side = sides @ (1 << np.arange(_BITS))
-    fuller = np.full(len(rows), -np.inf)
+    excess = np.full(len(rows), -np.inf)
     for table in range(_TABLES):
-        asked = (pace << _BITS) + side[:, table]
-        bucket = (born << 16) + asked
+        prompts = (rate << _BITS) + side[:, table]
+        bucket = (cell << 16) + prompts
         counts = np.bincount(bucket)[bucket]
-        expected = np.bincount(asked)[asked] * share
-        fuller = np.maximum(fuller, (counts - expected) / np.sqrt(expected + 1.0))
-    return rows[np.sort(np.argpartition(fuller, -_COMPARED)[-_COMPARED:])]
+        expected = np.bincount(prompts)[prompts] * share
+        excess = np.maximum(excess, (counts - expected) / np.sqrt(expected + 1.0))
+    return rows[np.sort(np.argpartition(excess, -_COMPARED)[-_COMPARED:])]

@@ -1,16 +1,17 @@
-"""Evidence: how much likelier a trait is in a group than in the population at large.
+"""Evidence: how much likelier a trait is in a group than in the whole population.
 
-Each kind of evidence gives every key a log-likelihood ratio, in nats: the density of its trait
-among the members of a group over that among all others. So evidence weighs what it is worth: a
-payment that only the group shares says much, a cloud network or a stock system prompt that
-thousands have says next to nothing, and nobody has to say which is which. A key's own part is left
-out of the group's density, or every key would resemble itself. Each kind is clipped: none convicts
-alone, none acquits alone.
+Each kind of evidence gives every key a log-likelihood ratio in nats: the density of the key's trait
+among the group's members over its density among all other keys. So the data decide what a kind of
+evidence is worth: a payment that only the group shares counts for much, a cloud network or a stock
+system prompt that thousands of keys have counts for almost nothing. A key's own value is left out
+of the group's density. Each kind is clipped, so no kind decides alone.
 
-Numbers of a group are taken as normal about its median, as wide as its median deviation within
-bounds: a group is of one kind, and does not grow wide enough to take in whatever lies near. The
-others have the density that is counted, in cells. Identifiers have frequencies, in which a value
-never seen has the share of those seen once (I. J. Good, Biometrika 40, 1953).
+Within a group, a number is normal about the median. Its standard deviation follows from the median
+deviation, between two bounds, so that a group cannot widen until it includes its neighbours. In the
+rest of the population, the density is a histogram. Identifiers have frequencies. A value that was
+never seen gets the share of the values that were seen once.
+
+Source: I. J. Good, Biometrika 40 (1953), for values never seen.
 """
 
 from __future__ import annotations
@@ -22,104 +23,104 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_PRIOR = 2.0  # keys that an even density is worth
-_CELLS = 400  # at the most
+_PRIOR = 2.0  # weight of a uniform density, in keys
+_CELLS = 400  # of a histogram, at most
 _KERNEL = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0
-_NORMAL = 1.4826  # median deviations to a standard one
+_NORMAL = 1.4826  # standard deviations of a normal distribution per median deviation
 
 
 @dataclass(frozen=True, slots=True)
-class Numeric:
-    """A number that the keys of a group have alike.
+class NumericEvidence:
+    """Evidence from a number that is similar within a group.
 
     Attributes:
-        least, most: its standard deviation in a group.
-        against, favour: nats at the most.
-        rising: whether more than the group has is as good.
+        least_spread, most_spread: bounds of its standard deviation in a group, in the trait's unit.
+        least, most: bounds of the evidence, nats.
+        rising: whether more than the group's median is as good as the median.
+    """
+
+    least_spread: float
+    most_spread: float
+    least: float
+    most: float
+    rising: bool = False
+
+    def __call__(self, x: Floats, member: Floats) -> Floats:
+        """The evidence on n keys, `(n,) float64`, nats; 0 where the trait is unknown.
+
+        Args:
+            x: `(n,) float64`, the trait, NaN where it is unknown.
+            member: `(n,) float64`, the probability that each key is a member.
+        """
+        known = np.isfinite(x)
+        inside = known & (member > 0.5)
+        if np.count_nonzero(inside) < 2:
+            return np.zeros(len(x))
+        centre = float(np.median(x[inside]))
+        spread = _NORMAL * float(np.median(np.abs(x[inside] - centre)))
+        sigma = min(max(spread, self.least_spread), self.most_spread)
+        z = (np.where(known, x, centre) - centre) / sigma
+        if self.rising:
+            z = np.minimum(z, 0.0)
+        nats = -0.5 * z**2 - np.log(sigma * np.sqrt(2.0 * np.pi))
+        nats -= np.log(self._density_outside(x, known, member))
+        return np.where(known, np.clip(nats, self.least, self.most), 0.0)
+
+    def _density_outside(self, x: Floats, known: npt.NDArray[np.bool_], member: Floats) -> Floats:
+        """The density of the trait among all other keys, at each key's value, `(n,)`."""
+        width = self.least_spread / 2.0
+        lowest = float(x[known].min())
+        at = np.minimum(((np.where(known, x, lowest) - lowest) / width).astype(np.int64), _CELLS)
+        cells = int(at.max()) + 1
+        counts = np.bincount(at, np.where(known, 1.0 - member, 0.0), cells)
+        smooth = np.convolve(counts, _KERNEL, mode="full")[len(_KERNEL) // 2 :][:cells]
+        return np.asarray((smooth[at] + _PRIOR / cells) / ((counts.sum() + _PRIOR) * width))
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierEvidence:
+    """Evidence from an identifier that keys share.
+
+    Attributes:
+        least, most: bounds of the evidence, nats.
     """
 
     least: float
     most: float
-    against: float
-    favour: float
-    rising: bool = False
-
-    def __call__(self, x: Floats, member: Floats) -> Floats:
-        """Nats of n keys.
-
-        Args:
-            x: `(n,)`, the trait, NaN where it is not known.
-            member: `(n,)`, how surely each is a member.
-        """
-        known = np.isfinite(x)
-        mine = known & (member > 0.5)
-        if np.count_nonzero(mine) < 2:
-            return np.zeros(len(x))
-        centre = float(np.median(x[mine]))
-        spread = _NORMAL * float(np.median(np.abs(x[mine] - centre)))
-        sigma = min(max(spread, self.least), self.most)
-        away = (np.where(known, x, centre) - centre) / sigma
-        if self.rising:
-            away = np.minimum(away, 0.0)
-        nats = -0.5 * away**2 - np.log(sigma * np.sqrt(2.0 * np.pi))
-        nats -= np.log(self._elsewhere(x, known, member))
-        return np.where(known, np.clip(nats, -self.against, self.favour), 0.0)
-
-    def _elsewhere(self, x: Floats, known: npt.NDArray[np.bool_], member: Floats) -> Floats:
-        """The density of the trait among the others, at each key's."""
-        cell = self.least / 2.0
-        least = float(x[known].min())
-        at = np.minimum(((np.where(known, x, least) - least) / cell).astype(np.int64), _CELLS)
-        cells = int(at.max()) + 1
-        counts = np.bincount(at, np.where(known, 1.0 - member, 0.0), cells)
-        smooth = np.convolve(counts, _KERNEL, mode="full")[len(_KERNEL) // 2 :][:cells]
-        return np.asarray((smooth[at] + _PRIOR / cells) / ((counts.sum() + _PRIOR) * cell))
-
-
-@dataclass(frozen=True, slots=True)
-class Identifier:
-    """A value that keys share.
-
-    Attributes:
-        against, favour: nats at the most.
-    """
-
-    against: float
-    favour: float
 
     def __call__(
         self, codes: npt.NDArray[np.int64], member: Floats, eligible: npt.NDArray[np.bool_]
     ) -> Floats:
-        """Nats of n keys: the strongest of a key's values.
+        """The evidence on n keys, `(n,) float64`, nats: that of each key's strongest value.
 
         Args:
-            codes: `(n, k) int64`, numbers of values, 0 for none.
-            member: `(n,)`, how surely each is a member.
-            eligible: `(n,)`, who counts.
+            codes: `(n, k) int64`, the values of each key as small integers, 0 if unknown.
+            member: `(n,) float64`, the probability that each key is a member.
+            eligible: `(n,) bool`, which keys may be members.
         """
         each, k = int(codes.max(initial=0)) + 1, codes.shape[1]
         which = np.flatnonzero(member)
-        own = np.bincount(codes[which].ravel(), np.repeat(member[which], k), each)
+        inside = np.bincount(codes[which].ravel(), np.repeat(member[which], k), each)
         count = np.bincount(codes[eligible].ravel(), minlength=each)
         having = (codes[:, 0] != 0) & eligible
-        mine, all_ = float(member[having].sum()), float(np.count_nonzero(having))
-        if mine < 1.0 or all_ - mine < 1.0:
+        members, all_ = float(member[having].sum()), float(np.count_nonzero(having))
+        if members < 1.0 or all_ - members < 1.0:
             return np.zeros(len(codes))
-        own[0] = count[0] = 0.0
-        alone = (own[(own > 0) & (own <= 1.0)].sum() + 0.5) / (mine + 1.0)
+        inside[0] = count[0] = 0.0
+        alone = (inside[(inside > 0) & (inside <= 1.0)].sum() + 0.5) / (members + 1.0)
         alone_outside = (np.count_nonzero(count == 1) + 0.5) / (all_ + 1.0)
         unshared = min(float(np.log(alone / alone_outside)), 0.0)
-        nats = np.where(having, max(unshared, -self.against), 0.0)
-        # Few keys show what members do; the others are done.
-        showing, shown = np.zeros(len(codes), bool), own >= 0.5
+        nats = np.where(having, max(unshared, self.least), 0.0)
+        # Few keys have a value that members have. The others are done.
+        sharing, shared_code = np.zeros(len(codes), bool), inside >= 0.5
         for column in codes.T:
-            showing |= shown[column]
-        rows = np.flatnonzero(showing & having)
+            sharing |= shared_code[column]
+        rows = np.flatnonzero(sharing & having)
         codes, member = codes[rows], member[rows]
-        others = own[codes] - member[:, None]
-        share = np.maximum(others, 0.0) / mine
-        outside = (count[codes] - own[codes] + 0.5) / (all_ - mine + 1.0)
+        others = inside[codes] - member[:, None]
+        share = np.maximum(others, 0.0) / members
+        outside = (count[codes] - inside[codes] + 0.5) / (all_ - members + 1.0)
         shared = np.log(np.maximum(share, 1e-9) / outside)
         best = np.where(others >= 0.5, shared, np.where(codes != 0, unshared, -np.inf)).max(axis=1)
-        nats[rows] = np.clip(best, -self.against, self.favour)
+        nats[rows] = np.clip(best, self.least, self.most)
         return nats

@@ -1,14 +1,13 @@
-"""Fingerprints: what is said of a key to those who look for keys that act as one.
+"""Fingerprints: what the linker knows about a key.
 
-A fingerprint is a fixed-size record of its own, 380 bytes: where the key's prompts lie among the
-public's, how like work lists they are; when the key was busy; and
-hashes of what it was sent with: its payment, network, TLS and user agent, system prompt and model.
-It holds nothing that the key's record does not hold, but for those hashes, which are of the request
-that brought it about. On Kafka its bytes are followed by the key's pseudonym; in Redis they are
-part of a row (`population.py`). There is no other codec.
+Each key periodically emits a fingerprint, a fixed-size record of 380 bytes: the key's mean prompt,
+its similarity to distillation prompt lists, its distinct prompts and templates, its requests per
+hour, and keyed hashes of its payment, network, TLS and user agent, system prompt and model. Except
+for these hashes, a fingerprint holds nothing that the key's record does not hold. On Kafka the
+key's pseudonym follows the bytes. In Redis the bytes are part of a row (`population.py`).
 
-A key says so again when it has changed enough: after an eighth more requests, not sooner than after
-8 nor later than after 64, and no more than sixteen times an hour (`records/update.py`).
+A key emits a fingerprint after an eighth more requests, but not before 8 and not after 64, and at
+most 16 times per hour (`records/update.py`).
 """
 
 from __future__ import annotations
@@ -33,106 +32,125 @@ _COLUMNS = [NETWORK if name == "network" else HASHED.index(name) for name in IDE
 FINGERPRINT = np.dtype(
     [
         ("version", "<u2"),
-        ("severity", "u1"),  # of the severest alert that is open on the key, 0 without one
+        ("severity", "u1"),  # of the most severe open alert of the key, 0 without one
         ("reserved", "u1"),
         ("requests", "<u4"),
         ("ts", "<f8"),
         ("first_seen", "<f8"),
         ("tokens", "<f8"),
-        ("sketched", "<u4"),  # prompts that content is the mean of
-        ("nats", "<f4"),  # the surprise at all that detectors say of the key, -log p
-        ("content", "<i2", CONTENT),  # as records hold it, of the longer half-life
+        ("sketched", "<u4"),  # prompts in the mean
+        ("surprisal", "<f4"),  # -log p of the strongest detector, nats
+        ("content", "<i2", CONTENT),  # mean prompt with the longest half-life, as in the record
         ("lists", "<f4", len(LISTS)),
         ("long_head", "<i4"),
         ("middle_head", "<i4"),
         ("long_requests", "<u2", LONG.panes),
         ("middle_requests", "<u2", MIDDLE.panes),
-        ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 without one
+        ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 if unknown
         ("distinct", "u1", (len(COUNTED), hyperloglog.BYTES)),
     ]
 )
 assert FINGERPRINT.itemsize == 380, FINGERPRINT.itemsize
 
+#: The layout of version 1. It also held a MinHash of the templates, which nothing reads.
+FINGERPRINT_V1 = np.dtype(
+    [
+        ("version", "<u2"),
+        ("severity", "u1"),
+        ("reserved", "u1"),
+        ("requests", "<u4"),
+        ("ts", "<f8"),
+        ("first_seen", "<f8"),
+        ("tokens", "<f8"),
+        ("sketched", "<u4"),
+        ("surprisal", "<f4"),
+        ("content", "<i2", 64),
+        ("lists", "<f4", 5),
+        ("minhash", "<u4", 16),
+        ("long_head", "<i4"),
+        ("middle_head", "<i4"),
+        ("long_requests", "<u2", 24),
+        ("middle_requests", "<u2", 12),
+        ("ids", "<u8", 6),
+        ("distinct", "u1", (2, 32)),
+    ]
+)
+assert FINGERPRINT_V1.itemsize == 444, FINGERPRINT_V1.itemsize
 
-def _earlier(fields: Sequence[tuple[Any, ...]], after: str) -> np.dtype[np.void]:
-    """The present layout with further fields after one of its own."""
-    descr = list(FINGERPRINT.descr)
-    at = [name for name, *_ in descr].index(after) + 1
-    return np.dtype([*descr[:at], *fields, *descr[at:]])
-
-
-#: Layouts of earlier versions, by version number. Version 1 had a MinHash of the templates.
-EARLIER = {1: _earlier([("places", "<u4", 16)], after="lists")}
-LAYOUTS = {**EARLIER, VERSION: FINGERPRINT}
+LAYOUTS = {1: FINGERPRINT_V1, VERSION: FINGERPRINT}
 
 Fingerprints = npt.NDArray[np.void]
 
 
-def told(looks: Records) -> npt.NDArray[np.int64]:
-    """Which of some looks are to be told of, as the kernel has marked them."""
-    return np.flatnonzero(looks["published"] == looks["requests"].astype(np.uint16))
+def due(records: Records) -> npt.NDArray[np.int64]:
+    """Which of n evaluated records emit a fingerprint; `records/update.py` marks them."""
+    return np.flatnonzero(records["published"] == records["requests"].astype(np.uint16))
 
 
-def fingerprints(
-    looks: Records, ts: Any, nats: Any, hashes: npt.NDArray[np.uint64], severity: Any
+def from_records(
+    records: Records,
+    ts: npt.NDArray[np.float64],
+    surprisal: npt.NDArray[np.float64],
+    hashes: npt.NDArray[np.uint64],
+    severity: Any,
 ) -> Fingerprints:
-    """What n records say.
+    """The fingerprints of n records.
 
     Args:
-        looks: `(n,) RECORD`.
-        ts: `(n,) float64`, event time.
-        nats: `(n,) float64`, the surprise at each.
-        hashes: `(n, …) uint64`, of the requests that brought the looks about, see `Columns`.
-        severity: `(n,) uint8`.
-    """
-    profile = Profile(looks)
-    said = np.zeros(len(looks), FINGERPRINT)
-    said["version"] = VERSION
-    said["severity"] = severity
-    for name in ("requests", "first_seen", "tokens", "sketched", "long_head", "middle_head"):
-        said[name] = looks[name]
-    said["ts"], said["nats"] = ts, nats
-    said["distinct"] = looks["distinct"][:, [DISTINCT.index(kind) for kind in COUNTED]]
-    said["content"] = looks["content"][:, len(HALF_LIVES) - 1]
-    said["lists"] = profile.lists.max(axis=2)
-    for name in ("long_requests", "middle_requests"):
-        said[name] = np.minimum(looks[name], np.iinfo(np.uint16).max)
-    said["ids"] = hashes[:, _COLUMNS]
-    return said
-
-
-def encode(said: Fingerprints, keys: Sequence[str]) -> list[bytes]:
-    """Messages, one a fingerprint."""
-    return [row.tobytes() + key.encode() for row, key in zip(said, keys, strict=True)]
-
-
-def decode(values: Sequence[bytes]) -> tuple[Fingerprints, list[str], list[int]]:
-    """Decode messages of this and of earlier versions.
+        records: `(n,) RECORD`.
+        ts: `(n,) float64`, event time, epoch seconds.
+        surprisal: `(n,) float64`, -log p of each key's strongest detector, nats.
+        hashes: `(n, columns) uint64`, of the requests that were evaluated, see `Columns`.
+        severity: `(n,) uint8`, of each key's most severe open alert.
 
     Returns:
-        The fingerprints, their keys, and the indices of the messages that held one.
+        `(n,) FINGERPRINT`.
     """
-    said, keys, which = [], [], []
-    for i, value in enumerate(values):
-        layout = LAYOUTS.get(int.from_bytes(value[:2], "little"))
-        if layout is not None and len(value) > layout.itemsize:
-            said.append(value[: layout.itemsize])
-            keys.append(value[layout.itemsize :].decode("utf-8", "replace"))
-            which.append(i)
-    if {len(each) for each in said} <= {FINGERPRINT.itemsize}:
-        return np.frombuffer(b"".join(said), FINGERPRINT), keys, which
-    return np.concatenate([migrated(each) for each in said]), keys, which
+    out = np.zeros(len(records), FINGERPRINT)
+    out["version"] = VERSION
+    out["severity"] = severity
+    for name in ("requests", "first_seen", "tokens", "sketched", "long_head", "middle_head"):
+        out[name] = records[name]
+    out["ts"], out["surprisal"] = ts, surprisal
+    out["distinct"] = records["distinct"][:, [DISTINCT.index(kind) for kind in COUNTED]]
+    out["content"] = records["content"][:, len(HALF_LIVES) - 1]
+    out["lists"] = Profile(records).lists.max(axis=2)
+    for name in ("long_requests", "middle_requests"):
+        out[name] = np.minimum(records[name], np.iinfo(np.uint16).max)
+    out["ids"] = hashes[:, _COLUMNS]
+    return out
 
 
-def migrated(data: bytes) -> Fingerprints:
-    """One fingerprint of any version as `(1,) FINGERPRINT`.
-
-    Raises:
-        KeyError: if the version is unknown.
-    """
-    old = np.frombuffer(data, LAYOUTS[int.from_bytes(data[:2], "little")])
-    new = np.zeros(1, FINGERPRINT)
+def migrated(earlier: Fingerprints) -> Fingerprints:
+    """Fingerprints of an earlier layout, `(n,)`, as `(n,) FINGERPRINT`."""
+    out = np.zeros(len(earlier), FINGERPRINT)
     for name in FINGERPRINT.names or ():
-        new[name] = old[name]
-    new["version"] = VERSION
-    return new
+        out[name] = earlier[name]
+    out["version"] = VERSION
+    return out
+
+
+def to_messages(fingerprints: Fingerprints, keys: Sequence[str]) -> list[bytes]:
+    """Kafka messages, one per fingerprint."""
+    return [row.tobytes() + key.encode() for row, key in zip(fingerprints, keys, strict=True)]
+
+
+def from_messages(values: Sequence[bytes]) -> tuple[Fingerprints, list[str], list[int]]:
+    """The fingerprints of all known versions among some messages.
+
+    Returns:
+        `(n,) FINGERPRINT`, the n keys, and the n indices of the messages that hold a fingerprint.
+    """
+    found = np.zeros(len(values), FINGERPRINT)
+    valid = np.zeros(len(values), bool)
+    keys = [""] * len(values)
+    for version, layout in LAYOUTS.items():
+        size, begins = layout.itemsize, version.to_bytes(2, "little")
+        at = [i for i, value in enumerate(values) if len(value) > size and value[:2] == begins]
+        part = np.frombuffer(b"".join([values[i][:size] for i in at]), layout)
+        found[at] = part if layout is FINGERPRINT else migrated(part)
+        valid[at] = True
+        for i in at:
+            keys[i] = values[i][size:].decode("utf-8", "replace")
+    which = np.flatnonzero(valid).tolist()
+    return found[which], [keys[i] for i in which], which

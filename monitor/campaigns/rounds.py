@@ -1,10 +1,12 @@
-"""Rounds: who acts as one, asked again every ten minutes of event time.
+"""Rounds: find and update campaigns, every ten minutes of event time.
 
-First the groups that are known, campaigns before others and the oldest first, each among the keys
-that none before it holds; then what is left is searched for seeds, and what becomes of them is a
-group from now on. A group that is found guilty is a campaign: it opens an alert that lists the
-members who are surely of it, says so again whenever there are more of them, and is over when they
-have been silent for hours, or when for an hour nothing has upheld the verdict.
+A round has three steps. It re-evaluates the known groups, campaigns first and the oldest first,
+each among the keys that no earlier group has taken. It grows candidates among the remaining keys
+into new groups. It merges campaigns that are one.
+
+A group that meets the criteria becomes a campaign and opens an alert that lists its sure members.
+The alert is updated when there are more members. The campaign ends when its members have been
+silent for hours, or when no evaluation has confirmed it for `quiet_minutes`.
 """
 
 from __future__ import annotations
@@ -19,81 +21,88 @@ from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
 from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
-from monitor.campaigns.candidates import seeds
-from monitor.campaigns.membership import LEAST, SURE, Group
+from monitor.campaigns.candidates import candidates
+from monitor.campaigns.criteria import MOST_VARIETY
+from monitor.campaigns.membership import LEAST_PROMPTS, SURE, Group
 from monitor.campaigns.population import Population, PopulationView
-from monitor.campaigns.verdict import VARIED, Verdict, judge
+from monitor.campaigns.verdict import Verdict, evaluate
 from monitor.config import Settings
 from monitor.records.profile import DAY, HOUR, MINUTE
 
-ROUND = 10 * MINUTE
-BELONGS = 0.5  # probability from which on a key is counted as a member
-_REMEMBERED = 7 * DAY  # that a campaign which is over is kept, to be looked up
-_STEPS = 8  # of a new group; one that is known takes one a round
-_SOME, _SEEN = 30_000, 64  # keys that stand for all, and those of a group among them
-_SELDOM = 3  # rounds; a group that has been judged for an hour and is none takes one of them
-_KEPT = 1e-3  # probability below which it is not remembered that a key may belong
-_NEAR = (0.7, 2 * HOUR)  # how near campaigns are that may be one: octaves of pace, time of birth
+ROUND = 10 * MINUTE  # seconds of event time between rounds
+PROBABLE = 0.5  # probability above which a key counts as a member
+_KEPT = 7 * DAY  # seconds that an ended campaign is kept, to be looked up
+_STEPS = 8  # of a new group; a known one takes one per round
+_SAMPLE, _SAMPLED_MEMBERS = 30_000, 64  # keys that stand for all, and those of a group among them
+_SETTLED_EVERY = 3  # rounds between evaluations of a group that was no campaign for an hour
+_LEAST_PROBABILITY = 1e-3  # of a membership that is kept
+_MERGED_RATE = 0.7  # octaves between the median rates of campaigns that may be one, at most
+_MERGED_FIRST_SEEN = 2 * HOUR  # seconds between their median first-seen times, at most
+_WARNING = 2  # severity, as fingerprints hold it
 
-Marks = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 
 class Rounds:
-    """The groups among a population.
+    """The groups of a population.
 
     Args:
-        settings: how small a campaign may be, probabilities, decisions.
+        settings: the least size of a campaign, probabilities, decisions.
 
     Attributes:
-        campaigns: all groups, the oldest first; those that are over, too, for a while.
+        campaigns: all groups, the oldest first, with those that ended lately.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.campaigns: list[Campaign] = []
 
-    def hold(self, population: Population, now: float) -> tuple[list[Alert], list[Decision]]:
-        """One round, at event time `now`."""
-        known = [c for c in self.campaigns if not c.ended or now - c.ended < _REMEMBERED]
-        population.expire(now, [key for campaign in known for key in campaign.member])
-        held = _Round(self._settings, population, known, now)
-        held.renew()
-        held.find()
-        held.merge()
-        self.campaigns = [c for c in held.campaigns if c.member or c.ended]
-        return held.statements.alerts, held.statements.decisions
+    def run(self, population: Population, now: float) -> tuple[list[Alert], list[Decision]]:
+        """One round at event time `now`, epoch seconds."""
+        known = [c for c in self.campaigns if not c.ended or now - c.ended < _KEPT]
+        population.expire(now, [key for campaign in known for key in campaign.membership])
+        current = _Round(self._settings, population, known, now)
+        current.update_known()
+        current.find_new()
+        current.merge()
+        self.campaigns = [c for c in current.campaigns if c.membership or c.ended]
+        return current.output.alerts, current.output.decisions
 
 
-def recall(campaign: Campaign, population: Population) -> Group:
-    """A group as it was remembered."""
+def group_of(campaign: Campaign, population: Population) -> Group:
+    """The group with the membership that the campaign has."""
     member = np.zeros(len(population))
-    for key, probability in campaign.member.items():
+    for key, probability in campaign.membership.items():
         at = population.index(key)
         if at is not None:
             member[at] = probability
     return Group(member)
 
 
-def eligible(population: Population, campaigns: Iterable[Campaign], now: float) -> Marks:
-    """Who may belong to a group, `(n,)`: keys of which enough is known, and who are active; members
-    once named stay. But not applications, unless they are accused: what fills one template needs no
-    other key."""
-    said = population.rows["said"]
-    varied = (population.traits.variety <= VARIED) | (said["severity"] >= 2)
-    may = varied & (said["ts"] > now - SILENT)
+def eligible(population: Population, campaigns: Iterable[Campaign], now: float) -> Mask:
+    """Which keys may be members of a group, `(n,) bool`.
+
+    A key needs enough prompts and has to be active. Applications, which fill templates, need an
+    alert of their own. Named members of open campaigns stay eligible.
+    """
+    fingerprints = population.rows["fingerprint"]
+    varied = population.traits.variety <= MOST_VARIETY
+    may = (varied | (fingerprints["severity"] >= _WARNING)) & (fingerprints["ts"] > now - SILENT)
     for campaign in campaigns:
         if not campaign.ended:
             may[population.rows_of(campaign.named)] = True
-    return np.asarray(may & (said["sketched"] >= LEAST))
+    return np.asarray(may & (fingerprints["sketched"] >= LEAST_PROMPTS))
 
 
 class _Round:
-    """One round, as it goes on.
+    """One round.
 
     Attributes:
-        eligible: `(n,)`, who may belong to a group.
-        held: `(n,)`, who is surely of one.
+        campaigns: known and new groups.
+        output: alerts and decisions.
+        eligible: `(n,) bool`, which keys may be members of a group.
+        taken: `(n,) bool`, which keys are sure members of a group.
     """
 
     def __init__(
@@ -101,86 +110,92 @@ class _Round:
     ) -> None:
         self._least = settings.campaigns.least_members
         self._quiet = settings.detection.quiet_minutes * MINUTE
-        self._people = population
+        self._population = population
         self._now = now
         self._turn = int(now // ROUND)
         self.campaigns = campaigns
-        self.statements = CampaignAlerts(settings, population, now)
+        self.output = CampaignAlerts(settings, population, now)
         self.eligible = eligible(population, campaigns, now)
-        self.held = np.zeros(len(population), bool)
+        self.taken = np.zeros(len(population), bool)
 
-    def renew(self) -> None:
-        """Ask of the groups that are known who is of them, and judge them."""
+    def update_known(self) -> None:
+        """Update and evaluate the known groups, campaigns first."""
         alive = [campaign for campaign in self.campaigns if not campaign.ended]
         alive.sort(key=lambda campaign: not campaign.opened)
-        groups = [recall(campaign, self._people) for campaign in alive]
+        groups = [group_of(campaign, self._population) for campaign in alive]
         for campaign, group in zip(alive, groups, strict=True):
             if campaign.opened:
-                self.held |= group.member > SURE
+                self.taken |= group.member > SURE
         for campaign, group in zip(alive, groups, strict=True):
             if campaign.opened:
-                self.held &= ~(group.member > SURE)
+                self.taken &= ~(group.member > SURE)
             if self._due(campaign):
-                self._ask(campaign, group)
-            self.held |= group.member > SURE
+                self._evaluate(campaign, group)
+            self.taken |= group.member > SURE
 
-    def find(self) -> None:
-        """Make new groups of seeds, and judge them."""
-        for seed in seeds(self._people, self.eligible & ~self.held, self._turn):
-            if not self.held[seed].any():
-                group, sure = self._grown(seed)
+    def find_new(self) -> None:
+        """Grow candidates into groups and evaluate them."""
+        for candidate in candidates(self._population, self.eligible & ~self.taken, self._turn):
+            if not self.taken[candidate].any():
+                group, sure = self._grow(candidate)
                 if len(sure) >= self._least:
-                    self._ask(self._begun(sure), group)
-                    self.held |= group.member > SURE
+                    self._evaluate(self._start(sure), group)
+                    self.taken |= group.member > SURE
 
     def merge(self) -> None:
-        """Let the younger of two campaigns go over into the older if they are one: if the greater
-        of them, asked, takes the other's members for its own."""
+        """Merge the younger of two campaigns into the older if they are one.
+
+        They are one if a step of the larger group includes most members of the smaller one.
+        """
         alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
-        rows = {campaign.id: self._people.rows_of(campaign.named) for campaign in alive}
+        rows = {campaign.id: self._population.rows_of(campaign.named) for campaign in alive}
         for older, younger in combinations(alive, 2):
-            if older.ended or younger.ended or not self._near(rows[older.id], rows[younger.id]):
+            if older.ended or younger.ended or not self._close(rows[older.id], rows[younger.id]):
                 continue
-            less, more = sorted((older, younger), key=lambda campaign: len(campaign.named))
-            group = recall(more, self._people)
-            group.step(self._people, self.eligible)
-            if float((group.member[rows[less.id]] > BELONGS).mean()) >= BELONGS:
-                older.take(younger)
+            smaller, larger = sorted((older, younger), key=lambda campaign: len(campaign.named))
+            group = group_of(larger, self._population)
+            group.step(self._population, self.eligible)
+            if float((group.member[rows[smaller.id]] > PROBABLE).mean()) >= PROBABLE:
+                older.merge(younger)
                 rows[older.id] = np.concatenate([rows[older.id], rows[younger.id]])
-                older.note(self._now, "merged", younger.id)
-                younger.note(self._now, "merged", older.id)
-                self.statements.end(younger, f"is part of {older.id}")
+                older.log(self._now, "merged", younger.id)
+                younger.log(self._now, "merged", older.id)
+                self.output.resolve(younger, f"merged into {older.id}")
 
     def _due(self, campaign: Campaign) -> bool:
         settled = not campaign.opened and self._now - campaign.found >= HOUR
-        return not settled or self._turn % _SELDOM == 0
+        return not settled or self._turn % _SETTLED_EVERY == 0
 
-    def _grown(self, seed: Rows) -> tuple[Group, Rows]:
-        """What becomes of a seed, and who is surely of it."""
-        which = self._around(seed)
-        some = PopulationView(self._people, which)
-        group, sure = Group(np.isin(which, seed).astype(np.float64)), seed
+    def _grow(self, candidate: Rows) -> tuple[Group, Rows]:
+        """The group that grows from a candidate, and the rows of its sure members."""
+        which = self._sample(candidate)
+        view = PopulationView(self._population, which)
+        group, sure = Group(np.isin(which, candidate).astype(np.float64)), candidate
         for _ in range(_STEPS):
             before = sure
-            group.step(some, self.eligible[which] & ~self.held[which])
+            group.step(view, self.eligible[which] & ~self.taken[which])
             sure = which[group.member > SURE]
             if len(sure) < 2 or np.array_equal(sure, before):
                 break
-        member = np.zeros(len(self._people))
+        member = np.zeros(len(self._population))
         member[which] = group.member
         return Group(member), sure
 
-    def _around(self, seed: Rows) -> Rows:
-        """The keys among which a seed grows at first: all, or some that stand for all. There a
-        campaign is as rare as among all, or its members would pass for the public."""
-        n = len(self._people)
-        if n <= _SOME:
-            return np.arange(n)
-        return np.unique(np.concatenate([seed[:_SEEN], np.arange(0, n, n // _SOME + 1)]))
+    def _sample(self, members: Rows) -> Rows:
+        """All keys, or a sample of many, with some of the members.
 
-    def _begun(self, sure: Rows) -> Campaign:
-        """A new group; or one that was over, if most of these keys were of it."""
-        keys = {self._people.keys[i] for i in sure.tolist()}
+        In the sample, a campaign is as rare as in the population. Otherwise its members would pass
+        for ordinary keys.
+        """
+        n = len(self._population)
+        if n <= _SAMPLE:
+            return np.arange(n)
+        step = n // _SAMPLE + 1
+        return np.unique(np.concatenate([members[:_SAMPLED_MEMBERS], np.arange(0, n, step)]))
+
+    def _start(self, sure: Rows) -> Campaign:
+        """A new group, or an ended campaign if most of these keys were its members."""
+        keys = {self._population.keys[i] for i in sure.tolist()}
         for campaign in self.campaigns:
             if campaign.ended and 2 * len(campaign.named.keys() & keys) > len(keys):
                 campaign.ended = 0.0
@@ -188,85 +203,88 @@ class _Round:
         self.campaigns.append(Campaign(campaign_id(keys, self._now), self._now, {}))
         return self.campaigns[-1]
 
-    def _ask(self, campaign: Campaign, group: Group) -> None:
-        """Ask who is of a group, judge it, and say what is to be said."""
-        population, now = self._people, self._now
+    def _evaluate(self, campaign: Campaign, group: Group) -> None:
+        """Update the members of a group, evaluate it, and publish what is new."""
+        population, now = self._population, self._now
         if not campaign.opened and not self._promising(group):
             self._keep(campaign, group)
             return
-        group.step(population, self.eligible & ~self.held)
-        self._remember(campaign, group)
+        group.step(population, self.eligible & ~self.taken)
+        self._set_membership(campaign, group)
         sure = np.flatnonzero(group.member > SURE)
-        last = float(population.rows["said"]["ts"][group.member > BELONGS].max(initial=0.0))
+        ts = population.rows["fingerprint"]["ts"]
+        last = float(ts[group.member > PROBABLE].max(initial=0.0))
         if len(sure) >= self._least:
-            verdict = judge(population, group, sure, self.eligible)
-            if (
-                verdict.is_campaign or now - last > HOUR
-            ):  # who is silent neither upholds nor refutes
-                campaign.upheld = now
+            verdict = evaluate(population, group, sure, self.eligible)
+            silent = now - last > HOUR  # silence neither confirms nor refutes a campaign
+            if verdict.is_campaign or silent:
+                campaign.confirmed = now
             if verdict.is_campaign or campaign.opened:
-                self._speak(campaign, group, verdict)
+                self._report(campaign, group, verdict)
         elif not campaign.opened:
             self._keep(campaign, group)
         if campaign.opened and now - last > SILENT:
-            campaign.note(now, "ended")
-            self.statements.end(campaign, "over, silent for hours")
-        elif campaign.opened and now - campaign.upheld >= self._quiet:
-            campaign.note(now, "ended")
-            self.statements.end(campaign, "over, nothing upholds it")
+            self._end(campaign, f"over, its members have been silent for {SILENT / HOUR:.0f} hours")
+        elif campaign.opened and now - campaign.confirmed >= self._quiet:
+            minutes = self._quiet / MINUTE
+            self._end(campaign, f"over, no evaluation has confirmed it for {minutes:.0f} minutes")
+
+    def _end(self, campaign: Campaign, why: str) -> None:
+        campaign.log(self._now, "ended")
+        self.output.resolve(campaign, why)
 
     def _promising(self, group: Group) -> bool:
-        """Whether a group that is no campaign so far may be one, asked among some of many keys."""
-        which = self._around(np.flatnonzero(group.member > SURE))
-        if len(which) == len(self._people):
+        """Whether a group that is no campaign may be one, evaluated on a sample of many keys."""
+        which = self._sample(np.flatnonzero(group.member > SURE))
+        if len(which) == len(self._population):
             return True
-        among, some = self.eligible[which] & ~self.held[which], PopulationView(self._people, which)
-        part = Group(group.member[which])
-        part.step(some, among)
+        view = PopulationView(self._population, which)
+        part, free = Group(group.member[which]), self.eligible[which] & ~self.taken[which]
+        part.step(view, free)
         group.member[which] = part.member
         sure = np.flatnonzero(part.member > SURE)
-        return len(sure) >= self._least and judge(some, part, sure, among).is_campaign
+        return len(sure) >= self._least and evaluate(view, part, sure, free).is_campaign
 
-    def _remember(self, campaign: Campaign, group: Group) -> None:
-        rows = np.flatnonzero(group.member > _KEPT).tolist()
-        campaign.member = {self._people.keys[i]: float(group.member[i]) for i in rows}
+    def _set_membership(self, campaign: Campaign, group: Group) -> None:
+        rows = np.flatnonzero(group.member > _LEAST_PROBABILITY).tolist()
+        campaign.membership = {self._population.keys[i]: float(group.member[i]) for i in rows}
 
     def _keep(self, campaign: Campaign, group: Group) -> None:
-        """Keep a group that is no campaign, unless too little is left of it."""
-        self._remember(campaign, group)
+        """Keep a group that is no campaign, unless it has too few members."""
+        self._set_membership(campaign, group)
         if np.count_nonzero(group.member > SURE) < self._least:
-            campaign.member = {}
-            campaign.ended = self._now if campaign.named else 0.0  # what was one, and is no more
+            campaign.membership = {}
+            campaign.ended = self._now if campaign.named else 0.0  # if it was a campaign
 
-    def _speak(self, campaign: Campaign, group: Group, verdict: Verdict) -> None:
-        """Name the members, and say so where there are more of them."""
+    def _report(self, campaign: Campaign, group: Group, verdict: Verdict) -> None:
+        """Name the sure members and publish what is new."""
         before = set(campaign.named)
-        surely = [self._people.keys[i] for i in np.flatnonzero(group.member > SURE).tolist()]
-        belong = {key for key, p in campaign.member.items() if p > BELONGS}
-        campaign.named = {k: at for k, at in campaign.named.items() if k in belong}
-        campaign.named |= {key: self._now for key in surely if key not in campaign.named}
+        sure = [self._population.keys[i] for i in np.flatnonzero(group.member > SURE).tolist()]
+        probable = {key for key, p in campaign.membership.items() if p > PROBABLE}
+        campaign.named = {k: at for k, at in campaign.named.items() if k in probable}
+        campaign.named |= {key: self._now for key in sure if key not in campaign.named}
         new = len(campaign.named.keys() - before)
-        campaign.untold |= new > 0
-        campaign.describe(self._people, group, verdict, new)
+        campaign.unreported |= new > 0
+        campaign.describe(self._population, group, verdict, new)
         origin = "" if campaign.opened else self._origin(campaign)
         change: Change = "grown" if campaign.opened else "split" if origin else "born"
-        if self.statements.speak(campaign):
-            campaign.note(self._now, change, origin)
-        self.statements.decide(campaign)
+        if self.output.publish(campaign):
+            campaign.log(self._now, change, origin)
+        self.output.decide(campaign)
 
     def _origin(self, campaign: Campaign) -> str:
-        """The campaign that most of a new one's members were named in, if there is one."""
+        """The id of the campaign in which most members of a new one were named, if there is one."""
         for other in self.campaigns:
             common = len(other.named.keys() & campaign.named.keys())
             if other is not campaign and other.opened and 2 * common > len(campaign.named):
                 return other.id
         return ""
 
-    def _near(self, one: Rows, other: Rows) -> bool:
-        """Whether members came at about the same time and ask about as fast."""
-        traits = self._people.traits
-        apart = (
+    def _close(self, one: Rows, other: Rows) -> bool:
+        """Whether the keys of two campaigns have similar first-seen times and request rates."""
+        traits = self._population.traits
+        rates, times = (
             abs(np.median(trait[one]) - np.median(trait[other]))
-            for trait in (traits.pace, traits.born)
+            for trait in (traits.rate, traits.first_seen)
         )
-        return all(gap < most for gap, most in zip(apart, _NEAR, strict=True))
+        return bool(rates < _MERGED_RATE and times < _MERGED_FIRST_SEEN)

@@ -82,7 +82,7 @@ def replay(
     show(summary)
     shards = list(linker.partitions.values())
     if campaigns:
-        campaigns_table.show(survey(shards, over=True))
+        campaigns_table.show(survey(shards, ended=True))
     if graphs is not None:
         export.write_all(shards, graphs)
     if trace is not None:

@@ -1,9 +1,9 @@
-"""The dossier of one campaign: who is of it, what links them, and how it grew.
+"""The detail of one campaign: its members, what links them, and how it grew.
 
-Members come with the strongest of what speaks for each, by kind, in nats; identifiers with how many
-members have them and how many others, for what many others have links nobody. Bystanders, who share
-something rare with members and do not act like them, are listed apart: they are accused of nothing.
-Identifiers are shown by pseudonyms that lead nowhere but to each other.
+Each member comes with its evidence by kind, in nats; each shared identifier with the number of
+members and of other keys that have it, because an identifier that many others have links nobody.
+Bystanders are listed apart: they share a rare identifier with members but do not behave like them,
+and no alert or decision is about them. Identifiers are shown by pseudonyms.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import IDENTIFIERS
 from monitor.campaigns.population import Population
 from monitor.linker import LinkPartition
-from pipelines.inspect.campaigns import Line, line
-from pipelines.inspect.criteria import Question, hear, questions
+from pipelines.inspect.campaigns import CampaignSummary, summarize
+from pipelines.inspect.criteria import CriterionResult, Evaluated, criterion_results, evaluate
 
 _LETTERS = dict(zip(IDENTIFIERS, "pntusm", strict=True))
 
@@ -32,11 +32,11 @@ class Member(msgspec.Struct, frozen=True):
     """A key that is named in the campaign. Times are event time, epoch seconds.
 
     Attributes:
-        confidence: how surely it belongs, a probability.
-        named: since when; 0 if it never was.
-        accused: the severity of its own severest alert.
-        nats: what speaks for it, by kind of evidence.
-        shares: pseudonyms of the identifiers that it shares with others of the campaign.
+        confidence: the probability that it is a member.
+        named: when it was first listed in an alert; 0 if it was not.
+        own_alert: severity of its own most severe open alert.
+        nats: its evidence, by kind.
+        shares: pseudonyms of the identifiers that it shares with other members.
     """
 
     key: str
@@ -46,16 +46,19 @@ class Member(msgspec.Struct, frozen=True):
     first_seen: float
     last_seen: float
     named: float
-    accused: Severity | None
+    own_alert: Severity | None = msgspec.field(name="accused")
     nats: dict[str, float]
     shares: list[str]
 
 
-class Shared(msgspec.Struct, frozen=True):
-    """An identifier that two members have, or more.
+class SharedIdentifier(msgspec.Struct, frozen=True):
+    """An identifier that at least two members have.
 
     Attributes:
-        nats: what it says of a key to have it, seen from a member.
+        kind: payment, network, ….
+        id: its pseudonym.
+        members, others: keys that have it.
+        nats: the evidence of having it, among keys that may be members.
     """
 
     kind: str
@@ -66,7 +69,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Bystander(msgspec.Struct, frozen=True):
-    """A key that shares an identifier with members and does not act like them."""
+    """A key that shares a rare identifier with members but does not behave like them."""
 
     key: str
     requests: int
@@ -74,52 +77,64 @@ class Bystander(msgspec.Struct, frozen=True):
 
 
 class CampaignDetail(msgspec.Struct, frozen=True):
-    """All that is known of a campaign, or of a group that is none."""
+    """What is known about a campaign, or about a group that is none.
 
-    line: Line
+    Attributes:
+        summary: its line in the list of campaigns.
+        found: when the group was found, epoch seconds.
+        until: event time of the newest fingerprint, epoch seconds.
+        criteria: what decides whether it is a campaign.
+        evidence: mean evidence per member by kind, nats.
+        shared: the strongest first.
+        members: the most probable first.
+    """
+
+    summary: CampaignSummary = msgspec.field(name="line")
     found: float
     until: float
-    questions: list[Question]
+    criteria: list[CriterionResult] = msgspec.field(name="questions")
     timeline: list[TimelineEntry]
-    evidence: dict[str, float]  # mean nats of a member, by kind
-    shared: list[Shared]  # the most telling first
-    members: list[Member]  # the surest first
+    evidence: dict[str, float]
+    shared: list[SharedIdentifier]
+    members: list[Member]
     bystanders: list[Bystander]
 
 
-def campaign_detail(shard: LinkPartition, campaign: Campaign) -> CampaignDetail:
-    """Put together what a partition's population knows of one of its groups."""
-    population, hearing = shard.population, hear(shard, campaign)
-    rows, nats = hearing.members, hearing.group.nats
+def campaign_detail(partition: LinkPartition, campaign: Campaign) -> CampaignDetail:
+    """Collect what a partition's population tells about one of its groups."""
+    population, evaluated = partition.population, evaluate(partition, campaign)
+    rows, nats = evaluated.members, evaluated.group.nats
     bystanders = population.rows_of(campaign.bystanders)
-    shared, having = _shared(population, rows, bystanders)
-    said = population.rows["said"]
+    shared, shares = _shared(population, evaluated, bystanders)
+    fingerprints = population.rows["fingerprint"]
     members = [
         Member(
-            key := population.keys[i],
-            campaign.member.get(key, float(hearing.group.member[i])),
-            int(said["requests"][i]),
-            round(float(said["tokens"][i])),
-            float(said["first_seen"][i]),
-            float(said["ts"][i]),
-            campaign.named.get(key, 0.0),
-            SEVERITIES[severity - 1] if (severity := int(said["severity"][i])) else None,
-            {kind: float(each[i]) for kind, each in nats.items()},
-            having.get(i, []),
+            key=(key := population.keys[i]),
+            confidence=campaign.membership.get(key, float(evaluated.group.member[i])),
+            requests=int(fingerprints["requests"][i]),
+            tokens=round(float(fingerprints["tokens"][i])),
+            first_seen=float(fingerprints["first_seen"][i]),
+            last_seen=float(fingerprints["ts"][i]),
+            named=campaign.named.get(key, 0.0),
+            own_alert=SEVERITIES[severity - 1]
+            if (severity := int(fingerprints["severity"][i]))
+            else None,
+            nats={kind: float(each[i]) for kind, each in nats.items()},
+            shares=shares.get(i, []),
         )
         for i in rows.tolist()
     ]
     return CampaignDetail(
-        line=line(shard, campaign, hearing),
+        summary=summarize(partition, campaign, evaluated),
         found=campaign.found,
-        until=shard.watermark,
-        questions=questions(hearing),
+        until=partition.watermark,
+        criteria=criterion_results(evaluated),
         timeline=campaign.timeline,
         evidence={kind: float(each[rows].mean()) for kind, each in nats.items() if len(rows)},
         shared=shared,
         members=sorted(members, key=lambda each: (-each.confidence, -each.requests)),
         bystanders=[
-            Bystander(population.keys[i], int(said["requests"][i]), having.get(i, []))
+            Bystander(population.keys[i], int(fingerprints["requests"][i]), shares.get(i, []))
             for i in bystanders.tolist()
         ],
     )
@@ -132,28 +147,31 @@ def pseudonym(kind: str, value: int) -> str:
 
 
 def _shared(
-    population: Population, members: Rows, bystanders: Rows
-) -> tuple[list[Shared], dict[int, list[str]]]:
-    """What members share, and which of it each of them and of the bystanders has, by row."""
-    found: list[Shared] = []
-    having: dict[int, list[str]] = {}
+    population: Population, evaluated: Evaluated, bystanders: Rows
+) -> tuple[list[SharedIdentifier], dict[int, list[str]]]:
+    """The identifiers that members share, and the pseudonyms of those that each row has."""
+    members, outside = evaluated.members, evaluated.eligible.copy()
+    outside[members] = False
+    found: list[SharedIdentifier] = []
+    shares: dict[int, list[str]] = {}
     for kind, name in enumerate(IDENTIFIERS):
-        codes, values = population.codes(name), population.rows["seen"][:, kind]
-        mine = np.bincount(codes[members].ravel(), minlength=int(codes.max(initial=0)) + 1)
-        others = np.bincount(codes.ravel()) - mine
+        codes, values = population.codes(name), population.rows["identifiers"][:, kind]
+        inside = np.bincount(codes[members].ravel(), minlength=int(codes.max(initial=0)) + 1)
+        others = np.bincount(codes.ravel()) - inside
+        eligible = np.bincount(codes[outside].ravel(), minlength=len(inside))
         known = np.count_nonzero(codes[members, 0])
-        elsewhere = np.count_nonzero(codes[:, 0]) - known
+        known_outside = np.count_nonzero(codes[outside, 0])
         names: dict[int, str] = {}
         for i in (*members.tolist(), *bystanders.tolist()):
             for code, value in zip(codes[i].tolist(), values[i].tolist(), strict=True):
-                if not code or mine[code] < 2:
+                if not code or inside[code] < 2:
                     continue
                 if code not in names:
                     names[code] = pseudonym(name, value)
-                    share = (mine[code] - 1) / known  # without a key's own part
-                    nats = math.log(share / ((others[code] + 0.5) / (elsewhere + 1)))
-                    counts = int(mine[code]), int(others[code])
-                    found.append(Shared(name, names[code], *counts, max(nats, 0.0)))
-                having.setdefault(i, []).append(names[code])
+                    share = (inside[code] - 1) / known  # without the key's own part
+                    nats = math.log(share / ((eligible[code] + 0.5) / (known_outside + 1)))
+                    counts = int(inside[code]), int(others[code])
+                    found.append(SharedIdentifier(name, names[code], *counts, max(nats, 0.0)))
+                shares.setdefault(i, []).append(names[code])
     found.sort(key=lambda each: (-each.nats, -each.members, each.id))
-    return found, having
+    return found, shares

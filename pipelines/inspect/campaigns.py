@@ -1,7 +1,7 @@
-"""The groups of keys that linkers know: which of them are campaigns, and why the others are none.
+"""List the groups of keys that linkers have found: campaigns, and why other groups are none.
 
-Read from Redis as the last checkpoint left it, without a claim, so it disturbs no worker; or handed
-over by a replay at its end.
+The groups come from the last checkpoint in Redis, read without a claim, so no worker is disturbed;
+or from a replay, at its end.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from monitor.campaigns.population import hours
 from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.linker import LinkPartition
+from monitor.records.profile import HOUR
 from monitor.store.redis import RedisStore
-from pipelines.inspect.criteria import Hearing, hear, questions, why_not
+from pipelines.inspect.criteria import Evaluated, evaluate, why_not
 
 State = Literal["open", "over", "merged", "none"]
-SHORT = 10  # characters of an id by which a campaign is called
+SHORT = 10  # characters of an id in a sentence about another campaign
 _STATES = ("open", "over", "merged", "none")
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A line of the table. Times are event time, epoch seconds.
+class CampaignSummary(msgspec.Struct, frozen=True):
+    """A campaign, or a group that is none, in a list. Times are event time, epoch seconds.
 
     Attributes:
-        since: when it was found to be a campaign; of a group that is none, when it was found.
-        hour: requests of its members in the last whole hour.
-        decision: what its alert calls for.
+        since: when it became a campaign; of a group that is none, when it was found.
+        last_hour: requests of its members in the last complete hour.
+        decision: the decision on its members.
         reason: why it is a campaign, or why it is none.
+        ended: when it ended or merged; 0 before.
     """
 
     id: str
@@ -44,37 +46,44 @@ class Line(msgspec.Struct, frozen=True):
     members: int
     requests: int
     tokens: int
-    hour: int
+    last_hour: int = msgspec.field(name="hour")
     decision: Action
     reason: str
     ended: float = 0.0
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What is printed."""
+class CampaignList(msgspec.Struct, frozen=True):
+    """Campaigns and the population in which they were found.
 
-    until: float  # event time of the newest fingerprint
-    keys: int  # among which campaigns are looked for
-    none: int  # groups that are no campaigns
-    campaigns: list[Line]
+    Attributes:
+        until: event time of the newest fingerprint, epoch seconds.
+        keys: size of the population.
+        not_campaigns: groups that are no campaigns.
+        campaigns: those that were asked for.
+    """
+
+    until: float
+    keys: int
+    not_campaigns: int = msgspec.field(name="none")
+    campaigns: list[CampaignSummary]
 
 
 def read(settings: Settings) -> list[LinkPartition]:
-    """The partitions of fingerprints as they are in Redis, claimed by nobody here.
+    """The partitions of fingerprints in Redis, without a claim.
 
     Raises:
         InputError: if there are none.
     """
     store = RedisStore(settings.redis_url, settings.record_seconds)
-    shards = list(link_partitions(store, settings))
-    for shard in shards:
-        shard.population.load(store.rows(shard.name))
-    if not shards:
+    partitions = list(link_partitions(store, settings))
+    for partition in partitions:
+        partition.population.load(store.rows(partition.name))
+    if not partitions:
         raise InputError(
             f"Redis at {store.server} knows nothing of {settings.topics.fingerprints}: start a "
-            "worker (`xm worker`), or name the topic that it writes, XM_TOPICS__FINGERPRINTS."
+            "worker (`xm worker`), or set XM_TOPICS__FINGERPRINTS to the topic that it writes."
         )
-    return shards
+    return partitions
 
 
 def link_partitions(store: RedisStore, settings: Settings) -> Iterator[LinkPartition]:
@@ -88,76 +97,78 @@ def link_partitions(store: RedisStore, settings: Settings) -> Iterator[LinkParti
             yield partition
 
 
-def find(shards: Iterable[LinkPartition], name: str) -> tuple[LinkPartition, Campaign]:
-    """The one campaign or group whose id begins so.
+def find(partitions: Iterable[LinkPartition], prefix: str) -> tuple[LinkPartition, Campaign]:
+    """The one campaign or group whose id begins with a prefix.
 
     Raises:
         InputError: if there is none, or more than one.
     """
     found = [
-        (shard, campaign)
-        for shard in shards
-        for campaign in shard.rounds.campaigns
-        if campaign.id.startswith(name)
+        (partition, campaign)
+        for partition in partitions
+        for campaign in partition.rounds.campaigns
+        if campaign.id.startswith(prefix)
     ]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise InputError(f"No campaign's id begins with {name}: `xm campaigns --all` has all ids.")
+        raise InputError(f"No campaign id begins with {prefix}: `xm campaigns --all` has all ids.")
     which = ", ".join(campaign.id for _, campaign in found[:5])
-    raise InputError(f"{len(found)} ids begin with {name}: write more of one of {which}.")
+    raise InputError(f"{len(found)} ids begin with {prefix}: write more of one of {which}.")
 
 
 def survey(
-    shards: Iterable[LinkPartition], *, over: bool = False, everything: bool = False
-) -> Report:
-    """Campaigns, the worst first.
+    partitions: Iterable[LinkPartition], *, ended: bool = False, everything: bool = False
+) -> CampaignList:
+    """List campaigns, the most severe first.
 
     Args:
-        over: whether those that are over are among them.
-        everything: whether groups that are none are, too.
+        ended: include campaigns that have ended.
+        everything: include groups that are no campaigns, too.
     """
-    shards = list(shards)
-    groups = [(shard, campaign) for shard in shards for campaign in shard.rounds.campaigns]
+    partitions = list(partitions)
+    groups = [(part, campaign) for part in partitions for campaign in part.rounds.campaigns]
     wanted = [
-        line(shard, campaign, hear(shard, campaign))
-        for shard, campaign in groups
-        if everything or campaign.opened or (over and campaign.named)
+        summarize(partition, campaign, evaluate(partition, campaign))
+        for partition, campaign in groups
+        if everything or campaign.opened or (ended and campaign.named)
     ]
-    return Report(
-        max((shard.watermark for shard in shards), default=0.0),
-        sum(len(shard.population) for shard in shards),
-        sum(state_of(campaign) == "none" for _, campaign in groups),
-        sorted(wanted, key=_rank),
+    return CampaignList(
+        until=max((partition.watermark for partition in partitions), default=0.0),
+        keys=sum(len(partition.population) for partition in partitions),
+        not_campaigns=sum(state_of(campaign) == "none" for _, campaign in groups),
+        campaigns=sorted(wanted, key=_rank),
     )
 
 
-def line(shard: LinkPartition, campaign: Campaign, hearing: Hearing) -> Line:
-    """What is first said of a group."""
-    said = shard.population.rows["said"][hearing.members]
-    counts, _ = hours(said)
-    ages = shard.watermark // 3600 - said["long_head"]  # of each key's newest hour
-    last = counts[np.arange(len(said)), np.clip(1 - ages, 0, 1).astype(int)] * (ages <= 1)
+def summarize(
+    partition: LinkPartition, campaign: Campaign, evaluated: Evaluated
+) -> CampaignSummary:
+    """One line about a group."""
+    fingerprints = partition.population.rows["fingerprint"][evaluated.members]
+    counts, _ = hours(fingerprints)
+    ages = partition.watermark // HOUR - fingerprints["long_head"]  # of each key's newest hour
+    last = counts[np.arange(len(counts)), np.clip(1 - ages, 0, 1).astype(int)] * (ages <= 1)
     state = state_of(campaign)
     severity = None if state == "none" else campaign.severity
-    born = next((moment.at for moment in campaign.timeline), campaign.found)
-    return Line(
+    first = next((entry.at for entry in campaign.timeline), campaign.found)
+    return CampaignSummary(
         id=campaign.id,
-        since=campaign.opened or born,
+        since=campaign.opened or first,
         state=state,
         severity=severity,
-        members=len(hearing.members if state == "none" else campaign.named),
-        requests=int(said["requests"].sum()),
-        tokens=round(float(said["tokens"].sum())),
-        hour=int(last.sum()),
+        members=len(evaluated.members if state == "none" else campaign.named),
+        requests=int(fingerprints["requests"].sum()),
+        tokens=round(float(fingerprints["tokens"].sum())),
+        last_hour=int(last.sum()),
         decision=action_for("campaign", severity) if severity and state == "open" else "observe",
-        reason=_reason(campaign, hearing),
+        reason=_reason(campaign, evaluated),
         ended=campaign.timeline[-1].at if state in ("over", "merged") else 0.0,
     )
 
 
 def state_of(campaign: Campaign) -> State:
-    """Whether it is a campaign, was one, has gone over into another, or is none."""
+    """Whether a group is a campaign, was one, has merged into another, or is none."""
     if campaign.opened:
         return "open"
     if not campaign.named:
@@ -165,14 +176,14 @@ def state_of(campaign: Campaign) -> State:
     return "merged" if campaign.timeline[-1].change == "merged" else "over"
 
 
-def _reason(campaign: Campaign, hearing: Hearing) -> str:
+def _reason(campaign: Campaign, evaluated: Evaluated) -> str:
     if state_of(campaign) == "none":
-        return why_not(questions(hearing))
+        return why_not(evaluated)
     if state_of(campaign) == "merged":
-        return f"part of {campaign.timeline[-1].other[:SHORT]}"
+        return f"merged into {campaign.timeline[-1].other[:SHORT]}"
     return campaign.reason
 
 
-def _rank(line: Line) -> tuple[int, int, int]:
-    severity = SEVERITIES.index(line.severity) if line.severity else -1
-    return _STATES.index(line.state), -severity, -line.members
+def _rank(summary: CampaignSummary) -> tuple[int, int, int]:
+    severity = SEVERITIES.index(summary.severity) if summary.severity else -1
+    return _STATES.index(summary.state), -severity, -summary.members

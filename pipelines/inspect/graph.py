@@ -1,8 +1,9 @@
-"""A campaign as a graph, for those who go on looking in a tool of their own.
+"""A campaign as a graph, for analysis in other tools.
 
-Nodes are the campaign, its members, the identifiers that they share, and bystanders. An edge from
-the campaign to a member weighs all that speaks for it, with each kind of evidence beside it; one
-from an identifier to who has it weighs what it says to have it. All weights are in nats.
+Nodes are the campaign, its members, the identifiers that they share, and bystanders. The weight of
+an edge from the campaign to a member is the member's evidence; the edge also has the evidence of
+each kind. The weight of an edge from an identifier to a key is the evidence of the identifier. All
+weights are in nats.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ def graph(detail: CampaignDetail) -> Any:
     """The `networkx.Graph` of a campaign."""
     import networkx as nx
 
-    line = detail.line
-    found = nx.Graph(id=line.id)
+    summary = detail.summary
+    found = nx.Graph(id=summary.id)
     found.add_node(
-        line.id,
+        summary.id,
         kind="campaign",
-        label=line.id[:SHORT],
-        state=line.state,
-        severity=line.severity or "",
-        since=line.since,
-        members=line.members,
-        requests=line.requests,
-        tokens=line.tokens,
-        reason=line.reason,
+        label=summary.id[:SHORT],
+        state=summary.state,
+        severity=summary.severity or "",
+        since=summary.since,
+        members=summary.members,
+        requests=summary.requests,
+        tokens=summary.tokens,
+        reason=summary.reason,
     )
-    worth = {shared.id: shared.nats for shared in detail.shared}
+    nats = {shared.id: shared.nats for shared in detail.shared}
     for shared in detail.shared:
         found.add_node(
             shared.id,
@@ -52,9 +53,9 @@ def graph(detail: CampaignDetail) -> Any:
             first_seen=member.first_seen,
             last_seen=member.last_seen,
             named=member.named,
-            alert=member.accused or "",
+            alert=member.own_alert or "",
         )
-        found.add_edge(line.id, member.key, weight=sum(member.nats.values()), **member.nats)
+        found.add_edge(summary.id, member.key, weight=sum(member.nats.values()), **member.nats)
     for bystander in detail.bystanders:
         found.add_node(
             bystander.key, kind="bystander", label=bystander.key, requests=bystander.requests
@@ -62,6 +63,6 @@ def graph(detail: CampaignDetail) -> Any:
     shares = {each.key: each.shares for each in detail.members}
     shares |= {each.key: each.shares for each in detail.bystanders}
     found.add_weighted_edges_from(
-        (key, shared, worth[shared]) for key, some in shares.items() for shared in some
+        (key, shared, nats[shared]) for key, identifiers in shares.items() for shared in identifiers
     )
     return found

@@ -1,4 +1,4 @@
-"""A dossier as a page: what it is in a sentence, why, how it grew, what is shared, who is of it."""
+"""Show one campaign as a page: reason, evidence, growth, shared identifiers, members."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.inspect.campaign import CampaignDetail, Member, Shared
+from monitor.campaigns.criteria import ROUTES
+from pipelines.inspect.campaign import CampaignDetail, Member, SharedIdentifier
 from pipelines.inspect.campaigns import SHORT
-from pipelines.inspect.criteria import Question
+from pipelines.inspect.criteria import CriterionResult
 from pipelines.show.style import (
     SEVERITY_STYLES,
+    add_columns,
     axis_width,
     block_chart,
+    count,
     date_time,
     number,
     table,
@@ -23,29 +26,41 @@ from pipelines.show.style import (
 
 _ROWS = 4  # of the chart
 _MEMBERS = 20  # that are listed
-_VALUES = 5  # of a kind of identifier, too
-_STRONGEST = 3  # kinds of evidence at a member
-_SLIGHT = 0.05  # nats that are not worth a word
-_WAYS = {"either way": "needed", "by its members": "and either", "by its pace": "or all of"}
+_VALUES = 5  # of a kind of identifier that are listed
+_STRONGEST = 3  # kinds of evidence that are listed per member
+_LEAST_NATS = 0.05  # of evidence that is listed
+_TITLES: dict[str, str] = {route.id: route.title for route in ROUTES}
+_WORDS = {  # kinds of evidence whose names are not plain
+    "direction": "prompts",
+    "likeness": "distillation list",
+    "born": "first seen",
+    "pace": "request rate",
+    "even": "steadiness",
+    "variety": "prompt variety",
+    "system": "system prompt",
+    "tls_fingerprint": "TLS",
+    "user_agent": "user agent",
+}
 
 
 def show(detail: CampaignDetail, console: Console | None = None) -> None:
-    """Print a dossier."""
+    """Print the detail of a campaign."""
     console = console or Console()
     console.print(_header(detail))
-    _part(console, "why" if detail.line.severity else "why not", _questions(detail.questions))
-    _part(console, "what links them", _evidence(detail))
+    heading = "why" if detail.summary.severity else "why not"
+    _part(console, heading, _criteria(detail.criteria))
+    _part(console, "evidence", _evidence(detail))
     if detail.timeline:
-        _part(console, "how it grew", _chart(detail, min(console.width, 100)), _moments(detail))
+        _part(console, "growth", _chart(detail, min(console.width, 100)), _timeline(detail))
     if detail.shared:
-        _part(console, "what they share", _identifiers(detail.shared))
+        _part(console, "shared identifiers", _identifiers(detail.shared))
     if detail.members:
-        _part(console, "who is of it", _members(detail))
+        _part(console, "members", _members(detail))
     if len(detail.members) > _MEMBERS:
         more = len(detail.members) - _MEMBERS
-        console.print(Text(f"… and {more:,} more: --json has all of them.\n", "dim"))
+        console.print(Text(f"… and {more:,} more: --json lists all of them.\n", "dim"))
     if detail.bystanders:
-        heading = "bystanders: they share what is rare, but do not act like them"
+        heading = "bystanders: they share a rare identifier but do not behave like members"
         _part(console, heading, _bystanders(detail))
 
 
@@ -57,78 +72,79 @@ def _part(console: Console, heading: str, *parts: Table | Text) -> None:
 
 
 def sentence(detail: CampaignDetail) -> str:
-    """What it is."""
-    line = detail.line
-    keys = f"{line.members:,} keys"
-    took = f"{line.requests:,} requests and {line.tokens:,} tokens"
-    if line.state == "none":
-        return f"{keys} have something in common, with {took}; no campaign, for {line.reason}."
-    if line.state == "merged":
-        return f"{keys} act as one, with {took}; {line.reason} since {date_time(line.ended)} UTC."
-    return f"{keys} act as one, with {took} so far; {line.reason}."
+    """The campaign in one sentence."""
+    summary = detail.summary
+    numbers = f"{count(summary.requests, 'request')} and {count(summary.tokens, 'token')}"
+    if summary.state == "none":
+        keys = count(summary.members, "similar key")
+        return f"{keys}, {numbers}. This is no campaign: {summary.reason}."
+    keys = count(summary.members, "coordinated key")
+    if summary.state == "merged":
+        return f"{keys}, {numbers}; {summary.reason} at {date_time(summary.ended)} UTC."
+    return f"{keys}, {numbers}; {summary.reason}."
 
 
 def _header(detail: CampaignDetail) -> Text:
-    line = detail.line
-    text = Text(line.id, "bold")
-    if line.severity is not None:
-        text.append(f"  {line.severity}", f"not bold {SEVERITY_STYLES[line.severity]}")
-        text.append(f" since {date_time(line.since)} UTC", "not bold")
+    summary = detail.summary
+    text = Text(summary.id, "bold")
+    if summary.severity is not None:
+        text.append(f"  {summary.severity}", f"not bold {SEVERITY_STYLES[summary.severity]}")
+        text.append(f" since {date_time(summary.since)} UTC", "not bold")
     else:
-        text.append(f"  found {date_time(line.since)} UTC", "not bold")
-    if line.state == "over":
-        text.append(f", over since {date_time(line.ended)} UTC", "not bold")
+        text.append(f"  found {date_time(summary.since)} UTC", "not bold")
+    if summary.state == "over":
+        text.append(f", over since {date_time(summary.ended)} UTC", "not bold")
     text.append(f"\n{sentence(detail)}\n", "not bold")
-    if line.state == "open":
-        text.append("Its alert asks gateways to ", "not bold").append(line.decision, "bold")
-        text.append(f" them; {line.hour:,} requests in the last hour.\n", "not bold")
+    if summary.state == "open":
+        requests = count(summary.last_hour, "request")
+        text.append("Decision: ", "not bold").append(summary.decision, "bold")
+        text.append(f" all members. {requests} in the last complete hour.\n", "not bold")
     return text
 
 
-def _questions(asked: list[Question]) -> Table | Text:
-    """The verdict's questions, each with its number beside what is asked of it."""
-    if not asked:
-        return Text("Hardly any key is of it.")
+def _criteria(results: list[CriterionResult]) -> Table | Text:
+    """Each criterion with the group's value, the bound and what the number is."""
+    if not results:
+        return Text("It has fewer than two sure members.")
     rows = table()
+    add_columns(rows, "")
+    add_columns(rows, "value", "campaign", numbers=True)
     rows.add_column("")
-    rows.add_column("found", justify="right", no_wrap=True)
-    rows.add_column("a campaign", justify="right", no_wrap=True)
-    rows.add_column("")
-    way = ""
-    for question in asked:
-        if question.way != way:
-            way = question.way
-            rows.add_row(Text(_WAYS[way], "dim"))
-        bound = f"{'≥' if question.least else '≤'} {number(question.bound)}"
-        mark = Text("✓", "green") if question.met else Text("✗", "red")
-        found = "too soon" if question.value is None else number(question.value)
-        rows.add_row(mark, found, bound, question.asks)
+    route = ""
+    for each in results:
+        if each.route != route:
+            route = each.route
+            rows.add_row(Text(_TITLES[route], "dim"))
+        mark = Text("✓", "green") if each.met else Text("✗", "red")
+        value = "unknown" if each.value is None else number(each.value)
+        what = f"{each.measures}, {each.unit}".removesuffix(", ")
+        rows.add_row(mark, value, f"{each.comparison} {number(each.bound)}", what)
     return rows
 
 
 def _evidence(detail: CampaignDetail) -> Table:
-    """Mean nats by kind, as bars."""
+    """Mean evidence per member by kind, as bars."""
     rows = table()
-    rows.add_column("", no_wrap=True)
-    rows.add_column("nats a member", justify="right", no_wrap=True)
-    rows.add_column("", no_wrap=True)
+    add_columns(rows, "")
+    add_columns(rows, "nats per member", numbers=True)
+    add_columns(rows, "")
     for kind, nats in sorted(detail.evidence.items(), key=lambda each: -each[1]):
-        if abs(nats) < _SLIGHT:
+        if abs(nats) < _LEAST_NATS:
             continue
         bar = "━" * round(abs(nats) * 5)
-        rows.add_row(_word(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
+        rows.add_row(word(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
     return rows
 
 
 def _chart(detail: CampaignDetail, width: int) -> Text:
-    """Members over time, from when the group was found to its end, or until now."""
-    begin, end = detail.found, detail.line.ended or detail.until
-    most = max(moment.members for moment in detail.timeline)
+    """Members over time, from when the group was found until its end or now."""
+    begin, end = detail.found, detail.summary.ended or detail.until
+    most = max(entry.members for entry in detail.timeline)
     axis = axis_width(most)
     columns = width - axis - 1
     step = max(end - begin, 1.0) / columns
     members = [
-        next((m.members for m in reversed(detail.timeline) if m.at <= begin + i * step), 0)
+        next((e.members for e in reversed(detail.timeline) if e.at <= begin + i * step), 0)
         for i in range(columns)
     ]
     text = block_chart(members, _ROWS, highest=most)
@@ -137,79 +153,80 @@ def _chart(detail: CampaignDetail, width: int) -> Text:
     return text.append(f"{'':{axis}}{date_time(begin)}{'':{gap}}{last} UTC", "dim")
 
 
-def _moments(detail: CampaignDetail) -> Table:
+def _timeline(detail: CampaignDetail) -> Table:
     rows = table()
-    rows.add_column("", no_wrap=True)
+    add_columns(rows, "")
     rows.add_column("")
-    rows.add_column("members", justify="right")
-    for moment in detail.timeline:
-        link = {"merged": " with ", "split": " from "}.get(moment.change, "")
-        what = f"{moment.change}{link}{moment.other[:SHORT]}"
-        rows.add_row(date_time(moment.at), what, f"{moment.members:,}")
+    add_columns(rows, "members", numbers=True)
+    for entry in detail.timeline:
+        change = "found" if entry.change == "born" else entry.change
+        link = {"merged": " with ", "split": " from "}.get(entry.change, "")
+        rows.add_row(
+            date_time(entry.at), f"{change}{link}{entry.other[:SHORT]}", f"{entry.members:,}"
+        )
     return rows
 
 
-def _identifiers(shared: list[Shared]) -> Table:
-    """A line a kind: how many of it, and the most telling ones, members and others each."""
+def _identifiers(shared: list[SharedIdentifier]) -> Table:
+    """One row per kind: how many are shared, and the strongest ones."""
     rows = table()
-    rows.add_column("", no_wrap=True)
-    rows.add_column("shared", justify="right", no_wrap=True)
-    rows.add_column("nats", justify="right", no_wrap=True)
-    rows.add_column("the most telling, members + others who have it")
+    add_columns(rows, "")
+    add_columns(rows, "shared", "nats", numbers=True)
+    rows.add_column("strongest: id, members + other keys")
     kinds = Counter(each.kind for each in shared)
-    for kind, count in sorted(kinds.items(), key=lambda each: -_best(shared, each[0])):
-        some = [each for each in shared if each.kind == kind][:_VALUES]
-        values = ", ".join(f"{each.id} {each.members:,} + {each.others:,}" for each in some)
-        more = f", … {count - len(some):,} more" if count > len(some) else ""
-        rows.add_row(_word(kind), f"{count:,}", f"{_best(shared, kind):.1f}", values + more)
+    for kind, n in sorted(kinds.items(), key=lambda each: -_strongest_nats(shared, each[0])):
+        listed = [each for each in shared if each.kind == kind][:_VALUES]
+        values = ", ".join(f"{each.id} {each.members:,} + {each.others:,}" for each in listed)
+        more = f", … {n - len(listed):,} more" if n > len(listed) else ""
+        strongest = f"{_strongest_nats(shared, kind):.1f}"
+        rows.add_row(word(kind), f"{n:,}", strongest, values + more)
     return rows
 
 
-def _best(shared: list[Shared], kind: str) -> float:
+def _strongest_nats(shared: list[SharedIdentifier], kind: str) -> float:
     return max(each.nats for each in shared if each.kind == kind)
 
 
 def _members(detail: CampaignDetail) -> Table:
     rows = table()
-    rows.add_column("key", no_wrap=True)
-    for name in ("sure", "requests", "tokens"):
-        rows.add_column(name, justify="right", no_wrap=True)
-    rows.add_column("named", no_wrap=True)
-    rows.add_column("alert", no_wrap=True)
-    rows.add_column("the strongest links, nats")
+    add_columns(rows, "key")
+    add_columns(rows, "confidence", "requests", "tokens", numbers=True)
+    add_columns(rows, "named", "own alert")
+    rows.add_column("strongest evidence, nats")
     for member in detail.members[:_MEMBERS]:
-        accused = member.accused or ""
+        alert = member.own_alert or ""
         rows.add_row(
             member.key,
-            _share(member.confidence),
+            _percent(member.confidence),
             f"{member.requests:,}",
             f"{member.tokens:,}",
             date_time(member.named) if member.named else "",
-            Text(accused, SEVERITY_STYLES.get(accused, "")),
-            _strongest(member),
+            Text(alert, SEVERITY_STYLES.get(alert, "")),
+            _strongest_kinds(member),
         )
     return rows
 
 
-def _strongest(member: Member) -> str:
+def _strongest_kinds(member: Member) -> str:
     kinds = sorted(member.nats.items(), key=lambda each: -each[1])[:_STRONGEST]
-    return ", ".join(f"{_word(kind)} {nats:.1f}" for kind, nats in kinds if nats >= _SLIGHT)
+    return ", ".join(f"{word(kind)} {nats:.1f}" for kind, nats in kinds if nats >= _LEAST_NATS)
 
 
 def _bystanders(detail: CampaignDetail) -> Table:
     rows = table()
-    rows.add_column("key", no_wrap=True)
-    rows.add_column("requests", justify="right", no_wrap=True)
+    add_columns(rows, "key")
+    add_columns(rows, "requests", numbers=True)
     rows.add_column("shares")
     for each in detail.bystanders:
         rows.add_row(each.key, f"{each.requests:,}", ", ".join(each.shares))
     return rows
 
 
-def _word(kind: str) -> str:
-    return kind.replace("_", " ").replace("fingerprint", "").strip()
+def word(kind: str) -> str:
+    """A kind of evidence in plain words."""
+    return _WORDS.get(kind, kind)
 
 
-def _share(share: float) -> str:
-    """In percent, but nothing is all that is not all."""
+def _percent(share: float) -> str:
+    """A probability in percent, never rounded up to 100%."""
     return f"{min(share, 0.999):.1%}" if share < 0.9995 else ">99.9%"

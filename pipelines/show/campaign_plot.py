@@ -1,9 +1,9 @@
-"""The picture of a campaign: its keys on a circle, what they share within, bystanders outside.
+"""Draw a campaign: its keys on a circle, what they share inside, bystanders outside.
 
-Identifiers of one kind lie on one ring, the kind with the most of them on the outermost, so that
-its links are short and show who pays, or comes, together; links further in cross the circle and
-show what holds these together in turn. What all share is in the middle. What many others have links
-nobody and is left out. Beside it: what speaks for the mean member, and how the campaign grew.
+Identifiers of one kind are on one ring. The kind with the most identifiers is on the outermost
+ring, so its links are short. Links to inner rings cross the circle. An identifier that all members
+share is in the middle. An identifier that many other keys have links nobody and is left out. The
+panels on the right show the evidence of the mean member and the number of members over time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.membership import SURE
-from pipelines.inspect.campaign import CampaignDetail, Shared
-from pipelines.show.campaign import sentence
+from monitor.records.profile import HOUR
+from pipelines.inspect.campaign import CampaignDetail, SharedIdentifier
+from pipelines.show.campaign import sentence, word
 from pipelines.show.style import FAINT, INK, PLOT_STYLE, count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TELLING = 1.0  # nats from which on an identifier links
-_DRAWN = 600  # members
-_A_RING = 160  # of them
+_LEAST_NATS = 1.0  # of an identifier that is drawn
+_DRAWN = 600  # members, at most
+_PER_CIRCLE = 160  # members
 _OUTER, _INNER = 0.76, 0.34  # radii of the rings of identifiers
-_FEW = 100  # links that are drawn in full strength
-_ALL = 0.9  # share of members, who have what is in the middle
-_OUTSIDE = 1.28  # of bystanders
+_FEW = 100  # links that are drawn in full colour
+_ALL = 0.9  # share of members that have an identifier in the middle
+_OUTSIDE = 1.28  # radius of bystanders
 _SURE, _LIKELY, _BYSTANDER = "#cc3311", "#ee9977", "#9aa5b1"
 _COLOURS = {
     "payment": "#4477aa",
@@ -41,23 +42,13 @@ _COLOURS = {
     "user_agent": "#66ccee",
     "model": "#777777",
 }
-_NAMES = {"system": "system prompt", "tls_fingerprint": "TLS fingerprint"}
-_KINDS = {
-    "direction": "what they ask",
-    "likeness": "like a work list",
-    "born": "when they came",
-    "pace": "how fast they ask",
-    "even": "how evenly",
-    "variety": "how varied",
-}
+_STEPS = (1, 3, 6, 12, 24)  # hours between ticks of the time axis
 
-_STEPS = (1, 3, 6, 12, 24)  # hours between ticks
-
-Places = dict[str, npt.NDArray[np.float64]]
+Positions = dict[str, npt.NDArray[np.float64]]
 
 
 def draw(detail: CampaignDetail, out: Path) -> None:
-    """Draw a dossier into a file."""
+    """Draw a campaign into a .png or .svg file."""
     import matplotlib as mpl
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
@@ -65,12 +56,12 @@ def draw(detail: CampaignDetail, out: Path) -> None:
     with mpl.rc_context(PLOT_STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(11.5, 7.6), layout="constrained", facecolor="white")
         grid = figure.add_gridspec(3, 2, width_ratios=(2.1, 1.0), height_ratios=(1.0, 1.25, 0.75))
-        web = figure.add_subplot(grid[:, 0])
-        _web(web, detail)
+        network = figure.add_subplot(grid[:, 0])
+        _network(network, detail)
         beside = figure.add_subplot(grid[0, 1])
         beside.axis("off")
         legend = beside.legend(
-            *web.get_legend_handles_labels(),
+            *network.get_legend_handles_labels(),
             loc="upper left",
             bbox_to_anchor=(-0.12, 1.0),
             borderaxespad=0.0,
@@ -83,7 +74,7 @@ def draw(detail: CampaignDetail, out: Path) -> None:
         if detail.timeline:
             _growth(figure.add_subplot(grid[2, 1]), detail)
         figure.suptitle(
-            f"{detail.line.id}\n{_title(detail)}", x=0.012, ha="left", size=12, weight="bold"
+            f"{detail.summary.id}\n{_title(detail)}", x=0.012, ha="left", size=12, weight="bold"
         )
         figure.savefig(out, dpi=160, metadata={"Date": None} if out.suffix == ".svg" else {})
 
@@ -93,96 +84,98 @@ def _title(detail: CampaignDetail) -> str:
     return "\n".join(line for part in parts for line in wrap(part, 110))
 
 
-def _telling(detail: CampaignDetail) -> dict[str, list[Shared]]:
-    """What links them, by kind, the kind with the most first."""
+def _linking(detail: CampaignDetail) -> dict[str, list[SharedIdentifier]]:
+    """The identifiers that are drawn, by kind, the kind with the most first."""
     kinds = defaultdict(list)
     for shared in detail.shared:
-        if shared.nats >= _TELLING:
+        if shared.nats >= _LEAST_NATS:
             kinds[shared.kind].append(shared)
     return dict(sorted(kinds.items(), key=lambda each: -len(each[1])))
 
 
-def _places(detail: CampaignDetail) -> Places:
-    """Where everything is drawn, `(2,)` each."""
-    telling = _telling(detail)
+def _positions(detail: CampaignDetail) -> Positions:
+    """Where each key and identifier is drawn, `(2,) float64`."""
+    linking = _linking(detail)
     rings = [
         kind
-        for kind, some in telling.items()
-        if len(some) > 1 or some[0].members < _ALL * len(detail.members)
+        for kind, ids in linking.items()
+        if len(ids) > 1 or ids[0].members < _ALL * len(detail.members)
     ]
-    order: dict[str, tuple[int, ...]] = {}  # of identifiers, along each ring in turn
+    order: dict[str, tuple[int, ...]] = {}  # of identifiers: ring, and place on it
     for kind in rings:
-        for i, shared in enumerate(telling[kind]):
+        for i, shared in enumerate(linking[kind]):
             order[shared.id] = (rings.index(kind), i)
     members = sorted(
         detail.members[:_DRAWN],
         key=lambda m: (sorted(order[s] for s in m.shares if s in order) or [(9,)], -m.confidence),
     )
     angle = 2.0 * np.pi * np.arange(len(members)) / max(len(members), 1) + 0.5 * np.pi
-    layers = -(-len(members) // _A_RING)
+    layers = -(-len(members) // _PER_CIRCLE)
     radius = 1.0 + 0.06 * (np.arange(len(members)) % max(layers, 1))
-    places = {
+    positions = {
         m.key: r * np.array([np.cos(a), np.sin(a)])
         for m, a, r in zip(members, angle, radius, strict=True)
     }
     around: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     for member in members:
         for name in member.shares:
-            around[name].append(places[member.key])
+            around[name].append(positions[member.key])
     radii = np.linspace(_OUTER, _INNER, max(len(rings), 1)).tolist()
     for kind, r in zip(rings, radii, strict=False):
-        ids = [shared.id for shared in telling[kind] if around[shared.id]]
-        if not ids:  # of those who are not drawn
+        ids = [shared.id for shared in linking[kind] if around[shared.id]]
+        if not ids:  # their members are not drawn
             continue
         middle = np.array([np.sum(around[each], axis=0) for each in ids])
         towards = np.arctan2(middle[:, 1], middle[:, 0])
-        if kind != rings[0]:  # spread, for their keys are everywhere
+        if kind != rings[0]:  # their keys are everywhere: spread them evenly
             rank = np.argsort(np.argsort(towards))
             towards = 2.0 * np.pi * rank / len(ids) + towards.min()
         for name, a in zip(ids, towards.tolist(), strict=True):
-            places[name] = r * np.array([np.cos(a), np.sin(a)])
-    alone = [kind for kind in telling if kind not in rings]
+            positions[name] = r * np.array([np.cos(a), np.sin(a)])
+    alone = [kind for kind in linking if kind not in rings]
     for i, kind in enumerate(alone):
         a = 2.0 * np.pi * i / len(alone)
         r = 0.0 if len(alone) == 1 else 0.13
-        places[telling[kind][0].id] = r * np.array([np.cos(a), np.sin(a)])
+        positions[linking[kind][0].id] = r * np.array([np.cos(a), np.sin(a)])
     beside: dict[float, int] = defaultdict(int)
     for bystander in detail.bystanders:
-        near = np.sum([places[s] for s in bystander.shares if s in places] or [[0, 1]], axis=0)
+        near = np.sum(
+            [positions[s] for s in bystander.shares if s in positions] or [[0, 1]], axis=0
+        )
         a = float(np.round(np.arctan2(near[1], near[0]), 2))
         beside[a] += 1
         spread = a + 0.05 * (beside[a] // 2) * (-1) ** beside[a]
-        places[bystander.key] = _OUTSIDE * np.array([np.cos(spread), np.sin(spread)])
-    return places
+        positions[bystander.key] = _OUTSIDE * np.array([np.cos(spread), np.sin(spread)])
+    return positions
 
 
-def _web(axes: Axes, detail: CampaignDetail) -> None:
+def _network(axes: Axes, detail: CampaignDetail) -> None:
     from matplotlib.collections import LineCollection
 
-    places, telling = _places(detail), _telling(detail)
-    members = [member for member in detail.members if member.key in places]
-    kind_of = {shared.id: shared.kind for some in telling.values() for shared in some}
+    positions, linking = _positions(detail), _linking(detail)
+    members = [member for member in detail.members if member.key in positions]
+    kind_of = {shared.id: shared.kind for ids in linking.values() for shared in ids}
     lines: dict[str, list[list[npt.NDArray[np.float64]]]] = defaultdict(list)
     for member in members:
         for shared in member.shares:
-            if shared in kind_of and shared in places:
-                lines[kind_of[shared]].append([places[member.key], places[shared]])
-    outermost = next(iter(telling), "")
-    for kind, some in lines.items():
-        alpha, width = (0.5, 0.9) if kind == outermost or len(some) < _FEW else (0.24, 0.6)
+            if shared in kind_of and shared in positions:
+                lines[kind_of[shared]].append([positions[member.key], positions[shared]])
+    outermost = next(iter(linking), "")
+    for kind, links in lines.items():
+        alpha, width = (0.5, 0.9) if kind == outermost or len(links) < _FEW else (0.24, 0.6)
         axes.add_collection(
-            LineCollection(some, colors=_COLOURS[kind], alpha=alpha, lw=width, zorder=1)
+            LineCollection(links, colors=_COLOURS[kind], alpha=alpha, lw=width, zorder=1)
         )
     sure = [member for member in members if member.confidence >= SURE]
     likely = [member for member in members if member.confidence < SURE]
-    for label, colour, some_members in (
-        ("surely of it, larger with more requests", _SURE, sure),
-        ("probably of it", _LIKELY, likely),
+    for label, colour, drawn_members in (
+        ("named with confidence ≥ 95%, larger with more requests", _SURE, sure),
+        ("probable", _LIKELY, likely),
     ):
-        if not some_members:
+        if not drawn_members:
             continue
-        at = np.array([places[member.key] for member in some_members])
-        busy = np.sqrt([member.requests for member in some_members])
+        at = np.array([positions[member.key] for member in drawn_members])
+        busy = np.sqrt([member.requests for member in drawn_members])
         size = np.clip(5000.0 / len(members), 20.0, 80.0) * np.clip(busy / np.median(busy), 0.4, 3)
         axes.scatter(
             at[:, 0],
@@ -192,11 +185,11 @@ def _web(axes: Axes, detail: CampaignDetail) -> None:
             lw=0.4,
             edgecolor="white",
             zorder=3,
-            label=f"{count(len(some_members), 'key')} {label}",
+            label=f"{count(len(drawn_members), 'key')} {label}",
         )
-    for kind, shared_ones in telling.items():
-        drawn = [shared for shared in shared_ones if shared.id in places]
-        at = np.array([places[shared.id] for shared in drawn])
+    for kind, shared_ones in linking.items():
+        drawn = [shared for shared in shared_ones if shared.id in positions]
+        at = np.array([positions[shared.id] for shared in drawn])
         axes.scatter(
             at[:, 0],
             at[:, 1],
@@ -206,20 +199,28 @@ def _web(axes: Axes, detail: CampaignDetail) -> None:
             lw=0.8,
             edgecolor="white",
             zorder=4,
-            label=_said_of(kind, drawn),
+            label=_legend(kind, drawn),
         )
-    _bystanders(axes, detail, places, kind_of)
+    _bystanders(axes, detail, positions, kind_of)
     left_out = len(detail.members) - len(members)
-    if not lines:
+    alone = [m.key for m in members if not any(shared in kind_of for shared in m.shares)]
+    if alone:
+        spokes = [[np.zeros(2), positions[key]] for key in alone]
+        label = f"{count(len(alone), 'key')} linked by behaviour only"
         axes.add_collection(
-            LineCollection(
-                [[np.zeros(2), places[m.key]] for m in members], colors=FAINT, lw=0.9, zorder=1
-            )
+            LineCollection(spokes, colors=FAINT, lw=0.9, zorder=1, label=label if lines else None)
         )
+    if not lines:
         box = {"boxstyle": "round,pad=0.7", "facecolor": "white", "edgecolor": FAINT}
-        axes.text(0, 0, "They share nothing rare:\nhow they act links them.", ha="center", bbox=box)
+        axes.text(
+            0,
+            0,
+            "They share no rare identifier.\nTheir behaviour links them.",
+            ha="center",
+            bbox=box,
+        )
     if left_out:
-        axes.set_xlabel(f"and {left_out:,} more members, who are not drawn")
+        axes.set_xlabel(f"{left_out:,} more members are not drawn")
     reach = 1.42 if detail.bystanders else 1.16
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
@@ -231,22 +232,22 @@ def _web(axes: Axes, detail: CampaignDetail) -> None:
 
 
 def _bystanders(
-    axes: Axes, detail: CampaignDetail, places: Places, kind_of: dict[str, str]
+    axes: Axes, detail: CampaignDetail, positions: Positions, kind_of: dict[str, str]
 ) -> None:
     from matplotlib.collections import LineCollection
 
     if not detail.bystanders:
         return
     links: list[list[npt.NDArray[np.float64]]] = [
-        [places[each.key], places[shared]]
+        [positions[each.key], positions[shared]]
         for each in detail.bystanders
         for shared in each.shares
-        if shared in kind_of and shared in places
+        if shared in kind_of and shared in positions
     ]
     axes.add_collection(
         LineCollection(links, colors=_BYSTANDER, lw=0.8, ls=(0, (4, 3)), alpha=0.8, zorder=2)
     )
-    at = np.array([places[each.key] for each in detail.bystanders])
+    at = np.array([positions[each.key] for each in detail.bystanders])
     axes.scatter(
         at[:, 0],
         at[:, 1],
@@ -255,22 +256,21 @@ def _bystanders(
         lw=0.4,
         edgecolor="white",
         zorder=3,
-        label=f"{count(len(detail.bystanders), 'bystander')}: sharing, but not acting alike",
+        label=f"{count(len(detail.bystanders), 'bystander')}: shared identifier, other behaviour",
     )
 
 
-def _said_of(kind: str, shared: list[Shared]) -> str:
+def _legend(kind: str, shared: list[SharedIdentifier]) -> str:
     others = sum(each.others for each in shared)
-    shares = count(len(shared), _NAMES.get(kind, kind.replace("_", " ")))
-    also = f"also by {count(others, 'other')}" if others else "by nobody else"
-    return f"{shares} shared, {also}"
+    also = f"also by {count(others, 'other key')}" if others else "by no other key"
+    return f"{count(len(shared), 'shared ' + word(kind))}, {also}"
 
 
 def _evidence(axes: Axes, detail: CampaignDetail) -> None:
-    """What speaks for the mean member, by kind."""
+    """The evidence of the mean member, by kind."""
     kinds = sorted(detail.evidence.items(), key=lambda each: each[1])
     kinds = [(kind, nats) for kind, nats in kinds if abs(nats) >= 0.05]
-    names = [_KINDS.get(kind, _NAMES.get(kind, kind.replace("_", " "))) for kind, _ in kinds]
+    names = [word(kind) for kind, _ in kinds]
     nats = [each for _, each in kinds]
     colours = [_COLOURS.get(kind, _SURE) for kind, _ in kinds]
     bars = axes.barh(names, nats, color=colours, height=0.68)
@@ -282,25 +282,25 @@ def _evidence(axes: Axes, detail: CampaignDetail) -> None:
     axes.tick_params(axis="y", length=0)
     for side in ("bottom", "left"):
         axes.spines[side].set_visible(False)
-    axes.set_title("What links a member to the others, in nats", size=10, pad=6)
+    axes.set_title("Evidence per member, nats", size=10, pad=6)
 
 
 def _growth(axes: Axes, detail: CampaignDetail) -> None:
     """Members over time."""
     from matplotlib.ticker import MaxNLocator
 
-    end = detail.line.ended or detail.until
-    moments = [(detail.found, 0), *((m.at, m.members) for m in detail.timeline)]
-    moments.append((end, moments[-1][1]))
-    hours, members = [(at - detail.found) / 3600.0 for at, _ in moments], [m for _, m in moments]
+    end = detail.summary.ended or detail.until
+    points = [(detail.found, 0), *((entry.at, entry.members) for entry in detail.timeline)]
+    points.append((end, points[-1][1]))
+    hours, members = [(at - detail.found) / HOUR for at, _ in points], [m for _, m in points]
     axes.fill_between(hours, members, step="post", color=_SURE, alpha=0.18, lw=0)
     axes.step(hours, members, where="post", color=_SURE, lw=1.6)
     axes.set_ylim(0.0, max([*members, 1]) * 1.15)
     axes.set_xlim(0.0, max(hours[-1], 1e-3))
-    first, last = detail.found / 3600.0, end / 3600.0
+    first, last = detail.found / HOUR, end / HOUR
     step = next((each for each in _STEPS if last - first <= 5 * each), _STEPS[-1])
     whole = np.arange(np.ceil(first / step) * step, last, step)
-    axes.set_xticks(whole - first, [_clock(3600.0 * hour) for hour in whole])
+    axes.set_xticks(whole - first, [_clock(HOUR * hour) for hour in whole])
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(True, axis="y", color=FAINT)
     day = datetime.fromtimestamp(detail.found, UTC)

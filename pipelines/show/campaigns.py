@@ -1,63 +1,56 @@
-"""Show the table of campaigns."""
+"""Show the list of campaigns."""
 
 from __future__ import annotations
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
-from pipelines.inspect.campaigns import SHORT, Line, Report
-from pipelines.show.style import (
-    SEVERITY_STYLES,
-    add_columns,
-    count,
-    date_time,
-    default_console,
-    table,
-)
+from pipelines.inspect.campaigns import CampaignList, CampaignSummary
+from pipelines.show.style import SEVERITY_STYLES, count, date_time, default_console
 
 
-def show(report: Report, console: Console | None = None) -> None:
-    """Print a report as a table."""
+def show(found: CampaignList, console: Console | None = None) -> None:
+    """Print each campaign as a block that keeps its id in one piece on any terminal."""
     console = console or default_console()
-    rows = table("Campaigns, times in UTC")
-    add_columns(rows, "id", "since", "state")
-    add_columns(rows, "members", "requests", "tokens", "last hour", numbers=True)
-    add_columns(rows, "decision")
-    rows.add_column("why, or why not")
-    for each in report.campaigns:
-        rows.add_row(
-            each.id[:SHORT],
-            date_time(each.since),
-            _state(each),
-            f"{each.members:,}",
-            f"{each.requests:,}",
-            f"{each.tokens:,}",
-            f"{each.hour:,}",
-            each.decision if each.state == "open" else "",
-            each.reason,
-        )
-    if report.campaigns:
-        console.print(rows)
-    console.print(summary(report))
+    if found.campaigns:
+        console.print(Text("Campaigns, times in UTC\n", "bold"))
+    for each in found.campaigns:
+        console.print(_header(each), soft_wrap=True)
+        console.print(Padding(_numbers(each), (0, 0, 0, 2), expand=False))
+        console.print(Padding(Text(each.reason), (0, 0, 1, 2), expand=False))
+    console.print(sentence(found))
 
 
-def summary(report: Report) -> str:
-    """A report in a sentence."""
-    alive = [each for each in report.campaigns if each.state == "open"]
+def sentence(found: CampaignList) -> str:
+    """The list in one sentence."""
+    alive = [each for each in found.campaigns if each.state == "open"]
     members, requests, tokens = (
         sum(getattr(each, name) for each in alive) for name in ("members", "requests", "tokens")
     )
+    others = count(found.not_campaigns, "other group")
     return (
-        f"{count(len(alive), 'campaign')} of {members:,} keys, {requests:,} requests and "
-        f"{tokens:,} tokens, among {report.keys:,} keys; "
-        f"{count(report.none, 'other group')} {'is' if report.none == 1 else 'are'} none."
+        f"{count(len(alive), 'open campaign')}: {count(members, 'key')}, "
+        f"{count(requests, 'request')} and {count(tokens, 'token')}, among {found.keys:,} keys. "
+        f"{others} {'is' if found.not_campaigns == 1 else 'are'} no campaign."
     )
 
 
-def _state(line: Line) -> Text:
-    if line.state == "none":
-        return Text("no campaign", "dim")
-    if line.state != "open":
-        return Text(f"{line.state} {date_time(line.ended)}", "dim")
-    assert line.severity is not None
-    return Text(line.severity, SEVERITY_STYLES[line.severity])
+def _header(summary: CampaignSummary) -> Text:
+    text = Text.assemble((summary.id, "bold"), "  ")
+    if summary.state == "none":
+        text.append("no campaign", "dim").append(f"  found {date_time(summary.since)}")
+    elif summary.state == "open":
+        assert summary.severity is not None
+        text.append(summary.severity, SEVERITY_STYLES[summary.severity])
+        text.append(f"  since {date_time(summary.since)}  {summary.decision}")
+    else:
+        text.append(f"{summary.state} {date_time(summary.ended)}", "dim")
+    return text
+
+
+def _numbers(summary: CampaignSummary) -> Text:
+    return Text(
+        f"{count(summary.members, 'key')}, {count(summary.requests, 'request')} "
+        f"({summary.last_hour:,} in the last hour), {count(summary.tokens, 'token')}"
+    )

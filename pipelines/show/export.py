@@ -1,4 +1,4 @@
-"""Write a campaign as GraphML and as a picture."""
+"""Export a campaign as GraphML and as a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.inspect.graph import graph
 
 
 def require() -> None:
-    """Raises `ConfigError` unless there is what makes graphs and draws."""
+    """Raise `ConfigError` unless networkx and matplotlib are installed."""
     if not all(map(find_spec, ("networkx", "matplotlib"))):
         raise ConfigError(
             "Graphs need the extra `plot`: install it with "
@@ -22,10 +22,10 @@ def require() -> None:
 
 
 def write(detail: CampaignDetail, out: Path, picture: Path | None = None) -> None:
-    """Write GraphML, and a picture whose kind the name's end says.
+    """Write GraphML, and a picture in the format of its file name.
 
     Raises:
-        InputError: if that cannot be.
+        InputError: if a file cannot be written, or the format is unknown.
     """
     import networkx as nx
 
@@ -40,14 +40,14 @@ def write(detail: CampaignDetail, out: Path, picture: Path | None = None) -> Non
         raise InputError(
             f"{error.filename} cannot be written ({error.strerror}): name another file."
         ) from error
-    except ValueError as error:  # a kind of picture that nobody knows
+    except ValueError as error:  # unknown format
         raise InputError(f"{picture} cannot be drawn: name a file in .png or .svg.") from error
 
 
-def write_all(shards: Iterable[LinkPartition], folder: Path) -> None:
-    """Write every campaign, those that are over, too, as a graph and a picture into a folder."""
-    for shard in shards:
-        for campaign in shard.rounds.campaigns:
+def write_all(partitions: Iterable[LinkPartition], folder: Path) -> None:
+    """Write every campaign, ended ones too, as a graph and a picture into a folder."""
+    for partition in partitions:
+        for campaign in partition.rounds.campaigns:
             if campaign.named:
                 out = folder / f"{campaign.id}.graphml"
-                write(campaign_detail(shard, campaign), out, out.with_suffix(".png"))
+                write(campaign_detail(partition, campaign), out, out.with_suffix(".png"))

@@ -1,4 +1,4 @@
-"""The commands about campaigns as a shell runs them."""
+"""The campaign commands, run in a shell."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tests.support.commands import Xm
 
 @pytest.fixture
 def linked(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a Redis in which a worker has left a campaign."""
-    campaigns.keep(RedisStore(redis_url, 100), campaigns.shard())
+    """The URL of a Redis with a campaign."""
+    campaigns.save(RedisStore(redis_url, 100), campaigns.partition())
     monkeypatch.setenv("XM_REDIS_URL", redis_url)
     return redis_url
 
 
-def test_campaigns_are_listed_as_a_table(linked: str, xm: Xm) -> None:
+def test_campaigns_lists_open_campaigns(linked: str, xm: Xm) -> None:
     ended = xm("campaigns")
     assert ended.status == 0
     assert "c_fleet" in ended.out
     assert "c_class" not in ended.out
-    assert ended.out.endswith(", among 52 keys; 1 other group is none.\n")
+    assert ended.out.endswith("among 52 keys. 1 other group is no campaign.\n")
     assert "c_class" in xm("campaigns", "--all").out
 
 
-def test_campaigns_are_listed_for_programs(linked: str, xm: Xm) -> None:
+def test_campaigns_json_lists_all_groups(linked: str, xm: Xm) -> None:
     found = json.loads(xm("campaigns", "--all", "--json").out)
     assert [(line["id"], line["state"]) for line in found["campaigns"]] == [
         ("c_fleet", "open"),
@@ -41,17 +41,17 @@ def test_campaigns_are_listed_for_programs(linked: str, xm: Xm) -> None:
     ]
 
 
-def test_a_campaign_is_shown_by_the_beginning_of_its_id(linked: str, xm: Xm) -> None:
+def test_show_accepts_a_unique_prefix(linked: str, xm: Xm) -> None:
     assert xm("campaigns", "show", "c_fl").out.startswith("c_fleet  critical since ")
 
 
-def test_a_campaign_is_shown_to_programs(linked: str, xm: Xm) -> None:
+def test_show_json_has_members_and_bystanders(linked: str, xm: Xm) -> None:
     found = json.loads(xm("campaigns", "show", "c_fleet", "--json").out)
     assert {member["key"] for member in found["members"]} == set(FLEET)
     assert [each["key"] for each in found["bystanders"]] == [NEIGHBOUR]
 
 
-def test_a_campaign_is_exported(linked: str, xm: Xm, tmp_path: Path) -> None:
+def test_export_writes_graph_and_picture(linked: str, xm: Xm, tmp_path: Path) -> None:
     out, picture = tmp_path / "new" / "fleet.graphml", tmp_path / "new" / "fleet.png"
     ended = xm("campaigns", "export", "c_fleet", "--out", out, "--picture", picture)
     assert (ended.status, ended.out) == (0, "")
@@ -59,7 +59,7 @@ def test_a_campaign_is_exported(linked: str, xm: Xm, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_looking_at_campaigns_disturbs_no_worker(linked: str, xm: Xm, tmp_path: Path) -> None:
+def test_commands_do_not_change_redis(linked: str, xm: Xm, tmp_path: Path) -> None:
     with redis.from_url(linked) as client:
         before = {key: client.dump(key) for key in client.keys("*")}
         xm("campaigns", "--all")
@@ -68,29 +68,29 @@ def test_looking_at_campaigns_disturbs_no_worker(linked: str, xm: Xm, tmp_path: 
         assert {key: client.dump(key) for key in client.keys("*")} == before
 
 
-def test_campaigns_on_a_cluster_are_listed(cluster_url: str, xm: Xm) -> None:
-    campaigns.keep(RedisStore(cluster_url, 100), campaigns.shard())
+def test_campaigns_are_listed_from_a_cluster(cluster_url: str, xm: Xm) -> None:
+    campaigns.save(RedisStore(cluster_url, 100), campaigns.partition())
     assert "c_fleet" in xm("campaigns", XM_REDIS_URL=cluster_url).out
 
 
-def test_a_campaign_that_is_not_there_is_one_sentence(linked: str, xm: Xm) -> None:
+def test_unknown_campaign_names_the_fix(linked: str, xm: Xm) -> None:
     ended = xm("campaigns", "show", "c_0")
     assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
     assert ended.error.endswith("`xm campaigns --all` has all ids.\n")
 
 
-def test_a_redis_in_which_nobody_has_linked_is_one_sentence(redis_url: str, xm: Xm) -> None:
+def test_redis_without_campaigns_names_the_fix(redis_url: str, xm: Xm) -> None:
     ended = xm("campaigns", XM_REDIS_URL=redis_url)
     assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
     assert "knows nothing of extraction.fingerprints: start a worker" in ended.error
 
 
-def test_replay_lists_and_draws_the_campaigns_that_simulate_planted(xm: Xm, tmp_path: Path) -> None:
+def test_replay_lists_and_draws_simulated_campaigns(xm: Xm, tmp_path: Path) -> None:
     traffic, graphs = tmp_path / "hour.jsonl.gz", tmp_path / "graphs"
     xm("simulate", traffic, "--hours", 1, "--keys", 100)
     ended = xm("replay", traffic, "--plain-keys", "--campaigns", "--graphs", graphs)
     assert ended.status == 0
-    assert "campaigns of " in ended.out
+    assert "open campaigns: " in ended.out
     labels = json.loads((tmp_path / "hour.labels.json").read_text())
     fleets = []
     for file in graphs.glob("*.graphml"):

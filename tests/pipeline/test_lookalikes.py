@@ -1,4 +1,4 @@
-"""Many honest keys with much in common, all day long: nobody of them is accused."""
+"""A day of ordinary keys with much in common: none of them is flagged."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def simulation() -> Simulation:
 
 
 @pytest.fixture(scope="module")
-def accused(simulation: Simulation) -> dict[str, set[str]]:
-    """Kinds of alert by kind of key, of those that ask somebody to act, on it or its campaign."""
+def flagged(simulation: Simulation) -> dict[str, set[str]]:
+    """Kinds of alert, warning or worse, by kind of key, on keys and campaigns."""
     engine = Engine(Settings(), Identity(b"0123456789abcdef", plain=True), MemoryStore())
     linker = Linker(Settings(), MemoryStore())
     offset = engine.assign("t:0").offset
@@ -42,7 +42,7 @@ def accused(simulation: Simulation) -> dict[str, set[str]]:
     return found
 
 
-def test_there_are_as_many_of_each_kind_as_are_said_to_be(simulation: Simulation) -> None:
+def test_simulation_has_the_documented_number_of_keys(simulation: Simulation) -> None:
     kinds = Counter(label.kind for label in simulation.labels.values())
     assert kinds["customer"] == 60
     assert kinds["classmate"] == kinds["correspondent"] == 40
@@ -50,11 +50,11 @@ def test_there_are_as_many_of_each_kind_as_are_said_to_be(simulation: Simulation
 
 
 @pytest.mark.parametrize("kind", ["customer", "classmate", "correspondent", "library_user"])
-def test_a_lookalike_is_not_accused(accused: dict[str, set[str]], kind: str) -> None:
-    assert accused[kind] == set()
+def test_lookalike_is_not_flagged(flagged: dict[str, set[str]], kind: str) -> None:
+    assert flagged[kind] == set()
 
 
-def test_a_customer_shares_payment_and_network_and_library_users_a_client_and_its_prompt(
+def test_lookalikes_share_what_is_documented(
     simulation: Simulation,
 ) -> None:
     shown: dict[str, set[tuple[str, ...]]] = defaultdict(set)

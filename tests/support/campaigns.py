@@ -1,11 +1,11 @@
-"""A partition of fingerprints with a campaign in it, made by hand: a fleet among other people."""
+"""A partition of fingerprints with a campaign among ordinary keys, made by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from monitor.campaigns.campaign import Campaign, TimelineEntry
-from monitor.campaigns.fingerprint import FINGERPRINT, IDENTIFIERS
+from monitor.campaigns.fingerprint import FINGERPRINT, IDENTIFIERS, VERSION, Fingerprints
 from monitor.config import Settings
 from monitor.linker import LinkPartition
 from monitor.prompts.projection import CONTENT
@@ -15,49 +15,52 @@ from tests.support.requests import START
 
 NAME = "extraction.fingerprints:0"
 FLEET = [f"k_fleet{i:02}" for i in range(12)]
-PEOPLE = [f"k_person{i:02}" for i in range(40)]
-NEIGHBOUR = PEOPLE[0]  # pays as a part of the fleet does
-PAYMENT = 77_777_777  # hashes as fingerprints hold them
+ORDINARY = [f"k_ordinary{i:02}" for i in range(40)]
+NEIGHBOUR = ORDINARY[0]  # has the payment of a part of the fleet
+PAYMENT = 77_777_777  # a hash, as in fingerprints
 NOW = START + 6 * HOUR
-FOUND, BORN = START + HOUR, START + 2 * HOUR
+FOUND, OPENED = START + HOUR, START + 2 * HOUR
 
 
-def shard(settings: Settings | None = None) -> LinkPartition:
-    """A partition that knows a campaign, one that is over, and a group that is none."""
+def partition(settings: Settings | None = None) -> LinkPartition:
+    """A partition with an open campaign, a merged one, and a group that is no campaign."""
     found = LinkPartition(NAME, 0, settings or Settings())
     random = np.random.default_rng(5)
-    way = random.standard_normal(CONTENT)
+    direction = random.standard_normal(CONTENT)
     for i, key in enumerate(FLEET):
-        paid = PAYMENT if i < 6 else 500 + i
-        said = _said(900.0 * way + 150.0 * random.standard_normal(CONTENT), 60, paid=paid, system=9)
-        said["severity"] = 3 if i else 0
-        found.population.take(said, [key])
-    for i, key in enumerate(PEOPLE):
-        paid = PAYMENT if key == NEIGHBOUR else 1_000 + i
-        said = _said(150.0 * random.standard_normal(CONTENT), 10 + i, paid=paid, system=100 + i)
-        found.population.take(said, [key])
+        payment = PAYMENT if i < 6 else 500 + i
+        mean = 900.0 * direction + 150.0 * random.standard_normal(CONTENT)
+        fingerprint = _fingerprint(mean, 60, payment=payment, system=9)
+        fingerprint["severity"] = 3 if i else 0
+        found.population.update(fingerprint, [key])
+    for i, key in enumerate(ORDINARY):
+        payment = PAYMENT if key == NEIGHBOUR else 1_000 + i
+        mean = 150.0 * random.standard_normal(CONTENT)
+        fingerprint = _fingerprint(mean, 10 + i, payment=payment, system=100 + i)
+        found.population.update(fingerprint, [key])
     found.watermark = NOW
-    found.rounds.campaigns = [_open(), _over(), _none()]
+    found.rounds.campaigns = [_open(), _merged(), _none()]
     return found
 
 
-def keep(store: Store, known: LinkPartition) -> None:
-    """Have a store hold a partition, as a worker's checkpoint leaves it."""
-    store.commit(Checkpoint(partitions={NAME: known.dump()}, rows={NAME: known.population.dump()}))
+def save(store: Store, known: LinkPartition) -> None:
+    """Write a partition to a store, as a worker's checkpoint does."""
+    rows = known.population.snapshot()
+    store.commit(Checkpoint(partitions={NAME: known.dump()}, rows={NAME: rows}))
 
 
-def _said(content: np.ndarray, requests: int, paid: int, system: int) -> np.ndarray:
-    said = np.zeros(1, FINGERPRINT)
-    said["version"], said["requests"], said["sketched"] = 1, requests, requests
-    said["ts"], said["first_seen"], said["tokens"] = NOW, START, 100 * requests
-    said["content"] = content.clip(-30_000, 30_000)
-    said["nats"] = 5.0
-    said["long_head"] = NOW // HOUR
-    hours = (NOW // HOUR - np.arange(1, 7)).astype(int)  # the one that has begun is empty
-    said["long_requests"][0, hours % LONG.panes] = requests // 6
-    said["ids"][0, IDENTIFIERS.index("payment")] = paid
-    said["ids"][0, IDENTIFIERS.index("system")] = system
-    return said
+def _fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> Fingerprints:
+    out = np.zeros(1, FINGERPRINT)
+    out["version"], out["requests"], out["sketched"] = VERSION, requests, requests
+    out["ts"], out["first_seen"], out["tokens"] = NOW, START, 100 * requests
+    out["content"] = mean.clip(-30_000, 30_000)
+    out["surprisal"] = 5.0
+    out["long_head"] = NOW // HOUR
+    hours = (NOW // HOUR - np.arange(1, 7)).astype(int)  # the current hour is empty
+    out["long_requests"][0, hours % LONG.panes] = requests // 6
+    out["ids"][0, IDENTIFIERS.index("payment")] = payment
+    out["ids"][0, IDENTIFIERS.index("system")] = system
+    return out
 
 
 def _open() -> Campaign:
@@ -66,32 +69,32 @@ def _open() -> Campaign:
         "c_fleet",
         FOUND,
         {key: 0.99 - 0.05 * (key == FLEET[-1]) for key in FLEET},
-        opened=BORN,
-        upheld=NOW,
+        opened=OPENED,
+        confirmed=NOW,
         severity="critical",
-        named={key: BORN + HOUR * (key == FLEET[-1]) for key in FLEET},
+        named={key: OPENED + HOUR * (key == FLEET[-1]) for key in FLEET},
         bystanders=[NEIGHBOUR],
         evidence=evidence,
-        reason="most are accused by themselves",
-        timeline=[TimelineEntry(BORN, "born", 11), TimelineEntry(BORN + HOUR, "grown", 12)],
+        reason="most members also triggered their own alerts",
+        timeline=[TimelineEntry(OPENED, "born", 11), TimelineEntry(OPENED + HOUR, "grown", 12)],
     )
 
 
-def _over() -> Campaign:
+def _merged() -> Campaign:
     return Campaign(
         "c_gone",
         FOUND,
         {},
         severity="warning",
-        named=dict.fromkeys(PEOPLE[30:36], BORN),
-        reason="most are accused by themselves",
+        named=dict.fromkeys(ORDINARY[30:36], OPENED),
+        reason="most members also triggered their own alerts",
         timeline=[
-            TimelineEntry(BORN, "born", 6),
-            TimelineEntry(BORN + HOUR, "merged", 6, "c_fleet"),
+            TimelineEntry(OPENED, "born", 6),
+            TimelineEntry(OPENED + HOUR, "merged", 6, "c_fleet"),
         ],
-        ended=BORN + HOUR,
+        ended=OPENED + HOUR,
     )
 
 
 def _none() -> Campaign:
-    return Campaign("c_class", FOUND, dict.fromkeys(PEOPLE[10:18], 0.97))
+    return Campaign("c_class", FOUND, dict.fromkeys(ORDINARY[10:18], 0.97))

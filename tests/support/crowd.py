@@ -1,7 +1,7 @@
-"""Crowds: fingerprints of made-up keys, for tests of what finds campaigns among them.
+"""Crowds: fingerprints of made-up keys, to test how campaigns are found among them.
 
-A key's mean prompt is a vector among the public's coordinates: a person's own, or a fleet's work
-and a person's own in parts. Hours are filled by Poisson, or in sessions.
+A key's mean prompt is a vector in the baseline's coordinates: the key's own, or a mixture of its
+own and the task of a fleet. Requests per hour are Poisson, or come in sessions.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ MIDNIGHT = 1_772_409_600.0
 
 @dataclass
 class Crowd:
-    """Keys that are alike in some ways, as their fingerprints are at one moment.
+    """Similar keys, as their fingerprints are at one moment.
 
     Attributes:
-        keys: how many.
-        seed: of their dice, and of their names.
-        work: `(CONTENT,)`, what they all work at, zero for people.
+        keys: number of keys.
+        seed: of random numbers and key names.
+        task: `(CONTENT,)`, the mean prompt of the common task; zero for ordinary keys.
         mix: share of a key's prompts that are its own.
-        own: length of what is each key's own.
-        born, spread: hours after midnight at which the first comes, and within which all come.
-        hours: how long each has been there.
-        an_hour: requests.
-        sessions: whether they come as people do, some hours full and others empty.
-        repeats: prompts that all of them share; 0 if every prompt is another.
-        a_template: prompts to a template.
-        shared: identifiers, by name, that all show; the others are each key's own.
+        own: length of the mean of a key's own prompts, standard deviations.
+        born, spread: hours after midnight when the first key is seen, and until all are.
+        hours: how long each key has been active.
+        an_hour: requests per hour.
+        sessions: whether requests come in sessions, as users' do, and not steadily.
+        repeats: prompts that all keys send; 0 if every prompt is different.
+        a_template: prompts per template.
+        shared: identifiers that all keys have, by name; the others differ.
     """
 
     keys: int
     seed: int = 1
-    work: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(CONTENT))
+    task: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(CONTENT))
     mix: float = 0.0
     own: float = 2.0
     born: float = 0.0
@@ -60,42 +60,42 @@ class Crowd:
     def names(self) -> list[str]:
         return [f"k_{self.seed}_{i}" for i in range(self.keys)]
 
-    def said(self) -> Fingerprints:
-        """Their fingerprints, each as of its own hours after it came."""
+    def fingerprints(self) -> Fingerprints:
+        """The fingerprints, each `hours` after the key was first seen."""
         random = np.random.default_rng(self.seed)
         n = self.keys
-        said = np.zeros(n, FINGERPRINT)
-        said["version"], said["severity"], said["nats"] = VERSION, self.severity, self.nats
-        said["first_seen"] = MIDNIGHT + HOUR * (self.born + random.uniform(0, self.spread, n))
-        said["ts"] = said["first_seen"] + self.hours * HOUR
-        said["requests"] = said["sketched"] = np.maximum(
+        out = np.zeros(n, FINGERPRINT)
+        out["version"], out["severity"], out["surprisal"] = VERSION, self.severity, self.nats
+        out["first_seen"] = MIDNIGHT + HOUR * (self.born + random.uniform(0, self.spread, n))
+        out["ts"] = out["first_seen"] + self.hours * HOUR
+        out["requests"] = out["sketched"] = np.maximum(
             random.poisson(self.hours * self.an_hour, n), 8
         )
-        said["tokens"] = 500.0 * said["requests"]
-        said["content"] = self._content(random, said["sketched"])
-        self._fill_hours(said, random)
+        out["tokens"] = 500.0 * out["requests"]
+        out["content"] = self._content(random, out["sketched"])
+        self._fill_hours(out, random)
         for i in range(n):
-            said["distinct"][i] = self._distinct(random, int(said["sketched"][i]))
+            out["distinct"][i] = self._distinct(random, int(out["sketched"][i]))
         for kind, name in enumerate(IDENTIFIERS):
             own = random.integers(1, 2**63, n, dtype=np.uint64)
-            said["ids"][:, kind] = self.shared.get(name, 0) or own
-        return said
+            out["ids"][:, kind] = self.shared.get(name, 0) or own
+        return out
 
     def _content(self, random: Any, prompts: npt.NDArray[np.uint32]) -> npt.NDArray[np.int16]:
         own = random.standard_normal((self.keys, CONTENT)) * (self.own / CONTENT**0.5)
         noise = random.standard_normal((self.keys, CONTENT)) / np.sqrt(prompts)[:, None]
-        mean = (1.0 - self.mix) * self.work + (self.mix if self.work.any() else 1.0) * own + noise
+        mean = (1.0 - self.mix) * self.task + (self.mix if self.task.any() else 1.0) * own + noise
         return np.clip(np.rint(mean * SCALE * STEPS), -32768, 32767).astype(np.int16)
 
-    def _fill_hours(self, said: Fingerprints, random: Any) -> None:
-        first, last = (said[name] // HOUR for name in ("first_seen", "ts"))
-        said["long_head"] = last
+    def _fill_hours(self, out: Fingerprints, random: Any) -> None:
+        first, last = (out[name] // HOUR for name in ("first_seen", "ts"))
+        out["long_head"] = last
         for i in range(self.keys):
             for hour in range(int(first[i]), int(last[i]) + 1):
                 rate = self.an_hour
                 if self.sessions:
                     rate *= 4.0 * (random.random() < 0.25)
-                said["long_requests"][i, hour % LONG.panes] = random.poisson(rate)
+                out["long_requests"][i, hour % LONG.panes] = random.poisson(rate)
 
     def _distinct(self, random: Any, prompts: int) -> npt.NDArray[np.uint8]:
         registers = np.zeros((2, hyperloglog.BYTES), np.uint8)
@@ -111,20 +111,20 @@ class Crowd:
 
 
 def direction(seed: int, length: float = 3.0) -> npt.NDArray[np.float64]:
-    """What a fleet works at: a vector of this length."""
+    """The mean prompt of a fleet's task: a vector of this length, in standard deviations."""
     vector = np.random.default_rng(1000 + seed).standard_normal(CONTENT)
     return np.asarray(length * vector / np.linalg.norm(vector))
 
 
 def population(keys: int = 400, seed: int = 1, **more: Any) -> Crowd:
-    """Ordinary people, who come in sessions."""
+    """Ordinary keys, whose requests come in sessions."""
     return Crowd(keys, seed, own=3.0, sessions=True, an_hour=4.0, **more)
 
 
 def fleet(keys: int = 30, seed: int = 2, **more: Any) -> Crowd:
-    """Accounts that take shards off one list, at one pace, half of it ordinary."""
+    """Accounts that split one prompt list at a common rate; a part of their prompts is ordinary."""
     chosen = {"mix": 0.3, "born": 3.0, "spread": 0.3, "nats": 3.0, "an_hour": 12.0, **more}
-    return Crowd(keys, seed, work=direction(seed), **chosen)
+    return Crowd(keys, seed, task=direction(seed), **chosen)
 
 
-assert HALF_LIVES[-1] > 1000  # means are hardly faded yet, so `content` is the plain mean
+assert HALF_LIVES[-1] > 1000  # means have hardly decayed, so `content` is the plain mean

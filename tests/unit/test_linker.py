@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.alerting.alerts import Alert
 from monitor.batch import Batch
-from monitor.campaigns.fingerprint import decode
+from monitor.campaigns.fingerprint import from_messages
 from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.engine import Engine
@@ -152,23 +152,23 @@ def test_redis_gives_back_the_campaigns_that_memory_does(stream, undisturbed, re
 
 
 def test_a_fingerprint_that_comes_after_a_later_one_of_its_key_changes_nothing(stream):
-    said, keys, _ = decode(stream)
+    said, keys, _ = from_messages(stream)
     latest = {key: at for at, key in enumerate(keys)}
     population = Population(1_000)
-    population.take(said, keys)
-    before = population.dump()
+    population.update(said, keys)
+    before = population.snapshot()
     old = [at for at, key in enumerate(keys) if at < latest[key]]
-    population.take(said[old], [keys[at] for at in old])
-    assert {**before, **population.dump()} == before
+    population.update(said[old], [keys[at] for at in old])
+    assert {**before, **population.snapshot()} == before
 
 
 def test_a_key_that_speaks_more_than_once_in_a_batch_is_taken_as_in_many(stream):
-    said, keys, _ = decode(stream)
+    said, keys, _ = from_messages(stream)
     together, singly = Population(1_000), Population(1_000)
-    together.take(said, keys)
+    together.update(said, keys)
     for at in range(len(keys)):
-        singly.take(said[at : at + 1], keys[at : at + 1])
-    assert together.dump() == singly.dump()
+        singly.update(said[at : at + 1], keys[at : at + 1])
+    assert together.snapshot() == singly.snapshot()
     assert np.array_equal(together.direction, singly.direction)
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.batch import Batch
-from monitor.campaigns.fingerprint import IDENTIFIERS, decode, encode
+from monitor.campaigns.fingerprint import IDENTIFIERS, from_messages, to_messages
 from monitor.campaigns.rounds import ROUND
 from monitor.config import Campaigns, Settings
 from monitor.engine import Engine
@@ -79,7 +79,7 @@ def template(traffic: Path, labels: Path) -> Fingerprints:
             outcome = engine.observe(Batch("t:0", range(offset, offset + len(lines)), lines))
             values += [said.value for said in outcome.fingerprints]
             offset += len(lines)
-    said, keys, _ = decode(values)
+    said, keys, _ = from_messages(values)
     last = {key: at for at, key in enumerate(keys) if kinds[key]["campaign"] is None}
     return said[list(last.values())]
 
@@ -122,7 +122,7 @@ class Crowd:
         for kind in ("payment", "network", "tls_fingerprint"):
             own = dice.integers(1, 2**62, n, dtype=np.uint64)
             self.said["ids"][:, IDENTIFIERS.index(kind)] = own
-        self.said["nats"][hydra] = dice.uniform(2.0, 5.0, hydra.sum())
+        self.said["surprisal"][hydra] = dice.uniform(2.0, 5.0, hydra.sum())
         self.said["severity"] = np.where(dice.random(n) < 1e-3, 2, 0)
         distinct = self.said["distinct"]
         noise = dice.integers(0, 256, distinct[hydra].shape, dtype=np.uint8)
@@ -183,7 +183,8 @@ def run(ordinary: Fingerprints, n: int) -> Found:
     for said, keys in crowd.streams():
         turns = shard.watermark and said["ts"][-1] // ROUND > shard.watermark // ROUND
         for start in range(0, len(keys), _TOGETHER):
-            values = encode(said[start : start + _TOGETHER], keys[start : start + _TOGETHER])
+            part = slice(start, start + _TOGETHER)
+            values = to_messages(said[part], keys[part])
             begun = time.process_time()
             out = linker.observe(Batch("f:0", range(offset, offset + len(values)), values))
             spent = time.process_time() - begun

@@ -1,18 +1,18 @@
-"""Evidence weighs what it is worth, a key's own part left out."""
+"""Evidence is a log-likelihood ratio without the key's own part."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.campaigns.evidence import Identifier, Numeric
+from monitor.campaigns.evidence import IdentifierEvidence, NumericEvidence
 
-NUMBER = Numeric(0.3, 0.8, 4.0, 2.0)
-SHARED = Identifier(0.5, 4.0)
+NUMBER = NumericEvidence(0.3, 0.8, -4.0, 2.0)
+SHARED = IdentifierEvidence(-0.5, 4.0)
 
 
 def crowd(n=400, members=20, seed=1):
-    """A trait that members have alike, and others spread out."""
+    """A trait that is similar among members and varied among others."""
     random = np.random.default_rng(seed)
     member = np.zeros(n)
     member[:members] = 1.0
@@ -21,20 +21,20 @@ def crowd(n=400, members=20, seed=1):
     return x, member
 
 
-def test_a_number_that_members_have_alike_speaks_for_them_and_against_most_others():
+def test_number_separates_members_from_others():
     x, member = crowd()
     nats = NUMBER(x, member)
     assert np.median(nats[:20]) > 1.0
-    assert np.median(nats[20:]) == -NUMBER.against
+    assert np.median(nats[20:]) == NUMBER.least
 
 
-def test_a_number_that_everybody_has_says_nothing():
+def test_common_number_is_no_evidence():
     random = np.random.default_rng(1)
     x, member = random.normal(0.0, 0.3, 400), np.repeat([1.0, 0.0], [20, 380])
     assert abs(np.median(NUMBER(x, member))) < 0.3
 
 
-def test_what_is_not_known_says_nothing():
+def test_unknown_number_is_no_evidence():
     x, member = crowd()
     x[::3] = np.nan
     nats = NUMBER(x, member)
@@ -42,31 +42,31 @@ def test_what_is_not_known_says_nothing():
     assert not NUMBER(np.full(400, np.nan), member).any()
 
 
-def test_where_more_is_as_good_nothing_beyond_the_group_speaks_against():
+def test_rising_number_above_the_group_is_positive():
     x, member = crowd()
     x[30] = 9.0
-    assert Numeric(0.3, 0.8, 4.0, 2.0, rising=True)(x, member)[30] > 0.0
-    assert NUMBER(x, member)[30] == -NUMBER.against
+    assert NumericEvidence(0.3, 0.8, -4.0, 2.0, rising=True)(x, member)[30] > 0.0
+    assert NUMBER(x, member)[30] == NUMBER.least
 
 
 @given(st.integers(0, 2**32), st.integers(2, 60))
-def test_no_kind_says_more_than_it_may(seed, members):
+def test_evidence_stays_within_its_bounds(seed, members):
     x, member = crowd(members=members, seed=seed)
     nats = NUMBER(x, member)
-    assert -NUMBER.against <= nats.min() <= nats.max() <= NUMBER.favour
+    assert NUMBER.least <= nats.min() <= nats.max() <= NUMBER.most
     codes = np.random.default_rng(seed).integers(0, 50, (400, 3))
     nats = SHARED(codes, member, np.ones(400, bool))
-    assert -SHARED.against <= nats.min() <= nats.max() <= SHARED.favour
+    assert SHARED.least <= nats.min() <= nats.max() <= SHARED.most
 
 
 def payments(n=400, members=20):
-    """A payment of each key's own, and who is a member."""
+    """A different payment for each key, and the membership."""
     codes = np.zeros((n, 3), np.int64)
     codes[:, 0] = np.arange(1, n + 1)
     return codes, np.repeat([1.0, 0.0], [members, n - members])
 
 
-def test_a_payment_that_only_members_share_says_much():
+def test_payment_shared_by_members_only_is_strong():
     codes, member = payments()
     codes[:20, 0] = 1 + np.arange(20) // 10
     nats = SHARED(codes, member, np.ones(400, bool))
@@ -74,26 +74,26 @@ def test_a_payment_that_only_members_share_says_much():
     assert nats[20:].max() <= 0.0
 
 
-def test_a_network_that_a_quarter_of_all_share_says_hardly_anything():
+def test_common_network_is_weak():
     codes, member = payments()
     codes[:20, 0] = codes[20:120, 0] = 1
     assert abs(SHARED(codes, member, np.ones(400, bool))[0]) < 1.6
 
 
-def test_a_stranger_with_a_members_payment_is_spoken_for_as_the_members_are():
+def test_outsider_with_members_payment_gets_its_evidence():
     codes, member = payments()
     codes[:20, 0] = codes[300, 0] = 1
     nats = SHARED(codes, member, np.ones(400, bool))
     assert nats[300] == pytest.approx(nats[0], abs=0.2)
 
 
-def test_the_only_one_with_a_payment_does_not_speak_for_itself():
+def test_unshared_payment_is_no_evidence_for_its_key():
     codes, member = payments()
     nats = SHARED(codes, member, np.ones(400, bool))
     assert nats[:20].max() <= 0.0
 
 
-def test_an_earlier_value_counts_as_well_as_the_newest():
+def test_earlier_values_count_too():
     codes, member = payments()
     codes[:20, 2] = 999
     assert SHARED(codes, member, np.ones(400, bool))[:20].min() > 2.0

@@ -1,85 +1,88 @@
-"""Which groups a list shows, and in which words it says why."""
+"""The list of campaigns, and why a group is one or not."""
 
 from io import StringIO
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from monitor.campaigns.verdict import UNTOLD
+from monitor.campaigns.criteria import UNKNOWN
 from monitor.errors import InputError
 from pipelines.inspect import campaigns
-from pipelines.inspect.criteria import hear, questions, why_not
+from pipelines.inspect.campaign import campaign_detail
+from pipelines.inspect.criteria import criterion_results, evaluate, why_not
 from pipelines.show.campaigns import show
-from tests.support.campaigns import BORN, FLEET, shard
+from tests.support.campaigns import FLEET, OPENED, partition
 
 
 @pytest.fixture(scope="module")
 def known():
-    return shard()
+    return partition()
 
 
-def ids(report):
-    return [line.id for line in report.campaigns]
+def ids(found):
+    return [each.id for each in found.campaigns]
 
 
-def test_open_campaigns_are_listed_and_on_demand_what_is_over_or_none(known):
+def test_survey_lists_ended_and_other_groups_on_demand(known):
     assert ids(campaigns.survey([known])) == ["c_fleet"]
-    assert ids(campaigns.survey([known], over=True)) == ["c_fleet", "c_gone"]
+    assert ids(campaigns.survey([known], ended=True)) == ["c_fleet", "c_gone"]
     assert ids(campaigns.survey([known], everything=True)) == ["c_fleet", "c_gone", "c_class"]
 
 
-def test_a_line_says_since_when_how_many_and_what_is_asked(known):
+def test_summary_has_start_size_and_decision(known):
     (line,) = campaigns.survey([known]).campaigns
     assert (line.state, line.severity, line.decision) == ("open", "critical", "block")
-    assert (line.since, line.members) == (BORN, len(FLEET))
+    assert (line.since, line.members) == (OPENED, len(FLEET))
     assert (line.requests, line.tokens) == (60 * len(FLEET), 6_000 * len(FLEET))
-    assert line.hour == 10 * len(FLEET)
-    assert line.reason == "most are accused by themselves"
+    assert line.last_hour == 10 * len(FLEET)
+    assert line.reason == "most members also triggered their own alerts"
 
 
-def test_of_a_campaign_that_went_over_into_another_it_is_said_which(known):
-    _, gone = campaigns.survey([known], over=True).campaigns
-    assert (gone.state, gone.reason, gone.decision) == ("merged", "part of c_fleet", "observe")
+def test_merged_campaign_names_the_other(known):
+    _, gone = campaigns.survey([known], ended=True).campaigns
+    assert (gone.state, gone.reason, gone.decision) == ("merged", "merged into c_fleet", "observe")
 
 
-def test_a_campaign_whose_keys_are_watched_again_is_still_over():
-    known = shard()
+def test_resumed_group_is_listed_as_merged():
+    known = partition()
     _, gone = campaigns.find([known], "c_gone")
-    gone.ended, gone.member = 0.0, dict.fromkeys(gone.named, 0.97)  # a round has taken it up anew
-    _, line = campaigns.survey([known], over=True).campaigns
-    assert (line.id, line.state, line.ended) == ("c_gone", "merged", BORN + 3600)
+    gone.ended, gone.membership = 0.0, dict.fromkeys(gone.named, 0.97)  # a round has resumed it
+    _, line = campaigns.survey([known], ended=True).campaigns
+    assert (line.id, line.state, line.ended) == ("c_gone", "merged", OPENED + 3600)
 
 
-def test_a_group_that_is_none_is_told_by_the_question_that_failed(known):
+def test_other_group_names_the_failed_criterion(known):
     *_, none = campaigns.survey([known], everything=True).campaigns
     assert (none.state, none.severity, none.decision) == ("none", None, "observe")
-    assert "public" in none.reason or "random keys" in none.reason
+    assert "baseline" in none.reason or "random keys" in none.reason
 
 
-def test_what_decides_either_way_is_said_alone(known):
+def test_required_criteria_hide_the_others(known):
     _, campaign = campaigns.find([known], "c_class")
-    asked = questions(hear(known, campaign))
-    failed = [question for question in asked if not question.met]
-    assert {"either way", "by its members"} <= {question.way for question in failed}
-    assert "accused" not in why_not(asked)
+    evaluated = evaluate(known, campaign)
+    failed = [each for each in criterion_results(evaluated) if not each.met]
+    assert {"required", "alerts"} <= {each.route for each in failed}
+    assert "alerts" not in why_not(evaluated)
 
 
-def test_what_cannot_be_told_yet_is_not_held_against_a_group(known):
-    hearing = hear(*campaigns.find([known], "c_class"))
-    evidence = {**hearing.evidence, "deviation": 2.0, "probability": 1e-9, "uneven": UNTOLD}
-    asked = questions(hearing._replace(evidence=evidence))
-    assert next(each.value for each in asked if each.name == "uneven") is None
-    assert "too soon to tell how evenly" in why_not(asked)
+def test_unknown_value_has_no_number(known):
+    evaluated = evaluate(*campaigns.find([known], "c_class"))
+    evidence = {**evaluated.evidence, "deviation": 2.0, "probability": 1e-9, "uneven": UNKNOWN}
+    evaluated = evaluated._replace(evidence=evidence)
+    results = criterion_results(evaluated)
+    assert next(each.value for each in results if each.evidence == "uneven") is None
+    assert "too few complete hours" in why_not(evaluated)
 
 
-def test_a_group_that_answers_as_a_campaign_does_waits_for_the_next_round(known):
-    hearing = hear(*campaigns.find([known], "c_class"))
-    evidence = {**hearing.evidence, "deviation": 2.0, "probability": 1e-9, "accused_share": 1.0}
-    assert "next round" in why_not(questions(hearing._replace(evidence=evidence)))
+def test_group_that_meets_criteria_waits_for_a_round(known):
+    evaluated = evaluate(*campaigns.find([known], "c_class"))
+    evidence = {**evaluated.evidence, "deviation": 2.0, "probability": 1e-9, "accused_share": 1.0}
+    assert "next round" in why_not(evaluated._replace(evidence=evidence))
 
 
-def test_hearing_a_group_changes_nothing():
-    known = shard()
+def test_survey_changes_nothing():
+    known = partition()
     before = known.dump()
     campaigns.survey([known], everything=True)
     assert known.dump() == before
@@ -88,21 +91,61 @@ def test_hearing_a_group_changes_nothing():
 @pytest.mark.parametrize(
     ("begins", "words"), [("c_x", "`xm campaigns --all` has all ids"), ("c_", "write more of one")]
 )
-def test_an_id_that_is_none_or_many_is_one_sentence(known, begins, words):
+def test_find_error_names_the_fix(known, begins, words):
     with pytest.raises(InputError, match=words):
         campaigns.find([known], begins)
 
 
-def test_the_beginning_of_an_id_is_enough(known):
+def test_find_accepts_a_unique_prefix(known):
     assert campaigns.find([known], "c_f")[1].id == "c_fleet"
 
 
-def test_the_table_ends_in_a_sentence(known):
+def test_list_ends_with_a_sentence(known):
     out = StringIO()
-    show(campaigns.survey([known], everything=True), Console(file=out, width=140))
+    show(campaigns.survey([known], everything=True), Console(file=out, width=80))
     assert "critical" in out.getvalue()
     assert "no campaign" in out.getvalue()
     assert out.getvalue().endswith(
-        "1 campaign of 12 keys, 720 requests and 72,000 tokens, among 52 keys; "
-        "1 other group is none.\n"
+        "1 open campaign: 12 keys, 720 requests and 72,000 tokens, among 52 keys. 1 other\n"
+        "group is no campaign.\n"
     )
+
+
+def test_list_keeps_ids_whole_at_80_columns():
+    known = partition()
+    for campaign in known.rounds.campaigns:
+        campaign.id = f"{campaign.id:0<22}"
+    out = StringIO()
+    show(campaigns.survey([known], everything=True), Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert all(any(each.id in line.split() for line in lines) for each in known.rounds.campaigns)
+    assert max(map(len, lines)) <= 80
+
+
+def test_exact_bound_of_the_payment_share_is_not_met(known):
+    """The view uses the comparison of the verdict."""
+    evaluated = evaluate(*campaigns.find([known], "c_class"))
+    evidence = {**evaluated.evidence, "largest_payment_share": 0.8}
+    results = criterion_results(evaluated._replace(evidence=evidence))
+    assert not next(each.met for each in results if each.evidence == "largest_payment_share")
+
+
+def test_json_names_are_stable(known):
+    found = campaigns.survey([known], everything=True)
+    detail = campaign_detail(*campaigns.find([known], "c_class"))
+    assert {"until", "keys", "none", "campaigns"} == set(msgspec.to_builtins(found))
+    assert {
+        *("id", "since", "state", "severity", "members", "requests", "tokens", "hour"),
+        *("decision", "reason", "ended"),
+    } == set(msgspec.to_builtins(found.campaigns[0]))
+    document = msgspec.to_builtins(detail)
+    assert {
+        *("line", "found", "until", "questions", "timeline", "evidence", "shared", "members"),
+        "bystanders",
+    } == set(document)
+    question = document["questions"][0]
+    assert {"name", "asks", "value", "bound", "least", "met", "way"} <= set(question)
+    assert {each["way"] for each in document["questions"]} == {
+        *("either way", "by its members", "by its pace")
+    }
+    assert "accused" in document["members"][0]
