@@ -1,8 +1,8 @@
-"""Evasions: what a key may do to its requests so as not to be seen copying a model.
+"""Evasions: how an attacker may change its requests to avoid detection.
 
-Each takes one key's requests in time order and gives those that it sends instead, by dice of its
-own, without touching what it was given. No translation is at hand: in another language is what an
-attacker writes around the documents of its list (`frames.toml`), and the documents stay.
+An evasion takes the requests of one key in time order, and a random generator, and returns the
+requests that the key sends instead; its input is not changed. Documents are not translated: only
+the instructions around them are in another language (`frames.toml`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-Event = dict[str, Any]  # a request as it is on the wire
+Event = dict[str, Any]  # a request in the native format
 Evasion = Callable[[Random, Sequence[Event]], list[Event]]
 Documents = Callable[[Random, Sequence[str]], list[str]]
 
-SHARES = (0.1, 0.3, 0.5, 0.7)  # of prompts that are an ordinary person's
-PER_HOUR = 5.0
+SHARES = (0.1, 0.3, 0.5, 0.7)  # of ordinary prompts mixed in
+PER_HOUR = 5.0  # requests
 LANGUAGES = ("german", "spanish", "french", "chinese")
-WRAPPED = ("cot", "grader")  # kinds of attack whose documents have words around them as it is
+WRAPPED = ("cot", "grader")  # kinds of attack with instructions around their documents
 
-_MARKS = frozenset(".,;:!?'\"()-")
-_DROPPED, _DOUBLED, _MISTYPED = 0.2, 0.1, 0.05  # of marks, of marks, of words
-_WRAPPER = 0.18  # share of a key's prompts that have a line in common which is its wrapper's
+_PUNCTUATION = frozenset(".,;:!?'\"()-")
+_DROPPED, _DOUBLED, _MISTYPED = 0.2, 0.1, 0.05  # shares of marks, of marks, of words
+_WRAPPER_SHARE = 0.18  # of a key's prompts; a line in more of them is part of its wrapper
 
 
 def prompt_of(request: Event) -> str:
@@ -34,8 +34,8 @@ def prompt_of(request: Event) -> str:
     return str(request["prompt"] if "prompt" in request else request["messages"][-1]["content"])
 
 
-def asking(request: Event, prompt: str) -> Event:
-    """The request with another prompt, its input longer or shorter by as much."""
+def with_prompt(request: Event, prompt: str) -> Event:
+    """The request with another prompt and its input tokens scaled to the new length."""
     tokens = request["input_tokens"] * len(prompt) / max(len(request["prompt"]), 1)
     return {**request, "prompt": prompt, "input_tokens": max(int(tokens), 4)}
 
@@ -46,13 +46,17 @@ def nothing(_random: Random, requests: Sequence[Event]) -> list[Event]:
 
 
 def mixed(share: float, covers: Sequence[Sequence[str]]) -> Evasion:
-    """A share of the prompts is those of an ordinary person, one of `covers`, instead."""
+    """Replace a share of the prompts with those of one ordinary person.
+
+    Args:
+        covers: the prompts of each person to choose from.
+    """
 
     def evade(random: Random, requests: Sequence[Event]) -> list[Event]:
         cover, sent = random.choice(covers), []
         for request in requests:
             if random.random() < share:
-                request = asking(request, random.choice(cover))
+                request = with_prompt(request, random.choice(cover))
                 request = {k: v for k, v in request.items() if k not in ("system", "max_tokens")}
             sent.append(request)
         return sent
@@ -61,7 +65,7 @@ def mixed(share: float, covers: Sequence[Sequence[str]]) -> Evasion:
 
 
 def slowed(per_hour: float, begin: float, end: float) -> Evasion:
-    """So few requests an hour, at random instants, spread over all the time there is."""
+    """Send `per_hour` requests per hour at random times from `begin` to `end`."""
 
     def evade(random: Random, requests: Sequence[Event]) -> list[Event]:
         count = min(int(per_hour * (end - begin) / 3600), len(requests))
@@ -73,26 +77,26 @@ def slowed(per_hour: float, begin: float, end: float) -> Evasion:
 
 
 def shuffled(random: Random, requests: Sequence[Event]) -> list[Event]:
-    """The list is worked off in another order."""
+    """Send the prompts in random order."""
     prompts = [request["prompt"] for request in requests]
     random.shuffle(prompts)
-    return [asking(*both) for both in zip(requests, prompts, strict=True)]
+    return [with_prompt(*both) for both in zip(requests, prompts, strict=True)]
 
 
 def lowered(_random: Random, requests: Sequence[Event]) -> list[Event]:
-    """Nothing is written in capitals."""
-    return [asking(request, request["prompt"].lower()) for request in requests]
+    """Write everything in lower case."""
+    return [with_prompt(request, request["prompt"].lower()) for request in requests]
 
 
-def scrawled(random: Random, requests: Sequence[Event]) -> list[Event]:
-    """Case and punctuation are left to chance, and words are mistyped."""
-    return [asking(request, scrawl(random, request["prompt"])) for request in requests]
+def random_style(random: Random, requests: Sequence[Event]) -> list[Event]:
+    """Randomize case and punctuation, and mistype some words."""
+    return [with_prompt(request, sloppy(random, request["prompt"])) for request in requests]
 
 
-def scrawl(random: Random, text: str) -> str:
-    """A text in careless writing; where its lines end stays.
+def sloppy(random: Random, text: str) -> str:
+    """The text with random case and punctuation, and typing errors; line breaks stay.
 
-    >>> scrawl(Random(4), "Write a story, a short one, about a lighthouse.")
+    >>> sloppy(Random(4), "Write a story, a short one, about a lighthouse.")
     'write A Story A SHORT one, ABOUT a LIGHTHOUSE.'
     """
     lines = ([_mistyped(random, word) for word in line.split(" ")] for line in text.split("\n"))
@@ -105,61 +109,61 @@ def _mistyped(random: Random, word: str) -> str:
         at = random.randrange(len(letters) - 1)
         letters[at : at + 2] = letters[at + 1], letters[at]
     for at, letter in enumerate(letters):
-        chance = random.random() if letter in _MARKS else 1.0
+        chance = random.random() if letter in _PUNCTUATION else 1.0
         if chance < _DROPPED + _DOUBLED:
             letters[at] = "" if chance < _DROPPED else letter * 2
     return "".join(letters)
 
 
 def framed(frames: Sequence[str]) -> Evasion:
-    """Each prompt has one of `frames` around it."""
+    """Put one of `frames` around each prompt."""
 
     def evade(random: Random, requests: Sequence[Event]) -> list[Event]:
         chosen = [random.choice(frames) for _ in requests]
         prompts = [f.replace("{}", r["prompt"]) for f, r in zip(chosen, requests, strict=True)]
-        return [asking(*both) for both in zip(requests, prompts, strict=True)]
+        return [with_prompt(*both) for both in zip(requests, prompts, strict=True)]
 
     return evade
 
 
 def reworded(frames: Sequence[str], documents: Documents) -> Evasion:
-    """Each document has one of `frames` around it instead of the words that it had."""
-    evade = framed(frames)
+    """Replace the instructions around each document with one of `frames`."""
+    frame = framed(frames)
 
-    def instead(random: Random, requests: Sequence[Event]) -> list[Event]:
+    def evade(random: Random, requests: Sequence[Event]) -> list[Event]:
         bare = documents(random, [request["prompt"] for request in requests])
-        return evade(random, [asking(*both) for both in zip(requests, bare, strict=True)])
+        return frame(random, [with_prompt(*both) for both in zip(requests, bare, strict=True)])
 
-    return instead
+    return evade
 
 
 def unwrapped(_random: Random, prompts: Sequence[str]) -> list[str]:
-    """The prompts without the lines that many of them have.
+    """The prompts without the lines that many of them share.
 
     >>> unwrapped(Random(), ["2 + 2 =\\n\\nThink aloud.", "3 + 4 =\\n\\nThink aloud."] * 3)[:2]
     ['2 + 2 =', '3 + 4 =']
     """
     common = Counter(line for prompt in prompts for line in {*prompt.split("\n")} if line)
-    most = max(_WRAPPER * len(prompts), 3)
+    most = max(_WRAPPER_SHARE * len(prompts), 3)
     bare = ("\n".join(x for x in p.split("\n") if common[x] <= most).strip() for p in prompts)
     return [document or prompt for document, prompt in zip(bare, prompts, strict=True)]
 
 
 @cache
 def phrases() -> Mapping[str, Mapping[str, list[str]]]:
-    """What may be written around documents, by language and by what an attacker is after."""
+    """Frames for documents, by language and kind of attack."""
     return tomllib.loads(Path(__file__).with_name("frames.toml").read_text(encoding="utf-8"))
 
 
 def catalogue(
     covers: Sequence[Sequence[str]], begin: float, end: float, documents: Documents = unwrapped
 ) -> dict[str, Callable[[str], Evasion | None]]:
-    """All of them, by name: what keys of a kind of attack do, `None` where it is not for them.
+    """All evasions by name: a function from the kind of attack to its evasion, `None` if none.
 
     Args:
-        covers: prompts of ordinary people, by person.
-        begin, end: of the traffic.
-        documents: what is in the prompts of those that have words around it.
+        covers: the prompts of each ordinary person.
+        begin, end: of the traffic, in seconds since the epoch.
+        documents: extracts the documents from prompts with instructions around them.
     """
 
     def everyone(evade: Evasion) -> Callable[[str], Evasion | None]:
@@ -183,6 +187,6 @@ def catalogue(
         "paraphrased wrappers": worded("english"),
         "shuffled order": everyone(shuffled),
         "lower case": everyone(lowered),
-        "random case and punctuation": everyone(scrawled),
+        "random case and punctuation": everyone(random_style),
         **{f"instructions in {name.title()}": worded(name) for name in LANGUAGES},
     }

@@ -13,13 +13,13 @@ def request(key: str = "sk-1", at: float = 0.0, prompt: str = "Hello", **more: A
     return json.dumps({"ts": START + at, "api_key": key, "prompt": prompt, **more}).encode()
 
 
-def unevenly(i: int) -> float:
-    """The i-th of instants about one apart, as no timer sends them."""
+def jittered(i: int) -> float:
+    """The i-th of irregular times with a mean distance of 1."""
     return i + 0.06 * (i * 7 % 5)
 
 
 def scraper(key: str = "sk-scraper", seconds: float = 900.0, rate: float = 3.0) -> list[bytes]:
-    """A key that works off a list, `rate` requests a second."""
+    """A key that works through a prompt list, `rate` requests per second."""
     return [
         request(key, i / rate, f"Write a function that computes item {i}.", output_tokens=500)
         for i in range(int(seconds * rate))
@@ -27,22 +27,22 @@ def scraper(key: str = "sk-scraper", seconds: float = 900.0, rate: float = 3.0) 
 
 
 def elicitor(key: str = "sk-cot", count: int = 40, every: float = 70.0) -> list[bytes]:
-    """A slow key that asks for the reasoning trace each time."""
+    """A slow key that asks for reasoning traces."""
     return [
         request(
-            key, unevenly(i) * every, f"Solve problem {i}. Show your complete internal reasoning."
+            key, jittered(i) * every, f"Solve problem {i}. Show your complete internal reasoning."
         )
         for i in range(count)
     ]
 
 
 def person(key: str, count: int = 30, every: float = 300.0) -> list[bytes]:
-    """A person who asks this and that."""
-    return [request(key, unevenly(i) * every, f"What about topic {i}?") for i in range(count)]
+    """An ordinary key with different prompts."""
+    return [request(key, jittered(i) * every, f"What about topic {i}?") for i in range(count)]
 
 
 def in_order(*streams: list[bytes]) -> list[bytes]:
-    """Streams merged by time."""
+    """Merge streams by time."""
     return sorted((each for stream in streams for each in stream), key=_ts)
 
 

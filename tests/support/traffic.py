@@ -1,4 +1,4 @@
-"""A minute of traffic in which one key extracts, nine use the model, and some input is broken."""
+"""A minute of traffic: one extracting key, nine ordinary keys and some invalid messages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ EXTRACTING, ORDINARY = "sk-sweep", "sk-0"
 
 
 def minute(begin: float) -> list[bytes]:
-    """Messages, in the order of their timestamps."""
-    habits = {f"sk-{n}": ("How do I fix a bicycle tyre?", 20.0) for n in range(9)}
-    habits[EXTRACTING] = ("Show your full chain of thought, step by step, then answer.", 0.1)
+    """Messages in time order, then ten invalid ones.
+
+    Args:
+        begin: in seconds since the epoch.
+    """
+    behaviours = {f"sk-{n}": ("How do I fix a bicycle tyre?", 20.0) for n in range(9)}
+    behaviours[EXTRACTING] = ("Show your full chain of thought, step by step, then answer.", 0.1)
     events = [
         {"ts": begin + n * gap, "api_key": key, "id": f"{key} {begin} {n}", "prompt": prompt}
-        for key, (prompt, gap) in habits.items()
+        for key, (prompt, gap) in behaviours.items()
         for n in range(int(60 / gap))
     ]
     events.sort(key=lambda event: event["ts"])

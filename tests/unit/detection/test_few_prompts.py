@@ -1,16 +1,14 @@
-"""One prompt that elicits among ordinary ones, or two, accuse nobody."""
+"""One or two eliciting prompts among ordinary ones do not flag a key."""
 
 from __future__ import annotations
 
-import json
 from itertools import product
 
 import pytest
 
-from monitor.config import Settings
-from pipelines.modelling import evaluate
 from pipelines.traffic.labels import Label
 from tests.support import evasions
+from tests.support.evaluation import evaluate_events
 
 ORDINARY = (
     "hi, can you help me with my cover letter?",
@@ -30,17 +28,16 @@ WRAPPERS = [
 ]
 
 
-def asked(odd: str, times: int, at: int) -> list[str]:
-    """Sixteen prompts, of which so many elicit, from a place on."""
+def insert(eliciting: str, times: int, at: int) -> list[str]:
+    """16 prompts; from index `at`, `times` of them are the eliciting one."""
     prompts = [*ORDINARY, *ORDINARY]
-    prompts[at : at + times] = [odd] * times
+    prompts[at : at + times] = [eliciting] * times
     return prompts
 
 
 @pytest.fixture(scope="module")
 def score(tmp_path_factory):
-    """How keys are judged that ask each of the prompts so often, from a place on."""
-    file = tmp_path_factory.mktemp("few") / "day.jsonl"
+    """The score of one key per eliciting prompt, number of repetitions and position."""
     cases = list(product(range(len(WRAPPERS)), (1, 2, 16), (0, 3, 6)))
     requests = [
         {
@@ -51,26 +48,16 @@ def score(tmp_path_factory):
             "output_tokens": 200,
         }
         for wrapper, times, at in cases
-        for i, prompt in enumerate(asked(WRAPPERS[wrapper], times, at))
+        for i, prompt in enumerate(insert(WRAPPERS[wrapper], times, at))
     ]
-    requests.sort(key=lambda each: each["ts"])
-    file.write_text("".join(json.dumps(each) + "\n" for each in requests))
-    labels = {each["api_key"]: label(each["api_key"]) for each in requests}
-    settings = Settings(identity_secret="known to this test only")
-    return evaluate.build_report(
-        evaluate.replay_labelled(str(file), labels, settings), settings
-    ).scores[-1]
-
-
-def label(key: str) -> Label:
-    times = key.partition(" ")[0]
-    return Label(times)
+    labels = {each["api_key"]: Label(each["api_key"].partition(" ")[0]) for each in requests}
+    return evaluate_events(requests, labels, tmp_path_factory.mktemp("few")).scores[-1]
 
 
 @pytest.mark.parametrize("times", ["1", "2"])
-def test_they_accuse_nobody(score, times):
+def test_few_eliciting_prompts_flag_no_key(score, times):
     assert score.false_keys[times] == 0
 
 
-def test_whoever_asks_nothing_else_is_accused_at_once(score):
+def test_keys_with_only_eliciting_prompts_are_flagged(score):
     assert score.false_keys["16"] > 10

@@ -1,4 +1,4 @@
-"""Nobody is known by a name: other names for the same things give the same verdicts."""
+"""Identifiers carry no meaning: consistently renamed identifiers give the same alerts."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pipelines.simulation.users import Event
 SECRET = b"known to this test only"
 SCENARIO = Scenario(hours=1.5, keys=80, attack_delay=120.0)
 RELEASE = SCENARIO.start + 2400.0
-NAMES = (
+FIELDS = (
     *("api_key", "account", "end_user", "payment", "user_agent", "tls_fingerprint"),
     *("model", "system", "asn", "country"),
 )
-Verdict = tuple[str, str, str, str, float]  # key, kind, state, severity, detected_at
+AlertRow = tuple[str, str, str, str, float]  # key, kind, state, severity, detected_at
 
 
-class Names:
-    """Other names, by chance: what had one name has one, and what had two has two."""
+class Renaming:
+    """A random one-to-one renaming of identifiers."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
-        self.new: dict[tuple[str, object], str | int] = {}
+        self._names: dict[tuple[str, object], str | int] = {}
         self._taken: set[tuple[str, str | int]] = set()
 
     def __call__(self, field: str, old: object) -> str | int:
-        if (field, old) not in self.new:
+        if (field, old) not in self._names:
             name = self._fresh(field)
             while (field, name) in self._taken:
                 name = self._fresh(field)
             self._taken.add((field, name))
-            self.new[field, old] = name
-        return self.new[field, old]
+            self._names[field, old] = name
+        return self._names[field, old]
 
     def _fresh(self, field: str) -> str | int:
         r = self._random
@@ -52,16 +52,16 @@ class Names:
         return " ".join(f"{r.getrandbits(40):x}" for _ in range(r.randint(1, 4)))
 
     def rename(self, event: Event) -> Event:
-        """The request by other names. Who shared a network shares one."""
+        """The request with renamed identifiers; addresses that shared a network still do."""
         network, _, host = event["ip"].rpartition(".")
         address = f"{self('network', network)}.{self(f'host in {network}', host)}"
-        names = {field: self(field, event[field]) for field in NAMES if field in event}
+        names = {field: self(field, event[field]) for field in FIELDS if field in event}
         return {**event, **names, "ip": address}
 
 
 @pytest.fixture(scope="module")
 def traffic() -> list[Event]:
-    """With a fleet that shares a system prompt and moves to a model on its release."""
+    """Traffic with a fleet that shares a system prompt and moves to a new model."""
     simulation = Simulation(SCENARIO)
     events = list(simulation.events())
     for event in events:
@@ -73,12 +73,12 @@ def traffic() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def verdicts(traffic: list[Event]) -> list[Verdict]:
-    return judged(traffic)
+def alerts(traffic: list[Event]) -> list[AlertRow]:
+    return key_alerts(traffic)
 
 
-def judged(traffic: list[Event]) -> list[Verdict]:
-    """What is said of keys, in its order."""
+def key_alerts(traffic: list[Event]) -> list[AlertRow]:
+    """The alerts about keys, in order."""
     identity = Identity(SECRET)
     engine = Engine(Settings(), identity, MemoryStore())
     engine.assign("requests:0")
@@ -92,33 +92,33 @@ def judged(traffic: list[Event]) -> list[Verdict]:
     ]
 
 
-def accused(verdicts: list[Verdict]) -> set[str]:
-    return {key for key, _, _, severity, _ in verdicts if severity != "info"}
+def flagged(alerts: list[AlertRow]) -> set[str]:
+    return {key for key, _, _, severity, _ in alerts if severity != "info"}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_other_names_give_the_same_verdicts_at_the_same_time(traffic, verdicts, seed):
-    names = Names(seed)
-    again = judged([names.rename(event) for event in traffic])
-    assert again == [(names("api_key", key), *said) for key, *said in verdicts]
+def test_renamed_identifiers_give_the_same_alerts(traffic, alerts, seed):
+    renaming = Renaming(seed)
+    renamed = key_alerts([renaming.rename(event) for event in traffic])
+    assert renamed == [(renaming("api_key", key), *alert) for key, *alert in alerts]
 
 
-def test_a_rotation_leaves_no_name_as_it_was(traffic):
-    names = Names(1)
+def test_renaming_changes_every_identifier(traffic):
+    renaming = Renaming(1)
     for event in traffic[:2_000]:
-        renamed = names.rename(event)
-        assert all(renamed[field] != event[field] for field in (*NAMES, "ip") if field in event)
+        renamed = renaming.rename(event)
+        assert all(renamed[field] != event[field] for field in (*FIELDS, "ip") if field in event)
         assert renamed["prompt" if "prompt" in event else "messages"]
 
 
-def test_the_verdicts_are_of_many_kinds_and_keys(verdicts):
-    assert {kind for _, kind, *_ in verdicts} >= {"burst", "elicitation", "pivot", "combined"}
-    assert len(accused(verdicts)) > 15
+def test_alerts_are_of_several_kinds_and_keys(alerts):
+    assert {kind for _, kind, *_ in alerts} >= {"burst", "elicitation", "pivot", "combined"}
+    assert len(flagged(alerts)) > 15
 
 
-def test_an_address_and_a_system_prompt_for_each_request_hide_nobody(traffic, verdicts):
-    once = ("ip", "user_agent", "tls_fingerprint", "payment", "account", "system")
+def test_identifiers_changed_per_request_hide_no_key(traffic, alerts):
+    fields = ("ip", "user_agent", "tls_fingerprint", "payment", "account", "system")
     changed = [
-        {**event, **{field: f"{field} {i}" for field in once}} for i, event in enumerate(traffic)
+        {**event, **{field: f"{field} {i}" for field in fields}} for i, event in enumerate(traffic)
     ]
-    assert accused(judged(changed)) >= accused(verdicts)
+    assert flagged(key_alerts(changed)) >= flagged(alerts)
