@@ -1,4 +1,4 @@
-"""Batches of messages, and what comes of them: what the engine and the linker have in common."""
+"""Batches of messages, and the outcome of observing one."""
 
 from __future__ import annotations
 
@@ -17,22 +17,33 @@ Integers = npt.NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """Consecutive messages of one partition, oldest first."""
+    """Consecutive messages of one partition, oldest first.
 
-    partition: str  # "<topic>:<partition>"
+    Attributes:
+        partition: its name, "<topic>:<number>".
+        offsets: `(n,) int64`, rising; gaps are allowed.
+        values: n, `None` for a message without a value; fastest as `Messages`.
+    """
+
+    partition: str
     offsets: Sequence[int] | Integers
-    values: Sequence[bytes | None]  # fastest as `Messages`
+    values: Sequence[bytes | None]
+
+    def after(self, offset: int) -> Batch:
+        """The messages at this offset and later ones."""
+        skip = int(np.searchsorted(np.asarray(self.offsets, np.int64), offset))
+        return self._replace(offsets=self.offsets[skip:], values=self.values[skip:])
 
 
 class Rejected(NamedTuple):
-    """A message, or a part of one, that could not be used."""
+    """A message, or an element of one, that cannot be used."""
 
     offset: int
     rejection: Rejection
 
 
 class KeyFingerprint(NamedTuple):
-    """A key's fingerprint, for whoever looks for campaigns."""
+    """A key's fingerprint, input of the linker."""
 
     key: str
     value: bytes
@@ -40,7 +51,12 @@ class KeyFingerprint(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a batch."""
+    """What followed from a batch.
+
+    Attributes:
+        events: requests (or fingerprints) observed, repeated ones included.
+        repeated: requests skipped because their id was seen before.
+    """
 
     events: int = 0
     repeated: int = 0

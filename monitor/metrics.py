@@ -1,60 +1,128 @@
-"""The Prometheus metrics, one place. No label carries a key: top-k lists live in the CLI."""
+"""Prometheus metrics of one process, in one place. No label carries a key.
+
+Importing this module registers nothing. A `Metrics` belongs to one registry; whoever serves the
+registry creates it and passes the metrics on.
+"""
+
+from __future__ import annotations
 
 from typing import get_args
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, State
+from monitor.batch import Outcome
 from monitor.detectors import JUDGES
 from monitor.requests.decoder import REASONS
 
-_BATCH = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
+_MESSAGES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-events = Counter("xm_events", "Requests observed.")
-rejections = Counter("xm_rejections", "Requests that could not be used.", ["reason"])
-repeated = Counter("xm_repeated_events", "Requests skipped because their id was seen before.")
-batch_size = Histogram("xm_batch_size", "Kafka messages in a batch.", buckets=_BATCH)
-observe_seconds = Histogram("xm_observe_seconds", "Time to observe a batch.", buckets=_SECONDS)
-lag = Gauge("xm_lag", "Messages between the checkpoint and the end.", ["topic", "partition"])
-watermark = Gauge("xm_watermark_timestamp_seconds", "Event time reached.", ["topic", "partition"])
-alert_seconds = Histogram(
-    "xm_event_to_alert_seconds",
-    "Time from a request's arrival in Kafka to the alert that it completes.",
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 30, 60),
-)
-findings = Counter("xm_findings", "Looks at which a detector found something.", ["detector"])
-alerts = Counter("xm_alerts", "Alert messages by kind.", ["kind", "severity", "state"])
-open_alerts = Gauge("xm_open_alerts", "Alerts that are open.", ["kind", "severity"])
-decisions = Counter("xm_decisions", "Decisions made.", ["action"])
-decision_lookups = Counter("xm_decision_lookups", "Decisions gateways asked for.", ["action"])
-checkpoint_seconds = Histogram(
-    "xm_checkpoint_seconds", "Time to write a checkpoint.", buckets=_SECONDS
-)
-checkpoint_records = Counter("xm_checkpoint_records", "Records written by checkpoints.")
-checkpoint_failures = Counter("xm_checkpoint_failures", "Checkpoints that the store refused.")
-checkpoint_timestamp = Gauge("xm_checkpoint_timestamp_seconds", "When the last one was written.")
-public_key_days = Gauge("xm_public_key_days", "Days of a key behind the public mean.")
-public_error = Gauge("xm_public_squared_error", "Expected squared error of the public's meaning.")
-live_keys = Gauge("xm_live_keys", "Records in this worker's memory.")
-fingerprints = Counter("xm_fingerprints", "Fingerprints of keys taken in to find campaigns.")
-linked_keys = Gauge("xm_linked_keys", "Keys among which campaigns are looked for.")
-link_seconds = Histogram("xm_link_seconds", "Time of a round of linking.", buckets=_SECONDS)
-deliveries = Counter("xm_deliveries", "Alerts handed to a receiver.", ["receiver", "outcome"])
-undelivered = Gauge("xm_undelivered_alerts", "Alerts that wait for a receiver.", ["receiver"])
+_ALERT_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 30, 60)
+_PARTITION = ("topic", "partition")
 
 
-def initialise() -> None:
-    """Show every label set that is known from the start at zero, so that no query finds nothing."""
-    for reason in REASONS:
-        rejections.labels(reason)
-    for name in (detector.name for detector in JUDGES):
-        findings.labels(name)
-    for name in (*(detector.name for detector in JUDGES), "campaign"):
-        for severity in SEVERITIES:
-            open_alerts.labels(name, severity)
-            for state in get_args(State):
-                alerts.labels(name, severity, state)
-    for action in ACTIONS:
-        decisions.labels(action)
-        decision_lookups.labels(action)
+class Metrics:
+    """All metrics, registered in one registry.
+
+    Args:
+        registry: default: a private one, for a library user who serves no metrics.
+
+    Attributes:
+        registry: what a metrics page serves.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = CollectorRegistry() if registry is None else registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        def seconds(name: str, text: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+            return Histogram(name, text, registry=registry, buckets=buckets)
+
+        # Requests
+        self.events = counter("xm_events", "Requests observed.")
+        self.repeated = counter("xm_repeated_events", "Requests skipped as repeated ids.")
+        self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
+        self.batch_size = Histogram(
+            "xm_batch_size", "Kafka messages per batch.", registry=registry, buckets=_MESSAGES
+        )
+        self.observe_seconds = seconds("xm_observe_seconds", "Time to observe a batch, seconds.")
+        self.lag = gauge("xm_lag", "Kafka messages after the last observed one.", *_PARTITION)
+        self.watermark = gauge(
+            "xm_watermark_timestamp_seconds", "Event time reached, epoch seconds.", *_PARTITION
+        )
+        self.live_keys = gauge("xm_live_keys", "Key records in this worker's memory.")
+        self.public_key_days = gauge("xm_public_key_days", "Key-days in the baseline mean.")
+        self.public_error = gauge(
+            "xm_public_squared_error", "Expected squared error of the baseline mean."
+        )
+
+        # Alerts and decisions
+        self.findings = counter("xm_findings", "Evaluations that flagged a key.", "detector")
+        self.alerts = counter("xm_alerts", "Alert messages.", "kind", "severity", "state")
+        self.open_alerts = gauge("xm_open_alerts", "Open alerts.", "kind", "severity")
+        self.alert_seconds = seconds(
+            "xm_event_to_alert_seconds",
+            "Time from a request's arrival in Kafka to its alert in Kafka, seconds.",
+            _ALERT_SECONDS,
+        )
+        self.decisions = counter("xm_decisions", "Decisions made.", "action")
+        self.decision_lookups = counter(
+            "xm_decision_lookups", "Decisions that gateways looked up.", "action"
+        )
+        self.deliveries = counter(
+            "xm_deliveries", "Alerts sent to a receiver.", "receiver", "outcome"
+        )
+        self.undelivered = gauge(
+            "xm_undelivered_alerts", "Alerts waiting for a receiver.", "receiver"
+        )
+
+        # Campaigns
+        self.fingerprints = counter("xm_fingerprints", "Key fingerprints observed.")
+        self.linked_keys = gauge("xm_linked_keys", "Keys in the campaign population.")
+        self.link_seconds = seconds("xm_link_seconds", "Time of a linking round, seconds.")
+
+        # Checkpoints
+        self.checkpoint_seconds = seconds(
+            "xm_checkpoint_seconds", "Time to write a checkpoint, seconds."
+        )
+        self.checkpoint_records = counter(
+            "xm_checkpoint_records", "Key records written by checkpoints."
+        )
+        self.checkpoint_failures = counter(
+            "xm_checkpoint_failures", "Failed store calls of checkpoints and batches."
+        )
+        self.checkpoint_timestamp = gauge(
+            "xm_checkpoint_timestamp_seconds",
+            "Time of the last checkpoint, epoch seconds, by input topic.",
+            "topic",
+        )
+        self._show_zeros()
+
+    def count(self, outcome: Outcome) -> None:
+        """Add the alerts, decisions and rejections of one batch."""
+        for rejected in outcome.rejected:
+            self.rejections.labels(rejected.rejection.reason).inc()
+        for alert in outcome.alerts:
+            self.alerts.labels(alert.kind, alert.severity, alert.state).inc()
+        for decision in outcome.decisions:
+            self.decisions.labels(decision.action).inc()
+
+    def _show_zeros(self) -> None:
+        """Create every label set that is known from the start, so that no query finds nothing."""
+        for reason in REASONS:
+            self.rejections.labels(reason)
+        for name in (detector.name for detector in JUDGES):
+            self.findings.labels(name)
+        for name in (*(detector.name for detector in JUDGES), "campaign"):
+            for severity in SEVERITIES:
+                self.open_alerts.labels(name, severity)
+                for state in get_args(State):
+                    self.alerts.labels(name, severity, state)
+        for action in ACTIONS:
+            self.decisions.labels(action)
+            self.decision_lookups.labels(action)

@@ -1,19 +1,61 @@
-"""The state of a partition: how far it has been observed, and what belongs to no single key.
+"""The state of one partition: how far it is observed, and what belongs to no single key.
 
-It is written with the records in every checkpoint. Event time is the partition's own: the
-watermark is the latest timestamp seen, and every five minutes of it an epoch ends: calm alerts
-resolve, and with the last one of a day that day becomes part of the public's past.
+Every checkpoint writes it with the records. Event time is the partition's own. Every EPOCH of it
+ends an epoch: calm alerts resolve, and with the last epoch of a day the day joins the baseline.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from monitor.alerting.alerts import Alert, Severity
+from monitor.errors import StoreRefusedError
 from monitor.records.baseline import Baseline, Reference
 
 EPOCH = 300.0  # seconds
 LATENESS = 600.0  # seconds behind the watermark that an event may be
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class PartitionState:
+    """What the partitions of all streams have in common. Subclasses add what they observe.
+
+    Args:
+        name: "<topic>:<number>".
+        claim: the number of the claim under which this process writes it, see `Store.claim`.
+
+    Attributes:
+        offset: the first message that is not observed.
+        watermark: the event time reached, epoch seconds; 0 before the first event.
+        outbox: alerts that may not have been sent.
+        dirty: whether any of it is not in the store.
+    """
+
+    def __init__(self, name: str, claim: int) -> None:
+        self.name = name
+        self.claim = claim
+        self.offset = 0
+        self.watermark = 0.0
+        self.outbox: list[Alert] = []
+        self.dirty = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name} at {self.offset})"
+
+    def snapshot(self) -> bytes:
+        """The state as bytes."""
+        raise NotImplementedError
+
+    def restore(self, data: bytes) -> None:
+        """Replace the state by that of a snapshot.
+
+        Raises:
+            StoreRefusedError: if its version is unknown.
+        """
+        raise NotImplementedError
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -25,39 +67,26 @@ class _State(msgspec.Struct, array_like=True):
     outbox: list[Alert]
 
 
-class Partition:
-    """One partition's offset, watermark and public, and the keys with open alerts.
+class Partition(PartitionState):
+    """A partition of requests: also its baseline, and the keys with open alerts.
 
     Attributes:
-        claim: the number under which it is held, see `Store.claim`.
-        offset: the first message that has not been observed.
-        watermark: the latest event time seen, 0 before the first event.
+        baseline: what ordinary keys reach per day.
         alerted: kind and severity of the open alerts by key.
-        outbox: alerts that are not known to be sent.
-        changed: whether any of it is news to the store.
     """
 
     def __init__(self, name: str, claim: int, reference: Reference) -> None:
-        self.name = name
-        self.claim = claim
-        self.offset = 0
-        self.watermark = 0.0
+        super().__init__(name, claim)
         self.baseline = Baseline(reference)
         self.alerted: dict[str, list[tuple[str, Severity]]] = {}
-        self.outbox: list[Alert] = []
-        self.changed = False
 
-    def __repr__(self) -> str:
-        return f"Partition({self.name} at {self.offset})"
-
-    def note(self, key: str, open_alerts: list[tuple[str, Severity, str]]) -> None:
-        """Keep account of the alerts that are open on a key."""
+    def set_open_alerts(self, key: str, open_alerts: list[tuple[str, Severity, str]]) -> None:
+        """Replace the open alerts of a key: kind, severity and id of each."""
         self.alerted.pop(key, None)
         if open_alerts:
             self.alerted[key] = [(kind, severity) for kind, severity, _ in open_alerts]
 
-    def dump(self) -> bytes:
-        """The state as bytes."""
+    def snapshot(self) -> bytes:
         state = _State(
             version=2,
             offset=self.offset,
@@ -69,11 +98,27 @@ class Partition:
         return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        """Take up what `dump` gave."""
-        state = msgspec.msgpack.decode(data, type=_State)
-        self.offset = state.offset
-        self.watermark = state.watermark
+        state = decode_state(data, _State, (2,), self.name)
+        self.offset, self.watermark = state.offset, state.watermark
         self.baseline.restore(state.baseline)
-        self.alerted = state.alerted
-        self.outbox = state.outbox
-        self.changed = bool(self.outbox)
+        self.alerted, self.outbox = state.alerted, state.outbox
+        self.dirty = bool(self.outbox)
+
+
+def decode_state(data: bytes, form: type[S], versions: tuple[int, ...], name: str) -> S:
+    """Decode a partition's state, whose first field is its version.
+
+    Raises:
+        StoreRefusedError: if it is of another version than these.
+    """
+    try:
+        version: object = msgspec.msgpack.decode(data, type=list)[0]
+        if version in versions:
+            return msgspec.msgpack.decode(data, type=form)
+    except (msgspec.MsgspecError, IndexError):
+        version = "(unreadable)"
+    known = " or ".join(map(str, versions))
+    raise StoreRefusedError(
+        f"The state of {name} in the store has version {version}, not {known}: run all workers "
+        "with the newest release that has written to this store."
+    )

@@ -127,7 +127,7 @@ class KeyTrace:
         Raises:
             InputError: if the replay had no request of the key.
         """
-        store.commit(engine.checkpoint())
+        store.commit(engine.snapshot())
         if self.key not in store.records:
             raise InputError(
                 f"No request in these files is from {self.key}. Name the key as alerts do, under "

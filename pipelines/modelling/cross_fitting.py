@@ -236,8 +236,9 @@ def _replay_halves(
                 offsets = range(partition.offset, partition.offset + len(values))
                 engine.observe(Batch(partition.name, offsets, values))
             progress(file)
-            if engine.crowded:
-                store.commit(engine.checkpoint())
-                engine.saved()
+            if engine.needs_checkpoint:
+                checkpoint = engine.snapshot()
+                store.commit(checkpoint)
+                engine.commit(checkpoint)
     ended = max(partition.watermark for partition in partitions)
     return 0.0 if begun is None else max(ended - begun, 0.0) / DAY

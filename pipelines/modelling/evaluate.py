@@ -219,7 +219,7 @@ def replay_labelled(
             requests += outcome.events
             log.add_alerts(outcome.alerts)
             progress(lines)
-    store.commit(engine.checkpoint())
+    store.commit(engine.snapshot())
     found = zip(labels, store.load(list(labels)), strict=True)
     records = {key: read(data) for key, data in found if data is not None}
     if not records:

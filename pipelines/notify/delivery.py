@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from monitor import metrics
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity
+from monitor.metrics import Metrics
 from pipelines.notify.receiver import AwayError, Receiver
 
 # Alerts in one request, alerts that may wait for one receiver, alerts remembered as told.
@@ -33,10 +33,17 @@ class Delivery:
         least_severity: alerts that never rise to it are kept from the receivers.
     """
 
-    def __init__(self, receivers: Sequence[Receiver], least_severity: Severity = "info") -> None:
+    def __init__(
+        self,
+        receivers: Sequence[Receiver],
+        least_severity: Severity = "info",
+        *,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.least_severity = least_severity
         self._severe = SEVERITIES[SEVERITIES.index(least_severity) :]
-        self._lanes = [_Lane(receiver) for receiver in receivers]
+        self.metrics = metrics or Metrics()
+        self._lanes = [_Lane(receiver, self.metrics) for receiver in receivers]
         self._told: dict[str, bool] = {}
 
     async def __aenter__(self) -> Self:
@@ -87,7 +94,7 @@ class _Parts:
 class _Lane:
     """One receiver's queue and the task that empties it."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, metrics: Metrics) -> None:
         self._receiver = receiver
         self._queue: asyncio.Queue[tuple[Alert, _Parts]] = asyncio.Queue(_WAITING)
         self._task: asyncio.Task[None] | None = None

@@ -97,9 +97,10 @@ def replay_file(
             outcome.alerts += linked.alerts
             outcome.decisions += linked.decisions
         yield outcome
-        if engine.crowded:
-            store.commit(engine.checkpoint())
-            engine.saved()
+        if engine.needs_checkpoint:
+            checkpoint = engine.snapshot()
+            store.commit(checkpoint)
+            engine.commit(checkpoint)
 
 
 def link(linker: Linker, fingerprints: Sequence[KeyFingerprint]) -> Outcome:

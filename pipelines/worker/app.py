@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import faust
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from monitor import metrics
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import ConfigError, StoreError
 from monitor.identity import from_settings
 from monitor.linker import Linker
+from monitor.metrics import Metrics
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
 from pipelines.kafka.security import faust_options
@@ -25,7 +27,8 @@ from pipelines.worker.deliver import deliver
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import add_pages
 
-_LOOKUP_SECONDS = 0.5  # that a gateway waits for a decision at the most
+_LOOKUP_SECONDS = 0.5  # that Redis has to answer one look-up of a decision
+_LOOKUP_THREADS = 8
 # One line a change: ours from INFO on, the libraries' from WARNING on.
 _LOGGING = {
     "version": 1,
@@ -50,10 +53,13 @@ def build(settings: Settings) -> Any:
     identity = from_settings(settings)
     store = RedisStore(settings.redis_url, settings.record_seconds)
     lookups = RedisStore(settings.redis_url, settings.record_seconds, timeout=_LOOKUP_SECONDS)
-    engine = Engine(settings, identity, store)
-    delivery = notify.Delivery(notify.receivers(settings), settings.receivers.least_severity)
+    metrics = Metrics(_registry())
+    engine = Engine(settings, identity, store, metrics=metrics)
+    linker = Linker(settings, store, metrics=metrics)
+    delivery = notify.Delivery(
+        notify.receivers(settings), settings.receivers.least_severity, metrics=metrics
+    )
     topics = settings.topics
-    metrics.initialise()
 
     app = faust.App(
         settings.group,
@@ -68,25 +74,16 @@ def build(settings: Settings) -> Any:
         producer_max_batch_size=256 << 10,
         **DEFAULTS,
     )
-    watch = Watch(app, engine, store, topics, topics.requests)
-    link = Watch(app, Linker(settings, store), store, topics, topics.fingerprints)
-
-    async def observe(by: Watch, event: Any) -> None:
-        try:
-            await by.observe(event)
-        except Exception as error:  # what was not observed must be read again: start anew
-            await app.crash(error)
-            raise
+    watch = Watch(app, engine, store, topics, topics.requests, metrics=metrics)
+    link = Watch(app, linker, store, topics, topics.fingerprints, metrics=metrics)
 
     @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
     async def watch_requests(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await observe(watch, event)
+        await watch.consume(stream)
 
     @app.agent(app.topic(topics.fingerprints), name="link_campaigns")  # type: ignore[untyped-decorator]
     async def link_campaigns(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await observe(link, event)
+        await link.consume(stream)
 
     @app.agent(app.topic(topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
     async def deliver_alerts(stream: Any) -> None:
@@ -112,8 +109,24 @@ def build(settings: Settings) -> Any:
         app.on_partitions_revoked.connect(each.revoke)
         app.on_partitions_assigned.connect(each.assign)
         app.on_before_shutdown.connect(each.revoke)
-    add_pages(app, watch, lookups, identity, shadow=settings.decisions.shadow)
+    add_pages(
+        app,
+        watch,
+        lookups,
+        identity,
+        executor=ThreadPoolExecutor(_LOOKUP_THREADS, "lookup"),
+        metrics=metrics,
+        shadow=settings.decisions.shadow,
+    )
     return app
+
+
+def _registry() -> CollectorRegistry:
+    """A registry with the metrics of the process, as Prometheus clients have them."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
 
 
 def run(settings: Settings) -> None:

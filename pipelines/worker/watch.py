@@ -1,17 +1,8 @@
-"""Watching requests: batches into the engine, checkpoints out of it.
+"""Watch: one topic of the Faust app through the engine or the linker.
 
-Fingerprints are carried to the linker in the same way, by another one of these.
-
-The engine runs in a thread of its own, one call at a time, so that the event loop goes on
-answering. What it has observed becomes true in five steps, one checkpoint at a time:
-
-    rejections and fingerprints on their topics
-    -> records, offsets and decisions in one transaction of the store
-    -> the alerts among them on their topic -> batches acknowledged -> offsets committed
-
-A worker killed anywhere in between leaves its successor all it needs: events after the stored
-offset are read again, events before it are skipped, and alerts that were stored but not sent are
-in the partition's state. While the store refuses, nothing more is observed.
+The operator (`monitor/operator.py`) runs in a thread of its own, one call at a time, so the event
+loop keeps answering. Only that thread reads or changes the operator's state. While the store
+fails nothing more is observed; `checkpoint.py` says how what was observed becomes durable.
 """
 
 from __future__ import annotations
@@ -19,122 +10,159 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
-
-from monitor import metrics
-from monitor.alerting.alerts import Alert, Severity
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
-from monitor.engine import Engine
-from monitor.errors import FencedError, StoreError
-from monitor.linker import Linker
-from monitor.store.base import Checkpoint, Store
+from monitor.errors import MonitorError, StoreError, StoreRefusedError, TooFewRowsError
+from monitor.metrics import Metrics
+from monitor.operator import StreamOperator
+from monitor.store.base import Store
+from pipelines.kafka.record_batch import Records
+from pipelines.worker.checkpoint import FIRST_PAUSE, LONGEST_PAUSE, Checkpointer
+from pipelines.worker.gauges import Gauges, Progress
 
 log = logging.getLogger(__name__)
 
-_KEPT = 512 << 10  # bytes of a rejected element that are passed on; the source topic has it all
-_TOGETHER = 4_000  # messages observed in one go
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_REJECTED_BYTES = 512 << 10  # of a rejected element that are sent; the source topic has the rest
+_BATCH = 4_000  # messages observed in one call
 _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
 
 
 class Watch:
-    """Carries one topic of a Faust app through an engine or a linker.
+    """Consumes one topic of a Faust app.
 
     Args:
-        app: the Faust app, for its assignment.
-        engine: observes.
+        app: the Faust app.
+        operator: observes the messages.
         store: takes the checkpoints.
-        topics: names of those to write.
-        source: name of the topic to read.
+        topics: names of the output topics.
+        source: name of the input topic.
+        metrics: default: metrics in a private registry.
     """
 
     def __init__(
-        self, app: Any, engine: Engine | Linker, store: Store, topics: Topics, source: str
+        self,
+        app: Any,
+        operator: StreamOperator,
+        store: Store,
+        topics: Topics,
+        source: str,
+        *,
+        metrics: Metrics | None = None,
     ) -> None:
         self._app = app
-        self._source = source
+        self._operator = operator
         self._topics = topics
-        self._engine = engine
-        self._store = store
-        self._thread = ThreadPoolExecutor(1, "engine")
-        self._events: list[Any] = []  # observed, not yet in a checkpoint
-        self._sending: list[Awaitable[Any]] = []  # rejections and fingerprints on their way
-        self._arrivals: list[float] = []  # of the batches that brought alerts about
-        self._decided: dict[tuple[str, str], float] = {}  # arrivals of what led to decisions
-        self._closed: int | None = None  # the generation that was revoked
-        self._starts: dict[str, int] = {}  # up to where a partition's first batch may begin
-        self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
-        self._observing = asyncio.Lock()  # held until the rejections of a batch are on their way
-        self._writing = asyncio.Lock()
-        self.trouble: str | None = None  # why the store refuses
+        self._source = source
+        self._metrics = metrics or Metrics()
+        self._gauges = Gauges(self._metrics, source)
+        self._thread = ThreadPoolExecutor(1, "operator")
+        self._checkpoints = Checkpointer(
+            app, operator, self._run, self._assign, store, topics, source, self._metrics
+        )
+        self._revoked: int | None = None  # the generation of partitions that was revoked
+        self._starts: dict[str, int] = {}  # where the first batch of a partition may begin
 
     @property
     def assigned(self) -> bool:
-        """Whether any partition of the requests has been taken up."""
-        return bool(self._engine.partitions)
+        """Whether the operator has any partition."""
+        return bool(self._operator.partitions)
 
-    # Observing
+    @property
+    def trouble(self) -> str | None:
+        """Why the store fails at present; `None` while it works."""
+        return self._checkpoints.trouble
+
+    # Consume
+
+    async def consume(self, stream: Any) -> None:
+        """Observe the batches of a Faust stream until the app stops."""
+        async for event in stream.noack().events():
+            try:
+                await self.observe(event)
+            except Exception as error:  # what was not observed must be read again
+                await self._stop(error)
+                raise
 
     async def observe(self, event: Any) -> None:
-        """Observe one batch: the value of a Faust event, all of one partition and fetch."""
-        message, records = event.message, event.value
-        name = f"{message.topic}:{message.partition}"
-        for start in range(0, len(records), _TOGETHER):
-            part = records[start : start + _TOGETHER]
-            batch = Batch(name, part.offsets, part.values)
-            arrival = float(part.timestamps[-1]) / 1000
-            pause = _FIRST_PAUSE
-            while self._owns(message):
-                if self.trouble is None and not self._engine.crowded:
-                    try:
-                        await self._observe_part(message, batch, arrival)
-                        break
-                    except StoreError as error:
-                        self._refused(error)
-                elif await self.checkpoint():
-                    continue
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                return
-        if self._owns(message):
-            records.clear()  # the event is kept for its acknowledgement only
-            self._events.append(event)
+        """Observe one batch: the value of a Faust event, all of one partition and fetch.
 
-    async def _observe_part(self, message: Any, batch: Batch, arrival: float) -> None:
-        async with self._observing:
-            if self._owns(message):  # it may have been revoked meanwhile
-                if batch.partition not in self._engine.partitions:
-                    await self._in_engine(self._take_up)
-                if await self._begins_late(message.tp, batch):
+        Returns when it is observed, or when the partition is no longer assigned.
+        """
+        message, records = event.message, event.value
+        parts = deque(records[i : i + _BATCH] for i in range(0, len(records), _BATCH))
+        while parts:
+            try:
+                if not await self._observe_part(message, parts[0]):
                     return
-                outcome = await self._in_engine(self._observe, batch, arrival)
-                for rejected in outcome.rejected:
-                    await self._reject(message, rejected)
-                for key, value in outcome.fingerprints:
-                    # With the time of the requests, so that campaign decisions count from there.
-                    sent = await self._produce(
-                        self._topics.fingerprints, key.encode(), value, timestamp=arrival
-                    )
-                    self._sending.append(sent)
+            except TooFewRowsError:
+                part = parts.popleft()
+                if len(part) == 1:
+                    raise
+                parts.extendleft((part[len(part) // 2 :], part[: len(part) // 2]))
+            else:
+                parts.popleft()
+        if self._owns(message):
+            records.clear()  # the event is kept only for its acknowledgement
+            self._checkpoints.observed.events.append(event)
+
+    async def _observe_part(self, message: Any, records: Records) -> bool:
+        """Observe some records as soon as store and memory allow; whether they are still ours."""
+        pause = FIRST_PAUSE
+        while self._owns(message):
+            if self.trouble is None and not self._operator.needs_checkpoint:
+                try:
+                    async with self._checkpoints.observing:
+                        if self._owns(message):  # it may have been revoked meanwhile
+                            await self._observe_batch(message, records)
+                            return True
+                except StoreRefusedError:
+                    raise
+                except StoreError as error:
+                    self._checkpoints.store_failed(error)
+            elif await self.checkpoint():
+                continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return False
+
+    async def _observe_batch(self, message: Any, records: Records) -> None:
+        name = f"{message.topic}:{message.partition}"
+        batch = Batch(name, records.offsets, records.values)
+        if name not in self._operator.partitions:
+            await self._run(self._assign)
+        if await self._begins_late(message.tp, batch):
+            return
+        outcome: Outcome = await self._run(self._observe, batch)
+        observed, arrival = self._checkpoints.observed, float(records.timestamps[-1]) / 1000
+        if arrival >= 0:  # else the records have no time
+            observed.add_arrival(outcome, arrival)
+        for rejected in outcome.rejected:
+            observed.outputs.append(await self._reject(message, rejected))
+        for key, value in outcome.fingerprints:
+            # With the time of the requests, so that campaign decisions count from there.
+            produced = self._checkpoints.produce(
+                self._topics.fingerprints, key.encode(), value, timestamp=arrival
+            )
+            observed.outputs.append(await produced)
 
     async def _begins_late(self, tp: Any, batch: Batch) -> bool:
-        """Whether a first batch has to wait for messages before it.
+        """Whether a first batch begins after messages that were not observed.
 
-        Redis, if it has lost its last checkpoints, has an older offset than Kafka: the messages in
-        between are fetched again. What had been fetched already comes first, each batch beginning
-        later than the last, and is left. What then begins no later is all that Kafka has.
+        If Redis lost its last checkpoints, its offset is lower than Kafka's: the messages in
+        between are fetched again. Batches that were fetched before the seek arrive first, each
+        beginning later than the one before, and are skipped. The first one that does not begin
+        later is where Kafka's messages begin.
         """
         name, first = batch.partition, int(batch.offsets[0])
         if first <= self._starts.get(name, first):
             self._starts.pop(name, None)
             return False
-        offset = self._engine.partitions[name].offset
+        offset = self._operator.partitions[name].offset
         if self._starts[name] == offset:
             log.info("store_behind name=%s offset=%d committed=%d", name, offset, first)
             await self._app.consumer.seek(tp, offset)
@@ -143,33 +171,26 @@ class Watch:
 
     def _owns(self, message: Any) -> bool:
         generation = self._app.consumer_generation_id
-        return bool(message.generation_id == generation != self._closed)
+        return bool(message.generation_id == generation != self._revoked)
 
-    def _observe(self, batch: Batch, arrival: float) -> Outcome:
-        with metrics.observe_seconds.time():
-            outcome = self._engine.observe(batch)
-        if outcome.alerts:
-            self._arrivals.append(arrival)
-        if arrival >= 0:  # else the records have no time
-            decided = [(decision.origin, decision.key) for decision in outcome.decisions]
-            self._decided.update(dict.fromkeys(decided, arrival))
-        return outcome
+    def _observe(self, batch: Batch) -> Outcome:
+        with self._metrics.observe_seconds.time():
+            return self._operator.observe(batch)
 
-    def _take_up(self) -> None:
-        """Assign the engine what the app has been assigned: an idle partition may have alerts."""
-        if self._app.consumer_generation_id == self._closed:
+    def _assign(self) -> None:
+        """Assign the operator the app's partitions; called in its thread."""
+        if self._app.consumer_generation_id == self._revoked:
             return
         for tp in self._app.consumer.assignment():
             name = f"{tp.topic}:{tp.partition}"
-            if tp.topic == self._source and name not in self._engine.partitions:
-                partition = self._engine.assign(name)
+            if tp.topic == self._source and name not in self._operator.partitions:
+                partition = self._operator.assign(name)
                 if partition.offset:
                     self._starts[name] = partition.offset
                 log.info("partition_taken name=%s offset=%d", name, partition.offset)
 
-    async def _reject(self, message: Any, rejected: Rejected) -> None:
+    async def _reject(self, message: Any, rejected: Rejected) -> asyncio.Future[Any]:
         rejection = rejected.rejection
-        value = rejection.value[:_KEPT]
         headers = {
             "bytes": str(len(rejection.value)).encode(),
             "reason": rejection.reason.encode(),
@@ -179,154 +200,68 @@ class Watch:
             "offset": str(rejected.offset).encode(),
             "element": str(rejection.element).encode(),
         }
-        self._sending.append(await self._produce(self._topics.rejected, None, value, headers))
+        value = rejection.value[:_REJECTED_BYTES]
+        return await self._checkpoints.produce(self._topics.rejected, None, value, headers)
 
-    # Writing
+    # Checkpoint
 
     async def checkpoint(self) -> bool:
-        """Write what has changed, then send, then acknowledge; whether the store took it."""
-        async with self._writing:
-            events, self._events = self._events, []
-            try:
-                checkpoint = await self._write()
-            except FencedError as error:
-                # This worker was out for so long that its partitions were given away. It ends and
-                # starts anew; the successor has all that was stored and reads the rest from Kafka.
-                log.error("fenced reason=%r", str(error))
-                if self._closed is None:
-                    await self._app.crash(error)
-                return False
-            except StoreError as error:
-                self._events = events + self._events
-                self._refused(error)
-                return False
-            if self.trouble:
-                log.warning("store_back")
-                self.trouble = None
-            if checkpoint.alerts:
-                await self._send(checkpoint.alerts)
-                await self._in_engine(self._sent, checkpoint)
-            for event in events:
-                event.ack()
-            return True
+        """Write a checkpoint now; whether the store took it.
 
-    async def _write(self) -> Checkpoint:
-        """Have the store take what has changed; the engine goes on observing meanwhile."""
-        await self._in_engine(self._take_up)
-        if not self._engine.changed:
-            await asyncio.to_thread(self._store.ping)
-            return Checkpoint()
-        begun = time.perf_counter()
-        async with self._observing:
-            checkpoint: Checkpoint = await self._in_engine(self._engine.checkpoint)
-            checkpoint.arrivals, self._decided = self._decided, {}
-            sending, self._sending = self._sending, []
-        try:
-            await asyncio.gather(*sending)
-            await asyncio.to_thread(self._store.commit, checkpoint)
-        except StoreError:
-            await self._in_engine(self._engine.failed, checkpoint)
-            self._decided = checkpoint.arrivals | self._decided
-            raise
-        await self._in_engine(self._engine.saved)
-        metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
-        metrics.checkpoint_records.inc(len(checkpoint.records))
-        metrics.checkpoint_timestamp.set_to_current_time()
-        return checkpoint
-
-    async def _send(self, alerts: list[Alert]) -> None:
-        """Put alerts on their topic, again and again until Kafka has them."""
-        pause = _FIRST_PAUSE
-        while True:
-            sending: list[Awaitable[Any]] = []
-            try:
-                for alert in alerts:
-                    key, value = alert.subject.id.encode(), msgspec.json.encode(alert)
-                    sending.append(await self._produce(self._topics.alerts, key, value))
-                await asyncio.gather(*sending)
-                return
-            except Exception as error:
-                log.warning("alerts_not_sent count=%d reason=%r", len(alerts), str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes,
-        headers: dict[str, bytes] | None = None,
-        timestamp: float = -1.0,
-    ) -> Awaitable[Any]:
-        """Hand a message to the producer; what is returned is done when Kafka has it.
-
-        Faust's own way through its topics costs five times as much, too much where everything is
-        rejected.
+        The app stops if no later checkpoint of this process can succeed. Its successor reads
+        again from Kafka what no checkpoint covers.
         """
-        producer = await self._app.maybe_start_producer()
-        sending: Awaitable[Any] = await producer.send(
-            topic, key, value, None, timestamp if timestamp >= 0 else None, headers
-        )
-        return sending
-
-    def _sent(self, checkpoint: Checkpoint) -> None:
-        self._engine.sent(checkpoint)
-        arrivals, self._arrivals = self._arrivals, []
-        for arrival in arrivals:
-            metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
-
-    def _refused(self, error: StoreError) -> None:
-        metrics.checkpoint_failures.inc()
-        if self.trouble is None:
-            log.error("store_refuses reason=%r", str(error))
-        self.trouble = str(error)
-
-    # Life
+        try:
+            return await self._checkpoints.write()
+        except MonitorError as error:
+            await self._stop(error)
+            return False
 
     async def run(self, seconds: float) -> None:
-        """Write a checkpoint every so many seconds, for as long as the app runs."""
-        pause, due = _FIRST_PAUSE, time.monotonic()
-        metrics.checkpoint_timestamp.set_to_current_time()
+        """Write a checkpoint every so many seconds while the app runs."""
+        pause, due = FIRST_PAUSE, time.monotonic()
         while not self._app.should_stop:
             if await self.checkpoint():
-                pause = _FIRST_PAUSE
+                pause = FIRST_PAUSE
                 due = max(due + seconds, time.monotonic())
                 await asyncio.sleep(due - time.monotonic())
             else:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            self._measure()
+                pause = min(2 * pause, LONGEST_PAUSE)
+            await self.show_gauges()
+
+    async def show_gauges(self) -> None:
+        """Set the gauges of the assigned partitions."""
+        progress: Progress = await self._run(Progress.of, self._operator)
+        consumer = self._app.consumer
+        assigned = [tp for tp in consumer.assignment() if tp.topic == self._source]
+        ends = {tp.partition: consumer.highwater(tp) or 0 for tp in assigned}
+        self._gauges.show(progress, ends)
+
+    # Assignment
+
+    async def assign(self, *_: Any, **__: Any) -> None:
+        """Partitions were assigned; the next batch or checkpoint assigns them to the operator."""
+        self._revoked = None
 
     async def revoke(self, *_: Any, **__: Any) -> None:
-        """Partitions move: a last checkpoint, then forget, for others may go on from there."""
-        self._closed = self._app.consumer_generation_id
+        """Partitions were revoked: write a last checkpoint and forget them."""
+        self._revoked = self._app.consumer_generation_id
         try:
             await asyncio.wait_for(self.checkpoint(), _HANDOVER)
         except TimeoutError:
             log.warning("handover_without_checkpoint seconds=%g", _HANDOVER)
-        self._events.clear()
+        self._checkpoints.forget()
         self._starts.clear()
-        self._decided.clear()
-        await self._in_engine(self._engine.revoke)
-        metrics.lag.clear()
-        metrics.watermark.clear()
+        await self._run(self._operator.revoke)
+        self._gauges.clear()
 
-    async def assign(self, *_: Any, **__: Any) -> None:
-        """Partitions have come; they are taken up with the next batch or checkpoint."""
-        self._closed = None
+    async def _stop(self, error: Exception) -> None:
+        """Stop the app. A restarted worker goes on from the last checkpoint."""
+        log.error("worker_stops error=%s reason=%r", type(error).__name__, str(error))
+        if self._revoked is None:
+            await self._app.crash(error)
 
-    def _measure(self) -> None:
-        open_alerts = self._engine.open_alerts()
-        for kind, severity in self._kinds | open_alerts.keys():
-            metrics.open_alerts.labels(kind, severity).set(open_alerts[kind, severity])
-        self._kinds |= open_alerts.keys()
-        consumer = self._app.consumer
-        for tp in consumer.assignment():
-            partition = self._engine.partitions.get(f"{tp.topic}:{tp.partition}")
-            if partition is not None:
-                behind = (consumer.highwater(tp) or partition.offset) - partition.offset
-                metrics.lag.labels(tp.topic, tp.partition).set(max(0, behind))
-                metrics.watermark.labels(tp.topic, tp.partition).set(partition.watermark)
-
-    async def _in_engine(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    async def _run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in the operator's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

@@ -17,14 +17,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from monitor import metrics
 from monitor.alerting.alerts import Action
 from monitor.errors import StoreError
 from monitor.identity import Identity
+from monitor.metrics import Metrics
 from monitor.store.base import Store
 from pipelines.worker.watch import Watch
 
@@ -33,12 +34,32 @@ log = logging.getLogger(__name__)
 _STATUS: dict[Action, int] = {"observe": 200, "throttle": 200, "challenge": 401, "block": 403}
 
 
-def add_pages(app: Any, watch: Watch, store: Store, identity: Identity, *, shadow: bool) -> None:
-    """Serve the pages on the app's web port."""
+def add_pages(
+    app: Any,
+    watch: Watch,
+    store: Store,
+    identity: Identity,
+    *,
+    executor: Executor,
+    metrics: Metrics,
+    shadow: bool,
+) -> None:
+    """Serve the pages on the app's web port.
+
+    Args:
+        app: the Faust app.
+        watch: whose health `/readyz` shows.
+        store: where decisions are looked up.
+        identity: makes pseudonyms.
+        executor: threads that look up decisions, and do nothing else.
+        metrics: what `/metrics` shows.
+        shadow: whether to let every request pass.
+    """
 
     @app.page("/metrics")  # type: ignore[untyped-decorator]
     async def metrics_page(self: Any, _request: Any) -> Any:
-        return self.bytes(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        page = generate_latest(metrics.registry)
+        return self.bytes(page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @app.page("/healthz")  # type: ignore[untyped-decorator]
     async def healthz(self: Any, _request: Any) -> Any:
@@ -55,7 +76,9 @@ def add_pages(app: Any, watch: Watch, store: Store, identity: Identity, *, shado
         if not api_key:
             return self.text("Name the key in X-API-Key or as a bearer token.\n", status=400)
         try:
-            found = await asyncio.to_thread(store.decision, identity.key(api_key))
+            key = identity.key(api_key)
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(executor, store.decision, key)
         except StoreError as error:
             log.warning("decision_unknown reason=%r", str(error))
             return self.text("unknown\n", headers={"X-XM-Decision": "observe"})

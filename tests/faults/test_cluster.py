@@ -102,7 +102,7 @@ def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None
                 values = stream[start : start + size]
                 engine.observe(Batch(partition, range(start, start + len(values)), values))
                 offsets[partition] = start + len(values)
-            each.commit(engine.checkpoint())
+            each.commit(engine.snapshot())
             size *= 3
     assert dict(found for page in inventory.pages(store.server) for found in page) == memory.records
     assert {PARTITION + name: restored(store, name) for name in PARTITIONS} == {

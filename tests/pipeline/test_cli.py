@@ -218,7 +218,7 @@ def observe(url: str) -> str:
     engine.assign("t:0")
     stream = in_order(elicitor(), person("sk-person", count=9))
     engine.observe(Batch("t:0", range(len(stream)), stream))
-    store.commit(engine.checkpoint())
+    store.commit(engine.snapshot())
     return identity.key("sk-cot")
 
 

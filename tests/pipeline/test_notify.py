@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from prometheus_client import REGISTRY
 
 from monitor.alerting.alerts import Alert, Severity, State, Subject
 from pipelines.demo.embedded import free_port
@@ -101,8 +100,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     pytest.fail(f"it did not come true within {seconds:g} s")
 
 
-def metric(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+def metric(delivery: Delivery, name: str, **labels: str) -> float:
+    return delivery.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 async def test_a_batch_is_done_when_it_has_been_taken():
@@ -160,11 +159,11 @@ async def test_alerts_wait_in_order_for_a_receiver_that_is_down():
         batches = [await delivery.submit([alert(str(n))]) for n in range(5)]
         await asyncio.sleep(0.5)
         assert not any(batch.done() for batch in batches)
-        assert metric("xm_undelivered_alerts", receiver="webhook") == 5
+        assert metric(delivery, "xm_undelivered_alerts", receiver="webhook") == 5
         async with desk.open():
             await asyncio.wait_for(asyncio.gather(*batches), 10)
     assert desk.taken == [f"a_{n} open" for n in range(5)]
-    assert metric("xm_undelivered_alerts", receiver="webhook") == 0
+    assert metric(delivery, "xm_undelivered_alerts", receiver="webhook") == 0
 
 
 async def test_alerts_outlast_a_restart_of_their_receiver():
@@ -190,12 +189,11 @@ async def test_a_refused_alert_is_counted_and_does_not_take_its_neighbours_with_
     async def picky(alerts: list[Alert]) -> web.Response:
         return web.Response(status=422 if any(each.id == "a_3" for each in alerts) else 200)
 
-    refused = metric("xm_deliveries_total", receiver="webhook", outcome="refused")
     async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
         desk.answer = picky
         await asyncio.wait_for(await delivery.submit([alert(str(n)) for n in range(8)]), 5)
     assert desk.taken == [f"a_{n} open" for n in range(8) if n != 3]
-    assert metric("xm_deliveries_total", receiver="webhook", outcome="refused") == refused + 1
+    assert metric(delivery, "xm_deliveries_total", receiver="webhook", outcome="refused") == 1
 
 
 async def test_a_redirect_is_a_refusal_and_not_a_loss_in_silence(caplog: Any):

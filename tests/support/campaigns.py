@@ -46,7 +46,7 @@ def partition(settings: Settings | None = None) -> LinkPartition:
 def save(store: Store, known: LinkPartition) -> None:
     """Write a partition to a store, as a worker's checkpoint does."""
     rows = known.population.snapshot()
-    store.commit(Checkpoint(partitions={NAME: known.dump()}, rows={NAME: rows}))
+    store.commit(Checkpoint(partitions={NAME: known.snapshot()}, rows={NAME: rows}))
 
 
 def _fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> Fingerprints:

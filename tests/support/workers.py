@@ -117,10 +117,10 @@ def undisturbed(worker: Worker) -> Account:
         alerts += [msgspec.json.encode(alert) for alert in outcome.alerts]
         fingerprints += [said.value for said in outcome.fingerprints]
         rejected += [f"{name} {each.offset} {each.rejection.reason}" for each in outcome.rejected]
-    first = engine.checkpoint()
-    engine.saved()
-    engine.sent(first)
-    partitions = {**first.partitions, **engine.checkpoint().partitions}
+    first = engine.snapshot()
+    engine.commit(first)
+    engine.published(first)
+    partitions = {**first.partitions, **engine.snapshot().partitions}
     decisions = {each.key: msgspec.json.encode(each) for each in first.decisions}
     stored: dict[str, bytes | None] = {
         **{RECORD + key: record for key, record in first.records.items()},
@@ -167,9 +167,9 @@ def undisturbed_links(worker: Worker) -> Links:
     linker.assign(name)
     offsets, values = [r.offset for r in stream], [r.value for r in stream]
     outcome = linker.observe(Batch(name, offsets, values))
-    first = linker.checkpoint()
-    linker.sent(first)
-    state = linker.checkpoint().partitions.get(name, first.partitions[name])
+    first = linker.snapshot()
+    linker.published(first)
+    state = linker.snapshot().partitions.get(name, first.partitions[name])
     rows = {key.encode(): row for key, row in first.rows[name].items()}
     return Links(state, rows, [msgspec.json.encode(alert) for alert in outcome.alerts])
 

@@ -25,10 +25,10 @@ def engine_on(store, **kwargs):
 
 
 def checkpoint(engine, store):
-    written = engine.checkpoint()
+    written = engine.snapshot()
     store.commit(written)
-    engine.saved()
-    engine.sent(written)
+    engine.commit(written)
+    engine.published(written)
     return written
 
 
@@ -127,8 +127,8 @@ def test_alerts_that_were_stored_but_not_sent_are_sent_by_the_successor():
     store = MemoryStore()
     engine = engine_on(store)
     outcome = observe(engine, DAY)
-    store.commit(engine.checkpoint())
-    written = engine_on(store).checkpoint()
+    store.commit(engine.snapshot())
+    written = engine_on(store).snapshot()
     assert shown(written.alerts) == shown(outcome.alerts)
 
 
@@ -138,16 +138,16 @@ def test_alerts_that_were_sent_are_not_sent_again():
     observe(engine, DAY)
     checkpoint(engine, store)
     checkpoint(engine, store)
-    assert engine_on(store).checkpoint().alerts == []
+    assert engine_on(store).snapshot().alerts == []
 
 
 def test_a_checkpoint_that_failed_is_in_the_next_one():
     store = MemoryStore()
     engine = engine_on(store)
     observe(engine, DAY)
-    lost = engine.checkpoint()
-    engine.failed(lost)
-    again = engine.checkpoint()
+    lost = engine.snapshot()
+    engine.rollback(lost)
+    again = engine.snapshot()
     assert (again.records, again.decisions) == (lost.records, lost.decisions)
     assert shown(again.alerts) == shown(lost.alerts)
 

@@ -48,10 +48,10 @@ def observe(linker, values, start=0):
 
 
 def checkpoint(linker, store):
-    written = linker.checkpoint()
+    written = linker.snapshot()
     store.commit(written)
-    linker.saved()
-    linker.sent(written)
+    linker.commit(written)
+    linker.published(written)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_a_checkpoint_that_the_store_refuses_is_in_the_next(stream, undisturbed)
     linker = linker_on(store)
     half = len(stream) // 2
     observe(linker, stream[:half])
-    linker.failed(linker.checkpoint())
+    linker.rollback(linker.snapshot())
     observe(linker, stream[half:], half)
     checkpoint(linker, store)
     checkpoint(linker, store)

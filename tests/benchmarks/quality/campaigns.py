@@ -198,9 +198,9 @@ def run(ordinary: Fingerprints, n: int) -> Found:
                 if alert.state == "open" and (which >= 0).any():
                     most = int(np.bincount(which[which >= 0]).argmax())
                     opened.setdefault(most, alert.detected_at)
-        checkpoint = linker.checkpoint()
-        linker.saved()
-        linker.sent(checkpoint)
+        checkpoint = linker.snapshot()
+        linker.commit(checkpoint)
+        linker.published(checkpoint)
     named = {key for c in shard.rounds.campaigns if c.opened for key in c.named}
     right = sum(crowd.campaign[number[key]] >= 0 for key in named)
     known = [

@@ -87,7 +87,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def numbers(worker: Worker) -> dict[str, float]:
-    """The worker's metrics, summed over their labels."""
+    """The worker's metrics, summed over their labels; of times the latest."""
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
     found: dict[str, float] = {"xm_rejections_total": 0.0, "xm_events_total": 0.0}
@@ -95,7 +95,10 @@ def numbers(worker: Worker) -> dict[str, float]:
         if line.startswith("xm_"):
             name, _, value = line.rpartition(" ")
             name = name.partition("{")[0]
-            found[name] = found.get(name, 0.0) + float(value)
+            if name.endswith("_timestamp_seconds"):
+                found[name] = max(found.get(name, 0.0), float(value))
+            else:
+                found[name] = found.get(name, 0.0) + float(value)
     return found
 
 

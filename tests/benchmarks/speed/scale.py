@@ -120,10 +120,10 @@ class Run:
             self._number += 1
 
     def _checkpoint(self) -> None:
-        checkpoint = self._engine.checkpoint()
+        checkpoint = self._engine.snapshot()
         self._store.commit(checkpoint)
-        self._engine.saved()
-        self._engine.sent(checkpoint)
+        self._engine.commit(checkpoint)
+        self._engine.published(checkpoint)
         self._written += len(checkpoint.records)
 
     def _server_seconds(self) -> float:

@@ -28,7 +28,7 @@ def store_after(days):
             for key in range(KEYS)
         ]
         engine.observe(Batch(partition, range(len(values)), values))
-    store.commit(engine.checkpoint())
+    store.commit(engine.snapshot())
     return store
 
 

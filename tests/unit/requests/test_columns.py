@@ -268,7 +268,7 @@ def test_what_the_engine_makes_of_a_stream_is_the_same_either_way():
         engine = Engine(each, IDENTITY, store, clock=lambda: START + 1e6)
         engine.assign("t:0")
         outcome = engine.observe(Batch("t:0", range(len(stream)), stream))
-        checkpoint = engine.checkpoint()
+        checkpoint = engine.snapshot()
         made.append((outcome, checkpoint.records, checkpoint.partitions, checkpoint.baselines))
     assert made[0] == made[1]
     assert made[0][0].alerts

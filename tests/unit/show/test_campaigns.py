@@ -83,9 +83,9 @@ def test_group_that_meets_criteria_waits_for_a_round(known):
 
 def test_survey_changes_nothing():
     known = partition()
-    before = known.dump()
+    before = known.snapshot()
     campaigns.survey([known], everything=True)
-    assert known.dump() == before
+    assert known.snapshot() == before
 
 
 @pytest.mark.parametrize(

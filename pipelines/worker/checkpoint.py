@@ -1,0 +1,268 @@
+"""Checkpoints: what a worker has observed becomes durable, in six steps.
+
+    1. Assign     the operator has all partitions of the app: an idle one may hold unsent alerts.
+    2. Snapshot   between two batches: changed state, and all output of the batches in it.
+    3. Flush      wait until Kafka has the rejections and fingerprints of these batches.
+    4. Commit     records, offsets, decisions and unsent alerts, in one transaction of the store.
+    5. Publish    the alerts, and wait until Kafka has them.
+    6. Acknowledge the batches: the transport may commit their offsets to Kafka.
+
+A failure in steps 1 to 4 rolls the snapshot back: nothing is acknowledged, and the next
+checkpoint contains all of it again. After step 4 the checkpoint is valid whoever dies: the next
+owner of a partition skips messages below the stored offset, reads the others again, and sends
+alerts that were stored but not sent. So every output is sent at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from monitor.alerting.alerts import Alert
+from monitor.batch import Outcome
+from monitor.config import Topics
+from monitor.errors import FencedError, MonitorError, StoreError, StoreRefusedError
+from monitor.metrics import Metrics
+from monitor.operator import StreamOperator
+from monitor.store.base import Checkpoint, Store
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts, doubled each time
+
+Run = Callable[..., Awaitable[Any]]
+
+
+class FlushError(MonitorError):
+    """Kafka refused a rejection or a fingerprint, and aiokafka has given up retrying."""
+
+
+@dataclass(slots=True)
+class Observed:
+    """Batches that no checkpoint covers yet, and their output.
+
+    Attributes:
+        events: Faust events to acknowledge.
+        outputs: rejections and fingerprints that were handed to the producer.
+        alerts: when the batches arrived from which alerts followed, epoch seconds.
+        decisions: by origin and key of a decision, when the batch arrived from which it followed.
+    """
+
+    events: list[Any] = field(default_factory=list)
+    outputs: list[asyncio.Future[Any]] = field(default_factory=list)
+    alerts: list[float] = field(default_factory=list)
+    decisions: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def add_arrival(self, outcome: Outcome, arrival: float) -> None:
+        """Note when a batch arrived in Kafka, epoch seconds."""
+        if outcome.alerts:
+            self.alerts.append(arrival)
+        decided = [(decision.origin, decision.key) for decision in outcome.decisions]
+        self.decisions.update(dict.fromkeys(decided, arrival))
+
+    def __add__(self, later: Observed) -> Observed:
+        return Observed(
+            self.events + later.events,
+            self.outputs + later.outputs,
+            self.alerts + later.alerts,
+            self.decisions | later.decisions,
+        )
+
+
+class Checkpointer:
+    """Writes the checkpoints of one operator, one at a time.
+
+    Args:
+        app: the Faust app, for its producer.
+        operator: whose state is written.
+        run: calls a function in the operator's thread.
+        assign: assigns the operator the app's partitions; called in its thread.
+        store: where state is written, from a thread of its own: a slow store must not stop the
+            operator, and the store's other users must not delay a checkpoint.
+        topics: names of the output topics.
+        source: name of the input topic.
+        metrics: counts and times checkpoints.
+
+    Attributes:
+        observed: what the next checkpoint covers.
+        observing: held while a batch is observed and its output is handed to the producer.
+        trouble: why the store fails at present; `None` while it works.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        operator: StreamOperator,
+        run: Run,
+        assign: Callable[[], None],
+        store: Store,
+        topics: Topics,
+        source: str,
+        metrics: Metrics,
+    ) -> None:
+        self._app = app
+        self._operator = operator
+        self._run = run
+        self._assign = assign
+        self._store = store
+        self._store_thread = ThreadPoolExecutor(1, "checkpoint")
+        self._topics = topics
+        self._metrics = metrics
+        self._written_at = metrics.checkpoint_timestamp.labels(source)
+        self._written_at.set_to_current_time()
+        self._writing = asyncio.Lock()
+        self.observed = Observed()
+        self.observing = asyncio.Lock()
+        self.trouble: str | None = None
+
+    async def write(self) -> bool:
+        """Write a checkpoint.
+
+        Returns:
+            whether the store took it. If not, `trouble` says why, and a later call may succeed.
+
+        Raises:
+            FencedError, StoreRefusedError, FlushError: no later call of this process can succeed.
+        """
+        async with self._writing:
+            try:
+                await self._write()
+            except (FencedError, StoreRefusedError):
+                raise
+            except StoreError as error:
+                self.store_failed(error)
+                return False
+            if self.trouble:
+                log.warning("store_back")
+                self.trouble = None
+            return True
+
+    async def _write(self) -> None:
+        begun = time.perf_counter()
+        # 1. Assign
+        await self._run(self._assign)
+        # 2. Snapshot
+        async with self.observing:
+            checkpoint: Checkpoint | None = await self._run(self._snapshot)
+            observed, self.observed = self.observed, Observed()
+            if checkpoint is not None:
+                checkpoint.arrivals = observed.decisions
+        try:
+            # 3. Flush
+            await _flush(observed.outputs)
+            # 4. Commit
+            await self._commit(checkpoint)
+        except BaseException:  # also a cancellation, by a handover that takes too long
+            self.observed = observed + self.observed
+            if checkpoint is not None:
+                await self._run(self._operator.rollback, checkpoint)
+            raise
+        if checkpoint is not None:
+            await self._run(self._operator.commit, checkpoint)
+            self._metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
+            self._metrics.checkpoint_records.inc(len(checkpoint.records))
+            self._written_at.set_to_current_time()
+            # 5. Publish
+            if checkpoint.alerts:
+                await self._publish(checkpoint.alerts)
+                await self._run(self._operator.published, checkpoint)
+            for arrival in observed.alerts:
+                self._metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
+        # 6. Acknowledge
+        for event in observed.events:
+            event.ack()
+
+    def _snapshot(self) -> Checkpoint | None:
+        return self._operator.snapshot() if self._operator.dirty else None
+
+    async def _commit(self, checkpoint: Checkpoint | None) -> None:
+        """Write to the store; without a checkpoint find out whether it could be written."""
+        loop = asyncio.get_running_loop()
+        if checkpoint is None:
+            await loop.run_in_executor(self._store_thread, self._store.ping)
+        else:
+            await loop.run_in_executor(self._store_thread, self._store.commit, checkpoint)
+
+    async def _publish(self, alerts: list[Alert]) -> None:
+        """Send alerts, as often as it takes."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await _flush(
+                    [
+                        await self.produce(
+                            self._topics.alerts,
+                            alert.subject.id.encode(),
+                            msgspec.json.encode(alert),
+                        )
+                        for alert in alerts
+                    ]
+                )
+                return
+            except Exception as error:
+                log.warning("alerts_not_sent count=%d reason=%r", len(alerts), str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: dict[str, bytes] | None = None,
+        timestamp: float = -1.0,
+    ) -> asyncio.Future[Any]:
+        """Hand a message to the producer; the future is done when Kafka has it.
+
+        Args:
+            timestamp: of the record, epoch seconds; negative: now.
+
+        Not through Faust's topics: those cost five times as much per message, which is too much
+        when every request is rejected.
+        """
+        producer = await self._app.maybe_start_producer()
+        delivery: asyncio.Future[Any] = await producer.send(
+            topic, key, value, None, timestamp if timestamp >= 0 else None, headers
+        )
+        return delivery
+
+    def forget(self) -> None:
+        """Drop what no checkpoint covers: the next owner of the partitions observes it again."""
+        self.observed = Observed()
+
+    def store_failed(self, error: StoreError) -> None:
+        """Note that the store failed in a way that may pass."""
+        self._metrics.checkpoint_failures.inc()
+        if self.trouble is None:
+            log.error("store_refuses reason=%r", str(error))
+        self.trouble = str(error)
+
+
+async def _flush(outputs: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait until Kafka has all messages.
+
+    `asyncio.gather` would cancel the deliveries when this is cancelled, and they are waited for
+    again.
+
+    Raises:
+        FlushError: if Kafka refused one.
+    """
+    outputs = list(outputs)
+    if not outputs:
+        return
+    await asyncio.wait(outputs)
+    for output in outputs:
+        error = output.exception()
+        if error is not None:
+            raise FlushError(
+                f"Kafka refused a message of the worker ({error!r}): check that the topics exist "
+                "(xm topics) and that the worker may write to them. The worker starts again from "
+                "its last checkpoint."
+            ) from error

@@ -1,0 +1,67 @@
+"""Gauges that show where a stream stands: lag, watermark and open alerts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from monitor.alerting.alerts import Severity
+from monitor.metrics import Metrics
+from monitor.operator import StreamOperator
+
+
+class Progress(NamedTuple):
+    """A copy of what the gauges show, taken in the operator's thread.
+
+    Attributes:
+        open_alerts: by kind and severity.
+        partitions: offset and watermark of each partition by its name.
+    """
+
+    open_alerts: Counter[tuple[str, Severity]]
+    partitions: dict[str, tuple[int, float]]
+
+    @classmethod
+    def of(cls, operator: StreamOperator) -> Progress:
+        """Call it in the operator's thread."""
+        partitions = operator.partitions.items()
+        return cls(
+            operator.open_alerts(), {name: (p.offset, p.watermark) for name, p in partitions}
+        )
+
+
+class Gauges:
+    """Sets the gauges of one input topic."""
+
+    def __init__(self, metrics: Metrics, topic: str) -> None:
+        self._metrics = metrics
+        self._topic = topic
+        self._numbers: set[int] = set()  # partitions with gauges
+        self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
+
+    def show(self, progress: Progress, ends: dict[int, int]) -> None:
+        """Show the assigned partitions.
+
+        Args:
+            progress: of the operator.
+            ends: the next offset that Kafka will give, by number of the assigned partitions; 0
+                where it is not known.
+        """
+        alerts = progress.open_alerts
+        for kind, severity in self._kinds | alerts.keys():
+            self._metrics.open_alerts.labels(kind, severity).set(alerts[kind, severity])
+        self._kinds |= alerts.keys()
+        for number, end in ends.items():
+            found = progress.partitions.get(f"{self._topic}:{number}")
+            if found is not None:
+                offset, watermark = found
+                self._numbers.add(number)
+                self._metrics.lag.labels(self._topic, number).set(max(0, end - offset))
+                self._metrics.watermark.labels(self._topic, number).set(watermark)
+
+    def clear(self) -> None:
+        """Remove the gauges of all partitions: another worker shows them from now on."""
+        for number in self._numbers:
+            self._metrics.lag.remove(self._topic, number)
+            self._metrics.watermark.remove(self._topic, number)
+        self._numbers.clear()

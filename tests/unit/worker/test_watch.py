@@ -1,0 +1,298 @@
+"""Watch on a real engine and an in-memory store; only Kafka is a stand-in, so that it can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import faust.types
+import msgspec
+import pytest
+
+from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.errors import (
+    FencedError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    TooFewRowsError,
+)
+from monitor.identity import Identity
+from monitor.linker import Linker
+from monitor.metrics import Metrics
+from monitor.store.base import Checkpoint
+from monitor.store.memory import MemoryStore
+from monitor.store.table import Table
+from pipelines.kafka.record_batch import Records
+from pipelines.worker.checkpoint import FlushError
+from pipelines.worker.watch import Watch
+from tests.support.requests import request
+
+TOPIC, NAME = "requests", "requests:0"
+TP = faust.types.TP(TOPIC, 0)
+
+
+class Kafka:
+    """Takes messages like a Faust producer.
+
+    Attributes:
+        taken: topic and value of each message.
+        refusals: messages that it will refuse.
+        holds: whether it acknowledges nothing until `release`.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, bytes]] = []
+        self.refusals = 0
+        self.holds = False
+        self._held: list[asyncio.Future[None]] = []
+
+    async def send(self, topic: str, key: Any, value: bytes, *_: Any) -> asyncio.Future[None]:
+        delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.refusals:
+            self.refusals -= 1
+            delivery.set_exception(ConnectionError("the broker refuses"))
+            return delivery
+        self.taken.append((topic, value))
+        self._held.append(delivery)
+        if not self.holds:
+            self.release()
+        return delivery
+
+    def release(self) -> None:
+        for delivery in self._held:
+            delivery.set_result(None)
+        self._held.clear()
+
+
+class Unreliable(MemoryStore):
+    """A store that raises `error` instead of committing."""
+
+    error: Exception | None = None
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        if self.error is not None:
+            raise self.error
+        super().commit(checkpoint)
+
+
+class Stream:
+    """A Faust stream of some events."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def noack(self) -> Stream:
+        return self
+
+    async def events(self) -> AsyncIterator[Event]:
+        for event in self._events:
+            yield event
+
+
+class App:
+    """The part of a Faust app that Watch uses."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.consumer_generation_id = 1
+        self.consumer = SimpleNamespace(assignment=lambda: {TP}, highwater=lambda _: None)
+        self.should_stop = False
+        self.crashes: list[BaseException] = []
+
+    async def maybe_start_producer(self) -> Kafka:
+        return self.kafka
+
+    async def crash(self, error: BaseException) -> None:
+        self.crashes.append(error)
+
+
+class Event:
+    def __init__(self, start: int, values: list[bytes]) -> None:
+        offsets = range(start, start + len(values))
+        records = [
+            SimpleNamespace(offset=n, timestamp=None, value=v)
+            for n, v in zip(offsets, values, strict=True)
+        ]
+        self.message = SimpleNamespace(topic=TOPIC, partition=0, tp=TP, generation_id=1)
+        self.value = Records.of(records)
+        self.acked = False
+
+    def ack(self) -> None:
+        self.acked = True
+
+
+@pytest.fixture
+def kafka() -> Kafka:
+    return Kafka()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def engine_on(store: MemoryStore) -> Engine:
+    return Engine(Settings(), Identity(b"0123456789abcdef", plain=True), store)
+
+
+def watch_on(app: App, store: MemoryStore, engine: Engine | None = None) -> Watch:
+    return Watch(app, engine or engine_on(store), store, Settings().topics, TOPIC)
+
+
+async def test_failed_produce_commits_no_offset_without_its_rows(
+    kafka: Kafka, store: MemoryStore
+) -> None:
+    app = App(kafka)
+    watch = watch_on(app, store)
+    first, second = Event(0, [request("sk-1"), b"no JSON"]), Event(2, [request("sk-2")])
+    kafka.refusals = 1
+    await watch.observe(first)
+    assert not await watch.checkpoint()
+    await watch.observe(second)
+    await watch.revoke()
+    assert engine_on(store).assign(NAME).offset == 0
+    assert store.records == {}
+    assert not first.acked
+    assert not second.acked
+    assert [type(error) for error in app.crashes] == [FlushError]
+
+
+async def test_failed_commit_is_retried_with_everything(kafka: Kafka) -> None:
+    store = Unreliable()
+    watch = watch_on(App(kafka), store)
+    first, second = Event(0, [request("sk-1"), b"no JSON"]), Event(2, [request("sk-2")])
+    await watch.observe(first)
+    store.error = StoreUnavailableError("away")
+    assert not await watch.checkpoint()
+    assert watch.trouble == "away"
+    store.error = None
+    assert await watch.checkpoint()
+    await watch.observe(second)
+    assert await watch.checkpoint()
+    assert engine_on(store).assign(NAME).offset == 3
+    assert store.records.keys() == {"sk-1", "sk-2"}
+    assert first.acked
+    assert second.acked
+    assert watch.trouble is None
+
+
+async def test_cancelled_checkpoint_is_rolled_back(kafka: Kafka, store: MemoryStore) -> None:
+    watch = watch_on(App(kafka), store)
+    kafka.holds = True
+    await watch.observe(Event(0, [request("sk-1"), b"no JSON"]))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(watch.checkpoint(), 0.2)
+    kafka.release()
+    assert await watch.checkpoint()
+    assert store.records.keys() == {"sk-1"}
+
+
+@pytest.mark.parametrize("error", [StoreRefusedError("no permission"), FencedError("taken")])
+async def test_store_error_without_remedy_stops_the_worker(kafka: Kafka, error: Exception) -> None:
+    store = Unreliable()
+    app = App(kafka)
+    watch = watch_on(app, store)
+    event = Event(0, [request("sk-1")])
+    await watch.observe(event)
+    store.error = error
+    assert not await watch.checkpoint()
+    assert app.crashes == [error]
+    assert not event.acked
+
+
+async def test_unknown_state_version_stops_the_worker(kafka: Kafka, store: MemoryStore) -> None:
+    state = msgspec.msgpack.encode([99, 0, 0.0])
+    store.commit(Checkpoint(partitions={NAME: state}))
+    app = App(kafka)
+    with pytest.raises(StoreRefusedError, match="version 99"):
+        await watch_on(app, store).consume(Stream([Event(0, [request("sk-1")])]))
+    assert [type(error) for error in app.crashes] == [StoreRefusedError]
+
+
+async def test_batch_with_more_keys_than_rows_is_split(kafka: Kafka, store: MemoryStore) -> None:
+    engine = engine_on(store)
+    engine.table = Table(store, 8)
+    watch = watch_on(App(kafka), store, engine)
+    await watch.observe(Event(0, [request(f"sk-{n}") for n in range(30)]))
+    assert await watch.checkpoint()
+    assert len(store.records) == 30
+
+
+async def test_message_with_more_keys_than_rows_stops_the_worker(
+    kafka: Kafka, store: MemoryStore
+) -> None:
+    engine = engine_on(store)
+    engine.table = Table(store, 8)
+    message = b"[" + b",".join(request(f"sk-{n}") for n in range(30)) + b"]"
+    app = App(kafka)
+    with pytest.raises(TooFewRowsError, match="XM_ROWS"):
+        await watch_on(app, store, engine).consume(Stream([Event(0, [message])]))
+    assert len(app.crashes) == 1
+
+
+async def test_gauges_read_the_operator_in_its_own_thread(kafka: Kafka, store: MemoryStore) -> None:
+    threads: dict[str, str] = {}
+
+    class Traced(Engine):
+        @property
+        def dirty(self) -> bool:
+            threads["dirty"] = threading.current_thread().name
+            return super().dirty
+
+        def open_alerts(self) -> Any:
+            threads["open_alerts"] = threading.current_thread().name
+            return super().open_alerts()
+
+    engine = Traced(Settings(), Identity(b"0123456789abcdef", plain=True), store)
+    watch = watch_on(App(kafka), store, engine)
+    await watch.observe(Event(0, [request("sk-1")]))
+    await watch.checkpoint()
+    await watch.show_gauges()
+    assert {name: thread.rpartition("_")[0] for name, thread in threads.items()} == {
+        "dirty": "operator",
+        "open_alerts": "operator",
+    }
+
+
+async def test_slow_lookups_do_not_delay_a_checkpoint(kafka: Kafka, store: MemoryStore) -> None:
+    watch = watch_on(App(kafka), store)
+    await watch.observe(Event(0, [request("sk-1")]))
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    slow = [loop.run_in_executor(None, release.wait) for _ in range(64)]  # the default executor
+    try:
+        assert await asyncio.wait_for(watch.checkpoint(), 5)
+    finally:
+        release.set()
+        await asyncio.gather(*slow)
+
+
+async def test_each_topic_has_its_own_checkpoint_gauge(kafka: Kafka, store: MemoryStore) -> None:
+    metrics, topics = Metrics(), Settings().topics
+    engine = engine_on(store)
+    Watch(App(kafka), engine, store, topics, TOPIC, metrics=metrics)
+    Watch(App(kafka), Linker(Settings(), store), store, topics, "other", metrics=metrics)
+    samples = [s for family in metrics.registry.collect() for s in family.samples]
+    assert {s.labels["topic"] for s in samples if s.name == "xm_checkpoint_timestamp_seconds"} == {
+        TOPIC,
+        "other",
+    }
+
+
+async def test_gauges_of_one_topic_survive_the_revocation_of_another(
+    kafka: Kafka, store: MemoryStore
+) -> None:
+    metrics, topics = Metrics(), Settings().topics
+    watch = Watch(App(kafka), engine_on(store), store, topics, TOPIC, metrics=metrics)
+    other = Watch(App(kafka), Linker(Settings(), store), store, topics, "other", metrics=metrics)
+    await watch.observe(Event(0, [request("sk-1")]))
+    await watch.show_gauges()
+    await other.revoke()
+    lag = {"topic": TOPIC, "partition": "0"}
+    assert metrics.registry.get_sample_value("xm_lag", lag) == 0.0
+    await watch.revoke()
+    assert metrics.registry.get_sample_value("xm_lag", lag) is None
