@@ -33,7 +33,7 @@ from monitor.partition import EPOCH, LATENESS, Partition
 from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.lexicon import Lexicon
-from monitor.prompts.normalise import join, lay
+from monitor.prompts.normalise import Texts, normalise
 from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
@@ -110,7 +110,7 @@ class Engine(PartitionedOperator[Partition]):
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self._read(Messages.of([]), 0.0)  # compiles the kernels before the first batch
-        warm(self._extractor(join([])))
+        warm(self._extractor(Texts.of([])))
 
     def assign(self, name: str) -> Partition:
         claim, state = self._store.claim(name)
@@ -132,7 +132,7 @@ class Engine(PartitionedOperator[Partition]):
         columns, rejections = self._read(messages, self._clock())
         in_time = columns.ts >= _watermarks(partition.watermark, columns.ts)[:-1] - LATENESS
         if not in_time.all():
-            rejections += _late(columns, in_time, messages)
+            rejections += self._reject_late(columns.take(np.flatnonzero(~in_time)), messages)
             columns = columns.take(np.flatnonzero(in_time))
         out.rejected = [Rejected(int(batch.offsets[each.source]), each) for each in rejections]
         if columns.keys:
@@ -143,6 +143,14 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.repeated.inc(out.repeated)
         self.metrics.live_keys.set(len(self.table))
         return out
+
+    def _reject_late(self, late: Columns, messages: Messages) -> Iterator[Rejection]:
+        """Reject each late element alone, without its neighbours in the message."""
+        detail = f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"
+        values = self._read.element_bytes(late, messages)
+        places = zip(late.sources.tolist(), late.elements.tolist(), values, strict=True)
+        for source, element, value in places:
+            yield Rejection("late", detail, source, value, element)
 
     def _observe_requests(self, partition: Partition, columns: Columns, out: Outcome) -> None:
         """Update the records, one epoch at a time, and evaluate them in between."""
@@ -182,17 +190,17 @@ class Engine(PartitionedOperator[Partition]):
 
     def _features(self, columns: Columns, rows: Rows) -> tuple[Requests, Features, Marks]:
         """What the records need of n requests: columns, prompt features, and which to count."""
-        ids = columns.short("id")
+        ids = columns.short_hashes("id")
         admitted = np.empty(len(rows), np.uint8)
         admit(self.table.records, rows, columns.ts, ids, admitted)
-        texts = lay(columns.prompts.only(admitted == READ))
+        texts = normalise(columns.prompts.masked(admitted == READ))
         requests = Requests(
             columns.ts,
             columns.tokens,
             ids,
             columns.marks | self._lexicon.match(texts) * np.uint8(INTENT),
-            columns.short("model"),
-            columns.sent,
+            columns.short_hashes("model"),
+            columns.counted,
         )
         return requests, self._extractor(texts), admitted
 
@@ -358,14 +366,6 @@ class Engine(PartitionedOperator[Partition]):
 def _watermarks(before: float, ts: Floats) -> Floats:
     """The watermark before each event and after the last, `(n + 1,) float64`."""
     return np.maximum.accumulate(np.concatenate([[before], ts]))
-
-
-def _late(
-    columns: Columns, in_time: npt.NDArray[np.bool_], messages: Messages
-) -> Iterator[Rejection]:
-    detail = f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"
-    for source in columns.sources[~in_time].tolist():
-        yield Rejection("late", detail, source, messages[source] or b"")
 
 
 def _fingerprints(

@@ -1,4 +1,8 @@
-"""Bytes, eight at a time: what the compiled code that reads prompts is made of."""
+"""Arithmetic on bytes, eight at a time, for the kernels that read messages and prompts.
+
+Numbers are uint64 throughout: numba turns a mixture with int64 into float64. `load` and whatever
+calls it read up to eight bytes from an offset, so a buffer ends in `PADDING`.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +13,37 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.jit import kept
+from monitor.kernels.jit import cached_jit
 
 U = np.uint64
 ONES, HIGH, CASE = U(0x0101010101010101), U(0x8080808080808080), U(0x2020202020202020)
 C1, C2 = U(0xFF51AFD7ED558CCD), U(0xC4CEB9FE1A85EC53)
 
-_LINE = 64  # bytes
+_CACHE_LINE = 64  # bytes
 
-# No arrays are made in compiled code, so none need counting; only entries are called by Python.
+# Kernels allocate no arrays, so numba's run-time (reference counts) is left out. Only an `entry`
+# can be called from Python.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 jit = numba.njit(**OPTIONS, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-entry = kept(**OPTIONS)
+entry = cached_jit(**OPTIONS)
 
 
 def aligned(shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
-    """Zeros that begin where a line of the processor's cache does."""
+    """Zeros of a shape and dtype, aligned to a line of the processor's cache."""
     dtype = np.dtype(kind)
     size = dtype.itemsize * math.prod(shape)
-    room = np.zeros(size + _LINE, np.uint8)
-    begin = -room.ctypes.data % _LINE
-    return room[begin : begin + size].view(dtype).reshape(shape)
+    memory = np.zeros(size + _CACHE_LINE, np.uint8)
+    begin = -memory.ctypes.data % _CACHE_LINE
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 @jit
 def mix(x: Any) -> Any:
+    """A permutation of uint64 that spreads every bit over all bits. It hides nothing: it can be
+    inverted, so apply it to hashes that are keyed already.
+
+    Source: the finaliser of MurmurHash3 (A. Appleby), with one other shift.
+    """
     x ^= x >> U(32)
     x *= C1
     x ^= x >> U(29)
@@ -43,7 +53,11 @@ def mix(x: Any) -> Any:
 
 @jit
 def load(buffer: Any, at: Any) -> Any:
-    """Eight bytes as a number; the compiler makes one instruction of it."""
+    """The eight bytes at `at` as a little-endian uint64; compiles to one instruction.
+
+    Args:
+        buffer: `(size,) uint8`; `at`: uint64 offset.
+    """
     x = U(buffer[at])
     for k in range(1, 8):
         x |= U(buffer[at + U(k)]) << U(8 * k)
@@ -52,26 +66,29 @@ def load(buffer: Any, at: Any) -> Any:
 
 @jit
 def letters(x: Any) -> Any:
-    """The highest bit of each byte that is an ASCII letter."""
+    """Set the highest bit of each byte of x, uint64, that is an ASCII letter."""
     low = (x & ~HIGH) | CASE
     return (low + U(0x1F1F1F1F1F1F1F1F)) & ~(low + U(0x0505050505050505)) & ~x & HIGH
 
 
 @jit
 def before(highest: Any) -> Any:
-    """All bits of the bytes before the first one whose highest bit is set."""
+    """Set all bits of the bytes before the first one whose highest bit is set; uint64."""
     return ((highest & (~highest + U(1))) >> U(7)) - U(1)
 
 
 @jit
 def count_ones(ones: Any) -> Any:
-    """How many bytes are 1, the others being 0."""
+    """The number of bytes of x, uint64, that are 1; all others must be 0."""
     return (ones * ONES) >> U(56)
 
 
 @jit
 def count_bits(x: Any) -> Any:
-    """How many bits are 1 (the sideways addition of Hacker's Delight)."""
+    """The number of bits of x, uint64, that are 1.
+
+    Source: H. S. Warren, Hacker's Delight, section 5-1.
+    """
     x -= (x >> U(1)) & U(0x5555555555555555)
     x = (x & U(0x3333333333333333)) + ((x >> U(2)) & U(0x3333333333333333))
     return (((x + (x >> U(4))) & U(0x0F0F0F0F0F0F0F0F)) * ONES) >> U(56)
@@ -79,7 +96,13 @@ def count_bits(x: Any) -> Any:
 
 @jit
 def hash_bytes(buffer: Any, at: Any, end: Any, seed: Any) -> Any:
-    """Hash bytes as `_word` hashes letters."""
+    """The hash of `buffer[at:end]`, uint64; of up to 64 ASCII letters the same as `_letters` in
+    `segment.py`. For tables in memory only: it can be inverted.
+
+    Args:
+        buffer: `(size,) uint8`; `at`, `end`: uint64 offsets.
+        seed: uint64.
+    """
     hashed = seed
     while at + U(8) <= end:
         hashed = mix(hashed ^ load(buffer, at))
@@ -92,7 +115,11 @@ def hash_bytes(buffer: Any, at: Any, end: Any, seed: Any) -> Any:
 
 @jit
 def character(buffer: Any, at: Any) -> tuple[Any, Any]:
-    """The code point at a byte of valid UTF-8, and how many bytes it takes."""
+    """The code point at `at` and its size in bytes, both uint64.
+
+    Args:
+        buffer: `(size,) uint8`, valid UTF-8; `at`: uint64 offset of the first byte.
+    """
     a, low = U(buffer[at]), U(0x3F)
     if a < U(0x80):
         return a, U(1)

@@ -1,4 +1,4 @@
-"""Messages side by side in one run of bytes, as a fetch brings them and compiled code reads them.
+"""Batches of messages and prompts, each in one byte buffer that compiled code reads.
 
 >>> messages = Messages.of([b"ab", None, b"c"])
 >>> messages[1:].starts.tolist(), list(messages)
@@ -15,14 +15,16 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 
+PADDING = b"\0" * 16  # after the last text, so that eight bytes can be read at any offset
+
 
 class Messages(Sequence[bytes | None]):
-    """The values of n messages, `None` for one without. A slice shares the bytes of the whole.
+    """The values of n messages. A slice shares the buffer.
 
     Args:
-        data: the values in any order, and at least `PADDING` after them.
-        starts: `(n,) int64`, where each value begins.
-        ends: `(n,) int64`, and where it ends: before its beginning where there is none.
+        data: the values in any order, followed by `PADDING`.
+        starts: `(n,) int64`, byte offset where each value begins.
+        ends: `(n,) int64`, byte offset where it ends; less than its start if there is no value.
     """
 
     __slots__ = ("data", "ends", "starts")
@@ -34,7 +36,7 @@ class Messages(Sequence[bytes | None]):
 
     @classmethod
     def of(cls, values: Sequence[bytes | None]) -> Messages:
-        """The same of values that lie apart."""
+        """Messages with these values; `None` is a message without a value."""
         if isinstance(values, Messages):
             return values
         sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
@@ -59,32 +61,29 @@ class Messages(Sequence[bytes | None]):
         return f"<{len(self)} messages>"
 
 
-PADDING = b"\0" * 16  # after the last one, so that eight bytes can be read anywhere
-
-
 class Prompts(NamedTuple):
-    """n whole prompts as valid UTF-8, wherever they lie.
+    """n whole prompts as valid UTF-8.
 
     Attributes:
-        data: `(size,) uint8`, the prompts in any order, and `PADDING`.
-        places: `(n, 2) int64`, where in `data` each one begins and ends.
+        data: `(size,) uint8`, the prompts in any order, followed by `PADDING`.
+        places: `(n, 2) int64`, byte offsets where each prompt begins and ends.
     """
 
     data: npt.NDArray[np.uint8]
     places: npt.NDArray[np.int64]
 
-    def only(self, which: npt.NDArray[np.bool_]) -> Prompts:
-        """The same without all but some."""
-        return Prompts(self.data, np.where(which[:, None], self.places, 0))
+    @classmethod
+    def of(cls, prompts: Sequence[str | None]) -> Prompts:
+        """Prompts with these texts; `None` is an empty prompt."""
+        texts = [prompt or "" for prompt in prompts]
+        try:
+            parts = list(map(str.encode, texts))
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can carry and UTF-8 cannot
+            parts = [text.encode("utf-8", "replace") for text in texts]
+        edges = np.cumsum([0, *map(len, parts)])
+        data = np.frombuffer(bytearray().join([*parts, PADDING]), np.uint8)
+        return cls(data, np.stack([edges[:-1], edges[1:]], axis=1))
 
-
-def encoded(prompts: Sequence[str | None]) -> Prompts:
-    """Prompts as bytes."""
-    present = [prompt or "" for prompt in prompts]
-    try:
-        parts = list(map(str.encode, present))
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can carry and UTF-8 cannot
-        parts = [prompt.encode("utf-8", "replace") for prompt in present]
-    edges = np.cumsum([0, *map(len, parts)])
-    data = np.frombuffer(bytearray().join([*parts, PADDING]), np.uint8)
-    return Prompts(data, np.stack([edges[:-1], edges[1:]], axis=1))
+    def masked(self, keep: npt.NDArray[np.bool_]) -> Prompts:
+        """The same n prompts, with those not in `keep`, `(n,) bool`, made empty."""
+        return Prompts(self.data, np.where(keep[:, None], self.places, 0))

@@ -1,54 +1,119 @@
-"""How kernels are compiled: once on a machine, by numba, and not again until their source changes.
+"""Compilation of kernels: numba compiles each one once per machine and caches the machine code.
 
-Numba looks for changes in the file of a function itself, not in those it calls. So what it keeps
-lies in a folder that is named after the sources of all kernels: in the user's cache, or where
-there is none, in a folder of the user's own among the temporary ones.
+numba recompiles a cached function when its own source file changes, but not when a function or
+constant that it uses changes. The cache folder is therefore named after a digest of all kernel
+sources.
+
+numba unpickles what it finds in the cache, so whoever can write there can run code in this process.
+The folder is used only if no other user can replace it or any of its parents. Otherwise the kernels
+are compiled into a private temporary folder, at every start.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import platform
+import shutil
+import stat
 import tempfile
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+
+ROOMS = ("kernels", "requests", "prompts", "sketches", "records")  # packages that hold kernels
+_PACKAGE = Path(__file__).parents[1]
 
 
-def _sources() -> str:
-    """A digest of every file that kernels are made of."""
-    digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
-    package = Path(__file__).parents[1]
-    for room in ("kernels", "requests", "prompts", "sketches", "records"):
-        for file in sorted((package / room).glob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+def cached_jit(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator like `numba.njit` that caches in the folder of this package.
+
+    numba reads the place of its cache from a global setting when a function is decorated. The
+    setting is changed for that moment only, so other users of numba keep theirs.
+
+    Args:
+        signature: types to compile for at once; by default numba compiles on the first call.
+        options: of `numba.njit`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(cache_folder())
+        try:
+            return numba.njit(*signature, cache=True, nogil=True, **options)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return decorate
 
 
-def _folder() -> Path:
+def digest(package: Path = _PACKAGE) -> str:
+    """A digest of everything that compiled kernels depend on: sources and versions."""
+    versions = (numba.__version__, np.__version__, platform.python_version())
+    hashed = hashlib.blake2b(" ".join(versions).encode(), digest_size=8)
+    for room in ROOMS:
+        for file in sorted((package / room).rglob("*.py")):
+            hashed.update(file.relative_to(package).as_posix().encode() + b"\0")
+            hashed.update(file.read_bytes() + b"\0")
+    return hashed.hexdigest()
+
+
+@lru_cache(1)
+def cache_folder() -> Path:
+    """The folder of compiled kernels.
+
+    `NUMBA_CACHE_DIR` is used if it is set; the operator vouches for it. Otherwise the folder is in
+    the user's cache, or in the user's own folder among the temporary files.
+    """
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    if named:
+        return Path(named, "kernels", digest())
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    for parent in (
-        own / "extraction-monitor",
-        Path(tempfile.gettempdir(), f"extraction-monitor-{os.getuid()}"),
-    ):
-        folder = parent / "kernels" / _sources()
+    temporary = Path(tempfile.gettempdir(), f"extraction-monitor-{os.getuid()}")
+    return private_folder([own / "extraction-monitor", temporary], f"kernels/{digest()}")
+
+
+def private_folder(parents: Iterable[Path], name: str) -> Path:
+    """Make the folder `name` in the first of `parents` where no other user can replace it.
+
+    If there is none, the folder is a new temporary one, which is deleted at exit.
+    """
+    for parent in parents:
+        folder = parent / name
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = folder.resolve(strict=True)
+            if os.access(folder, os.W_OK) and is_private(folder):
+                return folder
         except OSError:
             continue
-        if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK):
-            return folder
-    return Path(tempfile.mkdtemp(prefix="extraction-monitor-"))
+    folder = Path(tempfile.mkdtemp(prefix="extraction-monitor-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = str(_folder())
+def is_private(folder: Path) -> bool:
+    """Whether only this user and root can replace files in a folder, or the folder itself.
+
+    The folder must belong to this user and each of its parents to this user or root. None of them
+    may be writable for others, except a parent with the sticky bit, such as `/tmp`: there only the
+    owner can rename or delete an entry.
+    """
+    user = os.getuid()
+    for path in (folder, *folder.parents):
+        found = path.stat()
+        if found.st_uid not in ((user,) if path == folder else (user, 0)):
+            return False
+        group = stat.S_IWGRP if found.st_gid != os.getgid() else 0
+        shared = found.st_mode & (stat.S_IWOTH | group)
+        if shared and (path == folder or not found.st_mode & stat.S_ISVTX):
+            return False
+    return True
 
 
-def kept(**options: Any) -> Any:
-    """What makes a kernel of a function, with numba's options, and keeps it."""
-    return numba.njit(cache=True, nogil=True, **options)
-
-
-jit = kept()
+jit = cached_jit()

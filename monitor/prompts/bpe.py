@@ -1,10 +1,12 @@
-"""Words to tokens: byte pair encoding, and a table of the chunks met lately.
+"""Byte pair encoding of chunks into tokens, with a cache of recent chunks.
 
-Of all pairs of neighbours the one that comes first in the list of merges becomes one token, again
-and again (Sennrich, Haddow, Birch, ACL 2016). That takes long, so that the tokens of a chunk are
-kept in a table, in one of two places that the chunk's hash points to. A chunk that is in neither
-is spelled again and takes one of them: the table makes frequent chunks cheap and never changes a
-result, for a chunk is known by all 64 bits of a hash keyed with the secret.
+Of all adjacent pairs of tokens, the one that comes first in the list of merges becomes one token,
+until no pair can be merged. That is slow, so the tokens of a chunk are cached in one of two slots
+given by the chunk's hash. A missing chunk is encoded and takes a slot. The cache never changes a
+result: a chunk is identified by all 64 bits of a hash that is keyed with the secret.
+
+Source: R. Sennrich, B. Haddow, A. Birch, "Neural machine translation of rare words with subword
+units", ACL 2016.
 """
 
 from __future__ import annotations
@@ -15,14 +17,19 @@ import numpy as np
 
 from monitor.kernels.bits import C1, U, character, jit
 
-OPENING, CLOSING = 4, 5  # chunks at a prompt's beginning and end whose meaning is kept apart
-KEPT = 12  # tokens of a chunk that there is room for; a chunk of more is spelled each time
-_NEVER = 1 << 40  # the rank of two tokens that do not merge
+OPENING, CLOSING = 4, 5  # chunks at the beginning and the end whose meaning is a feature
+CACHED = 12  # tokens that a slot holds; a chunk with more is encoded each time
+_NEVER = 1 << 40  # rank of two tokens that do not merge
 
 
 @jit
 def _slot(merges: Any, pair: Any) -> Any:
-    """Where a pair of tokens is in the hash table of merges, or where it would be."""
+    """The slot of a pair in the table of merges, or the free slot where it would be; uint64.
+
+    Args:
+        merges: `(131072,) uint64`, see `Tokens`.
+        pair: uint64, left << 16 | right.
+    """
     slot = (pair * C1) >> U(47)
     while merges[slot] and merges[slot] >> U(32) != pair:
         slot = (slot + U(1)) & U(len(merges) - 1)
@@ -30,15 +37,28 @@ def _slot(merges: Any, pair: Any) -> Any:
 
 
 @jit
-def _merge(merges: Any, left: Any, right: Any) -> Any:
-    """Rank << 16 | token of a pair."""
+def _merge_of(merges: Any, left: Any, right: Any) -> Any:
+    """Rank << 16 | token of a pair, int64; `_NEVER` if the pair does not merge.
+
+    Args:
+        merges: `(131072,) uint64`, see `Tokens`.
+        left, right: int64 tokens.
+    """
     entry = merges[_slot(merges, U(left) << U(16) | U(right))]
     return np.int64(entry & U(0xFFFFFFFF)) if entry else np.int64(_NEVER)
 
 
 @jit
-def _spell(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) -> int:
-    """Write the tokens of a chunk to `work[0]`; returns their number."""
+def _encode_chunk(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) -> int:
+    """Write the tokens of a chunk to `work[0]`; return their number.
+
+    Args:
+        buffer: `(size,) uint8`; `at`, `end`: uint64 offsets of the chunk.
+        spaced: uint64, 1 if a space precedes the chunk.
+        tables: `Tables`.
+        work: `(3, LONGEST + 8) int64`, scratch: token, rank of its merge with the next one, and
+            index of the next one.
+    """
     single, merges = tables.single, tables.merges
     token, rank, after = work[0], work[1], work[2]
     n = 0
@@ -53,12 +73,12 @@ def _spell(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) 
             n += 1
         else:
             for k in range(size):
-                token[n] = 3 + np.int64(buffer[at + U(k)])  # the tokens of bytes
+                token[n] = 3 + np.int64(buffer[at + U(k)])  # token of a single byte
                 n += 1
         at += size
     for i in range(n):
         after[i] = i + 1
-        rank[i] = _merge(merges, token[i], token[i + 1]) if i + 1 < n else _NEVER
+        rank[i] = _merge_of(merges, token[i], token[i + 1]) if i + 1 < n else _NEVER
     while True:
         best, where, before, previous, i = np.int64(_NEVER), -1, -1, -1, 0
         while i < n:
@@ -72,10 +92,10 @@ def _spell(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) 
         gone = after[where]
         after[where] = after[gone]
         rank[where] = (
-            _merge(merges, token[where], token[after[gone]]) if after[gone] < n else _NEVER
+            _merge_of(merges, token[where], token[after[gone]]) if after[gone] < n else _NEVER
         )
         if before >= 0:
-            rank[before] = _merge(merges, token[before], token[where])
+            rank[before] = _merge_of(merges, token[before], token[where])
     count, i = 0, 0
     while i < n:
         token[count] = token[i]
@@ -85,16 +105,25 @@ def _spell(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) 
 
 
 @jit
-def look_up(
+def append_tokens(
     buffer: Any, chunks: int, tables: Any, memory: Any, n: int
 ) -> tuple[int, int, int, int]:
-    """Append the tokens of all chunks to the n that there are; returns how many there are then,
-    how many chunks had to be spelled, where the tokens of the opening end, and where those of the
-    closing begin."""
-    slots, tokens, spelling = memory.slots, memory.tokens, memory.spelling
+    """Append the tokens of all chunks of a prompt to `memory.tokens`.
+
+    Args:
+        buffer: `(size,) uint8`, the prompts.
+        chunks: number of chunks in `memory`, a `Memory`.
+        tables: `Tables`.
+        n: number of tokens there already.
+
+    Returns:
+        Number of tokens, number of cache misses, index of the token after the opening, and index
+        of the first token of the closing.
+    """
+    slots, tokens, work = memory.slots, memory.tokens, memory.work
     hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
     last, low = U(len(slots) - 1), U(0x7FFF)
-    spelled, opening, closing = 0, 0, n
+    misses, opening, closing = 0, 0, n
     for i in range(chunks):
         if i == OPENING:
             opening = n
@@ -105,11 +134,11 @@ def look_up(
         way = 0 if slots[slot, 0, 0] == chunk else 1
         if slots[slot, way, 0] != chunk:
             spaced = begins[i] & U(1)
-            count = _spell(buffer, begins[i] >> U(1), ends[i], spaced, tables, spelling)
-            spelled += 1
-            if count > KEPT:
+            count = _encode_chunk(buffer, begins[i] >> U(1), ends[i], spaced, tables, work)
+            misses += 1
+            if count > CACHED:
                 for k in range(count):
-                    tokens[n + k] = spelling[0, k]
+                    tokens[n + k] = work[0, k]
                 n += count
                 continue
             way = 0
@@ -117,7 +146,7 @@ def look_up(
                 slots[slot, 1, k] = slots[slot, 0, k]
                 slots[slot, 0, k] = U(0)
             for k in range(count):
-                slots[slot, 0, 1 + k // 4] |= U(spelling[0, k]) << U(15 * (k % 4))
+                slots[slot, 0, 1 + k // 4] |= U(work[0, k]) << U(15 * (k % 4))
             slots[slot, 0, 0] = chunk
             slots[slot, 0, 1] |= U(count) << U(60)
         packed = slots[slot, way, 1]
@@ -129,4 +158,4 @@ def look_up(
         for k in range(4, count):
             tokens[n + k] = (slots[slot, way, 1 + k // 4] >> U(15 * (k % 4))) & low
         n += count
-    return n, spelled, opening if chunks > OPENING else n, closing
+    return n, misses, opening if chunks > OPENING else n, closing

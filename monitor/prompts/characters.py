@@ -1,7 +1,7 @@
-"""What kind of character each one is, as tables for compiled code.
+"""Tables of character kinds for compiled code.
 
-A run of letters is a word, and so is a run of digits. Scripts that put no spaces between words
-(Chinese, Japanese, Thai, ...) and symbols such as emoji give a word for each character.
+A run of letters is a word, and so is a run of digits. In scripts without spaces between words
+(Chinese, Japanese, Thai, …), and of symbols such as emoji, each character is a word.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-LETTER, SOLE, DIGIT, SPACE = 0, 1, 2, 3  # a sole character is a word of its own
-MARK, END, ASK, QUOTE = 4, 5, 6, 7  # of marks, those that end a sentence, or ask, or quote
-BLANK, WIDE = 8, 9  # of a byte: the space of ASCII, and what is not ASCII
+# SINGLE is a character that is a word by itself. MARK is punctuation; END, ASK and QUOTE are marks
+# that end a sentence, end a question, and quote. BLANK and WIDE are kinds of bytes: the ASCII
+# space, and bytes that are not ASCII.
+LETTER, SINGLE, DIGIT, SPACE = 0, 1, 2, 3
+MARK, END, ASK, QUOTE = 4, 5, 6, 7
+BLANK, WIDE = 8, 9
 
-#: Classes of a prompt's first and last character; what is none of these is a mark, or wide.
+#: Classes of a prompt's first and last character; any other one is a mark, or wide.
 EDGES = {
     "letter": "abcdefghijklmnopqrstuvwxyz",
     "digit": "0123456789",
@@ -36,7 +39,7 @@ _ROLES = {
     ASK: "?:\u061f\uff1a\uff1f",
     QUOTE: '"\u00ab\u00bb\u201c\u201d\u201e\u300c\u300d\u300e\u300f',
 }
-_PLANE = 0x10000  # beyond it all characters are taken for sole ones
+_PLANE = 0x10000  # characters beyond the basic plane are SINGLE
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x0F00, 0x0FFF),  # Tibetan
@@ -51,11 +54,13 @@ _UNSPACED = (
 
 
 class Characters(NamedTuple):
-    """Attributes:
-    kind: `(65536,) uint8`, the kind of each character of the basic plane.
-    lower: `(2048,) uint16`, the lower case of each one that takes two bytes at the most.
-    first: `(256,) uint8`, the kind of the character that begins with a byte.
-    edge: `(256,) uint8`, which of EDGES it is.
+    """Tables by code point or byte.
+
+    Attributes:
+        kind: `(65536,) uint8`, kind of each character of the basic plane.
+        lower: `(2048,) uint16`, lower case of each character of up to two bytes.
+        first: `(256,) uint8`, kind of a character by its first byte.
+        edge: `(256,) uint8`, index in EDGES by the first byte.
     """
 
     kind: npt.NDArray[np.uint8]
@@ -70,7 +75,7 @@ def characters() -> Characters:
     kind = np.array([_kind(chr(code)) for code in range(_PLANE)], np.uint8)
     for begin, end in _UNSPACED:
         block = kind[begin : end + 1]
-        block[block == LETTER] = SOLE
+        block[block == LETTER] = SINGLE
     lower = np.array([_lower(code) for code in range(0x800)], np.uint16)
     for role, marks in _ROLES.items():
         kind[[ord(mark) for mark in marks]] = role
@@ -90,12 +95,12 @@ def _kind(character: str) -> int:
     if category == "Nd":
         return DIGIT if character.isascii() else LETTER
     if category in ("So", "No", "Nl"):
-        return SOLE
+        return SINGLE
     return SPACE if character.isspace() or ord(character) < 32 else MARK
 
 
 def _lower(code: int) -> int:
-    """The lower case where it takes as many bytes."""
+    """The lower case of a character, if it has as many bytes; otherwise the character itself."""
     lowered = chr(code).lower()
     same = len(lowered) == 1 and len(lowered.encode()) == len(chr(code).encode())
     return ord(lowered) if same else code

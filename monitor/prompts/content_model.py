@@ -1,7 +1,7 @@
-"""The content model: how the public writes, and how work lists do. Statistics only, no prompt.
+"""The content model: statistics of baseline prompts and of distillation prompt lists; no prompts.
 
-The shipped one is learned from public data sets; `xm learn` makes one from a deployment's own
-ordinary traffic. What it says of a prompt is explained in `projection.py`.
+The shipped model is learned from public data sets. `xm learn` fits one to a deployment's own
+ordinary traffic. `projection.py` explains the features that it gives.
 """
 
 from __future__ import annotations
@@ -31,29 +31,30 @@ from monitor.prompts.projection import (
     WIDTH,
     Projection,
 )
-from monitor.prompts.style import SHAPE
+from monitor.prompts.style import STYLE
 
-UNIT = 127.0  # the length of a meaning
-BROAD, NARROW = 4.0, 8.0  # what a meaning weighs beside the shape, to content and to lists
-EDGE = 4.0  # and that of an opening or a closing
-WIDE, LONG = MEANING + len(SHAPE), 3 * MEANING + len(SHAPE)
-ODDS = np.arange(-CLIP * STEP, CLIP * STEP + 1) / STEP  # of the table of scores
+UNIT = 127.0  # length of a meaning
+BROAD, NARROW = 4.0, 8.0  # weight of the meaning relative to the style, in content and in lists
+EDGE = 4.0  # weight of the opening and of the closing
+WIDE, LONG = MEANING + len(STYLE), 3 * MEANING + len(STYLE)
+ODDS = np.arange(-CLIP * STEP, CLIP * STEP + 1) / STEP  # log odds of the table of scores, nats
 
 Floats = npt.NDArray[np.float64]
 _FILE = "content.json"
 
 
 class Content(NamedTuple):
-    """What is known of how prompts are written.
+    """The parameters of the model.
 
     Attributes:
-        centre, spread: `(len(SHAPE),) float64`, of the counts under the public.
-        origin: `(WIDE,) float64`, mean of [BROAD·meaning, standardised shape] under the public.
+        centre, spread: `(len(STYLE),) float64`, mean and standard deviation of the style features
+            in the baseline.
+        origin: `(WIDE,) float64`, mean of [BROAD·meaning, standardised style] in the baseline.
         whitening: `(WIDE, CONTENT) float64`, from deviations to content.
-        directions: `(len(LISTS), LONG) float64`, of [NARROW·meaning, EDGE·opening, EDGE·closing,
-            standardised shape], to log odds.
-        offsets: `(len(LISTS),) float64`, added to them.
-        means, deviations: `(len(LISTS), len(SHARES)) float64`, of scores under the public.
+        directions: `(len(LISTS), LONG) float64`, weights of [NARROW·meaning, EDGE·opening,
+            EDGE·closing, standardised style] in the log odds of each list.
+        offsets: `(len(LISTS),) float64`, intercepts of the log odds.
+        means, deviations: `(len(LISTS), len(SHARES)) float64`, of the scores in the baseline.
     """
 
     centre: Floats
@@ -67,8 +68,8 @@ class Content(NamedTuple):
 
     @classmethod
     def none(cls) -> Content:
-        """Of a model that knows nothing: all prompts are ordinary."""
-        count, lists = len(SHAPE), len(LISTS)
+        """A model to which all prompts are ordinary."""
+        count, lists = len(STYLE), len(LISTS)
         return cls(
             np.zeros(count),
             np.ones(count),
@@ -82,20 +83,20 @@ class Content(NamedTuple):
 
     @property
     def tag(self) -> int:
-        """Sixteen bits that tell models apart, never 0."""
+        """Sixteen bits that identify the model, never 0."""
         digest = hashlib.blake2b(digest_size=2)
         for part in self:
             digest.update(part.astype("<f8").tobytes())
         return int.from_bytes(digest.digest(), "little") or 1
 
-    def standardised(self, shape: npt.NDArray[np.floating[Any]]) -> Floats:
-        """Counts `(n, len(SHAPE))` as the kernel standardises them."""
-        centred: Floats = (shape - self.centre) / self.spread
+    def standardised(self, style: npt.NDArray[np.floating[Any]]) -> Floats:
+        """Style features, `(n, len(STYLE))`, as the kernel standardises them."""
+        centred: Floats = (style - self.centre) / self.spread
         return np.clip(centred, -FARTHEST, FARTHEST)
 
     @property
     def projection(self) -> Projection:
-        """For the kernel."""
+        """The model in the form that the kernel reads."""
         rows, edges = aligned((WIDE, WIDTH), np.float32), aligned((2 * MEANING, 8), np.float32)
         count, lists = CONTENT, slice(CONTENT, CONTENT + len(LISTS))
         of_edges = slice(MEANING, 3 * MEANING)
@@ -104,7 +105,7 @@ class Content(NamedTuple):
         rows[:MEANING, lists] = self.directions[:, :MEANING].T * (NARROW / UNIT)
         rows[MEANING:, lists] = self.directions[:, of_edges.stop :].T
         edges[:, : len(LISTS)] = self.directions[:, of_edges].T * (EDGE / UNIT)
-        absent = self.standardised(np.zeros((1, len(SHAPE)), np.float32))[0]
+        absent = self.standardised(np.zeros((1, len(STYLE)), np.float32))[0]
         base = np.zeros(WIDTH)
         base[:count] = SCALE * (
             (np.append(np.zeros(MEANING), absent) - self.origin) @ self.whitening
@@ -123,10 +124,14 @@ class Content(NamedTuple):
 
 
 def evidence(odds: Floats) -> Floats:
-    """What log odds say, for each share: `(len(SHARES), n) float64` of `(n,)`."""
+    """The log-likelihood ratio in nats for each share, `(len(SHARES), n) float64`.
+
+    Args:
+        odds: `(n,) float64`, log odds in nats.
+    """
     shares = np.array(SHARES)[:, None]
-    told: Floats = np.log1p(shares * np.expm1(np.clip(odds, -CLIP, CLIP)))
-    return told
+    ratios: Floats = np.log1p(shares * np.expm1(np.clip(odds, -CLIP, CLIP)))
+    return ratios
 
 
 def load_content(file: Path | None) -> Content:
@@ -141,45 +146,45 @@ def load_content(file: Path | None) -> Content:
         return read_content(file.read_bytes())
     except OSError as error:
         raise ConfigError(
-            f"XM_CONTENT names {file}, which cannot be read: {error.strerror}."
+            f"The content model {file} (XM_CONTENT) cannot be read: {error.strerror}."
         ) from error
 
 
 @lru_cache(1)
 def shipped_content() -> Content:
-    """The content model in the package; its file says where it is from."""
+    """The content model in the package; its file states its sources."""
     return read_content(resources.files("monitor.prompts").joinpath(_FILE).read_bytes())
 
 
 def read_content(text: bytes) -> Content:
-    """Read a content model as `xm learn` writes it.
+    """Parse a content model that `xm learn` wrote.
 
     Raises:
-        ConfigError: if it is not one.
+        ConfigError: if it is not a content model of this version.
     """
     try:
         document: dict[str, Any] = msgspec.json.decode(text)
-        if (document["shape"], document["lists"]) != (list(SHAPE), list(LISTS)):
-            raise ValueError("it counts other things")
+        if (document["shape"], document["lists"]) != (list(STYLE), list(LISTS)):
+            raise ValueError("it has other features")
         parts = [np.array(document[name], np.float64) for name in Content._fields]
         shapes = [part.shape for part in Content.none()]
         if [part.shape for part in parts] != shapes:
             raise ValueError("its arrays have other shapes")
     except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise ConfigError(
-            f"This is no content model of this version ({error}): make one with `xm learn`."
+            f"Not a content model of this version ({error}). Make one with `xm learn`."
         ) from error
     return Content(*parts)
 
 
 def write_content(content: Content, **notes: object) -> bytes:
-    """A content model as JSON, with notes on where it is from."""
+    """A content model as JSON, with notes on its sources."""
     parts = {name: _rounded(part).tolist() for name, part in content._asdict().items()}
-    return msgspec.json.encode({**notes, "shape": SHAPE, "lists": LISTS, **parts}) + b"\n"
+    return msgspec.json.encode({**notes, "shape": STYLE, "lists": LISTS, **parts}) + b"\n"
 
 
 def _rounded(values: Floats) -> Floats:
-    """To five digits: more would differ from one processor to the next."""
+    """Round to five digits: further digits differ between processors."""
     digits = 4 - np.floor(np.log10(np.maximum(np.abs(values), 1e-6)))
     rounded: Floats = np.rint(values * 10**digits) / 10**digits
     return rounded

@@ -1,8 +1,7 @@
-"""Prompts to numbers: all that the sketches of a key are made of.
+"""Feature extraction: prompts to the numbers that a key's sketches are made of.
 
-One compiled kernel (`kernel.py`) reads each prompt once. All hashes are keyed with the
-deployment's secret, so that nobody without it can look for the prompts behind a record or write
-prompts whose hashes collide; the meaning is not, so that its reference holds everywhere.
+One compiled kernel (`kernel.py`) reads each prompt once. All hashes are keyed with the deployment's
+secret. The meaning is not, so that one baseline is valid everywhere.
 """
 
 from __future__ import annotations
@@ -20,15 +19,14 @@ from monitor.prompts import kernel
 from monitor.prompts.characters import characters
 from monitor.prompts.content_model import Content, shipped_content
 from monitor.prompts.kernel import CELL, MEANING, MINHASHES, WORDS, Tables
-from monitor.prompts.normalise import LIMIT, Texts, join
+from monitor.prompts.normalise import LIMIT, Texts
 from monitor.prompts.projection import CONTENT, LISTS, SHARES
 from monitor.prompts.segment import SEEDS
-from monitor.prompts.style import SHAPE
-from monitor.prompts.style import tables as shape_tables
-from monitor.prompts.template_hash import learn
+from monitor.prompts.style import STYLE, style_tables
+from monitor.prompts.template_hash import add_words
 from monitor.prompts.word_vectors import tokens
 
-SLOTS = 1 << 17  # of 32 bytes
+SLOTS = 1 << 17  # of the cache of chunks, 32 bytes each
 
 
 class Features(NamedTuple):
@@ -36,15 +34,18 @@ class Features(NamedTuple):
 
     Attributes:
         meaning: `(n, MEANING) int8`, a unit vector times 127; zeros for an empty prompt.
-        words: `(n, WORDS) int8`, words and pairs of neighbours in signed buckets, likewise.
-        minhash: `(n, MINHASHES) uint32`, of triples of words, or of what a shorter prompt has.
-        prompt: `(n,) uint64`, what is asked, whatever the case, the spaces and the outer marks.
-        template: `(n,) uint64`, what is left when numbers, names and documents change.
+        words: `(n, WORDS) int8`, words and pairs of adjacent words in signed buckets, a unit
+            vector times 127.
+        minhash: `(n, MINHASHES) uint32`, MinHash of the triples of words; of all words if there
+            are fewer than three.
+        prompt: `(n,) uint64`, hash of the words and inner marks.
+        template: `(n,) uint64`, hash of the instruction, see `template_hash.py`.
         cell: `(n,) uint32`, a cell of meaning space, one of 65,536.
-        opening, closing: `(n, MEANING) int8`, the meaning of its first and its last words.
-        shape: `(n, len(SHAPE)) float32`, how it is written.
-        content: `(n, CONTENT) int8`, its place among the public, times SCALE.
-        lists: `(n, len(LISTS) * len(SHARES)) float32`, how like work lists of each kind it is.
+        opening, closing: `(n, MEANING) int8`, meaning of the first and the last words.
+        style: `(n, len(STYLE)) float32`, how the prompt is written, see `style.py`.
+        content: `(n, CONTENT) int8`, position relative to the baseline, times SCALE.
+        lists: `(n, len(LISTS) * len(SHARES)) float32`, similarity to prompt lists, in standard
+            deviations, see `projection.py`.
     """
 
     meaning: npt.NDArray[np.int8]
@@ -55,20 +56,24 @@ class Features(NamedTuple):
     cell: npt.NDArray[np.uint32]
     opening: npt.NDArray[np.int8]
     closing: npt.NDArray[np.int8]
-    shape: npt.NDArray[np.float32]
+    style: npt.NDArray[np.float32]
     content: npt.NDArray[np.int8]
     lists: npt.NDArray[np.float32]
 
 
 class Extractor:
-    """Reads prompts. Not for two threads at once: what it writes on is its own.
+    """Extracts the features of prompts. Not thread-safe: it owns scratch memory.
 
     Args:
         secret: 64 bits derived from the deployment's secret.
-        content: how the public writes; default: as shipped.
-        slots: chunks whose spelling is remembered, a power of two; results do not depend on it.
+        content: the content model; by default the shipped one.
+        slots: chunks whose tokens are cached, a power of two; results do not depend on it.
 
-    >>> features = Extractor(1)(join(["Hello there!", "  hello THERE"]))
+    Attributes:
+        model: tag of the content model.
+        cache_misses: chunks that were not in the cache so far.
+
+    >>> features = Extractor(1)(Texts.of(["Hello there!", "  hello THERE"]))
     >>> bool(features.prompt[0] == features.prompt[1])
     True
     """
@@ -77,9 +82,9 @@ class Extractor:
         content = shipped_content() if content is None else content
         self.model = content.tag
         self.tables = _tables(secret, content)
-        self.memory = kernel.memory(slots, 4 * (LIMIT + 16))
-        self.spelled = 0
-        self(join(["Warm."]))
+        self.memory = kernel.allocate(slots, 4 * (LIMIT + 16))
+        self.cache_misses = 0
+        self(Texts.of(["Compile."]))
 
     def __call__(self, texts: Texts) -> Features:
         """The features of n prompts."""
@@ -93,12 +98,12 @@ class Extractor:
             np.empty(n, np.uint32),
             np.empty((n, MEANING), np.int8),
             np.empty((n, MEANING), np.int8),
-            np.empty((n, len(SHAPE)), np.float32),
+            np.empty((n, len(STYLE)), np.float32),
             np.empty((n, CONTENT), np.int8),
             np.empty((n, len(LISTS) * len(SHARES)), np.float32),
         )
         buffer = np.frombuffer(texts.data, np.uint8)
-        self.spelled += kernel.extract(
+        self.cache_misses += kernel.extract(
             buffer, texts.starts, texts.ends, self.tables, self.memory, features
         )
         return features
@@ -106,25 +111,25 @@ class Extractor:
 
 def _tables(secret: int, content: Content) -> Tables:
     kinds = characters()
-    seeds = _drawn(secret, "seeds", (SEEDS,), np.uint64)
+    seeds = _random(secret, "seeds", (SEEDS,), np.uint64)
     odd = np.array([[0], [1]], np.uint32)
-    bits = _drawn(secret, "planes", (CELL, MEANING), np.uint8) & 1
+    bits = _random(secret, "planes", (CELL, MEANING), np.uint8) & 1
     return Tables(
         kinds.kind,
         kinds.first,
         kinds.edge,
         *tokens(),
         seeds=seeds,
-        lanes=_drawn(secret, "lanes", (2, MINHASHES), np.uint32) | odd,
+        lanes=_random(secret, "lanes", (2, MINHASHES), np.uint32) | odd,
         planes=2 * bits.astype(np.int32) - 1,
         vocabulary=_vocabulary(seeds),
-        shape=shape_tables(seeds),
+        style=style_tables(seeds),
         projection=content.projection,
     )
 
 
-def _drawn(secret: int, what: str, shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
-    """Numbers that whoever lacks the secret cannot tell from random ones, the same for ever."""
+def _random(secret: int, what: str, shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
+    """Pseudorandom numbers, fixed by the secret and the purpose."""
     dtype = np.dtype(kind).newbyteorder("<")
     source = hashlib.shake_256(secret.to_bytes(8, "little") + what.encode())
     data = source.digest(dtype.itemsize * math.prod(shape))
@@ -132,11 +137,12 @@ def _drawn(secret: int, what: str, shape: tuple[int, ...], kind: type[Any]) -> n
 
 
 def _vocabulary(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The hash table of instruction words, `(4096,) uint64`."""
     text = resources.files("monitor.prompts").joinpath("instructions.toml").read_text("utf-8")
     table = np.zeros(1 << 12, np.uint64)
     for language in tomllib.loads(text).values():
         for tasks, kind in enumerate(("links", "tasks")):
-            words = join(language[kind].split())
+            words = Texts.of(language[kind].split())
             buffer = np.frombuffer(words.data, np.uint8)
-            learn(buffer, words.starts, words.ends, tasks, seeds, table)
+            add_words(buffer, words.starts, words.ends, tasks, seeds, table)
     return table

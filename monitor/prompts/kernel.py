@@ -1,8 +1,8 @@
-"""The kernel that reads prompts: bytes in, numbers out.
+"""The kernel that extracts the features of prompts.
 
-Each prompt is taken apart once (`segment.py`); each feature is then a short loop over its words or
-tokens. Sums are of whole numbers, but for those of `projection.py`, whose order is fixed: no batch
-changes a bit.
+Each prompt is segmented once (`segment.py`); each feature is then a short loop over its words or
+tokens. Sums are of integers, except in `projection.py`, where their order is fixed. So the features
+of a prompt do not depend on its batch, to the bit.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.kernels.bits import C1, C2, U, aligned, entry, jit, mix
-from monitor.prompts.bpe import look_up
+from monitor.prompts.bpe import append_tokens
 from monitor.prompts.projection import WIDTH, Projection, project
-from monitor.prompts.segment import COUNTS, LONGEST, read
-from monitor.prompts.style import DISTINCT, ShapeTables, describe
-from monitor.prompts.template_hash import fingerprint
+from monitor.prompts.segment import COUNTS, LONGEST, segment
+from monitor.prompts.style import DISTINCT, StyleTables, style_features
+from monitor.prompts.template_hash import template_hash
 
 MEANING, WORDS, MINHASHES, CELL = 64, 32, 16, 16
-_BUCKET = U(65 - WORDS.bit_length())  # the highest bits of a hash, and the one below them
+_BUCKET = U(65 - WORDS.bit_length())  # shifts that leave the bucket and the sign of a hash
 _SIGN = _BUCKET - U(1)
 
 
 class Tables(NamedTuple):
-    """What the kernel looks up: see `characters.py` and `word_vectors.py`; the rest depends on the
-    secret.
+    """Read-only tables of the kernel.
 
     Attributes:
-        seeds: `(SEEDS,) uint64`.
-        lanes: `(2, MINHASHES) uint32`, what each lane flips and multiplies by.
-        planes: `(CELL, MEANING) int32`, what splits meaning space into cells.
-        vocabulary: `(4096,) uint64`, the hashes of words that instructions are made of.
-        shape, projection: see `style.py` and `projection.py`.
+        kind, first, edge: see `Characters`.
+        vectors, single, spaces, merges: see `Tokens`.
+        seeds: `(SEEDS,) uint64`, of the hashes; depends on the secret.
+        lanes: `(2, MINHASHES) uint32`, mask and factor of each lane; depends on the secret.
+        planes: `(CELL, MEANING) int32`, normals of the planes between cells of meaning space;
+            depends on the secret.
+        vocabulary: `(4096,) uint64`, hash table of instruction words, see `template_hash.py`.
+        style: see `StyleTables`.
+        projection: see `Projection`.
     """
 
     kind: npt.NDArray[np.uint8]
@@ -47,31 +50,32 @@ class Tables(NamedTuple):
     lanes: npt.NDArray[np.uint32]
     planes: npt.NDArray[np.int32]
     vocabulary: npt.NDArray[np.uint64]
-    shape: ShapeTables
+    style: StyleTables
     projection: Projection
 
 
 class Memory(NamedTuple):
-    """What the kernel writes on.
+    """Scratch memory of the kernel, and its cache of chunks.
 
     Attributes:
-        slots: `(slots // 2, 2, 4) uint64`, a chunk's hash, then its tokens, 15 bits each, and
-            their number in the highest four bits of the second.
-        chunks: `(3, most) uint64`, the hash of each chunk of a prompt, twice its beginning in the
-            buffer plus one if a space belongs to it, and its end.
-        words: `(3, most) uint64`, the hash of each word, the same with numbers made alike, and
-            scratch.
-        traits: `(most,) uint8`, whether each word is QUOTED, ENDS a sentence, ASKS with it.
-        tokens: `(2 * most,) int16`, the tokens of a prompt.
+        slots: `(slots // 2, 2, 4) uint64`, the cache: hash of a chunk, then its tokens, 15 bits
+            each, and their number in the highest four bits of the second word.
+        chunks: `(3, most) uint64`, of each chunk of a prompt: its hash, twice its byte offset plus
+            one if a space precedes it, and the offset of its end.
+        words: `(3, most) uint64`, hash of each word, the same with all numbers of one length
+            alike, and scratch.
+        traits: `(most,) uint8`, flags of each word: QUOTED, ENDS a sentence, ASKS a question.
+        tokens: `(2 * most,) int16`, tokens of a prompt.
         triples: `(most,) uint32`, hashes of triples of words.
-        spelling: `(3, LONGEST + 8) int64`.
-        counts: `(COUNTS,) int64`, of characters, words and lines.
-        tally: `(128,) int64`, of each mark of ASCII.
-        seen: `(4 * DISTINCT, 2) uint64`, when words were last seen and which.
-        turn: `(1,) int64`, prompts read so far.
-        part, total: `(MEANING,)`, sums of vectors.
+        work: `(3, LONGEST + 8) int64`, scratch of `bpe.py`.
+        counts: `(COUNTS,) int64`, of characters, sentences and lines, see `segment.py`.
+        tally: `(128,) int64`, count of each ASCII mark.
+        seen: `(4 * DISTINCT, 2) uint64`, hash table of the words of a prompt: the turn in which a
+            slot was filled, and the word.
+        turn: `(1,) int64`, number of prompts so far.
+        part: `(MEANING,) int16`, partial sum of vectors; `total`: `(MEANING,) int32`, their sum.
         sums: `(WIDTH,) float32`, of the projection.
-        hashed: `(WORDS,) int32`.
+        hashed: `(WORDS,) int32`, signed counts of words.
     """
 
     slots: npt.NDArray[np.uint64]
@@ -80,7 +84,7 @@ class Memory(NamedTuple):
     traits: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.int16]
     triples: npt.NDArray[np.uint32]
-    spelling: npt.NDArray[np.int64]
+    work: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     tally: npt.NDArray[np.int64]
     seen: npt.NDArray[np.uint64]
@@ -91,8 +95,8 @@ class Memory(NamedTuple):
     hashed: npt.NDArray[np.int32]
 
 
-def memory(slots: int, most: int) -> Memory:
-    """An empty memory, for prompts of so many bytes at the most."""
+def allocate(slots: int, most: int) -> Memory:
+    """Empty memory, with a cache of `slots` chunks, for prompts of up to `most` bytes."""
     return Memory(
         aligned((slots // 2, 2, 4), np.uint64),
         np.empty((3, most), np.uint64),
@@ -114,10 +118,17 @@ def memory(slots: int, most: int) -> Memory:
 
 @jit
 def _sum(tokens: Any, n: int, vectors: Any, part: Any, total: Any) -> None:
-    """The sum of the vectors of n tokens; parts of it fit 16 bits."""
+    """Sum the vectors of n tokens. Parts of 256 tokens fit 16 bits.
+
+    Args:
+        tokens: `(size,) int16`; up to three more are overwritten.
+        vectors: `(32000, MEANING) int8`.
+        part: `(MEANING,) int16`, scratch.
+        total: `(MEANING,) int32`, the result.
+    """
     total[:] = 0
     while n % 4:
-        tokens[n] = 0  # the vector of no character
+        tokens[n] = 0  # its vector is zero
         n += 1
     for begin in range(0, n, 256):
         part[:] = 0
@@ -135,8 +146,14 @@ def _sum(tokens: Any, n: int, vectors: Any, part: Any, total: Any) -> None:
 
 
 @jit
-def _few(tokens: Any, begin: int, end: int, vectors: Any, total: Any) -> None:
-    """The sum of the vectors of a few tokens."""
+def _sum_few(tokens: Any, begin: int, end: int, vectors: Any, total: Any) -> None:
+    """Sum the vectors of the tokens `begin` to `end`, which are few.
+
+    Args:
+        tokens: `(size,) int16`.
+        vectors: `(32000, MEANING) int8`.
+        total: `(MEANING,) int32`, the result.
+    """
     total[:] = 0
     for i in range(begin, end):
         token = U(tokens[i])
@@ -145,8 +162,13 @@ def _few(tokens: Any, begin: int, end: int, vectors: Any, total: Any) -> None:
 
 
 @jit
-def _unit(total: Any, out: Any, row: int) -> None:
-    """The direction of a vector, times 127."""
+def _normalise(total: Any, out: Any, row: int) -> None:
+    """Write a vector scaled to the length 127.
+
+    Args:
+        total: `(d,) int32`, the vector.
+        out: `(n, d) int8`, the result; `row`: its row.
+    """
     squares = np.int64(0)
     for j in range(len(total)):
         squares += np.int64(total[j]) * np.int64(total[j])
@@ -157,7 +179,12 @@ def _unit(total: Any, out: Any, row: int) -> None:
 
 @jit
 def _hashed(words: int, memory: Any, total: Any) -> None:
-    """Count words and pairs of neighbours in signed buckets."""
+    """Count words and pairs of adjacent words in signed buckets.
+
+    Args:
+        words: number of words in `memory`, a `Memory`.
+        total: `(WORDS,) int32`, the result.
+    """
     alike, pairs = memory.words[1], memory.words[2]
     total[:] = 0
     for i in range(1, words):
@@ -170,7 +197,13 @@ def _hashed(words: int, memory: Any, total: Any) -> None:
 
 @jit
 def _minhash(words: int, memory: Any, lanes: Any, out: Any, row: int) -> None:
-    """In each lane the least of its hashes over the triples of neighbours."""
+    """Write the smallest hash over all triples of adjacent words, in each lane.
+
+    Args:
+        words: number of words in `memory`, a `Memory`.
+        lanes: `(2, MINHASHES) uint32`, see `Tables`.
+        out: `(n, MINHASHES) uint32`, the result; `row`: its row.
+    """
     exact, triples = memory.words[0], memory.triples
     if words < 3:
         alone = exact[0] if words else U(0)
@@ -186,6 +219,12 @@ def _minhash(words: int, memory: Any, lanes: Any, out: Any, row: int) -> None:
 
 @jit
 def _cell(meaning: Any, row: int, planes: Any) -> Any:
+    """The cell of meaning space, uint32: one bit for the side of each plane.
+
+    Args:
+        meaning: `(n, MEANING) int8`; `row`: the prompt's row.
+        planes: `(CELL, MEANING) int32`.
+    """
     cell = np.uint32(0)
     for i in range(CELL):
         side = np.int32(0)
@@ -199,25 +238,36 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
 def extract(
     buffer: Any, starts: Any, ends: Any, tables: Tables, memory: Memory, features: Any
 ) -> int:
-    """Read n prompts into n rows of features; returns how many chunks had to be spelled."""
+    """Extract the features of n prompts.
+
+    Args:
+        buffer: `(size,) uint8`, normalised prompts.
+        starts, ends: `(n,) int64`, byte offsets of each prompt.
+        tables: `Tables`.
+        memory: `Memory`.
+        features: `Features` of n rows, the result.
+
+    Returns:
+        Number of chunks that were not in the cache.
+    """
     total, hashed, part = memory.total, memory.hashed, memory.part
-    spelled = 0
+    cache_misses = 0
     for i in range(len(starts)):
-        chunks, n, words, whole = read(buffer, U(starts[i]), U(ends[i]), tables, memory)
-        end, misses, opening, closing = look_up(buffer, chunks, tables, memory, n)
-        spelled += misses
-        _few(memory.tokens, n, opening, tables.vectors, total)
-        _unit(total, features.opening, i)
-        _few(memory.tokens, closing, end, tables.vectors, total)
-        _unit(total, features.closing, i)
+        chunks, n, words, whole = segment(buffer, U(starts[i]), U(ends[i]), tables, memory)
+        end, misses, opening, closing = append_tokens(buffer, chunks, tables, memory, n)
+        cache_misses += misses
+        _sum_few(memory.tokens, n, opening, tables.vectors, total)
+        _normalise(total, features.opening, i)
+        _sum_few(memory.tokens, closing, end, tables.vectors, total)
+        _normalise(total, features.closing, i)
         _sum(memory.tokens, end, tables.vectors, part, total)
-        _unit(total, features.meaning, i)
+        _normalise(total, features.meaning, i)
         _hashed(words, memory, hashed)
-        _unit(hashed, features.words, i)
+        _normalise(hashed, features.words, i)
         _minhash(words, memory, tables.lanes, features.minhash, i)
-        describe(words, memory, tables.shape, features.shape, i)
+        style_features(words, memory, tables.style, features.style, i)
         project(features, i, tables.projection, memory.sums)
         features.prompt[i] = whole
-        features.template[i] = fingerprint(words, memory, tables.vocabulary)
+        features.template[i] = template_hash(words, memory, tables.vocabulary)
         features.cell[i] = _cell(features.meaning, i, tables.planes)
-    return spelled
+    return cache_misses

@@ -1,6 +1,6 @@
-"""The phrase lexicon: which prompts ask for reasoning traces or for grades.
+"""The phrase lexicon: finds prompts that ask for reasoning traces or for grades.
 
-All phrases are matched in one pass by Hyperscan over the buffer that the prompts share.
+Hyperscan matches all phrases in one pass over the buffer of normalised prompts.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from monitor.prompts.normalise import Texts
 
+INTENTS = ("reasoning", "grading")
+
 
 class Lexicon:
     """Matches prompts against the phrases of every intent.
 
-    >>> from monitor.features.texts import join
-    >>> texts = join(["Show your complete chain of thought.", None])
+    >>> texts = Texts.of(["Show your complete chain of thought.", None])
     >>> INTENTS[0], Lexicon().match(texts).tolist()
     ('reasoning', [1, 0])
     """
@@ -33,11 +34,11 @@ class Lexicon:
     def match(self, texts: Texts) -> npt.NDArray[np.uint8]:
         """The intents of n prompts, `(n,) uint8`: bit i is set for `INTENTS[i]`.
 
-        All prompts are one text to Hyperscan, which leaves Python to other threads meanwhile; no
-        expression reaches across the border between two.
+        Hyperscan sees one text and releases the interpreter lock; no expression matches across
+        the border between two prompts.
         """
         found: list[tuple[int, int]] = []
-        self._database.scan(texts.data, match_event_handler=_note, context=found)
+        self._database.scan(texts.data, match_event_handler=_record_match, context=found)
         intents = np.zeros(len(texts.ends), np.uint8)
         if found:
             expressions, ends = np.array(found, np.int64).T
@@ -46,13 +47,13 @@ class Lexicon:
         return intents
 
 
-def _note(expression: int, _start: int, end: int, _flags: int, found: Any) -> None:
+def _record_match(expression: int, _start: int, end: int, _flags: int, found: Any) -> None:
     found.append((expression, end))
 
 
 @lru_cache(1)
 def _compiled() -> tuple[hyperscan.Database, npt.NDArray[np.uint8]]:
-    """The lexicon as a database, and for each of its expressions the bit of its intent."""
+    """The compiled lexicon, and `(expressions,) uint8`, the bit of each expression's intent."""
     text = resources.files("monitor.prompts").joinpath("lexicon.toml").read_text("utf-8")
     document: dict[str, Any] = tomllib.loads(text)
     expressions, bits = [], []
@@ -69,6 +70,3 @@ def _compiled() -> tuple[hyperscan.Database, npt.NDArray[np.uint8]]:
         flags=hyperscan.HS_FLAG_CASELESS,
     )
     return database, np.array(bits, np.uint8)
-
-
-INTENTS = ("reasoning", "grading")

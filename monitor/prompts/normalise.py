@@ -1,12 +1,12 @@
-"""Prompts side by side in one buffer, the shape in which compiled code reads them.
+"""Normalisation: prompts in lower case, long ones shortened, side by side in one buffer.
 
-Of a prompt longer than `LIMIT` characters its beginning, its middle and its end are read (half, a
-quarter and a quarter of the limit): whoever wraps a document in an instruction puts it before or
-after, and a work list shows in either.
+Of a prompt longer than `LIMIT` characters only the beginning, the middle and the end are kept
+(half, a quarter and a quarter of the limit). An instruction that wraps a document stands before or
+after it, and a prompt list shows in either.
 
-All is read in lower case. Case tells a person from a list a little, and costs whoever is told by
-it a single call to undo; so nobody is. Letters change that keep their place in UTF-8 and take two
-bytes at the most: those of Latin, Greek and Cyrillic.
+Case is ignored. It separates people from prompt lists a little, but an attacker can remove it with
+one call. Letters of up to two bytes in UTF-8 are folded (Latin, Greek and Cyrillic), if their lower
+case has as many bytes.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.kernels.bits import HIGH, ONES, U, count_ones, entry, jit, letters, load
-from monitor.kernels.buffers import PADDING, Prompts, encoded
+from monitor.kernels.buffers import PADDING, Prompts
 from monitor.prompts.characters import characters
 
-LIMIT = 2048  # characters of a prompt that are read
-BORDER = b"\n.\n"  # between two prompts, and in a cut; no word and no phrase reaches across it
+LIMIT = 2048  # characters of a prompt that are kept
+BORDER = b"\n.\n"  # after each prompt and in each cut: no word or phrase extends across it
 
 _BORDER = tuple(BORDER)
 _QUARTER = LIMIT // 4
-_LARGEST = 4 * LIMIT + 2 * len(BORDER)  # bytes of a prompt as it is read
+_MAX_BYTES = 4 * LIMIT + 2 * len(BORDER)  # of a normalised prompt
 
 
 class Texts(NamedTuple):
-    """n prompts in lower case as UTF-8. Those that are absent are empty.
+    """n normalised prompts as UTF-8. An absent prompt is empty.
 
     Attributes:
-        data: all of them, `BORDER` after each, and `PADDING`.
-        starts: `(n,) int64`, where in `data` each one begins.
-        ends: `(n,) int64`, and where it ends.
+        data: the prompts, each followed by `BORDER`, then `PADDING`.
+        starts: `(n,) int64`, byte offset where each prompt begins.
+        ends: `(n,) int64`, byte offset where it ends.
         lengths: `(n,) int64`, characters of each whole prompt.
     """
 
@@ -44,31 +44,35 @@ class Texts(NamedTuple):
     ends: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
 
+    @classmethod
+    def of(cls, prompts: Sequence[str | None]) -> Texts:
+        """Normalise strings.
 
-def join(prompts: Sequence[str | None]) -> Texts:
-    """Put prompts side by side.
-
-    >>> texts = join(["Hi", None, "Grüezi"])
-    >>> texts.data[texts.starts[2] : texts.ends[2]].decode(), texts.lengths.tolist()
-    ('grüezi', [2, 0, 6])
-    """
-    return lay(encoded(prompts))
+        >>> texts = Texts.of(["Hi", None, "Grüezi"])
+        >>> texts.data[texts.starts[2] : texts.ends[2]].decode(), texts.lengths.tolist()
+        ('grüezi', [2, 0, 6])
+        """
+        return normalise(Prompts.of(prompts))
 
 
-def lay(prompts: Prompts) -> Texts:
-    """Prompts as they are read, in their order."""
+def normalise(prompts: Prompts) -> Texts:
+    """Normalise n prompts, in their order."""
     n = len(prompts.places)
     sizes = prompts.places[:, 1] - prompts.places[:, 0]
-    room = int(np.minimum(sizes, _LARGEST).sum()) + int((sizes > LIMIT).sum()) * _LARGEST
-    out = np.empty(room + n * len(BORDER) + len(PADDING), np.uint8)
+    most = int(np.minimum(sizes, _MAX_BYTES).sum()) + int((sizes > LIMIT).sum()) * _MAX_BYTES
+    out = np.empty(most + n * len(BORDER) + len(PADDING), np.uint8)
     texts = np.empty((3, n), np.int64)
-    size = _lay(prompts.data, prompts.places, characters().lower, out, texts)
+    size = _normalise(prompts.data, prompts.places, characters().lower, out, texts)
     return Texts(out[:size].tobytes(), *texts)
 
 
 @jit
-def _characters(data: Any, at: Any, end: Any) -> Any:
-    """How many characters UTF-8 has: its bytes, but for those that continue one."""
+def _count_characters(data: Any, at: Any, end: Any) -> Any:
+    """The number of characters in `data[at:end]`, uint64: its bytes without continuation bytes.
+
+    Args:
+        data: `(size,) uint8`, valid UTF-8; `at`, `end`: uint64 offsets.
+    """
     count = end - at
     while at + U(8) <= end:
         x = load(data, at)
@@ -82,8 +86,13 @@ def _characters(data: Any, at: Any, end: Any) -> Any:
 
 
 @jit
-def _after(data: Any, at: Any, count: Any) -> Any:
-    """Where so many characters end."""
+def _skip(data: Any, at: Any, count: Any) -> Any:
+    """The offset, uint64, after `count` characters.
+
+    Args:
+        data: `(size,) uint8`, valid UTF-8; `at`: uint64 offset.
+        count: uint64.
+    """
     while count:
         at += U(1)
         while U(data[at]) & U(0xC0) == U(0x80):
@@ -94,8 +103,15 @@ def _after(data: Any, at: Any, count: Any) -> Any:
 
 @jit
 def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
-    """Copy bytes, eight at a time, those of ASCII in lower case, and a border behind them; where
-    the border begins."""
+    """Copy `data[at:end]` to `out[o:]`, ASCII letters in lower case, and append `BORDER`.
+
+    Args:
+        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
+        out: `(size,) uint8`; `o`: uint64 offset.
+
+    Returns:
+        Offset in `out`, uint64, where the border begins.
+    """
     stop = o + (end - at)
     while o < stop:
         x = load(data, at)
@@ -112,7 +128,12 @@ def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
 
 @jit
 def _fold(lower: Any, out: Any, at: Any, end: Any) -> None:
-    """Put characters of two bytes into lower case, where they are."""
+    """Change characters of two bytes to lower case, in place.
+
+    Args:
+        lower: `(2048,) uint16`, lower case of each character.
+        out: `(size,) uint8`; `at`, `end`: uint64 offsets.
+    """
     while at < end:
         first = U(out[at])
         if first >= U(0xC0) and first < U(0xE0):
@@ -123,19 +144,30 @@ def _fold(lower: Any, out: Any, at: Any, end: Any) -> None:
 
 
 @entry
-def _lay(data: Any, places: Any, lower: Any, out: Any, texts: Any) -> Any:
-    """Copy n prompts or what is read of them, borders and padding; how many bytes that makes."""
+def _normalise(data: Any, places: Any, lower: Any, out: Any, texts: Any) -> Any:
+    """Write n normalised prompts, with borders and padding.
+
+    Args:
+        data: `(size,) uint8`, whole prompts as UTF-8.
+        places: `(n, 2) int64`, byte offsets in `data` where each one begins and ends.
+        lower: `(2048,) uint16`, lower case of each character.
+        out: `(size,) uint8`, the result.
+        texts: `(3, n) int64`, the result: `starts`, `ends` and `lengths` of `Texts`.
+
+    Returns:
+        Bytes written, uint64.
+    """
     o, border, quarter = U(0), U(len(BORDER)), U(_QUARTER)
     for i in range(len(places)):
         at, end = U(places[i, 0]), U(places[i, 1])
-        count = _characters(data, at, end)
+        count = _count_characters(data, at, end)
         texts[0, i], texts[2, i] = o, count
         if count > U(LIMIT):
-            middle = _after(data, at, (count - quarter) // U(2))
-            o = border + _copy(data, at, _after(data, at, U(2) * quarter), out, o)
-            after = _after(data, middle, quarter)
+            middle = _skip(data, at, (count - quarter) // U(2))
+            o = border + _copy(data, at, _skip(data, at, U(2) * quarter), out, o)
+            after = _skip(data, middle, quarter)
             o = border + _copy(data, middle, after, out, o)
-            at = _after(data, after, count - (count - quarter) // U(2) - U(2) * quarter)
+            at = _skip(data, after, count - (count - quarter) // U(2) - U(2) * quarter)
         o = _copy(data, at, end, out, o)
         if count < end - U(places[i, 0]):
             _fold(lower, out, U(texts[0, i]), o)

@@ -1,18 +1,19 @@
-"""A prompt's place among the public, and how like a work list it is: two linear maps.
+"""Two linear maps of a prompt: its position relative to the baseline, and its similarity to lists.
 
-`content` is where the prompt lies in coordinates in which the prompts of the public have mean zero,
-variance one and no correlation. So a key's mean of them is far from zero as soon as its prompts are
-chosen differently from the public's, in whatever way: n times its squared length is Hotelling's T²
-(Annals of Mathematical Statistics 2, 1931).
+`content` is the prompt in coordinates in which baseline prompts have mean zero, variance one and no
+correlation. A key's mean is far from zero if its prompts are chosen differently from the baseline's
+in any way: n times its squared length is Hotelling's T².
 
-`lists` tells, for each known kind of work list and two shares ε, how much likelier the prompt is
-if a share ε of the key's prompts is off such a list than if none is, log(1 - ε + ε·exp(l)) for the
-log odds l of a linear classifier, clipped, so that no prompt says more than it can know. It is
-standardised under the public: the sum over a key's prompts is a test of its own. Where ordinary
-prompts hardly vary, that would make a single odd one improbable beyond measure; so none counts
-for more than MOST standard deviations, and it takes several to convict.
+`lists` is, for each known kind of distillation prompt list and each share ε, the log-likelihood
+ratio log(1 - ε + ε·exp(l)) in nats of "a share ε of the key's prompts comes from such a list" to
+"none does". l is the log odds of a linear classifier, clipped to ±CLIP. The score is standardised
+under the baseline, so its sum over a key's prompts is a test statistic. A single prompt contributes
+at most MOST standard deviations, so one odd prompt cannot flag a key.
 
 All sums run in a fixed order, whatever the batch.
+
+Source: H. Hotelling, "The generalization of Student's ratio", Annals of Mathematical Statistics 2
+(1931).
 """
 
 from __future__ import annotations
@@ -25,25 +26,26 @@ import numpy.typing as npt
 from monitor.kernels.bits import jit
 
 CONTENT = 64
-SCALE = 16  # of a component of `content`: 1 is the public's standard deviation
-LISTS = ("code", "reasoning", "sweep", "cot", "grader")  # kinds of work lists
+SCALE = 16  # of `content`: this many units are one standard deviation of the baseline
+LISTS = ("code", "reasoning", "sweep", "cot", "grader")  # kinds of prompt lists
 SHARES = (0.05, 0.3)
-CLIP, STEP = 5.0, 32  # log odds at the most; steps to one of them in the table of scores
-MOST = 60.0  # standard deviations of a score, for a single prompt
-FARTHEST = 3.0  # standard deviations of a count of the shape
-WIDTH = CONTENT + 8  # sums: content, then log odds, then nothing
+CLIP, STEP = 5.0, 32  # largest log odds in nats; steps per nat in the table of scores
+MOST = 60.0  # standard deviations that the score of one prompt can reach
+FARTHEST = 3.0  # standard deviations at which a style feature is clipped
+WIDTH = CONTENT + 8  # columns of the sums: content, log odds, padding
 
 
 class Projection(NamedTuple):
-    """The content model as the kernel wants it.
+    """The content model in the form that the kernel reads.
 
     Attributes:
-        rows: `(MEANING + len(SHAPE), WIDTH) float32`, of the meaning and of the shape.
-        edges: `(2 * MEANING, 8) float32`, of the meaning of the opening and of the closing.
-        base: `(WIDTH,) float32`, the sums for a prompt without meaning whose counts are all 0.
-        centre, scale, absent: `(len(SHAPE),) float32`: how counts are standardised, and what 0 is
-            then.
-        scores: `(len(LISTS), len(SHARES), 2 * CLIP * STEP + 1) float32`, of `lists`, by log odds.
+        rows: `(MEANING + len(STYLE), WIDTH) float32`, weights of meaning and style.
+        edges: `(2 * MEANING, 8) float32`, weights of the opening's and the closing's meaning.
+        base: `(WIDTH,) float32`, the sums of a prompt without meaning whose style is all 0.
+        centre, scale: `(len(STYLE),) float32`, mean and inverse standard deviation of the style.
+        absent: `(len(STYLE),) float32`, a standardised 0.
+        scores: `(len(LISTS), len(SHARES), 2 * CLIP * STEP + 1) float32`, standardised score by
+            log odds.
     """
 
     rows: npt.NDArray[np.float32]
@@ -56,15 +58,21 @@ class Projection(NamedTuple):
 
 
 @jit
-def standard(x: Any, centre: Any, scale: Any) -> Any:
-    """A standardised count."""
+def standardise(x: Any, centre: Any, scale: Any) -> Any:
+    """A style feature in standard deviations, clipped; all are float32."""
     far = np.float32(FARTHEST)
     return min(max((np.float32(x) - centre) * scale, -far), far)
 
 
 @jit
 def _edge(vectors: Any, row: int, edges: Any, begin: int, sums: Any) -> None:
-    """Add the log odds that the opening or the closing tells."""
+    """Add the log odds of the opening or the closing.
+
+    Args:
+        vectors: `(n, MEANING) int8`, meanings; `row`: the prompt's row.
+        edges: `(2 * MEANING, 8) float32`, weights; `begin`: first row of those to use.
+        sums: `(WIDTH,) float32`, updated in place.
+    """
     for j in range(0, vectors.shape[1], 4):
         a, b = np.float32(vectors[row, j]), np.float32(vectors[row, j + 1])
         c, d = np.float32(vectors[row, j + 2]), np.float32(vectors[row, j + 3])
@@ -77,8 +85,14 @@ def _edge(vectors: Any, row: int, edges: Any, begin: int, sums: Any) -> None:
 
 @jit
 def project(features: Any, row: int, tables: Any, sums: Any) -> None:
-    """Write `content` and `lists` of a prompt whose other features are there."""
-    meaning, shape, rows = features.meaning, features.shape, tables.rows
+    """Write `content` and `lists` of a prompt, from its other features.
+
+    Args:
+        features: `Features` of n prompts; `row`: the prompt's row.
+        tables: `Projection`.
+        sums: `(WIDTH,) float32`, scratch.
+    """
+    meaning, style, rows = features.meaning, features.style, tables.rows
     width = meaning.shape[1]
     for k in range(WIDTH):
         sums[k] = tables.base[k]
@@ -89,9 +103,9 @@ def project(features: Any, row: int, tables: Any, sums: Any) -> None:
             sums[k] += (a * rows[j, k] + b * rows[j + 1, k]) + (
                 c * rows[j + 2, k] + d * rows[j + 3, k]
             )
-    for j in range(shape.shape[1]):
-        if shape[row, j] != 0:
-            x = standard(shape[row, j], tables.centre[j], tables.scale[j]) - tables.absent[j]
+    for j in range(style.shape[1]):
+        if style[row, j] != 0:
+            x = standardise(style[row, j], tables.centre[j], tables.scale[j]) - tables.absent[j]
             for k in range(WIDTH):
                 sums[k] += x * rows[width + j, k]
     _edge(features.opening, row, tables.edges, 0, sums)

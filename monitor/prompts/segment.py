@@ -1,9 +1,8 @@
-"""A prompt taken apart, in one pass over its bytes.
+"""Segmentation of a prompt into chunks and words, in one pass over its bytes.
 
-Into chunks as the tokenizer of the embedding sees them (a word with the space before it, a run of
-punctuation) and into words as everything else does (without punctuation). A run of
-letters is a word, so is a run of digits, and so is each sole character; a word longer than
-`LONGEST` bytes is cut.
+A chunk is what the tokenizer of the embedding sees: a word with the space before it, or a run of
+punctuation. A word is a run of letters, a run of digits, or a SINGLE character; all other features
+use words. A word longer than `LONGEST` bytes is cut.
 """
 
 from __future__ import annotations
@@ -25,25 +24,33 @@ from monitor.kernels.bits import (
     load,
     mix,
 )
-from monitor.prompts.characters import ASK, BLANK, DIGIT, LETTER, MARK, QUOTE, SOLE, SPACE, WIDE
+from monitor.prompts.characters import ASK, BLANK, DIGIT, LETTER, MARK, QUOTE, SINGLE, SPACE, WIDE
 
-# what is counted of a prompt
+# Indices of `Memory.counts`.
 LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
 GAPS, SENTENCES, DASHES, NUMBERED = range(5, 9)
-FIRST, LAST = 9, 10  # the classes of the outer characters, see `characters.py`
+FIRST, LAST = 9, 10  # classes of the first and the last character, see EDGES
 COUNTS = 11
 
-PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)  # what the seeds are for, and their number
-QUOTED, ENDS, ASKS = np.uint8(1), np.uint8(2), np.uint8(4)  # traits of words
+# Indices of the seeds: of chunks without and with a space before them, of words, and of the prompt.
+PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)
+QUOTED, ENDS, ASKS = np.uint8(1), np.uint8(2), np.uint8(4)  # flags of words
 
 LONGEST = 64
 RUN = 16  # the longest run of spaces that is a token
 
 
 @jit
-def _word(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any]:
-    """Read ASCII letters, eight at a time: where they end, and their hashes as a chunk and as a
-    word."""
+def _letters(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any]:
+    """Read a run of ASCII letters, eight at a time.
+
+    Args:
+        buffer: `(size,) uint8`; `at`: uint64 offset.
+        chunk, word: uint64, the seeds of both hashes.
+
+    Returns:
+        Offset after the run, its hash as a chunk, and its hash as a word, all uint64.
+    """
     begin = at
     while at - begin < U(LONGEST):
         x = load(buffer, at)
@@ -60,12 +67,19 @@ def _word(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any]:
 
 @jit
 def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
-    """Read a word, or another character, that is not all ASCII: where it ends, its kind, and how
-    many characters it has."""
+    """Read a word that is not all ASCII, or another character that is not ASCII.
+
+    Args:
+        buffer: `(size,) uint8`; `at`, `stop`: uint64 offsets.
+        kinds: `(65536,) uint8`, see `Characters.kind`.
+
+    Returns:
+        Offset after it (uint64), its kind (uint8), and its number of characters.
+    """
     begin, kind, count = at, np.uint8(LETTER), 0
     while kind == LETTER and at < stop:
         code, size = character(buffer, at)
-        found = kinds[code] if code < U(0x10000) else np.uint8(SOLE)
+        found = kinds[code] if code < U(0x10000) else np.uint8(SINGLE)
         if count and (found != LETTER or at + size - begin > U(LONGEST)):
             break
         kind = found
@@ -75,8 +89,13 @@ def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
 
 
 @jit
-def _item(buffer: Any, at: Any, counts: Any) -> None:
-    """Note the item of a list that begins on a line; what follows a prompt is no item."""
+def _count_item(buffer: Any, at: Any, counts: Any) -> None:
+    """Count the list item that begins at `at`, the start of a line, if there is one.
+
+    Args:
+        buffer: `(size,) uint8`; `at`: uint64 offset.
+        counts: `(COUNTS,) int64`.
+    """
     if buffer[at] == 45 and buffer[at + U(1)] == 32:
         counts[DASHES] += 1
     digits = at
@@ -87,8 +106,14 @@ def _item(buffer: Any, at: Any, counts: Any) -> None:
 
 
 @jit
-def _outer(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None:
-    """Note the classes of the first and the last character that is no space."""
+def _classify_edges(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None:
+    """Write the classes of the first and the last character that is not a space.
+
+    Args:
+        buffer: `(size,) uint8`; `start`, `stop`: uint64 offsets of the prompt.
+        tables: `Tables`.
+        counts: `(COUNTS,) int64`.
+    """
     first = tables.first
     while start < stop and (first[buffer[start]] == BLANK or first[buffer[start]] == SPACE):
         start += U(1)
@@ -102,7 +127,17 @@ def _outer(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None
 
 @jit
 def _punctuate(kind: Any, quoted: Any, traits: Any, words: int) -> Any:
-    """Note at the last word what a mark after it says; returns whether the next one is quoted."""
+    """Set the flags of the last word for the mark after it.
+
+    Args:
+        kind: uint8, of the mark.
+        quoted: uint8, QUOTED if the mark is within a quotation.
+        traits: `(most,) uint8`, flags of the words.
+        words: number of words so far.
+
+    Returns:
+        uint8, QUOTED if the next word is quoted.
+    """
     if kind == MARK:
         return quoted
     if kind == QUOTE:
@@ -112,9 +147,20 @@ def _punctuate(kind: Any, quoted: Any, traits: Any, words: int) -> Any:
 
 
 @jit
-def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[int, int, int, Any]:
-    """Take a prompt apart; returns how many chunks there are to look up, how many tokens are
-    known without, how many words there are, and the hash of the whole."""
+def segment(
+    buffer: Any, start: Any, stop: Any, tables: Any, memory: Any
+) -> tuple[int, int, int, Any]:
+    """Segment a prompt; write its chunks, words, flags, single tokens and counts to `memory`.
+
+    Args:
+        buffer: `(size,) uint8`, normalised prompts; `start`, `stop`: uint64 offsets of the prompt.
+        tables: `Tables`.
+        memory: `Memory`.
+
+    Returns:
+        Number of chunks, number of tokens that need no chunk, number of words, and the hash of the
+        prompt without case, spaces and outer marks (uint64).
+    """
     first, kinds, seeds, spaces, single = (
         tables.first,
         tables.kind,
@@ -134,7 +180,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
     chunks, n, words = 0, 0, 0
     letters, digits, marks, blanks, other = U(0), U(0), U(0), 0, 0
     quoted = np.uint8(0)
-    lead = 1  # spaces before p; the tokenizer puts one before the text
+    lead = 1  # spaces before p; the tokenizer adds one before the text
     p = start
     while p < stop:
         kind = first[buffer[p]]
@@ -156,7 +202,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
         chunk, word = seed, word_seed
         mask = U(0)
         if kind == LETTER:
-            p, chunk, word = _word(buffer, p, chunk, word)
+            p, chunk, word = _letters(buffer, p, chunk, word)
             if (
                 buffer[p] >= 128
                 and p < stop
@@ -184,7 +230,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
             if byte == 10:
                 quoted = np.uint8(0)
                 traits[max(words - 1, 0)] |= ENDS
-                _item(buffer, p, counts)
+                _count_item(buffer, p, counts)
         elif kind <= QUOTE:
             while p < stop and MARK <= first[buffer[p]] <= QUOTE and p - begin < U(LONGEST):
                 quoted = _punctuate(first[buffer[p]], quoted, traits, words)
@@ -204,7 +250,7 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
         if kind == WIDE:
             p, found, count = _wide(buffer, begin, stop, kinds)
             chunk = hash_bytes(buffer, begin, p, seed)
-            is_word = found <= SOLE
+            is_word = found <= SINGLE
             if is_word:
                 word = hash_bytes(buffer, begin, p, word_seed)
                 mask = word
@@ -234,5 +280,5 @@ def read(buffer: Any, start: Any, stop: Any, tables: Any, memory: Any) -> tuple[
     counts[LETTERS], counts[DIGITS], counts[MARKS] = letters, digits, marks
     counts[SPACES], counts[OTHER], counts[GAPS] = blanks, other, gaps
     counts[SENTENCES] = sentences
-    _outer(buffer, start, stop, tables, counts)
+    _classify_edges(buffer, start, stop, tables, counts)
     return chunks, n, words, mix(whole if words else whole + gap)

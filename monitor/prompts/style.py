@@ -1,12 +1,12 @@
-"""The shape of a prompt: how it is written, whatever it is about.
+"""Style: how a prompt is written, whatever it is about.
 
-Work lists are written by one hand, or by none: sentences of a few lengths, the same marks, the same
-first word, none of the small talk of people. A hundred counts tell that better than meaning does;
-none of them says what a prompt is about. Left out on purpose is what tells one data set's clean-up
-from another's: double spaces, blank lines, spaces at the ends.
+Prompt lists have one author or none: sentences of a few lengths, the same marks, the same first
+word, no small talk. About a hundred counts separate that better than meaning does, and none of them
+reveals what a prompt is about. Traces of a data set's clean-up are left out: double spaces, blank
+lines, spaces at the ends.
 
-Counts are taken as logarithms, shares of rare things as square roots. What is kept here is raw; it
-is standardised by the content model (`content_model.py`).
+Counts are logarithms, shares of rare things are square roots. The features here are raw; the
+content model standardises them (`content_model.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from monitor.kernels.bits import U, count_bits, entry, hash_bytes, jit
 from monitor.prompts.characters import EDGES
-from monitor.prompts.normalise import LIMIT, join
+from monitor.prompts.normalise import LIMIT, Texts
 from monitor.prompts.segment import (
     DASHES,
     DIGITS,
@@ -35,9 +35,9 @@ from monitor.prompts.segment import (
 from monitor.prompts.segment import MARKS as MARK_COUNT
 
 MARKS = ".,?!:;\"'`({[=<>/*#-_$@"
-OCTAVES = 11  # of the length, each a doubling by 2 ** (1 / 1.2)
-# Words that are told apart: by themselves, as small ones, as those that a question begins with.
-_ALONE = """
+OCTAVES = 11  # classes of length, each 2 ** (1 / 1.2) times as long as the one before
+# Known words: those with a feature each, small words, and words that a question begins with.
+_OWN_FEATURE = """
     i you me my your the a an please now it that above we thanks more also continue following given
     answer question write
 """
@@ -46,12 +46,12 @@ _SMALLER = """
     thanks now no not and or but so if that this what how why do does
 """
 _ASKERS = "what how why can is are do does who when where which"
-ASKED = tuple(_ALONE.split())
+ASKED = tuple(_OWN_FEATURE.split())
 _SMALL, _ASKING = frozenset(_SMALLER.split()), frozenset(_ASKERS.split())
 _LINKS = frozenset(("http", "https"))
 _WORDS = [*ASKED, *sorted((_SMALL | _ASKING | _LINKS) - set(ASKED))]
 
-SHAPE = (
+STYLE = (
     *("length", "words", "word length", "spelt", "digits", "other", "gaps"),
     *(f"count {mark}" for mark in MARKS),
     *("fence", "dashes", "numbered", "link", "sentences", "sentence length"),
@@ -67,8 +67,8 @@ _LAST, _OCTAVE = _FIRST + len(EDGES), _FIRST + 2 * len(EDGES)
 _SMALLS = _OCTAVE + OCTAVES
 _ASKED_AT = _SMALLS + 3
 
-DISTINCT = 256  # words of a prompt among which different ones are counted
-_MOST = 16 * LIMIT  # more than there are characters and words in a prompt, or bytes
+DISTINCT = 256  # first words of a prompt, of which the distinct ones are counted
+_MAX = 16 * LIMIT  # exceeds the characters plus words, and the bytes, of a prompt
 
 
 def _mask(words: frozenset[str]) -> Any:
@@ -78,13 +78,15 @@ def _mask(words: frozenset[str]) -> Any:
 SMALL, ASKING, LINKS = _mask(_SMALL), _mask(_ASKING), _mask(_LINKS)
 
 
-class ShapeTables(NamedTuple):
-    """Attributes:
-    logs: `(n,) float32`, natural logarithms of whole numbers, 0 of 0.
-    octaves: `(n,) uint8`, of each length.
-    marks: `(len(MARKS),) uint8`.
-    known: `(1024,) uint64`, hashes of the words that are told apart; the last six bits of each
-        are its number.
+class StyleTables(NamedTuple):
+    """Tables of the style kernel.
+
+    Attributes:
+        logs: `(n,) float32`, natural logarithm of each index; 0 for 0.
+        octaves: `(n,) uint8`, class of each length in characters.
+        marks: `(len(MARKS),) uint8`, the bytes of MARKS.
+        known: `(1024,) uint64`, hash table of the known words; the last six bits of an entry are
+            the number of its word.
     """
 
     logs: npt.NDArray[np.float32]
@@ -93,14 +95,14 @@ class ShapeTables(NamedTuple):
     known: npt.NDArray[np.uint64]
 
 
-def tables(seeds: npt.NDArray[np.uint64]) -> ShapeTables:
-    """The tables, for words hashed with such seeds."""
-    numbers = np.arange(1, _MOST)
+def style_tables(seeds: npt.NDArray[np.uint64]) -> StyleTables:
+    """The tables, for words hashed with `seeds`, `(SEEDS,) uint64`."""
+    numbers = np.arange(1, _MAX)
     octave = np.clip((np.log2(numbers) - 2) * 1.2, 0, OCTAVES - 1).astype(np.uint8)
     known = np.zeros(1 << 10, np.uint64)
-    words = join(_WORDS)
-    _learn(np.frombuffer(words.data, np.uint8), words.starts, words.ends, seeds, known)
-    return ShapeTables(
+    words = Texts.of(_WORDS)
+    _add_known(np.frombuffer(words.data, np.uint8), words.starts, words.ends, seeds, known)
+    return StyleTables(
         np.append(0.0, np.log(numbers)).astype(np.float32),
         np.append(np.uint8(0), octave),
         np.frombuffer(MARKS.encode(), np.uint8),
@@ -110,7 +112,12 @@ def tables(seeds: npt.NDArray[np.uint64]) -> ShapeTables:
 
 @jit
 def _number(word: Any, known: Any) -> Any:
-    """The number of a word that is told apart, or -1."""
+    """The number of a known word, int64; -1 for any other.
+
+    Args:
+        word: uint64 hash.
+        known: `(1024,) uint64`, see `StyleTables`.
+    """
     slot = word >> U(54)
     while known[slot]:
         if (known[slot] ^ word) >> U(6) == U(0):
@@ -121,8 +128,16 @@ def _number(word: Any, known: Any) -> Any:
 
 @jit
 def _lexical(words: int, memory: Any, known: Any) -> tuple[int, int, Any, Any]:
-    """Of the words that are spelt: how many, how many different ones of the first, which of those
-    that are told apart, and which of these comes first of all."""
+    """Count the words that are not numbers.
+
+    Args:
+        words: number of words in `memory`, a `Memory`.
+        known: `(1024,) uint64`, see `StyleTables`.
+
+    Returns:
+        Their number, the number of distinct ones among the first DISTINCT, a bit for each known
+        word that occurs (uint64), and the bit of the first word if it is known (uint64).
+    """
     exact, alike, seen = memory.words[0], memory.words[1], memory.seen
     memory.turn[0] += 1
     turn = U(memory.turn[0])
@@ -148,10 +163,16 @@ def _lexical(words: int, memory: Any, known: Any) -> tuple[int, int, Any, Any]:
 
 
 @jit
-def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None:
-    """Write the shape of a prompt that was read; zeros if it has no characters."""
+def style_features(words: int, memory: Any, tables: Any, style: Any, row: int) -> None:
+    """Write the style features of a segmented prompt; zeros if it has no characters.
+
+    Args:
+        words: number of words in `memory`, a `Memory`.
+        tables: `StyleTables`.
+        style: `(n, len(STYLE)) float32`, the result; `row`: the prompt's row.
+    """
     counts, tally, logs = memory.counts, memory.tally, tables.logs
-    shape[row] = np.float32(0)
+    style[row] = np.float32(0)
     marks = counts[MARK_COUNT]
     letters = counts[LETTERS] + counts[OTHER]
     characters = letters + counts[DIGITS] + marks + counts[SPACES]
@@ -159,7 +180,7 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
         return
     spelt, distinct, found, first = _lexical(words, memory, tables.known)
     pieces, population = words + marks, max(spelt, 1)
-    out = shape[row]
+    out = style[row]
     out[0] = logs[characters + 1]
     out[1] = logs[pieces + 1]
     out[2] = logs[letters + population] - logs[population]  # log1p of the mean
@@ -187,8 +208,14 @@ def describe(words: int, memory: Any, tables: Any, shape: Any, row: int) -> None
 
 
 @entry
-def _learn(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> None:
-    """Put words into their hash table, with their numbers."""
+def _add_known(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> None:
+    """Add n words to the hash table of known words, with their numbers.
+
+    Args:
+        buffer: `(size,) uint8`, the words; `starts`, `ends`: `(n,) int64`, their byte offsets.
+        seeds: `(SEEDS,) uint64`.
+        known: `(1024,) uint64`, zeros.
+    """
     for i in range(len(starts)):
         word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
         slot = word >> U(54)

@@ -1,8 +1,8 @@
-"""The static embedding that meaning comes from: wordllama's tokens, and how they are spelled.
+"""Word vectors: wordllama's static embedding, from which a prompt's meaning is computed.
 
 The model is the token matrix of a language model, trained further so that the mean over a text's
-tokens tells what the text is about; the first 64 of its 256 dimensions serve alone. The weights
-stay in wordllama's package. The package itself is not imported: its loader would look for the
+tokens represents what the text is about. The first 64 of its 256 dimensions are usable alone. The
+weights are read from wordllama's package. The package is not imported: its loader searches for the
 tokenizer in the wrong folder and then on the network.
 """
 
@@ -23,19 +23,21 @@ from monitor.kernels.bits import C1, aligned
 from monitor.prompts.kernel import MEANING
 from monitor.prompts.segment import RUN
 
-_BLANK = "▁"  # how the vocabulary writes a space
+_BLANK = "▁"  # a space in the vocabulary
 WEIGHTS = Path("weights/l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
 _U = np.uint64
-_FARTHEST = 5.0  # clipped there, all but 3 numbers in 10,000 fit eight bits well
+_CLIP = 5.0  # of a component before it is scaled to eight bits; exceeded by 3 in 10,000
 
 
 class Tokens(NamedTuple):
-    """Attributes:
-    vectors: `(32000, MEANING) int8`, the vector of each token.
-    single: `(65536,) int16`, the token of each character of the basic plane, -1 without one.
-    spaces: `(RUN + 1,) int16`, the token of so many spaces.
-    merges: `(131072,) uint64`, hash table of left << 48 | right << 32 | rank << 16 | token.
+    """The vocabulary as tables.
+
+    Attributes:
+        vectors: `(32000, MEANING) int8`, vector of each token.
+        single: `(65536,) int16`, token of each character of the basic plane, -1 if it has none.
+        spaces: `(RUN + 1,) int16`, token of a run of spaces, by its length.
+        merges: `(131072,) uint64`, hash table of left << 48 | right << 32 | rank << 16 | token.
     """
 
     vectors: npt.NDArray[np.int8]
@@ -49,7 +51,7 @@ def tokens() -> Tokens:
     """The tables, from the installed package.
 
     Raises:
-        ConfigError: if the package is not what it is expected to be.
+        ConfigError: if the package is missing or damaged.
     """
     home = folder()
     try:
@@ -57,7 +59,7 @@ def tokens() -> Tokens:
         (matrix,) = load_file(home / WEIGHTS).values()
     except OSError as error:
         raise ConfigError(
-            f"{error.filename} cannot be read: install wordllama 0.4 again."
+            f"{error.filename} cannot be read. Install wordllama 0.4 again."
         ) from error
     vocabulary: dict[str, int] = model["vocab"]
     single = np.full(0x10000, -1, np.int16)
@@ -67,9 +69,9 @@ def tokens() -> Tokens:
     single[ord(" ")] = vocabulary[_BLANK]
     spaces = [vocabulary[_BLANK * max(count, 1)] for count in range(RUN + 1)]
     vectors = aligned((len(matrix), MEANING), np.int8)
-    scaled = matrix[:, :MEANING].astype(np.float32) * (127 / _FARTHEST)
+    scaled = matrix[:, :MEANING].astype(np.float32) * (127 / _CLIP)
     np.clip(np.rint(scaled), -127, 127, out=vectors, casting="unsafe")
-    vectors[0] = 0  # what stands for nothing
+    vectors[0] = 0  # the token that pads
     return Tokens(
         vectors,
         single,
@@ -82,7 +84,7 @@ def folder() -> Path:
     """Where wordllama is installed."""
     spec = find_spec("wordllama")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError("The word vectors are missing: pip install wordllama.")
+        raise ConfigError("The word vectors are missing. Install them: pip install wordllama.")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -96,12 +98,12 @@ def _merges(merges: list[str], vocabulary: dict[str, int]) -> npt.NDArray[np.uin
 
 
 def _table(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash table in which `bpe.py` looks pairs up: who finds a slot taken goes on."""
+    """The hash table of merges that `bpe.py` reads, with linear probing."""
     table = np.zeros(1 << 17, np.uint64)
     slots = ((entries >> _U(32)) * C1) >> _U(47)
     while len(entries):
         free = table[slots] == 0
-        table[slots[free]] = entries[free]  # of several that want a slot, one gets it
+        table[slots[free]] = entries[free]  # of several entries for one slot, the last one stays
         left = table[slots] != entries
         entries, slots = entries[left], (slots[left] + _U(1)) & _U(len(table) - 1)
     return table

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from monitor.kernels.jit import jit
-from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, LARGE
+from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, LARGE
 
 CAP = 12.0  # nats, of each sequential test
 
@@ -50,7 +50,7 @@ def update_tests(r: Any, t: float, last_seen: float, mark: int) -> None:
     step = 0.0
     if mark & FOLLOW_UP:
         step += np.log(_FOLLOW_UPS_UNATTENDED / _FOLLOW_UPS)
-    elif mark & ALONE:
+    elif mark & FIRST_TURN:
         step += np.log((1 - _FOLLOW_UPS_UNATTENDED) / (1 - _FOLLOW_UPS))
     if mark & LARGE:
         step += np.log(_LARGE_UNATTENDED / _LARGE)

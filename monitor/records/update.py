@@ -17,7 +17,7 @@ import numpy.typing as npt
 from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
-from monitor.prompts.style import SHAPE
+from monitor.prompts.style import STYLE
 from monitor.records import behaviour, content_levels
 from monitor.records.admission import READ, REPEATED, admit, time_bits
 from monitor.records.baseline import BINS, PER_LEVEL
@@ -66,7 +66,7 @@ _TOKENS_1M, _TOKENS_5M, _TOKENS_1H, _TOKENS_24H = range(TOKENS.start, TOKENS.sto
 _ELICITATION, _INTENTS = ELICITATION.start, ELICITATION.stop - ELICITATION.start
 _PROMPTS, _CELLS, _TEMPLATES = (DISTINCT.index(kind) for kind in ("prompts", "cells", "templates"))
 _METADATA = DISTINCT.index("addresses")  # the first kind of DISTINCT that is request metadata
-_WORD_LENGTH, _DIGITS = SHAPE.index("word length"), SHAPE.index("digits")
+_WORD_LENGTH, _DIGITS = STYLE.index("word length"), STYLE.index("digits")
 _FOLLOW_UPS_DECAY = 0.5 ** (1.0 / habits.HALF_LIFE)
 _LISTS_DECAY = kernel_mean.decay(kernel_mean.LISTS_HALF_LIFE)
 _DECAYS = tuple(kernel_mean.decay(half_life) for half_life in kernel_mean.HALF_LIVES)
@@ -165,7 +165,7 @@ def update(
         if mark & HAS_PROMPT and admitted[e] == READ:
             r["prompts"] += 1
             _intent_levels(r, mark, levels)
-            if _has_words(features.shape[e]):
+            if _has_words(features.style[e]):
                 _add_to_sketches(r, e, features, today)
                 _add_to_baseline_mean(r, e, features, today)
                 content_levels.update_levels(r, levels)
@@ -282,9 +282,9 @@ def _intent_levels(r: Any, mark: int, levels: Any) -> None:
 
 
 @jit
-def _has_words(shape: Any) -> bool:
-    """Whether a prompt has letters or digits, from its `(len(SHAPE),) float32` style features."""
-    return bool(shape[_WORD_LENGTH] > 0.0 or shape[_DIGITS] > 0.0)
+def _has_words(style: Any) -> bool:
+    """Whether a prompt has letters or digits, from its `(len(STYLE),) float32` style features."""
+    return bool(style[_WORD_LENGTH] > 0.0 or style[_DIGITS] > 0.0)
 
 
 @jit

@@ -1,8 +1,7 @@
-"""Events as columns, the shape in which the engine carries them into records.
+"""Events as columns, the form in which the engine processes them.
 
-Plain messages come straight from their bytes (`fast_json.py`); what that refuses is decoded into
-events (`decoder.py`), which become columns too. Both give the same to the bit and stand in stream
-order, so nothing shows which way an event has come.
+Plain messages are read straight from their bytes (`fast_json.py`). All others are decoded into
+event objects (`decoder.py`) and then converted. Both ways give identical bits in stream order.
 """
 
 from __future__ import annotations
@@ -15,41 +14,50 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.identity import Identity
-from monitor.kernels.buffers import PADDING, Messages, Prompts, encoded
+from monitor.kernels.buffers import PADDING, Messages, Prompts
 from monitor.requests import fast_json
 from monitor.requests.decoder import (
-    AHEAD,
     EARLIEST,
-    LARGEST,
     LATEST,
+    MAX_AHEAD,
+    MAX_BYTES,
+    Decoded,
     Decoder,
     Rejection,
-    RequestEvent,
 )
-from monitor.requests.fast_json import HASHED, SENT
-from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, HAS_PROMPT, LARGE, LARGE_OUTPUT
+from monitor.requests.fast_json import COUNTED, HASHED, ParsedEvents
+from monitor.requests.marks import (
+    BOUNDED,
+    FIRST_TURN,
+    FOLLOW_UP,
+    HAS_PROMPT,
+    LARGE,
+    LARGE_OUTPUT,
+)
 
 Integers = npt.NDArray[np.int64]
 
-_BYTES = 3  # to a token, or more, of a prompt in any language
-_FRAME = 48  # bytes that a few tokens around the prompt are worth
+_BYTES_PER_TOKEN = 3  # of a prompt, at least, in any language
+_FRAME_BYTES = 48  # the few tokens that a chat format puts around a prompt, in bytes
 
 
 class Columns(NamedTuple):
-    """n events in stream order, `(n,)` each, but for the hashes and the places of the prompts.
+    """n events in stream order.
 
     Attributes:
-        sources: int64, the index of each event's message in its batch.
-        keys: pseudonyms.
-        ts: float64, epoch seconds.
-        tokens: float64, of input and output.
-        marks: uint8, bits HAS_PROMPT and those of `conduct`.
+        sources: `(n,) int64`, index of each event's message in its batch.
+        elements: `(n,) int64`, index of each event's element in its message.
+        keys: n pseudonyms of API keys.
+        ts: `(n,) float64`, epoch seconds.
+        tokens: `(n,) float64`, input plus output.
+        marks: `(n,) uint8`, flags, see `marks.py`.
         hashes: `(n, len(HASHED) + 1) uint64`, of the fields in HASHED and of the address's
-            network, 0 without one.
-        prompts: whole.
+            network; 0 if absent.
+        prompts: n whole prompts.
     """
 
     sources: Integers
+    elements: Integers
     keys: list[str]
     ts: npt.NDArray[np.float64]
     tokens: npt.NDArray[np.float64]
@@ -58,9 +66,10 @@ class Columns(NamedTuple):
     prompts: Prompts
 
     def take(self, which: Integers) -> Columns:
-        """Some of the events."""
+        """The events at the indices `which`, `(m,) int64`."""
         return Columns(
             self.sources[which],
+            self.elements[which],
             [self.keys[i] for i in which.tolist()],
             self.ts[which],
             self.tokens[which],
@@ -70,18 +79,18 @@ class Columns(NamedTuple):
         )
 
     @property
-    def sent(self) -> npt.NDArray[np.uint64]:
-        """The hashes of what is counted as it was sent, see `Requests`."""
-        return np.ascontiguousarray(self.hashes[:, : len(SENT)])
+    def counted(self) -> npt.NDArray[np.uint64]:
+        """`(n, len(COUNTED)) uint64`, hashes of the fields whose distinct values are counted."""
+        return np.ascontiguousarray(self.hashes[:, : len(COUNTED)])
 
-    def short(self, name: str) -> npt.NDArray[np.uint32]:
-        """32 bits of the hashes of a field, never 0; 0 without one."""
+    def short_hashes(self, name: str) -> npt.NDArray[np.uint32]:
+        """`(n,) uint32`, 32 bits of the hashes of a field; never 0; 0 if absent."""
         hashes = self.hashes[:, HASHED.index(name)]
         return np.where(hashes == 0, 0, np.maximum(hashes >> np.uint64(32), 1)).astype(np.uint32)
 
 
 class Reader:
-    """Reads batches of messages.
+    """Reads batches of messages into columns.
 
     Args:
         decoder: of their format.
@@ -93,51 +102,54 @@ class Reader:
         self._identity = identity
 
     def __call__(self, messages: Messages, now: float) -> tuple[Columns, list[Rejection]]:
-        """The events of a batch, and what could not be used. Raises nothing, whatever the bytes.
+        """The events of a batch, and the elements that cannot be used. Never raises.
 
         Args:
-            now: the wall clock, from which timestamps in the future are told.
+            now: reference clock, epoch seconds. An event whose `ts` lies more than `MAX_AHEAD`
+                seconds after it is rejected as `future`.
         """
         if not self._decoder.native:
             decoded = self._decoder.decode(messages, now)
-            return self.columns(decoded.events, decoded.sources), decoded.rejections
-        plain, refused = self.plain(messages, now)
-        if not len(refused):
+            return self.from_events(decoded), decoded.rejections
+        plain, others = self.plain(messages, now)
+        if not len(others):
             return plain, []
-        values = [messages[i] for i in refused.tolist()]
-        events, sources, rejections = self._decoder.decode(values, now)
-        other = self.columns(events, refused[sources])
+        decoded = self._decoder.decode([messages[i] for i in others.tolist()], now)
+        columns = self.from_events(decoded)
+        columns = columns._replace(sources=others[columns.sources])
         rejections = [
-            msgspec.structs.replace(each, source=int(refused[each.source])) for each in rejections
+            msgspec.structs.replace(each, source=int(others[each.source]))
+            for each in decoded.rejections
         ]
-        return _merged(plain, other), rejections
+        return _merge(plain, columns), rejections
 
     def plain(self, messages: Messages, now: float) -> tuple[Columns, Integers]:
-        """The events of messages that are plain, and the indices of those that are not."""
+        """The events of plain messages, and the indices of all other messages."""
         data, starts, ends = messages.data, messages.starts, messages.ends
-        found = fast_json.room(len(messages), int(np.maximum(ends - starts, 0).sum()))
-        seed, latest = np.uint64(self._identity.seed), min(now + AHEAD, LATEST)
+        out = ParsedEvents.allocate(len(messages), int(np.maximum(ends - starts, 0).sum()))
+        seed, latest = np.uint64(self._identity.seed), min(now + MAX_AHEAD, LATEST)
         buffer = np.frombuffer(data, np.uint8)
-        fast_json.scan(buffer, starts, ends, seed, EARLIEST, latest, LARGEST, found)
+        fast_json.parse_events(buffer, starts, ends, seed, EARLIEST, latest, MAX_BYTES, out)
         key = self._identity.key_of
-        counts, (begins, stops) = found.counts, found.api_key.T.tolist()
+        counts, (begins, stops) = out.counts, out.api_key.T.tolist()
         columns = Columns(
             np.arange(len(messages)),
+            np.zeros(len(messages), np.int64),
             [key(data[start:end]) for start, end in zip(begins, stops, strict=True)],
-            found.ts,
+            out.ts,
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
-            _marks(found.prompt, counts),
-            found.hashes,
-            Prompts(found.text, found.prompt),
+            _marks(out.prompt, counts),
+            out.hashes,
+            Prompts(out.text, out.prompt),
         )
-        if found.plain.all():
+        if out.plain.all():
             return columns, np.zeros(0, np.int64)
-        return columns.take(np.flatnonzero(found.plain)), np.flatnonzero(~found.plain)
+        return columns.take(np.flatnonzero(out.plain)), np.flatnonzero(~out.plain)
 
-    def columns(self, events: Sequence[RequestEvent], sources: Sequence[int] | Integers) -> Columns:
-        """The same of events."""
-        identity = self._identity
-        prompts = encoded([event.prompt for event in events])
+    def from_events(self, decoded: Decoded) -> Columns:
+        """The columns of decoded events."""
+        identity, events = self._identity, decoded.events
+        prompts = Prompts.of([event.prompt for event in events])
         hashed = [[getattr(event, name) for event in events] for name in HASHED]
         hashed.append([network_of(event.ip) for event in events])
         counts = np.array(
@@ -148,18 +160,36 @@ class Reader:
             np.int64,
         ).reshape(-1, 4)
         return Columns(
-            np.asarray(sources, np.int64),
+            np.asarray(decoded.sources, np.int64),
+            np.asarray(decoded.elements, np.int64),
             [identity.key(event.api_key) for event in events],
             np.array([event.ts for event in events], np.float64),
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(prompts.places, counts),
-            np.stack([hashes_of(texts, identity.seed) for texts in hashed], axis=1),
+            np.stack([hash_texts(texts, identity.seed) for texts in hashed], axis=1),
             prompts,
         )
 
+    def element_bytes(self, columns: Columns, messages: Messages) -> list[bytes]:
+        """The bytes of the element that each event was decoded from, without its neighbours.
+
+        Args:
+            columns: some events of the batch.
+            messages: the batch. A message with several of the events is split once.
+        """
+        found: list[bytes] = []
+        source, elements = -1, [b""]
+        for event_source, element in zip(
+            columns.sources.tolist(), columns.elements.tolist(), strict=True
+        ):
+            if event_source != source:
+                source, elements = event_source, self._decoder.split(messages[event_source] or b"")
+            found.append(elements[element])
+        return found
+
 
 def network_of(address: str | None) -> str | None:
-    """The network part of an address: 24 bits of four, or 48 of sixteen."""
+    """The network part of an address: 24 bits of an IPv4 address, or 48 of an IPv6 address."""
     if not address:
         return None
     if "." in address:
@@ -167,11 +197,8 @@ def network_of(address: str | None) -> str | None:
     return ":".join(address.split(":", 3)[:3])
 
 
-def hashes_of(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:
-    """64 bits that stand for each text, `(n,) uint64`, never 0; 0 for none.
-
-    Not BLAKE2: these only tell apart what one key has sent, and there are some for every request.
-    """
+def hash_texts(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:
+    """The hash of each text, `(n,) uint64`; never 0; 0 for an empty text or none."""
     parts = [text.encode("utf-8", "surrogatepass") if text else b"" for text in texts]
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     hashes = np.empty(len(parts), np.uint64)
@@ -181,19 +208,27 @@ def hashes_of(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:
 
 
 def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint8]:
-    """Where nobody says how many turns there were, many more tokens than the prompt can have tell
-    of what went before it."""
-    given, _, allowed, turns = counts.T
+    """Flags of n requests.
+
+    Without a number of turns, a request is a follow-up if its input has more tokens than its prompt
+    can have: `3 * input_tokens > prompt bytes + 48`.
+
+    Args:
+        places: `(n, 2) int64`, byte offsets where each prompt begins and ends.
+        counts: `(n, 4) int64`, see `ParsedEvents.counts`.
+    """
+    input_tokens, _, allowed, turns = counts.T
     size = places[:, 1] - places[:, 0]
-    told = (turns > 0) | (given > 0) & (size > 0)
-    follows = (turns > 1) | (turns == 0) & told & (given * _BYTES > size + _FRAME)
-    marks = (size > 0) * HAS_PROMPT + follows * FOLLOW_UP + (told & ~follows) * ALONE
+    known = (turns > 0) | (input_tokens > 0) & (size > 0)
+    longer = input_tokens * _BYTES_PER_TOKEN > size + _FRAME_BYTES
+    follow_up = (turns > 1) | (turns == 0) & known & longer
+    marks = (size > 0) * HAS_PROMPT + follow_up * FOLLOW_UP + (known & ~follow_up) * FIRST_TURN
     marks = marks + (allowed > 0) * BOUNDED + (allowed >= LARGE_OUTPUT) * LARGE
     return np.asarray(marks, np.uint8)
 
 
-def _merged(plain: Columns, other: Columns) -> Columns:
-    """Both in stream order; the events of one message are on one side and keep theirs."""
+def _merge(plain: Columns, other: Columns) -> Columns:
+    """Merge two sets of events in stream order. All events of one message are in the same set."""
     size = len(plain.prompts.data)
     prompts = Prompts(
         np.concatenate([plain.prompts.data, other.prompts.data]),
@@ -201,6 +236,7 @@ def _merged(plain: Columns, other: Columns) -> Columns:
     )
     both = Columns(
         np.concatenate([plain.sources, other.sources]),
+        np.concatenate([plain.elements, other.elements]),
         plain.keys + other.keys,
         np.concatenate([plain.ts, other.ts]),
         np.concatenate([plain.tokens, other.tokens]),

@@ -1,11 +1,11 @@
-"""Events: what a gateway says of one request, read from Kafka messages a batch at a time.
+"""Request events: one per LLM request, decoded from Kafka messages in batches.
 
-A message is one JSON object, an array of them, or lines of them. Each element becomes an event or
-a rejection; neither bad bytes nor a bad element costs its neighbours anything. Plain input is
-decoded straight into events; whatever that refuses, and every mapped format, is read field by
-field, which forgives more: numbers in strings, parts instead of text, what Python's JSON writer
-lets through (NaN, halves of surrogate pairs), invalid UTF-8. A sender must not be able to hide a
-request by writing it oddly.
+A message is one JSON object, an array of objects, or newline-delimited objects. Each element
+becomes an event or a rejection, independently of its neighbours. Input in the native format is
+decoded straight into events. Everything else, and every mapped format, is read field by field. That
+path is lenient: it accepts numbers in strings, content parts instead of text, what Python's JSON
+writer emits (NaN, lone surrogates) and invalid UTF-8. A sender must not be able to hide a request
+by encoding it oddly.
 
 >>> decoded = Decoder().decode([b'{"ts": 1772040000, "api_key": "k", "prompt": "Hi"}'], 1772040001)
 >>> decoded.events[0].prompt
@@ -22,30 +22,30 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast, get_args
 
 import msgspec
 
-from monitor.requests.mappings import Count, ElementError, Reason, Table
-from monitor.requests.presets import Explode
+from monitor.requests.mappings import Count, ElementError, FieldMapping, Reason
+from monitor.requests.presets import Unbundle
 from monitor.requests.turns import read_turns
 
-AHEAD = 60.0  # seconds that a timestamp may lie before the wall clock
-EARLIEST = 946_684_800.0  # 2000-01-01: no log is older; a clock counting from its start is
-LATEST = 1e11  # the year 5138: what lies beyond is not in seconds
-LARGEST = 16 * 2**20  # bytes of a message
-MOST = 100_000  # elements of a message: a bad one must not hold up the stream
-KEPT = 64 * 2**10  # bytes kept of a message that is too large
+MAX_AHEAD = 60.0  # seconds that ts may lie ahead of the clock
+EARLIEST = 946_684_800.0  # 2000-01-01: an earlier ts comes from a clock that was never set
+LATEST = 1e11  # the year 5138: a later ts is not in seconds
+MAX_BYTES = 16 * 2**20  # of a message
+MAX_ELEMENTS = 100_000  # of a message: one message must not stall the stream
+KEPT_BYTES = 64 * 2**10  # of a message that is too large
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 if TYPE_CHECKING:
     Instant = float
-else:  # on the wire also RFC 3339; a number of seconds in every event that leaves this module
+else:  # RFC 3339 is accepted on the wire; the decoder converts it to epoch seconds
     Instant = float | Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
-    """One request. `ts` is in seconds since the epoch; identifiers are as they were sent.
+    """One request. `ts` is in epoch seconds; identifiers are as the gateway sent them.
 
-    `prompt` is the last user turn and `turns` the number of them, 0 where nobody says; both, and
-    `system`, come from `messages` where those were sent. `messages` itself is dropped once read.
+    `prompt` is the last user turn and `turns` the number of user turns, 0 if unknown. Both, and
+    `system`, are taken from `messages` where present; `messages` itself is then dropped.
     """
 
     ts: Instant
@@ -76,10 +76,14 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """An element that is no event. The detail never quotes it; `value` is the element itself.
+    """An element that cannot be used.
 
-    `source` is the index of its message in the batch, `element` its place in the message. Of a
-    message that is too large only the beginning is kept.
+    Attributes:
+        reason: one of `REASONS`.
+        detail: what is wrong and with which field; never quotes the element.
+        source: index of the message in its batch.
+        value: bytes of the element; of a message that is too large, the first `KEPT_BYTES`.
+        element: index of the element in its message.
     """
 
     reason: Reason
@@ -90,153 +94,185 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Decoded(NamedTuple):
-    """A batch: its events, the index of each event's message, and what could not be used."""
+    """A decoded batch.
+
+    Attributes:
+        events: in stream order.
+        sources: index of each event's message in the batch.
+        elements: index of each event's element in its message.
+        rejections: the elements that cannot be used.
+    """
 
     events: list[RequestEvent]
     sources: list[int]
+    elements: list[int]
     rejections: list[Rejection]
 
 
-_UNREADABLE = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
-_TOGETHER = 256  # messages that are tried as one document first
-_UNREAD = object()  # stands for a document that has not been parsed
+_PARSE_ERRORS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
+_BATCH = 256  # messages that are first tried as one document
+_UNPARSED = object()  # a document that has not been parsed yet
 
-_event_or_events: Callable[[bytes], RequestEvent | list[RequestEvent]]
-_event_or_events = msgspec.json.Decoder(RequestEvent | list[RequestEvent]).decode
-_one_event = msgspec.json.Decoder(RequestEvent).decode
-_event_lines = msgspec.json.Decoder(RequestEvent).decode_lines
-_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_anything = msgspec.json.Decoder().decode
+_decode_event_or_events: Callable[[bytes], RequestEvent | list[RequestEvent]]
+_decode_event_or_events = msgspec.json.Decoder(RequestEvent | list[RequestEvent]).decode
+_decode_event = msgspec.json.Decoder(RequestEvent).decode
+_decode_lines = msgspec.json.Decoder(RequestEvent).decode_lines
+_decode_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_anything = msgspec.json.Decoder().decode
 
 
 class Decoder:
-    """Reads messages in the format that a mapping describes: a preset's name or a table."""
+    """Decodes messages in one format.
+
+    Args:
+        mapping: name of a preset, or a mapping table (see `mappings.py`).
+    """
 
     def __init__(self, mapping: str | Mapping[str, Any] = "native") -> None:
-        self._table = Table(mapping)
+        self._mapping = FieldMapping(mapping)
 
     @property
     def native(self) -> bool:
-        """Whether events are as this module says, and not mapped."""
-        return self._table.native
+        """Whether the format is the native one, without a mapping."""
+        return self._mapping.native
 
     def decode(self, values: Sequence[bytes | None], now: float) -> Decoded:
-        """Decodes a batch of message values. Raises nothing, whatever the bytes.
+        """Decode a batch of message values. Never raises, whatever the bytes.
 
         Args:
-            values: the messages, `None` for one without a value
-            now: the wall clock, from which timestamps in the future are told
+            values: the messages, `None` for a message without a value.
+            now: reference clock, epoch seconds. An event whose `ts` lies more than `MAX_AHEAD`
+                seconds after it is rejected as `future`.
         """
-        decoded = events, sources, _ = Decoded([], [], [])
-        latest = min(now + AHEAD, LATEST)
-        native = self._table.native
-        for start in range(0, len(values), _TOGETHER):
-            part = values[start : start + _TOGETHER]
-            if native and (found := _one_each(part, latest)):
-                events += found
-                sources += range(start, start + len(part))
+        decoded = Decoded([], [], [], [])
+        latest = min(now + MAX_AHEAD, LATEST)
+        native = self._mapping.native
+        for start in range(0, len(values), _BATCH):
+            part = values[start : start + _BATCH]
+            if native and (events := _decode_one_per_message(part, latest)):
+                decoded.events.extend(events)
+                decoded.sources.extend(range(start, start + len(part)))
+                decoded.elements.extend([0] * len(part))
                 continue
             for source, value in enumerate(part, start):
-                if not (native and value and self._take(value, source, latest, decoded)):
-                    self._read(value or b"", source, latest, decoded)
+                if not (native and value and self._decode_native(value, source, latest, decoded)):
+                    self._decode_elements(value or b"", source, latest, decoded)
         return decoded
 
-    def _take(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
-        """Takes a message in the native format to the letter; false where it is anything else."""
-        found = _plain(value) if len(value) <= LARGEST else None
+    def split(self, value: bytes) -> list[bytes]:
+        """The bytes of each element of a message, at least one, in the order of `elements`."""
+        return [element.to_bytes() for element in self._elements(value)]
+
+    def _decode_native(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
+        """Decode a message in the strict native format; return false if it is anything else."""
+        found = _strict_events(value) if len(value) <= MAX_BYTES else None
         if found is None:
             return False
         events = found if isinstance(found, list) else [found]
-        if not 0 < len(events) <= MOST or not all(_settle(event, latest) for event in events):
+        if not 0 < len(events) <= MAX_ELEMENTS:
+            return False
+        if not all(_finish(event, latest) for event in events):
             return False
         decoded.events.extend(events)
         decoded.sources.extend([source] * len(events))
+        decoded.elements.extend(range(len(events)))
         return True
 
-    def _read(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
-        """Reads one message element by element."""
-        elements = _split(value)
-        if self._table.explode is not None:
-            elements = [part for one in elements for part in _explode(one, self._table.explode)]
-        for position, element in enumerate(elements):
+    def _decode_elements(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
+        """Decode a message element by element, leniently."""
+        for index, element in enumerate(self._elements(value)):
             try:
                 event = self._event(element, latest)
-            except ElementError as why:
+            except ElementError as error:
                 decoded.rejections.append(
-                    Rejection(why.reason, why.detail, source, element.as_bytes(), position)
+                    Rejection(error.reason, error.detail, source, element.to_bytes(), index)
                 )
             else:
                 decoded.events.append(event)
                 decoded.sources.append(source)
+                decoded.elements.append(index)
+
+    def _elements(self, value: bytes) -> list[_Element]:
+        elements = _split(value)
+        if self._mapping.unbundle is None:
+            return elements
+        return [part for each in elements for part in _unbundle(each, self._mapping.unbundle)]
 
     def _event(self, element: _Element, latest: float) -> RequestEvent:
-        if self._table.native and element.document is _UNREAD:
-            event = _plain(element.raw)
-            if isinstance(event, RequestEvent) and _settle(event, latest):
+        if self._mapping.native and element.document is _UNPARSED:
+            event = _strict_events(element.raw)
+            if isinstance(event, RequestEvent) and _finish(event, latest):
                 return event
         document = element.parsed()
         if type(document) is ElementError:
             raise ElementError(document.reason, document.detail)
         if type(document) is not dict:
             raise ElementError("not_an_object", "it is JSON, but not an object")
-        event = RequestEvent(**self._table.read(document))
-        if not _settle(event, latest):
-            raise _fault_of_time(event.ts, latest)
+        event = RequestEvent(**self._mapping.read(document))
+        if not _finish(event, latest):
+            raise _time_error(event.ts, latest)
         return event
 
 
 class _Element(NamedTuple):
-    """One element: its bytes, where it has its own, and its document, or why there is none."""
+    """One element of a message.
+
+    Attributes:
+        raw: its bytes; empty if it has none of its own.
+        document: the parsed JSON, or the `ElementError` that says why there is none.
+    """
 
     raw: bytes
-    document: Any = _UNREAD
+    document: Any = _UNPARSED
 
     def parsed(self) -> Any:
-        return _document(self.raw) if self.document is _UNREAD else self.document
+        return _parse(self.raw) if self.document is _UNPARSED else self.document
 
-    def as_bytes(self) -> bytes:
+    def to_bytes(self) -> bytes:
         if self.raw or type(self.document) is ElementError:
             return self.raw
         try:
             return msgspec.json.encode(self.document)
-        except _UNREADABLE:
+        except _PARSE_ERRORS:
             return b""
 
 
-def _one_each(values: Sequence[bytes | None], latest: float) -> list[RequestEvent] | None:
-    """The events of messages of which each is one and in the native format, read in one go."""
+def _decode_one_per_message(
+    values: Sequence[bytes | None], latest: float
+) -> list[RequestEvent] | None:
+    """The events of messages that hold one strict native event each, decoded in one call."""
     if None in values:
         return None
     lines = b"\n".join(cast("Sequence[bytes]", values))
-    if len(lines) > LARGEST or lines.count(b"\n") != len(values) - 1:
+    if len(lines) > MAX_BYTES or lines.count(b"\n") != len(values) - 1:
         return None
     try:
-        found = _event_lines(lines)
-    except _UNREADABLE:
+        events = _decode_lines(lines)
+    except _PARSE_ERRORS:
         return None
-    if len(found) == len(values) and all(_settle(event, latest) for event in found):
-        return found
+    if len(events) == len(values) and all(_finish(event, latest) for event in events):
+        return events
     return None
 
 
-def _plain(value: bytes) -> RequestEvent | list[RequestEvent] | None:
-    """The events of a message that is in the native format to the letter."""
+def _strict_events(value: bytes) -> RequestEvent | list[RequestEvent] | None:
+    """The event or events of a message in the strict native format, else `None`."""
     try:
-        return _event_or_events(value)
-    except _UNREADABLE:
+        return _decode_event_or_events(value)
+    except _PARSE_ERRORS:
         if b"\n" not in value:
             return None
     try:
-        return [_one_event(line) for line in value.splitlines() if line.strip()]
-    except _UNREADABLE:
+        return [_decode_event(line) for line in value.splitlines() if line.strip()]
+    except _PARSE_ERRORS:
         return None
 
 
-def _settle(event: RequestEvent, latest: float) -> bool:
-    """Puts the last touch to an event; false where its time cannot be."""
-    moment: Any = event.ts
-    if type(moment) is not float:
-        event.ts = moment.timestamp()
+def _finish(event: RequestEvent, latest: float) -> bool:
+    """Fill in the derived fields of an event; return whether its `ts` is in range."""
+    ts: Any = event.ts
+    if type(ts) is not float:
+        event.ts = ts.timestamp()
     if event.messages is not None:
         turns = read_turns(event.messages)
         event.messages = None
@@ -247,7 +283,7 @@ def _settle(event: RequestEvent, latest: float) -> bool:
     if "" in (
         event.id, event.account, event.end_user, event.payment, event.ip, event.tls_fingerprint,
         event.user_agent, event.country, event.model, event.prompt, event.system,
-    ):  # one look for all, because this runs for every event
+    ):  # one test for all fields: this runs for every event
         # fmt: on
         for name in event.__struct_fields__:
             if getattr(event, name) == "":
@@ -255,43 +291,44 @@ def _settle(event: RequestEvent, latest: float) -> bool:
     return EARLIEST <= event.ts <= latest
 
 
-def _fault_of_time(ts: float, latest: float) -> ElementError:
+def _time_error(ts: float, latest: float) -> ElementError:
     if ts > LATEST:
         return ElementError("bad_time", "ts is not in seconds: map it with its unit (ms, us or ns)")
     if ts > latest:
-        return ElementError("future", f"ts is {ts - latest + AHEAD:.0f} s ahead of the clock")
-    return ElementError("bad_time", "ts is not a time after 1999")
+        return ElementError("future", f"ts is {ts - latest + MAX_AHEAD:.0f} s ahead of the clock")
+    return ElementError("bad_time", "ts is before the year 2000")
 
 
 def _split(value: bytes) -> list[_Element]:
     """The elements of a message, at least one."""
-    if len(value) > LARGEST:
-        return [_too_large(value, f"{len(value)} bytes, more than {LARGEST}")]
+    if len(value) > MAX_BYTES:
+        return [_too_large(value, f"{len(value)} bytes, more than {MAX_BYTES}")]
     value = value.removeprefix(BOM_UTF8)
     if not value.strip():
         return [_Element(value, ElementError("empty", "the message has no value"))]
-    elements = _array(value) if value.lstrip()[:1] == b"[" else None
-    elements = _document_or_lines(value) if elements is None else elements
+    elements = _split_array(value) if value.lstrip()[:1] == b"[" else None
+    elements = _split_documents(value) if elements is None else elements
     return elements or [_Element(value, ElementError("empty", "the array has no elements"))]
 
 
-def _array(value: bytes) -> list[_Element] | None:
+def _split_array(value: bytes) -> list[_Element] | None:
     try:
-        elements = _raw_elements(value)
-    except _UNREADABLE:
+        elements = _decode_raw_elements(value)
+    except _PARSE_ERRORS:
         return None
-    if len(elements) > MOST:
-        return [_too_large(value, f"{len(elements)} elements, more than {MOST}")]
+    if len(elements) > MAX_ELEMENTS:
+        return [_too_large(value, f"{len(elements)} elements, more than {MAX_ELEMENTS}")]
     return [_Element(bytes(raw)) for raw in elements]
 
 
-def _document_or_lines(value: bytes) -> list[_Element]:
-    document = _document(value)
-    if type(document) is list and len(document) <= MOST:  # one with a NaN or the like in it
-        return [_Element(b"", one) for one in document]
+def _split_documents(value: bytes) -> list[_Element]:
+    """One document, or one per line."""
+    document = _parse(value)
+    if type(document) is list and len(document) <= MAX_ELEMENTS:  # an array with a NaN or the like
+        return [_Element(b"", each) for each in document]
     if type(document) is ElementError and b"\n" in value:
-        if value.count(b"\n") > MOST:
-            return [_too_large(value, f"more than {MOST} lines")]
+        if value.count(b"\n") > MAX_ELEMENTS:
+            return [_too_large(value, f"more than {MAX_ELEMENTS} lines")]
         lines = [_Element(line) for line in value.splitlines() if line.strip()]
         if any(type(line.parsed()) is dict for line in lines):
             return lines
@@ -299,40 +336,40 @@ def _document_or_lines(value: bytes) -> list[_Element]:
 
 
 def _too_large(value: bytes, what: str) -> _Element:
-    return _Element(value[:KEPT], ElementError("too_large", f"the message has {what}"))
+    return _Element(value[:KEPT_BYTES], ElementError("too_large", f"the message has {what}"))
 
 
-def _explode(element: _Element, explode: Explode) -> list[_Element]:
-    """The requests that one element stands for, where a format bundles them."""
+def _unbundle(element: _Element, unbundle: Unbundle) -> list[_Element]:
+    """The requests in one element of a format that bundles several, such as an OTLP export."""
     document = element.parsed()
     if type(document) is not dict:
         return [_Element(element.raw, document)]
     try:
-        calls = explode(document)
+        calls = unbundle(document)
     except RecursionError:
         return [_Element(element.raw, _too_deep())]
     if not calls:
-        none = ElementError("missing_field", "the export holds no model call (no gen_ai attribute)")
-        return [_Element(element.raw, none)]
+        error = ElementError("missing_field", "the export has no model call (no gen_ai attribute)")
+        return [_Element(element.raw, error)]
     return [_Element(element.raw if len(calls) == 1 else b"", call) for call in calls]
 
 
-def _document(raw: bytes) -> Any:
-    """The JSON document in the bytes, read with some tolerance, or why there is none."""
+def _parse(raw: bytes) -> Any:
+    """The JSON document in the bytes, parsed leniently, or the error that explains its absence."""
     try:
-        return _anything(raw)
+        return _decode_anything(raw)
     except RecursionError:
         return _too_deep()
     except ValueError:
         pass
     try:
         lenient = json.loads(raw.decode("utf-8", "replace"))
-        # Halves of surrogate pairs cannot be encoded again, by us or whoever is next: replace them.
+        # A lone surrogate cannot be encoded as UTF-8 again: replace it.
         return json.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
     except json.JSONDecodeError as error:
         return ElementError("not_json", f"malformed JSON at character {error.pos}")
     except ValueError:
-        return ElementError("not_json", "a number of thousands of digits")
+        return ElementError("not_json", "a number has thousands of digits")
     except RecursionError:
         return _too_deep()
 

@@ -1,9 +1,17 @@
-"""The kernel that reads plain events: bytes of messages in, columns out, no object in between.
+"""The fast path: a compiled kernel that reads plain events from bytes into columns.
 
-Plain is a message that is one event in the native format, without `messages`, whose values are of
-the types they should be and whose other fields hold neither objects nor arrays. All else is
-refused untouched, whatever the reason, and goes to `events.Decoder`: what is accepted here gives
-what it would have given there.
+A plain message is one event in the native format, without `messages`, whose values have the right
+types and whose unknown fields hold neither objects nor arrays. The kernel leaves every other
+message to `decoder.Decoder`, whatever the reason.
+
+Why a hand-written JSON kernel stays: it reads an event with its columns in 3 µs; through msgspec
+and Python objects the same takes 9 µs. The price is a second decoder. Both must agree bit for bit,
+which `tests/unit/requests/test_columns.py` and the decode fuzzer check.
+
+In all kernels here `data` is `(size,) uint8`, the messages and `PADDING`; `at` and `end` are uint64
+byte offsets into it, `o` is the uint64 offset in `out.text` where the next prompt begins, `i` is
+the int64 row of the message, and `out` is a `ParsedEvents`. An offset of 0 as a result means "not
+plain".
 """
 
 from __future__ import annotations
@@ -16,46 +24,56 @@ import numpy.typing as npt
 from monitor.kernels.bits import U, hash_bytes, load, mix
 from monitor.kernels.bits import jit as inner
 from monitor.kernels.jit import jit
-from monitor.requests.json_literals import blank, is_digit, number, plain, real, skip_number, string
-from monitor.requests.mappings import LARGEST_COUNT
+from monitor.requests.json_literals import (
+    is_digit,
+    parse_number,
+    parse_string,
+    simple_string_end,
+    skip_blanks,
+    skip_number,
+    to_float,
+)
+from monitor.requests.mappings import MAX_COUNT
 
-# Fields by what becomes of them. The first ones are hashed, and what is hashed comes in this order.
-SENT = ("ip", "end_user", "user_agent", "system")
-HASHED = (*SENT, "id", "model", "payment", "tls_fingerprint")
-NETWORK = len(HASHED)  # the column of hashes behind them
+# Fields by how they are processed. HASHED is also the order of the columns of hashes.
+COUNTED = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
+HASHED = (*COUNTED, "id", "model", "payment", "tls_fingerprint")
+NETWORK = len(HASHED)  # the column of the network's hash
 _STRINGS = (*HASHED, "account", "country", "prompt", "api_key")
-_COUNTS = (
+_INTEGERS = (
     *("input_tokens", "output_tokens", "max_tokens", "turns"),
     *("asn", "status", "latency_ms", "n", "tools"),
 )
-_NAMES = (*_STRINGS, *_COUNTS, "temperature", "ts", "logprobs", "messages")
+_NAMES = (*_STRINGS, *_INTEGERS, "temperature", "ts", "logprobs", "messages")
 _IP, _PROMPT, _API_KEY, _TURNS, _TEMPERATURE, _TS, _LOGPROBS, _MESSAGES = (
     U(_NAMES.index(name))
     for name in ("ip", "prompt", "api_key", "turns", "temperature", "ts", "logprobs", "messages")
 )
-_IS_HASHED, _IS_STRING, _IS_COUNT = (U(len(x)) for x in (HASHED, _STRINGS, _STRINGS + _COUNTS))
+_HASHED_END, _STRINGS_END, _INTEGERS_END = (
+    U(len(names)) for names in (HASHED, _STRINGS, _STRINGS + _INTEGERS)
+)
 _OTHER = U(len(_NAMES))
 _REQUIRED = U(1) << _TS | U(1) << _API_KEY
 _NEVER_NULL = _REQUIRED | U(1) << _TURNS
 
-_LONGEST = U(16)  # bytes of a field's name: two words tell all of them apart
-_SLOT = U(57)  # the highest 7 bits
+_LONGEST_NAME = U(16)  # bytes: the first and last eight of them identify every field
+_SLOT_SHIFT = U(57)  # leaves the highest 7 bits
 _NULL, _TRUE, _FALSE = (U(int.from_bytes(x, "little")) for x in (b"null", b"true", b"false"))
-_FOUR, _FIVE = U(0xFFFFFFFF), U(0xFFFFFFFFFF)
+_FOUR_BYTES, _FIVE_BYTES = U(0xFFFFFFFF), U(0xFFFFFFFFFF)
 
 
-class Found(NamedTuple):
-    """What the kernel writes of n messages; of those that are not plain, anything.
+class ParsedEvents(NamedTuple):
+    """Output of the kernel for n messages. Rows that are not plain hold arbitrary values.
 
     Attributes:
-        plain: `(n,) bool`, whether a message is a plain event.
-        ts: `(n,) float64`.
-        counts: `(n, 4) int64`, tokens of input, of output and allowed of it, and turns; 0 if
-            absent.
+        plain: `(n,) bool`, whether the message is a plain event.
+        ts: `(n,) float64`, epoch seconds.
+        counts: `(n, 4) int64`, input tokens, output tokens, largest output allowed in tokens, and
+            turns; 0 if absent.
         hashes: `(n, len(HASHED) + 1) uint64`, of the fields in HASHED and of the address's
             network; never 0; 0 if absent.
-        api_key: `(n, 2) int64`, where in the messages it begins and ends.
-        prompt: `(n, 2) int64`, where in the text it begins and ends.
+        api_key: `(n, 2) int64`, byte offsets in the messages where the key begins and ends.
+        prompt: `(n, 2) int64`, byte offsets in `text` where the prompt begins and ends.
         text: `(size,) uint8`, the prompts.
     """
 
@@ -67,22 +85,22 @@ class Found(NamedTuple):
     prompt: npt.NDArray[np.int64]
     text: npt.NDArray[np.uint8]
 
+    @classmethod
+    def allocate(cls, n: int, size: int) -> ParsedEvents:
+        """Uninitialised arrays for n messages of `size` bytes in total."""
+        return cls(
+            np.empty(n, np.bool_),
+            np.empty(n, np.float64),
+            np.empty((n, 4), np.int64),
+            np.empty((n, len(HASHED) + 1), np.uint64),
+            np.empty((n, 2), np.int64),
+            np.empty((n, 2), np.int64),
+            np.empty(size + 32, np.uint8),
+        )
 
-def room(n: int, size: int) -> Found:
-    """Room for what is found in n messages of so many bytes."""
-    return Found(
-        np.empty(n, np.bool_),
-        np.empty(n, np.float64),
-        np.empty((n, 4), np.int64),
-        np.empty((n, len(HASHED) + 1), np.uint64),
-        np.empty((n, 2), np.int64),
-        np.empty((n, 2), np.int64),
-        np.empty(size + 32, np.uint8),
-    )
 
-
-def _words(name: str) -> tuple[int, int]:
-    """The first eight bytes of a name, and the last eight of a longer one."""
+def _name_words(name: str) -> tuple[int, int]:
+    """The first eight bytes of a name and, if it is longer, its last eight, as integers."""
     data = name.encode()
     first, last = data[:8], data[-8:] if len(data) > 8 else b""
     return int.from_bytes(first, "little"), int.from_bytes(last, "little")
@@ -90,12 +108,14 @@ def _words(name: str) -> tuple[int, int]:
 
 @inner
 def _slot(first: Any, last: Any, multiplier: Any) -> Any:
-    return ((first ^ last * U(3)) * multiplier) >> _SLOT
+    """The slot, 0 to 127, of a name in the table of names. All are uint64, see `_name_words`."""
+    return ((first ^ last * U(3)) * multiplier) >> _SLOT_SHIFT
 
 
-def _hashed_names() -> tuple[np.uint64, npt.NDArray[np.uint64]]:
-    """A table of the names without collisions, `(128, 3) uint64`, and the multiplier it needs."""
-    words = np.array([_words(name) for name in _NAMES], np.uint64)
+def _perfect_hash() -> tuple[np.uint64, npt.NDArray[np.uint64]]:
+    """A multiplier without collisions, and its table of names, `(128, 3) uint64`: both words of
+    each name and the number of its field."""
+    words = np.array([_name_words(name) for name in _NAMES], np.uint64)
     draw = np.random.default_rng(1)
     with np.errstate(over="ignore"):
         while True:
@@ -109,14 +129,19 @@ def _hashed_names() -> tuple[np.uint64, npt.NDArray[np.uint64]]:
     return multiplier, table
 
 
-_MULTIPLIER, _TABLE = _hashed_names()
+_MULTIPLIER, _TABLE = _perfect_hash()
 
 
 @inner
 def _field(data: Any, at: Any, end: Any) -> Any:
-    """Which field a name stands for."""
+    """The number of the field whose name is `data[at:end]`, uint64; `_OTHER` if unknown.
+
+    Args:
+        data: `(size,) uint8`.
+        at, end: uint64 byte offsets.
+    """
     size = end - at
-    if size > _LONGEST:
+    if size > _LONGEST_NAME:
         return _OTHER
     first, last = load(data, at), U(0)
     if size < U(8):
@@ -128,23 +153,40 @@ def _field(data: Any, at: Any, end: Any) -> Any:
 
 
 @inner
-def hashed(data: Any, at: Any, end: Any, seed: Any) -> Any:
-    """The hash of a text that is not empty, never 0."""
+def hash_text(data: Any, at: Any, end: Any, seed: Any) -> Any:
+    """The hash of the text `data[at:end]`, which is not empty; uint64, never 0.
+
+    Args:
+        data: `(size,) uint8`.
+        at, end: uint64 byte offsets.
+        seed: uint64.
+    """
     return hash_bytes(data, at, end, mix(seed ^ (end - at))) or U(1)
 
 
 @inner
-def _word(data: Any, at: Any, end: Any) -> Any:
-    """Where `null`, `true` or `false` ends; 0 if it is none of them."""
+def _literal_end(data: Any, at: Any, end: Any) -> Any:
+    """The offset, uint64, where `null`, `true` or `false` ends; 0 if none of them is at `at`.
+
+    Args:
+        data: `(size,) uint8`.
+        at, end: uint64 byte offsets.
+    """
     x = load(data, at)
-    if x & _FOUR == _NULL or x & _FOUR == _TRUE:
+    if x & _FOUR_BYTES == _NULL or x & _FOUR_BYTES == _TRUE:
         return at + U(4)
-    return at + U(5) if x & _FIVE == _FALSE else U(0)
+    return at + U(5) if x & _FIVE_BYTES == _FALSE else U(0)
 
 
 @inner
-def network(data: Any, at: Any, end: Any) -> Any:
-    """Where the network part of an address ends: 24 bits of four, or 48 of sixteen."""
+def _network_end(data: Any, at: Any, end: Any) -> Any:
+    """The offset, uint64, where the network part of the address `data[at:end]` ends: after 24 bits
+    of an IPv4 address, or 48 bits of an IPv6 address.
+
+    Args:
+        data: `(size,) uint8`.
+        at, end: uint64 byte offsets.
+    """
     dot, colons, third = U(0), 0, end
     for i in range(at, end):
         if data[i] == 46:
@@ -156,82 +198,123 @@ def network(data: Any, at: Any, end: Any) -> Any:
 
 
 @inner
-def _hash(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, found: Any) -> None:
-    found.hashes[i, field] = hashed(data, at, end, seed)
+def _write_hash(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, out: Any) -> None:
+    """Write the hash of a field's text, and of its network if it is an address.
+
+    Args:
+        field: uint64, number of the field.
+        data: `(size,) uint8`, holds the text at `at` to `end`, uint64 byte offsets.
+        seed: uint64.
+        i: row of `out`, a `ParsedEvents`.
+    """
+    out.hashes[i, field] = hash_text(data, at, end, seed)
     if field == _IP:
-        end = network(data, at, end)
-        found.hashes[i, NETWORK] = hashed(data, at, end, seed) if end > at else U(0)
+        end = _network_end(data, at, end)
+        out.hashes[i, NETWORK] = hash_text(data, at, end, seed) if end > at else U(0)
 
 
 @inner
-def _text(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, found: Any) -> Any:
-    """Read a string; where it ends (0: it is not plain), and where the next prompt's text goes."""
-    text = found.text
+def _read_text(
+    field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: Any
+) -> Any:
+    """Read a string value that begins at `at`, after its opening quote.
+
+    Args:
+        field: uint64, number of the field.
+        data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
+        seed: uint64.
+        i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
+
+    Returns:
+        Offset after the closing quote (0: not plain), and offset in `out.text` of the next prompt.
+    """
+    text = out.text
     if field == _PROMPT:
-        at, after = string(data, at, end, text, o)
-        found.prompt[i, 0], found.prompt[i, 1] = o, after
+        at, after = parse_string(data, at, end, text, o)
+        out.prompt[i, 0], out.prompt[i, 1] = o, after
         return at, after
     begin = at
-    quote = plain(data, at, end)
+    quote = simple_string_end(data, at, end)
     if quote:
         at = quote + U(1)
-        if field < _IS_HASHED and quote > begin:
-            _hash(field, data, begin, quote, seed, i, found)
+        if field < _HASHED_END and quote > begin:
+            _write_hash(field, data, begin, quote, seed, i, out)
     else:
-        at, after = string(data, begin, end, text, o)
-        if field < _IS_HASHED and after > o:
-            _hash(field, text, o, after, seed, i, found)
+        at, after = parse_string(data, begin, end, text, o)
+        if field < _HASHED_END and after > o:
+            _write_hash(field, text, o, after, seed, i, out)
         if field == _API_KEY and at - U(1) - begin != after - o:  # it has escapes
             return U(0), o
     if field == _API_KEY and at:
-        found.api_key[i, 0], found.api_key[i, 1] = begin, at - U(1)
+        out.api_key[i, 0], out.api_key[i, 1] = begin, at - U(1)
         if at - U(1) == begin:
             return U(0), o
     return at, o
 
 
 @inner
-def _value(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, found: Any) -> Any:
-    """Read a field's value; where it ends (0: it is not plain), and where the next prompt goes."""
+def _read_value(
+    field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: Any
+) -> Any:
+    """Read the value of a field.
+
+    Args:
+        field: uint64, number of the field.
+        data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
+        seed: uint64.
+        i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
+
+    Returns:
+        Offset after the value (0: not plain), and offset in `out.text` of the next prompt.
+    """
     byte = U(data[at])
     if byte == U(34):
-        if field < _IS_STRING or field == _OTHER:
-            return _text(field, data, at + U(1), end, seed, i, o, found)
+        if field < _STRINGS_END or field == _OTHER:
+            return _read_text(field, data, at + U(1), end, seed, i, o, out)
         return U(0), o
     if field == _OTHER:
-        after = _word(data, at, end)
+        after = _literal_end(data, at, end)
         return after if after else skip_number(data, at, end), o
     if byte == U(110):
         never = (_NEVER_NULL >> field) & U(1)
-        return U(0) if never else _word(data, at, end), o
+        return U(0) if never else _literal_end(data, at, end), o
     if field == _LOGPROBS:
-        return _word(data, at, end), o
-    if field < _IS_STRING or field == _MESSAGES or not is_digit(byte):
+        return _literal_end(data, at, end), o
+    if field < _STRINGS_END or field == _MESSAGES or not is_digit(byte):
         return U(0), o
-    digits, fraction, after = number(data, at, end)
-    if field < _IS_COUNT:
-        if fraction or digits > U(LARGEST_COUNT):
+    digits, fraction, after = parse_number(data, at, end)
+    if field < _INTEGERS_END:
+        if fraction or digits > U(MAX_COUNT):
             return U(0), o
-        if field - _IS_STRING < U(4):
-            found.counts[i, field - _IS_STRING] = digits
+        if field - _STRINGS_END < U(4):
+            out.counts[i, field - _STRINGS_END] = digits
     elif field == _TS and after:
-        found.ts[i] = real(digits, fraction)
+        out.ts[i] = to_float(digits, fraction)
     return after, o
 
 
 @inner
-def _event(data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, found: Any) -> Any:
-    """Read a message; whether it is plain, and where the next prompt's text goes."""
+def _read_event(data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: Any) -> Any:
+    """Read the message `data[at:end]`.
+
+    Args:
+        data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
+        seed: uint64.
+        i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
+
+    Returns:
+        Whether the message is plain, and offset in `out.text` of the next prompt.
+    """
     seen = U(0)
-    at = blank(data, at, end)
+    at = skip_blanks(data, at, end)
     if at >= end or data[at] != 123:
         return False, o
     while True:
-        at = blank(data, at + U(1), end)
+        at = skip_blanks(data, at + U(1), end)
         if at >= end or data[at] != 34:
             return False, o
         begin = at + U(1)
-        at = plain(data, begin, end)
+        at = simple_string_end(data, begin, end)
         if not at:
             return False, o
         field = _field(data, begin, at)
@@ -239,67 +322,74 @@ def _event(data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, found: Any) 
             if (seen >> field) & U(1):
                 return False, o
             seen |= U(1) << field
-        at = blank(data, at + U(1), end)
+        at = skip_blanks(data, at + U(1), end)
         if at >= end or data[at] != 58:
             return False, o
-        at = blank(data, at + U(1), end)
+        at = skip_blanks(data, at + U(1), end)
         if at >= end:
             return False, o
-        at, o = _value(field, data, at, end, seed, i, o, found)
+        at, o = _read_value(field, data, at, end, seed, i, o, out)
         if not at:
             return False, o
-        at = blank(data, at, end)
+        at = skip_blanks(data, at, end)
         if at >= end:
             return False, o
         if data[at] == 125:
             break
         if data[at] != 44:
             return False, o
-    return blank(data, at + U(1), end) == end and seen & _REQUIRED == _REQUIRED, o
+    return skip_blanks(data, at + U(1), end) == end and seen & _REQUIRED == _REQUIRED, o
 
 
 @jit
-def scan(
+def parse_events(
     data: Any,
     starts: Any,
     ends: Any,
     seed: Any,
     earliest: float,
     latest: float,
-    largest: int,
-    found: Any,
+    max_bytes: int,
+    out: Any,
 ) -> None:
     """Read n messages.
 
     Args:
-        data: `(size,) uint8`, the messages and what may be read beyond them.
-        starts, ends: `(n,) int64`, where each one lies.
-        seed: of the hashes, `uint64`.
-        earliest, latest: the times that an event may have, within the years 1987 and 5138.
-        largest: bytes of a message.
-        found: `Found`.
+        data: `(size,) uint8`, the messages and `PADDING`.
+        starts, ends: `(n,) int64`, byte offset of each message.
+        seed: uint64, of the hashes.
+        earliest, latest: bounds of `ts`, epoch seconds within the years 1987 and 5138.
+        max_bytes: largest message that is read.
+        out: a `ParsedEvents` of n rows.
     """
     o = U(0)
     for i in range(len(starts)):
-        found.counts[i, :] = 0
-        found.hashes[i, :] = 0
-        found.prompt[i, :] = 0
+        out.counts[i, :] = 0
+        out.hashes[i, :] = 0
+        out.prompt[i, :] = 0
         ok, after = False, o
-        if 0 < ends[i] - starts[i] <= largest:
-            ok, after = _event(data, U(starts[i]), U(ends[i]), seed, i, o, found)
-        if ok and earliest <= found.ts[i] <= latest:
-            found.plain[i] = True
+        if 0 < ends[i] - starts[i] <= max_bytes:
+            ok, after = _read_event(data, U(starts[i]), U(ends[i]), seed, i, o, out)
+        if ok and earliest <= out.ts[i] <= latest:
+            out.plain[i] = True
             o = after
         else:
-            found.plain[i] = False
-            found.api_key[i, :] = 0
+            out.plain[i] = False
+            out.api_key[i, :] = 0
 
 
 @jit
 def hash_each(data: Any, ends: Any, seed: Any, hashes: Any) -> None:
-    """Hash n texts that follow one another, `(n,) uint64`; 0 for an empty one."""
+    """Hash n texts that follow one another; an empty text gets 0.
+
+    Args:
+        data: `(size,) uint8`, the texts and `PADDING`.
+        ends: `(n,) int64`, byte offset where each text ends.
+        seed: uint64.
+        hashes: `(n,) uint64`, the result.
+    """
     at = U(0)
     for i in range(len(ends)):
         end = U(ends[i])
-        hashes[i] = hashed(data, at, end, seed) if end > at else U(0)
+        hashes[i] = hash_text(data, at, end, seed) if end > at else U(0)
         at = end

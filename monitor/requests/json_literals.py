@@ -1,8 +1,11 @@
-"""Strings and numbers of JSON, eight bytes at a time.
+"""JSON strings and numbers, eight bytes at a time.
 
-What is here accepts less than JSON allows and nothing beyond it: a string that is valid UTF-8 and
-whose escapes are characters, a number without surprises. Everything reads up to 16 bytes beyond
-the end it is given, which must be there.
+These kernels accept a subset of JSON: strings that are valid UTF-8 and whose escapes are
+characters, and numbers of at most 19 digits. They read up to 16 bytes beyond `end`, which must
+exist (`PADDING`).
+
+In all of them `data` and `out` are `(size,) uint8`, and `at`, `end` and `o` are uint64 byte
+offsets. An offset of 0 as a result means that the text is not in the subset.
 """
 
 from __future__ import annotations
@@ -16,47 +19,57 @@ from monitor.kernels.bits import HIGH, ONES, U, before, count_ones, jit, load
 _QUOTES, _BACKSLASHES, _BLANKS = (U(byte * int(ONES)) for byte in (0x22, 0x5C, 0x20))
 _POINT, _MINUS, _PLUS, _ZERO, _NINE, _EXPONENT = (U(ord(c)) for c in ".-+09e")
 _LOWER = U(0x20)
-_NO_DIGIT = U(1 << 20)  # larger than any character of four digits
-_DIGITS = U(19)  # of a number, so that 64 bits hold it
-_MOST_IN_FRACTION = U(12)  # so that they still hold it when it is scaled
-_POWERS = np.array([10**i for i in range(int(_MOST_IN_FRACTION) + 1)], np.uint64)
+_NOT_HEX = U(1 << 20)  # larger than any number of four hexadecimal digits
+_MAX_DIGITS = U(19)  # of a number: they fit 64 bits
+_MAX_FRACTION = U(12)  # digits of the fraction: a scaled remainder still fits 64 bits
+_POWERS = np.array([10**i for i in range(int(_MAX_FRACTION) + 1)], np.uint64)
 
 
 @jit
-def _zeros(x: Any) -> Any:
-    """The highest bit of each byte that is 0; the lowest of them is exact, those above may err."""
+def _zero_bytes(x: Any) -> Any:
+    """Set the highest bit of each zero byte of x, uint64. Bits above the first one may be wrong."""
     return (x - ONES) & ~x & HIGH
 
 
 @jit
-def _special(x: Any) -> Any:
-    """Likewise of each byte that a string cannot hold: quotes, backslashes, control characters."""
-    return _zeros(x ^ _QUOTES) | _zeros(x ^ _BACKSLASHES) | ((x - _BLANKS) & ~x & HIGH)
+def _special_bytes(x: Any) -> Any:
+    """Set the highest bit of each quote, backslash and control character of x, uint64. Bits above
+    the first one may be wrong."""
+    return _zero_bytes(x ^ _QUOTES) | _zero_bytes(x ^ _BACKSLASHES) | ((x - _BLANKS) & ~x & HIGH)
 
 
 @jit
 def is_digit(byte: Any) -> Any:
+    """Whether a byte, uint64, is an ASCII digit."""
     return byte - _ZERO <= _NINE - _ZERO
 
 
 @jit
-def blank(data: Any, at: Any, end: Any) -> Any:
-    """Where white space ends."""
+def skip_blanks(data: Any, at: Any, end: Any) -> Any:
+    """The offset, uint64, of the first byte at or after `at` that is not white space.
+
+    Args:
+        data: `(size,) uint8`.
+        at, end: uint64 byte offsets.
+    """
     while at < end and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
         at += U(1)
     return at
 
 
 @jit
-def plain(data: Any, at: Any, end: Any) -> Any:
-    """Where a string without escapes or wide characters has its closing quote; 0 if it is none.
+def simple_string_end(data: Any, at: Any, end: Any) -> Any:
+    """The offset, uint64, of the closing quote of a string of ASCII without escapes; 0 if it is not
+    such a string.
 
     Args:
-        at: after the opening quote.
+        data: `(size,) uint8`.
+        at: uint64 offset after the opening quote.
+        end: uint64 offset where the message ends.
     """
     while at < end:
         x = load(data, at)
-        found = _special(x) | (x & HIGH)
+        found = _special_bytes(x) | (x & HIGH)
         if found:
             at += count_ones(before(found) & ONES)
             return at if at < end and data[at] == 34 else U(0)
@@ -65,25 +78,35 @@ def plain(data: Any, at: Any, end: Any) -> Any:
 
 
 @jit
-def _nibble(byte: Any) -> Any:
+def _hex_digit(byte: Any) -> Any:
+    """The value of a hexadecimal digit, uint64; `_NOT_HEX` for any other byte."""
     if is_digit(byte):
         return byte - _ZERO
     byte |= _LOWER
-    return byte - U(87) if U(97) <= byte <= U(102) else _NO_DIGIT
+    return byte - U(87) if U(97) <= byte <= U(102) else _NOT_HEX
 
 
 @jit
-def _four(data: Any, at: Any) -> Any:
-    """The number of four hexadecimal digits, or more than they can say."""
+def _hex_code(data: Any, at: Any) -> Any:
+    """The value of the four hexadecimal digits at `at`, uint64; more than 0xFFFF if they are not.
+
+    Args:
+        data: `(size,) uint8`; `at`: uint64 offset.
+    """
     code = U(0)
     for k in range(4):
-        code = code << U(4) | _nibble(U(data[at + U(k)]))
+        code = code << U(4) | _hex_digit(U(data[at + U(k)]))
     return code
 
 
 @jit
-def _put(out: Any, o: Any, code: Any) -> Any:
-    """Write a character; where it ends."""
+def _write_character(out: Any, o: Any, code: Any) -> Any:
+    """Write a code point as UTF-8; return the offset after it.
+
+    Args:
+        out: `(size,) uint8`; `o`: uint64 offset.
+        code: uint64 code point.
+    """
     low, high = U(0x3F), U(0x80)
     if code < U(0x80):
         out[o] = code
@@ -105,8 +128,12 @@ def _put(out: Any, o: Any, code: Any) -> Any:
 
 
 @jit
-def _valid(data: Any, at: Any, end: Any) -> Any:
-    """Whether bytes are UTF-8 (table 3-7 of the Unicode Standard)."""
+def _is_utf8(data: Any, at: Any, end: Any) -> Any:
+    """Whether `data[at:end]` is UTF-8 (table 3-7 of the Unicode Standard).
+
+    Args:
+        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
+    """
     while at < end:
         if at + U(8) <= end and load(data, at) & HIGH == U(0):
             at += U(8)
@@ -130,8 +157,12 @@ def _valid(data: Any, at: Any, end: Any) -> Any:
 
 
 @jit
-def _escaped(data: Any, at: Any) -> tuple[Any, Any]:
-    """The character that an escape stands for, and where it ends (0: it stands for none)."""
+def _unescape(data: Any, at: Any) -> tuple[Any, Any]:
+    """The code point of the escape at `at` and the offset after it (0: invalid), both uint64.
+
+    Args:
+        data: `(size,) uint8`; `at`: uint64 offset of the backslash.
+    """
     kind = U(data[at + U(1)])
     at += U(2)
     if kind == U(110):
@@ -148,10 +179,10 @@ def _escaped(data: Any, at: Any) -> tuple[Any, Any]:
         return U(12), at
     if kind != U(117):
         return U(0), U(0)
-    code = _four(data, at)
+    code = _hex_code(data, at)
     at += U(4)
     if code - U(0xD800) < U(0x400):
-        second = _four(data, at + U(2))
+        second = _hex_code(data, at + U(2))
         if data[at] != 92 or data[at + U(1)] != 117 or second - U(0xDC00) >= U(0x400):
             return U(0), U(0)
         return U(0x10000) + ((code - U(0xD800)) << U(10)) + (second - U(0xDC00)), at + U(6)
@@ -161,19 +192,24 @@ def _escaped(data: Any, at: Any) -> tuple[Any, Any]:
 
 
 @jit
-def string(data: Any, at: Any, end: Any, out: Any, o: Any) -> tuple[Any, Any]:
-    """Write the text of a string; where the string ends (0: it is none that is read here), and
-    the text. Up to eight bytes more are written.
+def parse_string(data: Any, at: Any, end: Any, out: Any, o: Any) -> tuple[Any, Any]:
+    """Write the text of a string to `out[o:]`. Up to eight bytes beyond it are overwritten.
 
     Args:
-        at: after the opening quote.
+        data: `(size,) uint8`.
+        at: uint64 offset after the opening quote.
+        end: uint64 offset where the message ends.
+        out: `(size,) uint8`; `o`: uint64 offset.
+
+    Returns:
+        Offset after the closing quote (0: not in the subset), and offset after the text in `out`.
     """
     begin, union = o, U(0)
     while at < end:
         x = load(data, at)
         for k in range(8):
             out[o + U(k)] = (x >> U(8 * k)) & U(0xFF)
-        found = _special(x)
+        found = _special_bytes(x)
         if not found:
             union |= x
             at += U(8)
@@ -187,21 +223,28 @@ def string(data: Any, at: Any, end: Any, out: Any, o: Any) -> tuple[Any, Any]:
         if at >= end:
             break
         if data[at] == 34:
-            ok = union & HIGH == U(0) or _valid(out, begin, o)
+            ok = union & HIGH == U(0) or _is_utf8(out, begin, o)
             return at + U(1) if ok else U(0), o
         if data[at] != 92:
             break
-        code, at = _escaped(data, at)
+        code, at = _unescape(data, at)
         if at == U(0):
             break
-        o = _put(out, o, code)
+        o = _write_character(out, o, code)
     return U(0), o
 
 
 @jit
-def number(data: Any, at: Any, end: Any) -> tuple[Any, Any, Any]:
-    """The digits of a number that is not negative, how many of them follow the point, and where
-    it ends (0: it is none that is read here)."""
+def parse_number(data: Any, at: Any, end: Any) -> tuple[Any, Any, Any]:
+    """Read a non-negative number without exponent.
+
+    Args:
+        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
+
+    Returns:
+        Its digits as an integer, the number of digits after the point, and the offset after it
+        (0: not in the subset), all uint64.
+    """
     digits, size, fraction, pointed = U(0), U(0), U(0), False
     begin = at
     while at < end:
@@ -217,14 +260,18 @@ def number(data: Any, at: Any, end: Any) -> tuple[Any, Any, Any]:
         at += U(1)
     zeros = U(data[begin]) == _ZERO and is_digit(U(data[begin + U(1)]))
     cut = pointed and not fraction
-    if zeros or cut or not U(0) < size <= _DIGITS or fraction > _MOST_IN_FRACTION:
+    if zeros or cut or not U(0) < size <= _MAX_DIGITS or fraction > _MAX_FRACTION:
         return digits, fraction, U(0)
     return digits, fraction, at
 
 
 @jit
 def skip_number(data: Any, at: Any, end: Any) -> Any:
-    """Where a number of any kind ends; 0 if it is none that is read here."""
+    """The offset, uint64, after a number of any kind; 0 if it is not in the subset.
+
+    Args:
+        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
+    """
     if U(data[at]) == _MINUS:
         at += U(1)
     begin, pointed = at, False
@@ -234,7 +281,7 @@ def skip_number(data: Any, at: Any, end: Any) -> Any:
         at += U(1)
     zeros = U(data[begin]) == _ZERO and is_digit(U(data[begin + U(1)]))
     whole = at - begin
-    if zeros or not U(0) < whole <= _DIGITS or not is_digit(U(data[begin])):
+    if zeros or not U(0) < whole <= _MAX_DIGITS or not is_digit(U(data[begin])):
         return U(0)
     if not is_digit(U(data[at - U(1)])):
         return U(0)
@@ -251,11 +298,13 @@ def skip_number(data: Any, at: Any, end: Any) -> Any:
 
 
 @jit
-def real(digits: Any, fraction: Any) -> Any:
-    """The number nearest to `digits / 10 ** fraction`; exact, the even one of two.
+def to_float(digits: Any, fraction: Any) -> Any:
+    """The float64 nearest to `digits / 10 ** fraction`, ties to even.
 
-    It has to be from 2 ** 29 to 2 ** 52, so that both parts stay within 64 bits; anything else
-    gives 0.
+    Exact from 2 ** 29 to 2 ** 52, where both parts fit 64 bits; any other number gives 0.
+
+    Args:
+        digits, fraction: uint64, see `parse_number`.
     """
     power = _POWERS[fraction]
     whole, rest = digits // power, digits % power

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 HAS_PROMPT = 1
-INTENT = 2  # matches the first intent of the lexicon; the next intent's bit is twice as high
+INTENT = 2  # the prompt matches intent 0 of the lexicon; intent i has the bit INTENT << i
 FOLLOW_UP = 8  # continues a conversation
-ALONE = 16  # known not to continue one
+FIRST_TURN = 16  # is known to begin a conversation
 LARGE = 32  # allows an output of LARGE_OUTPUT tokens or more
-BOUNDED = 64  # states how long its output may be
+BOUNDED = 64  # limits the length of its output
 
 LARGE_OUTPUT = 4096  # tokens

@@ -1,4 +1,4 @@
-"""Presets: the mapping tables that come with the package, beside the native format.
+"""Presets: the mapping tables that ship with the package, besides the native format.
 
 `litellm`     LiteLLM's StandardLoggingPayload, as its Kafka, webhook and storage loggers write it
 `openai`      a gateway's log of OpenAI requests and responses: {"request": …, "response": …},
@@ -7,11 +7,11 @@
 `otel-genai`  OpenTelemetry's GenAI conventions: spans or log records with an `attributes` object,
               or whole OTLP/JSON exports, as the collector's Kafka exporter writes them
 
-OpenTelemetry has no attribute for the API key. `otel-genai` takes the first of `api_key.id`,
+OpenTelemetry defines no attribute for the API key. `otel-genai` takes the first of `api_key.id`,
 `api_key.hash`, `api_key_id`, LiteLLM's `metadata.user_api_key_hash`, the captured request header
-`x-api-key-id` and, as the last resort, `enduser.id`; a gateway that calls it otherwise says so:
-`[mapping] preset = "otel-genai"; api_key = "/attributes/my.key"`. Of an OTLP export only the
-model calls are read: spans of agents, tools, databases and HTTP servers are no requests.
+`x-api-key-id` and finally `enduser.id`. To read another attribute, override the field:
+`[mapping] preset = "otel-genai"; api_key = "/attributes/my.key"`. In an OTLP export only model
+calls are requests; spans of agents, tools, databases and HTTP servers are skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-# Words that stand where a status code is wanted, as the HTTP status they come to.
+# Status words and the HTTP status code that each one means.
 _STATUS = {
     "success": 200,
     "completed": 200,
@@ -68,55 +68,55 @@ _LITELLM = {
 }
 
 
-def _either(places: tuple[str, ...], *names: str) -> list[Any]:
+def _paths(places: tuple[str, ...], *names: str) -> list[Any]:
     return [f"{place}/{name}" for name in names for place in places]
 
 
-_ASKED = ("/request", "/request/body", "/body", "")
-_ANSWERED = ("/response", "/response/body", "")
+_REQUEST = ("/request", "/request/body", "/body", "")
+_RESPONSE = ("/response", "/response/body", "")
 
 _OPENAI = {
     "ts": [
-        *_either(("", "/request"), "ts", "timestamp", "created_at", "time"),
-        *_either(("/response", "/response/body"), "created", "created_at"),
+        *_paths(("", "/request"), "ts", "timestamp", "created_at", "time"),
+        *_paths(("/response", "/response/body"), "created", "created_at"),
         "/created",
     ],
-    "api_key": _either(("", "/request", "/metadata"), "api_key", "api_key_id", "api_key_hash"),
+    "api_key": _paths(("", "/request", "/metadata"), "api_key", "api_key_id", "api_key_hash"),
     "id": ["/request_id", "/response/id", "/response/body/id", "/id"],
     "account": [
-        *_either(("", "/request", "/metadata"), "account", "organization", "organization_id"),
-        *_either(("", "/request"), "project_id"),
-        *_either(("/request/headers", "/response/headers"), "openai-organization"),
+        *_paths(("", "/request", "/metadata"), "account", "organization", "organization_id"),
+        *_paths(("", "/request"), "project_id"),
+        *_paths(("/request/headers", "/response/headers"), "openai-organization"),
     ],
-    "end_user": _either(_ASKED, "safety_identifier", "user"),
+    "end_user": _paths(_REQUEST, "safety_identifier", "user"),
     "payment": ["/payment", "/metadata/payment"],
-    "ip": _either(("", "/request"), "ip", "client_ip", "remote_addr"),
-    "tls_fingerprint": _either(("", "/request"), "tls_fingerprint", "ja4", "ja3"),
+    "ip": _paths(("", "/request"), "ip", "client_ip", "remote_addr"),
+    "tls_fingerprint": _paths(("", "/request"), "tls_fingerprint", "ja4", "ja3"),
     "user_agent": [
-        *_either(("", "/request"), "user_agent"),
-        *_either(("/request/headers", "/headers"), "user-agent", "User-Agent"),
+        *_paths(("", "/request"), "user_agent"),
+        *_paths(("/request/headers", "/headers"), "user-agent", "User-Agent"),
     ],
-    "country": _either(("", "/request"), "country"),
-    "asn": _either(("", "/request"), "asn"),
-    "model": _either((*_ASKED, "/response"), "model"),
+    "country": _paths(("", "/request"), "country"),
+    "asn": _paths(("", "/request"), "asn"),
+    "model": _paths((*_REQUEST, "/response"), "model"),
     "status": [
         {"path": path, "values": _STATUS}
-        for path in _either(("/response", ""), "status_code", "status")
+        for path in _paths(("/response", ""), "status_code", "status")
     ],
     "latency_ms": [
-        *_either(("", "/response"), "latency_ms", "duration_ms"),
+        *_paths(("", "/response"), "latency_ms", "duration_ms"),
         "/response/headers/openai-processing-ms",
     ],
-    "input_tokens": _either(_ANSWERED, "usage/prompt_tokens", "usage/input_tokens"),
-    "output_tokens": _either(_ANSWERED, "usage/completion_tokens", "usage/output_tokens"),
-    "messages": _either(_ASKED, "messages", "input"),
-    "prompt": _either(_ASKED, "prompt"),
-    "system": _either(_ASKED, "instructions"),
-    "max_tokens": _either(_ASKED, "max_completion_tokens", "max_tokens", "max_output_tokens"),
-    "temperature": _either(_ASKED, "temperature"),
-    "n": _either(_ASKED, "n"),
-    "logprobs": _either(_ASKED, "logprobs", "top_logprobs"),
-    "tools": _either(_ASKED, "tools", "functions"),
+    "input_tokens": _paths(_RESPONSE, "usage/prompt_tokens", "usage/input_tokens"),
+    "output_tokens": _paths(_RESPONSE, "usage/completion_tokens", "usage/output_tokens"),
+    "messages": _paths(_REQUEST, "messages", "input"),
+    "prompt": _paths(_REQUEST, "prompt"),
+    "system": _paths(_REQUEST, "instructions"),
+    "max_tokens": _paths(_REQUEST, "max_completion_tokens", "max_tokens", "max_output_tokens"),
+    "temperature": _paths(_REQUEST, "temperature"),
+    "n": _paths(_REQUEST, "n"),
+    "logprobs": _paths(_REQUEST, "logprobs", "top_logprobs"),
+    "tools": _paths(_REQUEST, "tools", "functions"),
 }
 
 
@@ -189,14 +189,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "otel-genai": _OTEL,
 }
 
-# GenAI operations that call no model themselves; their model calls have spans of their own.
-_NO_CALL = ("execute_tool", "create_agent", "invoke_agent", "invoke_workflow", "plan")
+# GenAI operations that are not model calls; the model calls they make have their own spans.
+_NOT_MODEL_CALLS = ("execute_tool", "create_agent", "invoke_agent", "invoke_workflow", "plan")
 _LEVELS = (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords"))
 _JSON_IN_STRINGS = ("gen_ai.system_instructions", "gen_ai.tool.definitions")
 
 
 def model_calls(document: dict[str, Any]) -> list[Any]:
-    """The model calls of an OTLP export, flat; any other span or record as the only one."""
+    """The model calls of an OTLP export, flattened; a single span or record is one call."""
     for resources, scopes, records in _LEVELS:
         if resources in document:
             spans = _each([document], resources, scopes, records)
@@ -215,13 +215,13 @@ def _each(nodes: Any, *path: str) -> Iterator[dict[str, Any]]:
 
 def _is_model_call(span: dict[str, Any]) -> bool:
     attributes = span["attributes"]
-    return attributes.get("gen_ai.operation.name") not in _NO_CALL and any(
+    return attributes.get("gen_ai.operation.name") not in _NOT_MODEL_CALLS and any(
         name.startswith("gen_ai.") for name in attributes
     )
 
 
 def _flat(span: dict[str, Any]) -> dict[str, Any]:
-    """The span with its attributes as one object and its duration beside its times."""
+    """The span with its attributes as one object, and `durationNano` added."""
     attributes = _pairs(span.get("attributes"))
     for name in _JSON_IN_STRINGS:
         if name in attributes:
@@ -234,7 +234,7 @@ def _flat(span: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(attributes: Any) -> dict[str, Any]:
-    """An object as it is; OTLP's list of keys and values as an object."""
+    """Attributes as an object, from an object or from OTLP's list of key-value pairs."""
     if type(attributes) is dict:
         return dict(attributes)
     return {
@@ -245,14 +245,14 @@ def _pairs(attributes: Any) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """What an OTLP AnyValue holds."""
+    """The value in an OTLP AnyValue."""
     if type(value) is not dict:
         return value
-    for kind, held in value.items():
-        inner = held.get("values") if type(held) is dict else None
+    for kind, content in value.items():
+        inner = content.get("values") if type(content) is dict else None
         if kind == "arrayValue":
-            return [_value(one) for one in inner] if type(inner) is list else []
-        return _pairs(inner) if kind == "kvlistValue" else held
+            return [_value(each) for each in inner] if type(inner) is list else []
+        return _pairs(inner) if kind == "kvlistValue" else content
     return None
 
 
@@ -264,7 +264,7 @@ def _nanoseconds(span: dict[str, Any], name: str) -> int | None:
 
 
 def _decoded(value: Any) -> Any:
-    """The list that a string holds as JSON, or the value as it is."""
+    """The list in a JSON string; any other value unchanged."""
     if type(value) is not str or value[:1] != "[":
         return value
     try:
@@ -273,5 +273,5 @@ def _decoded(value: Any) -> Any:
         return value
 
 
-Explode = Callable[[dict[str, Any]], list[Any]]
-EXPLODE: dict[str, Explode] = {"otel-genai": model_calls}
+Unbundle = Callable[[dict[str, Any]], list[Any]]
+UNBUNDLE: dict[str, Unbundle] = {"otel-genai": model_calls}

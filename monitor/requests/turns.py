@@ -1,10 +1,9 @@
-"""Turns: what a conversation's list of messages comes down to.
+"""Turns: a conversation's messages reduced to three values.
 
-Three things are kept of it: the last thing the user said, the system prompt, and how many
-turns of the user there were. The shapes in use differ little: content is a string or a list of
-parts (OpenAI, Anthropic), or the parts stand beside the role (OpenTelemetry). What is neither
-the user's nor the operator's text (images, calls and results of tools, answers of the model)
-is passed over, so an agent's tool results do not count as follow-up turns.
+These are the last user text, the system prompt and the number of user turns. Content is a string or
+a list of parts (OpenAI, Anthropic), or the parts stand beside the role (OpenTelemetry). Text that
+is neither the user's nor the operator's (images, tool calls and results, answers of the model) is
+skipped, so an agent's tool results do not count as follow-up turns.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Turns(NamedTuple):
 
 
 def text_of(content: Any) -> str | None:
-    """The text of a string or of a list of parts; `None` where there is none."""
+    """The text of a string or a list of parts; `None` if there is none."""
     if type(content) is str:
         return content or None
     if type(content) is not list:
@@ -35,9 +34,9 @@ def text_of(content: Any) -> str | None:
 
 
 def read_turns(messages: Any) -> Turns:
-    """Reads a list of messages, a single message, or either as JSON in a string.
+    """Read a list of messages, a single message, or either as JSON in a string.
 
-    Any other string is what the user said. Entries that are no message are passed over.
+    Any other string is a user text. Entries that are not messages are skipped.
     """
     if type(messages) is str:
         decoded = _messages_in(messages)
@@ -75,7 +74,7 @@ def _text_of_part(part: Any) -> str | None:
 
 
 def _messages_in(text: str) -> Any:
-    """The messages that a string holds as JSON; `None` where it is only a string."""
+    """The messages in a JSON string; `None` if the string is not JSON messages."""
     if text[:1] not in ("[", "{"):
         return None
     try:
@@ -83,5 +82,5 @@ def _messages_in(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     entries = decoded if type(decoded) is list else [decoded]
-    said = all(type(entry) is dict and "role" in entry for entry in entries)
-    return entries if said and entries else None
+    have_roles = all(type(entry) is dict and "role" in entry for entry in entries)
+    return entries if entries and have_roles else None

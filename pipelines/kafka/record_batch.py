@@ -16,9 +16,10 @@ import numpy as np
 from aiokafka import codec
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
-from numba import njit, types
+from numba import types
 
 from monitor.kernels.buffers import PADDING, Integers, Messages
+from monitor.kernels.jit import cached_jit
 
 FORMAT = 2  # of the messages; what is older looks different
 NO_TIME = -1  # the protocol's timestamp of a record without one
@@ -193,7 +194,7 @@ def _corrupt(header: Any, why: str) -> CorruptRecordException:
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_jit()
 def _varint(data: Any, at: int, end: int) -> tuple[Any, int]:
     """A signed integer and where it ends; beyond `end` if it is cut off or too long."""
     value, shift = np.uint64(0), np.uint64(0)
@@ -207,7 +208,7 @@ def _varint(data: Any, at: int, end: int) -> tuple[Any, int]:
     return 0, end + 1
 
 
-@njit(nogil=True, cache=True)
+@cached_jit()
 def _bytes(data: Any, at: int, end: int) -> tuple[int, int, int]:
     """Where bytes begin and end, before their beginning if there are none, and what follows."""
     size, at = _varint(data, at, end)
@@ -223,16 +224,14 @@ _INTEGERS = types.int64[::1]
 
 
 # with its types, so that it is compiled, or loaded if it was before, ahead of the first fetch
-@njit(
+@cached_jit(
     types.int64(
         _BYTES,
         *[_INTEGERS] * 5,
         types.boolean[::1],
         types.int64,
         types.int64[:, ::1],
-    ),
-    nogil=True,
-    cache=True,
+    )
 )
 def _find(
     data: Any,

@@ -30,7 +30,7 @@ class PromptFeatures(NamedTuple):
     meaning: Floats
     opening: Floats
     closing: Floats
-    shape: Floats
+    style: Floats
 
     @classmethod
     def concatenate(cls, features: list[Features]) -> PromptFeatures:
@@ -49,8 +49,8 @@ def fit_content(
         previous: the model whose classifiers, and the scale of style counts that they need, stay.
     """
     if lists:
-        centre = ordinary.shape.mean(axis=0)
-        spread = np.maximum(ordinary.shape.std(axis=0), _MIN_SPREAD)
+        centre = ordinary.style.mean(axis=0)
+        spread = np.maximum(ordinary.style.std(axis=0), _MIN_SPREAD)
         previous = previous._replace(centre=centre, spread=spread)
     origin, whitening = _fit_whitening(_content_inputs(ordinary, previous))
     model = previous._replace(origin=origin, whitening=whitening)
@@ -68,14 +68,14 @@ def fit_content(
 
 def _content_inputs(prompts: PromptFeatures, model: Content) -> Floats:
     """`(n, WIDE)`: meaning and style."""
-    return np.hstack([prompts.meaning * (BROAD / UNIT), model.standardised(prompts.shape)])
+    return np.hstack([prompts.meaning * (BROAD / UNIT), model.standardised(prompts.style)])
 
 
 def _classifier_inputs(prompts: PromptFeatures, model: Content) -> Floats:
     """`(n, LONG)`: meaning, opening, closing and style."""
-    meaning, opening, closing, shape = prompts
+    meaning, opening, closing, style = prompts
     edges = [opening * (EDGE / UNIT), closing * (EDGE / UNIT)]
-    return np.hstack([meaning * (NARROW / UNIT), *edges, model.standardised(shape)])
+    return np.hstack([meaning * (NARROW / UNIT), *edges, model.standardised(style)])
 
 
 def _fit_whitening(x: Floats) -> tuple[Floats, Floats]:

@@ -18,7 +18,7 @@ from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.prompts.content_model import Content, load_content, write_content
 from monitor.prompts.extractor import Extractor
-from monitor.prompts.normalise import join
+from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS
 from monitor.requests.decoder import Decoder
 from pipelines.modelling.fit_content import MIN_PROMPTS, PromptFeatures, fit_content
@@ -80,7 +80,7 @@ def extract(prompts: Sequence[str]) -> PromptFeatures:
     """The features of prompts, which depend neither on the secret nor on a content model."""
     extractor = Extractor(0, Content.none())
     batches = (prompts[i : i + _BATCH_SIZE] for i in range(0, len(prompts), _BATCH_SIZE))
-    return PromptFeatures.concatenate([extractor(join(batch)) for batch in batches])
+    return PromptFeatures.concatenate([extractor(Texts.of(batch)) for batch in batches])
 
 
 def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:

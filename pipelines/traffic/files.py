@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from monitor.errors import InputError
-from monitor.requests.decoder import LARGEST
+from monitor.requests.decoder import MAX_BYTES
 
 _GZIP = b"\x1f\x8b"
 
@@ -65,7 +65,7 @@ class LineFile:
         open_line = bytearray()
         for chunk in self._plain():
             first, *others = chunk.split(b"\n")
-            open_line += first[: LARGEST + 1 - len(open_line)]
+            open_line += first[: MAX_BYTES + 1 - len(open_line)]
             if others:
                 lines = [bytes(open_line), *others]
                 open_line = bytearray(lines.pop())

@@ -29,7 +29,7 @@ import typer
 
 from monitor.prompts.content_model import Content
 from monitor.prompts.extractor import Extractor, Features
-from monitor.prompts.normalise import Texts, join
+from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS
 from monitor.records.admission import READ
 from monitor.records.baseline import BINS
@@ -218,7 +218,7 @@ def main(
     if cost:
         times(Encoder(), found.prompts)
         return
-    texts = [join(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
+    texts = [Texts.of(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
     raw = extracted(texts, Content.none())
     drawn_from = limited(found.test, TESTED) if minilm else found.test
     compared = Compared(found, limited(found.reference, TESTED), drawn_from) if minilm else None
@@ -296,8 +296,8 @@ def times(encoder: Encoder, prompts: list[str]) -> None:
     chosen = np.random.default_rng(2).choice(len(prompts), 2_000, replace=False)
     sample = [prompts[i] for i in chosen]
     extractor, rows = Extractor(1), np.arange(2_000)[None]
-    features = extractor(join(sample))
-    read = _least(lambda: extractor(join(sample)), 20) / len(sample)
+    features = extractor(Texts.of(sample))
+    read = _least(lambda: extractor(Texts.of(sample)), 20) / len(sample)
     kept = _least(lambda: recorded(rows, features), 20) / len(sample)
     embedded = _least(lambda: encoder(sample[:300]), 2) / 300
     print("\n| features, µs a prompt | record | MiniLM | times cheaper |\n|---|---|---|---|")

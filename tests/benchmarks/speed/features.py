@@ -28,15 +28,15 @@ from tokenizers import Tokenizer
 
 from monitor.kernels.bits import OPTIONS, U, jit
 from monitor.prompts import kernel, word_vectors
-from monitor.prompts.bpe import look_up
+from monitor.prompts.bpe import append_tokens
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.kernel import MEANING
 from monitor.prompts.lexicon import Lexicon
-from monitor.prompts.normalise import LIMIT, Texts, join
+from monitor.prompts.normalise import LIMIT, Texts
 from monitor.prompts.projection import project
-from monitor.prompts.segment import read
-from monitor.prompts.style import describe
-from monitor.prompts.template_hash import fingerprint
+from monitor.prompts.segment import segment
+from monitor.prompts.style import style_features
+from monitor.prompts.template_hash import template_hash
 from pipelines.simulation.scenario import Scenario, Simulation
 from pipelines.traffic.files import LineFile
 
@@ -80,7 +80,7 @@ def _of_size(prompt: str) -> str:
 
 
 def _batches(prompts: list[str]) -> list[Texts]:
-    return [join(prompts[i : i + _BATCH]) for i in range(0, len(prompts), _BATCH)]
+    return [Texts.of(prompts[i : i + _BATCH]) for i in range(0, len(prompts), _BATCH)]
 
 
 def _best(do: Callable[[Any], object], batches: list[Any]) -> float:
@@ -104,7 +104,7 @@ def _speed(name: str, prompts: list[str]) -> None:
     unseen = time.thread_time() - begun
     lists = [prompts[i : i + _BATCH] for i in range(0, len(prompts), _BATCH)]
     for what, seconds in {
-        "join": _best(join, lists),
+        "join": _best(Texts.of, lists),
         "lexicon": _best(Lexicon().match, batches),
         "features, never seen": unseen,
         "features": _best(extractor, batches),
@@ -128,13 +128,13 @@ def _parts(prompts: list[str]) -> None:
 def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
     """Reads a batch and does one part for each of its prompts."""
     tables, memory = extractor.tables, extractor.memory
-    features = extractor(join([None] * _BATCH))
+    features = extractor(Texts.of([None] * _BATCH))
 
     @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
     def run(buffer: Any, starts: Any, ends: Any, tables: Any, memory: Any, features: Any) -> int:
         done = 0
         for i in range(len(starts)):
-            chunks, n, words, _ = read(buffer, U(starts[i]), U(ends[i]), tables, memory)
+            chunks, n, words, _ = segment(buffer, U(starts[i]), U(ends[i]), tables, memory)
             part(buffer, chunks, n, words, tables, memory, features, i)
             done += chunks + words
         return done
@@ -143,7 +143,7 @@ def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
         buffer = np.frombuffer(texts.data, np.uint8)
         return run(buffer, texts.starts, texts.ends, tables, memory, features)
 
-    over(join(["Compiled by this."]))
+    over(Texts.of(["Compiled by this."]))
     return over
 
 
@@ -154,19 +154,19 @@ def _nothing(buffer, chunks, n, words, tables, memory, features, i):  # type: ig
 
 @jit
 def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    end, _, opening, closing = look_up(buffer, chunks, tables, memory, n)
+    end, _, opening, closing = append_tokens(buffer, chunks, tables, memory, n)
     kernel._sum(memory.tokens, end, tables.vectors, memory.part, memory.total)
-    kernel._unit(memory.total, features.meaning, i)
-    kernel._few(memory.tokens, n, opening, tables.vectors, memory.total)
-    kernel._unit(memory.total, features.opening, i)
-    kernel._few(memory.tokens, closing, end, tables.vectors, memory.total)
-    kernel._unit(memory.total, features.closing, i)
+    kernel._normalise(memory.total, features.meaning, i)
+    kernel._sum_few(memory.tokens, n, opening, tables.vectors, memory.total)
+    kernel._normalise(memory.total, features.opening, i)
+    kernel._sum_few(memory.tokens, closing, end, tables.vectors, memory.total)
+    kernel._normalise(memory.total, features.closing, i)
 
 
 @jit
 def _words(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     kernel._hashed(words, memory, memory.hashed)
-    kernel._unit(memory.hashed, features.words, i)
+    kernel._normalise(memory.hashed, features.words, i)
 
 
 @jit
@@ -176,7 +176,7 @@ def _minhash(buffer, chunks, n, words, tables, memory, features, i):  # type: ig
 
 @jit
 def _template(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    features.template[i] = fingerprint(words, memory, tables.vocabulary)
+    features.template[i] = template_hash(words, memory, tables.vocabulary)
 
 
 @jit
@@ -185,13 +185,13 @@ def _cell(buffer, chunks, n, words, tables, memory, features, i):  # type: ignor
 
 
 @jit
-def _shape(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    describe(words, memory, tables.shape, features.shape, i)
+def _style(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+    style_features(words, memory, tables.style, features.style, i)
 
 
 @jit
 def _content(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    describe(words, memory, tables.shape, features.shape, i)
+    style_features(words, memory, tables.style, features.style, i)
     project(features, i, tables.projection, memory.sums)
 
 
@@ -201,8 +201,8 @@ _PARTS = {
     "MinHash": _minhash,
     "template": _template,
     "cell": _cell,
-    "shape": _shape,
-    "shape, content and lists": _content,
+    "style": _style,
+    "style, content and lists": _content,
 }
 
 
@@ -220,7 +220,7 @@ def _library(prompts: list[str]) -> None:
     begun = time.process_time()
     theirs = library.embed(whole, norm=True)
     each = (time.process_time() - begun) / len(whole)
-    ours = Extractor(1)(join(whole)).meaning.astype(np.float32)
+    ours = Extractor(1)(Texts.of(whole)).meaning.astype(np.float32)
     cosines = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1)
     low, middle = np.quantile(cosines, [0.05, 0.5])
     print("\n| wordllama, 64 dimensions | |\n|---|---|")

@@ -20,7 +20,7 @@ from monitor.prompts.content_model import (
     write_content,
 )
 from monitor.prompts.extractor import Extractor
-from monitor.prompts.normalise import join
+from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import CLIP, CONTENT, LISTS, MOST, SCALE, SHARES, STEP
 from pipelines.modelling.fit_content import PromptFeatures, fit_content
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
@@ -35,7 +35,7 @@ def said(rules, count, seed=1):
 
 
 def written(prompts):
-    return PromptFeatures.concatenate([Extractor(3, Content.none())(join(prompts))])
+    return PromptFeatures.concatenate([Extractor(3, Content.none())(Texts.of(prompts))])
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def learned(lists):
 
 def test_the_kernel_says_what_the_model_says():
     model = shipped_content()
-    features = Extractor(1, model)(join(said(PUBLIC, 500)))
-    meaning, opening, closing, shape = PromptFeatures.concatenate([features])
-    counts = model.standardised(shape)
+    features = Extractor(1, model)(Texts.of(said(PUBLIC, 500)))
+    meaning, opening, closing, style = PromptFeatures.concatenate([features])
+    counts = model.standardised(style)
     broad = np.hstack([meaning * (BROAD / UNIT), counts])
     place = SCALE * ((broad - model.origin) @ model.whitening)
     off = np.abs(features.content - np.clip(np.rint(place), -127, 127))
@@ -69,7 +69,7 @@ def test_the_kernel_says_what_the_model_says():
 
 
 def test_the_public_it_is_learned_from_has_mean_zero_and_variance_one(learned):
-    features = Extractor(1, learned)(join(said(PUBLIC, 3_000)))
+    features = Extractor(1, learned)(Texts.of(said(PUBLIC, 3_000)))
     place = features.content / SCALE
     assert np.abs(place.mean(axis=0)).max() < 0.1
     assert np.median(np.abs(np.cov(place.T) - np.eye(CONTENT))) < 0.02
@@ -81,7 +81,8 @@ def test_prompts_off_a_list_are_told_from_ordinary_ones(learned, kind):
     k = LISTS.index(kind) * len(SHARES)
     extractor = Extractor(1, learned)
     ordinary, listed = (
-        extractor(join(said(rules, 200, seed=2))).lists[:, k] for rules in (PUBLIC, [KINDS[kind]])
+        extractor(Texts.of(said(rules, 200, seed=2))).lists[:, k]
+        for rules in (PUBLIC, [KINDS[kind]])
     )
     assert np.median(listed) > np.quantile(ordinary, 0.95)
 
@@ -96,7 +97,7 @@ def test_without_lists_what_tells_them_stays_and_the_public_is_the_operators(lea
     model = fit_content(written(own), {}, learned)
     for name in ("centre", "spread", "directions", "offsets"):
         assert (getattr(model, name) == getattr(learned, name)).all()
-    features = Extractor(1, model)(join(own))
+    features = Extractor(1, model)(Texts.of(own))
     assert np.abs(features.content.mean(axis=0) / SCALE).max() < 0.1
     assert np.abs(features.lists.mean(axis=0)).max() < 0.1
 
@@ -116,7 +117,7 @@ def test_the_shipped_model_says_where_it_is_from_and_holds_numbers_only():
 
 def test_no_prompt_says_more_than_it_may_however_alike_ordinary_ones_are(learned):
     sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
-    lists = Extractor(1, sure)(join(said(["grade"], 300))).lists
+    lists = Extractor(1, sure)(Texts.of(said(["grade"], 300))).lists
     assert lists.max() == MOST
 
 

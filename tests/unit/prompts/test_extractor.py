@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.prompts.extractor import Extractor, Features
-from monitor.prompts.normalise import join
+from monitor.prompts.normalise import Texts
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 
 RULES = (*SERVICES, *TEMPLATES, "cooking", "coding", "deutsch", "sweep", "trace", "grade")
@@ -43,34 +43,34 @@ def lengths(vectors: np.ndarray) -> np.ndarray:
 @settings(max_examples=400, deadline=None)
 @given(anything)
 def test_any_text_has_features(extractor, said):
-    features = extractor(join(said))
+    features = extractor(Texts.of(said))
     assert all(len(each) == len(said) for each in features)
-    assert np.isfinite(features.shape).all()
+    assert np.isfinite(features.style).all()
 
 
 @settings(deadline=None)
 @given(anything)
 def test_a_prompt_has_the_same_features_alone_and_in_a_batch(extractor, said):
-    together = extractor(join(said))
+    together = extractor(Texts.of(said))
     for i, each in enumerate(said):
-        assert same(extractor(join([each])), Features(*(part[i : i + 1] for part in together)))
+        assert same(extractor(Texts.of([each])), Features(*(part[i : i + 1] for part in together)))
 
 
 @settings(deadline=None)
 @given(anything)
 def test_what_was_read_before_changes_nothing(extractor, said):
-    texts = join(said)
+    texts = Texts.of(said)
     assert same(Extractor(1, slots=MANY)(texts), extractor(texts))
 
 
 def test_forgetting_chunks_changes_nothing(extractor, simulated):
-    texts, forgetful = join(simulated), Extractor(1, slots=MANY)
+    texts, forgetful = Texts.of(simulated), Extractor(1, slots=MANY)
     assert same(forgetful(texts), extractor(texts))
-    assert forgetful.spelled > 10 * extractor.spelled
+    assert forgetful.cache_misses > 10 * extractor.cache_misses
 
 
 def test_vectors_have_unit_length(extractor, simulated):
-    features = extractor(join(simulated))
+    features = extractor(Texts.of(simulated))
     np.testing.assert_allclose(lengths(features.meaning), 1, atol=0.02)
     np.testing.assert_allclose(lengths(features.opening), 1, atol=0.02)
     np.testing.assert_allclose(lengths(features.closing), 1, atol=0.02)
@@ -79,11 +79,11 @@ def test_vectors_have_unit_length(extractor, simulated):
 
 @pytest.mark.parametrize("prompt", [None, ""])
 def test_an_empty_prompt_has_no_direction(extractor, prompt):
-    features = extractor(join([prompt]))
+    features = extractor(Texts.of([prompt]))
     assert not features.meaning.any()
     assert not features.words.any()
     assert not features.opening.any()
-    assert not features.shape.any()
+    assert not features.style.any()
 
 
 @pytest.mark.parametrize(
@@ -104,15 +104,15 @@ def test_an_empty_prompt_has_no_direction(extractor, prompt):
     ids=lambda prompt: ascii(prompt[:3]),
 )
 def test_a_megabyte_of_anything_is_read(extractor, prompt):
-    features = extractor(join(["before", prompt, "after"]))
-    assert same(extractor(join(["after"])), Features(*(part[2:] for part in features)))
+    features = extractor(Texts.of(["before", prompt, "after"]))
+    assert same(extractor(Texts.of(["after"])), Features(*(part[2:] for part in features)))
 
 
 def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
-    texts = join(simulated)
+    texts = Texts.of(simulated)
     one, other = Extractor(1)(texts), Extractor(2)(texts)
     assert (one.meaning == other.meaning).all()
-    for name in ("opening", "closing", "shape", "content", "lists"):
+    for name in ("opening", "closing", "style", "content", "lists"):
         assert (getattr(one, name) == getattr(other, name)).all()
     for name in ("words", "minhash"):
         assert (getattr(one, name) != getattr(other, name)).any(axis=1).all()
@@ -129,19 +129,19 @@ def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
     ],
 )
 def test_case_spaces_and_outer_marks_do_not_make_another_prompt(extractor, variant):
-    first, second = extractor(join(["What is the capital of Österreich?", variant])).prompt
+    first, second = extractor(Texts.of(["What is the capital of Österreich?", variant])).prompt
     assert first == second
 
 
 @pytest.mark.parametrize("other", ["What is 3 - 4?", "What is 3 + 5?", "What was 3 + 4?", "!", "?"])
 def test_other_words_and_inner_marks_do(extractor, other):
-    first, second = extractor(join(["What is 3 + 4?", other])).prompt
+    first, second = extractor(Texts.of(["What is 3 + 4?", other])).prompt
     assert first != second
 
 
 def test_no_two_different_prompts_share_a_hash(extractor, simulated):
     distinct = {re.sub(r"\s+", " ", each.lower()).strip(" ?!.\"'") for each in simulated}
-    assert len(set(extractor(join(simulated)).prompt.tolist())) >= len(distinct)
+    assert len(set(extractor(Texts.of(simulated)).prompt.tolist())) >= len(distinct)
 
 
 @pytest.mark.parametrize("shared", [0.1, 0.5, 0.9])
@@ -153,7 +153,7 @@ def test_minhash_estimates_what_share_of_triples_two_prompts_have_in_common(extr
         one, other = words[:200], words[:cut] + words[200 : 400 - cut]
         triples = [{tuple(x[i : i + 3]) for i in range(len(x) - 2)} for x in (one, other)]
         true.append(len(triples[0] & triples[1]) / len(triples[0] | triples[1]))
-        a, b = extractor(join([" ".join(one), " ".join(other)])).minhash
+        a, b = extractor(Texts.of([" ".join(one), " ".join(other)])).minhash
         lanes.append((a == b).mean())
     expected = np.mean(true)
     error = np.sqrt(expected * (1 - expected) / 16 / 200)  # binomial, of the mean of all
@@ -162,7 +162,7 @@ def test_minhash_estimates_what_share_of_triples_two_prompts_have_in_common(extr
 
 def test_a_number_is_like_any_other_of_its_length_to_the_hashed_words(extractor):
     one, other, longer = extractor(
-        join(["Claim 4711 of May", "Claim 8086 of May", "Claim 5 of May"])
+        Texts.of(["Claim 4711 of May", "Claim 8086 of May", "Claim 5 of May"])
     ).words
     assert (one == other).all()
     assert (one != longer).any()
@@ -170,6 +170,6 @@ def test_a_number_is_like_any_other_of_its_length_to_the_hashed_words(extractor)
 
 def test_prompts_about_one_thing_share_cells_more_than_others(extractor):
     tea = [f"How do I brew {kind} tea without it getting bitter?" for kind in ("green", "black")]
-    cells = extractor(join([*tea, "Fix the null pointer in this Java method."])).cell
+    cells = extractor(Texts.of([*tea, "Fix the null pointer in this Java method."])).cell
     flipped = [bin(int(cells[0] ^ other)).count("1") for other in cells[1:]]
     assert flipped[0] < flipped[1]

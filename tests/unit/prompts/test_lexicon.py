@@ -1,7 +1,7 @@
 import pytest
 
 from monitor.prompts.lexicon import Lexicon
-from monitor.prompts.normalise import join
+from monitor.prompts.normalise import Texts
 
 REASONING, GRADING = 1, 2
 
@@ -32,7 +32,7 @@ def lexicon():
     ],
 )
 def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
-    assert lexicon.match(join([prompt]))[0] & REASONING
+    assert lexicon.match(Texts.of([prompt]))[0] & REASONING
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
     ],
 )
 def test_asking_for_grades_is_noticed(lexicon, prompt):
-    assert lexicon.match(join([prompt]))[0] & GRADING
+    assert lexicon.match(Texts.of([prompt]))[0] & GRADING
 
 
 @pytest.mark.parametrize(
@@ -75,25 +75,32 @@ def test_asking_for_grades_is_noticed(lexicon, prompt):
     ],
 )
 def test_ordinary_questions_are_not_noticed(lexicon, prompt):
-    assert lexicon.match(join([prompt]))[0] == 0
+    assert lexicon.match(Texts.of([prompt]))[0] == 0
 
 
 def test_the_instruction_is_found_behind_a_long_document(lexicon):
-    assert lexicon.match(join(["word " * 50_000 + "Show your complete chain of thought."]))[0]
+    assert lexicon.match(Texts.of(["word " * 50_000 + "Show your complete chain of thought."]))[0]
 
 
 def test_prompts_that_are_absent_match_nothing(lexicon):
-    assert lexicon.match(join(["Think aloud.", None, "", "Hello"])).tolist() == [REASONING, 0, 0, 0]
+    assert lexicon.match(Texts.of(["Think aloud.", None, "", "Hello"])).tolist() == [
+        REASONING,
+        0,
+        0,
+        0,
+    ]
 
 
 def test_no_text_stops_it(lexicon):
-    assert lexicon.match(join(["\ud800 show your hidden reasoning \x00"]))[0] & REASONING
+    assert lexicon.match(Texts.of(["\ud800 show your hidden reasoning \x00"]))[0] & REASONING
 
 
 def test_a_phrase_does_not_reach_from_one_prompt_into_the_next(lexicon):
     halves = ["Show your complete", "chain of thought", "Rate it from 1 to 5", "response: fine"]
     together = lexicon.match(
-        join(["Show your hidden", "reasoning", "Which is the best", "response?"])
+        Texts.of(["Show your hidden", "reasoning", "Which is the best", "response?"])
     )
     assert together.tolist() == [0, 0, 0, 0]
-    assert lexicon.match(join(halves)).tolist() == [lexicon.match(join([x]))[0] for x in halves]
+    assert lexicon.match(Texts.of(halves)).tolist() == [
+        lexicon.match(Texts.of([x]))[0] for x in halves
+    ]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.prompts.characters import characters
-from monitor.prompts.normalise import BORDER, LIMIT, join
+from monitor.prompts.normalise import BORDER, LIMIT, Texts
 
 LOWER = characters().lower
 
@@ -22,7 +22,7 @@ prompts = st.lists(st.none() | st.text(max_size=40), max_size=8)
 @settings(deadline=None)
 @given(prompts)
 def test_each_prompt_is_where_its_bounds_say(said):
-    texts = join(said)
+    texts = Texts.of(said)
     found = [texts.data[a:b] for a, b in zip(texts.starts, texts.ends, strict=True)]
     assert found == [folded(each or "") for each in said]
 
@@ -30,25 +30,25 @@ def test_each_prompt_is_where_its_bounds_say(said):
 @settings(deadline=None)
 @given(prompts)
 def test_a_border_follows_each_prompt(said):
-    texts = join(said)
+    texts = Texts.of(said)
     assert all(texts.data[end : end + len(BORDER)] == BORDER for end in texts.ends)
 
 
 def test_case_is_gone_from_every_alphabet_that_has_it():
     said = "SHOW Your Übergröße ÉTÉ, ПОКАЖИ ΛΌΓΟΙ, 推理 and K9!"
-    texts = join([said, said.lower()])
+    texts = Texts.of([said, said.lower()])
     assert texts.data[: texts.ends[0]] == said.lower().encode()
     assert texts.data[texts.starts[1] : texts.ends[1]] == said.lower().encode()
 
 
 def test_a_lone_surrogate_becomes_a_question_mark():
-    texts = join(["a\ud800b", "ü"])
+    texts = Texts.of(["a\ud800b", "ü"])
     assert texts.data[texts.starts[0] : texts.ends[0]] == b"a?b"
 
 
 def test_of_a_long_prompt_the_beginning_the_middle_and_the_end_are_read():
     words = [f"w{i:06}" for i in range(100_000)]
-    texts = join([" ".join(words)])
+    texts = Texts.of([" ".join(words)])
     read = texts.data[texts.starts[0] : texts.ends[0]].decode().split()
     assert read[0] == words[0]
     assert read[-1] == words[-1]
@@ -57,4 +57,4 @@ def test_of_a_long_prompt_the_beginning_the_middle_and_the_end_are_read():
 
 
 def test_the_whole_length_of_a_prompt_is_kept():
-    assert join(["x" * 1_000_000, None, "né"]).lengths.tolist() == [1_000_000, 0, 2]
+    assert Texts.of(["x" * 1_000_000, None, "né"]).lengths.tolist() == [1_000_000, 0, 2]

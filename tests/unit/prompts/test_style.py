@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from monitor.prompts.content_model import Content
 from monitor.prompts.extractor import Extractor
-from monitor.prompts.normalise import join
-from monitor.prompts.style import ASKED, MARKS, SHAPE
+from monitor.prompts.normalise import Texts
+from monitor.prompts.style import ASKED, MARKS, STYLE
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,11 @@ def extractor() -> Extractor:
 
 
 def shape(extractor: Extractor, prompt: str) -> dict[str, float]:
-    return dict(zip(SHAPE, extractor(join([prompt])).shape[0].tolist(), strict=True))
+    return dict(zip(STYLE, extractor(Texts.of([prompt])).style[0].tolist(), strict=True))
 
 
 def test_every_count_has_a_name_of_its_own():
-    assert len(set(SHAPE)) == len(SHAPE)
+    assert len(set(STYLE)) == len(STYLE)
 
 
 def test_what_is_said_of_a_prompt_follows_from_its_characters_and_words(extractor):
@@ -83,18 +83,18 @@ def test_it_is_told_whether_there_is_a_sign(extractor, name, prompt, other):
 
 def test_double_spaces_and_spaces_at_the_ends_change_no_count_of_marks_or_words(extractor):
     one, other = (shape(extractor, each) for each in ("Hi you, there.", " Hi  you,\n\nthere. \n"))
-    changed = {name for name in SHAPE if one[name] != pytest.approx(other[name])}
+    changed = {name for name in STYLE if one[name] != pytest.approx(other[name])}
     assert changed <= {"length", "gaps", "octave 1", "octave 2"}
 
 
 def test_the_opening_and_the_closing_are_what_a_prompt_begins_and_ends_with(extractor):
     first, last = "Write a short poem", "in plain words please now"
-    features = extractor(join([f"{first} about the sea and the wind {last}", first, last]))
+    features = extractor(Texts.of([f"{first} about the sea and the wind {last}", first, last]))
     assert (features.opening[0] == features.meaning[1]).all()
     cosine = features.closing[0].astype(float) @ features.meaning[2] / 127**2
     assert cosine == pytest.approx(1, abs=0.05)
 
 
 def test_a_script_without_spaces_has_a_word_for_each_character(extractor):
-    words = extractor(join(["日本語の文", "สวัสดี", "привет мир"])).shape[:, SHAPE.index("words")]
+    words = extractor(Texts.of(["日本語の文", "สวัสดี", "привет мир"])).style[:, STYLE.index("words")]
     np.testing.assert_allclose(words, np.log1p([5, 6, 2]), rtol=1e-6)

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from monitor.prompts.extractor import Extractor
-from monitor.prompts.normalise import join
+from monitor.prompts.normalise import Texts
 from pipelines.simulation.users import TEMPLATES, grammar
 
 DOCUMENT = (
@@ -22,7 +22,7 @@ def extractor() -> Extractor:
 
 
 def fingerprints(extractor: Extractor, *prompts: str) -> list[int]:
-    return [int(each) for each in extractor(join(prompts)).template]
+    return [int(each) for each in extractor(Texts.of(prompts)).template]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

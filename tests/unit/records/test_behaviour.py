@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from monitor.records.profile import AUTOMATION, PIVOT
-from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, HAS_PROMPT, LARGE
+from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
 from tests.unit.records.test_update import Table
 
-UNATTENDED = HAS_PROMPT | ALONE | LARGE | BOUNDED
+UNATTENDED = HAS_PROMPT | FIRST_TURN | LARGE | BOUNDED
 HOUR = 3600.0
 
 
@@ -28,7 +28,8 @@ def test_requests_without_follow_ups_are_unattended():
     seconds = by_chance(60, 1)
     alone.observe(seconds, marks=UNATTENDED)
     talking.observe(
-        seconds, marks=[HAS_PROMPT | (FOLLOW_UP if i % 2 else ALONE) for i, _ in enumerate(seconds)]
+        seconds,
+        marks=[HAS_PROMPT | (FOLLOW_UP if i % 2 else FIRST_TURN) for i, _ in enumerate(seconds)],
     )
     assert alone.records["unattended"][0] > 10
     assert talking.records["unattended"][0] < 3

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from monitor.prompts.extractor import Features
 from monitor.prompts.kernel import MEANING
 from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
-from monitor.prompts.style import SHAPE
+from monitor.prompts.style import STYLE
 from monitor.records.admission import BUDGET, READ, REPEATED, admit
 from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import PROMPTS_PER_DAY, Sums
@@ -44,7 +44,7 @@ def prompts(numbers):
         cell=bits(np.uint32),
         opening=unit(MEANING).astype(np.int8),
         closing=unit(MEANING).astype(np.int8),
-        shape=np.ones((n, len(SHAPE)), np.float32),
+        style=np.ones((n, len(STYLE)), np.float32),
         content=drawn_normal(CONTENT, SCALE).astype(np.int8),
         lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
     )
@@ -72,7 +72,7 @@ class Table:
         asked=None,
         metadata=(0, 0, 0, 0),
         model=0,
-        shape=1.0,
+        style=1.0,
     ):
         n = len(seconds)
         evaluations, at, admitted = (
@@ -91,7 +91,7 @@ class Table:
         )
         today = Today(day, self.today, self.ceiling, self.model, *self.sums)
         features = prompts(range(n) if asked is None else asked)
-        features.shape[:] = shape
+        features.style[:] = style
         admit(self.records, rows, requests.ts, requests.ids, admitted)
         count = update(
             self.records, rows, admitted, requests, features, today, 0, n, evaluations, at
@@ -246,7 +246,7 @@ def test_sketches_count_prompts_and_metadata():
 
 def test_prompt_of_punctuation_alone_is_not_sketched():
     table = Table()
-    table.observe(range(20), shape=0.0)
+    table.observe(range(20), style=0.0)
     assert table.records[0]["prompts"] == 20
     assert table.records[0]["sketched"] == 0
 

@@ -17,11 +17,11 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
-from monitor.prompts.normalise import LIMIT, lay
-from monitor.requests.columns import Reader, hashes_of
-from monitor.requests.decoder import AHEAD, LARGEST, Decoder
+from monitor.prompts.normalise import LIMIT, normalise
+from monitor.requests.columns import Reader, hash_texts
+from monitor.requests.decoder import MAX_AHEAD, MAX_BYTES, Decoder
 from monitor.requests.fast_json import NETWORK
-from monitor.requests.marks import ALONE, BOUNDED, FOLLOW_UP, HAS_PROMPT, LARGE
+from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
 from monitor.store.memory import MemoryStore
 from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
 from tests.support.requests import START, elicitor, in_order, person, request, scraper
@@ -62,12 +62,19 @@ unhurried = settings(deadline=None)
 
 def by_way_of_objects(values):
     decoded = DECODER.decode(values, NOW)
-    return READER.columns(decoded.events, decoded.sources), decoded.rejections
+    return READER.from_events(decoded), decoded.rejections
 
 
 def shown(columns, rejections):
-    texts = lay(columns.prompts)
-    arrays = (columns.sources, columns.ts, columns.tokens, columns.marks, columns.hashes)
+    texts = normalise(columns.prompts)
+    arrays = (
+        columns.sources,
+        columns.elements,
+        columns.ts,
+        columns.tokens,
+        columns.marks,
+        columns.hashes,
+    )
     return (
         [array.tolist() for array in arrays],
         [array.dtype for array in arrays],
@@ -188,7 +195,7 @@ def test_of_fields_that_come_twice_the_same_one_counts(name):
     check([f"{first[:-1]}, {whole[1:-1]}, {second[1:]}".encode()])
 
 
-@given(st.floats(946_684_800.0, NOW + AHEAD))
+@given(st.floats(946_684_800.0, NOW + MAX_AHEAD))
 def test_times_are_read_to_the_last_bit(ts):
     found, _ = READER(Messages.of([event(ts=ts)]), NOW)
     assert found.ts.tolist() == [ts]
@@ -203,7 +210,9 @@ def test_so_are_times_with_more_digits_than_they_have_bits(seconds, fraction):
     assert is_plain(value) == (len(text) <= 20)
 
 
-@pytest.mark.parametrize("ts", [NOW + AHEAD, math.nextafter(NOW + AHEAD, math.inf), 946_684_799.5])
+@pytest.mark.parametrize(
+    "ts", [NOW + MAX_AHEAD, math.nextafter(NOW + MAX_AHEAD, math.inf), 946_684_799.5]
+)
 def test_times_that_cannot_be_are_rejected_either_way(ts):
     check([event(ts=ts)])
 
@@ -221,21 +230,21 @@ def test_long_prompts_are_the_same_either_way(length, letters):
 
 
 def test_what_is_not_there_has_no_hash():
-    hashes = hashes_of(["r1", None, "", "r2", "r1", "\ud800"], 1).tolist()
+    hashes = hash_texts(["r1", None, "", "r2", "r1", "\ud800"], 1).tolist()
     assert hashes[1] == hashes[2] == 0
     assert hashes[0] == hashes[4] != hashes[3]
 
 
 def test_texts_that_differ_only_in_zeros_at_the_end_have_hashes_of_their_own():
-    assert len(set(hashes_of(["r", "r\0", "r\0\0"], 1).tolist())) == 3
+    assert len(set(hash_texts(["r", "r\0", "r\0\0"], 1).tolist())) == 3
 
 
 def test_a_hash_depends_on_the_secret():
-    assert hashes_of(["r1"], 1) != hashes_of(["r1"], 2)
+    assert hash_texts(["r1"], 1) != hash_texts(["r1"], 2)
 
 
 def test_messages_too_large_are_rejected_either_way():
-    check([event(), event(prompt="x" * LARGEST), event()])
+    check([event(), event(prompt="x" * MAX_BYTES), event()])
 
 
 @pytest.mark.parametrize("end", range(1, len(event()), 7))
@@ -277,13 +286,48 @@ def test_what_the_engine_makes_of_a_stream_is_the_same_either_way():
     }
 
 
+def late_rejections(*messages):
+    engine = Engine(Settings(), IDENTITY, MemoryStore(), clock=lambda: START + 1e6)
+    engine.assign("t:0")
+    stream = [request("sk-1", 1_000.0), *messages]
+    return [
+        each.rejection for each in engine.observe(Batch("t:0", range(len(stream)), stream)).rejected
+    ]
+
+
+@pytest.mark.parametrize(("start", "separator", "end"), [(b"[", b", ", b"]"), (b"", b"\n", b"")])
+def test_late_element_is_rejected_without_its_neighbours(start, separator, end):
+    elements = [request("sk-2", 1_000.0), request("sk-2", -1_000.0), request("sk-2", -1_001.0)]
+    found = late_rejections(start + separator.join(elements) + end)
+    assert [(each.reason, each.source, each.element) for each in found] == [
+        *(("late", 1, 1), ("late", 1, 2))
+    ]
+    assert [each.value for each in found] == elements[1:]
+
+
+def test_late_element_between_bad_ones_keeps_its_index():
+    late = request("sk-2", -1_000.0)
+    found = late_rejections(b"[{}, " + late + b", NaN, " + request("sk-2", 1_000.0) + b"]")
+    assert {each.element: each.reason for each in found} == {
+        **{0: "missing_field", 1: "late", 2: "not_an_object"}
+    }
+    (rejection,) = (each for each in found if each.reason == "late")
+    assert json.loads(rejection.value) == json.loads(late)
+
+
+def test_late_single_event_is_rejected_with_its_message():
+    late = request("sk-2", -1_000.0)
+    (rejection,) = late_rejections(late)
+    assert (rejection.value, rejection.element) == (late, 0)
+
+
 @pytest.mark.parametrize(
     ("said", "marks"),
     [
         ({"turns": 2}, FOLLOW_UP),
-        ({"turns": 1}, ALONE),
-        ({"turns": 1, "input_tokens": 9_000}, ALONE),
-        ({"input_tokens": 40}, ALONE),
+        ({"turns": 1}, FIRST_TURN),
+        ({"turns": 1, "input_tokens": 9_000}, FIRST_TURN),
+        ({"input_tokens": 40}, FIRST_TURN),
         ({"input_tokens": 400}, FOLLOW_UP),
         ({}, 0),
         ({"max_tokens": 256}, BOUNDED),
@@ -309,4 +353,4 @@ def test_marks_say_what_is_known_of_a_request(said, marks):
 def test_addresses_of_a_network_share_its_hash(address, network):
     event = {"ts": NOW, "api_key": "k", "ip": address}
     columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
-    assert columns.hashes[0, NETWORK] == hashes_of([network], IDENTITY.seed)[0]
+    assert columns.hashes[0, NETWORK] == hash_texts([network], IDENTITY.seed)[0]

@@ -5,7 +5,14 @@ import math
 import pytest
 
 import monitor.requests.decoder
-from monitor.requests.decoder import LARGEST, MOST, REASONS, Decoder, Rejection, RequestEvent
+from monitor.requests.decoder import (
+    MAX_BYTES,
+    MAX_ELEMENTS,
+    REASONS,
+    Decoder,
+    Rejection,
+    RequestEvent,
+)
 
 NOW = 1_772_040_010.0
 LEAST = {"ts": 1_772_040_000.5, "api_key": "sk-one"}
@@ -106,17 +113,17 @@ def test_deep_nesting_is_rejected(depth):
 
 
 def test_of_a_message_that_is_too_large_the_beginning_is_kept():
-    refused = rejection(b" " * LARGEST + b"{}")
+    refused = rejection(b" " * MAX_BYTES + b"{}")
     assert refused.reason == "too_large"
-    assert 0 < len(refused.value) < LARGEST
+    assert 0 < len(refused.value) < MAX_BYTES
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        b"[" + b"1," * MOST + b"1]",
-        b"[" + json.dumps(LEAST).encode() + b",{}" * MOST + b"]",
-        b"{}" + b"\n{}" * (MOST + 1),
+        b"[" + b"1," * MAX_ELEMENTS + b"1]",
+        b"[" + json.dumps(LEAST).encode() + b",{}" * MAX_ELEMENTS + b"]",
+        b"{}" + b"\n{}" * (MAX_ELEMENTS + 1),
     ],
 )
 def test_a_message_of_too_many_elements_is_rejected_as_one(value):

@@ -53,7 +53,7 @@ near_events = st.fixed_dictionaries(
 
 def decode(name, *mutants):
     decoded = DECODERS[name].decode([mutant.value for mutant in mutants], NOW)
-    assert not faults(list(mutants), decoded, bundles=name == "otel-genai")
+    assert not faults(DECODERS[name], list(mutants), decoded, bundles=name == "otel-genai")
     return decoded
 
 

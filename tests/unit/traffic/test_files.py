@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import InputError
-from monitor.requests.decoder import LARGEST, Decoder
+from monitor.requests.decoder import MAX_BYTES, Decoder
 from pipelines.traffic.files import LineFile
 
 content = st.lists(
@@ -101,7 +101,7 @@ def test_file_counts_the_lines_it_yields(path: Path) -> None:
 
 def test_only_the_too_long_line_is_rejected(path: Path) -> None:
     event = b'{"ts": 1772040000, "api_key": "k", "prompt": "Hi"}'
-    path.write_bytes(b"\n".join([event, event + b" " * (2 * LARGEST), event]))
+    path.write_bytes(b"\n".join([event, event + b" " * (2 * MAX_BYTES), event]))
     lines = read(path)
     decoded = Decoder().decode(lines, 1_772_040_000)
     assert decoded.sources == [0, 2]
@@ -114,8 +114,8 @@ def test_endless_line_uses_bounded_memory(path: Path) -> None:
             out.write(bytes(1 << 20))
     tracemalloc.start()
     try:
-        assert [len(line) for line in read(path)] == [LARGEST + 1]
-        assert tracemalloc.get_traced_memory()[1] < 5 * LARGEST
+        assert [len(line) for line in read(path)] == [MAX_BYTES + 1]
+        assert tracemalloc.get_traced_memory()[1] < 5 * MAX_BYTES
     finally:
         tracemalloc.stop()
 
