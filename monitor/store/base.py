@@ -1,4 +1,4 @@
-"""What the engine needs of a place to keep records."""
+"""What the engine and the linker need of a store."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from monitor.errors import FencedError
 
 @dataclass(slots=True)
 class Checkpoint:
-    """What is written in one transaction, so that it is all there or not at all.
+    """What one transaction writes: all of it or nothing.
 
     Attributes:
-        records: the bytes of changed records by their names, see `Store.names`.
-        partitions: the state of each partition by its name, its offset included.
-        rows: by partition of fingerprints, rows of keys that have changed, `None` for those to be
-            forgotten.
-        publics: by partition, what it has learned of the public, for all to use.
+        records: the bytes of changed records, by their names (`Store.names`).
+        partitions: the state of each partition by its name, with its offset.
+        rows: by partition of fingerprints, the rows of keys that changed; `None` deletes a row.
+        baselines: by partition, the baseline that it has learned, for all workers to read.
         decisions: to put into force.
+        claims: by partition, the number of the claim under which it is written.
+        alerts: to publish once this is written. The partitions' state contains them too, so a
+            successor publishes them if this worker dies in between.
         arrivals: by origin and key of a decision, when the request that led to it arrived in
             Kafka, wall-clock time. A decision without one holds in full from now on.
-        claims: by partition, the number of the claim under which it is written.
-        alerts: to be sent once this is written. They are in the partitions' state too, so that
-            whoever takes over sends them if this worker dies in between.
     """
 
     records: Mapping[str, bytes] = field(default_factory=dict)
@@ -34,54 +33,53 @@ class Checkpoint:
     rows: dict[str, dict[str, bytes | None]] = field(default_factory=dict)
     baselines: dict[str, bytes] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
-    arrivals: dict[tuple[str, str], float] = field(default_factory=dict)
     claims: dict[str, int] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
+    arrivals: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 class Store(Protocol):
-    """Keeps records, partitions' state and decisions. All methods raise `StoreError`."""
+    """Keeps records, partition states and decisions. Every method may raise `StoreError`."""
 
     def names(self, partition: str, keys: Sequence[str]) -> Sequence[str]:
-        """The names of the records of keys (pseudonyms) that a partition has requests of.
+        """The names of the records of keys (pseudonyms) with requests in a partition.
 
-        They are the keys themselves, except where a transaction reaches only what is of one
-        partition: there each partition has a record of its own for a key, though all requests of
-        a key should be in one partition anyway.
+        The names are the keys, except where a transaction reaches one partition only: there each
+        partition has its own record of a key.
         """
 
     def load(self, names: Sequence[str]) -> list[bytes | None]:
-        """The records of some names of one partition, in their order; `None` for a missing one."""
+        """The records of these names, of one partition, in order; `None` for a missing one."""
 
     def claim(self, name: str) -> tuple[int, bytes | None]:
-        """Take a partition over from whoever had it.
+        """Take a partition over from its former owner.
 
         Returns:
-            the number of this claim, higher than any before, and the partition's state as the last
-            checkpoint left it.
+            the number of this claim, higher than any before, and the partition's state as of the
+            last checkpoint.
         """
 
     def commit(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, all of it or nothing; on a Redis Cluster, all of a partition's.
+        """Write a checkpoint, all of it or nothing; on a Redis Cluster, per partition.
 
-        If it fails, the same again or a later one leaves what it would have left.
+        After a failure, write the same one again or a later one: the result is the same.
 
         Raises:
-            FencedError: if there is a newer claim to one of its partitions, or the store no longer
-                has the checkpoint before this one; nothing is written.
+            FencedError: if one of its partitions has a newer claim, or the store has lost the
+                checkpoint before this one. Nothing is written.
         """
 
     def baselines(self) -> dict[str, bytes]:
-        """What every partition has last said of the public, by its name."""
+        """The latest baseline of each partition, by its name."""
 
     def rows(self, partition: str) -> dict[str, bytes]:
-        """The rows that a partition of fingerprints keeps, by key."""
+        """The rows of a partition of fingerprints, by key."""
 
     def decision(self, key: str) -> ActiveDecision | None:
         """The decision in force on a key; `until` says when it ends."""
 
     def ping(self) -> None:
-        """Raise unless checkpoints can be written at present."""
+        """Raise unless a checkpoint could be written now."""
 
 
 def active(checkpoint: Checkpoint, now: float) -> Iterator[ActiveDecision]:
@@ -94,5 +92,5 @@ def active(checkpoint: Checkpoint, now: float) -> Iterator[ActiveDecision]:
 
 
 def fenced(name: str) -> FencedError:
-    """What a store raises on a checkpoint under an old claim."""
-    return FencedError(f"{name} has been taken up by another worker: nothing of it was written.")
+    """The error for a checkpoint under an old claim."""
+    return FencedError(f"{name} has been claimed by another worker. Nothing was written.")

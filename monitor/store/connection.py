@@ -1,24 +1,24 @@
-"""The Redis server that takes writes: how it is named, and how long it is asked.
+"""Connections to the Redis server that accepts writes, by URL, with a bound on the waiting time.
 
 | URL | |
 |---|---|
 | `redis://[user:password@]host[:6379][/db]` | one server |
 | `unix://[user:password@]/path[?db=0]` | one server, by its socket on this machine |
-| `redis+sentinel://[user:password@]host[:26379],host…/name[/db]` | the primary `name`, \
-wherever the Sentinels at these hosts have it at present |
+| `redis+sentinel://[user:password@]host[:26379],host…/name[/db]` | the primary `name`, as the \
+Sentinels at these hosts report it |
 | `redis+cluster://[user:password@]host[:6379],host…` | a Cluster (`cluster.py`), by some of its \
 servers |
 | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS, to the Sentinels \
 too |
 
 Options follow a question mark, under redis-py's names: `ssl_ca_certs`, `ssl_certfile` and
-`ssl_keyfile` name files, `ssl_check_hostname=false` takes any name that the CA has signed;
-`sentinel_username` and `sentinel_password` are the login at the Sentinels. What is special in a
-URL is written `%XX` in a password.
+`ssl_keyfile` name files, `ssl_check_hostname=false` accepts any host name that the CA has signed;
+`sentinel_username` and `sentinel_password` are the login at the Sentinels. Write special characters
+of a password as `%XX`.
 
-An answer is waited for so many seconds, the timeout. What fails sooner (a connection that was
-lost, a primary that is a replica now) is tried again, up to twice; so an error comes within twice
-the timeout.
+A call waits at most `timeout` seconds for each answer. What fails sooner (a lost connection, a
+primary that has become a replica) is tried again, up to twice. So an error comes within twice the
+timeout.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import ConfigError
 from monitor.store.record_block import Packed
-from monitor.store.redis_errors import explain, passes
+from monitor.store.redis_errors import is_transient, to_store_error
 
 Command = tuple[Any, ...]  # its name and arguments: str, bytes, int; or a Packed
 
-# Strict, so that a password with a special character is not taken for a host and shown.
+# Strict: a password with a special character must not pass for a host and be shown.
 HOST = r"(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?"
 LOGIN, OPTIONS = r"(?:[^@/?#]*@)?", r"(?:\?[^@#]*)?"
 _TCP = re.compile(rf"rediss?://{LOGIN}{HOST}(?:/\d*)?{OPTIONS}")
@@ -56,28 +56,29 @@ _SENTINELS = re.compile(
     rf"(rediss?)\+sentinel://({LOGIN})({HOST}(?:,{HOST})*)/([\w.-]+)((?:/\d*)?{OPTIONS})"
 )
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
-_PAUSES = (0.05, 0.25)  # seconds before another attempt
-_TOGETHER = 1000  # commands a system call
+_PAUSES = (0.05, 0.25)  # seconds before the second and third attempt
+_COMMANDS_PER_SEND = 1000
 _T = TypeVar("_T")
 
-Node = Callable[[], AbstractContextManager[Any]]  # gives a connection to one server
+Node = Callable[[], AbstractContextManager[Any]]  # opens a connection to one server
 
 
 class Primary:
-    """Connections to the server that takes writes at present.
+    """Connections to the server that accepts writes.
 
     Args:
         url: see above.
-        timeout: seconds.
+        timeout: seconds to wait for an answer.
 
     Attributes:
-        slotted: whether only keys with the same part in braces are in reach of one transaction.
+        is_cluster: whether a transaction reaches only keys with the same hash tag, the part of the
+            name in braces.
 
     Raises:
         ConfigError: if the URL cannot be used.
     """
 
-    slotted = False
+    is_cluster = False
 
     def __init__(self, url: str, timeout: float) -> None:
         self._timeout = timeout
@@ -96,44 +97,45 @@ class Primary:
     def __str__(self) -> str:
         return self._name
 
-    def ask(self, question: Callable[[], _T]) -> _T:
-        """The answer to a question that may be asked again if its answer is lost.
+    def run(self, operation: Callable[[], _T]) -> _T:
+        """Run an operation that may be repeated if its answer is lost, and return its result.
 
         Raises:
-            StoreError: if there is no answer, in time or in earnest.
+            StoreUnavailableError: if it fails and a later call may succeed.
+            StoreRefusedError: if the server will refuse the same call again.
         """
-        begun = time.monotonic()
+        start = time.monotonic()
         for pause in (*_PAUSES, None):
             try:
-                return question()
+                return operation()
             except RedisError as error:
-                late = time.monotonic() - begun >= self._timeout
-                if not self._passes(error) or pause is None or late:
-                    raise StoreError(explain(error, self._name, cluster=self.slotted)) from None
+                late = time.monotonic() - start >= self._timeout
+                if not self._may_retry(error) or pause is None or late:
+                    raise to_store_error(error, self._name, cluster=self.is_cluster) from None
                 time.sleep(pause * random.uniform(0.5, 1.0))
         raise AssertionError
 
     def connection(self, key: str = "") -> AbstractContextManager[Any]:
-        """A connection for one's own to the server that has a key."""
-        return borrowed(self._pool)
+        """A connection, for one user at a time, to the server that has a key."""
+        return pooled(self._pool)
 
     def nodes(self) -> list[Node]:
-        """What gives a connection, for each server that keys are on."""
+        """For each server with keys, what opens a connection to it."""
         return [self.connection]
 
     def _open(self, url: str) -> str:
-        """Be ready for connections; what to call the server."""
+        """Create the pool; return the server's name for messages, without the login."""
         name, self._pool = _open(url, self._timeout)
-        self._pool.make_connection()  # only here redis-py looks at its options
+        self._pool.make_connection()  # redis-py checks its options only here
         return name
 
-    def _passes(self, error: RedisError) -> bool:
-        return passes(error)
+    def _may_retry(self, error: RedisError) -> bool:
+        return is_transient(error)
 
 
 @contextmanager
-def borrowed(pool: redis.ConnectionPool) -> Iterator[Any]:
-    """A connection of a pool; closed, and its WATCH with it, unless all went well."""
+def pooled(pool: redis.ConnectionPool) -> Iterator[Any]:
+    """A connection of a pool. It is closed after any failure, and its WATCH ends with it."""
     connection: Any = pool.get_connection()
     try:
         connection.check_health()
@@ -146,19 +148,19 @@ def borrowed(pool: redis.ConnectionPool) -> Iterator[Any]:
 
 
 def execute(connection: Any, commands: Iterable[Command]) -> list[Any]:
-    """Send commands in one go and read their answers, or raise the first that is an error.
+    """Send commands as one pipeline and return their answers, or raise the first error.
 
-    As redis-py's pipeline does, for a quarter of its CPU time.
+    redis-py's own pipeline takes four times the CPU.
     """
     commands, count = iter(commands), 0
-    while some := list(islice(commands, _TOGETHER)):
-        for packed, together in groupby(some, lambda command: isinstance(command, Packed)):
+    while chunk := list(islice(commands, _COMMANDS_PER_SEND)):
+        for packed, group in groupby(chunk, lambda command: isinstance(command, Packed)):
             if packed:
-                blocks = cast("list[Packed]", list(together))
+                blocks = cast("list[Packed]", list(group))
                 data = [block.data for block in blocks]
                 count += sum(block.commands for block in blocks)
             else:
-                single = list(together)
+                single = list(group)
                 data = [b"".join(map(pack_command, single))]
                 count += len(single)
             connection.send_packed_command(data, check_health=False)
@@ -166,14 +168,14 @@ def execute(connection: Any, commands: Iterable[Command]) -> list[Any]:
 
 
 def transact(connection: Any, commands: Iterable[Command]) -> list[Any]:
-    """The answers to commands of which all are executed or none.
+    """Run commands as one MULTI/EXEC and return their answers.
 
     Raises:
-        WatchError: if something that the connection watches has changed.
+        WatchError: if a key that the connection watches has changed.
     """
     *_, answers = execute(connection, chain([("MULTI",)], commands, [("EXEC",)]))
     if answers is None:
-        raise WatchError("what is watched has changed")
+        raise WatchError("a watched key has changed")
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -181,13 +183,13 @@ def transact(connection: Any, commands: Iterable[Command]) -> list[Any]:
 
 
 def info(connection: Any, section: str) -> dict[str, str]:
-    """What a server says of itself."""
+    """A section of a server's INFO, by field."""
     (text,) = execute(connection, [("INFO", section)])
     return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
 
 
 def _open(url: str, timeout: float) -> tuple[str, redis.ConnectionPool]:
-    """What to call the server, and a pool of connections to it."""
+    """The server's name for messages, and a pool of connections to it."""
     if found := _SENTINELS.fullmatch(url):
         return _through_sentinels(*found.groups(), timeout=timeout)
     if _TCP.fullmatch(url):
@@ -198,7 +200,7 @@ def _open(url: str, timeout: float) -> tuple[str, redis.ConnectionPool]:
         del options["socket_keepalive"]
         name = options["path"]
     else:
-        raise ValueError("it has another form")
+        raise ValueError("it has an unknown form")
     return name, redis.ConnectionPool(**options)
 
 
@@ -208,28 +210,30 @@ def _through_sentinels(
     options = options_of(f"{scheme}://{login}any{rest}", timeout)
     del options["host"]
     tls = {"ssl": options.pop("connection_class", None) is not None}
-    login_there = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    sentinel_login = {
+        name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")
+    }
     shared = {name: each for name, each in options.items() if name.startswith("ssl_")}
     addresses = [urlsplit(f"//{host}") for host in hosts.split(",")]
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [(address.hostname, address.port or 26379) for address in addresses],
-        sentinel_kwargs=waits(timeout / len(addresses)) | shared | tls | login_there,
+        sentinel_kwargs=timeouts(timeout / len(addresses)) | shared | tls | sentinel_login,
     )
     pool = SentinelConnectionPool(service, sentinel, **options, **tls)  # type: ignore[no-untyped-call]
     return f"{service} of {hosts}", pool
 
 
 def options_of(url: str, timeout: float) -> dict[str, Any]:
-    """What redis-py makes of a URL, and our settings above it."""
+    """redis-py's options of a URL, with our timeouts."""
     options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     for name in _FILES:
         if name in options and not os.access(options[name], os.R_OK):
             raise ValueError(f"{name} is {options[name]}, which cannot be read")
-    return options | waits(timeout) | {"health_check_interval": 15}
+    return options | timeouts(timeout) | {"health_check_interval": 15}
 
 
-def waits(timeout: float) -> dict[str, Any]:
-    """A connection's settings, above all how long it waits."""
+def timeouts(timeout: float) -> dict[str, Any]:
+    """Options of a connection: it waits `timeout` seconds and does not retry by itself."""
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,

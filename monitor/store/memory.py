@@ -1,4 +1,4 @@
-"""Records in this process's memory: for replay, and wherever no server is wanted."""
+"""A store in the memory of this process, for replay and tests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from monitor.store.base import Checkpoint, active, fenced
 
 
 class MemoryStore:
-    """A store that forgets everything with the process.
+    """A store that ends with the process.
 
     Args:
-        clock: tells the time by which decisions expire, epoch seconds.
+        clock: the time by which decisions expire, epoch seconds.
 
     Attributes:
-        records: the bytes of all that were in a checkpoint, by their names.
+        records: the bytes of all records, by their names.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

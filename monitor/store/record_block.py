@@ -1,8 +1,8 @@
-"""Many records as one block of memory, and the block as Redis takes it.
+"""Many records as one array, and as the commands that write them to Redis.
 
-All records have one size, and so have their names. A command that writes one is then the same
-bytes but for the name and the record, and thousands of them are filled in as columns of an array,
-for a quarter of what it costs to make them one by one.
+All records have one size. The commands that write records with names of one length differ in name
+and record only, so thousands of them are filled in as columns of one array. That takes a quarter of
+the CPU of encoding them one by one, and checkpoints are the largest writer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from monitor.records.profile import RECORD, Records
 
-_TOGETHER = 1000  # commands a system call
+_COMMANDS = 1000  # per array
 _SIZE = RECORD.itemsize
 
 
@@ -22,14 +22,14 @@ class Block(Mapping[str, bytes]):
     """The bytes of records by their names.
 
     Args:
-        names: one a record.
+        names: of the records, n.
         records: `(n,) RECORD`.
     """
 
     def __init__(self, names: list[str], records: Records) -> None:
         self.names = names
         self.records = records
-        self._places: dict[str, int] | None = None
+        self._rows: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,26 +38,26 @@ class Block(Mapping[str, bytes]):
         return iter(self.names)
 
     def __getitem__(self, name: str) -> bytes:
-        if self._places is None:
-            self._places = {each: i for i, each in enumerate(self.names)}
-        return bytes(self.records[self._places[name]].tobytes())
+        if self._rows is None:
+            self._rows = {each: i for i, each in enumerate(self.names)}
+        return bytes(self.records[self._rows[name]].tobytes())
 
 
 class Packed(NamedTuple):
-    """Commands as they go over the wire."""
+    """Commands in Redis's wire format."""
 
-    data: Any  # of the buffer protocol
+    data: Any  # with the buffer protocol
     commands: int
 
 
 def pack(block: Block, prefix: str, seconds: int) -> Iterator[Packed]:
-    """SET of each record under its name after a prefix, to expire after so many seconds."""
+    """SET of each record under prefix + name, to expire after `seconds`."""
     names = np.array([(prefix + name).encode() for name in block.names], np.bytes_)
     lengths = np.char.str_len(names)
     for length in np.unique(lengths).tolist():
         which = np.flatnonzero(lengths == length)
-        for start in range(0, len(which), _TOGETHER):
-            part = which[start : start + _TOGETHER]
+        for start in range(0, len(which), _COMMANDS):
+            part = which[start : start + _COMMANDS]
             yield _pack(names[part], length, block.records[part], seconds)
 
 

@@ -179,5 +179,5 @@ def measure_memory(server: Primary, keys: int) -> Memory:
         round(found.record),
         found.used,
         round(found.used / max(keys, 1)),
-        round(found.of(_MILLION)),
+        round(found.estimate(_MILLION)),
     )

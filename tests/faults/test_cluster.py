@@ -61,7 +61,7 @@ def held(store: RedisStore) -> dict[str, set[bytes | None]]:
     return {
         partition: {
             *store.load(store.names(partition, ["k_1"])),
-            store._ask("GET", f"{PARTITION}{{{partition}}}"),
+            store._call("GET", f"{PARTITION}{{{partition}}}"),
         }
         for partition in PARTITIONS
     }
@@ -85,7 +85,7 @@ def goes_through(write: Callable[[], None]) -> Callable[[], bool]:
 # What one Redis would hold
 
 
-def test_records_are_byte_for_byte_those_of_one_store(store: RedisStore) -> None:
+def test_cluster_holds_the_bytes_of_a_single_store(store: RedisStore) -> None:
     settings = config.load(identity_secret="known to this test only")
     streams = {
         partition: in_order(elicitor(f"sk-cot-{partition}"), person(f"sk-person-{partition}"))
@@ -121,19 +121,17 @@ def restored(store: RedisStore, partition: str) -> bytes | None:
     return store.claim(partition)[1]
 
 
-def test_partitions_lie_on_all_servers(cluster: Cluster, store: RedisStore) -> None:
+def test_partitions_spread_over_all_servers(cluster: Cluster, store: RedisStore) -> None:
     store.commit(checkpoint(store, b"one"))
     assert all(node.client.dbsize() for node in cluster.nodes)
 
 
-def test_a_gateway_finds_a_decision_by_the_pseudonym_alone(
-    cluster: Cluster, store: RedisStore
-) -> None:
+def test_decision_is_found_without_its_partition(cluster: Cluster, store: RedisStore) -> None:
     store.commit(Checkpoint(decisions=[BLOCK]))
     assert RedisStore(f"redis+cluster://{cluster.nodes[1].address}", 100).decision("k_1")
 
 
-def test_what_keys_take_is_summed_over_all_servers(store: RedisStore) -> None:
+def test_memory_is_summed_over_all_servers(store: RedisStore) -> None:
     store.commit(checkpoint(store, bytes(1_000)))
     found = inventory.memory(store.server)
     assert 1_000 < found.record < 2_000
@@ -143,7 +141,7 @@ def test_what_keys_take_is_summed_over_all_servers(store: RedisStore) -> None:
 # Fencing
 
 
-def test_a_claim_to_one_partition_keeps_its_former_owner_from_all(
+def test_claim_to_one_partition_fences_the_whole_checkpoint(
     cluster: Cluster, store: RedisStore
 ) -> None:
     claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
@@ -151,26 +149,26 @@ def test_a_claim_to_one_partition_keeps_its_former_owner_from_all(
     RedisStore(cluster.url, 100).claim("t:2")
     late = checkpoint(store, b"two", claims)
     late.decisions.append(BLOCK)
-    with pytest.raises(FencedError, match="t:2 has been taken up"):
+    with pytest.raises(FencedError, match="t:2 has been claimed"):
         store.commit(late)
     assert held(store) == {partition: {b"one"} for partition in PARTITIONS}
     assert store.decision("k_1") is None
 
 
-def test_a_claim_in_the_middle_tears_no_partition(
+def test_claim_during_a_commit_tears_no_partition(
     cluster: Cluster, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
     successor = RedisStore(cluster.url, 100)
-    writes = RedisStore._writes
+    writes = RedisStore._commands
 
     def lose_then_write(self: RedisStore, part: Checkpoint) -> Iterator[tuple[object, ...]]:
         if "t:2" in part.claims:
             successor.claim("t:2")
         return writes(self, part)
 
-    monkeypatch.setattr(RedisStore, "_writes", lose_then_write)
-    with pytest.raises(FencedError, match="t:2 has been taken up"):
+    monkeypatch.setattr(RedisStore, "_commands", lose_then_write)
+    with pytest.raises(FencedError, match="t:2 has been claimed"):
         store.commit(checkpoint(store, b"one", claims))
     assert [held(store)[partition] for partition in ("t:0", "t:2")] == [{b"one"}, {None}]
 
@@ -178,13 +176,13 @@ def test_a_claim_in_the_middle_tears_no_partition(
 # Servers come and go
 
 
-def test_a_server_that_is_away_is_named_and_used_again_when_it_is_back(
+def test_killed_server_is_named_and_used_after_its_restart(
     cluster: Cluster, store: RedisStore
 ) -> None:
     claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
     owner = cluster.owner("{t:0}")
     owner.kill()
-    with pytest.raises(StoreError, match=rf"away .*{owner.port}|nobody serves"):
+    with pytest.raises(StoreError, match=rf"away .*{owner.port}|no server serves"):
         store.commit(checkpoint(store, b"one", claims))
     with pytest.raises(StoreError):
         store.ping()
@@ -194,7 +192,7 @@ def test_a_server_that_is_away_is_named_and_used_again_when_it_is_back(
     cluster.settle()
 
 
-def test_a_slot_that_is_moved_during_work_is_followed(cluster: Cluster, store: RedisStore) -> None:
+def test_store_follows_a_moved_slot(cluster: Cluster, store: RedisStore) -> None:
     claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
     store.commit(checkpoint(store, b"one", claims))
     source = cluster.owner("{t:0}")
@@ -225,9 +223,7 @@ def test_a_slot_that_is_moved_during_work_is_followed(cluster: Cluster, store: R
     assert held(store) == {partition: {written[-1]} for partition in PARTITIONS}
 
 
-def test_what_belongs_into_a_slot_that_is_being_moved_waits(
-    cluster: Cluster, store: RedisStore
-) -> None:
+def test_write_into_a_moving_slot_waits(cluster: Cluster, store: RedisStore) -> None:
     store.commit(checkpoint(store, b"one"))
     source = cluster.owner("{t:0}")
     target = next(node for node in cluster.nodes if node is not source)
@@ -238,7 +234,7 @@ def test_what_belongs_into_a_slot_that_is_being_moved_waits(
     assert store.load(names) == [b"two"]
 
 
-def test_a_replica_that_is_promoted_is_followed_and_fences_as_before(tmp_path: Path) -> None:
+def test_store_follows_a_promoted_replica(tmp_path: Path) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         store = RedisStore(cluster.url, 100, timeout=1.0)
         claims = {partition: store.claim(partition)[0] for partition in PARTITIONS}
@@ -252,14 +248,14 @@ def test_a_replica_that_is_promoted_is_followed_and_fences_as_before(tmp_path: P
         assert replica.client.info()["role"] == "master"
         assert held(store) == {partition: {b"two"} for partition in PARTITIONS}
         RedisStore(cluster.url, 100, timeout=1.0).claim("t:0")
-        with pytest.raises(FencedError, match="taken up"):
+        with pytest.raises(FencedError, match="claimed by another worker"):
             store.commit(checkpoint(store, b"three", claims))
 
 
 # Refusing
 
 
-def test_the_rights_that_are_asked_for_are_enough_and_a_missing_one_is_named(
+def test_documented_cluster_acl_suffices(
     cluster: Cluster,
 ) -> None:
     for node in cluster.nodes:
@@ -276,13 +272,13 @@ def test_the_rights_that_are_asked_for_are_enough_and_a_missing_one_is_named(
         RedisStore(f"redis+cluster://two:x@{place}", 100).ping()
 
 
-def test_a_server_that_is_no_cluster_says_so(redis_url: str) -> None:
+def test_single_server_rejects_a_cluster_url(redis_url: str) -> None:
     url = redis_url.replace("redis:", "redis+cluster:").rpartition("/")[0]
-    with pytest.raises(StoreError, match="is no Cluster: write redis for redis"):
+    with pytest.raises(StoreError, match="is not a Cluster: write redis for redis"):
         RedisStore(url, 100).ping()
 
 
-def test_a_cluster_is_reached_by_tls(tmp_path: Path) -> None:
+def test_cluster_works_over_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "authority")
     certificate, key = authority.sign("localhost")
     folder = tmp_path / "server"
@@ -305,14 +301,14 @@ def test_a_cluster_is_reached_by_tls(tmp_path: Path) -> None:
 # The worker
 
 
-def test_a_worker_on_a_cluster_whose_servers_come_and_go_counts_nothing_twice(
+def test_worker_on_a_changing_cluster_counts_once(
     kafka: str, cluster: Cluster, store: RedisStore, tmp_path: Path
 ) -> None:
     worker = Worker(tmp_path / "worker", kafka, cluster.url, XM_TOPICS__PARTITIONS="3")
     with worker:
         with filling(worker, traffic(), rate=700.0):
             place = f"{{{worker.requests}:0}}"
-            until(lambda: store._ask("GET", PARTITION + place))
+            until(lambda: store._call("GET", PARTITION + place))
             owner = cluster.owner(place)
             owner.kill()
             owner.start()
@@ -327,7 +323,7 @@ def test_a_worker_on_a_cluster_whose_servers_come_and_go_counts_nothing_twice(
         until(
             lambda: (
                 {
-                    key: store._ask("GET", f"{PARTITION}{{{key.removeprefix(PARTITION)}}}")
+                    key: store._call("GET", f"{PARTITION}{{{key.removeprefix(PARTITION)}}}")
                     for key in states
                 }
                 == states

@@ -1,4 +1,4 @@
-"""Debian's Redis refusing, failing over, hidden behind TLS: one sentence, or nothing noticed."""
+"""Debian's Redis that refuses, fails over or uses TLS: one clear error, or no interruption."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
 
 
 def everything(store: RedisStore) -> None:
-    """All that a store does, in the order of a worker, and what `xm keys` and `campaigns` ask."""
+    """Every call of a store, in a worker's order, and those of `xm keys` and `xm campaigns`."""
     store.load(["k_1"])
     claim, _ = store.claim("t:0")
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
-    said = {"t:0": b"public"}
-    whose: dict[str, bytes | None] = {"k_1": b"row", "k_2": None}
-    rows, claims = {"t:0": whose}, {"t:0": claim}
-    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, said, [block], claims))
+    baselines = {"t:0": b"baseline"}
+    changed: dict[str, bytes | None] = {"k_1": b"row", "k_2": None}
+    rows, claims = {"t:0": changed}, {"t:0": claim}
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, baselines, [block], claims))
     assert store.rows("t:0") == {"k_1": b"row"}
     assert store.load(["k_1"]) == [b"one"]
     assert store.rows("t:0") == {"k_1": b"row"}
     found = store.decision("k_1")
     assert found
     assert (found.action, found.reason) == (block.action, block.reason)
-    assert store.baselines() == said
+    assert store.baselines() == baselines
     store.ping()
     assert next(inventory.pages(store.server)) == [("k_1", b"one")]
     inventory.memory(store.server)
@@ -83,7 +83,7 @@ def took(call: Callable[[], object]) -> float:
 # Away and back
 
 
-def test_a_redis_that_is_paused_is_given_up_within_twice_the_timeout_and_used_when_it_is_back(
+def test_paused_redis_fails_within_twice_the_timeout(
     start: Start,
 ) -> None:
     server = start()
@@ -99,7 +99,7 @@ def test_a_redis_that_is_paused_is_given_up_within_twice_the_timeout_and_used_wh
     everything(store)
 
 
-def test_a_redis_that_was_restarted_is_used_as_if_nothing_had_been(start: Start) -> None:
+def test_restarted_redis_is_used_without_an_error(start: Start) -> None:
     server = start("--appendonly", "yes")
     store = store_on(server)
     claim, _ = store.claim("t:0")
@@ -110,9 +110,7 @@ def test_a_redis_that_was_restarted_is_used_as_if_nothing_had_been(start: Start)
     assert store.load(["k_1"]) == [b"one"]
 
 
-def test_a_write_that_was_given_up_and_arrives_late_changes_nothing(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_write_changes_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start()
     check = RedisStore._check_claims
     with closing(Detour(server)) as detour:
@@ -139,7 +137,7 @@ def executed(server: Redis) -> int:
     return int(server.client.info("commandstats")["cmdstat_exec"]["calls"])
 
 
-def test_a_redis_that_has_lost_a_checkpoint_takes_no_further_one(start: Start) -> None:
+def test_redis_that_lost_a_checkpoint_fences_the_worker(start: Start) -> None:
     server = start()
     store = store_on(server)
     claims = {"t:0": store.claim("t:0")[0]}
@@ -156,27 +154,27 @@ def test_a_redis_that_has_lost_a_checkpoint_takes_no_further_one(start: Start) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "reason"),
     [
         (["--requirepass", "secret"], r"refuses the login: put .* into XM_REDIS_URL\.$"),
         (["--maxmemory", "1"], r"is full: raise its maxmemory or lower XM_RECORD_DAYS\.$"),
         (["--min-replicas-to-write", "1"], r"fewer replicas than its min-replicas-to-write"),
-        (["--replicaof", "127.0.0.1 1"], r"READONLY: point XM_REDIS_URL at the primary\.$"),
+        (["--replicaof", "127.0.0.1 1"], r"is read-only: point XM_REDIS_URL at the primary\.$"),
         (
             ["--cluster-enabled", "yes", "--cluster-port", str(free_port())],
             r"is a Cluster.*redis\+cluster://",
         ),
     ],
 )
-def test_a_refusal_is_one_sentence_with_the_remedy(
-    start: Start, arguments: list[str], says: str
+def test_refusal_is_one_sentence_with_the_remedy(
+    start: Start, arguments: list[str], reason: str
 ) -> None:
     server = start(*arguments)
-    with pytest.raises(StoreError, match=rf"^Redis at {server.address} [^.]*({says})"):
+    with pytest.raises(StoreError, match=rf"^Redis at {server.address} [^.]*({reason})"):
         store_on(server).commit(ONE)
 
 
-def test_a_cluster_of_one_node_wants_its_own_url_too(start: Start) -> None:
+def test_cluster_of_one_node_needs_a_cluster_url(start: Start) -> None:
     server = start("--cluster-enabled", "yes", "--cluster-port", free_port())
     server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     until(lambda: b"cluster_state:ok" in server.client.execute_command("CLUSTER", "INFO"))
@@ -184,13 +182,13 @@ def test_a_cluster_of_one_node_wants_its_own_url_too(start: Start) -> None:
         store_on(server).commit(ONE)
 
 
-def test_a_replica_without_its_primary_says_that_it_is_one(start: Start) -> None:
+def test_replica_without_its_primary_is_named(start: Start) -> None:
     server = start("--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
     with pytest.raises(StoreError, match="is a replica that has lost its primary"):
         store_on(server).load(["k_1"])
 
 
-def test_a_disk_that_takes_nothing_stops_checkpoints(start: Start) -> None:
+def test_redis_with_a_full_disk_is_named(start: Start) -> None:
     server = start("--save", "3600 1000")
     (server.folder / "dump.rdb").mkdir()
     server.client.bgsave()
@@ -199,7 +197,7 @@ def test_a_disk_that_takes_nothing_stops_checkpoints(start: Start) -> None:
         store_on(server).commit(ONE)
 
 
-def test_a_redis_that_loads_its_data_is_waited_for(start: Start) -> None:
+def test_loading_redis_is_used_when_it_is_ready(start: Start) -> None:
     server = start("--save", "3600 1000")
     server.client.mset({f"key:{i}": b"x" * 1000 for i in range(100)})
     server.client.save()
@@ -217,7 +215,7 @@ def test_a_redis_that_loads_its_data_is_waited_for(start: Start) -> None:
     everything(store_on(server))
 
 
-def test_too_many_clients_are_told_apart_from_a_redis_that_is_away(start: Start) -> None:
+def test_too_many_clients_differ_from_a_redis_that_is_down(start: Start) -> None:
     server = start()
     with closing(server.client) as other:
         other.config_set("maxclients", 1)
@@ -225,9 +223,7 @@ def test_too_many_clients_are_told_apart_from_a_redis_that_is_away(start: Start)
             store_on(server).ping()
 
 
-def test_a_redis_that_may_drop_records_is_warned_of_once(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_eviction_policy_is_logged_once(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     store = store_on(start("--maxmemory-policy", "allkeys-lru"))
     with caplog.at_level(logging.WARNING):
         store.claim("t:0")
@@ -246,15 +242,13 @@ def user(server: Redis, *rights: str) -> str:
     return f"redis://monitor:p%40ss%3A%2Fw%23@{server.address}/0"
 
 
-def test_the_rights_that_are_asked_for_are_enough(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_documented_acl_suffices(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     everything(RedisStore(user(start(), *ACL.split()), 100))
     assert not caplog.records
 
 
 @pytest.mark.parametrize("right", [r for r in ACL.split() if r != "+ping"])
-def test_a_right_that_is_missing_is_named(start: Start, right: str) -> None:
+def test_missing_permission_is_named(start: Start, right: str) -> None:
     """PING is sent to a connection that has been idle only."""
     store = RedisStore(user(start(), *(r for r in ACL.split() if r != right)), 100)
     what = "touch the keys xm:" if right == "~xm:*" else f"run {right[1:]}:"
@@ -263,14 +257,14 @@ def test_a_right_that_is_missing_is_named(start: Start, right: str) -> None:
     assert "monitor" not in str(raised.value)
 
 
-def test_a_server_that_has_no_memory_command_is_told_apart(start: Start) -> None:
+def test_disabled_command_is_named(start: Start) -> None:
     store = store_on(start("--rename-command", "MEMORY", ""))
     store.commit(ONE)
-    with pytest.raises(StoreError, match=r"left without a command.*run MEMORY"):
+    with pytest.raises(StoreError, match=r"has a command disabled and cannot run MEMORY"):
         inventory.memory(store.server)
 
 
-def test_a_wrong_password_is_in_no_message(start: Start) -> None:
+def test_wrong_password_is_not_shown(start: Start) -> None:
     server = start()
     user(server, *ACL.split())
     store = RedisStore(f"redis://monitor:hunter2@{server.address}/0", 100)
@@ -280,7 +274,7 @@ def test_a_wrong_password_is_in_no_message(start: Start) -> None:
     assert raised.value.__cause__ is None
 
 
-def test_a_socket_serves_as_well(start: Start) -> None:
+def test_unix_socket_works(start: Start) -> None:
     everything(RedisStore(f"unix://{start().socket}?db=1", 100))
 
 
@@ -308,30 +302,28 @@ def test_tls_with_the_right_ca_works(start: Start, authority: Authority) -> None
     everything(RedisStore(start_tls(start, authority)[1], 100))
 
 
-def test_a_certificate_of_an_unknown_ca_is_refused(start: Start, authority: Authority) -> None:
+def test_certificate_of_an_unknown_ca_is_rejected(start: Start, authority: Authority) -> None:
     url = start_tls(start, authority)[1].partition("?")[0]
-    with pytest.raises(StoreError, match=r"does not pass \(self-signed .*ssl_ca_certs=FILE"):
+    with pytest.raises(StoreError, match=r"fails verification \(self-signed .*ssl_ca_certs=FILE"):
         RedisStore(url, 100).ping()
 
 
-def test_a_certificate_for_another_host_is_refused(start: Start, authority: Authority) -> None:
+def test_certificate_for_another_host_is_rejected(start: Start, authority: Authority) -> None:
     url = start_tls(start, authority, name="elsewhere")[1]
-    with pytest.raises(StoreError, match=r"does not pass \(Hostname mismatch"):
+    with pytest.raises(StoreError, match=r"fails verification \(Hostname mismatch"):
         RedisStore(url, 100).ping()
     everything(RedisStore(f"{url}&ssl_check_hostname=false", 100))
 
 
-def test_a_server_that_wants_a_certificate_gets_it(start: Start, authority: Authority) -> None:
+def test_client_certificate_is_sent(start: Start, authority: Authority) -> None:
     url = start_tls(start, authority, clients="yes")[1]
-    with pytest.raises(StoreError, match=r"name a certificate .*ssl_certfile=FILE"):
+    with pytest.raises(StoreError, match=r"client certificate.*ssl_certfile=FILE"):
         RedisStore(url, 100).ping()
     certificate, key = authority.sign("monitor")
     everything(RedisStore(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", 100))
 
 
-def test_a_port_that_wants_tls_and_does_not_get_it_is_named(
-    start: Start, authority: Authority
-) -> None:
+def test_tls_port_without_tls_is_named(start: Start, authority: Authority) -> None:
     url = start_tls(start, authority)[1].replace("rediss", "redis").partition("?")[0]
     with pytest.raises(StoreError, match="write rediss for redis in XM_REDIS_URL"):
         RedisStore(url, 100).ping()
@@ -360,7 +352,7 @@ def trio(start: Start) -> Trio:
     return Trio(primary, replica, sentinel)
 
 
-def test_the_store_follows_a_failover_and_fences_as_before(trio: Trio) -> None:
+def test_store_follows_a_sentinel_failover(trio: Trio) -> None:
     url = f"redis+sentinel://127.0.0.1:{free_port()},{trio.sentinel.address}/main/0"  # one is away
     store, successor = RedisStore(url, 100, timeout=1.0), RedisStore(url, 100, timeout=1.0)
     claims = {"t:0": store.claim("t:0")[0]}
@@ -380,11 +372,11 @@ def test_the_store_follows_a_failover_and_fences_as_before(trio: Trio) -> None:
     until(goes_on)
     assert store.load(["k_1", "k_2"]) == [b"one", b"two"]
     assert successor.claim("t:0")[1] == b"two"
-    with pytest.raises(FencedError, match="taken up"):
+    with pytest.raises(FencedError, match="claimed by another worker"):
         store.commit(Checkpoint({"k_2": b"three"}, claims=claims))
 
 
-def test_a_primary_that_becomes_a_replica_is_left_at_once(trio: Trio) -> None:
+def test_store_leaves_a_demoted_primary(trio: Trio) -> None:
     store = RedisStore(f"redis+sentinel://{trio.sentinel.address}/main", 100)
     store.commit(ONE)
 
@@ -398,7 +390,7 @@ def test_a_primary_that_becomes_a_replica_is_left_at_once(trio: Trio) -> None:
     store.commit(ONE)
 
 
-def test_sentinels_are_logged_in_to_and_their_refusal_is_named(start: Start) -> None:
+def test_sentinel_login_works_and_its_refusal_is_named(start: Start) -> None:
     primary = start("--requirepass", "one")
     sentinel = start(primary, "requirepass two", "sentinel auth-pass main one", kind=Sentinel)
     url = f"redis+sentinel://:one@{sentinel.address}/main"
@@ -408,18 +400,18 @@ def test_sentinels_are_logged_in_to_and_their_refusal_is_named(start: Start) -> 
     assert "three" not in str(raised.value)
 
 
-def test_sentinels_that_are_away_or_know_no_such_primary_are_named(start: Start) -> None:
-    with pytest.raises(StoreError, match="No Sentinel has a primary for main of"):
+def test_sentinels_without_the_primary_are_named(start: Start) -> None:
+    with pytest.raises(StoreError, match="No Sentinel knows a primary for main of"):
         RedisStore(f"redis+sentinel://127.0.0.1:{free_port()}/main", 100).ping()
     sentinel = start(start(), kind=Sentinel)
-    with pytest.raises(StoreError, match="No Sentinel has a primary for other of"):
+    with pytest.raises(StoreError, match="No Sentinel knows a primary for other of"):
         RedisStore(f"redis+sentinel://{sentinel.address}/other", 100).ping()
 
 
 # The worker
 
 
-def test_a_worker_whose_redis_is_put_back_in_time_reads_again_what_it_has_lost(
+def test_worker_rereads_what_a_restored_redis_lost(
     kafka: str, start: Start, tmp_path: Path
 ) -> None:
     server, stream = start(), traffic()

@@ -204,7 +204,7 @@ def test_while_the_store_is_read_only_the_worker_says_so_and_loses_nothing(
         store.replicaof("127.0.0.1", "1")
         more(hour.worker)
         until(lambda: ask(hour.worker, "/readyz").status == 503)
-        assert "answers READONLY: point XM_REDIS_URL at" in ask(hour.worker, "/readyz").text
+        assert "is read-only: point XM_REDIS_URL at" in ask(hour.worker, "/readyz").text
         store.replicaof("NO", "ONE")
     until(lambda: ask(hour.worker, "/readyz").status == 200)
     assert differences(hour.worker) == []

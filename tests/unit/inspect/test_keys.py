@@ -116,7 +116,7 @@ def test_memory_is_estimated_from_a_sample(store, redis_url):
         before = client.info("memory")["used_memory"]
     store.commit(Checkpoint({f"k_{i:024x}": record().tobytes() for i in range(20_000)}))
     memory = inventory.memory(store.server)
-    estimated = memory.of(20_000) - memory.empty
+    estimated = memory.estimate(20_000) - memory.empty
     assert memory.used - before < estimated * 1.03
     assert memory.used - before > estimated * 0.9
     assert memory.record > RECORD.itemsize

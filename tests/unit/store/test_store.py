@@ -1,22 +1,34 @@
 """What every store must do, tried on each of them."""
 
+import itertools
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis import exceptions as errors
 
 from monitor.alerting.decisions import Decision
-from monitor.errors import ConfigError, FencedError, StoreError
+from monitor.errors import (
+    ConfigError,
+    FencedError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from monitor.records.profile import RECORD
 from monitor.store.base import Checkpoint
+from monitor.store.cluster import Cluster
 from monitor.store.memory import MemoryStore
 from monitor.store.record_block import Block
 from monitor.store.redis import RedisStore
-from monitor.store.redis_errors import ACL
+from monitor.store.redis_errors import ACL, to_store_error
 from pipelines.demo.embedded import free_port
 
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
@@ -42,26 +54,26 @@ def load(store, *keys):
     return store.load(store.names("t:0", keys))
 
 
-def test_what_was_committed_is_loaded(store):
+def test_store_loads_what_was_committed(store):
     store.commit(Checkpoint(named(store, k_1=b"one", k_2=b"\x00two"), {"t:0": b"state"}))
     assert load(store, "k_2", "k_3", "k_1") == [b"\x00two", None, b"one"]
     assert store.claim("t:0")[1] == b"state"
     assert store.claim("t:1")[1] is None
 
 
-def test_a_later_checkpoint_replaces_an_earlier_one(store):
+def test_later_checkpoint_replaces_an_earlier_one(store):
     store.commit(Checkpoint(named(store, k_1=b"one")))
     store.commit(Checkpoint(named(store, k_1=b"two")))
     assert load(store, "k_1") == [b"two"]
 
 
-def test_many_records_come_in_their_order(store):
+def test_many_records_are_loaded_in_order(store):
     records = named(store, **{f"k_{i}": b"%d" % i for i in range(2_500)})
     store.commit(Checkpoint(records))
     assert store.load(list(records)) == list(records.values())
 
 
-def test_a_block_of_records_is_stored_like_records_one_by_one(store):
+def test_block_is_stored_like_single_records(store):
     records = np.frombuffer(np.random.default_rng(1).bytes(3_000 * RECORD.itemsize), RECORD)
     names = store.names("t:0", [f"k_{'x' * (i % 3)}{i}" for i in range(len(records))])
     store.commit(Checkpoint(Block(list(names), records), {"t:0": b"state"}))
@@ -69,18 +81,18 @@ def test_a_block_of_records_is_stored_like_records_one_by_one(store):
     assert store.claim("t:0")[1] == b"state"
 
 
-def test_a_checkpoint_may_be_without_records(store):
+def test_checkpoint_may_have_no_records(store):
     store.commit(Checkpoint(Block([], np.zeros(0, RECORD)), {"t:0": b"state"}))
     assert store.claim("t:0")[1] == b"state"
 
 
-def test_what_partitions_say_of_the_public_is_there_for_all(store):
+def test_baselines_of_all_partitions_are_read(store):
     store.commit(Checkpoint(baselines={"t:0": b"then", "t:1": b"\x00other"}))
     store.commit(Checkpoint(baselines={"t:0": b"now"}))
     assert store.baselines() == {"t:0": b"now", "t:1": b"\x00other"}
 
 
-def test_rows_are_kept_by_partition_until_they_are_forgotten(store):
+def test_rows_stay_until_they_are_deleted(store):
     store.commit(Checkpoint(rows={"f:0": {"k_1": b"one", "k_2": b"\x00two"}, "f:1": {"k_1": b""}}))
     store.commit(Checkpoint(rows={"f:0": {"k_1": None, "k_2": b"2", "k_3": None}}))
     assert store.rows("f:0") == {"k_2": b"2"}
@@ -88,7 +100,7 @@ def test_rows_are_kept_by_partition_until_they_are_forgotten(store):
     assert store.rows("f:2") == {}
 
 
-def test_many_rows_are_kept_and_forgotten(store):
+def test_many_rows_are_kept_and_deleted(store):
     rows = {f"k_{i}": b"%d" % i for i in range(2_500)}
     store.commit(Checkpoint(rows={"f:0": dict(rows)}))
     assert store.rows("f:0") == rows
@@ -96,7 +108,7 @@ def test_many_rows_are_kept_and_forgotten(store):
     assert store.rows("f:0") == {"k_7": b"7"}
 
 
-def test_an_older_claim_writes_no_row(store):
+def test_older_claim_writes_no_row(store):
     claim, _ = store.claim("f:0")
     store.commit(Checkpoint(rows={"f:0": {"k_1": b"one"}}, claims={"f:0": claim}))
     store.claim("f:0")
@@ -111,20 +123,20 @@ CHANGES = st.dictionaries(st.sampled_from(["k_1", "k_2", "k_3"]), st.none() | st
 
 @given(st.lists(st.dictionaries(st.sampled_from(["f:0", "f:1"]), CHANGES), max_size=6))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_rows_are_what_the_last_checkpoint_that_names_them_says(store, checkpoints):
+def test_rows_are_those_of_the_last_checkpoint(store, checkpoints):
     everything = {"k_1": None, "k_2": None, "k_3": None}
     store.commit(Checkpoint(rows={"f:0": dict(everything), "f:1": dict(everything)}))
-    said = {"f:0": dict(everything), "f:1": dict(everything)}
+    expected = {"f:0": dict(everything), "f:1": dict(everything)}
     for rows in checkpoints:
         store.commit(Checkpoint(rows=rows))
         for name, changed in rows.items():
-            said[name] |= changed
-    for name, rows in said.items():
+            expected[name] |= changed
+    for name, rows in expected.items():
         assert store.rows(name) == {key: row for key, row in rows.items() if row is not None}
 
 
 @pytest.mark.parametrize("where", [server("redis_url"), server("cluster_url")])
-def test_a_store_that_is_opened_anew_has_state_and_rows_of_one_checkpoint(request, where):
+def test_reopened_store_has_state_and_rows_of_one_checkpoint(request, where):
     url = request.getfixturevalue(where)
     store = RedisStore(url, 100)
     for n in range(3):
@@ -167,8 +179,6 @@ def test_arrival_in_the_future_does_not_extend_a_decision(store):
 
 
 def test_redis_ends_a_decision_when_its_until_says(redis_url):
-    import redis
-
     arrived = time.time() - 45
     store = RedisStore(redis_url, 100)
     store.commit(Checkpoint(decisions=[BLOCK], arrivals={("detector", "k_1"): arrived}))
@@ -178,8 +188,6 @@ def test_redis_ends_a_decision_when_its_until_says(redis_url):
 
 
 def test_decision_of_an_older_version_is_read(redis_url):
-    import redis
-
     with redis.from_url(redis_url) as client:
         client.set("xm:d:k_1", msgspec.json.encode(BLOCK))
     found = RedisStore(redis_url, 100).decision("k_1")
@@ -187,7 +195,7 @@ def test_decision_of_an_older_version_is_read(redis_url):
     assert found.until == 61.0
 
 
-def test_the_stronger_of_what_detectors_and_a_campaign_decide_counts(store):
+def test_stronger_decision_of_detector_and_campaign_applies(store):
     throttle = Decision("k_1", "throttle", "a_2", made_at=2.0, seconds=60.0)
     campaign = Decision("k_1", "block", "a_3", made_at=1.0, seconds=60.0, origin="campaign")
     store.commit(Checkpoint(decisions=[campaign]))
@@ -197,14 +205,14 @@ def test_the_stronger_of_what_detectors_and_a_campaign_decide_counts(store):
     assert plain(store.decision("k_1")) == BLOCK
 
 
-def test_the_latest_claim_writes(store):
+def test_latest_claim_writes(store):
     store.claim("t:0")
     claim, _ = store.claim("t:0")
     store.commit(Checkpoint(named(store, k_1=b"one"), claims={"t:0": claim}))
     assert load(store, "k_1") == [b"one"]
 
 
-def test_an_older_claim_writes_nothing(store):
+def test_older_claim_writes_nothing(store):
     claim, _ = store.claim("t:0")
     store.claim("t:0")
     with pytest.raises(FencedError, match="t:0"):
@@ -213,12 +221,12 @@ def test_an_older_claim_writes_nothing(store):
     assert store.claim("t:0")[1] is None
 
 
-def test_an_empty_checkpoint_is_no_error(store):
+def test_empty_checkpoint_is_accepted(store):
     store.commit(Checkpoint())
     store.ping()
 
 
-def test_a_decision_expires():
+def test_decision_expires():
     now = 100.0
     store = MemoryStore(clock=lambda: now)
     store.commit(Checkpoint(decisions=[BLOCK]))
@@ -227,8 +235,6 @@ def test_a_decision_expires():
 
 
 def test_redis_expires_decisions_and_idle_records(redis_url):
-    import redis
-
     store = RedisStore(redis_url, record_seconds=100)
     store.commit(Checkpoint({"k_1": b"one"}, decisions=[BLOCK]))
     with redis.from_url(redis_url) as client:
@@ -236,16 +242,14 @@ def test_redis_expires_decisions_and_idle_records(redis_url):
         assert 0 < client.ttl("xm:p:k_1") <= 100
 
 
-def test_a_redis_that_is_away_is_named_with_a_remedy():
+def test_redis_that_is_down_is_named_with_a_remedy():
     port = free_port()
     store = RedisStore(f"redis://127.0.0.1:{port}", 100, timeout=0.2)
     with pytest.raises(StoreError, match=rf"127.0.0.1:{port} is away.*XM_REDIS_URL"):
         store.load(["k_1"])
 
 
-def test_a_full_redis_takes_nothing_of_a_checkpoint(own_redis):
-    import redis
-
+def test_full_redis_writes_nothing_of_a_checkpoint(own_redis):
     store, rows = RedisStore(own_redis.url, record_seconds=100), {"t:0": {"k_1": b"row"}}
     with redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", "1")
@@ -259,20 +263,18 @@ def test_a_full_redis_takes_nothing_of_a_checkpoint(own_redis):
     assert store.claim("t:0")[1] is None
 
 
-def test_a_read_only_redis_is_named_with_a_remedy(own_redis):
-    import redis
-
+def test_read_only_redis_is_named_with_a_remedy(own_redis):
     store = RedisStore(own_redis.url, record_seconds=100)
     with redis.from_url(own_redis.url) as client:
         client.execute_command("REPLICAOF", "127.0.0.1", free_port())
         try:
-            with pytest.raises(StoreError, match="READONLY: point XM_REDIS_URL at the primary"):
+            with pytest.raises(StoreError, match="is read-only: point XM_REDIS_URL at the primary"):
                 store.commit(Checkpoint({"k_1": b"one"}))
         finally:
             client.execute_command("REPLICAOF", "NO", "ONE")
 
 
-def test_a_url_that_is_none_is_refused():
+def test_text_that_is_no_url_is_rejected():
     with pytest.raises(ConfigError, match="XM_REDIS_URL"):
         RedisStore("localhost:6379", 100)
 
@@ -293,7 +295,7 @@ def test_a_url_that_is_none_is_refused():
         "http://host/0",
     ],
 )
-def test_a_url_that_cannot_be_used_is_explained_and_not_repeated(url):
+def test_unusable_url_is_explained_but_not_shown(url):
     with pytest.raises(ConfigError, match=r"XM_REDIS_URL.*redis://USER:PASSWORD@HOST") as raised:
         RedisStore(url, 100)
     assert "12" not in str(raised.value)
@@ -301,7 +303,7 @@ def test_a_url_that_cannot_be_used_is_explained_and_not_repeated(url):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "reason"),
     [
         ("ssl_ca_certs=/no/where", "ssl_ca_certs is /no/where, which cannot be read"),
         ("ssl_cacerts=/etc", "there is no option ssl_cacerts"),
@@ -311,8 +313,8 @@ def test_a_url_that_cannot_be_used_is_explained_and_not_repeated(url):
 @pytest.mark.parametrize(
     "place", ["rediss://host/0", "rediss+sentinel://host/main/0", "rediss+cluster://host"]
 )
-def test_an_option_that_cannot_be_used_is_named(place, options, says):
-    with pytest.raises(ConfigError, match=rf"XM_REDIS_URL cannot be used \(.*{says}"):
+def test_unusable_option_is_named(place, options, reason):
+    with pytest.raises(ConfigError, match=rf"XM_REDIS_URL cannot be used \(.*{reason}"):
         RedisStore(f"{place}?{options}", 100)
 
 
@@ -326,7 +328,7 @@ def test_an_option_that_cannot_be_used_is_named(place, options, says):
         ("redis+cluster://monitor:secret@one,two:7001/", "one,two:7001"),
     ],
 )
-def test_a_store_is_called_by_its_place_only(url, name):
+def test_store_name_shows_no_login(url, name):
     assert repr(RedisStore(url, 100)) == f"RedisStore({name})"
 
 
@@ -336,7 +338,7 @@ def test_documented_acl_is_what_the_store_needs():
 
 
 @pytest.mark.parametrize("where", [server("redis_url"), server("cluster_url")])
-def test_a_claim_in_the_middle_of_a_commit_stops_it(request, where, monkeypatch):
+def test_claim_during_a_commit_fences_it(request, where, monkeypatch):
     url = request.getfixturevalue(where)
     store, successor = RedisStore(url, 100), RedisStore(url, 100)
     claim, _ = store.claim("t:0")
@@ -352,9 +354,7 @@ def test_a_claim_in_the_middle_of_a_commit_stops_it(request, where, monkeypatch)
     assert load(store, "k_1") == [None]
 
 
-def test_on_a_cluster_all_of_a_partition_is_in_one_slot(cluster_url):
-    import redis
-
+def test_cluster_keeps_a_partition_in_one_slot(cluster_url):
     store = RedisStore(cluster_url, 100)
     claims = {"t:0": store.claim("t:0")[0]}
     rows = {"t:0": {"k_1": b"row"}}
@@ -364,8 +364,66 @@ def test_on_a_cluster_all_of_a_partition_is_in_one_slot(cluster_url):
         assert sorted(client.keys()) == names
 
 
-def test_on_a_cluster_a_key_has_a_record_in_each_of_its_partitions(cluster_url):
+def test_cluster_keeps_a_record_per_key_and_partition(cluster_url):
     store = RedisStore(cluster_url, 100)
     here, there = (store.names(partition, ["k_1"]) for partition in ("t:0", "t:1"))
     store.commit(Checkpoint({here[0]: b"one", there[0]: b"other"}))
     assert store.load(here) + store.load(there) == [b"one", b"other"]
+
+
+def test_unreadable_decision_is_reported(redis_url):
+    with redis.from_url(redis_url) as client:
+        client.set("xm:d:k_1", b'{"key": "k_1", "action": "captcha"}')
+    with pytest.raises(StoreRefusedError, match=r"decision on k_1 that this version cannot read"):
+        RedisStore(redis_url, 100).decision("k_1")
+
+
+def test_threads_share_a_cluster_while_its_owners_change(monkeypatch):
+    changes = itertools.count()
+
+    def fetch(_self, _address, _servers):
+        first = next(changes) % 7 * 100
+        return [("host", first + slot % 150) for slot in range(16_384)]
+
+    def work():
+        for _ in range(60):
+            cluster._may_retry(redis.ConnectionError())
+            cluster.nodes()
+
+    cluster = Cluster("redis+cluster://one,two", 1.0)
+    monkeypatch.setattr(Cluster, "_fetch_slots", fetch)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for each in [threads.submit(work) for _ in range(8)]:
+                each.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (errors.NoPermissionError("no permissions to run the 'get' command"), StoreRefusedError),
+        (errors.AuthenticationError("invalid username-password pair"), StoreRefusedError),
+        (errors.ResponseError("unknown command 'MEMORY'"), StoreRefusedError),
+        (errors.ResponseError("DB index is out of range"), StoreRefusedError),
+        (errors.MovedError("1 host:6379"), StoreRefusedError),
+        (errors.ReadOnlyError("You can't write against a replica."), StoreUnavailableError),
+        (errors.OutOfMemoryError("command not allowed"), StoreUnavailableError),
+        (errors.BusyLoadingError("loading the dataset"), StoreUnavailableError),
+        (errors.ConnectionError("Connection refused"), StoreUnavailableError),
+        (errors.TimeoutError("Timeout reading from socket"), StoreUnavailableError),
+        (errors.ResponseError("MISCONF errors writing to the AOF"), StoreUnavailableError),
+        (errors.ResponseError("something new"), StoreUnavailableError),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_redis_errors_tell_whether_a_retry_helps(error, kind):
+    assert type(to_store_error(error, "host:6379")) is kind
+
+
+def test_cluster_errors_during_a_change_may_be_retried():
+    for error in (errors.MovedError("1 host:6379"), errors.TryAgainError()):
+        assert type(to_store_error(error, "host", cluster=True)) is StoreUnavailableError
