@@ -262,7 +262,7 @@ def _bystanders(
 
 def _legend(kind: str, shared: list[SharedIdentifier]) -> str:
     others = sum(each.others for each in shared)
-    also = f"also by {count(others, 'other key')}" if others else "by no other key"
+    also = f"also used by {count(others, 'other key')}" if others else "used by no other key"
     return f"{count(len(shared), 'shared ' + word(kind))}, {also}"
 
 

@@ -17,7 +17,7 @@ NAME = "extraction.fingerprints:0"
 FLEET = [f"k_fleet{i:02}" for i in range(12)]
 ORDINARY = [f"k_ordinary{i:02}" for i in range(40)]
 NEIGHBOUR = ORDINARY[0]  # has the payment of a part of the fleet
-PAYMENT = 77_777_777  # a hash, as in fingerprints
+PAYMENT, SYSTEM = 77_777_777, 9  # hashes, as in fingerprints
 NOW = START + 6 * HOUR
 FOUND, OPENED = START + HOUR, START + 2 * HOUR
 
@@ -30,14 +30,14 @@ def partition(settings: Settings | None = None) -> LinkPartition:
     for i, key in enumerate(FLEET):
         payment = PAYMENT if i < 6 else 500 + i
         mean = 900.0 * direction + 150.0 * random.standard_normal(CONTENT)
-        fingerprint = _fingerprint(mean, 60, payment=payment, system=9)
-        fingerprint["severity"] = 3 if i else 0
-        found.population.update(fingerprint, [key])
+        row = fingerprint(mean, 60, payment=payment, system=SYSTEM)
+        row["severity"] = 3 if i else 0
+        found.population.update(row, [key])
     for i, key in enumerate(ORDINARY):
         payment = PAYMENT if key == NEIGHBOUR else 1_000 + i
         mean = 150.0 * random.standard_normal(CONTENT)
-        fingerprint = _fingerprint(mean, 10 + i, payment=payment, system=100 + i)
-        found.population.update(fingerprint, [key])
+        row = fingerprint(mean, 10 + i, payment=payment, system=100 + i)
+        found.population.update(row, [key])
     found.watermark = NOW
     found.rounds.campaigns = [_open(), _merged(), _none()]
     return found
@@ -49,7 +49,8 @@ def save(store: Store, known: LinkPartition) -> None:
     store.commit(Checkpoint(partitions={NAME: known.snapshot()}, rows={NAME: rows}))
 
 
-def _fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> Fingerprints:
+def fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> Fingerprints:
+    """The fingerprint of a key, `(1,)`; `mean` is `(CONTENT,)`, scaled as in records."""
     out = np.zeros(1, FINGERPRINT)
     out["version"], out["requests"], out["sketched"] = VERSION, requests, requests
     out["ts"], out["first_seen"], out["tokens"] = NOW, START, 100 * requests

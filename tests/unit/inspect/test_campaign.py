@@ -3,15 +3,24 @@
 from io import StringIO
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 
+from monitor.prompts.projection import CONTENT
+from monitor.records.profile import HOUR
 from pipelines.inspect.campaign import campaign_detail
 from pipelines.inspect.campaigns import find
 from pipelines.show import campaign as campaign_page
-from tests.support.campaigns import FLEET, NEIGHBOUR, OPENED, PAYMENT, partition
-
-HOUR = 3600.0
+from tests.support.campaigns import (
+    FLEET,
+    NEIGHBOUR,
+    OPENED,
+    PAYMENT,
+    SYSTEM,
+    fingerprint,
+    partition,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +63,19 @@ def test_shared_identifiers_count_members_and_others(detail):
     system = next(shared for shared in detail.shared if shared.kind == "system")
     assert (system.members, system.others) == (12, 0)
     assert detail.shared[0] == system  # the stronger one
+
+
+def test_identifier_of_inactive_keys_keeps_its_evidence():
+    """Evidence and view count the same keys: those that may be members."""
+    known = partition()
+    inactive = fingerprint(np.zeros(CONTENT), 20, payment=1, system=SYSTEM)
+    inactive["ts"] -= 7 * HOUR
+    for i in range(200):
+        known.population.update(inactive, [f"k_inactive{i}"])
+    detail = campaign_detail(*find([known], "c_fleet"))
+    system = next(shared for shared in detail.shared if shared.kind == "system")
+    assert (system.members, system.others) == (12, 200)
+    assert system.nats >= detail.evidence["system"] > 2.0
 
 
 def test_bystanders_are_not_members(detail):

@@ -3,6 +3,7 @@
 import msgspec
 import networkx as nx
 import pytest
+from matplotlib.figure import Figure
 
 from monitor.errors import ConfigError, InputError
 from pipelines.inspect.campaign import campaign_detail
@@ -68,6 +69,14 @@ def test_members_with_one_payment_are_drawn_together(detail):
         for keys in (FLEET[:6], FLEET[6:])
     )
     assert max(paying) <= min(others)
+
+
+def test_members_without_a_shared_identifier_are_linked(detail):
+    shown = [msgspec.structs.replace(member, shares=member.shares[:1]) for member in detail.members]
+    payments = [shared for shared in detail.shared if shared.kind == "payment"]
+    axes = Figure().add_subplot()
+    campaign_plot._network(axes, msgspec.structs.replace(detail, members=shown, shared=payments))
+    assert "6 keys linked by behaviour only" in axes.get_legend_handles_labels()[1]
 
 
 def test_ended_and_other_groups_are_drawn_too(known, tmp_path):
