@@ -21,7 +21,6 @@ from monitor.alerting.decisions import action_for
 from monitor.config import Settings
 from monitor.identity import from_settings
 from monitor.requests.decoder import REASONS, Decoder
-from monitor.requests.mappings import Table
 from pipelines.cli.main import app
 from tests.support.settings import setting_defaults
 
@@ -181,7 +180,7 @@ def test_example_mapping_is_accepted():
     mappings = [example["mapping"] for example in examples if "mapping" in example]
     assert mappings
     for mapping in mappings:
-        Table(mapping)
+        Decoder(mapping)
 
 
 def test_example_request_and_alert_are_valid():
