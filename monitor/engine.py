@@ -106,7 +106,7 @@ class Engine(PartitionedOperator[Partition]):
         self._read = Reader(Decoder(settings.mapping), identity)
         self._lexicon = Lexicon()
         self._extractor = Extractor(identity.seed, load_content(settings.content))
-        self._lifecycle = Lifecycle(settings.detection, action_for)
+        self._lifecycle = Lifecycle(settings.detection, action_for, detectors)
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self._read(Messages.of([]), 0.0)  # compiles the kernels before the first batch
@@ -218,7 +218,7 @@ class Engine(PartitionedOperator[Partition]):
         alerted = list(partition.alerted)
         rows = self._rows(partition, alerted)
         records = self.table.records
-        for i in np.flatnonzero(self._lifecycle.calm(records[rows], now)).tolist():
+        for i in np.flatnonzero(self._lifecycle.is_quiet(records[rows], now)).tolist():
             key, record = alerted[i], records[rows[i]]
             out.alerts += self._lifecycle.resolve(record, key, now)
             partition.set_open_alerts(key, self._lifecycle.open_on(record, key))
@@ -274,7 +274,7 @@ class Engine(PartitionedOperator[Partition]):
         """Run the detectors; open and update alerts, make decisions, emit fingerprints."""
         records, rows = self.table.records, evaluated.rows
         profile = Profile(evaluated.records)
-        findings = self._combined.examine(profile, partition.baseline)
+        findings = self._combined.evaluate(profile, partition.baseline)
         partition.baseline.set_level(records, COMBINED, rows, findings[-1].evidence["level"])
         if self._on_evaluation is not None:
             self._on_evaluation(
@@ -283,7 +283,7 @@ class Engine(PartitionedOperator[Partition]):
         p = np.stack([finding.p for finding in findings])  # (detectors, n)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
-        for i, d in np.argwhere(self._lifecycle.upholding >= p.T).tolist():
+        for i, d in np.argwhere(self._lifecycle.confirming >= p.T).tolist():
             if self._update_alert(partition, evaluated, i, d, findings[d], out):
                 severity[i:][rows[i:] == rows[i]] = records[rows[i]]["severity"].max()
         out.fingerprints += _fingerprints(evaluated, columns.hashes, p.min(axis=0), severity)
@@ -300,7 +300,7 @@ class Engine(PartitionedOperator[Partition]):
         """Apply the finding of detector `d` at evaluation `i`; whether an alert changed."""
         key, now = evaluated.keys[i], float(evaluated.ts[i])
         record = self.table.records[evaluated.rows[i]]
-        alert = self._lifecycle.judge(record, key, now, self._detectors[d], finding, i)
+        alert = self._lifecycle.evaluate(record, key, now, self._detectors[d], finding, i)
         if alert is not None:
             out.alerts.append(alert)
             partition.set_open_alerts(key, self._lifecycle.open_on(record, key))

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, State
 from monitor.batch import Outcome
-from monitor.detectors import JUDGES
+from monitor.detectors import ALL_DETECTORS
 from monitor.requests.decoder import REASONS
 
 _MESSAGES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
@@ -116,9 +116,9 @@ class Metrics:
         """Create every label set that is known from the start, so that no query finds nothing."""
         for reason in REASONS:
             self.rejections.labels(reason)
-        for name in (detector.name for detector in JUDGES):
+        for name in (detector.name for detector in ALL_DETECTORS):
             self.findings.labels(name)
-        for name in (*(detector.name for detector in JUDGES), "campaign"):
+        for name in (*(detector.name for detector in ALL_DETECTORS), "campaign"):
             for severity in SEVERITIES:
                 self.open_alerts.labels(name, severity)
                 for state in get_args(State):

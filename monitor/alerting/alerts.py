@@ -1,15 +1,15 @@
-"""The life of an alert: open, update, resolve.
+"""The life cycle of an alert: open, update, resolve.
 
-An alert opens when a finding is improbable enough, is updated when it becomes more severe, never
-less (hysteresis), and resolves after a calm in which nothing upheld it. What upholds it is weaker
-than what opens it. Its state is kept in the key's record, so that it survives whatever the record
-survives, and moves with event time only.
+An alert opens when a finding is improbable enough. It is updated when the severity rises; the
+severity never falls. It resolves after a quiet time without evidence that confirms it. Weaker
+evidence confirms an alert than opens it. The state of an alert is in the key's record, survives
+whatever the record survives, and depends on event time only.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor import config
+from monitor.detectors import KINDS
 from monitor.detectors.base import Detector, Finding
-from monitor.records.profile import KINDS, Records
+from monitor.records.profile import Records
 
 State = Literal["open", "update", "resolved"]
 Severity = Literal["info", "warning", "critical"]
@@ -26,13 +27,13 @@ Action = Literal["observe", "throttle", "challenge", "block"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
-INFO = 1  # as records hold it: the place in SEVERITIES, from 1 on
-UPHOLDS = 10.0  # an alert is upheld up to this many times the probability that opens one
-OPENING_WINDOW = 300.0  # seconds
+INFO = 1  # severity in a record: position in SEVERITIES, from 1
+CONFIRM_FACTOR = 10.0  # a probability up to this many times that of `info` confirms an alert
+OPENING_WINDOW = 300.0  # seconds; alerts that open within one have the same id
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """Whom an alert is about: a key, or a campaign with its members. Ids are pseudonyms."""
+    """What an alert is about: a key, or a campaign with its members. Ids are pseudonyms."""
 
     type: Literal["api_key", "campaign"]
     id: str
@@ -40,10 +41,10 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """One statement about a subject, as it goes on the wire (one JSON object a message).
+    """One alert message, as sent on the wire (one JSON object per message).
 
-    `id` names the alert through all its states; (id, state, detected_at) names this statement.
-    Times are event time, in seconds since the epoch. `evidence` holds numbers only.
+    `id` identifies the alert through all its states; (id, state, detected_at) identifies the
+    message. Times are event time in epoch seconds. `evidence` holds numbers only.
     """
 
     id: str
@@ -61,45 +62,66 @@ class Alert(msgspec.Struct, frozen=True):
 
 
 class Lifecycle:
-    """Carries findings into alerts.
+    """Turns findings into alerts.
 
     Args:
-        settings: the probabilities, and the calm before an alert resolves.
-        action: what a kind and severity call for.
+        settings: the thresholds, and the quiet time before an alert resolves.
+        action: the decision for a kind and severity.
+        detectors: detectors that are not among the registered ones.
+
+    Attributes:
+        confirming: probability up to which a finding confirms an open alert.
+        quiet: seconds without such a finding after which an alert resolves.
     """
 
     def __init__(
-        self, settings: config.Detection, action: Callable[[str, Severity], Action]
+        self,
+        settings: config.Detection,
+        action: Callable[[str, Severity], Action],
+        detectors: Sequence[Detector] = (),
     ) -> None:
         self._thresholds = (settings.info, settings.warning, settings.critical)
-        self.upholding = settings.info * UPHOLDS
+        self.confirming = settings.info * CONFIRM_FACTOR
         self.quiet = settings.quiet_minutes * 60.0
         self._action = action
+        self._kinds = dict(enumerate(KINDS)) | {each.slot: each.name for each in detectors}
 
     def severity(self, p: float) -> int:
         """0 for nothing, 1 for info, 2 for warning, 3 for critical."""
         return sum(p <= threshold for threshold in self._thresholds)
 
-    def judge(
+    def evaluate(
         self, record: Any, key: str, now: float, detector: Detector, finding: Finding, i: int
     ) -> Alert | None:
-        """Let the i-th word of a finding move the key's alert; what is to be said, if anything."""
-        slot = KINDS.index(detector.name)
+        """Open, update or confirm a key's alert.
+
+        Args:
+            record: the key's RECORD, updated in place.
+            key: its pseudonym.
+            now: event time of the evaluation, epoch seconds.
+            detector: the detector that made the finding.
+            finding: for several keys.
+            i: index of this key in the finding.
+
+        Returns:
+            The alert if it opened or became more severe.
+        """
+        slot = detector.slot
         p = float(finding.p[i])
-        found, then = self.severity(p), int(record["severity"][slot])
-        if found or (then and p <= self.upholding):
+        found, before = self.severity(p), int(record["severity"][slot])
+        if found or (before and p <= self.confirming):
             record["confirmed"][slot] = max(now, record["confirmed"][slot])
-        if found <= then:
+        if found <= before:
             return None
         record["severity"][slot] = found
-        if not then:
+        if not before:
             record["opened"][slot] = now
         severity = SEVERITIES[found - 1]
         evidence = {name: float(values[i]) for name, values in finding.evidence.items()}
         return Alert(
             id=alert_id(key, detector.name, float(record["opened"][slot])),
             kind=detector.name,
-            state="update" if then else "open",
+            state="update" if before else "open",
             severity=severity,
             score=1.0 - p,
             subject=Subject("api_key", key),
@@ -110,18 +132,19 @@ class Lifecycle:
             decision=self._action(detector.name, severity),
         )
 
-    def calm(self, records: Records, now: float) -> npt.NDArray[np.bool_]:
-        """Which of n records have an alert that nothing has upheld for long enough, `(n,)`."""
+    def is_quiet(self, records: Records, now: float) -> npt.NDArray[np.bool_]:
+        """Which of n records have an alert to resolve at event time `now`, `(n,) bool`."""
         quiet = now - records["confirmed"].astype(np.float64) >= self.quiet
         return np.asarray(((records["severity"] > 0) & quiet).any(axis=1))
 
     def resolve(self, record: Any, key: str, now: float) -> list[Alert]:
-        """Resolve the alerts of a key that nothing has upheld for long enough."""
+        """Resolve the quiet alerts of a key; `record` is updated in place."""
         resolved = []
-        for slot, kind in enumerate(KINDS):
-            then = int(record["severity"][slot])
-            upheld = float(record["confirmed"][slot])
-            if not then or now - upheld < self.quiet:
+        for slot, kind in self._kinds.items():
+            severity = int(record["severity"][slot])
+            confirmed = float(record["confirmed"][slot])
+            quiet = now - confirmed
+            if not severity or quiet < self.quiet:
                 continue
             opened = float(record["opened"][slot])
             record["severity"][slot] = 0
@@ -130,32 +153,33 @@ class Lifecycle:
                     id=alert_id(key, kind, opened),
                     kind=kind,
                     state="resolved",
-                    severity=SEVERITIES[then - 1],
+                    severity=SEVERITIES[severity - 1],
                     score=0.0,
                     subject=Subject("api_key", key),
                     detected_at=now,
-                    window=(opened, upheld),
-                    evidence={"calm_seconds": now - upheld},
-                    summary=f"{key}: {kind} over, calm for {(now - upheld) / 60:.0f} minutes.",
+                    window=(opened, confirmed),
+                    evidence={"calm_seconds": quiet},
+                    summary=f"{key}: {kind} resolved after {quiet / 60:.0f} minutes without new "
+                    "evidence.",
                     decision="observe",
                 )
             )
         return resolved
 
     def open_on(self, record: Any, key: str) -> list[tuple[str, Severity, str]]:
-        """Kind, severity and id of the alerts that are open on a record."""
+        """Kind, severity and id of the alerts that are open on a key."""
         return [
             (
                 kind,
                 SEVERITIES[record["severity"][slot] - 1],
                 alert_id(key, kind, float(record["opened"][slot])),
             )
-            for slot, kind in enumerate(KINDS)
+            for slot, kind in self._kinds.items()
             if record["severity"][slot]
         ]
 
 
 def alert_id(subject: str, kind: str, opened: float) -> str:
-    """The same for the same subject, kind and opening window, in every replay."""
+    """The alert id: a hash of subject, kind and opening window, the same in every replay."""
     text = f"{subject}\n{kind}\n{int(opened // OPENING_WINDOW)}"
     return "a_" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=10).hexdigest()

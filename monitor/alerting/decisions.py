@@ -1,12 +1,12 @@
-"""What a gateway should do with a key, and for how long.
+"""Decisions: what a gateway should do with a key, and for how long.
 
-A decision follows from the alerts that are open on a key: the strongest action of any of them.
-It expires by itself. While its alert goes on being upheld it is made again at half of its time.
+A decision follows from the alerts that are open on a key: the strongest action of any of them. It
+expires by itself. While the alert is confirmed, the decision is renewed at half of its duration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self, TypeVar
 
 import msgspec
@@ -14,33 +14,25 @@ import msgspec
 from monitor import config
 from monitor.alerting.alerts import ACTIONS, Action, Severity
 
-# Bursts are dear but may be honest: slow them down first. Elicitation is no accident of volume,
-# and a campaign none at all.
-_POLICY: dict[tuple[str, Severity], Action] = {
-    ("burst", "warning"): "throttle",
-    ("burst", "critical"): "challenge",
-    ("elicitation", "warning"): "challenge",
-    ("elicitation", "critical"): "block",
-    ("campaign", "warning"): "challenge",
-    ("campaign", "critical"): "block",
-}
-_BY_SEVERITY: dict[Severity, Action] = {
-    "info": "observe",
-    "warning": "throttle",
-    "critical": "challenge",
-}
-
-
 _D = TypeVar("_D", bound="Decision")
-ORIGINS = ("detector", "campaign")  # who decides; each decides for itself
+ORIGINS = ("detector", "campaign")  # each decides on its own
+
+ANY_KIND = "any other"
+#: The decision for each kind of alert and severity; ANY_KIND is for the kinds without a row.
+# A volume may be honest, so it is slowed down first. Elicitation and campaigns are deliberate.
+POLICY: Mapping[str, Mapping[Severity, Action]] = {
+    "elicitation": {"info": "observe", "warning": "challenge", "critical": "block"},
+    "campaign": {"info": "observe", "warning": "challenge", "critical": "block"},
+    ANY_KIND: {"info": "observe", "warning": "throttle", "critical": "challenge"},
+}
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What to do with a key. Times are event time; `seconds` is how long it holds."""
+    """What to do with a key. Times are event time; `seconds` is its duration."""
 
     key: str
     action: Action
-    reason: str  # the alert that it follows from
+    reason: str  # id of the alert that it follows from
     made_at: float
     seconds: float
     origin: str = "detector"
@@ -87,12 +79,12 @@ class ActiveDecision(Decision, frozen=True, kw_only=True):
 
 
 def action_for(kind: str, severity: Severity) -> Action:
-    """The action that an alert calls for."""
-    return _POLICY.get((kind, severity), _BY_SEVERITY[severity])
+    """The action for an alert."""
+    return POLICY.get(kind, POLICY[ANY_KIND])[severity]
 
 
 def stronger(decisions: Iterable[_D | None]) -> _D | None:
-    """The one that counts of some decisions on a key: the strongest, the first of equals."""
+    """The strongest of several decisions on a key, the first of equals; `None` without any."""
     return max(
         (decision for decision in decisions if decision is not None),
         key=lambda decision: ACTIONS.index(decision.action),
@@ -100,13 +92,13 @@ def stronger(decisions: Iterable[_D | None]) -> _D | None:
     )
 
 
-def strongest(actions: list[Action]) -> Action:
-    """The strongest of some actions; `observe` of none."""
+def strongest(actions: Iterable[Action]) -> Action:
+    """The strongest of several actions; `observe` without any."""
     return max(actions, key=ACTIONS.index, default="observe")
 
 
 def duration(action: Action, settings: config.Decisions) -> float:
-    """Seconds that an action holds; 0 for `observe`, which asks for nothing."""
+    """Duration of an action in seconds; 0 for `observe`, which needs no decision."""
     minutes = {
         "observe": 0.0,
         "throttle": settings.throttle_minutes,

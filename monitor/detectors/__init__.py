@@ -1,4 +1,7 @@
-"""Detectors: each reads the records of keys and says how improbable ordinary use makes them."""
+"""Detectors: each reads the records of keys and reports how improbable ordinary use is.
+
+To add a detector, write its file and add it to DETECTORS; see `deploy/docs/contribute.md`.
+"""
 
 from monitor.detectors.automation import Automation
 from monitor.detectors.base import Detector, Finding
@@ -17,11 +20,14 @@ DETECTORS: tuple[Detector, ...] = (
     Pivot(),
     Templates(),
 )
-JUDGES: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
+ALL_DETECTORS: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
+#: Kinds of alerts, in the order of their slots in the record.
+KINDS = tuple(each.name for each in sorted(ALL_DETECTORS, key=lambda each: each.slot))
 
 __all__ = [
+    "ALL_DETECTORS",
     "DETECTORS",
-    "JUDGES",
+    "KINDS",
     "Automation",
     "Burst",
     "Combined",

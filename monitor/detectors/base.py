@@ -1,10 +1,15 @@
-"""What a detector says: how improbable ordinary traffic makes what the record shows."""
+"""What a detector is: it reads the records of keys and reports how improbable ordinary use is.
+
+A detector is one file. It declares the kind of its alerts, its slot in the record, and its evidence
+with labels and units; views and alerts read these declarations. To add a detector, write the file
+and add it to the list in `__init__.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +19,47 @@ from monitor.records.profile import Profile
 
 Floats = npt.NDArray[np.float64]
 
+Unit = Literal[
+    "count",  # whole things: requests, tokens, prompts, signs
+    "share",  # 0 to 1, shown in percent
+    "nats",  # of a log-likelihood ratio
+    "seconds",
+    "hours",
+    "per hour",
+    "deviations",  # standard deviations of ordinary keys
+    "score",  # a number without a unit
+]
+
+
+class Evidence(NamedTuple):
+    """How to show one evidence value.
+
+    Attributes:
+        unit: what the value counts.
+        label: its name on screen; the evidence name without underscores if empty.
+        level: index of the record's level that the value shows. Its ordinary range is then that of
+            the baseline's peaks of a day. Without a level it is that of other keys at present.
+        shown: False if the summary already states the value.
+    """
+
+    unit: Unit
+    label: str = ""
+    level: int | None = None
+    shown: bool = True
+
+
+#: The evidence of every detector that compares a level with the baseline.
+ORDINARY_SHARE = {"ordinary_share": Evidence("share", shown=False)}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A detector's word on n keys.
+    """A detector's result for n keys.
 
     Attributes:
-        p: `(n,) float64`, probability that an ordinary key ever shows as much on a day.
-        since: `(n,) float64`, where the window that it speaks of begins, epoch seconds.
-        evidence: numbers by name, each `(n,) float64`.
+        p: `(n,) float64`, probability that an ordinary key shows as much at any time in a day.
+        since: `(n,) float64`, start of the window that the finding covers, epoch seconds.
+        evidence: values by name, `(n,) float64` each; the names are those of `Detector.evidence`.
     """
 
     p: Floats
@@ -31,26 +68,36 @@ class Finding:
 
 
 class Detector(Protocol):
-    """Judges profiles. It knows the record and the public, and nothing else."""
+    """Evaluates records against the baseline; it knows nothing else and keeps no state."""
 
     @property
     def name(self) -> str:
-        """The kind of its alerts, one of `profile.KINDS`."""
+        """The kind of its alerts."""
+
+    @property
+    def slot(self) -> int:
+        """Index of its alert in the record. Stored records depend on it: never change or reuse."""
+
+    @property
+    def evidence(self) -> Mapping[str, Evidence]:
+        """Its evidence values by name."""
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
-        """Judge n keys at once."""
+        """Evaluate n keys at once."""
 
     def summary(self, evidence: Mapping[str, float]) -> str:
-        """What a pager should show after the key's name, without a full stop."""
+        """One line for a pager, to follow the key's name; without a full stop."""
 
 
 class Evaluation(NamedTuple):
-    """What detectors were shown of n keys at once, and what each of them said.
+    """One evaluation of n records by all detectors.
 
     Attributes:
-        keys: their pseudonyms; a key may be there several times.
-        ts: `(n,) float64`, when, epoch seconds.
-        findings: one a detector, and last what all say together.
+        keys: pseudonyms, `n` of them; a key may occur several times.
+        ts: `(n,) float64`, event time, epoch seconds.
+        profile: the records.
+        baseline: what they were compared with.
+        findings: one per detector; the last is that of all detectors combined.
     """
 
     keys: list[str]
@@ -58,3 +105,27 @@ class Evaluation(NamedTuple):
     profile: Profile
     baseline: Baseline
     findings: list[Finding]
+
+
+def ordinary_share(baseline: Baseline, which: int, level: Floats) -> Floats:
+    """Share of ordinary keys that reach a level in a day.
+
+    Args:
+        which: index of the level.
+        level: `(n,) float64`.
+
+    Returns:
+        `(n,) float64`, in (0, 1].
+    """
+    return baseline.tail(slice(which, which + 1), level[:, None])[:, 0]
+
+
+def first_seen(keys: Profile) -> Floats:
+    """When each key was first seen, `(n,) float64`, epoch seconds."""
+    return keys["first_seen"].astype(np.float64)
+
+
+def counted(number: float, noun: str) -> str:
+    """A rounded number and its noun, in the plural unless the number is 1."""
+    text = f"{number:,.0f}"
+    return f"{text} {noun}" if text == "1" else f"{text} {noun}s"

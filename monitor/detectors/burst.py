@@ -1,99 +1,116 @@
 """Burst: far more requests or tokens than ordinary keys, and than this key itself, ever send.
 
-Copying a model takes volume, and a schedule. A rate limit knows one number for everybody; this
-asks two questions over a minute, five minutes, an hour and a day, of requests and of tokens. Of
-all ordinary keys, what share ever reaches this on a day (see `records/baseline.py`)? And for a key
-with a past of its own, how far is it from its own hours? Only what is beyond both is a burst: a
-large customer's usual day passes, and so does a small one's busy hour.
+Extracting a model takes volume, and a schedule. A rate limit has one number for everybody. This
+detector asks two questions over 1 minute, 5 minutes, 1 hour and 24 hours, of requests and of
+tokens. Which share of all ordinary keys reaches this in a day (`records/baseline.py`)? And how far
+is it from this key's own usual hours? Only what exceeds both is a burst: a large customer's usual
+day passes, and so does a small customer's busy hour.
 
-Looking continuously is paid for. The public's distribution is that of the day's highest value,
-and the key's own is taken 24 times, once an hour; the eight statistics share the error equally
+Evaluating continuously has its price. The baseline is the distribution of the day's highest value;
+the key's own tail is multiplied by 24, once per hour. The eight statistics share the error equally
 (Bonferroni).
 
-The key's own past is summarised by the mean and variance of its hourly peaks, on the log scale;
-a new hour is judged by a Student t with 8 degrees of freedom, heavy-tailed as usage is, with the
-variance shrunk towards one octave while the past is short.
-
->>> from monitor.sketches.profile import RECORD
->>> from monitor.sketches.public import Public, shipped_reference
->>> nobody = Profile(np.zeros(1, RECORD))
->>> float(Burst()(nobody, Public(shipped_reference())).p[0])
-1.0
+The key's own past is the mean and variance of its hourly peaks on a log scale. A new hour is tested
+with Student's t with 8 degrees of freedom, heavy-tailed as usage is. The variance is shrunk towards
+one octave while the past is short.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import Finding, Floats
+from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, Floats, counted
 from monitor.records.baseline import Baseline
 from monitor.records.profile import REQUESTS, SCALES, TOKENS, Profile
 
-_WINDOWS = np.array([60.0, 300.0, 3600.0, 86_400.0])
-_BOTH = slice(REQUESTS.start, TOKENS.stop)
-_MOST = 100_000  # keys: beyond this the tail is too much of an extrapolation to quote
-_STATISTICS = _BOTH.stop - _BOTH.start
+_VOLUME = slice(REQUESTS.start, TOKENS.stop)
+_STATISTICS = _VOLUME.stop - _VOLUME.start
+_WINDOW_SECONDS = np.array([60.0, 300.0, 3600.0, 86_400.0])
+_WINDOW_NAMES = ("1 minute", "5 minutes", "1 hour", "24 hours")
+_RAREST = (
+    100_000  # 1 in this many keys; beyond it the tail is too much of an extrapolation to state
+)
+_COMMON = 0.5  # share of ordinary keys from which a volume is nothing unusual
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Requests and tokens against the public and against the key's own past.
+    """Requests and tokens compared with ordinary keys and with the key's own past.
 
     Attributes:
-        past_hours: active hours before a key's own past has a say.
+        past_hours: active hours before the key's own past counts.
     """
 
     past_hours: float = 6.0
-    name = "burst"
+    name: ClassVar[str] = "burst"
+    slot: ClassVar[int] = 0
+    evidence: ClassVar[Mapping[str, Evidence]] = {
+        **{
+            f"requests_{scale}": Evidence("count", level=REQUESTS.start + i)
+            for i, scale in enumerate(SCALES)
+        },
+        "tokens_1h": Evidence("count", level=TOKENS.start + SCALES.index("1h")),
+        **ORDINARY_SHARE,
+        "own_usual": Evidence("count", "own average"),
+        "own_hours": Evidence("hours", "hours of history"),
+        "window_seconds": Evidence("seconds", shown=False),
+        "of_tokens": Evidence("score", shown=False),
+        "in_window": Evidence("count", shown=False),
+    }
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
-        level = keys.level[:, _BOTH]
-        by_public = baseline.tail(_BOTH, level)
+        """Evaluate n keys."""
+        level = keys.level[:, _VOLUME]
+        by_baseline = baseline.tail(_VOLUME, level)
         by_past = self._own_tail(keys, level)
-        p = np.maximum(by_public, by_past)
+        p = np.maximum(by_baseline, by_past)
         which = p.argmin(axis=1)
         each = np.arange(len(keys))
         scale = which % len(SCALES)
         counts = keys.counts
         evidence = {
             **{f"requests_{name}": counts[:, i] for i, name in enumerate(SCALES)},
-            "tokens_1h": counts[:, TOKENS.start + 2],
-            "ordinary_share": by_public[each, which],
+            "tokens_1h": counts[:, TOKENS.start + SCALES.index("1h")],
+            "ordinary_share": by_baseline[each, which],
             "own_usual": np.exp2(keys["own_mean"][each, which]) - 1.0,
             "own_hours": keys["own_hours"].astype(np.float64),
-            "window_seconds": _WINDOWS[scale],
+            "window_seconds": _WINDOW_SECONDS[scale],
             "of_tokens": (which >= len(SCALES)).astype(np.float64),
             "in_window": counts[each, which],
         }
-        start = np.maximum(keys["last_seen"] - _WINDOWS[scale], keys["first_seen"])
+        start = np.maximum(keys["last_seen"] - _WINDOW_SECONDS[scale], keys["first_seen"])
         return Finding(np.minimum(p[each, which] * _STATISTICS, 1.0), start, evidence)
 
     def _own_tail(self, keys: Profile, level: Floats) -> Floats:
+        """Probability of such levels under the key's own past, `(n, 8) float64`."""
         hours = keys["own_hours"].astype(np.float64)[:, None]
-        mean = keys["own_mean"][:, _BOTH].astype(np.float64)
-        variance = (hours * keys["own_variance"][:, _BOTH] + 4.0) / (hours + 4.0)
+        mean = keys["own_mean"][:, _VOLUME].astype(np.float64)
+        variance = (hours * keys["own_variance"][:, _VOLUME] + 4.0) / (hours + 4.0)
         t = (level - mean) / np.sqrt(variance * (1.0 + 1.0 / np.maximum(hours, 1.0)))
         tail = np.minimum(24.0 * student_8(t), 1.0)
         return np.where(hours >= self.past_hours, tail, 0.0)
 
     def summary(self, evidence: Mapping[str, float]) -> str:
-        unit = "tokens" if evidence["of_tokens"] else "requests"
-        window = SCALES[int(np.searchsorted(_WINDOWS, evidence["window_seconds"]))]
-        keys = min(1 / evidence["ordinary_share"], _MOST)
-        fewer = "fewer than " if keys == _MOST else ""
-        return (
-            f"{evidence['in_window']:,.0f} {unit} in {window}; "
-            f"{fewer}one ordinary key in {keys:,.0f} gets there on a day"
-        )
+        """The volume in the decisive window, and how rare it is."""
+        window = _WINDOW_NAMES[int(np.searchsorted(_WINDOW_SECONDS, evidence["window_seconds"]))]
+        noun = "token" if evidence["of_tokens"] else "request"
+        volume = f"{counted(evidence['in_window'], noun)} in {window}"
+        if evidence["ordinary_share"] >= _COMMON:
+            return f"nothing unusual: {volume}"
+        keys = 1 / evidence["ordinary_share"]
+        if keys >= _RAREST:
+            return f"{volume}; fewer than 1 in {_RAREST:,} ordinary keys reach this in a day"
+        return f"{volume}; 1 in {keys:,.0f} ordinary keys reaches this in a day"
 
 
 def student_8(t: Floats) -> Floats:
-    """Upper tail of Student's t with 8 degrees of freedom, which has a closed form.
+    """Upper tail of Student's t with 8 degrees of freedom, in closed form.
 
-    Abramowitz and Stegun, 26.7.4; far out, where that would cancel, by its leading term.
+    Abramowitz and Stegun, 26.7.4. Far out, where that would cancel, its leading term.
     """
     cosine2 = 1.0 / (1.0 + t * t / 8.0)
     sine = t * np.sqrt(cosine2 / 8.0)

@@ -1,66 +1,72 @@
-"""Coverage: a key whose prompts are off a work list, or sweep as only a work list does.
+"""Coverage: prompts that come from a distillation prompt list, or sweep many tasks as lists do.
 
-Whoever copies a model works through a list that was made to cover a capability: instructions to
-code, exam questions, samples of many tasks. Two things give it away, prompt by prompt and without
-keeping one. The prompts look like such lists: for each known kind a likelihood ratio adds up over
-the key's prompts (`prompts/projection.py`). And they are broad in a way of their own: in
-coordinates in which the public has no preferred direction, the prompts of a chatbot's many users
-have a self-similarity near 0, those of an application or of one person a high one, and a sweep lies
-in between, whatever list it is off.
+A distiller works through a list that was made to cover a capability: coding instructions, exam
+questions, samples of many tasks. Two things show it, prompt by prompt and without storing one.
+First, the prompts resemble such lists: for each known kind of list a likelihood ratio adds up over
+the key's prompts (`prompts/projection.py`). Second, their breadth is unusual. In coordinates in
+which ordinary prompts have no preferred direction, the prompts of a chatbot's many users have a
+self-similarity near 0, those of one application or one person a high one. A sweep lies in between,
+whatever its list.
 
-Lists that resemble what some applications send all day count only for keys that are broader than
-applications are, and half for those whose requests come attended: persons are as broad by chance.
-The public knows how far ordinary keys get with each of these in a day.
+Lists of what applications send all day count only for keys that are broader than applications, and
+half for keys whose requests are attended, because people can be as broad by chance. The baseline
+decides how far ordinary keys get with each statistic in a day.
 
 Source: the test of breadth is the unbiased MMD² of Gretton et al., JMLR 13 (2012), eq. 3, with the
-linear kernel in whitened coordinates; mixtures of lists with ordinary prompts are what the
-logarithm of 1 - ε + ε·LR is for.
-
->>> from monitor.sketches.profile import RECORD
->>> from monitor.sketches.public import Public, shipped_reference
->>> nobody = Profile(np.zeros(1, RECORD))
->>> float(Coverage()(nobody, Public(shipped_reference())).p[0])
-1.0
+linear kernel in whitened coordinates. The likelihood ratio is log(1 - ε + ε·LR), for lists mixed
+with ordinary prompts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import Finding
+from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, first_seen
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import BROAD, LIKENESS, Profile
 
-_KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are elicitation
-_FIRST = LIKENESS.start
-_TESTS = np.array([*(_FIRST + LISTS.index(kind) for kind in _KINDS), BROAD])
-_WORDS = {
-    "code": "to write code to order",
-    "reasoning": "to reason through questions",
-    "sweep": "for samples of many tasks",
+_KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are read by `elicitation.py`
+_LEVELS = np.array([*(LIKENESS.start + LISTS.index(kind) for kind in _KINDS), BROAD])
+_RESEMBLE = {
+    "code": "resemble code-generation data sets",
+    "reasoning": "resemble exam and reasoning data sets",
+    "sweep": "resemble samples of multi-task data sets",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Likeness to work lists, and a breadth that only lists have.
+    """Similarity to prompt lists, and a breadth that only lists have.
 
     Attributes:
-        least: prompts below which nothing is said.
+        min_prompts: prompts below which nothing is reported.
     """
 
-    least: int = 16
-    name = "coverage"
+    min_prompts: int = 16
+    name: ClassVar[str] = "coverage"
+    slot: ClassVar[int] = 2
+    evidence: ClassVar[Mapping[str, Evidence]] = {
+        "prompts": Evidence("count"),
+        "like_code": Evidence("deviations", "like code lists"),
+        "like_reasoning": Evidence("deviations", "like exams"),
+        "like_sweep": Evidence("deviations", "like task mixes"),
+        "self_similarity": Evidence("score", "prompt similarity"),
+        "departure": Evidence("deviations", "baseline distance"),
+        "novelty": Evidence("share", "new kinds"),
+        **ORDINARY_SHARE,
+        "test": Evidence("score", shown=False),
+    }
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
-        level = keys.level[:, _TESTS]
-        by_public = baseline.tail(_TESTS, level)
-        which = by_public.argmin(axis=1)
-        share = by_public[np.arange(len(keys)), which]
+        """Evaluate n keys."""
+        shares = baseline.tail(_LEVELS, keys.level[:, _LEVELS])
+        which = shares.argmin(axis=1)
+        share = shares[np.arange(len(keys)), which]
         lists = keys.lists.max(axis=2)
         evidence = {
             "prompts": keys["sketched"].astype(np.float64),
@@ -71,13 +77,14 @@ class Coverage:
             "ordinary_share": share,
             "test": which.astype(np.float64),
         }
-        p = np.where(keys["sketched"] >= self.least, np.minimum(share * len(_TESTS), 1.0), 1.0)
-        return Finding(p, keys["first_seen"].astype(np.float64), evidence)
+        enough = keys["sketched"] >= self.min_prompts
+        p = np.where(enough, np.minimum(share * len(_LEVELS), 1.0), 1.0)
+        return Finding(p, first_seen(keys), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:
+        """The list that the prompts resemble most, or their breadth."""
         test = int(evidence["test"])
+        prompts = counted(evidence["prompts"], "prompt")
         if test < len(_KINDS):
-            what = f"are like lists that ask {_WORDS[_KINDS[test]]}"
-        else:
-            what = "sweep more than any application and less than the public"
-        return f"{evidence['prompts']:,.0f} prompts {what}"
+            return f"{prompts} {_RESEMBLE[_KINDS[test]]}"
+        return f"{prompts} are as diverse as a data set sweep"

@@ -1,51 +1,61 @@
-"""Templates: many slots swept through few templates, across tasks that have little in common.
+"""Templates: many prompts from few templates, for tasks that have little in common.
 
-A data set made for training asks the same question of every document: a few templates, each filled
-in hundreds of times. An application does so too, but of its one task. So the number of different
-prompts to a template counts in so far as the key is broader than any application (the
-self-similarity of its content, see `coverage.py`). People and chatbots hardly repeat a template.
+A training set asks the same question of every document: a few templates, each filled in hundreds of
+times. An application does that too, but for its one task. So the number of different prompts per
+template counts only as far as the key is broader than any application (the self-similarity of its
+content, see `coverage.py`). People and chatbots hardly ever repeat a template.
 
-Both numbers are HyperLogLog estimates, and templates are told apart by what stays of a prompt when
-its slots are filled anew (`prompts/template_hash.py`); the public knows how far ordinary keys get.
+Both numbers are HyperLogLog estimates. Prompts have the same template if they differ only in what
+fills its slots (`prompts/template_hash.py`). The baseline decides how far ordinary keys get.
 
-Test suites, catalogues and users who press the same button do so honestly, and there is no telling
-how many come tomorrow. So it is a sign, which weighs with others, and never a case of its own.
-
->>> from monitor.sketches.profile import RECORD
->>> from monitor.sketches.public import Public, shipped_reference
->>> nobody = Profile(np.zeros(1, RECORD))
->>> float(Templates()(nobody, Public(shipped_reference())).p[0])
-1.0
+Test suites, catalogues and buttons in applications produce templates honestly, in numbers that
+nobody can foresee. So this is one sign among others and never more than an info alert.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import Finding
+from monitor.detectors.base import (
+    ORDINARY_SHARE,
+    Evidence,
+    Finding,
+    counted,
+    first_seen,
+    ordinary_share,
+)
 from monitor.records.baseline import Baseline
 from monitor.records.profile import TEMPLATES, Profile
 
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """Prompts to a template, of a broad key, against the public.
+    """Prompts per template of a broad key, compared with ordinary keys.
 
     Attributes:
-        least: prompts below which nothing is said.
-        floor: no probability is smaller.
+        min_prompts: prompts below which nothing is reported.
+        floor: smallest probability reported.
     """
 
-    least: int = 32
+    min_prompts: int = 32
     floor: float = 1e-3
-    name = "templates"
+    name: ClassVar[str] = "templates"
+    slot: ClassVar[int] = 5
+    evidence: ClassVar[Mapping[str, Evidence]] = {
+        "different_prompts": Evidence("count"),
+        "different_templates": Evidence("count"),
+        "prompts_a_template": Evidence("count", "prompts per template"),
+        "self_similarity": Evidence("score", "prompt similarity"),
+        **ORDINARY_SHARE,
+    }
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
-        level = keys.level[:, TEMPLATES]
-        share = baseline.tail(slice(TEMPLATES, TEMPLATES + 1), level[:, None])[:, 0]
+        """Evaluate n keys."""
+        share = ordinary_share(baseline, TEMPLATES, keys.level[:, TEMPLATES])
         prompts, templates = keys.distinct("prompts"), keys.distinct("templates")
         evidence = {
             "different_prompts": prompts,
@@ -54,11 +64,11 @@ class Templates:
             "self_similarity": keys.content(0).self_similarity,
             "ordinary_share": share,
         }
-        p = np.where(keys["sketched"] >= self.least, np.maximum(share, self.floor), 1.0)
-        return Finding(p, keys["first_seen"].astype(np.float64), evidence)
+        p = np.where(keys["sketched"] >= self.min_prompts, np.maximum(share, self.floor), 1.0)
+        return Finding(p, first_seen(keys), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:
-        return (
-            f"about {evidence['different_prompts']:,.0f} different prompts fill "
-            f"{evidence['different_templates']:,.0f} templates of unlike tasks"
-        )
+        """The numbers of prompts and templates."""
+        prompts = counted(evidence["different_prompts"], "different prompt")
+        templates = counted(evidence["different_templates"], "template")
+        return f"about {prompts} from {templates} for unrelated tasks"

@@ -54,7 +54,6 @@ PIVOT = 17  # sudden move to a model that is new to the key
 TEMPLATES = 18  # many prompts from few templates
 COMBINED = 19  # all detectors together, as of the last evaluation
 LEVELS = 20
-KINDS = ("burst", "elicitation", "coverage", "automation", "pivot", "templates", "combined")
 SLOTS = 8  # alerts that a record has room for, one per kind
 IDS = 12
 #: Counted without repeats. The first three are of prompts, the others of request metadata.

@@ -6,7 +6,7 @@ for all other values they are those of other, unflagged keys as they are now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -14,21 +14,15 @@ import numpy as np
 from monitor.alerting.alerts import SEVERITIES, Action, Alert, Severity
 from monitor.alerting.decisions import Decision
 from monitor.config import Settings
-from monitor.detectors import JUDGES
-from monitor.detectors.base import Detector, Floats
-from monitor.prompts.lexicon import INTENTS
+from monitor.detectors import ALL_DETECTORS
+from monitor.detectors.base import Detector, Floats, Unit
 from monitor.records.baseline import PER_LEVEL, Baseline
 from monitor.records.profile import (
     DISTINCT,
-    ELICITATION,
-    KINDS,
     LEVELS,
     LONG,
     MAX_LEVEL,
     RECORD,
-    REQUESTS,
-    SCALES,
-    TOKENS,
     Profile,
     Records,
 )
@@ -39,13 +33,7 @@ from pipelines.inspect.what_if import counterfactuals
 QUANTILES = (0.05, 0.5, 0.95, 0.999)
 LEAST = 20  # requests that another key needs to count as ordinary, and keys that quantiles need
 MOST = 1_000  # other keys
-_HISTOGRAMS = {  # evidence whose quantiles the baseline has, and the level it is in the record
-    **{f"requests_{name}": REQUESTS.start + i for i, name in enumerate(SCALES)},
-    **{f"tokens_{name}": TOKENS.start + i for i, name in enumerate(SCALES)},
-    **{f"{name}_nats": ELICITATION.start + i for i, name in enumerate(INTENTS)},
-}
-#: Evidence that selects a window or an intent. The summary has it in words.
-_IN_SUMMARY = {"window_seconds", "of_tokens", "in_window", "intent", "ordinary_share"}
+_DISTINCT_LABELS = {"cells": "kinds", "systems": "system prompts"}
 
 Quantiles = tuple[float | None, ...]
 
@@ -55,8 +43,11 @@ class Fact(msgspec.Struct, frozen=True):
 
     name: str
     value: float
+    label: str
+    unit: Unit
     ordinary: Quantiles = (None,) * len(QUANTILES)
     error: float = 0.0  # standard
+    shown: bool = True  # False if the summary states the value
 
 
 class DetectorReport(msgspec.Struct, frozen=True):
@@ -136,7 +127,7 @@ def explain(
     campaigns: Sequence[Membership] = (),
     replay: bool = False,
     evaluations: Mapping[str, tuple[float, np.void, Baseline]] | None = None,
-    detectors: Sequence[Detector] = JUDGES,
+    detectors: Sequence[Detector] = ALL_DETECTORS,
 ) -> Explanation:
     """Explain a key.
 
@@ -200,16 +191,15 @@ def _report(
     peaks = [_peaks(baseline, q) for q in QUANTILES]
     facts = []
     for name, value in evidence.items():
-        if name in _IN_SUMMARY:
-            continue
-        if name in _HISTOGRAMS:
-            ordinary: Quantiles = tuple(
-                _unit(name, float(peak[_HISTOGRAMS[name]])) for peak in peaks
-            )
-        else:
-            ordinary = _quantiles(elsewhere.get(name, np.empty(0)))
-        facts.append(Fact(name, value, ordinary))
-    slot = KINDS.index(detector.name)
+        unit, label, level, shown = detector.evidence[name]
+        ordinary = (
+            _quantiles(elsewhere.get(name, np.empty(0)))
+            if level is None
+            else tuple(_from_level(float(peak[level]), unit) for peak in peaks)
+        )
+        label = label or name.replace("_", " ")
+        facts.append(Fact(name, value, label, unit, ordinary, shown=shown))
+    slot = detector.slot
     severity = int(record["severity"][slot])
     return DetectorReport(
         kind=detector.name,
@@ -233,19 +223,27 @@ def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivi
     def deviation(keys: Profile) -> Floats:
         return keys.meaning.squared_distance(mean.mean, mean.uncertainty if known else 0.0)
 
-    facts = [
-        Fact(name, float(value(profile)[0]), _quantiles(value(everyone) if len(others) else []))
-        for name, value in (
-            ("self-similarity", lambda keys: keys.meaning.self_similarity),
-            ("deviation", deviation),
-            ("novelty", lambda keys: keys.novelty),
-            ("follow-ups", lambda keys: keys["follow_ups"].astype(np.float64)),
-        )
+    measures: list[tuple[str, str, Unit, Callable[[Profile], Floats]]] = [
+        (
+            "self-similarity",
+            "prompt similarity",
+            "score",
+            lambda keys: keys.meaning.self_similarity,
+        ),
+        ("deviation", "baseline distance", "score", deviation),
+        ("novelty", "new kinds", "share", lambda keys: keys.novelty),
+        ("follow-ups", "follow-ups", "share", lambda keys: keys["follow_ups"].astype(np.float64)),
     ]
+    facts = []
+    for name, label, unit, measure in measures:
+        ordinary = _quantiles(measure(everyone) if len(others) else [])
+        facts.append(Fact(name, float(measure(profile)[0]), label, unit, ordinary))
     for kind in DISTINCT:
         count = float(profile.distinct(kind)[0])
         ordinary = _quantiles(everyone.distinct(kind) if len(others) else [])
-        facts.append(Fact(f"different {kind}", count, ordinary, hyperloglog.ERROR * count))
+        label = f"different {_DISTINCT_LABELS.get(kind, kind.replace('_', ' '))}"
+        error = hyperloglog.ERROR * count
+        facts.append(Fact(f"different {kind}", count, label, "count", ordinary, error))
     head = int(record["long_head"])
     panes = [int(record["long_requests"][pane % LONG.panes]) for pane in _last(head, LONG.panes)]
     counts = model_counts(record["model_names"], record["model_counts"])
@@ -276,9 +274,9 @@ def _peaks(baseline: Baseline, share: float) -> Floats:
     return np.asarray(levels[np.maximum((tails > 1.0 - share).sum(axis=0) - 1, 0)])
 
 
-def _unit(name: str, level: float) -> float:
-    """Convert a level of the baseline's histograms to the unit of the evidence."""
-    return 2.0 * level if name.endswith("_nats") else 2.0**level - 1.0
+def _from_level(level: float, unit: Unit) -> float:
+    """Convert a level of the record to the unit of an evidence value, nats or a count."""
+    return 2.0 * level if unit == "nats" else 2.0**level - 1.0
 
 
 def _quantiles(values: Sequence[float] | Floats) -> Quantiles:

@@ -15,7 +15,7 @@ from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
 from monitor.batch import Outcome
 from monitor.config import Settings
-from monitor.detectors import JUDGES
+from monitor.detectors import ALL_DETECTORS
 from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
@@ -93,14 +93,14 @@ class KeyTrace:
         self.key = key
         self.alerts: list[Alert] = []
         self.evaluations: dict[str, tuple[float, np.void, Baseline]] = {}
-        self._smallest = {detector.name: 1.0 for detector in JUDGES}
+        self._smallest = {detector.name: 1.0 for detector in ALL_DETECTORS}
         self._decision: Decision | None = None
         self._baseline: Baseline | None = None
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Record an evaluation, as the engine's `on_evaluation`."""
         for i in (i for i, key in enumerate(evaluation.keys) if key == self.key):
-            for detector, finding in zip(JUDGES, evaluation.findings, strict=True):
+            for detector, finding in zip(ALL_DETECTORS, evaluation.findings, strict=True):
                 p, before = float(finding.p[i]), self._smallest[detector.name]
                 if p < before or before == 1.0:
                     self._smallest[detector.name] = p

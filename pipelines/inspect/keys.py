@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import SEVERITIES, Action, Severity
 from monitor.config import Settings
-from monitor.detectors import JUDGES, Detector
+from monitor.detectors import ALL_DETECTORS, KINDS, Detector
 from monitor.errors import ConfigError
 from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
-from monitor.records.profile import KINDS, RECORD, SCALES, Profile, Records
+from monitor.records.profile import RECORD, SCALES, Profile, Records
 from monitor.store import inventory
 from monitor.store.connection import Primary
 
@@ -157,7 +157,7 @@ def ranking_by(name: str, settings: Settings) -> Ranking:
         "hour": lambda keys: keys.counts[:, _HOUR],
         "last-seen": lambda keys: keys["last_seen"],
     }
-    detectors: dict[str, Detector] = {detector.name: detector for detector in JUDGES}
+    detectors: dict[str, Detector] = {detector.name: detector for detector in ALL_DETECTORS}
     if name in detectors:
         baseline = Baseline(load_reference(settings.reference))
         return Ranking(lambda keys: -detectors[name](keys, baseline).p, detector=True)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import Alert
 from monitor.config import Settings
-from monitor.detectors import JUDGES
+from monitor.detectors import ALL_DETECTORS
 from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
@@ -249,7 +249,7 @@ def build_report(replay: LabelledReplay, settings: Settings) -> EvaluationReport
             sizes.keys() & EXCLUDED_CLASSES - attacking,
         )
     )
-    detectors = [detector.name for detector in JUDGES]
+    detectors = [detector.name for detector in ALL_DETECTORS]
     others = sorted({*replay.log.flagged, CAMPAIGN} - {*detectors, ANY})
     flagged = replay.log.flagged[ANY]
     return EvaluationReport(
@@ -348,7 +348,7 @@ def smallest_probabilities(replay: LabelledReplay, name: str, keys: Sequence[str
     Returns:
         `(len(keys),)`.
     """
-    names = [detector.name for detector in JUDGES]
+    names = [detector.name for detector in ALL_DETECTORS]
     never = np.ones(len(names))
     p = np.array([replay.log.smallest.get(key, never) for key in keys]).reshape(-1, len(names))
     if name in names:

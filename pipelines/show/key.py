@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.alerting.alerts import SEVERITIES
+from monitor.detectors.base import Unit
 from pipelines.inspect.key import QUANTILES, DetectorReport, Explanation, Fact, KeyActivity
 from pipelines.inspect.what_if import one_in
 from pipelines.show.style import (
@@ -33,36 +34,10 @@ _WIDE = 136  # columns that two parts side by side need
 _DISTINCT = "different "
 _USUAL = 0.5  # probability from which a result is nothing unusual
 _CHART_ROWS = 5
-_HIDDEN = {"by_likeness", "test"}  # which of a detector's tests decided
 _ENFORCEMENT = {
     False: "enforced",
     True: "not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)",
     None: "unknown whether enforced: no running worker reports it, or workers differ",
-}
-_LABELS = {  # of evidence whose name does not explain itself
-    "like_code": "like code lists",
-    "like_reasoning": "like exams",
-    "like_sweep": "like task mixes",
-    "like_cot": "like reasoning",
-    "like_grader": "like grading",
-    "self_similarity": "prompt similarity",
-    "self-similarity": "prompt similarity",
-    "departure": "baseline distance",
-    "deviation": "baseline distance",
-    "novelty": "new kinds",
-    "own_usual": "own average",
-    "own_hours": "hours of history",
-    "unattended_nats": "few follow-ups",
-    "regular_nats": "regularity",
-    "even_hours": "steady hours",
-    "moved_share": "share moved",
-    "an_hour_before": "an hour before",
-    "an_hour_since": "an hour since",
-    "prompts_a_template": "prompts per template",
-    "signs": "signals",
-    "level": "combined, nats / 2",
-    "different cells": "different kinds",
-    "different systems": "different system prompts",
 }
 
 
@@ -205,7 +180,7 @@ def _detector(report: DetectorReport) -> RenderableType:
 
 def _facts(facts: list[Fact]) -> Table:
     """Values beside quantiles of ordinary keys. Quantiles that no value has are left out."""
-    facts = [fact for fact in facts if fact.name not in _HIDDEN]
+    facts = [fact for fact in facts if fact.shown]
     shown = [i for i in range(len(QUANTILES)) if any(f.ordinary[i] is not None for f in facts)]
     rows = Table(box=None, padding=(0, 1), header_style="dim")
     add_columns(rows, "")
@@ -217,17 +192,17 @@ def _facts(facts: list[Fact]) -> Table:
         rows.add_column(heading, justify="right", style="dim", no_wrap=True)
     group = ""
     for fact in facts:
-        name = _LABELS.get(fact.name, fact.name.replace("_", " "))
+        name = fact.label
         if name.startswith(_DISTINCT):
             if group != _DISTINCT:
                 rows.add_row(_DISTINCT)
             group, name = _DISTINCT, f"  {name.removeprefix(_DISTINCT)}"
-        value = _value(fact.name, fact.value)
+        value = _value(fact.unit, fact.value)
         if fact.error:
-            value += f" ± {_value(fact.name, fact.error)}"
+            value += f" ± {_value(fact.unit, fact.error)}"
         mark, style = _unusual(fact)
         found = (fact.ordinary[i] for i in shown)
-        ordinary = ("" if each is None else _value(fact.name, each) for each in found)
+        ordinary = ("" if each is None else _value(fact.unit, each) for each in found)
         rows.add_row(name, Text(value, style), Text(mark, style), *ordinary)
     return rows
 
@@ -245,15 +220,13 @@ def _unusual(fact: Fact) -> tuple[str, str]:
 
 
 def _differ(fact: Fact, ordinary: float) -> bool:
-    return _value(fact.name, fact.value) != _value(fact.name, ordinary)
+    return _value(fact.unit, fact.value) != _value(fact.unit, ordinary)
 
 
-def _value(name: str, value: float) -> str:
-    if name.endswith(("share", "follow-ups", "follow_ups", "novelty")):
+def _value(unit: Unit, value: float) -> str:
+    if unit == "share":
         return f"{value:.0%}"
-    if name in ("self-similarity", "deviation"):
-        return f"{value:.3f}"
-    if value >= 10_000 or name.startswith(("requests", "tokens", "different", "prompts")):
+    if value >= 10_000 or unit == "count":
         return short(value)
     return number(value) if abs(value) >= 5e-4 else "0"
 

@@ -9,7 +9,7 @@ from monitor.records.profile import blank
 
 
 class Something:
-    name = "burst"
+    name, slot, evidence = "burst", 0, {}
 
     def summary(self, evidence):
         return f"{evidence['seen']:.0f} seen"
@@ -25,56 +25,57 @@ def record():
     return np.array([blank()])[0]
 
 
-def judge(lifecycle, record, p, at=1_000.0):
+def evaluate(lifecycle, record, p, at=1_000.0):
     finding = Finding(np.array([p]), np.array([at - 60]), {"seen": np.array([3.0])})
-    return lifecycle.judge(record, "k_1", at, Something(), finding, 0)
+    return lifecycle.evaluate(record, "k_1", at, Something(), finding, 0)
 
 
-def test_what_is_probable_opens_nothing(lifecycle, record):
-    assert judge(lifecycle, record, 0.5) is None
+def test_probable_finding_opens_nothing(lifecycle, record):
+    assert evaluate(lifecycle, record, 0.5) is None
 
 
-def test_an_alert_opens_once(lifecycle, record):
-    assert judge(lifecycle, record, 1e-5).state == "open"
-    assert judge(lifecycle, record, 1e-5, at=1_010.0) is None
+def test_alert_opens_once(lifecycle, record):
+    assert evaluate(lifecycle, record, 1e-5).state == "open"
+    assert evaluate(lifecycle, record, 1e-5, at=1_010.0) is None
 
 
-def test_a_more_severe_finding_updates_it(lifecycle, record):
-    opened = judge(lifecycle, record, 1e-5)
-    update = judge(lifecycle, record, 1e-9, at=1_500.0)
+def test_more_severe_finding_updates_the_alert(lifecycle, record):
+    opened = evaluate(lifecycle, record, 1e-5)
+    update = evaluate(lifecycle, record, 1e-9, at=1_500.0)
     assert (update.state, update.severity, update.id) == ("update", "critical", opened.id)
 
 
-def test_a_less_severe_finding_does_not(lifecycle, record):
-    judge(lifecycle, record, 1e-9)
-    assert judge(lifecycle, record, 1e-5, at=1_010.0) is None
+def test_less_severe_finding_does_not_update(lifecycle, record):
+    evaluate(lifecycle, record, 1e-9)
+    assert evaluate(lifecycle, record, 1e-5, at=1_010.0) is None
 
 
-def test_it_says_what_was_seen_and_what_follows(lifecycle, record):
-    alert = judge(lifecycle, record, 1e-5)
+def test_alert_has_summary_evidence_and_decision(lifecycle, record):
+    alert = evaluate(lifecycle, record, 1e-5)
     assert alert.summary == "k_1: 3 seen."
     assert (alert.window, alert.evidence["seen"]) == ((940.0, 1_000.0), 3.0)
     assert alert.decision == "throttle"
 
 
-def test_it_resolves_after_the_calm_and_not_before(lifecycle, record):
-    opened = judge(lifecycle, record, 1e-5)
+def test_alert_resolves_after_the_quiet_time(lifecycle, record):
+    opened = evaluate(lifecycle, record, 1e-5)
     assert lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet - 1) == []
     (resolved,) = lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet)
     assert (resolved.state, resolved.id) == ("resolved", opened.id)
+    assert resolved.summary == "k_1: burst resolved after 60 minutes without new evidence."
     assert lifecycle.resolve(record, "k_1", 1e9) == []
 
 
-def test_what_would_not_open_it_can_uphold_it(lifecycle, record):
-    judge(lifecycle, record, 1e-5)
-    judge(lifecycle, record, 5e-3, at=2_000.0)
+def test_weaker_finding_confirms_an_open_alert(lifecycle, record):
+    evaluate(lifecycle, record, 1e-5)
+    evaluate(lifecycle, record, 5e-3, at=2_000.0)
     assert lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet) == []
 
 
-def test_it_can_open_again_under_another_id(lifecycle, record):
-    first = judge(lifecycle, record, 1e-5)
+def test_alert_reopens_under_another_id(lifecycle, record):
+    first = evaluate(lifecycle, record, 1e-5)
     lifecycle.resolve(record, "k_1", 10_000.0)
-    again = judge(lifecycle, record, 1e-5, at=20_000.0)
+    again = evaluate(lifecycle, record, 1e-5, at=20_000.0)
     assert again.state == "open"
     assert again.id != first.id
 
@@ -86,13 +87,13 @@ def test_ids_differ_by_subject_kind_and_window():
     assert len(ids) == 4
 
 
-def test_the_strongest_of_some_actions_is_taken():
+def test_strongest_action_counts():
     assert strongest(["throttle", "block", "observe"]) == "block"
     assert strongest([]) == "observe"
 
 
 @pytest.mark.parametrize("kind", ["burst", "elicitation", "coverage"])
-def test_more_severe_alerts_never_call_for_less(kind):
+def test_decision_never_weakens_with_severity(kind):
     seconds = [
         duration(action_for(kind, severity), Decisions())
         for severity in ("info", "warning", "critical")

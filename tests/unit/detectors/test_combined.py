@@ -10,8 +10,10 @@ from monitor.records.baseline_mean import Sums
 from monitor.records.profile import COMBINED, LEVELS, RECORD, Profile
 
 
-class Says:
-    """A detector whose word is known beforehand."""
+class Fixed:
+    """A detector with a fixed result."""
+
+    slot, evidence = 0, {}
 
     def __init__(self, name, *p):
         self.name, self.p = name, np.array(p)
@@ -24,7 +26,7 @@ class Says:
 
 
 def baseline(peaks):
-    """A public whose keys got so far with all their signs."""
+    """A baseline whose keys reached these levels with all signs."""
     histogram = np.zeros((LEVELS, BINS))
     np.add.at(histogram[COMBINED], (np.array(peaks) * PER_LEVEL).astype(int), 1)
     return Baseline(Reference(histogram, Sums.empty()))
@@ -34,11 +36,13 @@ QUIET = baseline(np.random.default_rng(1).exponential(0.5, 20_000))
 
 
 def together(*p, of=QUIET):
-    parts = [Says(kind, each) for kind, each in zip(("burst", "coverage", "pivot"), p, strict=True)]
+    parts = [
+        Fixed(kind, each) for kind, each in zip(("burst", "coverage", "pivot"), p, strict=True)
+    ]
     return Combined(parts)(Profile(np.zeros(1, RECORD)), of)
 
 
-def test_weak_signs_together_are_a_strong_case():
+def test_weak_signs_combine_to_strong_evidence():
     assert together(2e-3, 2e-3, 2e-3).p[0] < 1e-4
 
 
@@ -46,35 +50,35 @@ def test_one_sign_is_left_to_its_detector():
     assert together(1e-9, 0.5, 0.5).p[0] == 1.0
 
 
-def test_findings_that_any_key_might_show_add_nothing():
+def test_common_findings_add_nothing():
     assert together(1e-3, 1e-3, 0.3).p[0] == together(1e-3, 1e-3, 1.0).p[0]
 
 
-def test_signs_that_go_together_among_the_public_are_no_case():
+def test_signs_common_in_the_baseline_are_weak_evidence():
     common = baseline([0.0] * 9_000 + [9.0] * 1_000)
     assert together(2e-3, 2e-3, 2e-3, of=common).p[0] > 0.05
 
 
-def test_a_public_that_saw_little_makes_no_case_stronger_than_independence():
+def test_small_baseline_is_bounded_by_independence():
     sure = baseline([0.0] * 1_000_000)
     assert together(0.09, 0.09, 0.09, of=sure).p[0] > 0.01
 
 
-def test_the_summary_names_the_strongest_sign_first():
+def test_summary_names_the_strongest_sign_first():
     finding = together(1e-2, 1e-4, 1.0)
     evidence = {name: float(values[0]) for name, values in finding.evidence.items()}
-    assert Combined([]).summary(evidence) == "2 signs together: coverage, burst"
+    assert Combined([]).summary(evidence) == "2 signals: coverage, burst"
 
 
 @pytest.mark.parametrize("nats", [1.0, 4.0, 8.0])
-def test_the_truncated_product_has_the_distribution_of_independent_tests(nats):
+def test_truncated_product_matches_independent_tests(nats):
     p = np.random.default_rng(2).random((1_000_000, 6))
     reached = np.log(0.1 / p).clip(0.0).sum(axis=1) >= nats
     assert truncated_product(np.array([nats]), 6, 0.1)[0] == pytest.approx(reached.mean(), rel=0.1)
 
 
 @given(st.lists(st.floats(0, 500), min_size=2, max_size=20))
-def test_the_truncated_product_is_a_tail(nats):
+def test_truncated_product_is_a_decreasing_tail(nats):
     p = truncated_product(np.array(sorted(nats)), 6, 0.1)
     assert ((p >= 0) & (p <= 1 + 1e-9)).all()
     assert (np.diff(p) <= 1e-12).all()

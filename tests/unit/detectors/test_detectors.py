@@ -5,12 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.detectors import JUDGES, Burst, Coverage, Elicitation
+from monitor.detectors import (
+    ALL_DETECTORS,
+    KINDS,
+    Automation,
+    Burst,
+    Coverage,
+    Elicitation,
+    Pivot,
+    Templates,
+)
 from monitor.detectors.burst import student_8
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline, shipped_reference
-from monitor.records.profile import BROAD, KINDS, LEVELS, LIKENESS, RECORD, Profile
+from monitor.records.profile import BROAD, LEVELS, LIKENESS, RECORD, SLOTS, Profile
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +28,7 @@ def baseline():
 
 
 def key(requests_in_hour=0.0, *, own=None, own_hours=0):
-    """A key with so many requests within the last hour, and hours of `own` requests before."""
+    """A key with requests in the last hour, after `own_hours` hours of `own` requests each."""
     record = np.zeros(1, RECORD)
     record["level"][0, 2:4] = math.log2(1 + requests_in_hour)
     if own is not None:
@@ -37,29 +46,29 @@ def elicitor(prompts, nats):
     return Profile(record)
 
 
-def test_a_key_far_beyond_the_public_bursts(baseline):
+def test_burst_flags_far_more_than_ordinary_keys(baseline):
     assert Burst()(key(20_000), baseline).p[0] < 1e-4
 
 
 @pytest.mark.parametrize("requests", [0, 1, 30, 200])
-def test_ordinary_hours_are_no_burst(baseline, requests):
+def test_burst_ignores_ordinary_hours(baseline, requests):
     assert Burst()(key(requests), baseline).p[0] > 0.01
 
 
-def test_a_large_customers_usual_hour_is_no_burst(baseline):
+def test_burst_ignores_a_large_customers_usual_hour(baseline):
     assert Burst()(key(20_000, own=18_000, own_hours=100), baseline).p[0] > 0.01
 
 
-def test_a_large_customers_unusual_hour_is_one(baseline):
+def test_burst_flags_a_large_customers_unusual_hour(baseline):
     assert Burst()(key(20_000, own=200, own_hours=100), baseline).p[0] < 1e-3
 
 
-def test_a_past_of_a_few_hours_excuses_nothing(baseline):
+def test_burst_needs_a_longer_past_to_excuse(baseline):
     assert Burst()(key(20_000, own=18_000, own_hours=2), baseline).p[0] < 1e-4
 
 
 def asks(prompts, **likeness):
-    """A key with so many prompts, and its levels of likeness to lists, or of breadth."""
+    """A key with prompts, and its levels of similarity to lists or of breadth."""
     record = np.zeros(1, RECORD)
     record["sketched"] = record["prompts"] = prompts
     for name, level in likeness.items():
@@ -69,58 +78,60 @@ def asks(prompts, **likeness):
 
 
 @pytest.mark.parametrize("what", ["code", "sweep"])
-def test_prompts_off_a_work_list_are_coverage(baseline, what):
+def test_coverage_flags_prompts_from_a_list(baseline, what):
     assert Coverage()(asks(60, **{what: 8.0}), baseline).p[0] < 1e-4
 
 
-def test_the_breadth_that_people_come_to_is_no_case(baseline):
+def test_coverage_tolerates_the_breadth_of_people(baseline):
     assert Coverage()(asks(60, breadth=4.0), baseline).p[0] > 1e-3
 
 
-def test_the_breadth_of_whoever_sweeps_unattended_is_a_sign(baseline):
+def test_coverage_flags_unattended_breadth(baseline):
     assert Coverage()(asks(60, breadth=7.0), baseline).p[0] < 1e-2
 
 
 @pytest.mark.parametrize("what", ["code", "reasoning", "sweep", "breadth"])
-def test_a_little_likeness_is_not(baseline, what):
+def test_coverage_ignores_slight_similarity(baseline, what):
     assert Coverage()(asks(60, **{what: 0.5}), baseline).p[0] > 0.01
 
 
-def test_coverage_says_nothing_of_a_few_prompts(baseline):
+def test_coverage_needs_enough_prompts(baseline):
     assert Coverage()(asks(15, code=9.0), baseline).p[0] == 1.0
 
 
-@pytest.mark.parametrize(("what", "said"), [("code", "write code"), ("breadth", "sweep more")])
-def test_coverage_says_what_the_prompts_are_like(baseline, what, said):
+@pytest.mark.parametrize(
+    ("what", "text"), [("code", "code-generation"), ("breadth", "data set sweep")]
+)
+def test_coverage_summary_names_the_list(baseline, what, text):
     finding = Coverage()(asks(60, **{what: 8.0}), baseline)
-    assert said in Coverage().summary({name: v[0] for name, v in finding.evidence.items()})
+    assert text in Coverage().summary({name: v[0] for name, v in finding.evidence.items()})
 
 
-def test_likeness_to_lists_that_elicit_is_elicitation_without_a_phrase(baseline):
+def test_elicitation_flags_similarity_without_a_phrase(baseline):
     finding = Elicitation()(asks(20, cot=13.0), baseline)
     assert finding.p[0] < 1e-4
     assert finding.evidence["by_likeness"][0] == 1
 
 
-def test_a_run_of_matching_prompts_is_elicitation(baseline):
+def test_elicitation_flags_many_matching_prompts(baseline):
     assert Elicitation()(elicitor(12, 23.0), baseline).p[0] < 1e-4
 
 
-def test_one_matching_prompt_is_not(baseline):
+def test_elicitation_ignores_one_matching_prompt(baseline):
     assert Elicitation()(elicitor(8, 2.0), baseline).p[0] > 0.01
 
 
-def test_the_same_evidence_says_less_the_more_prompts_it_took(baseline):
+def test_elicitation_weakens_with_the_number_of_prompts(baseline):
     few, many = elicitor(12, 12.0), elicitor(120_000, 12.0)
     assert Elicitation()(few, baseline).p[0] < Elicitation()(many, baseline).p[0]
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.floats(0, 30), min_size=LEVELS, max_size=LEVELS), min_size=1))
-def test_every_finding_is_a_probability_with_finite_evidence(levels):
+def test_findings_are_probabilities_with_finite_evidence(levels):
     records = np.zeros(len(levels), RECORD)
     records["level"] = levels
-    for detector in JUDGES:
+    for detector in ALL_DETECTORS:
         finding = detector(Profile(records), Baseline(shipped_reference()))
         assert ((finding.p > 0) & (finding.p <= 1)).all()
         for values in finding.evidence.values():
@@ -128,45 +139,134 @@ def test_every_finding_is_a_probability_with_finite_evidence(levels):
             assert len(values) == len(levels)
 
 
-@pytest.mark.parametrize("detector", JUDGES)
-def test_keys_are_judged_together_as_they_are_alone(detector, baseline):
+@pytest.mark.parametrize("detector", ALL_DETECTORS)
+def test_keys_are_evaluated_together_as_alone(detector, baseline):
     records = np.concatenate([key(n).records for n in (3, 300, 30_000)])
     together = detector(Profile(records), baseline).p
     alone = [detector(Profile(records[i : i + 1]), baseline).p[0] for i in range(3)]
     assert together.tolist() == alone
 
 
-def test_every_detector_has_a_place_in_the_record():
-    assert {detector.name for detector in JUDGES} <= set(KINDS)
+def test_detectors_have_slots_of_their_own_without_a_gap():
+    assert sorted(each.slot for each in ALL_DETECTORS) == list(range(len(ALL_DETECTORS)))
+    assert len(ALL_DETECTORS) <= SLOTS
+
+
+def test_slots_are_those_of_stored_records():
+    assert KINDS == (
+        "burst",
+        "elicitation",
+        "coverage",
+        "automation",
+        "pivot",
+        "templates",
+        "combined",
+    )
+
+
+@pytest.mark.parametrize("detector", ALL_DETECTORS)
+def test_evidence_is_as_declared(detector, baseline):
+    finding = detector(key(300), baseline)
+    assert set(finding.evidence) == set(detector.evidence)
+
+
+@pytest.mark.parametrize("detector", ALL_DETECTORS)
+def test_blank_key_is_ordinary(detector, baseline):
+    blank = Profile(np.zeros(1, RECORD))
+    finding = detector(blank, baseline)
+    assert finding.p[0] == 1.0
+    assert detector.summary({name: float(v[0]) for name, v in finding.evidence.items()})
 
 
 @pytest.mark.parametrize(
-    ("profile", "said"),
-    [(key(20_000), "20,000 requests in 1h"), (elicitor(12, 23.0), "100% of 12 prompts ask for")],
+    ("profile", "text"),
+    [
+        (key(20_000), "20,000 requests in 1 hour; "),
+        (elicitor(12, 23.0), "100% of 12 prompts ask for"),
+    ],
 )
-def test_the_summary_says_what_was_seen(baseline, profile, said):
-    detector = Burst() if "requests" in said else Elicitation()
+def test_summary_states_what_was_seen(baseline, profile, text):
+    detector = Burst() if "requests" in text else Elicitation()
     evidence = {k: float(v[0]) for k, v in detector(profile, baseline).evidence.items()}
-    assert detector.summary(evidence).startswith(said)
+    assert detector.summary(evidence).startswith(text)
 
 
-def test_the_intents_have_words_of_their_own(baseline):
+def test_each_intent_has_its_own_summary(baseline):
     profile = elicitor(12, 23.0)
     finding = Elicitation()(profile, baseline)
-    said = {
+    summaries = {
         Elicitation().summary({k: float(v[0]) for k, v in finding.evidence.items()} | {"intent": i})
         for i in range(len(INTENTS))
     }
-    assert len(said) == len(INTENTS)
+    assert len(summaries) == len(INTENTS)
 
 
 @pytest.mark.parametrize(
     ("t", "tail"), [(0.0, 0.5), (1.860, 0.05), (2.896, 0.01), (5.041, 0.0005), (-1.860, 0.95)]
 )
-def test_students_tail_agrees_with_the_tables(t, tail):
+def test_student_tail_agrees_with_the_tables(t, tail):
     assert student_8(np.array([t]))[0] == pytest.approx(tail, rel=2e-3)
 
 
-def test_students_tail_has_no_seam_where_its_formula_changes():
+def test_student_tail_is_continuous():
     near, far = student_8(np.array([99.9, 100.1]))
     assert near == pytest.approx(far, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("detector", "evidence", "text"),
+    [
+        (
+            Burst(),
+            {"in_window": 1, "of_tokens": 0, "window_seconds": 60, "ordinary_share": 1.0},
+            "nothing unusual: 1 request in 1 minute",
+        ),
+        (
+            Burst(),
+            {"in_window": 9e6, "of_tokens": 1, "window_seconds": 86_400, "ordinary_share": 1e-9},
+            "9,000,000 tokens in 24 hours; "
+            "fewer than 1 in 100,000 ordinary keys reach this in a day",
+        ),
+        (
+            Burst(),
+            {"in_window": 912, "of_tokens": 0, "window_seconds": 3600, "ordinary_share": 1 / 3_000},
+            "912 requests in 1 hour; 1 in 3,000 ordinary keys reaches this in a day",
+        ),
+        (
+            Pivot(),
+            {
+                "requests_since": 40,
+                "hours_since": 0.2,
+                "moved_share": 0.8,
+                "an_hour_since": 40,
+                "an_hour_before": 1,
+            },
+            "40 requests to a newly adopted model within 1 hour, 80% of all requests; "
+            "40 an hour, 1 before",
+        ),
+        (Pivot(), {"requests_since": 0}, "no move to a new model"),
+        (
+            Templates(),
+            {"different_prompts": 44.3, "different_templates": 1},
+            "about 44 different prompts from 1 template for unrelated tasks",
+        ),
+        (
+            Automation(),
+            {
+                "requests": 24,
+                "regular_nats": 9,
+                "unattended_nats": 1,
+                "even_hours": 0,
+                "gap_seconds": 6,
+            },
+            "24 requests, one every 6.0 seconds as from a timer",
+        ),
+        (
+            Automation(),
+            {"requests": 900, "regular_nats": 0, "unattended_nats": 1, "even_hours": 20},
+            "900 requests at a constant rate for 20 hours",
+        ),
+    ],
+)
+def test_summaries_are_plain_sentences(detector, evidence, text):
+    assert detector.summary(evidence) == text

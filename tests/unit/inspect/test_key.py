@@ -7,7 +7,7 @@ from rich.console import Console
 
 from monitor.batch import Batch
 from monitor.config import Settings
-from monitor.detectors import JUDGES
+from monitor.detectors import ALL_DETECTORS
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
@@ -49,7 +49,9 @@ def report(explanation, kind):
 
 
 def test_explanation_has_a_report_of_each_detector(explanation):
-    assert [report.kind for report in explanation.detectors] == [each.name for each in JUDGES]
+    assert [report.kind for report in explanation.detectors] == [
+        each.name for each in ALL_DETECTORS
+    ]
 
 
 def test_replay_reports_most_improbable_evaluation(explanation):

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from monitor import config
 from monitor.alerting.decisions import Decision
+from monitor.detectors import KINDS
 from monitor.errors import ConfigError
-from monitor.records.profile import ELICITATION, KINDS, RECORD, Profile, blank
+from monitor.records.profile import ELICITATION, RECORD, Profile, blank
 from monitor.store import inventory
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore

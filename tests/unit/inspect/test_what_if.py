@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monitor.config import Detection
-from monitor.detectors import JUDGES, Burst, Elicitation
+from monitor.detectors import ALL_DETECTORS, Burst, Elicitation
 from monitor.records.baseline import Baseline, shipped_reference
 from monitor.records.profile import ELICITATION, RECORD, REQUESTS, TOKENS, Profile
 from pipelines.inspect.what_if import counterfactuals, one_in
@@ -64,7 +64,7 @@ def test_changes_without_effect_are_left_out(baseline):
     assert "follow-up" not in text
 
 
-@pytest.mark.parametrize("detector", JUDGES)
+@pytest.mark.parametrize("detector", ALL_DETECTORS)
 def test_record_stays_unchanged(detector, baseline):
     record = busy(5_000)
     record["level"][0, TOKENS] = 20
