@@ -31,12 +31,13 @@ class Crowd:
         task: `(CONTENT,)`, the mean prompt of the common task; zero for ordinary keys.
         mix: share of a key's prompts that are its own.
         own: length of the mean of a key's own prompts, standard deviations.
-        born, spread: hours after midnight when the first key is seen, and until all are.
+        start, spread: hours after midnight when the first key is seen, and until all are.
         hours: how long each key has been active.
-        an_hour: requests per hour.
+        rate: requests per hour.
         sessions: whether requests come in sessions, as users' do, and not steadily.
         repeats: prompts that all keys send; 0 if every prompt is different.
-        a_template: prompts per template.
+        severity: of each key's own most severe alert, 0 without one.
+        surprisal: -log p of each key's strongest detector, nats.
         shared: identifiers that all keys have, by name; the others differ.
     """
 
@@ -45,15 +46,15 @@ class Crowd:
     task: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(CONTENT))
     mix: float = 0.0
     own: float = 2.0
-    born: float = 0.0
+    start: float = 0.0
     spread: float = 12.0
     hours: float = 5.0
-    an_hour: float = 10.0
+    rate: float = 10.0
     sessions: bool = False
     repeats: int = 0
-    a_template: float = 1.5
+    prompts_per_template: float = 1.5
     severity: int = 0
-    nats: float = 0.5
+    surprisal: float = 0.5
     shared: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -65,12 +66,10 @@ class Crowd:
         random = np.random.default_rng(self.seed)
         n = self.keys
         out = np.zeros(n, FINGERPRINT)
-        out["version"], out["severity"], out["surprisal"] = VERSION, self.severity, self.nats
-        out["first_seen"] = MIDNIGHT + HOUR * (self.born + random.uniform(0, self.spread, n))
+        out["version"], out["severity"], out["surprisal"] = VERSION, self.severity, self.surprisal
+        out["first_seen"] = MIDNIGHT + HOUR * (self.start + random.uniform(0, self.spread, n))
         out["ts"] = out["first_seen"] + self.hours * HOUR
-        out["requests"] = out["sketched"] = np.maximum(
-            random.poisson(self.hours * self.an_hour, n), 8
-        )
+        out["requests"] = out["sketched"] = np.maximum(random.poisson(self.hours * self.rate, n), 8)
         out["tokens"] = 500.0 * out["requests"]
         out["content"] = self._content(random, out["sketched"])
         self._fill_hours(out, random)
@@ -92,14 +91,14 @@ class Crowd:
         out["long_head"] = last
         for i in range(self.keys):
             for hour in range(int(first[i]), int(last[i]) + 1):
-                rate = self.an_hour
+                rate = self.rate
                 if self.sessions:
                     rate *= 4.0 * (random.random() < 0.25)
                 out["long_requests"][i, hour % LONG.panes] = random.poisson(rate)
 
     def _distinct(self, random: Any, prompts: int) -> npt.NDArray[np.uint8]:
         registers = np.zeros((2, hyperloglog.BYTES), np.uint8)
-        templates = max(int(prompts / self.a_template), 1)
+        templates = max(int(prompts / self.prompts_per_template), 1)
         pool = np.random.default_rng(0).integers(1, 2**63, max(self.repeats, 1), dtype=np.uint64)
         for count, row in ((prompts, registers[0]), (templates, registers[1])):
             hashes = random.integers(1, 2**63, count, dtype=np.uint64)
@@ -118,12 +117,12 @@ def direction(seed: int, length: float = 3.0) -> npt.NDArray[np.float64]:
 
 def population(keys: int = 400, seed: int = 1, **more: Any) -> Crowd:
     """Ordinary keys, whose requests come in sessions."""
-    return Crowd(keys, seed, own=3.0, sessions=True, an_hour=4.0, **more)
+    return Crowd(keys, seed, own=3.0, sessions=True, rate=4.0, **more)
 
 
 def fleet(keys: int = 30, seed: int = 2, **more: Any) -> Crowd:
     """Accounts that split one prompt list at a common rate; a part of their prompts is ordinary."""
-    chosen = {"mix": 0.3, "born": 3.0, "spread": 0.3, "nats": 3.0, "an_hour": 12.0, **more}
+    chosen = {"mix": 0.3, "start": 3.0, "spread": 0.3, "surprisal": 3.0, "rate": 12.0, **more}
     return Crowd(keys, seed, task=direction(seed), **chosen)
 
 

@@ -24,7 +24,7 @@ def stream(*crowds, until=24.0):
         prints = crowd.fingerprints()
         messages += zip(prints["ts"].tolist(), to_messages(prints, crowd.names), strict=True)
     messages = [message for _, message in sorted(messages, key=lambda each: each[0])]
-    last = Crowd(1, seed=999, born=until - 1, spread=0.0, hours=1.0)
+    last = Crowd(1, seed=999, start=until - 1, spread=0.0, hours=1.0)
     return [*messages, *to_messages(last.fingerprints(), last.names)]
 
 
@@ -55,7 +55,7 @@ def test_ordinary_keys_are_no_campaign():
 
 
 def test_fleets_with_different_tasks_are_two_campaigns():
-    one, other = fleet(30, seed=2), fleet(20, seed=3, born=4.0, an_hour=30.0)
+    one, other = fleet(30, seed=2), fleet(20, seed=3, start=4.0, rate=30.0)
     _, out = linked(population(), one, other)
     assert sorted(map(sorted, members(out))) == sorted(map(sorted, (one.names, other.names)))
 
@@ -72,10 +72,10 @@ def test_fleet_is_found_by_its_task_alone():
     [
         pytest.param(fleet(60, shared={"payment": 7, "network": 8}), id="one customer"),
         pytest.param(fleet(40, repeats=30), id="a course"),
-        pytest.param(fleet(40, sessions=True, nats=0.5), id="colleagues in sessions"),
+        pytest.param(fleet(40, sessions=True, surprisal=0.5), id="colleagues in sessions"),
         pytest.param(Crowd(200, 2, own=3.0, shared={"system": 5, "user_agent": 6}), id="a library"),
-        pytest.param(fleet(40, a_template=30.0), id="an application"),
-        pytest.param(fleet(40, nats=0.2), id="no detector finds anything"),
+        pytest.param(fleet(40, prompts_per_template=30.0), id="an application"),
+        pytest.param(fleet(40, surprisal=0.2), id="no detector finds anything"),
         pytest.param(fleet(8), id="too few members"),
     ],
 )
@@ -99,7 +99,7 @@ def test_keys_with_a_shared_network_are_bystanders():
 
 def test_shared_network_does_not_merge_two_campaigns():
     one = fleet(30, seed=2, shared={"network": 8})
-    other = fleet(20, seed=3, born=6.0, an_hour=40.0, shared={"network": 8})
+    other = fleet(20, seed=3, start=6.0, rate=40.0, shared={"network": 8})
     assert len(members(linked(population(), one, other)[1])) == 2
 
 
@@ -116,7 +116,7 @@ def test_alert_has_finite_evidence_and_a_reason():
 
 
 def test_large_fleet_is_found_with_mostly_ordinary_prompts():
-    (found,) = members(linked(population(800), fleet(60, mix=0.6, own=4.0, an_hour=16.0))[1])
+    (found,) = members(linked(population(800), fleet(60, mix=0.6, own=4.0, rate=16.0))[1])
     assert len(found & set(fleet(60).names)) >= 0.9 * 60
 
 
@@ -136,7 +136,7 @@ def test_members_get_block_decisions():
 def test_campaign_keeps_its_id_when_it_resumes():
     linker, out = linked(population(), fleet(30))
     (ended,) = (a for a in out.alerts if a.state == "resolved")
-    messages = stream(population(seed=11, born=22.0), fleet(30, hours=30.0), until=40.0)
+    messages = stream(population(seed=11, start=22.0), fleet(30, hours=30.0), until=40.0)
     offset = linker.partitions[TOPIC].offset
     out = linker.observe(Batch(TOPIC, range(offset, offset + len(messages)), messages))
     opened = [a for a in out.alerts if a.state == "open"]
@@ -148,7 +148,7 @@ def test_campaign_keeps_its_id_when_it_resumes():
 
 
 def test_campaign_names_members_that_join_later():
-    first, later = fleet(20, seed=2), fleet(20, seed=7, born=3.2, hours=6.5)
+    first, later = fleet(20, seed=2), fleet(20, seed=7, start=3.2, hours=6.5)
     later.task = direction(2)
     linker, out = linked(population(), first, later)
     (campaign,) = (c for c in linker.partitions[TOPIC].rounds.campaigns if c.named)
@@ -219,7 +219,7 @@ def test_population_stays_within_its_capacity():
 
 
 def test_unconfirmed_campaign_drops_the_failed_reason():
-    first, later = fleet(30), fleet(40, seed=7, born=3.2, hours=5.4, nats=0.0)
+    first, later = fleet(30), fleet(40, seed=7, start=3.2, hours=5.4, surprisal=0.0)
     later.task = first.task
     _, out = linked(population(), first, later)
     opened, *_ = out.alerts
