@@ -1,9 +1,9 @@
-"""Whether a worker behind Kafka says what `replay` says of the same requests.
+"""Compare the alerts of a worker behind Kafka with those of `xm replay`.
 
     python -m tests.benchmarks.quality.agreement TRAFFIC.jsonl --kafka HOST:PORT --redis URL
 
-Sends the file with `produce`'s sender to a topic with one partition and to one with several, lets a
-worker read each to its end, and compares its alerts with those of the engine as replay drives it.
+Sends the file to a topic with one partition and to one with four, lets a worker read each to its
+end, and compares its alerts with those of a replay of the file.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SECRET = "known to this test only"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("traffic", help="requests, one a line, in time order")
+    parser.add_argument("traffic", help="requests, one per line, in time order")
     parser.add_argument("--kafka", required=True, help="host:port")
-    parser.add_argument("--redis", required=True, help="its url; the database is emptied")
+    parser.add_argument("--redis", required=True, help="URL; the database is emptied")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings, store = Settings(identity_secret=SECRET), MemoryStore()
@@ -45,17 +45,17 @@ def main() -> None:
         replayed = [alert for outcome in outcomes for alert in outcome.alerts]
         for partitions in (1, 4):
             redis.from_url(arguments.redis).flushdb()
-            streamed = _streamed(arguments, Path(folder) / str(partitions), partitions)
+            streamed = _stream(arguments, Path(folder) / str(partitions), partitions)
             _compare(replayed, streamed, partitions)
 
 
-def _streamed(arguments: argparse.Namespace, folder: Path, partitions: int) -> list[Alert]:
+def _stream(arguments: argparse.Namespace, folder: Path, partitions: int) -> list[Alert]:
     chosen = {"XM_TOPICS__PARTITIONS": str(partitions), "XM_IDENTITY_SECRET": SECRET}
     worker = Worker(folder, arguments.kafka, arguments.redis, **chosen)
     worker.start()
     try:
         sent = asyncio.run(produce(arguments.traffic, arguments.kafka, worker.requests))
-        while _counted(worker) < sent.acknowledged:
+        while _count_events(worker) < sent.acknowledged:
             time.sleep(0.2)
         time.sleep(2)
     finally:
@@ -69,7 +69,7 @@ def _streamed(arguments: argparse.Namespace, folder: Path, partitions: int) -> l
     return [msgspec.json.decode(record.value, type=Alert) for record in consumer]
 
 
-def _counted(worker: Worker) -> float:
+def _count_events(worker: Worker) -> float:
     with urllib.request.urlopen(f"{worker.url}/metrics") as page:
         lines = page.read().decode().splitlines()
     counted = ("xm_events_total", "xm_rejections_total")
@@ -78,15 +78,15 @@ def _counted(worker: Worker) -> float:
 
 def _compare(replayed: list[Alert], streamed: list[Alert], partitions: int) -> None:
     both = (replayed, streamed)
-    said = {
-        "accused keys": [{a.subject.id for a in x if a.severity != "info"} for x in both],
+    results = {
+        "flagged keys": [{a.subject.id for a in x if a.severity != "info"} for x in both],
         "alert ids": [{a.id for a in x} for x in both],
-        "statements": [{(a.id, a.state, a.severity, a.detected_at) for a in x} for x in both],
+        "alerts": [{(a.id, a.state, a.severity, a.detected_at) for a in x} for x in both],
     }
-    for what, (by_replay, by_worker) in said.items():
-        same = "the same" if by_replay == by_worker else "NOT the same"
+    for name, (by_replay, by_worker) in results.items():
+        same = "identical" if by_replay == by_worker else "DIFFERENT"
         print(
-            f"{partitions} partition(s): {what}: {len(by_replay)} by replay, "
+            f"{partitions} partition(s): {name}: {len(by_replay)} by replay, "
             f"{len(by_worker)} by the worker, {same}"
         )
 

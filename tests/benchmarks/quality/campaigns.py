@@ -1,18 +1,17 @@
-"""Cost of a fingerprint and of a round, and time until campaigns are found, to a million keys.
+"""Cost per fingerprint and per round, and time to detection, with up to a million keys.
 
     python -m tests.benchmarks.quality.campaigns TRAFFIC LABELS --keys 10000 100000 1000000
 
-The labelled day is carried through the engine, and what its ordinary keys say of themselves is the
-template: each honest key says what one of them said, shifted in time, its prompts' mean and its
-likeness to lists with noise, its identifiers its own but for the share of clients, system prompts
-and models that ordinary keys have in common. Of all keys 2.4% are of five campaigns of unlike
-sizes, born over half an hour each: they say what an ordinary key said, moved half-way in a
-direction of the campaign's own, for half of what they ask is ordinary, evenly hour after hour, and
-nothing is shared but that.
+The fingerprints of a labelled day's ordinary keys are the templates. Each honest key has one of
+them, shifted in time, with noise on its content and its similarity to lists, and with its own
+identifiers except for clients, system prompts and models, which ordinary keys share. 2.4% of the
+keys belong to five campaigns of different sizes. The members of a campaign are first seen within
+30 minutes; their content is halfway between that of an ordinary key and a direction of the campaign
+(half of their prompts are ordinary), and their request rate is steady. They share nothing else.
 
-Fingerprints go through a linker in the order of event time, six hours of it. CPU is of this
-process: of taking fingerprints in, and of rounds. A campaign is found when its first alert opens,
-counted from the birth of its median member.
+Six hours of fingerprints go through a linker in the order of event time. CPU time is of this
+process, separately for fingerprints and for rounds. A campaign is detected when its first alert
+opens; the time counts from the median of its members' first requests.
 """
 
 from __future__ import annotations
@@ -43,33 +42,40 @@ from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import LineFile
 from tests.benchmarks.speed.measure import show
 
-_BEGIN = 1_772_409_600.0
+_BEGIN = 1_772_409_600.0  # seconds since the epoch
 _HOURS = 6.0
-_HYDRA = 0.024  # share of keys
-_SIZES = (0.5, 0.25, 0.13, 0.08, 0.04)  # of campaigns
-_MIX = 0.5  # share of what a member asks that is ordinary
-_AWAY = 4.5  # standard deviations of what it asks otherwise
-_PACE = 12.0  # requests an hour of a member
-_TOGETHER = 4_000  # fingerprints a batch
+_MEMBERS = 0.024  # share of keys in campaigns
+_SIZES = (0.5, 0.25, 0.13, 0.08, 0.04)  # of campaigns, relative
+_MIX = 0.5  # share of ordinary prompts of a member
+_DISTANCE = 4.5  # of its other prompts, in standard deviations
+_RATE = 12.0  # requests per hour of a member
+_BATCH_SIZE = 4_000  # fingerprints
 
 Fingerprints = npt.NDArray[np.void]
 Integers = npt.NDArray[np.int64]
 
 
-class Found(NamedTuple):
-    """What one number of keys came to; seconds, bytes of memory a key, shares."""
+class Result(NamedTuple):
+    """The result for one number of keys.
+
+    Attributes:
+        observing: CPU-seconds for fingerprints.
+        rounds: CPU-seconds of each round.
+        memory: bytes per key.
+        detected: minutes to detection of each campaign; NaN: not detected.
+    """
 
     keys: int
     fingerprints: int
-    taking: float
+    observing: float
     rounds: list[float]
     memory: float
     recall: float
     precision: float
-    detected: list[float]  # minutes after the median birth, by campaign; NaN: not found
+    detected: list[float]
 
 
-def template(traffic: Path, labels: Path) -> Fingerprints:
+def load_templates(traffic: Path, labels: Path) -> Fingerprints:
     """The last fingerprint of each ordinary key of a labelled day."""
     kinds = json.loads(labels.read_text())
     engine = Engine(Settings(), Identity(b"0123456789abcdef", plain=True), MemoryStore())
@@ -77,122 +83,137 @@ def template(traffic: Path, labels: Path) -> Fingerprints:
     with LineFile(str(traffic)) as file:
         for lines in file.batches():
             outcome = engine.observe(Batch("t:0", range(offset, offset + len(lines)), lines))
-            values += [said.value for said in outcome.fingerprints]
+            values += [fingerprints.value for fingerprints in outcome.fingerprints]
             offset += len(lines)
-    said, keys, _ = from_messages(values)
+    fingerprints, keys, _ = from_messages(values)
     last = {key: at for at, key in enumerate(keys) if kinds[key]["campaign"] is None}
-    return said[list(last.values())]
+    return fingerprints[list(last.values())]
 
 
 class Crowd:
-    """Keys that tell of themselves: the last `members` of them are of campaigns.
+    """Keys with fingerprints; the last of them are members of campaigns.
 
     Attributes:
-        campaign: `(n,)`, which each is of, -1 for none.
-        born: `(n,)`, epoch seconds.
+        campaign: `(n,)`, the campaign of each key, -1 for none.
+        first_seen: `(n,)`, seconds since the epoch.
+        rate: `(n,)`, requests per hour.
     """
 
     def __init__(self, ordinary: Fingerprints, n: int) -> None:
-        self._dice = dice = np.random.default_rng(n)
+        self._rng = rng = np.random.default_rng(n)
         self.campaign = np.full(n, -1)
-        members = int(n * _HYDRA)
+        members = int(n * _MEMBERS)
         sizes = (np.array(_SIZES) * members).astype(int)
         self.campaign[n - sizes.sum() :] = np.repeat(np.arange(len(sizes)), sizes)
-        hydra = self.campaign >= 0
-        self.born = _BEGIN + dice.uniform(0, 0.9 * _HOURS * HOUR, n)
-        began = _BEGIN + HOUR * np.linspace(0.2, 1.8, len(sizes))
-        self.born[hydra] = began[self.campaign[hydra]] + dice.uniform(0, 30 * MINUTE, hydra.sum())
+        member = self.campaign >= 0
+        self.first_seen = _BEGIN + rng.uniform(0, 0.9 * _HOURS * HOUR, n)
+        starts = _BEGIN + HOUR * np.linspace(0.2, 1.8, len(sizes))
+        self.first_seen[member] = starts[self.campaign[member]] + rng.uniform(
+            0, 30 * MINUTE, member.sum()
+        )
         population = ordinary[ordinary["sketched"] >= 8]
         slow = population[population["requests"] < 200]
-        self.said = population[dice.integers(len(population), size=n)].copy()
-        self.said[hydra] = slow[dice.integers(len(slow), size=hydra.sum())]
-        axes = dice.standard_normal((len(sizes), CONTENT))
-        axes *= _AWAY / np.linalg.norm(axes, axis=1)[:, None]
-        # Between two ordinary keys lies a third: so many would else be the same few again.
-        other = population["content"][dice.integers(len(population), size=n)] / (SCALE * STEPS)
-        share = dice.uniform(0.2, 1.0, (n, 1))
-        content = share * self.said["content"] / (SCALE * STEPS) + (1 - share) * other
+        self.fingerprints = population[rng.integers(len(population), size=n)].copy()
+        self.fingerprints[member] = slow[rng.integers(len(slow), size=member.sum())]
+        axes = rng.standard_normal((len(sizes), CONTENT))
+        axes *= _DISTANCE / np.linalg.norm(axes, axis=1)[:, None]
+        # Interpolate between two ordinary keys, or there would be only few different ones.
+        other = population["content"][rng.integers(len(population), size=n)] / (SCALE * STEPS)
+        share = rng.uniform(0.2, 1.0, (n, 1))
+        content = share * self.fingerprints["content"] / (SCALE * STEPS) + (1 - share) * other
         content /= np.hypot(share, 1 - share)
-        content += dice.normal(0.0, 1.0, content.shape) / np.sqrt(self.said["sketched"])[:, None]
-        content[hydra] = _MIX * content[hydra] + (1 - _MIX) * axes[self.campaign[hydra]]
-        self.said["content"] = np.clip(content * SCALE * STEPS, -32_000, 32_000)
-        self.said["lists"] += np.abs(dice.normal(0.0, 0.1, self.said["lists"].shape))
-        likeness = 2.0 ** dice.uniform(5.0, 9.0, hydra.sum())
-        self.said["lists"][hydra, self.campaign[hydra] % len(LISTS)] = likeness
+        content += (
+            rng.normal(0.0, 1.0, content.shape) / np.sqrt(self.fingerprints["sketched"])[:, None]
+        )
+        content[member] = _MIX * content[member] + (1 - _MIX) * axes[self.campaign[member]]
+        self.fingerprints["content"] = np.clip(content * SCALE * STEPS, -32_000, 32_000)
+        self.fingerprints["lists"] += np.abs(rng.normal(0.0, 0.1, self.fingerprints["lists"].shape))
+        likeness = 2.0 ** rng.uniform(5.0, 9.0, member.sum())
+        self.fingerprints["lists"][member, self.campaign[member] % len(LISTS)] = likeness
         for kind in ("payment", "network", "tls_fingerprint"):
-            own = dice.integers(1, 2**62, n, dtype=np.uint64)
-            self.said["ids"][:, IDENTIFIERS.index(kind)] = own
-        self.said["surprisal"][hydra] = dice.uniform(2.0, 5.0, hydra.sum())
-        self.said["severity"] = np.where(dice.random(n) < 1e-3, 2, 0)
-        distinct = self.said["distinct"]
-        noise = dice.integers(0, 256, distinct[hydra].shape, dtype=np.uint8)
-        noise &= dice.integers(0, 256, noise.shape, dtype=np.uint8) & 0x33
-        distinct[hydra] = noise
-        self.pace = np.maximum(self.said["requests"] / np.maximum(
-            (self.said["ts"] - self.said["first_seen"]) / HOUR, 1.0), 0.5)  # fmt: skip
-        self.pace[hydra] = _PACE * dice.lognormal(0.0, 0.1, hydra.sum())
+            own = rng.integers(1, 2**62, n, dtype=np.uint64)
+            self.fingerprints["ids"][:, IDENTIFIERS.index(kind)] = own
+        self.fingerprints["surprisal"][member] = rng.uniform(2.0, 5.0, member.sum())
+        self.fingerprints["severity"] = np.where(rng.random(n) < 1e-3, 2, 0)
+        distinct = self.fingerprints["distinct"]
+        noise = rng.integers(0, 256, distinct[member].shape, dtype=np.uint8)
+        noise &= rng.integers(0, 256, noise.shape, dtype=np.uint8) & 0x33
+        distinct[member] = noise
+        hours = (self.fingerprints["ts"] - self.fingerprints["first_seen"]) / HOUR
+        self.rate = np.maximum(self.fingerprints["requests"] / np.maximum(hours, 1.0), 0.5)
+        self.rate[member] = _RATE * rng.lognormal(0.0, 0.1, member.sum())
         self.keys = [f"k_{i:022x}" for i in range(n)]
 
     def streams(self) -> Iterator[tuple[Fingerprints, list[str]]]:
-        """Fingerprints by event time, a minute of it after the other."""
-        due = self.born + 8 / self.pace * HOUR
+        """Yield the fingerprints and keys of each minute of event time."""
+        due = self.first_seen + 8 / self.rate * HOUR
         for minute in np.arange(_BEGIN, _BEGIN + _HOURS * HOUR, MINUTE):
             which = np.flatnonzero(due < minute + MINUTE)
             which = which[np.argsort(due[which], kind="stable")]
             if len(which):
-                yield self._tell(which, due[which]), [self.keys[i] for i in which.tolist()]
-            told = np.maximum(
-                8.0, 0.125 * self.pace[which] * (due[which] - self.born[which]) / HOUR
+                yield self._fingerprints(which, due[which]), [self.keys[i] for i in which.tolist()]
+            count = np.maximum(
+                8.0, 0.125 * self.rate[which] * (due[which] - self.first_seen[which]) / HOUR
             )
-            due[which] += np.maximum(told / self.pace[which] * HOUR, 4 * MINUTE)
+            due[which] += np.maximum(count / self.rate[which] * HOUR, 4 * MINUTE)
 
-    def _tell(self, which: Integers, ts: npt.NDArray[np.float64]) -> Fingerprints:
-        said = self.said[which]
-        born, pace, hydra = self.born[which], self.pace[which], self.campaign[which] >= 0
-        said["ts"], said["first_seen"] = ts, born
-        said["requests"] = np.maximum(8, pace * (ts - born) / HOUR)
-        said["sketched"] = np.minimum(said["requests"], said["sketched"])
+    def _fingerprints(self, which: Integers, ts: npt.NDArray[np.float64]) -> Fingerprints:
+        fingerprints = self.fingerprints[which]
+        first_seen, rate, member = (
+            self.first_seen[which],
+            self.rate[which],
+            self.campaign[which] >= 0,
+        )
+        fingerprints["ts"], fingerprints["first_seen"] = ts, first_seen
+        fingerprints["requests"] = np.maximum(8, rate * (ts - first_seen) / HOUR)
+        fingerprints["sketched"] = np.minimum(fingerprints["requests"], fingerprints["sketched"])
         for name, panes, seconds in (("long", LONG, HOUR), ("middle", MIDDLE, 5 * MINUTE)):
             head = np.floor(ts / seconds).astype(np.int64)
             age = np.arange(panes.panes)[None, :]
             begin = (head[:, None] - age) * seconds
             share = np.clip(
-                np.minimum(begin + seconds, ts[:, None]) - np.maximum(begin, born[:, None]),
+                np.minimum(begin + seconds, ts[:, None]) - np.maximum(begin, first_seen[:, None]),
                 0,
                 seconds,
             )
-            # People come in sessions, members all the time.
-            busy = np.where(hydra[:, None], 1.0, self._dice.gamma(0.5, 2.0, share.shape))
-            counts = self._dice.poisson(pace[:, None] * busy * share / HOUR)
-            said[f"{name}_head"] = head
+            # Ordinary keys have sessions, members a steady rate.
+            busy = np.where(member[:, None], 1.0, self._rng.gamma(0.5, 2.0, share.shape))
+            counts = self._rng.poisson(rate[:, None] * busy * share / HOUR)
+            fingerprints[f"{name}_head"] = head
             at = (head[:, None] - age) % panes.panes
             rows = np.zeros_like(counts)
             np.put_along_axis(rows, at, counts, axis=1)
-            said[f"{name}_requests"] = rows
-        return said
+            fingerprints[f"{name}_requests"] = rows
+        return fingerprints
 
 
-def run(ordinary: Fingerprints, n: int) -> Found:
-    """A crowd of n keys through a linker."""
+def measure(ordinary: Fingerprints, n: int) -> Result:
+    """Run the fingerprints of n keys through a linker."""
     crowd = Crowd(ordinary, n)
     linker = Linker(Settings(campaigns=Campaigns(keys=max(n, 1_000))), MemoryStore())
-    shard = linker.assign("f:0")
-    taking, rounds, opened, offset = 0.0, list[float](), dict[int, float](), 0
+    partition = linker.assign("f:0")
+    observing, rounds, opened, offset = 0.0, list[float](), dict[int, float](), 0
     before = _resident()
     number = {key: i for i, key in enumerate(crowd.keys)}
-    for said, keys in crowd.streams():
-        turns = shard.watermark and said["ts"][-1] // ROUND > shard.watermark // ROUND
-        for start in range(0, len(keys), _TOGETHER):
-            part = slice(start, start + _TOGETHER)
-            values = to_messages(said[part], keys[part])
+    for fingerprints, keys in crowd.streams():
+        new_round = (
+            partition.watermark and fingerprints["ts"][-1] // ROUND > partition.watermark // ROUND
+        )
+        for start in range(0, len(keys), _BATCH_SIZE):
+            part = slice(start, start + _BATCH_SIZE)
+            values = to_messages(fingerprints[part], keys[part])
             begun = time.process_time()
             out = linker.observe(Batch("f:0", range(offset, offset + len(values)), values))
             spent = time.process_time() - begun
             offset += len(values)
-            if turns and shard.watermark // ROUND * ROUND > said["ts"][0] - MINUTE and start == 0:
+            if (
+                new_round
+                and partition.watermark // ROUND * ROUND > fingerprints["ts"][0] - MINUTE
+                and start == 0
+            ):
                 rounds.append(spent)
             else:
-                taking += spent
+                observing += spent
             for alert in out.alerts:
                 which = crowd.campaign[[number[key] for key in alert.subject.members]]
                 if alert.state == "open" and (which >= 0).any():
@@ -201,25 +222,25 @@ def run(ordinary: Fingerprints, n: int) -> Found:
         checkpoint = linker.snapshot()
         linker.commit(checkpoint)
         linker.published(checkpoint)
-    named = {key for c in shard.rounds.campaigns if c.opened for key in c.named}
-    right = sum(crowd.campaign[number[key]] >= 0 for key in named)
+    members = {key for c in partition.rounds.campaigns if c.opened for key in c.named}
+    correct = sum(crowd.campaign[number[key]] >= 0 for key in members)
     known = [
         i
         for i in np.flatnonzero(crowd.campaign >= 0)
-        if shard.population.index(crowd.keys[i]) is not None
+        if partition.population.index(crowd.keys[i]) is not None
     ]
     detected = [
-        (opened.get(c, np.nan) - float(np.median(crowd.born[crowd.campaign == c]))) / MINUTE
+        (opened.get(c, np.nan) - float(np.median(crowd.first_seen[crowd.campaign == c]))) / MINUTE
         for c in range(len(_SIZES))
     ]
-    return Found(
+    return Result(
         n,
         offset,
-        taking,
+        observing,
         rounds,
         (_resident() - before) / n,
-        right / max(len(known), 1),
-        right / max(len(named), 1),
+        correct / max(len(known), 1),
+        correct / max(len(members), 1),
         detected,
     )
 
@@ -235,15 +256,15 @@ def main() -> None:
     options.add_argument("labels", type=Path)
     options.add_argument("--keys", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     chosen = options.parse_args()
-    ordinary = template(chosen.traffic, chosen.labels)
+    ordinary = load_templates(chosen.traffic, chosen.labels)
     rows = []
     for keys in chosen.keys:
-        found = run(ordinary, keys)
+        found = measure(ordinary, keys)
         rows.append([
             f"{keys:,}",
             f"{found.fingerprints:,}",
-            f"{found.fingerprints / found.taking:,.0f}",
-            f"{1e6 * (found.taking + sum(found.rounds)) / found.fingerprints:.1f}",
+            f"{found.fingerprints / found.observing:,.0f}",
+            f"{1e6 * (found.observing + sum(found.rounds)) / found.fingerprints:.1f}",
             f"{statistics.median(found.rounds):.2f}",
             f"{max(found.rounds):.2f}",
             f"{found.memory:,.0f}",
@@ -252,9 +273,9 @@ def main() -> None:
             ", ".join(f"{each:.0f}" for each in found.detected),
         ])  # fmt: skip
         show(
-            ["keys", "fingerprints", "taken in a second", "CPU, µs each, with rounds",
-             "a round, s: median", "worst", "memory a key, bytes", "recall", "precision",
-             "minutes until each campaign is found"],
+            ["keys", "fingerprints", "fingerprints/s", "CPU, µs each, with rounds",
+             "round, s: median", "max", "memory per key, bytes", "recall", "precision",
+             "minutes to detection of each campaign"],
             rows,
         )  # fmt: skip
 

@@ -1,10 +1,10 @@
-"""Prompts of public data sets, by what they are: ordinary ones, and work lists.
+"""Prompts of public data sets: ordinary prompts and distillation lists.
 
     python -m tests.benchmarks.quality.corpora CORPORA.json.gz FOLDER
 
-writes the work lists as `xm learn` reads them; what is shipped is made of them (`shipped.py`). The
-corpora are one JSON object: `chat`, prompts of each user; `templates` and `sweep`, prompts of each
-template; `instruct` and `reasoning`, prompts; `phrases`, what the wrappers of elicitation say.
+writes the distillation lists in the format of `xm learn`. The shipped models are made from them
+(`shipped.py`). The corpora are one JSON object: `chat`, prompts by user; `templates` and `sweep`,
+prompts by template; `instruct` and `reasoning`, prompts; `phrases`, wrappers of eliciting prompts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-#: Wrappers that no list is made with which anything is learned from.
+#: Wrappers for tests; no training list contains them.
 UNSEEN = {
     "cot": (
         "{}\n\nBefore answering, write down all of your intermediate thoughts in full.",
@@ -47,7 +47,7 @@ def wrapped(prompts: list[str], wrappers: Any, seed: int = 0) -> list[str]:
 
 
 def lists(corpora: dict[str, Any]) -> dict[str, list[str]]:
-    """Work lists by their kind."""
+    """Distillation lists by kind."""
     sweep = [p for prompts in corpora["sweep"].values() for p in prompts]
     return {
         "code": corpora["instruct"],

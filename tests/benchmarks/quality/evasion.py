@@ -1,12 +1,12 @@
-"""What is still caught of attackers who evade, and after how many requests.
+"""Recall, and requests to detection, of attackers that evade.
 
     python -m tests.benchmarks.quality.evasion DAY.jsonl --labels LABELS.json
 
-Replays a labelled day once for each evasion of `tests/evasions.py`. Only what the keys of campaigns
-send is changed; of the ordinary keys a share stays, as it is. Prints a Markdown table: by campaign
-the recall of keys with 20 requests or more, and the median of the requests up to a key's first
-warning, ordinary ones mixed in included. An attacker of the class `cot` asks for reasoning traces,
-a `grader` for grades, any other has a list to work off.
+Replays a labelled day once for each evasion of `tests/support/evasions.py`. Only the requests of
+keys with a campaign change; a share of the ordinary keys stays unchanged. Prints a Markdown table:
+for each campaign, the recall among keys with 20 requests or more, and the median number of requests
+until a key is flagged, including ordinary requests mixed in. Attackers of class `cot` ask for
+reasoning traces, `grader` for grades, all others work through a prompt list.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipelines.traffic.labels import Label, load_labels
 from tests.support import evasions
 from tests.support.evasions import Evasion, Event
 
-COVER = 5  # prompts that a person has at the least who serves as cover
+MIN_COVER_PROMPTS = 5  # of a person whose prompts are mixed in
 SECRET = "known to this benchmark only"
 
 
@@ -37,9 +37,9 @@ class Day(NamedTuple):
     """A labelled day.
 
     Attributes:
-        ordinary: time and line of each request that stays as it is.
-        attackers: by key, its requests.
-        covers: prompts of each person.
+        ordinary: time and line of each unchanged request.
+        attackers: requests by key.
+        covers: the prompts of each person.
     """
 
     ordinary: list[tuple[float, bytes]]
@@ -49,27 +49,27 @@ class Day(NamedTuple):
 
 def main(
     traffic: Path,
-    labels: Annotated[Path, typer.Option(help="what each key really is")],
-    ordinary: Annotated[float, typer.Option(help="share of ordinary keys that stays")] = 0.25,
+    labels: Annotated[Path, typer.Option(help="labels file")],
+    ordinary: Annotated[float, typer.Option(help="share of ordinary keys to keep")] = 0.25,
 ) -> None:
-    really = load_labels(labels)
+    label_of = load_labels(labels)
     settings = Settings(identity_secret=SECRET)
-    day = read(traffic, really, ordinary)
+    day = load_day(traffic, label_of, ordinary)
     begin, end = day.ordinary[0][0], day.ordinary[-1][0]
-    campaigns = {label.campaign: label.kind for label in really.values() if label.campaign}
+    campaigns = {label.campaign: label.kind for label in label_of.values() if label.campaign}
     names = sorted(campaigns)
-    print(f"| evasion | {' | '.join(names)} | ordinary keys accused |")
+    print(f"| evasion | {' | '.join(names)} | ordinary keys flagged |")
     print("|---" * (len(names) + 2) + "|")
     for name, evade in evasions.catalogue(day.covers, begin, end).items():
-        report = replayed(day, really, name, evade, settings)
-        told = [cell(report.scores[-1], each) if evade(campaigns[each]) else "" for each in names]
-        judged = sum(each.eligible for each in report.classes if not each.attack)
-        false = f"{report.scores[-1].false_keys['all']} of {judged:,}"
-        print(f"| {name} | {' | '.join(told)} | {false} |", flush=True)
+        report = replay_evasion(day, label_of, name, evade, settings)
+        cells = [cell(report.scores[-1], each) if evade(campaigns[each]) else "" for each in names]
+        total = sum(each.eligible for each in report.classes if not each.attack)
+        false = f"{report.scores[-1].false_keys['all']} of {total:,}"
+        print(f"| {name} | {' | '.join(cells)} | {false} |", flush=True)
 
 
-def read(traffic: Path, labels: Mapping[str, Label], share: float) -> Day:
-    """The attackers of a day, and a share of its ordinary keys."""
+def load_day(traffic: Path, labels: Mapping[str, Label], share: float) -> Day:
+    """Load the attackers of a day and a share of its ordinary keys."""
     ordinary: list[tuple[float, bytes]] = []
     attackers: dict[str, list[Event]] = defaultdict(list)
     population: dict[str, list[str]] = defaultdict(list)
@@ -84,21 +84,25 @@ def read(traffic: Path, labels: Mapping[str, Label], share: float) -> Day:
                 population[key].append(evasions.prompt_of(event))
             if zlib.crc32(key.encode()) < share * 2**32:
                 ordinary.append((event["ts"], line))
-    return Day(ordinary, attackers, [said for said in population.values() if len(said) >= COVER])
+    return Day(
+        ordinary,
+        attackers,
+        [prompts for prompts in population.values() if len(prompts) >= MIN_COVER_PROMPTS],
+    )
 
 
-def replayed(
+def replay_evasion(
     day: Day,
     labels: Mapping[str, Label],
     name: str,
     evade: Callable[[str], Evasion | None],
     settings: Settings,
 ) -> evaluate.EvaluationReport:
-    """How well the day is judged whose attackers evade, its campaigns taken for classes."""
+    """Replay the day with one evasion; each campaign is a class of the report."""
     lines = list(day.ordinary)
     for key, requests in day.attackers.items():
-        how = evade(labels[key].kind) or evasions.nothing
-        changed = how(Random(f"{name} {key}"), requests)
+        transform = evade(labels[key].kind) or evasions.nothing
+        changed = transform(Random(f"{name} {key}"), requests)
         lines += [(event["ts"], msgspec.json.encode(event)) for event in changed]
     lines.sort(key=lambda line: line[0])
     by_campaign = {
@@ -114,11 +118,11 @@ def replayed(
 
 
 def cell(score: evaluate.Score, campaign: str) -> str:
-    """Recall and requests, as the table shows them."""
+    """A table cell: recall and median requests."""
     if campaign not in score.recall:
         return ""
-    used = f", {score.requests[campaign][0]}" if campaign in score.requests else ""
-    return f"{score.recall[campaign]:.0%}{used}"
+    requests = f", {score.requests[campaign][0]}" if campaign in score.requests else ""
+    return f"{score.recall[campaign]:.0%}{requests}"
 
 
 if __name__ == "__main__":

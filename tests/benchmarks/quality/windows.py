@@ -1,18 +1,18 @@
-"""How surely a window of prompts is told from ordinary ones: this sketch and an exact MMD.
+"""Accuracy of separating windows with distillation prompts from ordinary windows.
 
     python -m tests.benchmarks.quality.windows CORPORA.json.gz [--minilm]
 
-The setting of arXiv 2606.05725: windows of 100, 500 and 1,500 prompts, ordinary ones against those
-with 5, 10, 25, 50 and 100% off a work list. Whoever asks, which task, which template and which
-wrapper: none of it is in what the content model is learned from. The threshold is the 99% quantile
-of ordinary windows, so that false positives are 1% for every method; balanced accuracy is
-(.99 + mean recall) / 2. A window goes through the kernels of the worker into a record. Of ordinary
-applications the templates are known and their documents are not, unless `--new-applications`.
+The setting of arXiv 2606.05725: windows of 100, 500 and 1,500 prompts, ordinary ones and those with
+5, 10, 25, 50 and 100% prompts of a distillation list. No user, task, template or wrapper of a test
+window is in the training data of the content model; of ordinary applications, the templates are
+known and the documents are not, unless `--new-applications`. The threshold is the 99% quantile of
+ordinary windows, so every method has 1% false positives; balanced accuracy is
+(.99 + mean recall) / 2. The kernels of the worker turn a window into a record.
 
-"Kind unknown" uses no classifier of the kinds that are related to the list.
+"Kind unknown" omits the classifiers of the kinds that are related to the list.
 
-With `--minilm` the published method (`minilm.py`) judges the same windows, drawn from pools that
-are small enough for it, and the time that both take is shown.
+With `--minilm`, the published method (`minilm.py`) scores the same windows, drawn from pools that
+are small enough for it, and the time of both is shown.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from tests.benchmarks.quality import corpora
 from tests.benchmarks.quality.minilm import Discrepancy, Encoder
 
 SIZES, SHARES = (100, 500, 1500), (0.05, 0.1, 0.25, 0.5, 1.0)
-FALSE = 0.01
-OF_A_USER, TEMPLATED = 50, 0.3
-TESTED = 2_000  # prompts of a pool, where the published method is compared
-#: Kinds of list that tell of each kind of attack.
+FALSE_POSITIVES = 0.01
+PROMPTS_PER_USER, TEMPLATED = 50, 0.3
+POOL_SIZE = 2_000  # prompts of a pool for the published method
+#: Kinds of list whose classifiers respond to each kind of attack.
 RELATED = {
     "code": {"code", "grader"},
     "reasoning": {"reasoning", "cot"},
@@ -58,7 +58,7 @@ Scores = npt.NDArray[np.float64]
 
 
 class Pools(NamedTuple):
-    """Prompts, and which of them are what, as indices."""
+    """Prompts, and indices into them by kind."""
 
     prompts: list[str]
     reference: dict[str, Rows]  # chat, templates, and each of LISTS
@@ -66,7 +66,7 @@ class Pools(NamedTuple):
 
 
 def pools(path: Path, seed: int, new_applications: bool) -> Pools:
-    """Users, templates, tasks and wrappers divided into two halves."""
+    """Split users, templates, tasks and wrappers into two halves."""
     found, random = corpora.load(path), np.random.default_rng(seed)
     prompts: list[str] = []
     halves: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
@@ -74,7 +74,7 @@ def pools(path: Path, seed: int, new_applications: bool) -> Pools:
     def add(kind: str, groups: Any, half: Any = None) -> None:
         for group in groups:
             which = int(random.random() < 0.5) if half is None else half
-            kept = list(dict.fromkeys(p for p in group if p))[:OF_A_USER]
+            kept = list(dict.fromkeys(p for p in group if p))[:PROMPTS_PER_USER]
             halves[which].setdefault(kind, []).extend(range(len(prompts), len(prompts) + len(kept)))
             prompts.extend(kept)
 
@@ -86,7 +86,10 @@ def pools(path: Path, seed: int, new_applications: bool) -> Pools:
     add("sweep", found["sweep"].values())
     add("code", ([prompt] for prompt in found["instruct"]))
     tasks = found["reasoning"]
-    add("reasoning", (tasks[i : i + OF_A_USER] for i in range(0, len(tasks), OF_A_USER)))
+    add(
+        "reasoning",
+        (tasks[i : i + PROMPTS_PER_USER] for i in range(0, len(tasks), PROMPTS_PER_USER)),
+    )
     for kind, plain, phrases in (("cot", "reasoning", "cot"), ("grader", "code", "grade")):
         for half, wrappers in enumerate((found["phrases"][phrases], corpora.UNSEEN[kind])):
             bare = [prompts[i] for i in halves[half][plain]]
@@ -95,25 +98,26 @@ def pools(path: Path, seed: int, new_applications: bool) -> Pools:
     return Pools(prompts, reference, test)
 
 
-class Told(NamedTuple):
-    """What is told of windows of one size: ordinary ones, and by kind and share."""
+class WindowScores(NamedTuple):
+    """Scores of windows of one size: ordinary ones, and attacks by kind and share."""
 
     ordinary: Scores
     attacks: dict[tuple[str, float], Scores]
 
 
 class Windows(NamedTuple):
-    """Windows of one size, `(n, size)`: ordinary ones, and by kind and share."""
+    """Windows of one size, `(n, size)`: ordinary ones, and attacks by kind and share."""
 
     ordinary: Rows
     attacks: dict[tuple[str, float], Rows]
 
-    def told(self, tell: Callable[[Rows], Scores]) -> Told:
-        return Told(tell(self.ordinary), {w: tell(rows) for w, rows in self.attacks.items()})
+    def score(self, score: Callable[[Rows], Scores]) -> WindowScores:
+        attacks = {which: score(rows) for which, rows in self.attacks.items()}
+        return WindowScores(score(self.ordinary), attacks)
 
 
 def windows(test: dict[str, Rows], size: int, templated: float, seed: int) -> Windows:
-    """500 ordinary ones, and 40 of each kind and share."""
+    """Draw 500 ordinary windows, and 40 of each kind and share."""
     random = np.random.default_rng(seed)
 
     def drawn(pool: Rows, count: int) -> Rows:
@@ -137,8 +141,8 @@ def windows(test: dict[str, Rows], size: int, templated: float, seed: int) -> Wi
     return Windows(np.array(plain), attacks)
 
 
-def content_of(found: Pools, features: Features, templated: float) -> Content:
-    """A content model of the reference."""
+def fit_model(found: Pools, features: Features, templated: float) -> Content:
+    """Fit a content model to the reference."""
 
     def select(rows: Rows) -> PromptFeatures:
         taken = (getattr(features, name)[rows] for name in PromptFeatures._fields)
@@ -153,7 +157,7 @@ def content_of(found: Pools, features: Features, templated: float) -> Content:
 
 
 def recorded(rows: Rows, features: Features) -> Profile:
-    """The records that the kernel makes of windows, a key each, a prompt every ten seconds."""
+    """The record of each window, as one key with a prompt every 10 seconds."""
     records = np.zeros(len(rows), RECORD)
     size = rows.shape[1]
     requests = Requests(
@@ -174,14 +178,16 @@ def recorded(rows: Rows, features: Features) -> Profile:
     return Profile(records)
 
 
-def told(rows: Rows, features: Features) -> Scores:
-    """What the records of windows tell, `(n, 2 + len(LISTS) * 2)`: departures, then lists."""
+def record_scores(rows: Rows, features: Features) -> Scores:
+    """Departures, then similarity to lists, of windows: `(n, 2 + len(LISTS) * 2)`."""
     key = recorded(rows, features)
     return np.column_stack([key.departure(0), key.departure(1), key.lists.reshape(len(key), -1)])
 
 
-def accuracy(found: Told, columns: Callable[[str], list[int]]) -> tuple[float, dict[str, float]]:
-    """Balanced accuracy of the greatest of some columns, those for each kind; recall by kind."""
+def accuracy(
+    found: WindowScores, columns: Callable[[str], list[int]]
+) -> tuple[float, dict[str, float]]:
+    """Balanced accuracy of the maximum over some columns, by kind of attack; recall by kind."""
     mean, deviation = found.ordinary.mean(axis=0), found.ordinary.std(axis=0)
     recall: dict[str, list[float]] = {}
     for (kind, _), scores in found.attacks.items():
@@ -189,10 +195,10 @@ def accuracy(found: Told, columns: Callable[[str], list[int]]) -> tuple[float, d
         plain, apart = (
             ((each - mean) / deviation)[:, own].max(axis=1) for each in (found.ordinary, scores)
         )
-        share = float((apart > np.quantile(plain, 1 - FALSE)).mean())
+        share = float((apart > np.quantile(plain, 1 - FALSE_POSITIVES)).mean())
         recall.setdefault(kind, []).append(share)
     by_kind = {kind: float(np.mean(shares)) for kind, shares in recall.items()}
-    return (1 - FALSE + float(np.mean(list(by_kind.values())))) / 2, by_kind
+    return (1 - FALSE_POSITIVES + float(np.mean(list(by_kind.values())))) / 2, by_kind
 
 
 def listed(kinds: set[str]) -> list[int]:
@@ -200,7 +206,7 @@ def listed(kinds: set[str]) -> list[int]:
 
 
 METHODS: dict[str, Callable[[str], list[int]]] = {
-    "unlike the public (T²)": lambda kind: [0, 1],
+    "departure from ordinary (T²)": lambda kind: [0, 1],
     "and lists, kind unknown": lambda kind: [0, 1, *listed(set(LISTS) - RELATED[kind])],
     "and lists, kind known": lambda kind: [0, 1, *listed(set(LISTS))],
 }
@@ -208,11 +214,13 @@ METHODS: dict[str, Callable[[str], list[int]]] = {
 
 def main(
     path: Annotated[Path, typer.Argument(help="See `corpora.py`.")],
-    seed: Annotated[int, typer.Option(help="Of the halves.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 1,
     new_applications: Annotated[bool, typer.Option("--new-applications")] = False,
-    minilm: Annotated[bool, typer.Option("--minilm", help="Also the published method.")] = False,
-    detail: Annotated[bool, typer.Option("--detail", help="Recall by kind.")] = False,
-    cost: Annotated[bool, typer.Option("--cost", help="Only what a prompt costs.")] = False,
+    minilm: Annotated[
+        bool, typer.Option("--minilm", help="Also score with the published method.")
+    ] = False,
+    detail: Annotated[bool, typer.Option("--detail", help="Show recall by kind.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Measure only the cost per prompt.")] = False,
 ) -> None:
     found = pools(path, seed, new_applications)
     if cost:
@@ -220,27 +228,31 @@ def main(
         return
     texts = [Texts.of(found.prompts[i : i + 2_000]) for i in range(0, len(found.prompts), 2_000)]
     raw = extracted(texts, Content.none())
-    drawn_from = limited(found.test, TESTED) if minilm else found.test
-    compared = Compared(found, limited(found.reference, TESTED), drawn_from) if minilm else None
+    drawn_from = limited(found.test, POOL_SIZE) if minilm else found.test
+    compared = (
+        PublishedMethod(found, limited(found.reference, POOL_SIZE), drawn_from) if minilm else None
+    )
     for name, templated in (("chat", 0.0), ("chat and applications", TEMPLATED)):
-        features = extracted(texts, content_of(found, raw, templated))
+        features = extracted(texts, fit_model(found, raw, templated))
         print(f"\n| ordinary: {name} | {' | '.join(map(str, SIZES))} |\n|{'---|' * 4}")
         drawn = {size: windows(drawn_from, size, templated, seed) for size in SIZES}
-        ours = {size: of.told(partial(told, features=features)) for size, of in drawn.items()}
+        ours = {
+            size: of.score(partial(record_scores, features=features)) for size, of in drawn.items()
+        }
         for method, columns in METHODS.items():
             show(method, ours, columns, detail)
         if compared is not None:
-            judge = compared.judge(templated)
-            theirs = {size: of.told(judge) for size, of in drawn.items()}
+            scorer = compared.scorer(templated)
+            theirs = {size: of.score(scorer) for size, of in drawn.items()}
             show("exact MMD, RBF, MiniLM", theirs, lambda kind: [0], detail)
     if compared is not None:
         times(compared.encoder, found.prompts)
 
 
 def show(
-    method: str, tell: dict[int, Told], columns: Callable[[str], list[int]], detail: bool
+    method: str, scores: dict[int, WindowScores], columns: Callable[[str], list[int]], detail: bool
 ) -> None:
-    results = [accuracy(tell[size], columns) for size in SIZES]
+    results = [accuracy(scores[size], columns) for size in SIZES]
     print(f"| {method} | {' | '.join(f'{each:.3f}' for each, _ in results)} |", flush=True)
     for kind in LISTS if detail else ():
         recall = " | ".join(f"{by_kind[kind]:.2f}" for _, by_kind in results)
@@ -253,17 +265,17 @@ def extracted(texts: list[Texts], content: Content) -> Features:
     return Features(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def limited(pools: dict[str, Rows], most: int) -> dict[str, Rows]:
-    """Of each pool so many prompts."""
+def limited(pools: dict[str, Rows], size: int) -> dict[str, Rows]:
+    """At most `size` prompts of each pool."""
     random = np.random.default_rng(1)
     return {
-        kind: random.choice(rows, min(most, len(rows)), replace=False)
+        kind: random.choice(rows, min(size, len(rows)), replace=False)
         for kind, rows in pools.items()
     }
 
 
-class Compared:
-    """The published method on windows of some prompts."""
+class PublishedMethod:
+    """The published method, applied to windows of some prompts."""
 
     def __init__(self, found: Pools, reference: dict[str, Rows], test: dict[str, Rows]) -> None:
         self.encoder = Encoder()
@@ -276,7 +288,7 @@ class Compared:
         self._place[rows] = np.arange(len(rows))
         self._test = self.encoder([found.prompts[i] for i in rows])
 
-    def judge(self, templated: float) -> Callable[[Rows], Scores]:
+    def scorer(self, templated: float) -> Callable[[Rows], Scores]:
         parts = [
             (self._reference["chat"], 1 - templated),
             (self._reference["templates"], templated),
@@ -292,21 +304,21 @@ class Compared:
 
 
 def times(encoder: Encoder, prompts: list[str]) -> None:
-    """What a prompt costs a core, from text to features, to a record, to an embedding."""
+    """Print the CPU time per prompt of features, records and embeddings."""
     chosen = np.random.default_rng(2).choice(len(prompts), 2_000, replace=False)
     sample = [prompts[i] for i in chosen]
     extractor, rows = Extractor(1), np.arange(2_000)[None]
     features = extractor(Texts.of(sample))
-    read = _least(lambda: extractor(Texts.of(sample)), 20) / len(sample)
-    kept = _least(lambda: recorded(rows, features), 20) / len(sample)
-    embedded = _least(lambda: encoder(sample[:300]), 2) / 300
-    print("\n| features, µs a prompt | record | MiniLM | times cheaper |\n|---|---|---|---|")
+    read = _best_time(lambda: extractor(Texts.of(sample)), 20) / len(sample)
+    kept = _best_time(lambda: recorded(rows, features), 20) / len(sample)
+    embedded = _best_time(lambda: encoder(sample[:300]), 2) / 300
+    print("\n| features, µs per prompt | record | MiniLM | ratio |\n|---|---|---|---|")
     times = embedded / (read + kept)
     print(f"| {read * 1e6:.1f} | {kept * 1e6:.1f} | {embedded * 1e6:,.0f} | {times:,.0f} |")
 
 
-def _least(do: Callable[[], object], passes: int) -> float:
-    """Seconds of the thread, the best of some passes."""
+def _best_time(do: Callable[[], object], passes: int) -> float:
+    """The best CPU time of the thread over some passes, in seconds."""
     best = float("inf")
     for _ in range(passes):
         begun = time.thread_time()

@@ -1,12 +1,12 @@
-"""Prompts a second through the feature kernel on one core, part by part, and how true it is.
+"""Prompts per second through the feature kernel on one core, by part, and its accuracy.
 
     python -m tests.benchmarks.speed.features [TRAFFIC.jsonl]
 
-Prompts come from the file's requests, or are simulated ones. They are measured cut or repeated to
-250 bytes, and as they are. Each pass is over prompts whose words were met before, as in a stream
-that has run for minutes; the first pass, over prompts never seen, is shown too. A part's cost is
-that of reading and the part less that of reading alone. The best of many short passes counts, in
-seconds of the thread, since other programs share the machine.
+Prompts are those of the file or simulated. They are measured at 250 bytes (cut or repeated) and at
+their own length. In each pass the words are already in the cache, as in a stream that has run for
+minutes; the first pass, with an empty cache, is shown too. The cost of a part is that of reading
+and the part, minus that of reading alone. The best of many short passes counts, in CPU time of the
+thread, because other programs share the machine.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _SIZE = 250  # bytes
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("traffic", nargs="?", help="requests, one a line")
+    parser.add_argument("traffic", nargs="?", help="requests, one per line")
     parser.add_argument("--prompts", type=int, default=20_000)
     arguments = parser.parse_args()
     found = list(islice(_prompts(arguments.traffic), 20 * arguments.prompts))
     chosen = random.Random(1).sample(found, min(arguments.prompts, len(found)))
-    sized = [_of_size(prompt) for prompt in chosen]
+    sized = [_resize(prompt) for prompt in chosen]
     print(f"{platform.machine()}, Python {platform.python_version()}, numba {numba.__version__}")
     print(f"{len(chosen):,} prompts of {arguments.traffic or 'simulated traffic'}\n")
-    print("| what | µs a prompt | prompts/s | MB/s |\n|---|---|---|---|")
+    print("| step | µs per prompt | prompts/s | MB/s |\n|---|---|---|---|")
     _speed(f"{_SIZE} bytes", sized)
-    _speed("as they are", chosen)
-    print("\n| part, 250 bytes | µs a prompt | prompts/s without it |\n|---|---|---|")
+    _speed("original length", chosen)
+    print("\n| part, 250 bytes | µs per prompt | prompts/s without it |\n|---|---|---|")
     _parts(sized)
     _library(chosen)
 
@@ -74,7 +74,7 @@ def _prompts(path: str | None) -> Iterator[str]:
             yield prompt
 
 
-def _of_size(prompt: str) -> str:
+def _resize(prompt: str) -> str:
     data = prompt.encode("utf-8", "replace")
     return (data * (_SIZE // len(data) + 1))[:_SIZE].decode("utf-8", "ignore")
 
@@ -106,7 +106,7 @@ def _speed(name: str, prompts: list[str]) -> None:
     for what, seconds in {
         "join": _best(Texts.of, lists),
         "lexicon": _best(Lexicon().match, batches),
-        "features, never seen": unseen,
+        "features, empty cache": unseen,
         "features": _best(extractor, batches),
     }.items():
         each = seconds / len(prompts)
@@ -126,7 +126,7 @@ def _parts(prompts: list[str]) -> None:
 
 
 def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
-    """Reads a batch and does one part for each of its prompts."""
+    """A function that reads a batch and computes one part for each prompt."""
     tables, memory = extractor.tables, extractor.memory
     features = extractor(Texts.of([None] * _BATCH))
 
@@ -143,7 +143,7 @@ def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
         buffer = np.frombuffer(texts.data, np.uint8)
         return run(buffer, texts.starts, texts.ends, tables, memory, features)
 
-    over(Texts.of(["Compiled by this."]))
+    over(Texts.of(["This compiles it."]))
     return over
 
 
@@ -207,9 +207,11 @@ _PARTS = {
 
 
 def _library(prompts: list[str]) -> None:
-    """The library's own speed, and how far our meaning is from its first dimensions, of prompts
-    in lower case as the kernel reads them."""
-    logging.disable()  # what importing the library does to logging
+    """The speed of the library, and the similarity of our meaning vectors to its vectors.
+
+    Prompts are in lower case, as the kernel reads them.
+    """
+    logging.disable()  # importing the library configures logging
     from wordllama.inference import WordLlamaInference
 
     whole = [prompt.lower() for prompt in prompts if len(prompt) <= LIMIT][:3_000]
@@ -224,8 +226,8 @@ def _library(prompts: list[str]) -> None:
     cosines = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1)
     low, middle = np.quantile(cosines, [0.05, 0.5])
     print("\n| wordllama, 64 dimensions | |\n|---|---|")
-    print(f"| its own prompts/s, as they are | {1 / each:,.0f} |")
-    print(f"| cosine to our meaning, median | {middle:.4f} |")
+    print(f"| prompts/s of the library, original length | {1 / each:,.0f} |")
+    print(f"| cosine of its vector and our meaning, median | {middle:.4f} |")
     print(f"| 5% quantile | {low:.4f} |")
 
 

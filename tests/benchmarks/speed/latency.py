@@ -1,17 +1,17 @@
-"""From a request's arrival in Kafka to its record in Redis, and to its alert on the topic.
+"""Latency from a request's arrival in Kafka to its record in Redis and to its alert.
 
     python -m tests.benchmarks.speed.latency --kafka HOST:PORT --redis URL [--traffic FILE]
 
-First the most that the worker observes a second is measured, then requests are sent at half of it,
-as of now, to a worker for each of several checkpoint intervals, the default first. Among them are
+First the maximum rate of the worker is measured. Then requests with current timestamps are sent at
+half of that rate, to one worker for each checkpoint interval, the default first. Among them are
 
-    markers    every 50 ms the only request of a key: arrived when Redis publishes (keyspace events)
-               that the key's record has been written
-    elicitors  keys that ask ten times in a row for the reasoning: each alert on them names by its
-               time the request that it is about, and has arrived when the broker appended it
+    markers    every 50 ms, the only request of a key; the latency ends when a Redis keyspace event
+               reports that the record of the key is written
+    elicitors  keys that ask for reasoning traces ten times in a row; an alert's time identifies its
+               request, and the latency ends when the broker appends the alert
 
-Both count from the request's own Kafka timestamp, after some seconds of warming up. So many keys
-that an ordinary one stays calm at that rate: nearly each request changes a record of its own.
+Both start at the request's Kafka timestamp, after a few seconds of warm-up. There are enough keys
+that nearly every request changes another record.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ from tests.benchmarks.speed.stream import Stream, batches
 from tests.support.programs import Worker
 from tests.support.workers import read, until
 
-_WARM = 3.0  # seconds
-_MARKERS, _ELICITING = 20, 100  # requests a second
+_WARM_UP = 3.0  # seconds
+_MARKERS, _ELICITING = 20, 100  # requests per second
 _IN_A_ROW = 10
 _MARKER, _ELICITOR = "sk-marker-", "sk-elicitor-"
 
@@ -60,15 +60,17 @@ Seconds = list[float]
 def main() -> None:
     default = Settings.model_fields["checkpoint_seconds"].default
     options = parser(__doc__ or "", "kafka", "redis")
-    options.add_argument("--traffic", help="requests, one a line; default: simulated ones")
+    options.add_argument("--traffic", help="requests, one per line; simulated by default")
     options.add_argument("--keys", type=int, default=100_000)
-    options.add_argument("--seconds", type=float, default=30.0, help="for each interval")
+    options.add_argument("--seconds", type=float, default=30.0, help="per checkpoint interval")
     options.add_argument("--checkpoint", type=float, nargs="+", default=[default, 0.25, 4.0])
-    options.add_argument("--rate", type=float, help="requests a second; default: half the most")
+    options.add_argument(
+        "--rate", type=float, help="requests per second; default: half of the maximum"
+    )
     chosen = options.parse_args()
     stream, rows = Stream(chosen.traffic, chosen.keys), []
     with tempfile.TemporaryDirectory() as folder:
-        rate = chosen.rate or _most(Path(folder, "most"), chosen.kafka, chosen.redis, stream) / 2
+        rate = chosen.rate or _max_rate(Path(folder, "max"), chosen.kafka, chosen.redis, stream) / 2
         for seconds in chosen.checkpoint:
             worker = default_worker(
                 Path(folder, str(seconds)),
@@ -82,30 +84,30 @@ def main() -> None:
             ]
             rows.append([f"{seconds:g} s", len(found[0]), *cells[:3], len(found[1]), *cells[3:]])
     show_machine(chosen.redis, chosen.kafka)
-    print(f"{rate:,.0f} requests a second, {chosen.keys:,} keys, 4 partitions; in seconds\n")
-    columns = ["checkpoint every", "markers", "p50", "p99", "most", "alerts", "p50", "p99", "most"]
+    print(f"{rate:,.0f} requests per second, {chosen.keys:,} keys, 4 partitions; in seconds\n")
+    columns = ["checkpoint every", "markers", "p50", "p99", "max", "alerts", "p50", "p99", "max"]
     show(columns, rows)
 
 
-def _most(folder: Path, kafka: str, redis_url: str, stream: Stream) -> float:
-    """The requests that a worker observes a second."""
+def _max_rate(folder: Path, kafka: str, redis_url: str, stream: Stream) -> float:
+    """Requests per second that a worker observes."""
     worker = default_worker(folder, kafka, redis_url)
     topics.create(worker.settings)
     sent = asyncio.run(send(stream.take(300_000), kafka, worker.requests)).acknowledged
     emptied(redis_url).close()
     with worker:
-        return observe([worker], sent, most=12.0).rate
+        return observe([worker], sent, max_seconds=12.0).rate
 
 
 def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[Seconds, Seconds]:
-    """How long markers and alerts took."""
+    """The latencies of markers and of alerts."""
     settings = worker.settings
     pseudonym = from_settings(settings).key
     topics.create(settings)
     _stamp_on_arrival(settings)
     markers = [f"{_MARKER}{n}" for n in range(int(seconds * _MARKERS))]
     records = [RECORD + pseudonym(key) for key in markers]
-    with _watched(settings.redis_url, records) as written, worker:
+    with _watch(settings.redis_url, records) as written, worker:
         messages = islice(_messages(stream, rate), len(markers) * int(rate / _MARKERS))
         schedule = SendSchedule(rate=rate)
         asyncio.run(
@@ -113,19 +115,19 @@ def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[S
         )
         until(lambda: len(written) == len(markers), 60)
         time.sleep(settings.checkpoint_seconds + 1)
-    asked = asyncio.run(_asked(settings.kafka, worker.requests))
-    warm = min(asked.values()) + _WARM
-    sketches, alerts = [], []
-    for (key, _), begun in asked.items():
+    arrivals = asyncio.run(_arrivals(settings.kafka, worker.requests))
+    warm = min(arrivals.values()) + _WARM_UP
+    stored, alerts = [], []
+    for (key, _), begun in arrivals.items():
         if key.startswith(_MARKER) and begun > warm:
-            sketches.append(written[RECORD + pseudonym(key)] - begun)
-    about = {(pseudonym(key), ts): begun for (key, ts), begun in asked.items()}
+            stored.append(written[RECORD + pseudonym(key)] - begun)
+    about = {(pseudonym(key), ts): begun for (key, ts), begun in arrivals.items()}
     for record in read(worker, settings.topics.alerts):
         alert = msgspec.json.decode(record.value, type=Alert)
         begun = about.get((alert.subject.id, alert.detected_at), 0.0)
         if begun > warm:
             alerts.append(record.timestamp / 1000 - begun)
-    return sketches, alerts
+    return stored, alerts
 
 
 def _messages(stream: Stream, rate: float) -> Iterator[Message]:
@@ -156,7 +158,7 @@ def _stamp_on_arrival(settings: Settings) -> None:
 
 
 @contextmanager
-def _watched(url: str, keys: list[str]) -> Iterator[dict[str, float]]:
+def _watch(url: str, keys: list[str]) -> Iterator[dict[str, float]]:
     """When keys of an emptied Redis were first written, filled in as they are."""
     found: dict[str, float] = {}
     emptied(url).close()
@@ -180,7 +182,7 @@ def _watched(url: str, keys: list[str]) -> Iterator[dict[str, float]]:
             client.config_set("notify-keyspace-events", before)
 
 
-async def _asked(kafka: str, topic: str) -> dict[tuple[str, float], float]:
+async def _arrivals(kafka: str, topic: str) -> dict[tuple[str, float], float]:
     """Kafka's timestamps of markers and elicitors on a topic, by key and event time."""
     found = {}
     decoder = msgspec.json.Decoder(_Head)

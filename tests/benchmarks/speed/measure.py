@@ -1,4 +1,4 @@
-"""What the benchmarks share: a worker's progress and cost, the machine they ran on, a table."""
+"""Shared by the benchmarks: progress and cost of a worker, the machine, a Markdown table."""
 
 from __future__ import annotations
 
@@ -21,26 +21,31 @@ from kafka import KafkaAdminClient
 from monitor.config import Settings
 from tests.support.programs import Worker
 
-_LOOK = 0.25  # seconds between looks at a worker's metrics, which cost it 5 ms each
-_PATIENCE = 180.0
-_SERVERS = {"kafka": "host:port", "redis": "its url; the database is emptied"}
+_INTERVAL = 0.25  # seconds between reads of a worker's metrics, which cost it 5 ms each
+_TIMEOUT = 180.0  # seconds
+_SERVERS = {"kafka": "host:port", "redis": "URL; the database is emptied"}
 
 
-class Spent(NamedTuple):
-    """Events, and what it took to deal with them."""
+class Cost(NamedTuple):
+    """The cost of processing events.
+
+    Attributes:
+        seconds: elapsed time.
+        cpu: CPU-seconds of all threads and child processes.
+    """
 
     events: float
     seconds: float
-    cpu: float  # seconds, of all threads and children
+    cpu: float
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """Events per second."""
         return self.events / self.seconds
 
     @property
     def per_cpu(self) -> float:
-        """Events a second of one core's time."""
+        """Events per CPU-second."""
         return self.events / self.cpu
 
     @property
@@ -49,7 +54,7 @@ class Spent(NamedTuple):
 
 
 def parser(description: str, *servers: str) -> argparse.ArgumentParser:
-    """A parser that knows the servers: `redis`, `kafka`."""
+    """A parser with an option for each server: `redis`, `kafka`."""
     found = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,7 +66,7 @@ def parser(description: str, *servers: str) -> argparse.ArgumentParser:
 
 
 def default_worker(folder: Path, kafka: str, redis_url: str, **chosen: str) -> Worker:
-    """A worker with default settings, its own and Faust's, on topics of its own."""
+    """A worker with the default settings of the product and of Faust, on new topics."""
     seconds = Settings.model_fields["checkpoint_seconds"].default
     defaults = {
         "XM_CHECKPOINT_SECONDS": str(seconds),
@@ -73,14 +78,14 @@ def default_worker(folder: Path, kafka: str, redis_url: str, **chosen: str) -> W
 
 
 def emptied(redis_url: str) -> redis.Redis:
-    """A client of a Redis database that is empty now, which can take long after a million keys."""
-    client = redis.from_url(redis_url, socket_timeout=_PATIENCE)
+    """Empty a Redis database and return a client; it takes long with a million keys."""
+    client = redis.from_url(redis_url, socket_timeout=_TIMEOUT)
     client.flushdb()
     return client
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its children have used of the cores."""
+    """CPU-seconds that a process and its children have used."""
     process = psutil.Process(pid)
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
     return sum(each.user + each.system for each in times)
@@ -102,19 +107,18 @@ def numbers(worker: Worker) -> dict[str, float]:
     return found
 
 
-def observe(workers: Sequence[Worker], sent: int, most: float | None = None) -> Spent:
-    """What workers do from the first event observed until all that was sent is stored.
+def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = None) -> Cost:
+    """Measure workers from their first event until everything that was sent is stored.
 
     Args:
-        sent: messages that they have to read together.
-        most: seconds after which they need not come to the end; then it is the pace at which they
-            observe while they write checkpoints as always.
+        sent: messages that they read together.
+        max_seconds: stop after this time, before the end of the topic.
     """
     pids = [worker.process.pid for worker in workers if worker.process is not None]
     begun, before, used = 0.0, 0.0, 0.0
-    deadline = time.time() + _PATIENCE
+    deadline = time.time() + _TIMEOUT
     while time.time() < deadline:
-        time.sleep(_LOOK)
+        time.sleep(_INTERVAL)
         pages = [numbers(worker) for worker in workers]
         now, cpu = time.time(), sum(map(cpu_seconds, pids))
         done = sum(page["xm_events_total"] + page["xm_rejections_total"] for page in pages)
@@ -123,15 +127,15 @@ def observe(workers: Sequence[Worker], sent: int, most: float | None = None) -> 
         elif begun and done >= sent and not any(page.get("xm_lag", 1.0) for page in pages):
             written = max(page["xm_checkpoint_timestamp_seconds"] for page in pages)
             if min(written - begun, done - before) <= 0:
-                raise SystemExit("All was read before it could be timed: raise --events.")
-            return Spent(done - before, written - begun, cpu - used)
-        elif begun and most is not None and now - begun > most:
-            return Spent(done - before, now - begun, cpu - used)
+                raise SystemExit("The topic ended before it could be timed. Raise --events.")
+            return Cost(done - before, written - begun, cpu - used)
+        elif begun and max_seconds is not None and now - begun > max_seconds:
+            return Cost(done - before, now - begun, cpu - used)
     raise SystemExit("The workers did not read the topic:\n" + workers[0].log.read_text()[-4000:])
 
 
 def show_machine(redis_url: str, kafka: str | None = None, *packages: str) -> None:
-    """Print when, where, with what and how this was measured."""
+    """Print the date, machine, versions and command line."""
     with redis.from_url(redis_url) as client:
         versions = [f"Redis {client.info('server')['redis_version']}"]
     if kafka is not None:

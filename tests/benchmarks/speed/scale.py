@@ -1,19 +1,19 @@
-"""Cost of an event and bytes of a key as keys grow, from 10,000 to a million.
+"""Cost per event and memory per key with 10,000 to a million keys.
 
     python -m tests.benchmarks.speed.scale --redis URL
 
-Engine and Redis store, without Kafka. Every key is seen once; what Redis has grown by then,
-divided by the keys, is the memory of a key with everything counted. Then events come in rounds, a
-checkpoint after every 40,000, about what a worker observes from one to the next. Keys are drawn
+Engine and Redis store, without Kafka. First, each key sends one event; the growth of Redis divided
+by the number of keys is the memory per key. Then rounds of events follow, with a checkpoint after
+every 40,000, about as many as a worker observes between checkpoints. Keys are drawn
 
-    skewed   by Zipf's law with the exponent 0.99, which the YCSB benchmark takes for its requests
-    evenly   all as likely as the next: the worst case, for at a million keys nearly every event
-             changes a record that no other has changed since the last checkpoint
+    skewed   by Zipf's law with exponent 0.99, as in the YCSB benchmark
+    uniform  with equal probability: the worst case, because with a million keys nearly every event
+             changes a record that is unchanged since the last checkpoint
 
-Time is the median of rounds, of this process alone; the CPU that Redis uses meanwhile is beside it.
+Times are medians of the rounds and of this process only; the CPU time of Redis is separate.
 
-All of it once with room for all records in the table, and once, on the same records, with room for
-100,000, so that rows are loaded from Redis and dropped.
+Everything is measured twice on the same records: with room for all of them in the table, and with
+room for 100,000, so that rows are loaded from Redis and dropped.
 """
 
 from __future__ import annotations
@@ -35,60 +35,60 @@ from tests.benchmarks.speed.measure import emptied, parser, show, show_machine
 from tests.benchmarks.speed.stream import Stream
 
 _PARTITION = "scale:0"
-_TOGETHER = 4_000  # messages a batch
+_BATCH_SIZE = 4_000  # messages
 _CHECKPOINT = 40_000  # events
-_BOUND = 100_000  # rows
-_DRAWN = ("skewed", "evenly")
-_BEGIN, _RATE = 1_772_409_600.0, 100.0  # event time: seconds since the epoch, events a second
+_SMALL_TABLE = 100_000  # rows
+_DRAWN = ("skewed", "uniform")
+_BEGIN, _RATE = 1_772_409_600.0, 100.0  # event time: seconds since the epoch, events per second
 
 
 class Round(NamedTuple):
-    """Of an event, in microseconds."""
+    """Cost per event: CPU, elapsed and Redis CPU time in microseconds, and records written."""
 
     cpu: float
     wall: float
     redis: float
-    written: float  # records
+    written: float
 
 
-Found = dict[tuple[str, int], Round]  # by draw and number of keys
+Results = dict[tuple[str, int], Round]  # by draw and number of keys
 
 
-class Run:
-    """An engine on a store, and the stream that it observes."""
+class Benchmark:
+    """An engine with a Redis store, and the stream that it observes."""
 
     def __init__(self, url: str, keys: int, stream: Stream) -> None:
         self._keys, self._stream = keys, stream
         self._url = url
         self._redis = emptied(url)
         self._number, self._written = 0, 0
-        dice = np.random.default_rng(keys)
+        rng = np.random.default_rng(keys)
         shares = np.cumsum(np.arange(1, keys + 1) ** -0.99)
         self._draw: dict[str, Callable[[], list[int]]] = {
             "skewed": lambda: np.searchsorted(
-                shares, dice.random(_CHECKPOINT) * shares[-1]
+                shares, rng.random(_CHECKPOINT) * shares[-1]
             ).tolist(),
-            "evenly": lambda: dice.integers(keys, size=_CHECKPOINT).tolist(),
+            "uniform": lambda: rng.integers(keys, size=_CHECKPOINT).tolist(),
         }
         self.start(keys + keys // 8 + 10_000)
 
     def start(self, rows: int) -> None:
-        """Begin with an empty table, from the store's last checkpoint on."""
+        """Start with an empty table at the store's last checkpoint."""
         settings = Settings(rows=rows, identity_secret="known to this benchmark only")
         self._store = RedisStore(self._url, settings.record_days * 86_400, timeout=60)
         self._engine = Engine(settings, from_settings(settings), self._store)
         self._engine.assign(_PARTITION)
 
-    def see_all(self) -> float:
-        """Let every key be seen once; bytes of Redis's memory a key."""
+    def load_all(self) -> float:
+        """Send one event per key; return the bytes of Redis memory per key."""
         before = self._redis.info("memory")["used_memory"]
         for start in range(0, self._keys, _CHECKPOINT):
             self._observe(range(start, min(start + _CHECKPOINT, self._keys)))
-        time.sleep(1)  # buffers empty
+        time.sleep(1)  # for Redis to free its buffers
         return float((self._redis.info("memory")["used_memory"] - before) / self._keys)
 
     def round(self, drawn: str, events: int) -> Round:
-        """Observe so many events of keys drawn that way."""
+        """Observe `events` events of keys drawn one way."""
         written, server = self._written, self._server_seconds()
         spent = np.zeros(2)
         for _ in range(0, events, _CHECKPOINT):
@@ -100,12 +100,12 @@ class Run:
         return Round(cpu * micro, wall * micro, server * micro, written / events)
 
     def _observe(self, keys: range | list[int]) -> tuple[float, float]:
-        """Events of these keys and a checkpoint; CPU-seconds and seconds that they took."""
+        """Observe one event per key and take a checkpoint; return CPU-seconds and seconds."""
         values = [message.value for message in self._messages(keys)]
         cpu, wall = time.process_time(), time.perf_counter()
         partition = self._engine.partitions[_PARTITION]
-        for start in range(0, len(values), _TOGETHER):
-            part = values[start : start + _TOGETHER]
+        for start in range(0, len(values), _BATCH_SIZE):
+            part = values[start : start + _BATCH_SIZE]
             offsets = range(partition.offset, partition.offset + len(part))
             self._engine.observe(Batch(_PARTITION, offsets, part))
             if self._engine.table.crowded:
@@ -134,40 +134,45 @@ class Run:
 def main() -> None:
     options = parser(__doc__ or "", "redis")
     options.add_argument("--keys", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    options.add_argument("--events", type=int, default=200_000, help="a round")
+    options.add_argument("--events", type=int, default=200_000, help="per round")
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
     events = -(-chosen.events // _CHECKPOINT) * _CHECKPOINT
     stream = Stream(None, 1)
     memory: dict[int, float] = {}
-    tables: tuple[Found, Found] = ({}, {})
+    tables: tuple[Results, Results] = ({}, {})
     for keys in chosen.keys:
-        run = Run(chosen.redis, keys, stream)
-        memory[keys] = run.see_all()
+        benchmark = Benchmark(chosen.redis, keys, stream)
+        memory[keys] = benchmark.load_all()
         for table in tables:
             for drawn in _DRAWN:
-                run.round(drawn, _CHECKPOINT)  # warm
-                rounds = [run.round(drawn, events) for _ in range(chosen.rounds)]
+                benchmark.round(drawn, _CHECKPOINT)  # warm
+                rounds = [benchmark.round(drawn, events) for _ in range(chosen.rounds)]
                 table[drawn, keys] = Round(*map(statistics.median, zip(*rounds, strict=True)))
-            run.start(_BOUND)
+            benchmark.start(_SMALL_TABLE)
     show_machine(chosen.redis)
     show(
-        ["keys", "bytes of Redis a key"], [[f"{k:,}", f"{size:,.0f}"] for k, size in memory.items()]
+        ["keys", "bytes of Redis per key"],
+        [[f"{k:,}", f"{size:,.0f}"] for k, size in memory.items()],
     )
-    for table, room in zip(tables, ("all records", f"{_BOUND:,} records"), strict=True):
+    for table, room in zip(tables, ("all records", f"{_SMALL_TABLE:,} records"), strict=True):
         print(f"\nThe table has room for {room}; {chosen.rounds} rounds of {events:,} events:\n")
         _show(table, chosen.keys[0])
 
 
-def _show(table: Found, first: int) -> None:
+def _show(table: Results, first: int) -> None:
     rows = []
     for (drawn, keys), found in table.items():
         of = table[drawn, first]
         times = [f"{each:.1f}" for each in found[:3]]
         ratios = [f"{found.cpu / of.cpu:.2f}", f"{found.wall / of.wall:.2f}"]
         rows.append([drawn, f"{keys:,}", *times, f"{found.written:.2f}", *ratios])
-    columns = ["drawn", "keys", "CPU, µs an event", "time, µs", "CPU of Redis, µs"]
-    columns += ["records written an event", "CPU to the fewest keys", "time to the fewest keys"]
+    columns = ["drawn", "keys", "CPU, µs per event", "time, µs", "CPU of Redis, µs"]
+    columns += [
+        "records written per event",
+        "CPU, ratio to fewest keys",
+        "time, ratio to fewest keys",
+    ]
     show(columns, sorted(rows, key=lambda row: str(row[0]), reverse=True))
 
 

@@ -1,11 +1,10 @@
-"""Requests for the benchmarks: a recorded day's or simulated ones, under as many keys as asked.
+"""Requests for the benchmarks, recorded or simulated, spread over a given number of keys.
 
-A request keeps everything but its key. Of a recording, a busy key becomes several, each of which
-has every so many-th of its requests, so that all keys are about equally busy and each still asks
-what one customer asks. Simulated requests, which are ordinary ones, have a hash of their number for
-a key. Requests that follow one another share none: the worst case for whoever keeps state by key.
-Where requests are shorter than 1 KB on average, each gets a field that nobody reads,
-so that they no longer are. Those of a file go round, each time some days later than the last.
+A request keeps everything but its key. The requests of a busy recorded key are dealt to several
+keys in turn, so that all keys are about equally busy and each still sends one customer's prompts.
+A simulated request, always an ordinary one, gets a hash of its number as key. Consecutive requests
+have different keys, the worst case for a system with state per key. If requests are shorter than
+1 KB on average, an unused field pads them. The recorded requests repeat, each time some days later.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from pipelines.traffic.files import LineFile
 from pipelines.traffic.producer import Message
 
 SIZE = 1024  # bytes of a request, on average at least
-_LAP = 400_000  # requests that are kept in memory, and then go round
-_SIMULATED = 40_000
-_DAY = 86_400.0
+_LAP = 400_000  # recorded requests in memory, which then repeat
+_SIMULATED = 40_000  # requests
+_DAY = 86_400.0  # seconds
 
 
 class Stream:
-    """Requests without end.
+    """An endless stream of requests.
 
     Args:
-        path: requests in the native format, one a line, in time order; `None`: simulated ones.
-        keys: number of keys that they are from.
+        path: requests in the native format, one per line, in time order; `None`: simulated.
+        keys: number of keys.
     """
 
     def __init__(self, path: str | None, keys: int) -> None:
         self.keys = keys
         self._times: list[float] = []
-        self._bodies: list[bytes] = []  # what follows time and key in a request's JSON
+        self._bodies: list[bytes] = []  # JSON of a request after its time and key
         owners: list[str] = []
         for request in _simulated() if path is None else _recorded(path):
             self._times.append(request.pop("ts"))
@@ -55,11 +54,11 @@ class Stream:
         self._span = _DAY * (1 + (self._times[-1] - self._times[0]) // _DAY)
 
     def take(self, number: int) -> Iterator[list[Message]]:
-        """So many requests as they were recorded, in batches, from the first on."""
+        """The first `number` requests, in batches."""
         return batches(islice(self._recorded(), number), 2_000)
 
     def message(self, number: int, ts: float, key: str | None = None) -> Message:
-        """The request of a number, at a time and perhaps under a key of its own."""
+        """The request with a number, at another time and optionally with another key."""
         place = number % len(self._bodies)
         if self._owners:
             key = key or f"sk-{self._owners[place]:05d}"
@@ -84,14 +83,14 @@ def _recorded(path: str) -> Iterator[dict[str, Any]]:
 
 
 def _spread(owners: list[str], keys: int) -> list[int]:
-    """For each request one of about so many keys, of which no two owners share any."""
+    """The new key of each request, of about `keys` keys; owners share none."""
     share = {owner: max(1, round(keys * n / len(owners))) for owner, n in Counter(owners).items()}
     first = dict(zip(share, accumulate(share.values(), initial=0), strict=False))
-    turns: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     spread = []
     for owner in owners:
-        spread.append(first[owner] + turns[owner] % share[owner])
-        turns[owner] += 1
+        spread.append(first[owner] + counts[owner] % share[owner])
+        counts[owner] += 1
     return spread
 
 
@@ -100,6 +99,6 @@ def _simulated() -> Iterator[dict[str, Any]]:
 
 
 def batches(messages: Iterator[Message], size: int) -> Iterator[list[Message]]:
-    """Messages in lists, as `send` takes them."""
+    """Messages in lists of `size`, as for `send`."""
     while batch := list(islice(messages, size)):
         yield batch

@@ -1,19 +1,19 @@
-"""Events a second from Kafka: this worker beside what else could read the topic.
+"""Events per second from Kafka: this worker compared with other stream processors.
 
     python -m tests.benchmarks.speed.throughput --kafka HOST:PORT --redis URL [--traffic FILE]
 
-One topic is filled once with requests of about 1 KB (stream.py); each contender (contenders/) then
-reads it from the beginning in a process of its own, one after the other, in rounds:
+One topic is filled once with requests of about 1 KB (stream.py). In each round, every contender
+(contenders/) reads it from the beginning in its own process, one after the other:
 
-    faust_agent     stock Faust, one pipelined Redis update an event
+    faust_agent     stock Faust, one pipelined Redis update per event
     quix            Quix Streams, requests by key and minute
-    bytewax_window  Bytewax, the same
-    client          aiokafka's getmany, doing nothing with what it gets
-    worker          `xm worker` with default settings: everything on, in Redis, the offset written
+    bytewax_window  Bytewax, requests by key and minute
+    client          aiokafka's getmany, without processing
+    worker          `xm worker` with default settings: all features, state and offsets in Redis
 
-A contender is timed from its first event on, for a bounded time or to the end of the topic; the
-worker's end is then the moment at which Redis has all of it. Ratios are medians over the rounds.
-For one core's worth of each, give everybody one core and the servers the other:
+A contender is timed from its first event, for a bounded time or to the end of the topic. At the end
+of the topic the worker's time stops when Redis has everything. Ratios are medians of the rounds.
+To measure one core, give the contenders one core and the servers the other:
 
     taskset -c 0 python -m tests.support.servers --libs JARS -- taskset -c 1 python -m …
 """
@@ -34,7 +34,7 @@ from pipelines.kafka import topics
 from pipelines.traffic.producer import send
 from tests.benchmarks.speed.contenders.meter import SECONDS
 from tests.benchmarks.speed.measure import (
-    Spent,
+    Cost,
     default_worker,
     emptied,
     observe,
@@ -51,7 +51,7 @@ _PACKAGES = {"quix": "quixstreams", "bytewax_window": "bytewax"}  # by contender
 
 def main() -> None:
     options = parser(__doc__ or "", "kafka", "redis")
-    options.add_argument("--traffic", help="requests, one a line; default: simulated ones")
+    options.add_argument("--traffic", help="requests, one per line; simulated by default")
     options.add_argument("--events", type=int, default=800_000)
     options.add_argument("--keys", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=3)
@@ -81,13 +81,13 @@ def main() -> None:
     _show(rounds)
 
 
-def _worker(worker: Worker, sent: int, number: int) -> Spent:
+def _worker(worker: Worker, sent: int, number: int) -> Cost:
     worker.environment["XM_GROUP"] += f"-{number}"
     with worker:
-        return observe([worker], sent, most=SECONDS)
+        return observe([worker], sent, max_seconds=SECONDS)
 
 
-def _other(name: str, worker: Worker, sent: int) -> Spent:
+def _other(name: str, worker: Worker, sent: int) -> Cost:
     settings = worker.settings
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.speed.contenders", name, settings.kafka,
@@ -97,10 +97,10 @@ def _other(name: str, worker: Worker, sent: int) -> Spent:
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr.decode())
-    return Spent(*json.loads(done.stdout.splitlines()[-1]))
+    return Cost(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def _show(rounds: list[dict[str, Spent]]) -> None:
+def _show(rounds: list[dict[str, Cost]]) -> None:
     columns = ["contender", "events/s", "cores used", "events per CPU-second"]
     rows = []
     for name in rounds[0]:

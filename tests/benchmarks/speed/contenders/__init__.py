@@ -1,1 +1,1 @@
-"""What else reads the topic: one file a contender, one process each, ended by its meter."""
+"""Stream processors to compare with: one file and process each; the meter ends the process."""

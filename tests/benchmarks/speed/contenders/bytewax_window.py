@@ -1,8 +1,8 @@
 """Bytewax counting by key in a window of one minute of event time.
 
-Its Kafka source in batches of 50,000 (with 20,000 keys it is four times as fast as in batches of
-1,000, its default), orjson, epochs of an hour and no recovery store, so that no state is copied, no
-wait for late events (a key's are in order), one worker; the windows go nowhere.
+Configuration: batches of 50,000 (with 20,000 keys four times as fast as the default of 1,000),
+orjson, epochs of an hour and no recovery store, so that no state is copied, no wait for late events
+(those of a key are in order), and one worker. The windows are discarded.
 """
 
 from __future__ import annotations

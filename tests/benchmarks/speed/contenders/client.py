@@ -1,4 +1,4 @@
-"""aiokafka's getmany, doing nothing with what it gets: what Kafka and its client allow."""
+"""aiokafka's getmany without processing: the limit of Kafka and its client."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A stock Faust agent that keeps counts in Redis: what people write today.
+"""A stock Faust agent that keeps counts in Redis, the usual way to write it.
 
-JSON decoded by Faust's own codec, and for each event one pipelined update with redis.asyncio:
-requests by key and minute, their expiry, distinct prompts by key. Several events are under way at
-a time, for one at a time waits for Redis more than it works.
+Faust's codec decodes the JSON. Each event is one pipelined update with redis.asyncio: requests by
+key and minute, their expiry, and distinct prompts by key. Several events are processed at a time;
+one at a time would mostly wait for Redis.
 """
 
 from __future__ import annotations

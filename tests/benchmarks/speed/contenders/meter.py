@@ -1,4 +1,4 @@
-"""Counts the events that a contender is through with, and ends its process when it knows enough."""
+"""Count the events of a contender, and end its process when they are measured."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import os
 import time
 
-SECONDS = 12.0  # that a contender is measured for at the most
-_LOOK = 100  # events
+SECONDS = 12.0  # maximum time of a measurement
+_INTERVAL = 100  # events between readings of the clock
 
 
 class Meter:
-    """From the first event on, for a bounded time or to the end of the topic.
+    """Measures from the first event, for a bounded time or to the end of the topic.
 
     Args:
         events: messages in the topic.
@@ -26,12 +26,12 @@ class Meter:
         self._begun = self._used = 0.0
 
     def to_the_end(self) -> None:
-        """Begin now, for no event is done before many have been fetched; take the whole topic."""
+        """Start now and read the whole topic, for contenders that fetch many events first."""
         self._seconds = math.inf
         self._look()
 
     def add(self, count: int = 1) -> None:
-        """So many more events are done."""
+        """Count `events` more events."""
         self._count += count
         if self._count >= self._next:
             self._look()
@@ -43,4 +43,4 @@ class Meter:
         elif now - self._begun > self._seconds or self._count >= self._events:
             print(json.dumps([self._count, now - self._begun, used - self._used]), flush=True)
             os._exit(0)  # nothing of a contender's way out is measured or wanted
-        self._next = min(self._count + _LOOK, self._events)
+        self._next = min(self._count + _INTERVAL, self._events)

@@ -1,7 +1,7 @@
 """Quix Streams counting by key in a window of one minute of event time, its state in RocksDB.
 
-Its fastest honest configuration: no changelog topic (the state would not survive the machine),
-windows told when they close and not at each update, nothing produced.
+The fastest fair configuration: no changelog topic (state would not survive loss of the machine),
+windows emitted when they close instead of on each update, nothing produced.
 """
 
 from __future__ import annotations
