@@ -7,8 +7,10 @@ name, never from the command line.
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -204,12 +207,75 @@ def load(**overrides: Any) -> Settings:
         file = named or DEFAULT_FILE
         raise ConfigError(f"{file} is not valid TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "__".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"Setting {name} (environment XM_{name.upper()}) cannot be used: "
-            f"{first['msg'].removeprefix('Value error, ')}."
-        ) from error
+        raise ConfigError(_complaint(error.errors()[0])) from error
+
+
+def unknown_variables() -> list[str]:
+    """A sentence for each XM_* environment variable that is not a setting.
+
+    They are not errors: a container runtime may add variables with this prefix.
+    """
+    settings = {name.partition("__")[0] for name in _names(Settings)}
+    return [
+        f"{name} is not a setting and has no effect.{_hint(_path(name), _variable)}"
+        for name in sorted(os.environ)
+        if name.startswith("XM_")
+        and not name.startswith(("XM_CONFIG", "XM_TEST_"))
+        and _path(name).partition("__")[0] not in settings
+    ]
+
+
+def _complaint(error: ErrorDetails) -> str:
+    """The first error of a validation in a sentence: where the setting is, and what is wrong."""
+    path = "__".join(str(part) for part in error["loc"])
+    file = os.environ.get("XM_CONFIG", DEFAULT_FILE)
+    variables = [_path(name) for name in os.environ if name.startswith("XM_")]
+    in_environment = any(f"{path}__".startswith(f"{each}__") for each in variables)
+    if not in_environment and _sets(Path(file), str(error["loc"][0])):
+        where, name = f"{_dotted(path)} in {file}", _dotted
+    else:
+        where, name = _variable(path), _variable
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a setting.{_hint(path, name)}"
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"Setting {where} cannot be used: {reason}."
+
+
+def _sets(file: Path, name: str) -> bool:
+    """Whether a TOML file has a setting or a table of this name."""
+    return file.is_file() and name in tomllib.loads(file.read_text())
+
+
+def _hint(path: str, name: Callable[[str], str]) -> str:
+    """The setting that was probably meant."""
+    names = _names(Settings)
+    similar = [each for each in names if each.endswith(f"__{path}")]
+    similar += difflib.get_close_matches(path, names, 1, 0.75)
+    return f" Did you mean {name(similar[0])}?" if similar else ""
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    """All settings: `kafka`, `topics__requests`, …"""
+    names = []
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            names += [f"{name}__{inner}" for inner in _names(nested)]
+        else:
+            names.append(name)
+    return names
+
+
+def _path(variable: str) -> str:
+    return variable.removeprefix("XM_").lower()
+
+
+def _variable(path: str) -> str:
+    return f"XM_{path.upper()}"
+
+
+def _dotted(path: str) -> str:
+    return path.replace("__", ".")
 
 
 def secret(value: SecretStr | None, file: Path | None, name: str) -> bytes | None:

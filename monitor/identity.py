@@ -9,6 +9,7 @@ keeps an account that is named like a key from sharing its pseudonym.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -51,6 +52,11 @@ class Identity:
     def _key(self, data: bytes) -> str:
         hashed = hashlib.blake2b(data, digest_size=12, key=self._keyed, person=b"key")
         return "k_" + hashed.hexdigest()
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether a text has the form of a key's pseudonym: k_ and 24 hexadecimal digits."""
+    return re.fullmatch("k_[0-9a-f]{24}", text) is not None
 
 
 def _text(data: bytes) -> str:

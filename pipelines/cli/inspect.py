@@ -13,7 +13,7 @@ import typer
 from monitor import config
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, output
+from pipelines.cli.options import AsJson, output, require_pseudonym
 
 if TYPE_CHECKING:
     from monitor.store.redis import RedisStore
@@ -66,15 +66,17 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show a key's scores and what would change them."""
-    from monitor.identity import from_settings
-    from pipelines.inspect.key_source import explain_stored
-    from pipelines.show.key import show
-
     if (key is None) != raw:
         raise ConfigError(
             "Name one key: its pseudonym as in alerts (k_…), or --raw to be asked for the API key."
         )
+    if key is not None:
+        require_pseudonym(key, "the argument", "Enter an API key with `xm explain --raw`")
     settings = config.load()
+    from monitor.identity import from_settings
+    from pipelines.inspect.key_source import explain_stored
+    from pipelines.show.key import show
+
     name = from_settings(settings).key(_typed_key()) if key is None else key
     store = _store(settings)
     found = explain_stored(store, name, settings)
@@ -82,7 +84,7 @@ def explain(
         wrong = (
             "XM_IDENTITY_SECRET differs from the workers'"
             if raw
-            else "this is not its pseudonym: enter the API key with --raw"
+            else "its pseudonym is another one: enter the API key with --raw"
         )
         raise InputError(
             f"Redis at {store.server} has no record of {name}. Either the key has sent nothing for "
@@ -106,21 +108,24 @@ def campaigns(
     as_json: AsJson = False,
 ) -> None:
     """List campaigns (coordinated keys), the most severe first, with the reason."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = config.load()
     from pipelines.inspect.campaigns import read, survey
     from pipelines.show.campaigns import show
 
-    if context.invoked_subcommand is None:
-        output(survey(read(config.load()), everything=everything), as_json, show)
+    output(survey(read(settings), everything=everything), as_json, show)
 
 
 @campaigns_app.command("show", epilog="Example: `xm campaigns show c_75b8`")
 def campaigns_show(campaign: CampaignId, as_json: AsJson = False) -> None:
     """Show one campaign: the reason, its growth, its members and what they share."""
+    settings = config.load()
     from pipelines.inspect.campaign import campaign_detail
     from pipelines.inspect.campaigns import find, read
     from pipelines.show.campaign import show
 
-    output(campaign_detail(*find(read(config.load()), campaign)), as_json, show)
+    output(campaign_detail(*find(read(settings), campaign)), as_json, show)
 
 
 @campaigns_app.command(
@@ -135,19 +140,20 @@ def campaigns_export(
 
     Edges carry the evidence in nats. Needs the extra `plot`.
     """
+    settings = config.load()
     from pipelines.inspect.campaign import campaign_detail
     from pipelines.inspect.campaigns import find, read
     from pipelines.show.export import require, write
 
     require()
-    write(campaign_detail(*find(read(config.load()), campaign)), out, picture)
+    write(campaign_detail(*find(read(settings), campaign)), out, picture)
 
 
 @commands.command(epilog="Example: `xm public`")
 def public(as_json: AsJson = False) -> None:
     """Show the baseline that workers have learned from all keys, and its uncertainty."""
+    settings = config.load()
     from pipelines.inspect.baseline import survey
     from pipelines.show.baseline import show
 
-    settings = config.load()
     output(survey(_store(settings), settings), as_json, show)

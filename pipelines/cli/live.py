@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor import config
+from monitor.identity import from_settings
 from pipelines.cli.options import RequestFile
 
 commands = typer.Typer()
@@ -36,17 +37,20 @@ def worker() -> None:
 
     Start several with the same settings to share the partitions, one per core.
     """
+    settings = config.load()
+    from_settings(settings)  # a missing secret is reported before the slow imports
     from pipelines.worker.app import run
 
-    run(config.load())
+    run(settings)
 
 
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
 def topics_create() -> None:
     """Create missing topics with the partitions and retention from the settings."""
+    settings = config.load()
     from pipelines.kafka.topics import create
 
-    for name, outcome in create(config.load()):
+    for name, outcome in create(settings):
         typer.echo(f"{name}: {outcome}")
 
 
@@ -61,11 +65,11 @@ def produce(
     ] = None,
 ) -> None:
     """Send recorded requests to Kafka, at full speed unless a rate or a speed is set."""
+    settings = config.load()
     from pipelines.show.progress import bar
     from pipelines.traffic.producer import produce as send
     from pipelines.traffic.schedule import SendSchedule
 
-    settings = config.load()
     with bar("Sending") as progress:
         sent = asyncio.run(
             send(

@@ -1,33 +1,57 @@
 """The command line: `xm COMMAND`.
 
-An error that an operator can fix is printed as one sentence; the exit status is then 2.
+An error that an operator can fix is printed as one sentence, with exit status 2. Commands load the
+settings before they import anything slow, so that a wrong setting is reported at once.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
+from monitor import config
 from monitor.errors import MonitorError
 from pipelines.cli import inspect, live, model, offline
 from pipelines.cli.options import errors
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Detects model extraction through an LLM API in real time.",
 )
-for room in (live, offline, model, inspect):
-    app.add_typer(room.commands)
+for group in (live, offline, model, inspect):
+    app.add_typer(group.commands)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"extraction-monitor {version('extraction-monitor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Detects model extraction through an LLM API in real time."""
 
 
 def main() -> None:
     """Run a command."""
     # aiokafka logs every failed attempt. The error that ends the command says it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for sentence in config.unknown_variables():
+        errors.print(sentence, markup=False)
     try:
         app()
     except MonitorError as error:

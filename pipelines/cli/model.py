@@ -49,6 +49,7 @@ def calibrate(
     With `--false-alerts-per-day`, each half of the keys is scored against the other half, and
     the alert thresholds are fitted to the accepted number. Load the result with XM_CONFIG.
     """
+    settings = config.load()
     from pipelines.modelling.calibrate import calibrate as fit
     from pipelines.show import calibration
     from pipelines.show.progress import bar
@@ -56,7 +57,7 @@ def calibrate(
     with bar("Reading") as progress:
         key_days, made = fit(
             files,
-            config.load(),
+            settings,
             out,
             weight=weight,
             source=source or ", ".join(files),
@@ -86,6 +87,7 @@ def learn(
     The model that tells distillation prompts from ordinary ones stays as shipped unless `--list`
     names one file of every kind. Run `xm calibrate` afterwards: thresholds depend on this model.
     """
+    settings = config.load()
     from pipelines.modelling.learn import learn_content as fit
     from pipelines.show.progress import bar
 
@@ -93,7 +95,7 @@ def learn(
         ordinary, listed = fit(
             files,
             lists or [],
-            config.load(),
+            settings,
             out,
             source=source or ", ".join(files),
             progress=progress,

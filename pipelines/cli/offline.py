@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from monitor import config
+from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import (
     AsJson,
     RequestFile,
@@ -17,8 +18,12 @@ from pipelines.cli.options import (
     has_secret,
     output,
     output_file,
+    require_pseudonym,
     with_secret,
 )
+
+if TYPE_CHECKING:
+    from pipelines.traffic.replay import ReplaySummary
 
 commands = typer.Typer()
 
@@ -47,6 +52,14 @@ def replay(
     ] = None,
 ) -> None:
     """Run recorded requests through the same engine as a worker, without Kafka or Redis."""
+    settings = config.load()
+    if explain is not None and not plain_keys:
+        require_pseudonym(explain, "--explain", "Name an API key only with --plain-keys")
+        if not has_secret(settings):
+            raise ConfigError(
+                "--explain needs the secret that gave the pseudonym. Set XM_IDENTITY_SECRET, or "
+                "name an API key with --plain-keys."
+            )
     from monitor.engine import Engine
     from monitor.identity import from_settings
     from monitor.linker import Linker
@@ -62,7 +75,6 @@ def replay(
 
     if graphs is not None:
         export.require()
-    settings = config.load()
     if not has_secret(settings) and not plain_keys:
         errors.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
     settings = with_secret(settings)
@@ -79,6 +91,8 @@ def replay(
             if out is not None:
                 out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
     summary.seconds = time.perf_counter() - begun
+    if not (summary.events or summary.repeated):
+        raise InputError(_no_requests(files, summary))
     show(summary)
     shards = list(linker.partitions.values())
     if campaigns:
@@ -87,6 +101,20 @@ def replay(
         export.write_all(shards, graphs)
     if trace is not None:
         key.show(trace.explain(engine, store, settings))
+
+
+def _no_requests(files: list[str], summary: ReplaySummary) -> str:
+    """Why a replay found no request, and what to do."""
+    from monitor.requests.presets import PRESETS
+    from pipelines.show.replay import rejections
+
+    names = " ".join(files)
+    if not summary.rejected:
+        return f"{names} has no request. Name a file with one JSON object per line."
+    return (
+        f"No request of {names} is valid: {', '.join(rejections(summary))}. Set XM_MAPPING to the "
+        f"format of the file: {', '.join(['native', *PRESETS])}, or a table of fields."
+    )
 
 
 @commands.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")
@@ -125,6 +153,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure detection on labelled traffic: recall, requests to detection, false alerts."""
+    settings = with_secret(config.load())
     from pipelines.modelling.evaluate import build_report, replay_labelled
     from pipelines.show import evaluation, evaluation_plots
     from pipelines.show.progress import bar
@@ -132,7 +161,6 @@ def evaluate(
 
     if out is not None:
         evaluation_plots.require()
-    settings = with_secret(config.load())
     with bar("Replaying") as progress:
         replay = replay_labelled(traffic, load_labels(labels), settings, progress=progress)
     report = build_report(replay, settings)

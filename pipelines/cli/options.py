@@ -15,6 +15,7 @@ from rich.console import Console
 
 from monitor.config import Settings
 from monitor.errors import InputError
+from monitor.identity import is_pseudonym
 
 RequestFile = Annotated[str, typer.Argument(help="Requests, one per line; gzip too; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -40,6 +41,19 @@ def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:
         typer.echo(msgspec.json.encode(report).decode())
     else:
         show(report)
+
+
+def require_pseudonym(text: str, what: str, remedy: str) -> None:
+    """Check the form of a pseudonym. The error does not repeat what may be an API key.
+
+    Raises:
+        InputError: if it has another form.
+    """
+    if not is_pseudonym(text):
+        raise InputError(
+            f"This is no pseudonym, which is k_ and 24 hexadecimal digits as in alerts: {what}. "
+            f"{remedy}."
+        )
 
 
 @contextmanager

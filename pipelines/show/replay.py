@@ -1,11 +1,12 @@
-"""Show what a replay found."""
+"""Show the summary of a replay."""
 
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from monitor.alerting.alerts import SEVERITIES
+from pipelines.show.style import SEVERITY_STYLES, add_columns, count, default_console, table
 from pipelines.traffic.replay import ReplaySummary, severity_rank
 
 _TOP = 15
@@ -13,25 +14,44 @@ _TOP = 15
 
 def show(summary: ReplaySummary, console: Console | None = None) -> None:
     """Print a summary as tables."""
-    console = console or Console()
+    console = console or default_console()
     rate = summary.events / summary.seconds if summary.seconds else 0.0
     console.print(
-        f"{summary.events:,} requests in {summary.seconds:.1f} s ({rate:,.0f}/s), "
+        f"{count(summary.events, 'request')} in {summary.seconds:.1f} s ({rate:,.0f}/s), "
         f"{summary.repeated:,} repeated, {summary.rejected.total():,} rejected."
     )
-    for reason, count in summary.rejected.most_common():
-        console.print(f"  rejected as {reason}: {count:,}")
+    for line in rejections(summary):
+        console.print(f"  {line}", markup=False)
+    console.print()
     if not summary.worst:
         console.print("No alerts.")
         return
-    kinds = Table("alerts", *SEVERITIES)
+    kinds = table("Alerts opened or raised")
+    add_columns(kinds, "kind")
+    add_columns(kinds, *SEVERITIES, numbers=True)
     for kind in sorted({kind for kind, _ in summary.alerts}):
         kinds.add_row(kind, *(f"{summary.alerts[kind, severity]:,}" for severity in SEVERITIES))
     console.print(kinds)
-    worst = sorted(summary.worst.values(), key=lambda a: (-severity_rank(a), a.detected_at))
-    subjects = Table("severity", "decision", "what", title=f"{len(worst):,} subjects")
+    console.print()
+    worst = sorted(
+        summary.worst.values(),
+        key=lambda alert: (alert.kind != "campaign", -severity_rank(alert), alert.detected_at),
+    )
+    subjects = table(f"{count(len(worst), 'subject')}: campaigns, then keys, most severe first")
+    add_columns(subjects, "severity", "decision")
+    subjects.add_column("summary")
     for alert in worst[:_TOP]:
-        subjects.add_row(alert.severity, alert.decision, alert.summary)
+        severity = Text(alert.severity, SEVERITY_STYLES[alert.severity])
+        subjects.add_row(severity, alert.decision, Text(alert.summary))
     console.print(subjects)
     if len(worst) > _TOP:
-        console.print(f"… and {len(worst) - _TOP:,} more: `--alerts FILE` writes all of them.")
+        console.print(f"… and {len(worst) - _TOP:,} more. `--alerts FILE` writes all of them.")
+
+
+def rejections(summary: ReplaySummary) -> list[str]:
+    """The number of rejected requests by reason, with the detail of the first of each."""
+    return [
+        f"{number:,} rejected as {reason}"
+        + (f" ({detail})" if (detail := summary.samples.get(reason)) else "")
+        for reason, number in summary.rejected.most_common()
+    ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.support.apps import fresh
 from tests.support.commands import Xm
 from tests.support.requests import elicitor, in_order, person
 
+SECRET = "known to this test only"
 TRAFFIC = in_order(elicitor(), person("sk-person"))
 
 
@@ -144,6 +147,57 @@ def test_replay_explains_a_key(xm: Xm, recording: Path) -> None:
     assert (missing.status, missing.error.count("\n")) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "{file} has no request. Name a file with one JSON object per line."),
+        (b"\n\n", "{file} has no request. Name a file with one JSON object per line."),
+        (
+            b'{"timestamp": 1, "api_key": "sk-1"}\n' * 2,
+            "No request of {file} is valid: 2 rejected as missing_field (ts is missing or empty). "
+            "Set XM_MAPPING to the format of the file: native, litellm, openai, otel-genai, "
+            "or a table of fields.",
+        ),
+        (
+            b"\x00\xff\n{}\n\x01\n",
+            "No request of {file} is valid: 2 rejected as not_json (malformed JSON at character "
+            "0), 1 rejected as missing_field (ts is missing or empty). Set XM_MAPPING to the "
+            "format of the file: native, litellm, openai, otel-genai, or a table of fields.",
+        ),
+    ],
+    ids=["empty", "blank", "field", "binary"],
+)
+def test_replay_without_a_valid_request_is_an_error(
+    xm: Xm, tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    file = tmp_path / "requests.jsonl"
+    file.write_bytes(content)
+    ended = xm("replay", file, "--plain-keys")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error == complaint.format(file=file) + "\n"
+
+
+def test_replay_shows_the_detail_of_rejections(xm: Xm, recording: Path) -> None:
+    with recording.open("ab") as file:
+        file.write(b'\n{"api_key": "sk-1"}\n')
+    ended = xm("replay", recording, "--plain-keys")
+    assert ended.status == 0
+    assert "  1 rejected as missing_field (ts is missing or empty)\n" in ended.out
+
+
+def test_replay_checks_the_form_of_a_pseudonym_first(xm: Xm, recording: Path) -> None:
+    ended = xm("replay", recording, "--explain", "sk-live-123", XM_IDENTITY_SECRET=SECRET)
+    assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
+    assert "sk-live-123" not in ended.error
+    assert "k_ and 24 hexadecimal digits" in ended.error
+
+
+def test_replay_explains_a_pseudonym_only_under_its_secret(xm: Xm, recording: Path) -> None:
+    ended = xm("replay", recording, "--explain", "k_" + 24 * "0")
+    assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
+    assert "XM_IDENTITY_SECRET" in ended.error
+
+
 # Evaluation
 
 
@@ -212,7 +266,7 @@ def test_thresholds_from_an_hour_are_refused_in_one_sentence(xm: Xm, simulated: 
 
 def observe(url: str) -> str:
     """Have records of two keys in Redis; returns the pseudonym of the one that is accused."""
-    settings = config.load(identity_secret="known to this test only")
+    settings = config.load(identity_secret=SECRET)
     store, identity = RedisStore(url, 100), from_settings(settings)
     engine = Engine(settings, identity, store)
     engine.assign("t:0")
@@ -326,7 +380,7 @@ def test_a_raw_key_is_read_from_a_pipe(
     xm: Xm, redis_url: str, observed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("sk-cot\n"))
-    secret = {"XM_REDIS_URL": redis_url, "XM_IDENTITY_SECRET": "known to this test only"}
+    secret = {"XM_REDIS_URL": redis_url, "XM_IDENTITY_SECRET": SECRET}
     assert xm("explain", "--raw", **secret).out.startswith(observed)
 
 
@@ -336,10 +390,19 @@ def test_explain_wants_one_key(xm: Xm, arguments: list[str]) -> None:
     assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
 
 
-@pytest.mark.parametrize("key", ["k_1", "sk-cot"])
+@pytest.mark.parametrize("key", ["k_1", "sk-live-123", "k_" + 24 * "g"])
+def test_explain_does_not_repeat_what_may_be_an_api_key(xm: Xm, key: str) -> None:
+    ended = xm("explain", key, XM_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
+    assert key not in ended.error
+    assert "k_ and 24 hexadecimal digits" in ended.error
+    assert "--raw" in ended.error
+
+
 def test_a_key_that_is_not_there_is_one_sentence_with_the_remedy(
-    xm: Xm, redis_url: str, observed: str, key: str
+    xm: Xm, redis_url: str, observed: str
 ) -> None:
+    key = "k_" + 24 * "0"
     ended = xm("explain", key, XM_REDIS_URL=redis_url)
     assert (ended.status, ended.out) == (2, "")
     assert f"has no record of {key}. " in ended.error
@@ -350,10 +413,54 @@ def test_a_key_that_is_not_there_is_one_sentence_with_the_remedy(
 # What an operator can put right
 
 
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", [[], ["replay"], ["topics", "create"]], ids=" ".join)
+def test_every_command_has_both_help_options(xm: Xm, command: list[str], option: str) -> None:
+    ended = xm(*command, option)
+    assert ended.status == 0
+    assert "Usage: " in ended.out
+
+
+def test_version_is_that_of_the_package(xm: Xm) -> None:
+    assert xm("--version").out == f"extraction-monitor {version('extraction-monitor')}\n"
+
+
+def test_unknown_variable_is_reported_once(xm: Xm) -> None:
+    ended = xm("worker", XM_SHADOW="false")
+    assert ended.error.count("XM_SHADOW is not a setting") == 1
+    assert ended.error.count("\n") == 2
+
+
+def test_wrong_setting_is_reported_before_slow_imports() -> None:
+    program = (
+        "import sys, pipelines.cli.main as main\n"
+        "sys.argv = ['xm', *{!r}]\n"
+        "try:\n    main.main()\n"
+        "finally:\n    print('numba' in sys.modules)"
+    )
+    for arguments in (
+        ["worker"],
+        ["keys"],
+        ["campaigns"],
+        ["calibrate", "x", "--out", "y"],
+        ["explain", "k_" + 24 * "0"],
+        ["replay", "x.jsonl"],
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-c", program.format(arguments)],
+            env={**os.environ, "XM_WEB_PORT": "0"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (ended.returncode, ended.stdout) == (2, "False\n")
+        assert ended.stderr.startswith("Setting XM_WEB_PORT cannot be used: ")
+
+
 def test_a_missing_file_is_one_sentence(xm: Xm) -> None:
     ended = xm("replay", "nowhere.jsonl")
     assert (ended.status, ended.out) == (2, "")
-    assert ended.error.splitlines()[-1].startswith("nowhere.jsonl cannot be read (No such file")
+    assert ended.error.splitlines()[-1].startswith("Cannot read nowhere.jsonl: No such file")
 
 
 def test_alerts_that_cannot_be_written_are_one_sentence(xm: Xm, recording: Path) -> None:
@@ -370,7 +477,7 @@ def test_a_setting_that_does_not_exist_is_one_sentence(xm: Xm, tmp_path: Path) -
     file.write_text("redis = 'redis://127.0.0.1'\n")
     ended = xm("worker", XM_CONFIG=str(file))
     assert (ended.status, ended.out) == (2, "")
-    assert ended.error.startswith("Setting redis ")
+    assert ended.error.startswith(f"redis in {file} is not a setting.")
     assert ended.error.count("\n") == 1
 
 
@@ -397,4 +504,4 @@ def test_a_worker_without_topics_says_how_to_make_them(kafka: str, xm: Xm) -> No
 
 
 def startable() -> dict[str, str]:
-    return {"XM_IDENTITY_SECRET": "known to this test only", "XM_WEB_PORT": str(free_port())}
+    return {"XM_IDENTITY_SECRET": SECRET, "XM_WEB_PORT": str(free_port())}

@@ -31,10 +31,37 @@ def test_a_wrong_value_names_its_setting(monkeypatch):
         config.load()
 
 
-def test_a_misspelt_setting_in_the_file_is_named(tmp_path):
-    (tmp_path / config.DEFAULT_FILE).write_text('kafak = "a:1"\n')
-    with pytest.raises(ConfigError, match="kafak"):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('kafak = "a:1"', r"kafak in .*\.toml is not a setting. Did you mean kafka\?"),
+        ("[decisions]\nshaddow = false", "decisions.shaddow in .* mean decisions.shadow"),
+        ("shadow = false", "mean decisions.shadow"),
+        ("nonsense = 1", r"nonsense in .* is not a setting\.$"),
+        ("web_port = 0", r"Setting web_port in .*\.toml cannot be used: .* greater than"),
+    ],
+)
+def test_wrong_setting_in_file_names_file(tmp_path, text, complaint):
+    (tmp_path / config.DEFAULT_FILE).write_text(f"{text}\n")
+    with pytest.raises(ConfigError, match=complaint) as error:
         config.load()
+    assert "XM_" not in str(error.value)
+
+
+def test_wrong_setting_in_environment_names_variable(tmp_path, monkeypatch):
+    (tmp_path / config.DEFAULT_FILE).write_text("rows = 20000\n")
+    monkeypatch.setenv("XM_DECISIONS__SHADDOW", "false")
+    with pytest.raises(ConfigError, match=r"^XM_DECISIONS__SHADDOW is .*XM_DECISIONS__SHADOW\?"):
+        config.load()
+
+
+def test_unknown_variables_are_reported(monkeypatch):
+    for name in ("XM_KAFKAA", "XM_SHADOW", "XM_CONFIG", "XM_ROWS", "XM_TOPICS__REQUESTS"):
+        monkeypatch.setenv(name, "x")
+    assert config.unknown_variables() == [
+        "XM_KAFKAA is not a setting and has no effect. Did you mean XM_KAFKA?",
+        "XM_SHADOW is not a setting and has no effect. Did you mean XM_DECISIONS__SHADOW?",
+    ]
 
 
 def test_a_broken_file_is_named(tmp_path):
