@@ -258,7 +258,7 @@ def test_thresholds_from_an_hour_are_refused_in_one_sentence(xm: Xm, simulated: 
     recording, out = simulated / "hour.jsonl", simulated / "public.json"
     ended = xm("calibrate", recording, "--out", out, "--false-alerts-per-day", 1)
     assert (ended.status, ended.error.count("\n"), out.exists()) == (2, 1, False)
-    assert "join the shorter ones" in ended.error
+    assert "Join shorter recordings in time order" in ended.error
 
 
 # The keys in Redis
@@ -349,9 +349,9 @@ def test_explain_gives_the_end_of_the_decision_in_redis(
 
 
 def test_explain_names_the_campaigns_of_a_key(xm: Xm, redis_url: str, observed: str) -> None:
-    linked = campaigns.shard()
+    linked = campaigns.partition()
     linked.rounds.campaigns[0].named[observed] = 0.0
-    campaigns.keep(RedisStore(redis_url, 100), linked)
+    campaigns.save(RedisStore(redis_url, 100), linked)
     ended = xm("explain", observed, XM_REDIS_URL=redis_url)
     assert "\nMember of a critical campaign of " in ended.out
     assert "`xm campaigns show c_fleet`" in " ".join(ended.out.split())
