@@ -18,7 +18,7 @@ import numpy.typing as npt
 from monitor.prompts import kernel
 from monitor.prompts.characters import characters
 from monitor.prompts.content_model import Content, shipped_content
-from monitor.prompts.kernel import CELL, MEANING, MINHASHES, WORDS, Tables
+from monitor.prompts.kernel import CELL, MEANING, Tables
 from monitor.prompts.normalise import LIMIT, Texts
 from monitor.prompts.projection import CONTENT, LISTS, SHARES
 from monitor.prompts.segment import SEEDS
@@ -34,10 +34,6 @@ class Features(NamedTuple):
 
     Attributes:
         meaning: `(n, MEANING) int8`, a unit vector times 127; zeros for an empty prompt.
-        words: `(n, WORDS) int8`, words and pairs of adjacent words in signed buckets, a unit
-            vector times 127.
-        minhash: `(n, MINHASHES) uint32`, MinHash of the triples of words; of all words if there
-            are fewer than three.
         prompt: `(n,) uint64`, hash of the words and inner marks.
         template: `(n,) uint64`, hash of the instruction, see `template_hash.py`.
         cell: `(n,) uint32`, a cell of meaning space, one of 65,536.
@@ -49,8 +45,6 @@ class Features(NamedTuple):
     """
 
     meaning: npt.NDArray[np.int8]
-    words: npt.NDArray[np.int8]
-    minhash: npt.NDArray[np.uint32]
     prompt: npt.NDArray[np.uint64]
     template: npt.NDArray[np.uint64]
     cell: npt.NDArray[np.uint32]
@@ -91,8 +85,6 @@ class Extractor:
         n = len(texts.starts)
         features = Features(
             np.empty((n, MEANING), np.int8),
-            np.empty((n, WORDS), np.int8),
-            np.empty((n, MINHASHES), np.uint32),
             np.empty(n, np.uint64),
             np.empty(n, np.uint64),
             np.empty(n, np.uint32),
@@ -112,7 +104,6 @@ class Extractor:
 def _tables(secret: int, content: Content) -> Tables:
     kinds = characters()
     seeds = _random(secret, "seeds", (SEEDS,), np.uint64)
-    odd = np.array([[0], [1]], np.uint32)
     bits = _random(secret, "planes", (CELL, MEANING), np.uint8) & 1
     return Tables(
         kinds.kind,
@@ -120,7 +111,6 @@ def _tables(secret: int, content: Content) -> Tables:
         kinds.edge,
         *tokens(),
         seeds=seeds,
-        lanes=_random(secret, "lanes", (2, MINHASHES), np.uint32) | odd,
         planes=2 * bits.astype(np.int32) - 1,
         vocabulary=_vocabulary(seeds),
         style=style_tables(seeds),

@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import C1, C2, U, aligned, entry, jit, mix
+from monitor.kernels.bits import U, aligned, entry, jit
 from monitor.prompts.bpe import append_tokens
 from monitor.prompts.projection import WIDTH, Projection, project
 from monitor.prompts.segment import COUNTS, LONGEST, segment
 from monitor.prompts.style import DISTINCT, StyleTables, style_features
 from monitor.prompts.template_hash import template_hash
 
-MEANING, WORDS, MINHASHES, CELL = 64, 32, 16, 16
-_BUCKET = U(65 - WORDS.bit_length())  # shifts that leave the bucket and the sign of a hash
-_SIGN = _BUCKET - U(1)
+MEANING = 64  # dimensions
+CELL = 16  # planes between cells of meaning space
 
 
 class Tables(NamedTuple):
@@ -31,7 +30,6 @@ class Tables(NamedTuple):
         kind, first, edge: see `Characters`.
         vectors, single, spaces, merges: see `Tokens`.
         seeds: `(SEEDS,) uint64`, of the hashes; depends on the secret.
-        lanes: `(2, MINHASHES) uint32`, mask and factor of each lane; depends on the secret.
         planes: `(CELL, MEANING) int32`, normals of the planes between cells of meaning space;
             depends on the secret.
         vocabulary: `(4096,) uint64`, hash table of instruction words, see `template_hash.py`.
@@ -47,7 +45,6 @@ class Tables(NamedTuple):
     spaces: npt.NDArray[np.int16]
     merges: npt.NDArray[np.uint64]
     seeds: npt.NDArray[np.uint64]
-    lanes: npt.NDArray[np.uint32]
     planes: npt.NDArray[np.int32]
     vocabulary: npt.NDArray[np.uint64]
     style: StyleTables
@@ -62,11 +59,10 @@ class Memory(NamedTuple):
             each, and their number in the highest four bits of the second word.
         chunks: `(3, most) uint64`, of each chunk of a prompt: its hash, twice its byte offset plus
             one if a space precedes it, and the offset of its end.
-        words: `(3, most) uint64`, hash of each word, the same with all numbers of one length
-            alike, and scratch.
-        traits: `(most,) uint8`, flags of each word: QUOTED, ENDS a sentence, ASKS a question.
+        words: `(most,) uint64`, hash of each word.
+        traits: `(most,) uint8`, flags of each word: QUOTED, ENDS a sentence, ASKS a question,
+            NUMBER.
         tokens: `(2 * most,) int16`, tokens of a prompt.
-        triples: `(most,) uint32`, hashes of triples of words.
         work: `(3, LONGEST + 8) int64`, scratch of `bpe.py`.
         counts: `(COUNTS,) int64`, of characters, sentences and lines, see `segment.py`.
         tally: `(128,) int64`, count of each ASCII mark.
@@ -75,7 +71,6 @@ class Memory(NamedTuple):
         turn: `(1,) int64`, number of prompts so far.
         part: `(MEANING,) int16`, partial sum of vectors; `total`: `(MEANING,) int32`, their sum.
         sums: `(WIDTH,) float32`, of the projection.
-        hashed: `(WORDS,) int32`, signed counts of words.
     """
 
     slots: npt.NDArray[np.uint64]
@@ -83,7 +78,6 @@ class Memory(NamedTuple):
     words: npt.NDArray[np.uint64]
     traits: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.int16]
-    triples: npt.NDArray[np.uint32]
     work: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     tally: npt.NDArray[np.int64]
@@ -92,7 +86,6 @@ class Memory(NamedTuple):
     part: npt.NDArray[np.int16]
     total: npt.NDArray[np.int32]
     sums: npt.NDArray[np.float32]
-    hashed: npt.NDArray[np.int32]
 
 
 def allocate(slots: int, most: int) -> Memory:
@@ -100,10 +93,9 @@ def allocate(slots: int, most: int) -> Memory:
     return Memory(
         aligned((slots // 2, 2, 4), np.uint64),
         np.empty((3, most), np.uint64),
-        np.empty((3, most), np.uint64),
+        np.empty(most, np.uint64),
         np.empty(most, np.uint8),
         np.empty(2 * most, np.int16),
-        np.empty(most, np.uint32),
         np.empty((3, LONGEST + 8), np.int64),
         np.empty(COUNTS, np.int64),
         np.empty(128, np.int64),
@@ -112,7 +104,6 @@ def allocate(slots: int, most: int) -> Memory:
         np.empty(MEANING, np.int16),
         np.empty(MEANING, np.int32),
         aligned((WIDTH,), np.float32),
-        np.empty(WORDS, np.int32),
     )
 
 
@@ -178,46 +169,6 @@ def _normalise(total: Any, out: Any, row: int) -> None:
 
 
 @jit
-def _hashed(words: int, memory: Any, total: Any) -> None:
-    """Count words and pairs of adjacent words in signed buckets.
-
-    Args:
-        words: number of words in `memory`, a `Memory`.
-        total: `(WORDS,) int32`, the result.
-    """
-    alike, pairs = memory.words[1], memory.words[2]
-    total[:] = 0
-    for i in range(1, words):
-        pairs[i] = mix(alike[i - 1] * C1 + alike[i])
-    for i in range(words):
-        total[alike[i] >> _BUCKET] += 1 - 2 * np.int32((alike[i] >> _SIGN) & U(1))
-    for i in range(1, words):
-        total[pairs[i] >> _BUCKET] += 1 - 2 * np.int32((pairs[i] >> _SIGN) & U(1))
-
-
-@jit
-def _minhash(words: int, memory: Any, lanes: Any, out: Any, row: int) -> None:
-    """Write the smallest hash over all triples of adjacent words, in each lane.
-
-    Args:
-        words: number of words in `memory`, a `Memory`.
-        lanes: `(2, MINHASHES) uint32`, see `Tables`.
-        out: `(n, MINHASHES) uint32`, the result; `row`: its row.
-    """
-    exact, triples = memory.words[0], memory.triples
-    if words < 3:
-        alone = exact[0] if words else U(0)
-        triples[0] = mix(alone * C1 + exact[1] if words == 2 else alone) >> U(32)
-    for i in range(2, words):
-        triples[i - 2] = mix((exact[i - 2] * C1 + exact[i - 1]) * C2 + exact[i]) >> U(32)
-    for j in range(MINHASHES):
-        flip, times, least = lanes[0, j], lanes[1, j], np.uint32(0xFFFFFFFF)
-        for i in range(max(words - 2, 1)):
-            least = min(least, np.uint32((triples[i] ^ flip) * times))
-        out[row, j] = least
-
-
-@jit
 def _cell(meaning: Any, row: int, planes: Any) -> Any:
     """The cell of meaning space, uint32: one bit for the side of each plane.
 
@@ -250,7 +201,7 @@ def extract(
     Returns:
         Number of chunks that were not in the cache.
     """
-    total, hashed, part = memory.total, memory.hashed, memory.part
+    total, part = memory.total, memory.part
     cache_misses = 0
     for i in range(len(starts)):
         chunks, n, words, whole = segment(buffer, U(starts[i]), U(ends[i]), tables, memory)
@@ -262,9 +213,6 @@ def extract(
         _normalise(total, features.closing, i)
         _sum(memory.tokens, end, tables.vectors, part, total)
         _normalise(total, features.meaning, i)
-        _hashed(words, memory, hashed)
-        _normalise(hashed, features.words, i)
-        _minhash(words, memory, tables.lanes, features.minhash, i)
         style_features(words, memory, tables.style, features.style, i)
         project(features, i, tables.projection, memory.sums)
         features.prompt[i] = whole

@@ -34,7 +34,7 @@ COUNTS = 11
 
 # Indices of the seeds: of chunks without and with a space before them, of words, and of the prompt.
 PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)
-QUOTED, ENDS, ASKS = np.uint8(1), np.uint8(2), np.uint8(4)  # flags of words
+QUOTED, ENDS, ASKS, NUMBER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)  # flags of words
 
 LONGEST = 64
 RUN = 16  # the longest run of spaces that is a token
@@ -169,7 +169,6 @@ def segment(
         tables.single,
     )
     hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
-    exact, alike = memory.words[0], memory.words[1]
     tokens, traits, counts = memory.tokens, memory.traits, memory.counts
     plain_seed, spaced_seed, word_seed = seeds[PLAIN], seeds[SPACED], seeds[WORD]
     times, whole, gap = seeds[TIMES] | U(1), seeds[WHOLE], U(0)
@@ -200,7 +199,6 @@ def segment(
         begin, is_word = p, True
         seed = spaced_seed if spaced else plain_seed
         chunk, word = seed, word_seed
-        mask = U(0)
         if kind == LETTER:
             p, chunk, word = _letters(buffer, p, chunk, word)
             if (
@@ -211,7 +209,6 @@ def segment(
                 kind = np.uint8(WIDE)
             else:
                 letters += p - begin
-            mask = word
         elif kind == DIGIT:
             while p < stop and first[buffer[p]] == DIGIT and p - begin < U(LONGEST):
                 tokens[n] = single[buffer[p]]
@@ -219,7 +216,6 @@ def segment(
                 p += U(1)
             digits += p - begin
             word = hash_bytes(buffer, begin, p, word)
-            mask = mix(word_seed ^ (p - begin))
         elif kind == SPACE:
             byte = buffer[p]
             tokens[n] = single[byte] if single[byte] >= 0 else 3 + np.int16(byte)
@@ -253,7 +249,6 @@ def segment(
             is_word = found <= SINGLE
             if is_word:
                 word = hash_bytes(buffer, begin, p, word_seed)
-                mask = word
                 other += count
             elif found >= MARK:
                 quoted = _punctuate(found, quoted, traits, words)
@@ -267,7 +262,8 @@ def segment(
             ends[chunks] = p
             chunks += 1
         if is_word:
-            exact[words], alike[words], traits[words] = word, mask, quoted
+            memory.words[words] = word
+            traits[words] = quoted | NUMBER if kind == DIGIT else quoted
             whole = (whole + gap if words else whole) * times + word
             words += 1
             gap = U(0)

@@ -26,6 +26,7 @@ from monitor.prompts.segment import (
     GAPS,
     LAST,
     LETTERS,
+    NUMBER,
     NUMBERED,
     OTHER,
     SENTENCES,
@@ -138,14 +139,14 @@ def _lexical(words: int, memory: Any, known: Any) -> tuple[int, int, Any, Any]:
         Their number, the number of distinct ones among the first DISTINCT, a bit for each known
         word that occurs (uint64), and the bit of the first word if it is known (uint64).
     """
-    exact, alike, seen = memory.words[0], memory.words[1], memory.seen
+    seen = memory.seen
     memory.turn[0] += 1
     turn = U(memory.turn[0])
     spelt, distinct, found, first = 0, 0, U(0), U(0)
     for i in range(words):
-        word = exact[i]
-        if alike[i] != word:
-            continue  # a number
+        if memory.traits[i] & NUMBER:
+            continue
+        word = memory.words[i]
         number = _number(word, known)
         if number >= 0:
             found |= U(1) << U(number)

@@ -47,7 +47,7 @@ def template_hash(words: int, memory: Any, vocabulary: Any) -> Any:
         words: number of words in `memory`, a `Memory`.
         vocabulary: `(4096,) uint64`, see `add_words`.
     """
-    exact, traits = memory.words[0], memory.traits
+    exact, traits = memory.words, memory.traits
     best, chosen = -1.0, U(0)
     length, tasks, links = 0, 0, 0
     task_hash, link_hash, first_hash = U(0), U(0), U(0)

@@ -164,17 +164,6 @@ def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ig
 
 
 @jit
-def _words(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    kernel._hashed(words, memory, memory.hashed)
-    kernel._normalise(memory.hashed, features.words, i)
-
-
-@jit
-def _minhash(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    kernel._minhash(words, memory, tables.lanes, features.minhash, i)
-
-
-@jit
 def _template(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     features.template[i] = template_hash(words, memory, tables.vocabulary)
 
@@ -197,8 +186,6 @@ def _content(buffer, chunks, n, words, tables, memory, features, i):  # type: ig
 
 _PARTS = {
     "meaning": _meaning,
-    "words and pairs": _words,
-    "MinHash": _minhash,
     "template": _template,
     "cell": _cell,
     "style": _style,

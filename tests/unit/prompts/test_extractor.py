@@ -74,14 +74,12 @@ def test_vectors_have_unit_length(extractor, simulated):
     np.testing.assert_allclose(lengths(features.meaning), 1, atol=0.02)
     np.testing.assert_allclose(lengths(features.opening), 1, atol=0.02)
     np.testing.assert_allclose(lengths(features.closing), 1, atol=0.02)
-    np.testing.assert_allclose(lengths(features.words), 1, atol=0.03)
 
 
 @pytest.mark.parametrize("prompt", [None, ""])
 def test_an_empty_prompt_has_no_direction(extractor, prompt):
     features = extractor(Texts.of([prompt]))
     assert not features.meaning.any()
-    assert not features.words.any()
     assert not features.opening.any()
     assert not features.style.any()
 
@@ -114,8 +112,6 @@ def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
     assert (one.meaning == other.meaning).all()
     for name in ("opening", "closing", "style", "content", "lists"):
         assert (getattr(one, name) == getattr(other, name)).all()
-    for name in ("words", "minhash"):
-        assert (getattr(one, name) != getattr(other, name)).any(axis=1).all()
     for name in ("prompt", "template", "cell"):
         assert (getattr(one, name) != getattr(other, name)).mean() > 0.99
 
@@ -142,30 +138,6 @@ def test_other_words_and_inner_marks_do(extractor, other):
 def test_no_two_different_prompts_share_a_hash(extractor, simulated):
     distinct = {re.sub(r"\s+", " ", each.lower()).strip(" ?!.\"'") for each in simulated}
     assert len(set(extractor(Texts.of(simulated)).prompt.tolist())) >= len(distinct)
-
-
-@pytest.mark.parametrize("shared", [0.1, 0.5, 0.9])
-def test_minhash_estimates_what_share_of_triples_two_prompts_have_in_common(extractor, shared):
-    random, lanes, true = Random(3), [], []
-    for _ in range(200):
-        words = [f"w{random.getrandbits(40):x}"[:9] for _ in range(300)]
-        cut = int(200 * shared)
-        one, other = words[:200], words[:cut] + words[200 : 400 - cut]
-        triples = [{tuple(x[i : i + 3]) for i in range(len(x) - 2)} for x in (one, other)]
-        true.append(len(triples[0] & triples[1]) / len(triples[0] | triples[1]))
-        a, b = extractor(Texts.of([" ".join(one), " ".join(other)])).minhash
-        lanes.append((a == b).mean())
-    expected = np.mean(true)
-    error = np.sqrt(expected * (1 - expected) / 16 / 200)  # binomial, of the mean of all
-    assert abs(np.mean(lanes) - expected) < 5 * error + 0.01
-
-
-def test_a_number_is_like_any_other_of_its_length_to_the_hashed_words(extractor):
-    one, other, longer = extractor(
-        Texts.of(["Claim 4711 of May", "Claim 8086 of May", "Claim 5 of May"])
-    ).words
-    assert (one == other).all()
-    assert (one != longer).any()
 
 
 def test_prompts_about_one_thing_share_cells_more_than_others(extractor):

@@ -37,8 +37,6 @@ def prompts(numbers):
 
     return Features(
         meaning=unit(MEANING).astype(np.int8),
-        words=np.zeros((n, 0), np.int8),
-        minhash=np.zeros((n, 0), np.uint32),
         prompt=bits(np.uint64),
         template=bits(np.uint64),
         cell=bits(np.uint32),
