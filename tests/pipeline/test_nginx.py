@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,19 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from monitor.alerting.alerts import Action
+from monitor.alerting.decisions import Decision
+from monitor.identity import Identity
+from monitor.store.base import Checkpoint
+from monitor.store.redis import RedisStore
 from pipelines.demo.embedded import free_port
 from tests.support import traffic
 from tests.support.programs import WebServer, Worker, program
+from tests.support.servers import Redis
 
 CONFIG = Path(__file__).parents[2] / "deploy/gateways/nginx.conf"
 Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
+Decide = Callable[[str, Action], None]
 
 
 class Nginx(WebServer):
@@ -24,9 +31,11 @@ class Nginx(WebServer):
 
     page = "/"
 
-    def __init__(self, folder: Path, llm_api: int, monitor: int) -> None:
+    def __init__(self, folder: Path, llm_api: int, monitor: int, *, patient: bool) -> None:
         super().__init__(folder)
         text = CONFIG.read_text()
+        if patient:  # a worker on a busy machine may take longer than in production
+            text = text.replace("100ms;", "20s;").replace(" 50ms;", " 20s;")
         for shipped, here in {"8080": self.port, "8000": llm_api, "6066": monitor}.items():
             assert text.count(f"127.0.0.1:{shipped};") == 1
             text = text.replace(f"127.0.0.1:{shipped};", f"127.0.0.1:{here};")
@@ -40,48 +49,51 @@ class Nginx(WebServer):
         return [program("nginx"), "-c", str(self.config), "-g", own]
 
 
-class Upstreams:
-    """The API behind the gateway, and in the monitor's place what answers `decision`."""
+class Api:
+    """The LLM API behind the gateway."""
 
     def __init__(self) -> None:
-        self.llm_api, self.monitor = free_port(), free_port()
-        self.decision: Callable[[], Any] = web.Response
-        self.runners: list[web.AppRunner] = []
-        self.asked: list[dict[str, str]] = []
+        self.port = free_port()
         self.served: list[str] = []
 
     async def serve(self, request: web.Request) -> web.Response:
         self.served.append((await request.read()).decode())
         return web.json_response({"served": request.path})
 
-    async def decide(self, request: web.Request) -> web.Response:
+
+class BrokenMonitor:
+    """In the monitor's place: answers what a worker never does, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.answer: Callable[[], Any] = web.Response
+        self.asked: list[dict[str, str]] = []
+
+    async def serve(self, request: web.Request) -> web.Response:
         self.asked.append(dict(request.headers))
-        answer = self.decision()
+        answer = self.answer()
         return await answer if asyncio.iscoroutine(answer) else answer
 
-    async def start(self, path: str, handler: Any, port: int) -> None:
-        app = web.Application()
-        app.router.add_route("*", path, handler)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        self.runners.append(runner)
 
-
-@pytest.fixture
-async def upstreams() -> AsyncIterator[Upstreams]:
-    both = Upstreams()
-    await both.start("/{path:.*}", both.serve, both.llm_api)
-    await both.start("/v1/decision", both.decide, both.monitor)
-    yield both
-    for runner in both.runners:
+@contextlib.asynccontextmanager
+async def serving(path: str, upstream: Api | BrokenMonitor) -> AsyncIterator[None]:
+    app = web.Application()
+    app.router.add_route("*", path, upstream.serve)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", upstream.port).start()
+    try:
+        yield
+    finally:
         await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
-async def gateway(folder: Path, llm_api: int, monitor: int) -> AsyncIterator[Ask]:
+async def gateway(
+    folder: Path, llm_api: int, monitor: int, *, patient: bool = True
+) -> AsyncIterator[Ask]:
     """What sends a request with a key through an nginx that asks this monitor."""
-    nginx = Nginx(folder, llm_api, monitor)
+    nginx = Nginx(folder, llm_api, monitor, patient=patient)
     await asyncio.to_thread(nginx.start)
     async with aiohttp.ClientSession() as session:
 
@@ -92,135 +104,180 @@ async def gateway(folder: Path, llm_api: int, monitor: int) -> AsyncIterator[Ask
                 await response.read()
                 return response
 
-        yield ask
-    await asyncio.to_thread(nginx.stop)
+        try:
+            yield ask
+        finally:
+            await asyncio.to_thread(nginx.stop)
 
 
 @pytest.fixture
-async def ask(upstreams: Upstreams, tmp_path: Path) -> AsyncIterator[Ask]:
-    """Sends a request with a key through the gateway."""
-    async with gateway(tmp_path / "nginx", upstreams.llm_api, upstreams.monitor) as ask:
-        upstreams.asked.clear()
-        upstreams.served.clear()
+async def api() -> AsyncIterator[Api]:
+    api = Api()
+    async with serving("/{path:.*}", api):
+        yield api
+
+
+@pytest.fixture(scope="module")
+def workers(
+    kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[bool, Worker]]:
+    """A worker in shadow mode, and one that enforces decisions; both with the same secret."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            shadow: stack.enter_context(
+                Worker(
+                    tmp_path_factory.mktemp("worker"),
+                    kafka,
+                    own_redis.url,
+                    XM_IDENTITY_SECRET="known to this test only",
+                    XM_DECISIONS__SHADOW=str(shadow).lower(),
+                )
+            )
+            for shadow in (False, True)
+        }
+
+
+@pytest.fixture
+def decide(own_redis: Redis) -> Decide:
+    """Puts a decision on a key into force."""
+    identity = Identity(b"known to this test only")
+    store = RedisStore(own_redis.url, 100)
+
+    def decide(key: str, action: Action) -> None:
+        decision = Decision(identity.key(key), action, "a_1", time.time(), 60.0)
+        store.commit(Checkpoint(decisions=[decision]))
+
+    return decide
+
+
+@pytest.fixture
+async def ask(api: Api, workers: dict[bool, Worker], tmp_path: Path) -> AsyncIterator[Ask]:
+    """Sends a request through a gateway that asks the worker that enforces."""
+    async with gateway(tmp_path / "nginx", api.port, workers[False].port) as ask:
+        api.served.clear()
         yield ask
 
 
-def deciding(status: int, **headers: str) -> Callable[[], web.Response]:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda: web.Response(status=status, headers=named)
+@pytest.fixture
+async def broken() -> AsyncIterator[BrokenMonitor]:
+    monitor = BrokenMonitor()
+    async with serving("/v1/decision", monitor):
+        yield monitor
 
 
-async def test_an_allowed_request_reaches_the_api_whole(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(200, X_XM_Decision="observe")
-    assert (await ask()).status == 200
-    assert upstreams.served == ["a prompt"]
+@pytest.fixture
+async def ask_broken(api: Api, broken: BrokenMonitor, tmp_path: Path) -> AsyncIterator[Ask]:
+    """Sends a request through a gateway whose monitor is broken."""
+    async with gateway(tmp_path / "nginx", api.port, broken.port, patient=False) as ask:
+        broken.asked.clear()
+        api.served.clear()
+        yield ask
 
 
-async def test_a_blocked_key_gets_403_and_the_api_does_not_hear_of_it(
-    ask: Ask, upstreams: Upstreams
-):
-    upstreams.decision = deciding(403, X_XM_Decision="block")
-    assert (await ask()).status == 403
-    assert upstreams.served == []
+# With a worker
 
 
-async def test_a_challenged_key_gets_401_and_is_told_how_to_answer(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(401, X_XM_Decision="challenge", WWW_Authenticate="Bearer")
-    response = await ask()
+async def test_allowed_request_reaches_the_api_whole(ask: Ask, api: Api) -> None:
+    assert (await ask("sk-allowed")).status == 200
+    assert api.served == ["a prompt"]
+
+
+async def test_blocked_key_gets_403_and_does_not_reach_the_api(
+    ask: Ask, api: Api, decide: Decide
+) -> None:
+    decide("sk-blocked", "block")
+    assert (await ask("sk-blocked")).status == 403
+    assert api.served == []
+
+
+async def test_challenged_key_gets_401_and_a_challenge(ask: Ask, decide: Decide) -> None:
+    decide("sk-challenged", "challenge")
+    response = await ask("sk-challenged")
     assert response.status == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_a_throttled_key_is_slowed_and_told_when_to_come_back(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(200, X_XM_Decision="throttle")
-    answers = [await ask() for _ in range(12)]
+async def test_throttled_key_gets_429_and_retry_after(ask: Ask, decide: Decide) -> None:
+    decide("sk-throttled", "throttle")
+    answers = [await ask("sk-throttled") for _ in range(12)]
     statuses = [answer.status for answer in answers]
-    assert statuses.count(200) in (6, 7)  # the burst, and perhaps one more second
-    assert statuses[-1] == 429
-    assert answers[-1].headers["Retry-After"] == "1"
+    assert 6 <= statuses.count(200) < 12  # the burst, and one more per second that this takes
+    limited = next(answer for answer in answers if answer.status == 429)
+    assert limited.headers["Retry-After"] == "1"
 
 
-async def test_throttling_one_key_leaves_the_others_alone(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(200, X_XM_Decision="throttle")
-    assert {(await ask("sk-1")).status for _ in range(12)} == {200, 429}
-    assert (await ask("sk-2")).status == 200
+async def test_throttling_one_key_leaves_others_alone(ask: Ask, decide: Decide) -> None:
+    decide("sk-throttled-too", "throttle")
+    assert {(await ask("sk-throttled-too")).status for _ in range(12)} == {200, 429}
+    assert (await ask("sk-other")).status == 200
 
 
-async def test_requests_are_not_limited_unless_throttled(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(200, X_XM_Decision="observe", X_XM_Shadow="throttle")
-    assert {(await ask()).status for _ in range(30)} == {200}
+async def test_client_cannot_set_its_own_decision(ask: Ask, decide: Decide) -> None:
+    decide("sk-blocked", "block")
+    headers = {"X-API-Key": "sk-blocked", "X-XM-Decision": "observe"}
+    assert (await ask(**headers)).status == 403
+
+
+async def test_shadow_mode_passes_every_request(
+    api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
+) -> None:
+    for key, action in (("sk-blocked", "block"), ("sk-throttled", "throttle")):
+        decide(key, action)
+    async with gateway(tmp_path / "nginx", api.port, workers[True].port) as ask:
+        answers = [await ask(key) for key in ["sk-blocked"] * 2 + ["sk-throttled"] * 20]
+    assert {answer.status for answer in answers} == {200}
+    assert not [name for answer in answers for name in answer.headers if name.startswith("X-XM")]
+
+
+# With a monitor that is broken
 
 
 @pytest.mark.parametrize("status", [204, 301, 404, 429, 500, 503])
 async def test_requests_pass_when_the_monitor_answers_nonsense(
-    ask: Ask, upstreams: Upstreams, status: int
-):
-    upstreams.decision = deciding(status)
-    assert (await ask()).status == 200
+    ask_broken: Ask, broken: BrokenMonitor, status: int
+) -> None:
+    broken.answer = lambda: web.Response(status=status)
+    assert (await ask_broken()).status == 200
 
 
-async def test_requests_pass_when_the_monitor_hangs(ask: Ask, upstreams: Upstreams):
+async def test_requests_pass_when_the_monitor_hangs(ask_broken: Ask, broken: BrokenMonitor) -> None:
     async def hang() -> web.Response:
-        await asyncio.sleep(5)
+        await asyncio.sleep(30)
         return web.Response(status=403)
 
-    upstreams.decision = hang
-    begin = asyncio.get_running_loop().time()
-    assert (await ask()).status == 200
-    assert asyncio.get_running_loop().time() - begin < 1
+    broken.answer = hang
+    async with asyncio.timeout(15):
+        assert (await ask_broken()).status == 200
 
 
-async def test_requests_pass_when_the_monitor_is_down(ask: Ask, upstreams: Upstreams):
-    await upstreams.runners.pop().cleanup()
-    assert (await ask()).status == 200
+async def test_requests_pass_when_the_monitor_is_down(api: Api, tmp_path: Path) -> None:
+    async with gateway(tmp_path / "nginx", api.port, free_port(), patient=False) as ask:
+        assert (await ask()).status == 200
 
 
 @pytest.mark.parametrize(
     "header", [{"X-API-Key": "sk-1"}, {"Authorization": "Bearer sk-1"}], ids=str
 )
-async def test_the_monitor_sees_the_key_and_nothing_else_of_a_request(
-    ask: Ask, upstreams: Upstreams, header: dict[str, str]
-):
-    await ask(**header, Cookie="session=1")
-    (asked,) = upstreams.asked
+async def test_monitor_gets_the_key_and_nothing_else(
+    ask_broken: Ask, broken: BrokenMonitor, header: dict[str, str]
+) -> None:
+    await ask_broken(**header, Cookie="session=1")
+    (asked,) = broken.asked
     assert {name: asked[name] for name in asked if name not in ("Host", "Connection")} == header
 
 
-async def test_a_client_cannot_decide_for_itself(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(403, X_XM_Decision="block")
-    headers = {"X-API-Key": "sk-1", "X-XM-Decision": "observe"}
-    assert (await ask(**headers)).status == 403
+# From the request to the gateway's answer
 
 
-async def test_a_client_does_not_see_what_the_monitor_thinks(ask: Ask, upstreams: Upstreams):
-    upstreams.decision = deciding(200, X_XM_Decision="observe", X_XM_Shadow="block")
-    assert not [name for name in (await ask()).headers if name.startswith("X-XM")]
-
-
-@pytest.mark.parametrize(("shadow", "answer"), [("false", 403), ("true", 200)])
-async def test_a_key_that_extracts_is_blocked_at_the_gateway_unless_in_shadow_mode(
-    upstreams: Upstreams, kafka: str, redis_url: str, tmp_path: Path, shadow: str, answer: int
-):
-    worker = Worker(tmp_path / "worker", kafka, redis_url, XM_DECISIONS__SHADOW=shadow)
-    await asyncio.to_thread(worker.start)
-    try:
-        for minute in range(5, 0, -1):
-            messages = traffic.minute(time.time() - 60 * minute)
-            await asyncio.to_thread(traffic.send, kafka, worker.requests, messages)
-        async with gateway(tmp_path / "nginx", upstreams.llm_api, worker.port) as ask:
-            async with asyncio.timeout(20):
-                while await decision_on(worker, traffic.EXTRACTING) != "block":  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
-            assert (await ask(traffic.EXTRACTING)).status == answer
-            assert (await ask(traffic.ORDINARY)).status == 200
-    finally:
-        await asyncio.to_thread(worker.stop)
-
-
-async def decision_on(worker: Worker, key: str) -> str:
-    """What the worker has decided, whether it enforces it or not."""
-    async with (
-        aiohttp.ClientSession(headers={"X-API-Key": key}) as session,
-        session.get(f"{worker.url}/v1/decision") as response,
-    ):
-        return response.headers.get("X-XM-Shadow") or response.headers["X-XM-Decision"]
+async def test_extracting_key_is_blocked_at_the_gateway(
+    api: Api, workers: dict[bool, Worker], tmp_path: Path
+) -> None:
+    worker = workers[False]
+    for minute in range(5, 0, -1):
+        messages = traffic.minute(time.time() - 60 * minute)
+        await asyncio.to_thread(traffic.send, worker.settings.kafka, worker.requests, messages)
+    async with gateway(tmp_path / "nginx", api.port, worker.port) as ask:
+        async with asyncio.timeout(60):
+            while (await ask(traffic.EXTRACTING)).status != 403:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        assert (await ask(traffic.ORDINARY)).status == 200
