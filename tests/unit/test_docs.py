@@ -19,6 +19,7 @@ import typer
 from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import action_for
 from monitor.config import Settings
+from monitor.detectors import ALL_DETECTORS
 from monitor.identity import from_settings
 from monitor.requests.decoder import REASONS, Decoder
 from pipelines.cli.main import app
@@ -173,6 +174,20 @@ def test_configuration_page_lists_all_rejection_reasons():
     rows = tables(DOCS / "configuration.md")
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert set(REASONS) <= listed
+
+
+def test_detector_example_is_the_tested_one():
+    tested = text_of(ROOT / "tests/unit/detectors/test_add_detector.py")
+    examples = blocks(DOCS / "contribute.md", "python")
+    assert len(examples) == 2
+    for example in examples:
+        assert example in tested + "\n"
+
+
+def test_docs_describe_all_kinds_of_alerts():
+    for page in (ROOT / "README.md", DOCS / "detection.md"):
+        listed = {name for row in tables(page) for name in re.findall(r"`(\w+)`", row[0])}
+        assert {each.name for each in ALL_DETECTORS} <= listed
 
 
 def test_example_mapping_is_accepted():
