@@ -1,7 +1,7 @@
-"""The demo: the whole system on this machine, for as long as somebody watches.
+"""The demo: the whole system on this machine, until it is stopped.
 
-A broker and a store of its own, a worker as it runs in production, and simulated traffic of which
-it is known who copies the model: so the view can say of each alert whether it is right.
+It runs its own broker and store, a worker as in production, and simulated traffic with labelled
+keys, so the view can compare each alert with the ground truth.
 """
 
 from __future__ import annotations
@@ -35,17 +35,32 @@ from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, send
 from pipelines.traffic.schedule import SendSchedule
 
-_READY_SECONDS = 60.0  # the kernels are compiled at the very first start
+_READY_SECONDS = 180.0  # the first start compiles the kernels, which takes 30 s on an idle machine
+_NEXT = (
+    "The demo's broker and store are gone. Next steps:\n"
+    "  xm replay FILE           run the monitor on your own logs (xm replay --help)\n"
+    "  README.md                run workers, connect a gateway\n"
+    "  deploy/docs/respond.md   what an alert means and what to do about it"
+)
 
 
 def run(*, seconds: float | None, speed: float, seed: int) -> int:
-    """Run the demo until its time is over or somebody stops it; the exit status."""
+    """Run the demo until its time is over or it is interrupted; return the exit status.
+
+    Args:
+        seconds: duration in real time, without limit if `None`.
+        speed: simulated seconds per real second.
+        seed: random seed of the traffic.
+
+    Raises:
+        MonitorError: if a part does not start, or the worker ends.
+    """
     console = Console()
-    # Simulated time runs ahead of the clock, so it begins in the past.
+    # Simulated time runs faster than the clock, so it starts in the past.
     start = time.time() - speed * (seconds or 12 * 3600)
     simulation = Simulation(Scenario(seed=seed, start=start))
     identity_secret = secrets.token_hex(32)
-    scene = Scene(simulation.labels, Identity(identity_secret.encode()))
+    scene = Scene(simulation.labels, Identity(identity_secret.encode()), speed)
     with embedded.broker() as kafka, embedded.store() as store:
         settings = load(
             kafka=kafka,
@@ -64,11 +79,13 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
                 if process.poll() is not None:
                     log.seek(0)
                     last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
-                    raise MonitorError(f"The worker ended by itself: {last}")
+                    raise MonitorError(f"The worker of the demo has ended: {last}")
         except KeyboardInterrupt:
             console.print("Stopped.")
-    if not console.is_terminal:  # where the view has not said it already
-        console.print(scene.caught(), soft_wrap=True)
+    if console.is_terminal:
+        console.print(f"\n{_NEXT}", markup=False, highlight=False)
+    else:
+        console.print(scene.result(), soft_wrap=True)
     return 0
 
 
@@ -81,7 +98,7 @@ async def _play(
     process: subprocess.Popen[bytes],
     console: Console,
 ) -> None:
-    """Send traffic, take alerts and metrics, and show them, until the time is over."""
+    """Send traffic, read alerts and metrics, and show them, until the time is over."""
     page = f"http://127.0.0.1:{settings.web_port}"
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as web:
         with console.status("Starting the worker (the first start compiles its kernels) …"):
@@ -98,7 +115,11 @@ async def _play(
             asyncio.create_task(_poll(scene, web, page, process)),
         ]
         try:
-            live = Live(get_renderable=scene.view, console=console, refresh_per_second=4)
+            live = Live(
+                get_renderable=lambda: scene.view(*console.size),
+                console=console,
+                refresh_per_second=4,
+            )
             with live if console.is_terminal else nullcontext():
                 done, _ = await asyncio.wait(
                     listening, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
@@ -123,13 +144,13 @@ async def _until_ready(
         await asyncio.sleep(0.1)
     if process.poll() is None:
         raise MonitorError(
-            f"The worker was not ready within {_READY_SECONDS:.0f} s: this machine may be busy, "
-            "try again."
+            f"The worker was not ready within {_READY_SECONDS:.0f} s. Try again when this machine "
+            "is less busy."
         )
 
 
 async def _listen(scene: Scene, settings: Settings, console: Console) -> None:
-    """Take alerts off their topic, as any consumer could."""
+    """Read alerts from their topic, as any consumer could."""
     consumer = AIOKafkaConsumer(
         settings.topics.alerts,
         **client_options(settings.kafka, settings.kafka_security),
@@ -139,7 +160,7 @@ async def _listen(scene: Scene, settings: Settings, console: Console) -> None:
     try:
         async for record in consumer:
             alert = msgspec.json.decode(record.value, type=Alert)
-            scene.tell(alert)
+            scene.add(alert)
             if not console.is_terminal and alert.severity != "info":
                 console.print("  ".join(str(part) for part in scene.line(alert)), soft_wrap=True)
     finally:
@@ -153,12 +174,12 @@ async def _poll(
     while process.poll() is None:
         with suppress(aiohttp.ClientError, TimeoutError):
             async with web.get(f"{page}/metrics") as answer:
-                scene.measure(await answer.text())
+                scene.read_metrics(await answer.text())
         await asyncio.sleep(0.5)
 
 
 def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
-    """The batches, held back where simulated time has caught up with the clock."""
+    """Delay batches whose simulated time is ahead of the clock."""
     for batch in batches:
         ahead = (batch[-1].ts or 0.0) - time.time()
         if ahead > 0:
@@ -168,7 +189,7 @@ def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
 
 @contextmanager
 def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A worker process with these settings, and what it logs."""
+    """Run a worker process with these settings; yield it and its log."""
     assert settings.identity_secret is not None
     environment = {name: value for name, value in os.environ.items() if not name.startswith("XM_")}
     environment |= {
@@ -176,7 +197,7 @@ def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[by
         "XM_REDIS_URL": settings.redis_url,
         "XM_IDENTITY_SECRET": settings.identity_secret.get_secret_value(),
         "XM_WEB_PORT": str(settings.web_port),
-        # Tansu lets a worker wait for half of it before it joins.
+        # Tansu delays a joining worker by half of the session timeout.
         "BROKER_SESSION_TIMEOUT": "3",
         "BROKER_HEARTBEAT_INTERVAL": "0.5",
     }

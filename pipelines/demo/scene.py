@@ -1,4 +1,4 @@
-"""What the demo knows, and the view of it in the terminal."""
+"""The demo's state, and its view in the terminal."""
 
 from __future__ import annotations
 
@@ -7,123 +7,160 @@ from collections import Counter
 from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from monitor.alerting.alerts import Alert
 from monitor.identity import Identity
+from pipelines.show.style import SEVERITY_STYLES, add_columns, table
 from pipelines.traffic.labels import Label
 
-_SHOWN, _CAMPAIGNS = 14, 4
-
-
-_FLEET = 5  # keys of a labelled campaign that act as one
-
-
-_COLOURS = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+_WIDE = 120  # columns that one line per alert needs
+_FRAME = 12  # lines of the view that are no alerts
+_CAMPAIGNS = 4  # shown at most
+_FLEET = 5  # keys that a labelled campaign needs to be looked for
+_LINE = "{:8}  {:15}  {:9}  {}"
+_HEADING = ("time", "alert", "decision", "actual (ground truth)")
 
 
 class Scene:
-    """What the demo knows: who is who, which alerts have come, how the worker does."""
+    """Collects alerts and metrics, and compares alerts with the labels of the simulated keys.
 
-    def __init__(self, labels: dict[str, Label], identity: Identity) -> None:
+    Args:
+        labels: by API key.
+        identity: the worker's.
+        speed: simulated seconds per real second.
+
+    Attributes:
+        labels: by pseudonym.
+        alerts: the latest of each id.
+        metrics: the worker's, summed over labels.
+        watermark: event time reached, epoch seconds.
+        rate: requests per second.
+    """
+
+    def __init__(self, labels: dict[str, Label], identity: Identity, speed: float = 1.0) -> None:
         self.labels = {identity.key(name): label for name, label in labels.items()}
-        self.alerts: dict[str, Alert] = {}  # the latest of each id
-        self.numbers: dict[str, float] = {}  # the worker's metrics, summed over labels
+        self.alerts: dict[str, Alert] = {}
+        self.metrics: dict[str, float] = {}
         self.watermark = 0.0
         self.rate = 0.0
+        self._speed = speed
         self._counted = (time.monotonic(), 0.0)
 
-    def tell(self, alert: Alert) -> None:
+    def add(self, alert: Alert) -> None:
+        """Add an alert."""
         self.alerts[alert.id] = alert
 
-    def measure(self, page: str) -> None:
-        """Take in the worker's metrics page."""
-        self.numbers = {}
+    def read_metrics(self, page: str) -> None:
+        """Read the worker's metrics page."""
+        self.metrics = {}
         for family in text_string_to_metric_families(page):
             for name, _, value, *_rest in family.samples:
                 if name == "xm_watermark_timestamp_seconds":
                     self.watermark = max(self.watermark, value)
                 elif name.startswith("xm_"):
-                    self.numbers[name] = self.numbers.get(name, 0.0) + value
-        now, events = time.monotonic(), self.numbers.get("xm_events_total", 0.0)
+                    self.metrics[name] = self.metrics.get(name, 0.0) + value
+        now, events = time.monotonic(), self.metrics.get("xm_events_total", 0.0)
         then, before = self._counted
         if now - then >= 1.0:
             self.rate, self._counted = (events - before) / (now - then), (now, events)
 
+    # Alerts against labels
+
     @property
-    def accused(self) -> dict[str, Label]:
-        """Keys with an alert that asks somebody to act, and what they really are."""
-        asking = [alert for alert in self.alerts.values() if alert.severity != "info"]
-        named = {key for alert in asking for key in _named(alert)}
-        return {key: self.labels[key] for key in sorted(named & self.labels.keys())}
+    def flagged(self) -> dict[str, Label]:
+        """Keys with an alert above info, of their own or of a campaign, and their labels."""
+        serious = [alert for alert in self.alerts.values() if alert.severity != "info"]
+        keys = {key for alert in serious for key in _keys(alert)}
+        return {key: self.labels[key] for key in sorted(keys & self.labels.keys())}
 
     @property
     def campaigns(self) -> list[Alert]:
-        """The latest word on each campaign."""
+        """The latest alert of each campaign."""
         return [alert for alert in self.alerts.values() if alert.subject.type == "campaign"]
 
-    def caught(self) -> str:
-        """How many of each campaign's keys are accused, and how many ordinary keys; which were
-        found to act as one."""
+    def result(self) -> str:
+        """Flagged keys of each labelled campaign and of ordinary keys, and the campaigns found."""
         keys = Counter(label.campaign for label in self.labels.values())
-        accused = Counter(label.campaign for label in self.accused.values())
-        ordinary = f"ordinary keys: {accused.pop(None, 0)} of {keys.pop(None, 0):,}"
+        flagged = Counter(label.campaign for label in self.flagged.values())
+        ordinary = f"ordinary keys: {flagged.pop(None, 0)} of {keys.pop(None, 0):,}"
         names = sorted(name for name in keys if name)
         fleets = [name for name in names if keys[name] >= _FLEET]
         found = sum(any(self._matches(alert, name) for alert in self.campaigns) for name in fleets)
-        parts = ", ".join(f"{name}: {accused[name]} of {keys[name]}" for name in names)
-        return f"Accused: {parts}; {ordinary}; campaigns found: {found} of {len(fleets)}."
+        parts = ", ".join(f"{name}: {flagged[name]} of {keys[name]}" for name in names)
+        return f"Flagged: {parts}; {ordinary}; campaigns found: {found} of {len(fleets)}."
 
     def _matches(self, alert: Alert, campaign: str) -> bool:
-        """Whether a campaign alert is about this one: it names most of it, and mostly it."""
-        named, whole = _named(alert), self._really(self.labels)[campaign]
-        return 2 * self._really(named)[campaign] > max(len(named), whole)
+        """Whether a campaign alert has more than half of a labelled campaign, and little else."""
+        keys, size = _keys(alert), self._actual(self.labels)[campaign]
+        return 2 * self._actual(keys)[campaign] > max(len(keys), size)
 
-    def _really(self, keys: Iterable[str]) -> Counter[str]:
-        """What some keys are part of."""
+    def _actual(self, keys: Iterable[str]) -> Counter[str]:
+        """Count keys by their labelled campaign or class."""
         labels = (self.labels[key] for key in keys if key in self.labels)
         return Counter(label.campaign or f"ordinary ({label.kind})" for label in labels)
 
+    # The view
+
     def line(self, alert: Alert) -> tuple[str, Text, str, str, str]:
-        really = self._really(_named(alert)).most_common()
+        """The time, severity and state, decision, ground truth and summary of an alert."""
+        actual = self._actual(_keys(alert)).most_common()
         if alert.subject.type == "campaign":
-            whole = self._really(self.labels)
-            who = ", ".join(f"{count} of {whole[name]} {name}" for name, count in really)
+            sizes = self._actual(self.labels)
+            truth = ", ".join(f"{count} of {sizes[name]} {name}" for name, count in actual)
         else:
-            who = ", ".join(name for name, _ in really)
+            truth = ", ".join(name for name, _ in actual)
         clock = time.strftime("%H:%M:%S", time.gmtime(alert.detected_at))
-        severity = Text(f"{alert.severity} {alert.state}", _COLOURS[alert.severity])
-        return clock, severity, alert.decision, who or "unknown", alert.summary
+        severity = Text(f"{alert.severity} {alert.state}", SEVERITY_STYLES[alert.severity])
+        return clock, severity, alert.decision, truth or "unknown", alert.summary
 
-    def view(self) -> Group:
-        """The terminal view."""
-        numbers = self.numbers
-        clock = time.strftime("%H:%M", time.gmtime(self.watermark)) if self.watermark else "--:--"
-        status = Table.grid(padding=(0, 3))
-        status.add_row(
-            f"simulated time [bold]{clock}[/]",
-            f"[bold]{self.rate:,.0f}[/] requests/s",
-            f"lag [bold]{numbers.get('xm_lag', 0):,.0f}[/]",
-            f"[bold]{numbers.get('xm_live_keys', 0):,.0f}[/] keys",
-            f"[bold]{numbers.get('xm_open_alerts', 0):,.0f}[/] alerts open",
-        )
+    def view(self, width: int = 140, height: int = 50) -> Group:
+        """The terminal view, to fit a number of columns and lines."""
+        campaigns = self.campaigns[-_CAMPAIGNS:]
         keys = [alert for alert in self.alerts.values() if alert.subject.type != "campaign"]
-        campaigns, tables = self.campaigns, []
+        lines = 1 if width >= _WIDE else 2
+        room = max((height - _FRAME) // lines - len(campaigns), 2)
+        latest = sorted(keys, key=lambda alert: alert.detected_at)[-room:]
+        parts: list[RenderableType] = [self._status(), Text(self.result(), "bold")]
+        parts.append(Text("Keys with only info alerts do not count as flagged.\n", "dim"))
         if campaigns:
-            tables.append(self._table("Campaigns: keys that act as one", campaigns[-_CAMPAIGNS:]))
-        shown = _SHOWN - 2 * min(len(campaigns), _CAMPAIGNS)
-        latest = sorted(keys, key=lambda alert: alert.detected_at)[-shown:]
-        return Group(status, *tables, self._table("Alerts", latest), Text(self.caught()))
+            title = f"Campaigns (coordinated keys): {len(campaigns)} of {len(self.campaigns)}"
+            parts += [self._list(title, campaigns, width), Text()]
+        title = f"Latest alerts on single keys: {len(latest)} of {len(keys)}"
+        return Group(*parts, self._list(title, latest, width))
 
-    def _table(self, title: str, alerts: list[Alert]) -> Table:
-        table = Table("time", "alert", "decision", "really", "what", expand=True, title=title)
+    def _status(self) -> Text:
+        clock = time.strftime("%H:%M", time.gmtime(self.watermark)) if self.watermark else "--:--"
+        values = (
+            ("simulated time", f"{clock} ({self._speed:g}x)"),
+            ("requests/s", f"{self.rate:,.0f}"),
+            ("lag", f"{self.metrics.get('xm_lag', 0):,.0f}"),
+            ("active keys", f"{self.metrics.get('xm_live_keys', 0):,.0f}"),
+            ("open alerts", f"{self.metrics.get('xm_open_alerts', 0):,.0f}"),
+        )
+        text = Text()
+        for name, value in values:
+            text.append(f"{name} ", "dim").append(f"{value}  ", "bold")
+        return text
+
+    def _list(self, title: str, alerts: list[Alert], width: int) -> RenderableType:
+        """A table, or on a narrow terminal two lines per alert, with the subject's id in full."""
+        if width >= _WIDE:
+            rows = table(title)
+            add_columns(rows, *_HEADING, "summary")
+            for alert in alerts:
+                rows.add_row(*self.line(alert))
+            return rows
+        text = Text(no_wrap=True, overflow="ellipsis").append(f"{title}\n", "bold")
+        text.append(_LINE.format(*_HEADING), "dim")
         for alert in alerts:
-            table.add_row(*self.line(alert))
-        return table
+            clock, severity, decision, truth, summary = self.line(alert)
+            text.append(f"\n{clock}  ").append_text(severity)
+            text.append(f"{'':{15 - len(severity)}}  {decision:9}  {truth}\n  {summary}")
+        return text
 
 
-def _named(alert: Alert) -> list[str]:
+def _keys(alert: Alert) -> list[str]:
     """The keys that an alert is about."""
     return alert.subject.members if alert.subject.type == "campaign" else [alert.subject.id]

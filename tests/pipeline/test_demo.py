@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: one command that shows extraction caught and leaves nothing."""
+"""The demo as a command: it flags the extracting keys and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def its_programs(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """What the demo has started, once it has started all."""
+def child_processes(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that the demo starts, once all run."""
     own = psutil.Process(process.pid)
     until(lambda: len(own.children(recursive=True)) == PROGRAMS)
     return own.children(recursive=True)
 
 
-def test_the_demo_catches_the_planted_keys_accuses_no_other_and_leaves_nothing() -> None:
+def test_demo_flags_extracting_keys_only_and_cleans_up() -> None:
     with demo("--seconds", "8", "--speed", "400") as process:
-        programs = its_programs(process)
+        programs = child_processes(process)
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0
     last = out.splitlines()[-1]
@@ -49,9 +49,9 @@ def test_the_demo_catches_the_planted_keys_accuses_no_other_and_leaves_nothing()
     assert not any(program.is_running() for program in programs)
 
 
-def test_ctrl_c_ends_the_demo_in_order() -> None:
+def test_demo_stops_cleanly_on_ctrl_c() -> None:
     with demo() as process:
-        programs = its_programs(process)
+        programs = child_processes(process)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -59,9 +59,9 @@ def test_ctrl_c_ends_the_demo_in_order() -> None:
     assert not any(program.is_running() for program in programs)
 
 
-def test_what_a_killed_demo_has_started_dies_with_it() -> None:
+def test_processes_of_killed_demo_end() -> None:
     with demo() as process:
-        programs = its_programs(process)
+        programs = child_processes(process)
         process.kill()
         until(lambda: not any(alive(program) for program in programs), 5)
 

@@ -1,4 +1,4 @@
-"""What the demo says of campaigns, and whether they are right."""
+"""The demo's result and view."""
 
 from io import StringIO
 
@@ -37,11 +37,27 @@ def campaign(*members, severity="critical", state="open"):
     )
 
 
-def test_the_members_of_a_campaign_are_accused(scene):
-    scene.tell(campaign("cot-0", "cot-1", "person-3"))
-    assert set(scene.accused) == {"cot-0", "cot-1", "person-3"}
-    assert "cot-1: 2 of 6" in scene.caught()
-    assert "ordinary keys: 1 of 9" in scene.caught()
+def test_members_of_campaign_are_flagged(scene):
+    scene.add(campaign("cot-0", "cot-1", "person-3"))
+    assert set(scene.flagged) == {"cot-0", "cot-1", "person-3"}
+    assert "cot-1: 2 of 6" in scene.result()
+    assert "ordinary keys: 1 of 9" in scene.result()
+
+
+def on_key(key, severity="warning", at=0.0):
+    return Alert(
+        id=f"a_{key}",
+        kind="burst",
+        state="open",
+        severity=severity,
+        score=1.0,
+        subject=Subject("api_key", key),
+        detected_at=at,
+        window=(0.0, 0.0),
+        evidence={},
+        summary=f"{key}: asks for far more than any ordinary key does in an hour of the day.",
+        decision="throttle",
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,16 +68,42 @@ def test_the_members_of_a_campaign_are_accused(scene):
         ([*LABELS], 0),
         ([f"person-{i}" for i in range(6)], 0),
     ],
-    ids=["all of it", "a part", "everybody", "others"],
+    ids=["all members", "some members", "all keys", "ordinary keys"],
 )
-def test_a_campaign_is_found_if_an_alert_names_most_of_it_and_mostly_it(scene, members, found):
-    scene.tell(campaign(*members))
-    assert scene.caught().endswith(f"campaigns found: {found} of 1.")
+def test_campaign_is_found_by_a_matching_majority(scene, members, found):
+    scene.add(campaign(*members))
+    assert scene.result().endswith(f"campaigns found: {found} of 1.")
 
 
-def test_the_view_says_of_a_campaign_who_its_members_are(scene):
-    scene.tell(campaign("cot-0", "cot-1", "cot-2", "person-3"))
-    out = StringIO()
-    Console(file=out, width=140).print(scene.view())
-    (row,) = [line for line in out.getvalue().splitlines() if "c_1: 4 keys" in line]
+def test_view_gives_ground_truth_of_campaign(scene):
+    scene.add(campaign("cot-0", "cot-1", "cot-2", "person-3"))
+    (row,) = [line for line in lines(scene, 140, 50) if "c_1: 4 keys" in line]
     assert "3 of 6 cot-1, 1 of 9" in row
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 50)])
+def test_view_fits_terminal_with_whole_ids_and_result(scene, width, height):
+    scene.add(campaign("cot-0", "cot-1", "cot-2"))
+    ids = [f"k_{i:024x}" for i in range(60)]
+    for i, key in enumerate(ids):
+        scene.add(on_key(key, at=60.0 * i))
+    page = lines(scene, width, height)
+    assert len(page) <= height
+    assert max(map(len, page)) <= width
+    text = "\n".join(page)
+    assert "Flagged: cot-1: 3 of 6" in text
+    assert "info alerts do not count" in text
+    assert "actual (ground truth)" in text
+    assert f"{ids[-1]}: asks" in text
+    assert f"{ids[-3]}: asks" in text
+
+
+def test_info_alert_does_not_flag_its_key(scene):
+    scene.add(on_key("person-1", severity="info"))
+    assert "ordinary keys: 0 of 9" in scene.result()
+
+
+def lines(scene, width, height):
+    out = StringIO()
+    Console(file=out, width=width).print(scene.view(width, height))
+    return [line.rstrip() for line in out.getvalue().rstrip().splitlines()]
