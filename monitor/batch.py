@@ -23,16 +23,20 @@ class Batch(NamedTuple):
         partition: its name, "<topic>:<number>".
         offsets: `(n,) int64`, rising; gaps are allowed.
         values: n, `None` for a message without a value; fastest as `Messages`.
+        arrivals: `(n,) float64`, when each message arrived in Kafka, epoch seconds, 0 or less
+            where that is not recorded; `None` if it never is, as in a file.
     """
 
     partition: str
     offsets: Sequence[int] | Integers
     values: Sequence[bytes | None]
+    arrivals: npt.NDArray[np.float64] | None = None
 
     def after(self, offset: int) -> Batch:
         """The messages at this offset and later ones."""
         skip = int(np.searchsorted(np.asarray(self.offsets, np.int64), offset))
-        return self._replace(offsets=self.offsets[skip:], values=self.values[skip:])
+        arrivals = None if self.arrivals is None else self.arrivals[skip:]
+        return Batch(self.partition, self.offsets[skip:], self.values[skip:], arrivals)
 
 
 class Rejected(NamedTuple):

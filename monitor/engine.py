@@ -10,6 +10,7 @@ where batches begin, how fast they arrive, or how often the worker was killed in
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.metrics import Metrics
 from monitor.operator import PartitionedOperator
-from monitor.partition import EPOCH, LATENESS, Partition
+from monitor.partition import EPOCH, Partition
 from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.lexicon import Lexicon
@@ -37,15 +38,22 @@ from monitor.prompts.normalise import Texts, normalise
 from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
+from monitor.records.stream_clock import FUTURE, IN_TIME, LATE, LATENESS
 from monitor.records.update import Requests, Today, update, warm
 from monitor.requests.columns import Columns, Reader
-from monitor.requests.decoder import Decoder, Rejection
+from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
+from monitor.requests.mappings import Reason
 from monitor.requests.marks import INTENT
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
+
+_TIME_FAULTS: dict[int, tuple[Reason, str]] = {
+    LATE: ("late", f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"),
+    FUTURE: ("future", f"ts is more than {MAX_AHEAD:.0f} s ahead of its arrival"),
+}
 
 
 class _Evaluated(NamedTuple):
@@ -75,7 +83,7 @@ class Engine(PartitionedOperator[Partition]):
         store: keeps the checkpoints, and the records that the table has no room for.
         detectors: evaluate the records.
         reference: the baseline of a deployment without history; default: as the settings name.
-        clock: epoch seconds; decides only which timestamps lie in the future.
+        clock: epoch seconds; stands in for the arrival of messages that have none.
         on_evaluation: called with every evaluation. It must copy what it keeps: arrays are reused.
         metrics: default: metrics in a private registry.
 
@@ -129,14 +137,18 @@ class Engine(PartitionedOperator[Partition]):
         if not len(batch.offsets):
             return out
         messages = Messages.of(batch.values)
-        columns, rejections = self._read(messages, self._clock())
-        in_time = columns.ts >= _watermarks(partition.watermark, columns.ts)[:-1] - LATENESS
-        if not in_time.all():
-            rejections += self._reject_late(columns.take(np.flatnonzero(~in_time)), messages)
-            columns = columns.take(np.flatnonzero(in_time))
-        out.rejected = [Rejected(int(batch.offsets[each.source]), each) for each in rejections]
+        columns, rejections = self._read(messages, math.inf)
+        latest = self._arrivals(batch)[columns.sources] + MAX_AHEAD
+        clock, places, watermarks = partition.clock.after(columns.ts, columns.keys, latest)
+        if places.any():
+            rejections += self._reject(columns, places, messages)
+            in_time = np.flatnonzero(places == IN_TIME)
+            columns, watermarks = columns.take(in_time), watermarks[np.append(0, in_time + 1)]
         if columns.keys:
-            self._observe_requests(partition, columns, out)
+            self._observe_requests(partition, columns, watermarks, out)
+        partition.clock = clock
+        rejections.sort(key=lambda each: (each.source, each.element))
+        out.rejected = [Rejected(int(batch.offsets[each.source]), each) for each in rejections]
         self._record(partition, batch, out)
         self.metrics.batch_size.observe(len(messages))
         self.metrics.events.inc(out.events)
@@ -144,18 +156,40 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.live_keys.set(len(self.table))
         return out
 
-    def _reject_late(self, late: Columns, messages: Messages) -> Iterator[Rejection]:
-        """Reject each late element alone, without its neighbours in the message."""
-        detail = f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"
-        values = self._read.element_bytes(late, messages)
-        places = zip(late.sources.tolist(), late.elements.tolist(), values, strict=True)
-        for source, element, value in places:
-            yield Rejection("late", detail, source, value, element)
+    def _arrivals(self, batch: Batch) -> Floats:
+        """When each message arrived, `(n,) float64`; now where that is not recorded."""
+        now = self._clock()
+        if batch.arrivals is None:
+            return np.full(len(batch.offsets), now)
+        return np.where(batch.arrivals > 0, batch.arrivals, now)
 
-    def _observe_requests(self, partition: Partition, columns: Columns, out: Outcome) -> None:
-        """Update the records, one epoch at a time, and evaluate them in between."""
+    def _reject(self, columns: Columns, places: Marks, messages: Messages) -> Iterator[Rejection]:
+        """Reject each late or future element alone, without its neighbours in the message."""
+        which = np.flatnonzero(places)
+        rejected = columns.take(which)
+        values = self._read.element_bytes(rejected, messages)
+        for place, source, element, value in zip(
+            places[which].tolist(),
+            rejected.sources.tolist(),
+            rejected.elements.tolist(),
+            values,
+            strict=True,
+        ):
+            reason, detail = _TIME_FAULTS[place]
+            yield Rejection(reason, detail, source, value, element)
+
+    def _observe_requests(
+        self, partition: Partition, columns: Columns, watermarks: Floats, out: Outcome
+    ) -> None:
+        """Update the records, one epoch at a time, and evaluate them in between.
+
+        Args:
+            partition: of the requests.
+            columns: n requests, in time.
+            watermarks: `(n + 1,) float64`, before each of them and after the last.
+            out: takes what follows.
+        """
         keys = columns.keys
-        watermarks = _watermarks(partition.watermark, columns.ts)
         epochs = (watermarks // EPOCH).astype(np.int64)
         # Load all that may be needed first: a store that fails must not leave half a batch.
         alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
@@ -183,7 +217,6 @@ class Engine(PartitionedOperator[Partition]):
                     columns.ts[events],
                 )
                 self._evaluate(partition, evaluated, columns, out)
-            partition.watermark = float(watermarks[end])
 
     def _rows(self, partition: Partition, keys: list[str]) -> Rows:
         return self.table.rows(self._store.names(partition.name, keys))
@@ -361,11 +394,6 @@ class Engine(PartitionedOperator[Partition]):
     def revoke(self) -> None:
         super().revoke()
         self.table.clear()
-
-
-def _watermarks(before: float, ts: Floats) -> Floats:
-    """The watermark before each event and after the last, `(n + 1,) float64`."""
-    return np.maximum.accumulate(np.concatenate([[before], ts]))
 
 
 def _fingerprints(

@@ -31,6 +31,7 @@ from monitor.config import Settings
 from monitor.metrics import Metrics
 from monitor.operator import PartitionedOperator
 from monitor.partition import PartitionState, decode_state
+from monitor.records.stream_clock import Source, StreamClock
 from monitor.requests.decoder import Rejection
 from monitor.store.base import Checkpoint, Store
 
@@ -41,6 +42,7 @@ class _State(msgspec.Struct, array_like=True):
     watermark: float
     campaigns: list[Campaign]
     outbox: list[Alert]
+    sources: list[Source] = []  # none in version 1
 
 
 class LinkPartition(PartitionState):
@@ -58,12 +60,19 @@ class LinkPartition(PartitionState):
 
     def snapshot(self) -> bytes:
         """The state as bytes, without the population."""
-        state = _State(1, self.offset, self.watermark, self.rounds.campaigns, self.outbox)
+        state = _State(
+            version=2,
+            offset=self.offset,
+            watermark=self.watermark,
+            campaigns=self.rounds.campaigns,
+            outbox=self.outbox,
+            sources=self.clock.sources,
+        )
         return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        state = decode_state(data, _State, (1,), self.name)
-        self.offset, self.watermark = state.offset, state.watermark
+        state = decode_state(data, _State, (1, 2), self.name)
+        self.offset, self.clock = state.offset, StreamClock(state.watermark, state.sources)
         self.rounds.campaigns, self.outbox = state.campaigns, state.outbox
         self.dirty = bool(self.outbox)
 
@@ -104,7 +113,9 @@ class Linker(PartitionedOperator[LinkPartition]):
         for i in sorted(set(range(len(values))) - set(which)):
             rejection = Rejection("not_a_fingerprint", "of this version", i, values[i])
             out.rejected.append(Rejected(int(batch.offsets[i]), rejection))
-        for start, end, now in _rounds(partition.watermark, fingerprints["ts"]):
+        ts = np.ascontiguousarray(fingerprints["ts"])
+        clock, _, watermarks = partition.clock.after(ts, keys, np.full(len(keys), np.inf))
+        for start, end, now in _rounds(watermarks):
             if now:
                 with self.metrics.link_seconds.time():
                     alerts, decisions = partition.rounds.run(partition.population, now)
@@ -112,7 +123,7 @@ class Linker(PartitionedOperator[LinkPartition]):
                 out.decisions += decisions
             partition.population.update(fingerprints[start:end], keys[start:end])
         out.events = len(keys)
-        partition.watermark = float(fingerprints["ts"].max(initial=partition.watermark))
+        partition.clock = clock
         self._record(partition, batch, out)
         self.metrics.fingerprints.inc(out.events)
         self.metrics.linked_keys.set(len(partition.population))
@@ -135,18 +146,17 @@ class Linker(PartitionedOperator[LinkPartition]):
             self.partitions[name].population.rollback(checkpoint.rows[name])
 
 
-def _rounds(watermark: float, ts: npt.NDArray[np.float64]) -> Iterator[tuple[int, int, float]]:
+def _rounds(watermarks: npt.NDArray[np.float64]) -> Iterator[tuple[int, int, float]]:
     """Split n fingerprints where a round is due.
 
     Args:
-        watermark: the event time reached before them, epoch seconds.
-        ts: `(n,) float64`, their event times, epoch seconds.
+        watermarks: `(n + 1,) float64`, before each of them and after the last, epoch seconds.
 
     Yields:
         start and end of each part, and the time of the round before it, 0.0 for no round.
     """
-    numbers = np.maximum.accumulate(np.append(watermark, ts)) // ROUND
-    starts = [0, *(np.flatnonzero(np.diff(numbers[1:])) + 1).tolist(), len(ts)]
+    numbers = watermarks // ROUND
+    starts = [0, *(np.flatnonzero(np.diff(numbers[1:])) + 1).tolist(), len(numbers) - 1]
     for start, end in pairwise(starts):
         if start < end:
             due = numbers[start + 1] > numbers[start] and numbers[start] > 0

@@ -13,9 +13,9 @@ import msgspec
 from monitor.alerting.alerts import Alert, Severity
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline import Baseline, Reference
+from monitor.records.stream_clock import Source, StreamClock
 
 EPOCH = 300.0  # seconds
-LATENESS = 600.0  # seconds behind the watermark that an event may be
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -29,7 +29,7 @@ class PartitionState:
 
     Attributes:
         offset: the first message that is not observed.
-        watermark: the event time reached, epoch seconds; 0 before the first event.
+        clock: its event time.
         outbox: alerts that may not have been sent.
         dirty: whether any of it is not in the store.
     """
@@ -38,12 +38,17 @@ class PartitionState:
         self.name = name
         self.claim = claim
         self.offset = 0
-        self.watermark = 0.0
+        self.clock = StreamClock()
         self.outbox: list[Alert] = []
         self.dirty = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name} at {self.offset})"
+
+    @property
+    def watermark(self) -> float:
+        """The event time reached, epoch seconds; 0 before the first event."""
+        return self.clock.watermark
 
     def snapshot(self) -> bytes:
         """The state as bytes."""
@@ -65,6 +70,7 @@ class _State(msgspec.Struct, array_like=True):
     baseline: bytes
     alerted: dict[str, list[tuple[str, Severity]]]
     outbox: list[Alert]
+    sources: list[Source] = []  # none in version 2
 
 
 class Partition(PartitionState):
@@ -88,18 +94,19 @@ class Partition(PartitionState):
 
     def snapshot(self) -> bytes:
         state = _State(
-            version=2,
+            version=3,
             offset=self.offset,
             watermark=self.watermark,
             baseline=self.baseline.snapshot(),
             alerted=self.alerted,
             outbox=self.outbox,
+            sources=self.clock.sources,
         )
         return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        state = decode_state(data, _State, (2,), self.name)
-        self.offset, self.watermark = state.offset, state.watermark
+        state = decode_state(data, _State, (2, 3), self.name)
+        self.offset, self.clock = state.offset, StreamClock(state.watermark, state.sources)
         self.baseline.restore(state.baseline)
         self.alerted, self.outbox = state.alerted, state.outbox
         self.dirty = bool(self.outbox)

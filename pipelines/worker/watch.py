@@ -132,13 +132,14 @@ class Watch:
 
     async def _observe_batch(self, message: Any, records: Records) -> None:
         name = f"{message.topic}:{message.partition}"
-        batch = Batch(name, records.offsets, records.values)
+        arrivals = records.timestamps / 1000
+        batch = Batch(name, records.offsets, records.values, arrivals)
         if name not in self._operator.partitions:
             await self._run(self._assign)
         if await self._begins_late(message.tp, batch):
             return
         outcome: Outcome = await self._run(self._observe, batch)
-        observed, arrival = self._checkpoints.observed, float(records.timestamps[-1]) / 1000
+        observed, arrival = self._checkpoints.observed, float(arrivals[-1])
         if arrival >= 0:  # else the records have no time
             observed.add_arrival(outcome, arrival)
         for rejected in outcome.rejected:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import redis
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
@@ -113,7 +114,8 @@ def undisturbed(worker: Worker) -> Account:
         name, batch = f"{worker.requests}:{number}", list(records)
         engine.assign(name)
         offsets, values = [r.offset for r in batch], [r.value for r in batch]
-        outcome = engine.observe(Batch(name, offsets, values))
+        arrivals = np.array([r.timestamp for r in batch]) / 1000
+        outcome = engine.observe(Batch(name, offsets, values, arrivals))
         alerts += [msgspec.json.encode(alert) for alert in outcome.alerts]
         fingerprints += [said.value for said in outcome.fingerprints]
         rejected += [f"{name} {each.offset} {each.rejection.reason}" for each in outcome.rejected]

@@ -1,6 +1,7 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,6 +218,29 @@ def test_events_ten_minutes_late_count_and_later_ones_are_rejected():
     )
     assert outcome.events == 2
     assert [(r.offset, r.rejection.reason) for r in outcome.rejected] == [(2, "late")]
+
+
+FAST = [request("sk-fast", 1_200.0 + 3_600.0 + n) for n in range(3)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_fast_clock_changes_nothing_for_other_keys(undisturbed, count):
+    middle = len(DAY) // 2
+    stream = [*DAY[:middle], *FAST[:count], *DAY[middle:]]
+    outcome = observe(engine_on(MemoryStore()), stream)
+    assert outcome.rejected == []
+    assert shown(outcome.alerts) == shown(undisturbed[0].alerts)
+
+
+@pytest.mark.parametrize("hours", [0, 5, 1_000])
+def test_late_worker_decides_as_one_that_kept_up(hours):
+    stream = [*DAY[:900], *FAST, *DAY[900:]]
+    arrivals = np.array([json.loads(value)["ts"] for value in stream])
+    arrivals = np.minimum.accumulate(arrivals[::-1])[::-1] + 1.0  # in the order of arrival
+    engine = engine_on(MemoryStore(), clock=lambda: arrivals[-1] + 3_600.0 * hours)
+    outcome = engine.observe(Batch("t:0", range(len(stream)), stream, arrivals))
+    assert [r.rejection.value for r in outcome.rejected if r.rejection.reason == "future"] == FAST
+    assert outcome.events == len(stream) - len(outcome.rejected)
 
 
 def test_a_bad_message_is_rejected_with_its_offset_and_stops_nothing():

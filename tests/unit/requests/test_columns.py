@@ -289,7 +289,8 @@ def test_what_the_engine_makes_of_a_stream_is_the_same_either_way():
 def late_rejections(*messages):
     engine = Engine(Settings(), IDENTITY, MemoryStore(), clock=lambda: START + 1e6)
     engine.assign("t:0")
-    stream = [request("sk-1", 1_000.0), *messages]
+    others = b",".join(request(f"sk-other-{n}", 1_000.0) for n in range(3))
+    stream = [b"[" + others + b"]", *messages]
     return [
         each.rejection for each in engine.observe(Batch("t:0", range(len(stream)), stream)).rejected
     ]
