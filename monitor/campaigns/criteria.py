@@ -33,7 +33,7 @@ class Criterion:
         id: unique name.
         evidence: name of the number in the campaign's evidence.
         comparison, bound: the condition.
-        unit: of the number and the bound; empty for ratios and probabilities.
+        unit: of the number and the bound; empty for counts, shares and ratios.
         measures: what the number is.
         met, not_met: what it means, in plain words.
         unknown: what it means if the number is `UNKNOWN`.
@@ -107,8 +107,8 @@ ALERTS = Route(
             "accused_share",
             "≥",
             0.5,
-            "of members",
-            "members with an open alert of their own, warning or worse",
+            "",
+            "share of members with an open alert of their own, warning or worse",
             "most members also triggered their own alerts",
             "few members triggered their own alerts",
         ),
@@ -124,8 +124,8 @@ COORDINATION = Route(
             "shards",
             "≥",
             3.0,
-            "times",
-            "templates of all members together, relative to one member's",
+            "",
+            "templates of all members together, relative to those of one member",
             "members send different parts of a list",
             "they send the same prompts, as classmates do",
         ),
@@ -145,8 +145,8 @@ COORDINATION = Route(
             "largest_payment_share",
             "<",
             0.8,
-            "of members",
-            "members with the most common payment",
+            "",
+            "share of members with the most common payment",
             "they do not pay as one customer",
             "they are openly one customer",
         ),
@@ -176,7 +176,7 @@ COORDINATION = Route(
             "prompts_a_template",
             "≤",
             2.0**MOST_VARIETY,
-            "prompts per template",
+            "",
             "prompts per template of the median member",
             "their prompts vary as a user's do",
             "each fills in templates, as applications do",
@@ -196,7 +196,7 @@ COORDINATION = Route(
             "members",
             "≥",
             10.0,
-            "keys",
+            "",
             "members with at least 95% confidence",
             "there are enough members to rule out chance",
             "there are too few members",

@@ -21,12 +21,14 @@ from pipelines.show.style import (
     count,
     date_time,
     number,
+    short,
     table,
 )
 
 _ROWS = 4  # of the chart
 _MEMBERS = 20  # that are listed
 _VALUES = 5  # of a kind of identifier that are listed
+_WIDE = 110  # columns of a console on which the table of members is complete
 _STRONGEST = 3  # kinds of evidence that are listed per member
 _LEAST_NATS = 0.05  # of evidence that is listed
 _TITLES: dict[str, str] = {route.id: route.title for route in ROUTES}
@@ -55,7 +57,7 @@ def show(detail: CampaignDetail, console: Console | None = None) -> None:
     if detail.shared:
         _part(console, "shared identifiers", _identifiers(detail.shared))
     if detail.members:
-        _part(console, "members", _members(detail))
+        _part(console, "members", _members(detail, wide=console.width >= _WIDE))
     if len(detail.members) > _MEMBERS:
         more = len(detail.members) - _MEMBERS
         console.print(Text(f"… and {more:,} more: --json lists all of them.\n", "dim"))
@@ -148,9 +150,9 @@ def _chart(detail: CampaignDetail, width: int) -> Text:
         for i in range(columns)
     ]
     text = block_chart(members, _ROWS, highest=most)
-    last = date_time(end)
-    gap = columns - len(date_time(begin)) - len(last)
-    return text.append(f"{'':{axis}}{date_time(begin)}{'':{gap}}{last} UTC", "dim")
+    first, last = date_time(begin), f"{date_time(end)} UTC"
+    gap = columns - len(first) - len(last)
+    return text.append(f"{'':{axis}}{first}{'':{gap}}{last}", "dim")
 
 
 def _timeline(detail: CampaignDetail) -> Table:
@@ -187,22 +189,25 @@ def _strongest_nats(shared: list[SharedIdentifier], kind: str) -> float:
     return max(each.nats for each in shared if each.kind == kind)
 
 
-def _members(detail: CampaignDetail) -> Table:
+def _members(detail: CampaignDetail, *, wide: bool) -> Table:
+    """The most probable members; a wide table also says when and why each was named."""
     rows = table()
     add_columns(rows, "key")
     add_columns(rows, "confidence", "requests", "tokens", numbers=True)
-    add_columns(rows, "named", "own alert")
-    rows.add_column("strongest evidence, nats")
+    add_columns(rows, "own alert")
+    if wide:
+        add_columns(rows, "named")
+        rows.add_column("strongest evidence, nats")
     for member in detail.members[:_MEMBERS]:
         alert = member.own_alert or ""
+        named = date_time(member.named) if member.named else ""
         rows.add_row(
             member.key,
             _percent(member.confidence),
-            f"{member.requests:,}",
-            f"{member.tokens:,}",
-            date_time(member.named) if member.named else "",
+            short(member.requests),
+            short(member.tokens),
             Text(alert, SEVERITY_STYLES.get(alert, "")),
-            _strongest_kinds(member),
+            *((named, _strongest_kinds(member)) if wide else ()),
         )
     return rows
 

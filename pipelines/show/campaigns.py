@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from pipelines.inspect.campaigns import CampaignList, CampaignSummary
@@ -17,8 +18,10 @@ def show(found: CampaignList, console: Console | None = None) -> None:
         console.print(Text("Campaigns, times in UTC\n", "bold"))
     for each in found.campaigns:
         console.print(_header(each), soft_wrap=True)
-        console.print(Padding(_numbers(each), (0, 0, 0, 2), expand=False))
-        console.print(Padding(Text(each.reason), (0, 0, 1, 2), expand=False))
+        for line in (_numbers(each), each.reason):
+            wrapped = fill(line, console.width, initial_indent="  ", subsequent_indent="  ")
+            console.print(Text(wrapped), soft_wrap=True)
+        console.print()
     console.print(sentence(found))
 
 
@@ -49,8 +52,8 @@ def _header(summary: CampaignSummary) -> Text:
     return text
 
 
-def _numbers(summary: CampaignSummary) -> Text:
-    return Text(
+def _numbers(summary: CampaignSummary) -> str:
+    return (
         f"{count(summary.members, 'key')}, {count(summary.requests, 'request')} "
         f"({summary.last_hour:,} in the last hour), {count(summary.tokens, 'token')}"
     )

@@ -112,6 +112,12 @@ def test_chart_rises_when_the_campaign_opens(detail):
     assert len(bars) - len(bars.lstrip()) == pytest.approx(born * len(bars), abs=2)
 
 
+def test_page_keeps_member_keys_whole_at_80_columns(detail):
+    words = page(detail, width=80).split()
+    assert {member.key for member in detail.members} <= set(words)
+    assert "…" not in "".join(words)
+
+
 def test_page_fits_the_console(known):
     for campaign in known.rounds.campaigns:
         text = page(campaign_detail(known, campaign), width=100)
