@@ -24,7 +24,6 @@ timeout.
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +40,7 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from monitor.backoff import pauses
 from monitor.errors import ConfigError
 from monitor.store.record_block import Packed
 from monitor.store.redis_errors import is_transient, to_store_error
@@ -56,7 +56,8 @@ _SENTINELS = re.compile(
     rf"(rediss?)\+sentinel://({LOGIN})({HOST}(?:,{HOST})*)/([\w.-]+)((?:/\d*)?{OPTIONS})"
 )
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
-_PAUSES = (0.05, 0.25)  # seconds before the second and third attempt
+_RETRIES = 2
+_PAUSES = (0.05, 0.25)  # seconds, the first and the longest
 _COMMANDS_PER_SEND = 1000
 _T = TypeVar("_T")
 
@@ -105,14 +106,14 @@ class Primary:
             StoreRefusedError: if the server will refuse the same call again.
         """
         start = time.monotonic()
-        for pause in (*_PAUSES, None):
+        for pause in (*islice(pauses(*_PAUSES), _RETRIES), None):
             try:
                 return operation()
             except RedisError as error:
                 late = time.monotonic() - start >= self._timeout
                 if not self._may_retry(error) or pause is None or late:
                     raise to_store_error(error, self._name, cluster=self.is_cluster) from None
-                time.sleep(pause * random.uniform(0.5, 1.0))
+                time.sleep(pause)
         raise AssertionError
 
     def connection(self, key: str = "") -> AbstractContextManager[Any]:

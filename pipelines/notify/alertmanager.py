@@ -1,15 +1,14 @@
-"""Alertmanager: groups, silences and routes the alerts to people.
+"""Alertmanager: groups, silences and routes alerts.
 
-Its identity of an alert is its label set, so labels hold what stays the same for the life of an
-alert, and everything that moves (score, evidence, decision) is an annotation, of which the last
-one sent wins. The one exception is severity: routes and pagers choose by that label. A changed
-severity is therefore another alert to Alertmanager, and the statement that brings it ends, in the
-same request, the severities that the alert was told under before.
+Alertmanager identifies an alert by its labels. Labels therefore hold what never changes during an
+alert; what changes (score, evidence, decision) is an annotation, and the last one sent applies. The
+exception is severity, because routes and pagers select by that label. Alertmanager takes a changed
+severity for another alert, so the request that sends it also ends the former severities.
 
-Alertmanager ends what it has not heard of for a while (`endsAt`), and expects to be told again
-and again. This system speaks once per change, so it states an end far ahead, `HELD` seconds from
-now, and the real one when the alert resolves. If the monitor is taken away for good, what it left
-open ends by itself after that time. Start times are kept as they are, months back in a replay.
+Alertmanager ends an alert at `endsAt` and expects clients to repeat it before. This system sends an
+alert once per change, with an end `HELD` seconds ahead, and the real end when the alert resolves.
+If the monitor is removed, its open alerts end by themselves after that time. Start times are event
+time, months ago in a replay.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import msgspec
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity
 from pipelines.notify.receiver import post
 
-HELD = 7 * 86_400.0
+HELD = 7 * 86_400.0  # seconds
 _REMEMBERED = 100_000
 _ALL: frozenset[Severity] = frozenset(SEVERITIES)
 
@@ -37,32 +36,33 @@ class Alertmanager:
     url: str
     timeout_seconds: float
     name: str = "alertmanager"
-    _told: dict[str, Set[Severity]] = field(default_factory=dict, init=False, repr=False)
+    _sent: dict[str, Set[Severity]] = field(default_factory=dict, init=False, repr=False)
 
     async def send(self, alerts: list[Alert]) -> None:
         now = time.time()
-        body = [said for alert in alerts for said in translate(alert, self._severities(alert), now)]
+        body = [each for alert in alerts for each in translate(alert, self._severities(alert), now)]
         url = f"{self.url.rstrip('/')}/api/v2/alerts"
         await post(url, msgspec.json.encode(body), {}, self.timeout_seconds)
 
     def _severities(self, alert: Alert) -> Set[Severity]:
-        """Those that the alert has been told under; if it opened before this process, any.
+        """Severities that this alert was sent with; all, if it opened before this process started.
 
-        Only these are ended: people are told of every end, even of what never began.
+        Only these are ended: Alertmanager notifies of every end, even of an alert it never had.
         """
-        before = self._told.pop(alert.id, frozenset() if alert.state == "open" else _ALL)
-        told = self._told[alert.id] = before | {alert.severity}
-        if len(self._told) > _REMEMBERED:
-            del self._told[next(iter(self._told))]
-        return told
+        before = self._sent.pop(alert.id, frozenset() if alert.state == "open" else _ALL)
+        sent = self._sent[alert.id] = before | {alert.severity}
+        if len(self._sent) > _REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        return sent
 
 
-def translate(alert: Alert, told: Set[Severity], now: float) -> list[dict[str, Any]]:
-    """An alert in Alertmanager's words: its present severity, and the end of the others told.
+def translate(alert: Alert, sent: Set[Severity], now: float) -> list[dict[str, Any]]:
+    """An alert as Alertmanager's API takes it: the present severity, and the end of former ones.
 
     Args:
-        told: severities that the alert has been told under, this one included.
-        now: the wall clock.
+        alert: to send.
+        sent: severities that the alert was sent with, the present one included.
+        now: wall-clock time, epoch seconds.
     """
     return [
         {
@@ -81,13 +81,13 @@ def translate(alert: Alert, told: Set[Severity], now: float) -> list[dict[str, A
                 "evidence": ", ".join(f"{name}={n:g}" for name, n in alert.evidence.items()),
                 "members": str(len(alert.subject.members) or 1),
             },
-            # An end before the start is refused, and event time may be ahead of the clock.
+            # Alertmanager rejects an end before the start, and event time may be ahead.
             "startsAt": _rfc3339(min(alert.window[0], now)),
             "endsAt": _rfc3339(
                 now if alert.state == "resolved" or severity != alert.severity else now + HELD
             ),
         }
-        for severity in sorted(told)
+        for severity in sorted(sent)
     ]
 
 

@@ -1,36 +1,38 @@
-"""Delivery: every alert reaches every receiver, in order, however long one of them is away.
+"""Delivery: every alert reaches every receiver, in order, however long a receiver is down.
 
-Each receiver has its own queue and its own task, so one that is dead or slow holds up nobody but
-itself. A batch counts as delivered when every receiver has taken or refused all of it; only then
-may its place in the topic be acknowledged, so what was in the queues of a worker that dies is
-read and sent again. Full queues make `submit` wait, and with it the reading of the topic.
+Each receiver has its own queue and its own task, so a slow or dead one delays no other. A batch is
+delivered when every receiver has accepted or rejected all of it. Only then is its offset
+acknowledged, so a successor of a dead worker reads and sends again what was in the queues. When a
+queue is full, `submit` waits, and with it the reading of the topic.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Sequence
 from typing import Self
 
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity
+from monitor.backoff import pauses
 from monitor.metrics import Metrics
 from pipelines.notify.receiver import AwayError, Receiver
 
-# Alerts in one request, alerts that may wait for one receiver, alerts remembered as told.
-_TOGETHER, _WAITING, _REMEMBERED = 100, 10_000, 100_000
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_ASKED = 0.25, 30.0, 600.0
+_BATCH = 100  # alerts per request
+_QUEUE = 10_000  # alerts that may wait for one receiver
+_REMEMBERED = 100_000  # alerts whose severity is remembered
+_PAUSES = 0.25, 30.0  # seconds between attempts, the first and the longest
+_LONGEST_RETRY_AFTER = 600.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Hands alerts to receivers while it is entered (`async with`).
+    """Sends alerts to receivers while it is entered (`async with`).
 
     Attributes:
-        least_severity: alerts that never rise to it are kept from the receivers.
+        least_severity: an alert is sent once it has reached this severity.
     """
 
     def __init__(
@@ -43,60 +45,60 @@ class Delivery:
         self.least_severity = least_severity
         self._severe = SEVERITIES[SEVERITIES.index(least_severity) :]
         self.metrics = metrics or Metrics()
-        self._lanes = [_Lane(receiver, self.metrics) for receiver in receivers]
-        self._told: dict[str, bool] = {}
+        self._queues = [_ReceiverQueue(receiver, self.metrics) for receiver in receivers]
+        self._sent: dict[str, bool] = {}  # by id of an open alert, whether it has been severe
 
     async def __aenter__(self) -> Self:
-        for lane in self._lanes:
-            lane.start()
+        for queue in self._queues:
+            queue.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+        await asyncio.gather(*(queue.stop() for queue in self._queues))
 
     async def submit(self, batch: Sequence[Alert]) -> asyncio.Future[None]:
-        """Queue a batch; the future is done when every receiver has taken or refused it."""
-        alerts = [alert for alert in batch if self._concerns(alert)]
-        parts = _Parts(len(alerts) * len(self._lanes))
+        """Queue a batch. The future is done when every receiver has accepted or rejected it."""
+        alerts = [alert for alert in batch if self._should_send(alert)]
+        countdown = _Countdown(len(alerts) * len(self._queues))
         for alert in alerts:
-            for lane in self._lanes:
-                await lane.put(alert, parts)
-        return parts.done
+            for queue in self._queues:
+                await queue.put(alert, countdown)
+        return countdown.done
 
-    def _concerns(self, alert: Alert) -> bool:
-        """Severe enough, or the news of an alert that was: its later states must follow it.
+    def _should_send(self, alert: Alert) -> bool:
+        """Whether an alert is severe enough, or was: receivers need its later states too.
 
-        An end whose beginning was before this process is passed on, to be sure.
+        The end of an alert that opened before this process started is sent in any case.
         """
-        before = self._told.pop(alert.id, alert.state == "resolved")
-        told = before or alert.severity in self._severe
+        before = self._sent.pop(alert.id, alert.state == "resolved")
+        send = before or alert.severity in self._severe
         if alert.state != "resolved":
-            self._told[alert.id] = told
-            if len(self._told) > _REMEMBERED:
-                del self._told[next(iter(self._told))]
-        return told
+            self._sent[alert.id] = send
+            if len(self._sent) > _REMEMBERED:
+                del self._sent[next(iter(self._sent))]
+        return send
 
 
-class _Parts:
-    """A batch's alerts times its receivers, counted down."""
+class _Countdown:
+    """Counts the deliveries of a batch, one per alert and receiver; `done` after the last."""
 
     def __init__(self, count: int) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._left = count + 1
-        self.finish()
+        self.decrement()
 
-    def finish(self) -> None:
+    def decrement(self) -> None:
         self._left -= 1
         if not self._left and not self.done.done():
             self.done.set_result(None)
 
 
-class _Lane:
+class _ReceiverQueue:
     """One receiver's queue and the task that empties it."""
 
     def __init__(self, receiver: Receiver, metrics: Metrics) -> None:
         self._receiver = receiver
-        self._queue: asyncio.Queue[tuple[Alert, _Parts]] = asyncio.Queue(_WAITING)
+        self._queue: asyncio.Queue[tuple[Alert, _Countdown]] = asyncio.Queue(_QUEUE)
         self._task: asyncio.Task[None] | None = None
         self._undelivered = metrics.undelivered.labels(receiver.name)
         self._undelivered.set(0)
@@ -113,28 +115,31 @@ class _Lane:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def put(self, alert: Alert, parts: _Parts) -> None:
+    async def put(self, alert: Alert, countdown: _Countdown) -> None:
         self._undelivered.inc()
-        await self._queue.put((alert, parts))
+        await self._queue.put((alert, countdown))
 
     async def _run(self) -> None:
         while True:
-            taken = [await self._queue.get()]
-            while len(taken) < _TOGETHER and not self._queue.empty():
-                taken.append(self._queue.get_nowait())
-            await self._settle([alert for alert, _ in taken])
-            for _, parts in taken:
-                parts.finish()
+            batch = [await self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._deliver([alert for alert, _ in batch])
+            for _, countdown in batch:
+                countdown.decrement()
 
-    async def _settle(self, alerts: list[Alert]) -> None:
-        """See the alerts taken or refused; a refused request is halved to spare the innocent."""
+    async def _deliver(self, alerts: list[Alert]) -> None:
+        """Send alerts until each is accepted or rejected. Halve a rejected request to find which.
+
+        An error other than `AwayError` rejects.
+        """
         try:
-            await self._insist(alerts)
+            await self._send(alerts)
         except Exception as error:
             if len(alerts) > 1:
                 middle = len(alerts) // 2
-                await self._settle(alerts[:middle])
-                await self._settle(alerts[middle:])
+                await self._deliver(alerts[:middle])
+                await self._deliver(alerts[middle:])
                 return
             name, alert = self._receiver.name, alerts[0]
             log.error("alert_refused receiver=%s id=%s reason=%r", name, alert.id, str(error))
@@ -143,19 +148,19 @@ class _Lane:
             self._outcomes["delivered"].inc(len(alerts))
         self._undelivered.dec(len(alerts))
 
-    async def _insist(self, alerts: list[Alert]) -> None:
-        """Send until the receiver answers, with growing pauses; raise what is not `AwayError`."""
-        since, pause, name = time.monotonic(), _FIRST_PAUSE, self._receiver.name
-        while True:
+    async def _send(self, alerts: list[Alert]) -> None:
+        """Send one request, again and again while the receiver is down."""
+        name, failed_at = self._receiver.name, None
+        for pause in pauses(*_PAUSES):
             try:
                 await self._receiver.send(alerts)
                 break
             except AwayError as error:
-                if pause == _FIRST_PAUSE:
+                if failed_at is None:
                     log.warning("receiver_away receiver=%s reason=%r", name, str(error))
+                    failed_at = time.monotonic()
                 self._outcomes["retried"].inc(len(alerts))
-                asked = min(error.after, _LONGEST_ASKED)
-                await asyncio.sleep(max(asked, pause * random.uniform(0.5, 1.0)))
-                pause = min(2 * pause, _LONGEST_PAUSE)
-        if pause > _FIRST_PAUSE:
-            log.warning("receiver_back receiver=%s away=%.0fs", name, time.monotonic() - since)
+                await asyncio.sleep(max(pause, min(error.after, _LONGEST_RETRY_AFTER)))
+        if failed_at is not None:
+            away = time.monotonic() - failed_at
+            log.warning("receiver_back receiver=%s away=%.0fs", name, away)

@@ -1,8 +1,8 @@
 """A receiver takes alerts out of the system: a pager, a chat, an abuse desk's own tool.
 
-It is told a list of alerts and returns when the other side has them, or raises: `AwayError` if the
-same request may be taken later, anything else if the alerts themselves are not wanted. That
-difference is all that delivery knows about it.
+`send` returns when the other side has accepted all alerts. It raises `AwayError` if the same
+request may be accepted later, and anything else if the alerts themselves are rejected. Delivery
+needs to know no more.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _LATER = frozenset({408, 429})
 
 
 class Receiver(Protocol):
-    """One way out."""
+    """One destination of alerts."""
 
     @property
     def name(self) -> str:
-        """What logs and metrics call it."""
+        """Its name in logs and metrics."""
 
     async def send(self, alerts: list[Alert]) -> None:
-        """Hand the alerts over, in their order; returning means they are taken."""
+        """Send alerts in order; return once they are accepted."""
 
 
 class AwayError(MonitorError):
-    """The receiver cannot take alerts now; `after` is how many seconds it asked to be left."""
+    """The receiver cannot take alerts now. `after`: seconds until it asks to be called again."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -39,14 +39,18 @@ class AwayError(MonitorError):
 
 
 class RefusedError(MonitorError):
-    """The receiver does not want these alerts, however often they are sent."""
+    """The receiver rejects these alerts; a retry cannot help."""
 
 
 async def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> None:
-    """POST JSON and return on a 2xx.
+    """POST JSON; return on a 2xx status.
 
-    Redirects are not followed: most would turn the POST into a GET and lose the alerts quietly.
-    A connection is opened for each call, since alerts are rare and receivers restart.
+    Redirects are not followed: most turn the POST into a GET and lose the alerts silently. Each
+    call opens a connection, because alerts are rare and receivers restart.
+
+    Raises:
+        AwayError: no answer within `seconds`, no connection, or status 5xx, 408 or 429.
+        RefusedError: any other status.
     """
     headers = {"Content-Type": "application/json", **headers}
     timeout = aiohttp.ClientTimeout(total=seconds)
@@ -55,7 +59,7 @@ async def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(url, data=body, headers=headers, allow_redirects=False) as response,
         ):
-            status, told = response.status, response.headers.get("Retry-After")
+            status, wait = response.status, response.headers.get("Retry-After")
             text = b"" if response.ok else await response.content.read(200)
     except TimeoutError as error:
         raise AwayError(f"no answer within {seconds:g} s") from error
@@ -63,22 +67,22 @@ async def post(url: str, body: bytes, headers: dict[str, str], seconds: float) -
         raise AwayError(str(error) or type(error).__name__) from error
     reason = f"answers {status} {' '.join(text.decode(errors='replace').split())}".rstrip()
     if status >= 500 or status in _LATER:
-        raise AwayError(reason, retry_after(told))
+        raise AwayError(reason, retry_after(wait))
     if status >= 300:
         raise RefusedError(reason)
 
 
-def retry_after(told: str | None) -> float:
-    """Seconds that a Retry-After header, in either of its two forms, asks for; 0 if it does not.
+def retry_after(header: str | None) -> float:
+    """Seconds to wait by a Retry-After header, in either of its two forms; 0 without one.
 
     >>> retry_after("7"), retry_after(None), retry_after("soon")
     (7.0, 0.0, 0.0)
     """
-    if not told:
+    if not header:
         return 0.0
     try:
-        if told.isdecimal():
-            return float(told)
-        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+        if header.isdecimal():
+            return float(header)
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return 0.0

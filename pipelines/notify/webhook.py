@@ -1,15 +1,15 @@
-"""Webhook: a signed POST to whatever the operator runs.
+"""Webhook: a signed POST to a URL of the operator.
 
-The body is `{"alerts": [...]}`, each alert as it is on its topic. Three headers come with it:
+The body is `{"alerts": [...]}`, each alert as on its topic, with three headers:
 
-    X-XM-Timestamp: 1772040000                    when this attempt was made, epoch seconds
+    X-XM-Timestamp: 1772040000                    time of this attempt, epoch seconds
     X-XM-Signature: v1=<hex>                      HMAC-SHA256(secret, timestamp + "." + body)
-    Idempotency-Key: <hex>                        the same for every attempt at the same body
+    Idempotency-Key: <hex>                        the same for every attempt with the same body
 
-A receiver checks the signature over the bytes as they came, before parsing them, and turns away
-timestamps older than a few minutes, so that a recorded request is worth nothing later; `verify`
-does both. Delivery is at least once: after a crash alerts may come again in other company, so
-what has been handled is best remembered by an alert's (id, state, detected_at).
+The receiver verifies the signature over the bytes as received, before parsing, and rejects a
+timestamp older than a few minutes, so that a recorded request cannot be replayed. `verify` does
+both. Delivery is at least once: after a crash an alert may come again in another batch. Recognise
+it by its (id, state, detected_at).
 """
 
 from __future__ import annotations
@@ -48,19 +48,20 @@ class Webhook:
 
 
 def sign(secret: bytes, timestamp: str, body: bytes) -> str:
-    """The signature, in hex, that belongs to a body sent at a time."""
+    """The signature of a body and a timestamp, in hex."""
     return hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def verify(
     secret: bytes, headers: Mapping[str, str], body: bytes, tolerance: float = 300.0
 ) -> bool:
-    """Whether a request comes from the holder of the secret and was made just now.
+    """Whether a request was made by a holder of the secret, within `tolerance` of now.
 
     Args:
-        headers: the request's headers; the case of their names does not matter.
-        body: the bytes as they came.
-        tolerance: seconds that the sender's clock may differ from ours.
+        secret: that both sides know.
+        headers: of the request; the case of their names does not matter.
+        body: the bytes as received.
+        tolerance: seconds.
     """
     given = {name.lower(): value for name, value in headers.items()}
     timestamp = given.get("x-xm-timestamp", "")

@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 
 from monitor.alerting.alerts import Alert
+from monitor.backoff import pauses
 from monitor.batch import Outcome
 from monitor.config import Topics
 from monitor.errors import FencedError, MonitorError, StoreError, StoreRefusedError
@@ -35,7 +36,7 @@ from monitor.store.base import Checkpoint, Store
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts, doubled each time
+PAUSES = 0.1, 5.0  # seconds between attempts, the first and the longest
 
 Run = Callable[..., Awaitable[Any]]
 
@@ -192,7 +193,7 @@ class Checkpointer:
 
     async def _publish(self, alerts: list[Alert]) -> None:
         """Send alerts, as often as it takes."""
-        pause = FIRST_PAUSE
+        waiting = pauses(*PAUSES)
         while True:
             try:
                 await _flush(
@@ -208,8 +209,7 @@ class Checkpointer:
                 return
             except Exception as error:
                 log.warning("alerts_not_sent count=%d reason=%r", len(alerts), str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(next(waiting))
 
     async def produce(
         self,

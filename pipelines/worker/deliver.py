@@ -1,7 +1,7 @@
-"""Delivering alerts: from their topic to every receiver that is configured.
+"""Reads alerts from their topic and delivers them to all receivers.
 
-A batch is acknowledged when all receivers have it, so alerts wait in Kafka for a receiver that is
-away, and a worker killed in between sends them again.
+A batch is acknowledged when all receivers have accepted or rejected it. So alerts wait in Kafka for
+a receiver that is down, and the successor of a killed worker sends them again.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _decode = msgspec.json.Decoder(Alert).decode
 
 
 async def deliver(stream: Any, delivery: Delivery) -> None:
-    """Hand a stream of batches of the alerts topic to a delivery that is entered."""
+    """Deliver the batches of a stream of the alerts topic; the delivery must be entered."""
     async for event in stream.noack().events():
-        done = await delivery.submit(list(_read(event.value)))
+        done = await delivery.submit(list(_decoded(event.value)))
         done.add_done_callback(_acknowledge(event))
 
 
-def _read(records: Records) -> Iterator[Alert]:
+def _decoded(records: Records) -> Iterator[Alert]:
     for offset, value in zip(records.offsets.tolist(), records.values, strict=True):
         try:
             yield _decode(value or b"")
         except msgspec.MsgspecError as error:
-            log.error("no_alert offset=%d reason=%r", offset, str(error))
+            log.error("alert_unreadable offset=%d reason=%r", offset, str(error))
 
 
 def _acknowledge(event: Any) -> Any:

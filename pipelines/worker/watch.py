@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from monitor.backoff import pauses
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
 from monitor.errors import MonitorError, StoreError, StoreRefusedError, TooFewRowsError
@@ -22,7 +23,7 @@ from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.store.base import Store
 from pipelines.kafka.record_batch import Records
-from pipelines.worker.checkpoint import FIRST_PAUSE, LONGEST_PAUSE, Checkpointer
+from pipelines.worker.checkpoint import PAUSES, Checkpointer
 from pipelines.worker.gauges import Gauges, Progress
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Watch:
 
     async def _observe_part(self, message: Any, records: Records) -> bool:
         """Observe some records as soon as store and memory allow; whether they are still ours."""
-        pause = FIRST_PAUSE
+        waiting = pauses(*PAUSES)
         while self._owns(message):
             if self.trouble is None and not self._operator.needs_checkpoint:
                 try:
@@ -126,8 +127,7 @@ class Watch:
                     self._checkpoints.store_failed(error)
             elif await self.checkpoint():
                 continue
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(next(waiting))
         return False
 
     async def _observe_batch(self, message: Any, records: Records) -> None:
@@ -220,15 +220,14 @@ class Watch:
 
     async def run(self, seconds: float) -> None:
         """Write a checkpoint every so many seconds while the app runs."""
-        pause, due = FIRST_PAUSE, time.monotonic()
+        waiting, due = pauses(*PAUSES), time.monotonic()
         while not self._app.should_stop:
             if await self.checkpoint():
-                pause = FIRST_PAUSE
+                waiting = pauses(*PAUSES)
                 due = max(due + seconds, time.monotonic())
                 await asyncio.sleep(due - time.monotonic())
             else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(next(waiting))
             await self.show_gauges()
 
     async def show_gauges(self) -> None:

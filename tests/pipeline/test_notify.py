@@ -104,20 +104,20 @@ def metric(delivery: Delivery, name: str, **labels: str) -> float:
     return delivery.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-async def test_a_batch_is_done_when_it_has_been_taken():
+async def test_batch_is_done_when_it_is_accepted():
     async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
         await asyncio.wait_for(await delivery.submit([alert("1"), alert("2")]), 5)
         assert desk.taken == ["a_1 open", "a_2 open"]
 
 
-async def test_what_a_webhook_sends_can_be_verified():
+async def test_webhook_request_verifies():
     async with Desk().open() as desk:
         await desk.webhook.send([alert("1")])
     ((_, headers, body),) = desk.requests
     assert verify(SECRET, headers, body)
 
 
-async def test_every_attempt_at_a_body_has_the_same_idempotency_key():
+async def test_attempts_share_an_idempotency_key():
     async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
         desk.answer = in_turn(503)
         await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
@@ -126,14 +126,14 @@ async def test_every_attempt_at_a_body_has_the_same_idempotency_key():
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408])
-async def test_an_alert_is_sent_again_after_an_answer_that_means_later(status: int):
+async def test_alert_is_retried_after_a_transient_status(status: int):
     async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
         desk.answer = in_turn(status, status)
         await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
         assert desk.taken == ["a_1 open"]
 
 
-async def test_a_receiver_that_asks_for_time_is_given_it():
+async def test_delivery_honours_retry_after():
     async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
         desk.answer = in_turn(429, headers={"Retry-After": "1"})
         await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
@@ -141,7 +141,7 @@ async def test_a_receiver_that_asks_for_time_is_given_it():
     assert given - asked >= 1.0
 
 
-async def test_a_receiver_that_hangs_is_asked_again_after_the_timeout():
+async def test_hanging_receiver_is_retried_after_the_timeout():
     async def hang(_: list[Alert]) -> web.Response:
         desk.answer = None
         await asyncio.sleep(3)
@@ -166,7 +166,7 @@ async def test_alerts_wait_in_order_for_a_receiver_that_is_down():
     assert metric(delivery, "xm_undelivered_alerts", receiver="webhook") == 0
 
 
-async def test_alerts_outlast_a_restart_of_their_receiver():
+async def test_alerts_survive_a_restart_of_their_receiver():
     desk = Desk()
     async with Delivery([desk.webhook]) as delivery:
         async with desk.open():
@@ -177,7 +177,7 @@ async def test_alerts_outlast_a_restart_of_their_receiver():
     assert desk.taken == ["a_1 open", "a_2 open"]
 
 
-async def test_a_dead_receiver_does_not_hold_up_the_others():
+async def test_dead_receiver_does_not_delay_the_others():
     dead = Alertmanager(f"http://127.0.0.1:{free_port()}", timeout_seconds=0.5)
     async with Desk().open() as desk, Delivery([dead, desk.webhook]) as delivery:
         batches = [await delivery.submit([alert(str(n))]) for n in range(20)]
@@ -185,7 +185,7 @@ async def test_a_dead_receiver_does_not_hold_up_the_others():
         assert not any(batch.done() for batch in batches)
 
 
-async def test_a_refused_alert_is_counted_and_does_not_take_its_neighbours_with_it():
+async def test_rejected_alert_is_counted_and_its_neighbours_delivered():
     async def picky(alerts: list[Alert]) -> web.Response:
         return web.Response(status=422 if any(each.id == "a_3" for each in alerts) else 200)
 
@@ -196,22 +196,22 @@ async def test_a_refused_alert_is_counted_and_does_not_take_its_neighbours_with_
     assert metric(delivery, "xm_deliveries_total", receiver="webhook", outcome="refused") == 1
 
 
-async def test_a_redirect_is_a_refusal_and_not_a_loss_in_silence(caplog: Any):
+async def test_redirect_counts_as_a_rejection(caplog: Any):
     async with Desk().open() as desk, Delivery([desk.webhook]) as delivery:
         desk.answer = in_turn(302, headers={"Location": "/login"})
         await asyncio.wait_for(await delivery.submit([alert("1")]), 5)
     assert "alert_refused receiver=webhook id=a_1 reason='answers 302'" in caplog.text
 
 
-async def test_an_alert_that_cannot_be_expressed_stops_nothing():
+async def test_alert_that_cannot_be_encoded_stops_nothing():
     wrong = msgspec.structs.replace(alert("1"), window=(-1e300, 0.0))
     unused = Alertmanager(f"http://127.0.0.1:{free_port()}", timeout_seconds=0.5)
     async with Delivery([unused]) as delivery:
         await asyncio.wait_for(await delivery.submit([wrong]), 5)
 
 
-async def test_submitting_waits_when_a_receiver_is_far_behind(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pipelines.notify.delivery._WAITING", 10)
+async def test_submit_waits_while_a_queue_is_full(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipelines.notify.delivery._QUEUE", 10)
     desk = Desk()
     async with Delivery([desk.webhook]) as delivery:
         waiting = asyncio.create_task(delivery.submit([alert(str(n)) for n in range(30)]))
@@ -222,13 +222,13 @@ async def test_submitting_waits_when_a_receiver_is_far_behind(monkeypatch: pytes
     assert len(desk.taken) == 30
 
 
-async def test_a_batch_of_minor_alerts_is_done_at_once_and_sent_to_nobody():
+async def test_minor_alerts_are_done_at_once_and_not_sent():
     async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
         assert (await delivery.submit([alert("1", severity="info")])).done()
     assert desk.requests == []
 
 
-async def test_the_later_states_of_an_alert_follow_it_though_they_are_minor():
+async def test_later_states_of_a_sent_alert_are_sent():
     async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
         states = [alert("1"), alert("1", "update", "info"), alert("1", "resolved", "info")]
         for state in states:
@@ -236,14 +236,14 @@ async def test_the_later_states_of_an_alert_follow_it_though_they_are_minor():
     assert desk.taken == ["a_1 open", "a_1 update", "a_1 resolved"]
 
 
-async def test_the_end_of_an_alert_that_was_never_told_is_not_told():
+async def test_end_of_an_alert_never_sent_is_not_sent():
     async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
         for state in (alert("1", severity="info"), alert("1", "resolved", "info")):
             await asyncio.wait_for(await delivery.submit([state]), 5)
     assert desk.requests == []
 
 
-async def test_the_end_of_an_alert_from_before_a_restart_is_told():
+async def test_end_of_an_alert_from_before_a_restart_is_sent():
     async with Desk().open() as desk, Delivery([desk.webhook], "warning") as delivery:
         await asyncio.wait_for(await delivery.submit([alert("1", "resolved", "info")]), 5)
     assert desk.taken == ["a_1 resolved"]
@@ -298,7 +298,7 @@ def alertmanager(tmp_path: Path) -> RealAlertmanager:
     return RealAlertmanager(tmp_path)
 
 
-async def test_alertmanager_shows_an_open_alert_of_months_ago_as_active(
+async def test_alertmanager_shows_an_open_alert_of_months_ago(
     alertmanager: RealAlertmanager,
 ):
     with alertmanager:
@@ -308,7 +308,7 @@ async def test_alertmanager_shows_an_open_alert_of_months_ago_as_active(
     assert shown["startsAt"].startswith("2026-02-25T")
 
 
-async def test_an_update_changes_the_alert_in_alertmanager_and_adds_none(
+async def test_update_changes_the_alert_in_alertmanager(
     alertmanager: RealAlertmanager,
 ):
     with alertmanager:
@@ -319,7 +319,7 @@ async def test_an_update_changes_the_alert_in_alertmanager_and_adds_none(
     assert shown["annotations"]["score"] == "0.999"
 
 
-async def test_an_alert_that_grows_severe_is_one_active_alert_of_the_new_severity(
+async def test_escalated_alert_is_active_once(
     alertmanager: RealAlertmanager,
 ):
     with alertmanager:
@@ -329,7 +329,7 @@ async def test_an_alert_that_grows_severe_is_one_active_alert_of_the_new_severit
     assert shown["labels"]["severity"] == "critical"
 
 
-async def test_a_resolved_alert_is_active_no_more(alertmanager: RealAlertmanager):
+async def test_resolved_alert_is_not_active(alertmanager: RealAlertmanager):
     with alertmanager:
         await alertmanager.receiver.send([alert("1", severity="warning")])
         await alertmanager.receiver.send([alert("1", "update", "critical")])
@@ -337,7 +337,7 @@ async def test_a_resolved_alert_is_active_no_more(alertmanager: RealAlertmanager
         assert alertmanager.active("1") == []
 
 
-async def test_an_alert_opened_and_resolved_in_one_request_is_not_active(
+async def test_alert_opened_and_resolved_at_once_is_not_active(
     alertmanager: RealAlertmanager,
 ):
     with alertmanager:
@@ -345,7 +345,7 @@ async def test_an_alert_opened_and_resolved_in_one_request_is_not_active(
         assert alertmanager.active("1") == []
 
 
-async def test_alerts_sent_while_alertmanager_is_down_arrive_when_it_starts(
+async def test_alerts_arrive_when_alertmanager_starts(
     alertmanager: RealAlertmanager,
 ):
     async with Delivery([alertmanager.receiver]) as delivery:
@@ -357,7 +357,7 @@ async def test_alerts_sent_while_alertmanager_is_down_arrive_when_it_starts(
             assert alertmanager.active("2") == []
 
 
-async def test_people_are_told_of_a_change_of_severity_and_of_nothing_that_never_was(
+async def test_alertmanager_notifies_of_an_escalation_only(
     alertmanager: RealAlertmanager,
 ):
     states = [
@@ -377,7 +377,7 @@ async def test_people_are_told_of_a_change_of_severity_and_of_nothing_that_never
     ]
 
 
-async def test_an_alert_opened_before_a_restart_of_the_monitor_resolves(
+async def test_alert_from_before_a_restart_resolves(
     alertmanager: RealAlertmanager,
 ):
     restarted = Alertmanager(alertmanager.receiver.url, timeout_seconds=2)
@@ -387,7 +387,7 @@ async def test_an_alert_opened_before_a_restart_of_the_monitor_resolves(
         assert alertmanager.active("1") == []
 
 
-async def test_an_alert_survives_that_its_receiver_is_down_and_its_worker_is_killed(
+async def test_alert_survives_a_dead_receiver_and_a_killed_worker(
     kafka: str, redis_url: str, tmp_path: Path
 ):
     desk = Desk()

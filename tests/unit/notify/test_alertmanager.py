@@ -29,36 +29,36 @@ def ends(posted: dict[str, Any]) -> float:
     return datetime.fromisoformat(posted["endsAt"]).timestamp()
 
 
-def test_all_that_changes_during_an_alert_is_outside_its_identity():
+def test_labels_never_change_during_an_alert():
     (opened,) = translate(alert("open"), {"warning"}, NOW)
     (updated,) = translate(alert("update", score=0.99), {"warning"}, NOW + 60)
     assert updated["labels"] == opened["labels"]
     assert updated["annotations"] != opened["annotations"]
 
 
-def test_an_alert_that_grows_severe_ends_under_its_former_severity():
+def test_escalated_alert_ends_under_its_former_severity():
     critical, warning = translate(alert("update", "critical"), {"warning", "critical"}, NOW)
     assert (critical["labels"]["severity"], ends(critical) > NOW) == ("critical", True)
     assert (warning["labels"]["severity"], ends(warning) <= NOW) == ("warning", True)
 
 
-def test_a_resolved_alert_has_ended_in_every_severity():
+def test_resolved_alert_ends_in_every_severity():
     told: set[Severity] = {"warning", "critical"}
     assert all(ends(said) <= NOW for said in translate(alert("resolved"), told, NOW))
 
 
-def test_an_alert_of_last_winter_is_active_until_it_resolves():
+def test_old_alert_is_active_until_it_resolves():
     (opened,) = translate(alert("open"), {"warning"}, NOW + 90 * 86_400)
     assert opened["startsAt"].startswith("2026-02-25T")
     assert ends(opened) > NOW + 90 * 86_400
 
 
-def test_an_alert_never_ends_before_it_starts_though_its_clock_is_ahead():
+def test_alert_never_ends_before_it_starts():
     (ended,) = translate(alert("resolved"), {"warning"}, 1_772_038_990.0)
     assert ended["startsAt"] <= ended["endsAt"]
 
 
-def test_a_pager_reads_summary_evidence_and_decision():
+def test_annotations_hold_summary_evidence_and_decision():
     (opened,) = translate(alert("open"), {"warning"}, NOW)
     assert opened["annotations"] == {
         "summary": "Key k_1 sends 31 times its usual rate.",
@@ -69,5 +69,5 @@ def test_a_pager_reads_summary_evidence_and_decision():
     }
 
 
-def test_the_name_of_an_alert_says_what_it_found():
+def test_alertname_contains_the_kind():
     assert translate(alert("open"), {"warning"}, NOW)[0]["labels"]["alertname"] == "ExtractionBurst"

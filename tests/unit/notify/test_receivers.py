@@ -16,7 +16,7 @@ def settings(**chosen: object) -> Settings:
     return Settings(receivers=Receivers.model_validate(chosen))
 
 
-def test_nothing_is_sent_anywhere_unless_configured():
+def test_no_receiver_without_configuration():
     assert receivers(settings()) == []
 
 
@@ -34,18 +34,18 @@ def test_each_configured_receiver_is_built(tmp_path: Path):
     ]
 
 
-def test_a_webhook_without_a_secret_is_refused_with_the_remedy():
+def test_webhook_without_a_secret_is_rejected():
     with pytest.raises(ConfigError, match="set XM_RECEIVERS__WEBHOOK_SECRET"):
         receivers(settings(webhook_url="https://abuse.example/hook"))
 
 
 @pytest.mark.parametrize("url", ["alertmanager:9093", "ftp://host/", "https://"])
-def test_an_address_that_nothing_can_be_posted_to_is_refused(url: str):
+def test_address_that_is_no_http_url_is_rejected(url: str):
     with pytest.raises(ConfigError, match="XM_RECEIVERS__ALERTMANAGER_URL"):
         receivers(settings(alertmanager_url=url))
 
 
-def test_the_secret_of_a_webhook_is_not_printed():
+def test_webhook_secret_is_not_printed():
     assert "hush" not in repr(Webhook("https://abuse.example/hook", b"hush", 3))
 
 
@@ -55,5 +55,5 @@ def test_retry_after_is_read_as_seconds_or_as_a_date():
 
 
 @pytest.mark.parametrize("told", [None, "", "soon", "-3", formatdate(0), "Mon, 99 Foo"])
-def test_a_retry_after_that_asks_for_nothing_is_zero(told: str | None):
+def test_unreadable_retry_after_is_zero(told: str | None):
     assert retry_after(told) == 0.0
