@@ -1,3 +1,4 @@
+import copy
 import json
 from io import StringIO
 
@@ -17,15 +18,15 @@ from tests.support.requests import elicitor, in_order, person
 SECRET = "known to this test only"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     return Settings(identity_secret=SECRET)
 
 
-@pytest.fixture
-def replay(tmp_path, settings):
+@pytest.fixture(scope="module")
+def shared_replay(tmp_path_factory, settings):
     """Three attackers, one with few requests, a tutor that looks like one, and a person."""
-    file = tmp_path / "traffic.jsonl"
+    file = tmp_path_factory.mktemp("evaluation") / "traffic.jsonl"
     streams = [elicitor(key) for key in ("sk-cot-1", "sk-cot-2", "sk-tutor")]
     streams += [elicitor("sk-cot-3", count=12), elicitor("sk-bench"), elicitor("sk-stranger")]
     file.write_bytes(b"\n".join(in_order(*streams, person("sk-person"))))
@@ -36,8 +37,14 @@ def replay(tmp_path, settings):
 
 
 @pytest.fixture
-def report(replay, settings):
-    return evaluate.build_report(replay, settings)
+def replay(shared_replay):
+    """A replay whose log a test may change."""
+    return shared_replay._replace(log=copy.deepcopy(shared_replay.log))
+
+
+@pytest.fixture(scope="module")
+def report(shared_replay, settings):
+    return evaluate.build_report(shared_replay, settings)
 
 
 def campaign(id_, at, *members, severity="warning", state="open"):

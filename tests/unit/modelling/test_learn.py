@@ -24,25 +24,37 @@ def unique_prompts(rules, count):
     return list(found)
 
 
-@pytest.fixture
-def ordinary(tmp_path):
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory):
     prompts = unique_prompts(ORDINARY, 10 * MIN_PROMPTS)
     lines = [request(f"sk-{i % 50}", float(i), prompt) for i, prompt in enumerate(prompts)]
-    file = tmp_path / "ordinary.jsonl"
+    file = tmp_path_factory.mktemp("recording") / "ordinary.jsonl"
     file.write_bytes(b"\n".join(lines))
     return str(file)
 
 
 @pytest.fixture
 def lists(tmp_path):
+    return save_lists(tmp_path)
+
+
+def save_lists(folder):
     rules = dict(zip(LISTS, ("coding", "trace", "sweep", "trace", "grade"), strict=True))
     for kind, rule in rules.items():
         lines = [
             json.dumps(f"{prompt} {i}")
             for i, prompt in enumerate(unique_prompts([rule], MIN_PROMPTS))
         ]
-        (tmp_path / f"{kind}.jsonl").write_text("\n".join(lines))
-    return [str(tmp_path / f"{kind}.jsonl") for kind in LISTS]
+        (folder / f"{kind}.jsonl").write_text("\n".join(lines))
+    return [str(folder / f"{kind}.jsonl") for kind in LISTS]
+
+
+@pytest.fixture(scope="module")
+def learned(ordinary, tmp_path_factory):
+    """A model file fitted with lists, and the numbers of prompts."""
+    folder = tmp_path_factory.mktemp("learned")
+    out = folder / "content.json"
+    return out, learn_content([ordinary], save_lists(folder), Settings(), out, source="")
 
 
 def test_learn_without_lists_keeps_the_classifiers(ordinary, tmp_path):
@@ -54,18 +66,14 @@ def test_learn_without_lists_keeps_the_classifiers(ordinary, tmp_path):
     assert (model.directions == shipped_content().directions).all()
 
 
-def test_learn_with_lists_fits_the_classifiers(ordinary, lists, tmp_path):
-    out = tmp_path / "content.json"
-    assert learn_content([ordinary], lists, Settings(), out, source="") == (
-        10 * MIN_PROMPTS,
-        5 * MIN_PROMPTS,
-    )
+def test_learn_with_lists_fits_the_classifiers(learned):
+    out, counts = learned
+    assert counts == (10 * MIN_PROMPTS, 5 * MIN_PROMPTS)
     assert (load_content(out).directions != shipped_content().directions).any()
 
 
-def test_content_model_holds_no_prompt(ordinary, lists, tmp_path):
-    out = tmp_path / "content.json"
-    learn_content([ordinary], lists, Settings(), out, source="")
+def test_content_model_holds_no_prompt(learned):
+    out, _ = learned
     document = json.loads(out.read_bytes())
     numbers = {name for name in document if name not in ("from", "shape", "lists")}
     assert not any(isinstance(x, str) for name in numbers for x in flat(document[name]))
