@@ -113,7 +113,7 @@ class Engine(PartitionedOperator[Partition]):
         self._on_evaluation = on_evaluation
         self._read = Reader(Decoder(settings.mapping), identity)
         self._lexicon = Lexicon()
-        self._extractor = Extractor(identity.seed, load_content(settings.content))
+        self._extractor = Extractor(identity.derive("prompts", 32), load_content(settings.content))
         self._lifecycle = Lifecycle(settings.detection, action_for, detectors)
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)

@@ -1,9 +1,9 @@
-"""Pseudonyms: who is meant, without saying who it is.
+"""Identity: pseudonyms and keys from the deployment's secret.
 
-Every identifier is replaced on entry by its BLAKE2b hash keyed with the deployment's secret
-(RFC 7693). The same secret gives the same pseudonym on every worker and after every restart;
-without it nobody can go back, nor try candidates. A different `person` per kind of identifier
-keeps an account that is named like a key from sharing its pseudonym.
+An API key is replaced on entry by its keyed BLAKE2b hash (RFC 7693). The same secret gives the same
+pseudonym on every worker and after every restart. Without the secret nobody can invert a pseudonym
+or test a candidate. All other hashes have keys of their own, derived here, one for each purpose: no
+two kinds of values share a hash, and one key reveals nothing about another.
 """
 
 from __future__ import annotations
@@ -16,42 +16,59 @@ from functools import lru_cache
 from monitor.config import Settings, secret
 from monitor.errors import ConfigError
 
-_KEPT = 1 << 18
-_LEAST = 16
+_CACHED = 1 << 18  # pseudonyms
+_MIN_BYTES = 16  # of a secret
 
 
 class Identity:
-    """Turns identifiers into pseudonyms.
+    """Makes pseudonyms and derives keys.
 
     Args:
         secret: at least 16 bytes, the same for all workers of a deployment.
-        plain: leave API keys as they are, for labelled experiments only.
-        kept: the number of pseudonyms that need not be made again.
+        plain: leave API keys as they are; for labelled experiments only.
+        cached: number of pseudonyms to keep in memory.
 
     Raises:
-        ConfigError: if the secret is too short to protect anything.
+        ConfigError: if the secret is too short.
 
     >>> Identity(b"0123456789abcdef").key("sk-1").startswith("k_")
     True
     """
 
-    def __init__(self, secret: bytes, *, plain: bool = False, kept: int = _KEPT) -> None:
-        if len(secret) < _LEAST:
+    def __init__(self, secret: bytes, *, plain: bool = False, cached: int = _CACHED) -> None:
+        if len(secret) < _MIN_BYTES:
             raise ConfigError(
-                f"The identity secret has {len(secret)} bytes, at least {_LEAST} are needed: "
-                "make one with `openssl rand -hex 32`."
+                f"The identity secret has {len(secret)} bytes; at least {_MIN_BYTES} are needed. "
+                "Make one with `openssl rand -hex 32`."
             )
-        self._keyed = hashlib.blake2b(secret).digest()
-        self.seed = int.from_bytes(self._keyed[:8], "little")  # of hashes that are no pseudonyms
-        self.key_of: Callable[[bytes], str] = _text if plain else lru_cache(kept)(self._key)
+        self._secret = hashlib.blake2b(secret).digest()
+        self.key_of: Callable[[bytes], str] = _text if plain else lru_cache(cached)(self._key)
 
     def key(self, api_key: str) -> str:
         """The pseudonym of an API key."""
         return self.key_of(api_key.encode("utf-8", "surrogatepass"))
 
+    def derive(self, purpose: str, size: int = 16) -> bytes:
+        """A key for one purpose, see `derive`."""
+        return derive(self._secret, purpose, size)
+
     def _key(self, data: bytes) -> str:
-        hashed = hashlib.blake2b(data, digest_size=12, key=self._keyed, person=b"key")
+        hashed = hashlib.blake2b(data, digest_size=12, key=self._secret, person=b"key")
         return "k_" + hashed.hexdigest()
+
+
+def derive(secret: bytes, purpose: str, size: int = 16) -> bytes:
+    """A key that is independent of those for all other purposes.
+
+    Args:
+        secret: up to 64 bytes.
+        purpose: up to 16 bytes, unique in the deployment.
+        size: bytes of the key, up to 64.
+    """
+    hashed = hashlib.blake2b(
+        digest_size=size, key=secret, person=purpose.encode(), salt=b"derived key"
+    )
+    return hashed.digest()
 
 
 def is_pseudonym(text: str) -> bool:
@@ -64,11 +81,15 @@ def _text(data: bytes) -> str:
 
 
 def from_settings(settings: Settings, *, plain: bool = False) -> Identity:
-    """The deployment's identity, or a `ConfigError` that says how to give it a secret."""
+    """The deployment's identity.
+
+    Raises:
+        ConfigError: if there is no secret, or it is too short.
+    """
     found = secret(settings.identity_secret, settings.identity_secret_file, "XM_IDENTITY_SECRET")
     if found is None:
         raise ConfigError(
             "No identity secret: set XM_IDENTITY_SECRET, or XM_IDENTITY_SECRET_FILE to a file "
             "with the output of `openssl rand -hex 32`."
         )
-    return Identity(found, plain=plain, kept=max(settings.rows, _KEPT))
+    return Identity(found, plain=plain, cached=max(settings.rows, _CACHED))

@@ -1,24 +1,27 @@
 """Feature extraction: prompts to the numbers that a key's sketches are made of.
 
 One compiled kernel (`kernel.py`) reads each prompt once. All hashes are keyed with the deployment's
-secret. The meaning is not, so that one baseline is valid everywhere.
+secret. Those that are stored or published (of the prompt, its template and its cell) end in
+SipHash, each with a key of its own, so nobody without the secret can test a candidate prompt or
+invert one. Hashes of words and chunks stay in memory and are faster. The meaning is not keyed, so
+one baseline is valid everywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import tomllib
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from monitor.identity import derive
 from monitor.prompts import kernel
 from monitor.prompts.characters import characters
 from monitor.prompts.content_model import Content, shipped_content
-from monitor.prompts.kernel import CELL, MEANING, Tables
+from monitor.prompts.kernel import CELL, KEYED, MEANING, Tables
 from monitor.prompts.normalise import LIMIT, Texts
 from monitor.prompts.projection import CONTENT, LISTS, SHARES
 from monitor.prompts.segment import SEEDS
@@ -34,9 +37,9 @@ class Features(NamedTuple):
 
     Attributes:
         meaning: `(n, MEANING) int8`, a unit vector times 127; zeros for an empty prompt.
-        prompt: `(n,) uint64`, hash of the words and inner marks.
-        template: `(n,) uint64`, hash of the instruction, see `template_hash.py`.
-        cell: `(n,) uint32`, a cell of meaning space, one of 65,536.
+        prompt: `(n,) uint64`, keyed hash of the words and inner marks.
+        template: `(n,) uint64`, keyed hash of the instruction, see `template_hash.py`.
+        cell: `(n,) uint64`, keyed hash of the cell of meaning space, one of 65,536.
         opening, closing: `(n, MEANING) int8`, meaning of the first and the last words.
         style: `(n, len(STYLE)) float32`, how the prompt is written, see `style.py`.
         content: `(n, CONTENT) int8`, position relative to the baseline, times SCALE.
@@ -47,7 +50,7 @@ class Features(NamedTuple):
     meaning: npt.NDArray[np.int8]
     prompt: npt.NDArray[np.uint64]
     template: npt.NDArray[np.uint64]
-    cell: npt.NDArray[np.uint32]
+    cell: npt.NDArray[np.uint64]
     opening: npt.NDArray[np.int8]
     closing: npt.NDArray[np.int8]
     style: npt.NDArray[np.float32]
@@ -59,7 +62,7 @@ class Extractor:
     """Extracts the features of prompts. Not thread-safe: it owns scratch memory.
 
     Args:
-        secret: 64 bits derived from the deployment's secret.
+        secret: up to 64 bytes, derived from the deployment's secret.
         content: the content model; by default the shipped one.
         slots: chunks whose tokens are cached, a power of two; results do not depend on it.
 
@@ -67,12 +70,14 @@ class Extractor:
         model: tag of the content model.
         cache_misses: chunks that were not in the cache so far.
 
-    >>> features = Extractor(1)(Texts.of(["Hello there!", "  hello THERE"]))
+    >>> features = Extractor(b"secret")(Texts.of(["Hello there!", "  hello THERE"]))
     >>> bool(features.prompt[0] == features.prompt[1])
     True
     """
 
-    def __init__(self, secret: int, content: Content | None = None, *, slots: int = SLOTS) -> None:
+    def __init__(
+        self, secret: bytes, content: Content | None = None, *, slots: int = SLOTS
+    ) -> None:
         content = shipped_content() if content is None else content
         self.model = content.tag
         self.tables = _tables(secret, content)
@@ -101,29 +106,29 @@ class Extractor:
         return features
 
 
-def _tables(secret: int, content: Content) -> Tables:
+def _tables(secret: bytes, content: Content) -> Tables:
     kinds = characters()
-    seeds = _random(secret, "seeds", (SEEDS,), np.uint64)
-    bits = _random(secret, "planes", (CELL, MEANING), np.uint8) & 1
+    seeds = np.frombuffer(derive(secret, "words", 8 * SEEDS), "<u8").astype(np.uint64)
+    keys = np.frombuffer(b"".join(derive(secret, name) for name in KEYED), "<u8").astype(np.uint64)
     return Tables(
         kinds.kind,
         kinds.first,
         kinds.edge,
         *tokens(),
         seeds=seeds,
-        planes=2 * bits.astype(np.int32) - 1,
+        keys=keys.reshape(-1, 2),
+        planes=_planes(secret),
         vocabulary=_vocabulary(seeds),
         style=style_tables(seeds),
         projection=content.projection,
     )
 
 
-def _random(secret: int, what: str, shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
-    """Pseudorandom numbers, fixed by the secret and the purpose."""
-    dtype = np.dtype(kind).newbyteorder("<")
-    source = hashlib.shake_256(secret.to_bytes(8, "little") + what.encode())
-    data = source.digest(dtype.itemsize * math.prod(shape))
-    return np.frombuffer(data, dtype).astype(kind).reshape(shape)
+def _planes(secret: bytes) -> npt.NDArray[np.int32]:
+    """Normals of random planes, `(CELL, MEANING) int32`, each component 1 or -1."""
+    data = hashlib.shake_256(derive(secret, "planes", 32)).digest(CELL * MEANING // 8)
+    bits = np.unpackbits(np.frombuffer(data, np.uint8)).astype(np.int32)
+    return (2 * bits - 1).reshape(CELL, MEANING)
 
 
 def _vocabulary(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

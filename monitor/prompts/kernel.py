@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.kernels.bits import U, aligned, entry, jit
+from monitor.kernels.siphash import siphash_word
 from monitor.prompts.bpe import append_tokens
 from monitor.prompts.projection import WIDTH, Projection, project
 from monitor.prompts.segment import COUNTS, LONGEST, segment
@@ -21,6 +22,7 @@ from monitor.prompts.template_hash import template_hash
 
 MEANING = 64  # dimensions
 CELL = 16  # planes between cells of meaning space
+KEYED = ("prompt", "template", "cell")  # features that are keyed hashes, each with its own key
 
 
 class Tables(NamedTuple):
@@ -29,7 +31,8 @@ class Tables(NamedTuple):
     Attributes:
         kind, first, edge: see `Characters`.
         vectors, single, spaces, merges: see `Tokens`.
-        seeds: `(SEEDS,) uint64`, of the hashes; depends on the secret.
+        seeds: `(SEEDS,) uint64`, of hashes that stay in memory; depends on the secret.
+        keys: `(len(KEYED), 2) uint64`, of hashes that are stored; depends on the secret.
         planes: `(CELL, MEANING) int32`, normals of the planes between cells of meaning space;
             depends on the secret.
         vocabulary: `(4096,) uint64`, hash table of instruction words, see `template_hash.py`.
@@ -45,6 +48,7 @@ class Tables(NamedTuple):
     spaces: npt.NDArray[np.int16]
     merges: npt.NDArray[np.uint64]
     seeds: npt.NDArray[np.uint64]
+    keys: npt.NDArray[np.uint64]
     planes: npt.NDArray[np.int32]
     vocabulary: npt.NDArray[np.uint64]
     style: StyleTables
@@ -201,7 +205,7 @@ def extract(
     Returns:
         Number of chunks that were not in the cache.
     """
-    total, part = memory.total, memory.part
+    total, part, keys = memory.total, memory.part, tables.keys
     cache_misses = 0
     for i in range(len(starts)):
         chunks, n, words, whole = segment(buffer, U(starts[i]), U(ends[i]), tables, memory)
@@ -215,7 +219,9 @@ def extract(
         _normalise(total, features.meaning, i)
         style_features(words, memory, tables.style, features.style, i)
         project(features, i, tables.projection, memory.sums)
-        features.prompt[i] = whole
-        features.template[i] = template_hash(words, memory, tables.vocabulary)
-        features.cell[i] = _cell(features.meaning, i, tables.planes)
+        template = template_hash(words, memory, tables.vocabulary)
+        cell = U(_cell(features.meaning, i, tables.planes))
+        features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])
+        features.template[i] = siphash_word(template, keys[1, 0], keys[1, 1])
+        features.cell[i] = siphash_word(cell, keys[2, 0], keys[2, 1])
     return cache_misses

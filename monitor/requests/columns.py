@@ -25,7 +25,7 @@ from monitor.requests.decoder import (
     Decoder,
     Rejection,
 )
-from monitor.requests.fast_json import COUNTED, HASHED, ParsedEvents
+from monitor.requests.fast_json import COUNTED, HASHED, KINDS, ParsedEvents
 from monitor.requests.marks import (
     BOUNDED,
     FIRST_TURN,
@@ -100,6 +100,7 @@ class Reader:
     def __init__(self, decoder: Decoder, identity: Identity) -> None:
         self._decoder = decoder
         self._identity = identity
+        self._keys = hash_keys(identity)
 
     def __call__(self, messages: Messages, now: float) -> tuple[Columns, list[Rejection]]:
         """The events of a batch, and the elements that cannot be used. Never raises.
@@ -127,9 +128,9 @@ class Reader:
         """The events of plain messages, and the indices of all other messages."""
         data, starts, ends = messages.data, messages.starts, messages.ends
         out = ParsedEvents.allocate(len(messages), int(np.maximum(ends - starts, 0).sum()))
-        seed, latest = np.uint64(self._identity.seed), min(now + MAX_AHEAD, LATEST)
+        latest = min(now + MAX_AHEAD, LATEST)
         buffer = np.frombuffer(data, np.uint8)
-        fast_json.parse_events(buffer, starts, ends, seed, EARLIEST, latest, MAX_BYTES, out)
+        fast_json.parse_events(buffer, starts, ends, self._keys, EARLIEST, latest, MAX_BYTES, out)
         key = self._identity.key_of
         counts, (begins, stops) = out.counts, out.api_key.T.tolist()
         columns = Columns(
@@ -150,8 +151,8 @@ class Reader:
         """The columns of decoded events."""
         identity, events = self._identity, decoded.events
         prompts = Prompts.of([event.prompt for event in events])
-        hashed = [[getattr(event, name) for event in events] for name in HASHED]
-        hashed.append([network_of(event.ip) for event in events])
+        texts = {name: [getattr(event, name) for event in events] for name in HASHED}
+        texts["network"] = [network_of(event.ip) for event in events]
         counts = np.array(
             [
                 (each.input_tokens or 0, each.output_tokens or 0, each.max_tokens or 0, each.turns)
@@ -166,7 +167,7 @@ class Reader:
             np.array([event.ts for event in events], np.float64),
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(prompts.places, counts),
-            np.stack([hash_texts(texts, identity.seed) for texts in hashed], axis=1),
+            np.stack([hash_texts(texts[kind], kind, self._keys) for kind in KINDS], axis=1),
             prompts,
         )
 
@@ -197,13 +198,26 @@ def network_of(address: str | None) -> str | None:
     return ":".join(address.split(":", 3)[:3])
 
 
-def hash_texts(texts: Sequence[str | None], seed: int) -> npt.NDArray[np.uint64]:
-    """The hash of each text, `(n,) uint64`; never 0; 0 for an empty text or none."""
+def hash_keys(identity: Identity) -> npt.NDArray[np.uint64]:
+    """The key of each kind of value, `(len(KINDS), 2) uint64`."""
+    keys = b"".join(identity.derive(kind) for kind in KINDS)
+    return np.frombuffer(keys, "<u8").astype(np.uint64).reshape(-1, 2)
+
+
+def hash_texts(
+    texts: Sequence[str | None], kind: str, keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """The keyed hash of each text, `(n,) uint64`; never 0; 0 for an empty text or none.
+
+    Args:
+        kind: one of KINDS.
+        keys: `(len(KINDS), 2) uint64`.
+    """
     parts = [text.encode("utf-8", "surrogatepass") if text else b"" for text in texts]
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     hashes = np.empty(len(parts), np.uint64)
     buffer = np.frombuffer(b"".join([*parts, PADDING]), np.uint8)
-    fast_json.hash_each(buffer, ends, np.uint64(seed), hashes)
+    fast_json.hash_each(buffer, ends, keys, KINDS.index(kind), hashes)
     return hashes
 
 

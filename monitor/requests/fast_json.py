@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import U, hash_bytes, load, mix
+from monitor.kernels.bits import U, load
 from monitor.kernels.bits import jit as inner
 from monitor.kernels.jit import jit
+from monitor.kernels.siphash import siphash
 from monitor.requests.json_literals import (
     is_digit,
     parse_number,
@@ -39,6 +40,7 @@ from monitor.requests.mappings import MAX_COUNT
 COUNTED = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
 HASHED = (*COUNTED, "id", "model", "payment", "tls_fingerprint")
 NETWORK = len(HASHED)  # the column of the network's hash
+KINDS = (*HASHED, "network")  # of values that are hashed, each with a key of its own
 _STRINGS = (*HASHED, "account", "country", "prompt", "api_key")
 _INTEGERS = (
     *("input_tokens", "output_tokens", "max_tokens", "turns"),
@@ -153,15 +155,16 @@ def _field(data: Any, at: Any, end: Any) -> Any:
 
 
 @inner
-def hash_text(data: Any, at: Any, end: Any, seed: Any) -> Any:
-    """The hash of the text `data[at:end]`, which is not empty; uint64, never 0.
+def hash_text(data: Any, at: Any, end: Any, keys: Any, kind: Any) -> Any:
+    """The keyed hash of the text `data[at:end]`, which is not empty; uint64, never 0.
 
     Args:
         data: `(size,) uint8`.
         at, end: uint64 byte offsets.
-        seed: uint64.
+        keys: `(len(KINDS), 2) uint64`.
+        kind: index in KINDS.
     """
-    return hash_bytes(data, at, end, mix(seed ^ (end - at))) or U(1)
+    return siphash(data, at, end, keys[kind, 0], keys[kind, 1]) or U(1)
 
 
 @inner
@@ -198,31 +201,31 @@ def _network_end(data: Any, at: Any, end: Any) -> Any:
 
 
 @inner
-def _write_hash(field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, out: Any) -> None:
+def _write_hash(field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, out: Any) -> None:
     """Write the hash of a field's text, and of its network if it is an address.
 
     Args:
         field: uint64, number of the field.
         data: `(size,) uint8`, holds the text at `at` to `end`, uint64 byte offsets.
-        seed: uint64.
+        keys: `(len(KINDS), 2) uint64`.
         i: row of `out`, a `ParsedEvents`.
     """
-    out.hashes[i, field] = hash_text(data, at, end, seed)
+    out.hashes[i, field] = hash_text(data, at, end, keys, field)
     if field == _IP:
         end = _network_end(data, at, end)
-        out.hashes[i, NETWORK] = hash_text(data, at, end, seed) if end > at else U(0)
+        out.hashes[i, NETWORK] = hash_text(data, at, end, keys, NETWORK) if end > at else U(0)
 
 
 @inner
 def _read_text(
-    field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: Any
+    field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: Any
 ) -> Any:
     """Read a string value that begins at `at`, after its opening quote.
 
     Args:
         field: uint64, number of the field.
         data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
-        seed: uint64.
+        keys: `(len(KINDS), 2) uint64`.
         i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
 
     Returns:
@@ -238,11 +241,11 @@ def _read_text(
     if quote:
         at = quote + U(1)
         if field < _HASHED_END and quote > begin:
-            _write_hash(field, data, begin, quote, seed, i, out)
+            _write_hash(field, data, begin, quote, keys, i, out)
     else:
         at, after = parse_string(data, begin, end, text, o)
         if field < _HASHED_END and after > o:
-            _write_hash(field, text, o, after, seed, i, out)
+            _write_hash(field, text, o, after, keys, i, out)
         if field == _API_KEY and at - U(1) - begin != after - o:  # it has escapes
             return U(0), o
     if field == _API_KEY and at:
@@ -254,14 +257,14 @@ def _read_text(
 
 @inner
 def _read_value(
-    field: Any, data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: Any
+    field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: Any
 ) -> Any:
     """Read the value of a field.
 
     Args:
         field: uint64, number of the field.
         data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
-        seed: uint64.
+        keys: `(len(KINDS), 2) uint64`.
         i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
 
     Returns:
@@ -270,7 +273,7 @@ def _read_value(
     byte = U(data[at])
     if byte == U(34):
         if field < _STRINGS_END or field == _OTHER:
-            return _read_text(field, data, at + U(1), end, seed, i, o, out)
+            return _read_text(field, data, at + U(1), end, keys, i, o, out)
         return U(0), o
     if field == _OTHER:
         after = _literal_end(data, at, end)
@@ -294,12 +297,12 @@ def _read_value(
 
 
 @inner
-def _read_event(data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: Any) -> Any:
+def _read_event(data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: Any) -> Any:
     """Read the message `data[at:end]`.
 
     Args:
         data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
-        seed: uint64.
+        keys: `(len(KINDS), 2) uint64`.
         i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
 
     Returns:
@@ -328,7 +331,7 @@ def _read_event(data: Any, at: Any, end: Any, seed: Any, i: int, o: Any, out: An
         at = skip_blanks(data, at + U(1), end)
         if at >= end:
             return False, o
-        at, o = _read_value(field, data, at, end, seed, i, o, out)
+        at, o = _read_value(field, data, at, end, keys, i, o, out)
         if not at:
             return False, o
         at = skip_blanks(data, at, end)
@@ -346,7 +349,7 @@ def parse_events(
     data: Any,
     starts: Any,
     ends: Any,
-    seed: Any,
+    keys: Any,
     earliest: float,
     latest: float,
     max_bytes: int,
@@ -357,7 +360,7 @@ def parse_events(
     Args:
         data: `(size,) uint8`, the messages and `PADDING`.
         starts, ends: `(n,) int64`, byte offset of each message.
-        seed: uint64, of the hashes.
+        keys: `(len(KINDS), 2) uint64`, of the hashes.
         earliest, latest: bounds of `ts`, epoch seconds within the years 1987 and 5138.
         max_bytes: largest message that is read.
         out: a `ParsedEvents` of n rows.
@@ -369,7 +372,7 @@ def parse_events(
         out.prompt[i, :] = 0
         ok, after = False, o
         if 0 < ends[i] - starts[i] <= max_bytes:
-            ok, after = _read_event(data, U(starts[i]), U(ends[i]), seed, i, o, out)
+            ok, after = _read_event(data, U(starts[i]), U(ends[i]), keys, i, o, out)
         if ok and earliest <= out.ts[i] <= latest:
             out.plain[i] = True
             o = after
@@ -379,17 +382,18 @@ def parse_events(
 
 
 @jit
-def hash_each(data: Any, ends: Any, seed: Any, hashes: Any) -> None:
+def hash_each(data: Any, ends: Any, keys: Any, kind: int, hashes: Any) -> None:
     """Hash n texts that follow one another; an empty text gets 0.
 
     Args:
         data: `(size,) uint8`, the texts and `PADDING`.
         ends: `(n,) int64`, byte offset where each text ends.
-        seed: uint64.
+        keys: `(len(KINDS), 2) uint64`.
+        kind: index in KINDS.
         hashes: `(n,) uint64`, the result.
     """
     at = U(0)
     for i in range(len(ends)):
         end = U(ends[i])
-        hashes[i] = hash_text(data, at, end, seed) if end > at else U(0)
+        hashes[i] = hash_text(data, at, end, keys, kind) if end > at else U(0)
         at = end

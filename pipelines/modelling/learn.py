@@ -78,7 +78,7 @@ def learn_content(
 
 def extract(prompts: Sequence[str]) -> PromptFeatures:
     """The features of prompts, which depend neither on the secret nor on a content model."""
-    extractor = Extractor(0, Content.none())
+    extractor = Extractor(b"0", Content.none())
     batches = (prompts[i : i + _BATCH_SIZE] for i in range(0, len(prompts), _BATCH_SIZE))
     return PromptFeatures.concatenate([extractor(Texts.of(batch)) for batch in batches])
 

@@ -27,6 +27,18 @@ def test_any_string_can_be_a_key():
     assert Identity(SECRET).key("\ud800").startswith("k_")
 
 
+def test_derived_keys_differ_by_purpose_and_secret():
+    purposes = ("ip", "network", "prompt")
+    keys = [Identity(secret).derive(each) for secret in (SECRET, SECRET[::-1]) for each in purposes]
+    assert len(set(keys)) == 6
+    assert {len(key) for key in keys} == {16}
+
+
+def test_derived_keys_are_stable():
+    """Stored hashes stay comparable only as long as their keys do not change."""
+    assert Identity(SECRET).derive("ip").hex() == "60c35d6832e748a3d43e67290595f2bf"
+
+
 def test_a_short_secret_is_refused_with_a_remedy():
     with pytest.raises(ConfigError, match="openssl rand"):
         Identity(b"short")

@@ -260,7 +260,7 @@ def show(
 
 
 def extracted(texts: list[Texts], content: Content) -> Features:
-    extractor = Extractor(1, content)
+    extractor = Extractor(b"1", content)
     parts = [extractor(each) for each in texts]
     return Features(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -307,7 +307,7 @@ def times(encoder: Encoder, prompts: list[str]) -> None:
     """Print the CPU time per prompt of features, records and embeddings."""
     chosen = np.random.default_rng(2).choice(len(prompts), 2_000, replace=False)
     sample = [prompts[i] for i in chosen]
-    extractor, rows = Extractor(1), np.arange(2_000)[None]
+    extractor, rows = Extractor(b"1"), np.arange(2_000)[None]
     features = extractor(Texts.of(sample))
     read = _best_time(lambda: extractor(Texts.of(sample)), 20) / len(sample)
     kept = _best_time(lambda: recorded(rows, features), 20) / len(sample)

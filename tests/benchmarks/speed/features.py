@@ -97,7 +97,7 @@ def _best(do: Callable[[Any], object], batches: list[Any]) -> float:
 def _speed(name: str, prompts: list[str]) -> None:
     batches = _batches(prompts)
     size = sum(len(texts.data) for texts in batches)
-    extractor = Extractor(1)
+    extractor = Extractor(b"1")
     begun = time.thread_time()
     for texts in batches:
         extractor(texts)
@@ -115,7 +115,7 @@ def _speed(name: str, prompts: list[str]) -> None:
 
 
 def _parts(prompts: list[str]) -> None:
-    batches, extractor = _batches(prompts), Extractor(1)
+    batches, extractor = _batches(prompts), Extractor(b"1")
     whole = _best(extractor, batches)
     alone = _best(_runner(_nothing, extractor), batches)
     print(f"| reading | {alone / len(prompts) * 1e6:.2f} | |")
@@ -209,7 +209,7 @@ def _library(prompts: list[str]) -> None:
     begun = time.process_time()
     theirs = library.embed(whole, norm=True)
     each = (time.process_time() - begun) / len(whole)
-    ours = Extractor(1)(Texts.of(whole)).meaning.astype(np.float32)
+    ours = Extractor(b"1")(Texts.of(whole)).meaning.astype(np.float32)
     cosines = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1)
     low, middle = np.quantile(cosines, [0.05, 0.5])
     print("\n| wordllama, 64 dimensions | |\n|---|---|")

@@ -35,7 +35,7 @@ def said(rules, count, seed=1):
 
 
 def written(prompts):
-    return PromptFeatures.concatenate([Extractor(3, Content.none())(Texts.of(prompts))])
+    return PromptFeatures.concatenate([Extractor(b"3", Content.none())(Texts.of(prompts))])
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def learned(lists):
 
 def test_the_kernel_says_what_the_model_says():
     model = shipped_content()
-    features = Extractor(1, model)(Texts.of(said(PUBLIC, 500)))
+    features = Extractor(b"1", model)(Texts.of(said(PUBLIC, 500)))
     meaning, opening, closing, style = PromptFeatures.concatenate([features])
     counts = model.standardised(style)
     broad = np.hstack([meaning * (BROAD / UNIT), counts])
@@ -69,7 +69,7 @@ def test_the_kernel_says_what_the_model_says():
 
 
 def test_the_public_it_is_learned_from_has_mean_zero_and_variance_one(learned):
-    features = Extractor(1, learned)(Texts.of(said(PUBLIC, 3_000)))
+    features = Extractor(b"1", learned)(Texts.of(said(PUBLIC, 3_000)))
     place = features.content / SCALE
     assert np.abs(place.mean(axis=0)).max() < 0.1
     assert np.median(np.abs(np.cov(place.T) - np.eye(CONTENT))) < 0.02
@@ -79,7 +79,7 @@ def test_the_public_it_is_learned_from_has_mean_zero_and_variance_one(learned):
 @pytest.mark.parametrize("kind", LISTS)
 def test_prompts_off_a_list_are_told_from_ordinary_ones(learned, kind):
     k = LISTS.index(kind) * len(SHARES)
-    extractor = Extractor(1, learned)
+    extractor = Extractor(b"1", learned)
     ordinary, listed = (
         extractor(Texts.of(said(rules, 200, seed=2))).lists[:, k]
         for rules in (PUBLIC, [KINDS[kind]])
@@ -97,7 +97,7 @@ def test_without_lists_what_tells_them_stays_and_the_public_is_the_operators(lea
     model = fit_content(written(own), {}, learned)
     for name in ("centre", "spread", "directions", "offsets"):
         assert (getattr(model, name) == getattr(learned, name)).all()
-    features = Extractor(1, model)(Texts.of(own))
+    features = Extractor(b"1", model)(Texts.of(own))
     assert np.abs(features.content.mean(axis=0) / SCALE).max() < 0.1
     assert np.abs(features.lists.mean(axis=0)).max() < 0.1
 
@@ -117,7 +117,7 @@ def test_the_shipped_model_says_where_it_is_from_and_holds_numbers_only():
 
 def test_no_prompt_says_more_than_it_may_however_alike_ordinary_ones_are(learned):
     sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
-    lists = Extractor(1, sure)(Texts.of(said(["grade"], 300))).lists
+    lists = Extractor(b"1", sure)(Texts.of(said(["grade"], 300))).lists
     assert lists.max() == MOST
 
 

@@ -23,7 +23,7 @@ anything = st.lists(st.none() | st.text(alphabet, max_size=300), max_size=6)
 
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
-    return Extractor(1)
+    return Extractor(b"1")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,11 @@ def test_a_prompt_has_the_same_features_alone_and_in_a_batch(extractor, said):
 @given(anything)
 def test_what_was_read_before_changes_nothing(extractor, said):
     texts = Texts.of(said)
-    assert same(Extractor(1, slots=MANY)(texts), extractor(texts))
+    assert same(Extractor(b"1", slots=MANY)(texts), extractor(texts))
 
 
 def test_forgetting_chunks_changes_nothing(extractor, simulated):
-    texts, forgetful = Texts.of(simulated), Extractor(1, slots=MANY)
+    texts, forgetful = Texts.of(simulated), Extractor(b"1", slots=MANY)
     assert same(forgetful(texts), extractor(texts))
     assert forgetful.cache_misses > 10 * extractor.cache_misses
 
@@ -108,7 +108,7 @@ def test_a_megabyte_of_anything_is_read(extractor, prompt):
 
 def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
     texts = Texts.of(simulated)
-    one, other = Extractor(1)(texts), Extractor(2)(texts)
+    one, other = Extractor(b"1")(texts), Extractor(b"2")(texts)
     assert (one.meaning == other.meaning).all()
     for name in ("opening", "closing", "style", "content", "lists"):
         assert (getattr(one, name) == getattr(other, name)).all()
@@ -140,8 +140,15 @@ def test_no_two_different_prompts_share_a_hash(extractor, simulated):
     assert len(set(extractor(Texts.of(simulated)).prompt.tolist())) >= len(distinct)
 
 
-def test_prompts_about_one_thing_share_cells_more_than_others(extractor):
-    tea = [f"How do I brew {kind} tea without it getting bitter?" for kind in ("green", "black")]
-    cells = extractor(Texts.of([*tea, "Fix the null pointer in this Java method."])).cell
-    flipped = [bin(int(cells[0] ^ other)).count("1") for other in cells[1:]]
-    assert flipped[0] < flipped[1]
+def test_similar_prompts_share_cells(extractor, simulated):
+    tea = [f"How do I brew {i} cups of green tea without it getting bitter?" for i in range(100)]
+    alike, unlike = (extractor(Texts.of(prompts)).cell for prompts in (tea, simulated[:100]))
+    assert 2 * len(set(alike.tolist())) < len(set(unlike.tolist()))
+
+
+def test_stored_hashes_use_independent_keys(extractor):
+    """An empty prompt has the same hash of words and of instruction, and cell 0."""
+    features = extractor(Texts.of(["!"]))
+    stored = {int(each[0]) for each in (features.prompt, features.template, features.cell)}
+    assert len(stored) == 3
+    assert 0 not in stored

@@ -16,7 +16,7 @@ from monitor.prompts.style import ASKED, MARKS, STYLE
 
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
-    return Extractor(1, Content.none())
+    return Extractor(b"1", Content.none())
 
 
 def shape(extractor: Extractor, prompt: str) -> dict[str, float]:

@@ -18,7 +18,7 @@ DOCUMENT = (
 
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
-    return Extractor(1)
+    return Extractor(b"1")
 
 
 def fingerprints(extractor: Extractor, *prompts: str) -> list[int]:

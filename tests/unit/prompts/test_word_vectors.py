@@ -35,7 +35,7 @@ def cosines(prompts: list[str], tokenizer: Tokenizer, matrix: np.ndarray) -> np.
     lowered = [prompt.lower() for prompt in prompts]
     encoded = tokenizer.encode_batch(lowered, add_special_tokens=False)
     theirs = np.array([matrix[each.ids].mean(axis=0) for each in encoded])
-    ours = Extractor(1)(Texts.of(prompts)).meaning.astype(float)
+    ours = Extractor(b"1")(Texts.of(prompts)).meaning.astype(float)
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     return (ours * theirs).sum(axis=1) / lengths
 

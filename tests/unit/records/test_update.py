@@ -39,7 +39,7 @@ def prompts(numbers):
         meaning=unit(MEANING).astype(np.int8),
         prompt=bits(np.uint64),
         template=bits(np.uint64),
-        cell=bits(np.uint32),
+        cell=bits(np.uint64),
         opening=unit(MEANING).astype(np.int8),
         closing=unit(MEANING).astype(np.int8),
         style=np.ones((n, len(STYLE)), np.float32),

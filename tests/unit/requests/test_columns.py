@@ -18,7 +18,7 @@ from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.prompts.normalise import LIMIT, normalise
-from monitor.requests.columns import Reader, hash_texts
+from monitor.requests.columns import Reader, hash_keys, hash_texts
 from monitor.requests.decoder import MAX_AHEAD, MAX_BYTES, Decoder
 from monitor.requests.fast_json import NETWORK
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
@@ -28,6 +28,7 @@ from tests.support.requests import START, elicitor, in_order, person, request, s
 
 IDENTITY = Identity(b"0123456789abcdef")
 READER, DECODER = Reader(Decoder(), IDENTITY), Decoder()
+KEYS = hash_keys(IDENTITY)
 WHOLE = {
     "ts": 1_772_040_000.25,
     "id": "req_1",
@@ -230,17 +231,18 @@ def test_long_prompts_are_the_same_either_way(length, letters):
 
 
 def test_what_is_not_there_has_no_hash():
-    hashes = hash_texts(["r1", None, "", "r2", "r1", "\ud800"], 1).tolist()
+    hashes = hash_texts(["r1", None, "", "r2", "r1", "\ud800"], "id", KEYS).tolist()
     assert hashes[1] == hashes[2] == 0
     assert hashes[0] == hashes[4] != hashes[3]
 
 
 def test_texts_that_differ_only_in_zeros_at_the_end_have_hashes_of_their_own():
-    assert len(set(hash_texts(["r", "r\0", "r\0\0"], 1).tolist())) == 3
+    assert len(set(hash_texts(["r", "r\0", "r\0\0"], "id", KEYS).tolist())) == 3
 
 
 def test_a_hash_depends_on_the_secret():
-    assert hash_texts(["r1"], 1) != hash_texts(["r1"], 2)
+    other = hash_keys(Identity(b"another secret 1"))
+    assert hash_texts(["r1"], "id", KEYS) != hash_texts(["r1"], "id", other)
 
 
 def test_messages_too_large_are_rejected_either_way():
@@ -354,4 +356,4 @@ def test_marks_say_what_is_known_of_a_request(said, marks):
 def test_addresses_of_a_network_share_its_hash(address, network):
     event = {"ts": NOW, "api_key": "k", "ip": address}
     columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
-    assert columns.hashes[0, NETWORK] == hash_texts([network], IDENTITY.seed)[0]
+    assert columns.hashes[0, NETWORK] == hash_texts([network], "network", KEYS)[0]
