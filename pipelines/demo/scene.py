@@ -136,7 +136,7 @@ class Scene:
             ("simulated time", f"{clock} ({self._speed:g}x)"),
             ("requests/s", f"{self.rate:,.0f}"),
             ("lag", f"{self.metrics.get('xm_lag', 0):,.0f}"),
-            ("active keys", f"{self.metrics.get('xm_live_keys', 0):,.0f}"),
+            ("keys", f"{self.metrics.get('xm_live_keys', 0):,.0f}"),
             ("open alerts", f"{self.metrics.get('xm_open_alerts', 0):,.0f}"),
         )
         text = Text()
