@@ -70,7 +70,7 @@ class _State(msgspec.Struct, array_like=True):
     baseline: bytes
     alerted: dict[str, list[tuple[str, Severity]]]
     outbox: list[Alert]
-    sources: list[Source] = []  # none in version 2
+    sources: list[Source] = []  # none before version 3
 
 
 class Partition(PartitionState):
@@ -105,7 +105,7 @@ class Partition(PartitionState):
         return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        state = decode_state(data, _State, (2, 3), self.name)
+        state = decode_state(data, _State, (1, 2, 3), self.name)
         self.offset, self.clock = state.offset, StreamClock(state.watermark, state.sources)
         self.baseline.restore(state.baseline)
         self.alerted, self.outbox = state.alerted, state.outbox

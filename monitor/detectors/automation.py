@@ -11,7 +11,7 @@ which is 1 for a Poisson process (D. R. Cox and P. A. W. Lewis, 1966).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ from monitor.detectors.base import (
     Finding,
     counted,
     first_seen,
-    ordinary_share,
+    ordinary_shares,
 )
 from monitor.records.baseline import Baseline
 from monitor.records.profile import AUTOMATION, Profile
@@ -42,6 +42,7 @@ class Automation:
     floor: float = 1e-3
     name: ClassVar[str] = "automation"
     slot: ClassVar[int] = 3
+    levels: ClassVar[Sequence[int]] = (AUTOMATION,)
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "requests": Evidence("count"),
         "follow_ups": Evidence("share"),
@@ -55,7 +56,7 @@ class Automation:
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
         level = keys.level[:, AUTOMATION]
-        share = ordinary_share(baseline, AUTOMATION, level)
+        share = ordinary_shares(keys, baseline, self.levels)[:, 0]
         unattended, regular = (keys[name].astype(np.float64) for name in ("unattended", "regular"))
         evidence = {
             "requests": keys["requests"].astype(np.float64),

@@ -1,13 +1,13 @@
 """What a detector is: it reads the records of keys and reports how improbable ordinary use is.
 
-A detector is one file. It declares the kind of its alerts, its slot in the record, and its evidence
-with labels and units; views and alerts read these declarations. To add a detector, write the file
-and add it to the list in `__init__.py`.
+A detector is one file. It declares the kind of its alerts, its slot in the record, the levels that
+it reads, and its evidence with labels and units; views and alerts read these declarations. To add a
+detector, write the file and add it to the list in `__init__.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -79,6 +79,10 @@ class Detector(Protocol):
         """Index of its alert in the record. Stored records depend on it: never change or reuse."""
 
     @property
+    def levels(self) -> Sequence[int]:
+        """Indices of the record's levels that it compares with the baseline."""
+
+    @property
     def evidence(self) -> Mapping[str, Evidence]:
         """Its evidence values by name."""
 
@@ -107,17 +111,17 @@ class Evaluation(NamedTuple):
     findings: list[Finding]
 
 
-def ordinary_share(baseline: Baseline, which: int, level: Floats) -> Floats:
-    """Share of ordinary keys that reach a level in a day.
+def ordinary_shares(keys: Profile, baseline: Baseline, levels: Sequence[int]) -> Floats:
+    """Share of ordinary keys that reach the levels of n keys in a day.
 
     Args:
-        which: index of the level.
-        level: `(n,) float64`.
+        levels: indices of k levels.
 
     Returns:
-        `(n,) float64`, in (0, 1].
+        `(n, k) float64`, in (0, 1].
     """
-    return baseline.tail(slice(which, which + 1), level[:, None])[:, 0]
+    which = np.asarray(levels)
+    return baseline.tail(which, keys.level[:, which])
 
 
 def first_seen(keys: Profile) -> Floats:

@@ -17,18 +17,24 @@ one octave while the past is short.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, Floats, counted
+from monitor.detectors.base import (
+    ORDINARY_SHARE,
+    Evidence,
+    Finding,
+    Floats,
+    counted,
+    ordinary_shares,
+)
 from monitor.records.baseline import Baseline
 from monitor.records.profile import REQUESTS, SCALES, TOKENS, Profile
 
 _VOLUME = slice(REQUESTS.start, TOKENS.stop)
-_STATISTICS = _VOLUME.stop - _VOLUME.start
 _WINDOW_SECONDS = np.array([60.0, 300.0, 3600.0, 86_400.0])
 _WINDOW_NAMES = ("1 minute", "5 minutes", "1 hour", "24 hours")
 _RAREST = (
@@ -48,6 +54,7 @@ class Burst:
     past_hours: float = 6.0
     name: ClassVar[str] = "burst"
     slot: ClassVar[int] = 0
+    levels: ClassVar[Sequence[int]] = range(_VOLUME.start, _VOLUME.stop)
     evidence: ClassVar[Mapping[str, Evidence]] = {
         **{
             f"requests_{scale}": Evidence("count", level=REQUESTS.start + i)
@@ -65,7 +72,7 @@ class Burst:
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
         level = keys.level[:, _VOLUME]
-        by_baseline = baseline.tail(_VOLUME, level)
+        by_baseline = ordinary_shares(keys, baseline, self.levels)
         by_past = self._own_tail(keys, level)
         p = np.maximum(by_baseline, by_past)
         which = p.argmin(axis=1)
@@ -83,7 +90,7 @@ class Burst:
             "in_window": counts[each, which],
         }
         start = np.maximum(keys["last_seen"] - _WINDOW_SECONDS[scale], keys["first_seen"])
-        return Finding(np.minimum(p[each, which] * _STATISTICS, 1.0), start, evidence)
+        return Finding(np.minimum(p[each, which] * len(self.levels), 1.0), start, evidence)
 
     def _own_tail(self, keys: Profile, level: Floats) -> Floats:
         """Probability of such levels under the key's own past, `(n, 8) float64`."""

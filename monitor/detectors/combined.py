@@ -25,7 +25,6 @@ from monitor.detectors.base import (
     Floats,
     counted,
     first_seen,
-    ordinary_share,
 )
 from monitor.records.baseline import Baseline
 from monitor.records.profile import COMBINED, Profile
@@ -46,6 +45,7 @@ class Combined:
     sign: float = 0.1
     name: ClassVar[str] = "combined"
     slot: ClassVar[int] = 6
+    levels: ClassVar[Sequence[int]] = (COMBINED,)
 
     @property
     def evidence(self) -> Mapping[str, Evidence]:
@@ -77,15 +77,19 @@ class Combined:
             **{f"{name}{_NATS}": each for name, each in nats.items()},
             "signs": signs,
             "level": level,
-            "ordinary_share": ordinary_share(baseline, COMBINED, level),
+            "ordinary_share": self._share(baseline, level),
         }
         p = np.where(signs > 1, self.probability(level, baseline), 1.0)
         return Finding(p, first_seen(keys), evidence)
 
     def probability(self, level: Floats, baseline: Baseline) -> Floats:
         """Probability that an ordinary key reaches levels in a day with several signs, `(n,)`."""
-        share = ordinary_share(baseline, COMBINED, level)
-        return np.maximum(share, truncated_product(2.0 * level, len(self.parts), self.sign))
+        independent = truncated_product(2.0 * level, len(self.parts), self.sign)
+        return np.maximum(self._share(baseline, level), independent)
+
+    def _share(self, baseline: Baseline, level: Floats) -> Floats:
+        """Share of ordinary keys that reach levels `(n,)` in a day, `(n,) float64`."""
+        return baseline.tail(np.array(self.levels), level[:, None])[:, 0]
 
     def summary(self, evidence: Mapping[str, float]) -> str:
         """The signs, the strongest first."""

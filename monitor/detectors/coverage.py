@@ -19,19 +19,25 @@ with ordinary prompts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, first_seen
+from monitor.detectors.base import (
+    ORDINARY_SHARE,
+    Evidence,
+    Finding,
+    counted,
+    first_seen,
+    ordinary_shares,
+)
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import BROAD, LIKENESS, Profile
 
 _KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are read by `elicitation.py`
-_LEVELS = np.array([*(LIKENESS.start + LISTS.index(kind) for kind in _KINDS), BROAD])
 _RESEMBLE = {
     "code": "resemble code-generation data sets",
     "reasoning": "resemble exam and reasoning data sets",
@@ -50,6 +56,10 @@ class Coverage:
     min_prompts: int = 16
     name: ClassVar[str] = "coverage"
     slot: ClassVar[int] = 2
+    levels: ClassVar[Sequence[int]] = (
+        *(LIKENESS.start + LISTS.index(kind) for kind in _KINDS),
+        BROAD,
+    )
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "prompts": Evidence("count"),
         "like_code": Evidence("deviations", "like code lists"),
@@ -64,7 +74,7 @@ class Coverage:
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
-        shares = baseline.tail(_LEVELS, keys.level[:, _LEVELS])
+        shares = ordinary_shares(keys, baseline, self.levels)
         which = shares.argmin(axis=1)
         share = shares[np.arange(len(keys)), which]
         lists = keys.lists.max(axis=2)
@@ -78,7 +88,7 @@ class Coverage:
             "test": which.astype(np.float64),
         }
         enough = keys["sketched"] >= self.min_prompts
-        p = np.where(enough, np.minimum(share * len(_LEVELS), 1.0), 1.0)
+        p = np.where(enough, np.minimum(share * len(self.levels), 1.0), 1.0)
         return Finding(p, first_seen(keys), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:

@@ -17,21 +17,26 @@ probabilities must be small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, first_seen
+from monitor.detectors.base import (
+    ORDINARY_SHARE,
+    Evidence,
+    Finding,
+    counted,
+    first_seen,
+    ordinary_shares,
+)
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import ELICITATION, LIKENESS, Profile
 
 _KINDS = ("cot", "grader")  # of LISTS, in the order of INTENTS
-_LIST_LEVELS = LIKENESS.start + np.array([LISTS.index(kind) for kind in _KINDS])
-_LEVELS = np.concatenate([np.arange(ELICITATION.start, ELICITATION.stop), _LIST_LEVELS])
 _WANTED = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}
 
 
@@ -41,6 +46,10 @@ class Elicitation:
 
     name: ClassVar[str] = "elicitation"
     slot: ClassVar[int] = 1
+    levels: ClassVar[Sequence[int]] = (
+        *range(ELICITATION.start, ELICITATION.stop),
+        *(LIKENESS.start + LISTS.index(kind) for kind in _KINDS),
+    )
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "prompts": Evidence("count"),
         **{f"{intent}_share": Evidence("share") for intent in INTENTS},
@@ -59,7 +68,7 @@ class Elicitation:
         """Evaluate n keys."""
         level = keys.level[:, ELICITATION]
         prompts = np.maximum(keys["prompts"].astype(np.float64), 1.0)
-        by_baseline = baseline.tail(_LEVELS, keys.level[:, _LEVELS])
+        by_baseline = ordinary_shares(keys, baseline, self.levels)
         by_test = prompts[:, None] * np.exp(-2.0 * level)  # a level is half a nat
         p = by_baseline.copy()
         p[:, : len(INTENTS)] = np.maximum(p[:, : len(INTENTS)], np.minimum(by_test, 1.0))
@@ -76,7 +85,7 @@ class Elicitation:
             "intent": (which % len(INTENTS)).astype(np.float64),
             "by_likeness": (which >= len(INTENTS)).astype(np.float64),
         }
-        p_all = np.minimum(p[each, which] * len(_LEVELS), 1.0)
+        p_all = np.minimum(p[each, which] * len(self.levels), 1.0)
         return Finding(p_all, first_seen(keys), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:

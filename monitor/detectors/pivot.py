@@ -11,13 +11,13 @@ when the day is over. Until then a pivot is one sign among others and never more
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, ordinary_share
+from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, ordinary_shares
 from monitor.records.baseline import Baseline
 from monitor.records.profile import HOUR, PIVOT, Profile
 
@@ -33,6 +33,7 @@ class Pivot:
     floor: float = 1e-3
     name: ClassVar[str] = "pivot"
     slot: ClassVar[int] = 4
+    levels: ClassVar[Sequence[int]] = (PIVOT,)
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "requests_since": Evidence("count"),
         "hours_since": Evidence("hours"),
@@ -44,8 +45,7 @@ class Pivot:
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
-        level = keys.level[:, PIVOT]
-        share = ordinary_share(baseline, PIVOT, level)
+        share = ordinary_shares(keys, baseline, self.levels)[:, 0]
         since = np.where(keys["new_model"] > 0, keys["new_model_since"], keys["last_seen"])
         hours = (keys["last_seen"] - since) / HOUR
         moved = keys["new_model_requests"].astype(np.float64)
@@ -57,7 +57,7 @@ class Pivot:
             "an_hour_since": moved / np.maximum(hours, 1.0),
             "ordinary_share": share,
         }
-        p = np.where(level > 0.0, np.maximum(share, self.floor), 1.0)
+        p = np.where(keys.level[:, PIVOT] > 0.0, np.maximum(share, self.floor), 1.0)
         return Finding(p, since.astype(np.float64), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:

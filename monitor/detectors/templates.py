@@ -14,7 +14,7 @@ nobody can foresee. So this is one sign among others and never more than an info
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ from monitor.detectors.base import (
     Finding,
     counted,
     first_seen,
-    ordinary_share,
+    ordinary_shares,
 )
 from monitor.records.baseline import Baseline
 from monitor.records.profile import TEMPLATES, Profile
@@ -45,6 +45,7 @@ class Templates:
     floor: float = 1e-3
     name: ClassVar[str] = "templates"
     slot: ClassVar[int] = 5
+    levels: ClassVar[Sequence[int]] = (TEMPLATES,)
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "different_prompts": Evidence("count"),
         "different_templates": Evidence("count"),
@@ -55,7 +56,7 @@ class Templates:
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
-        share = ordinary_share(baseline, TEMPLATES, keys.level[:, TEMPLATES])
+        share = ordinary_shares(keys, baseline, self.levels)[:, 0]
         prompts, templates = keys.distinct("prompts"), keys.distinct("templates")
         evidence = {
             "different_prompts": prompts,

@@ -28,7 +28,7 @@ from monitor.sketches.kernel_mean import HALF_LIVES, LISTS_HALF_LIFE, KernelMean
 VERSION = 4
 MAX_LEVEL = 30.0  # levels are cut off here
 
-SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
+MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 
 
 class Ring(NamedTuple):

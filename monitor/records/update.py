@@ -5,6 +5,8 @@ where batches begin or end: the same stream gives the same bytes live, in replay
 For the same reason detectors do not run once per batch. An evaluation is due when a key has made
 enough further requests to show something new. It sees the record as it was then, so the kernel
 copies the record aside.
+
+In the functions below `r` is one RECORD, updated in place; `t` is event time in epoch seconds.
 """
 
 from __future__ import annotations
@@ -184,7 +186,7 @@ def update(
 
 @jit
 def _start_record(r: Any, t: float) -> None:
-    """Initialise the record of a key whose first request is at `t`, epoch seconds."""
+    """Initialise the record of a key whose first request is at `t`."""
     r["first_seen"] = t
     r["day"] = -1
     r["hour"] = int(t // HOUR)
@@ -341,7 +343,6 @@ def _behaviour_levels(r: Any, t: float, model: int, mark: int, levels: Any) -> N
     """Update models, hours and follow-ups, and compute the levels of pivot and automation.
 
     Args:
-        t: event time, epoch seconds.
         model: uint32, hash of the model's name, 0 without one.
         mark: bits of `requests/marks.py`.
         levels: `(LEVELS,) float64`, updated in place.
@@ -429,14 +430,13 @@ def warm(features: Features) -> None:
     """
     records, rows = np.zeros(0, RECORD), np.zeros(0, np.int64)
     admitted = np.zeros(0, np.uint8)
-    requests = none()
+    requests = _no_requests()
     day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
     admit(records, rows, requests.ts, requests.ids, admitted)
     update(records, rows, admitted, requests, features, day, 0, 0, records, rows)
 
 
-def none() -> Requests:
-    """No requests."""
+def _no_requests() -> Requests:
     nothing = np.zeros(0)
     return Requests(
         nothing,

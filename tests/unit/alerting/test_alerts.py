@@ -9,7 +9,7 @@ from monitor.records.profile import blank
 
 
 class Something:
-    name, slot, evidence = "burst", 0, {}
+    name, slot, levels, evidence = "burst", 0, (), {}
 
     def summary(self, evidence):
         return f"{evidence['seen']:.0f} seen"

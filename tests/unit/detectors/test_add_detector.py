@@ -22,6 +22,7 @@ class ManyAddresses:
 
     name = "many_addresses"  # the kind of its alerts
     slot = 7  # the first free slot of the record; stored records depend on it
+    levels = ()  # those of the record that it compares with the baseline
     evidence: ClassVar = {"addresses": Evidence("count", "client addresses")}
 
     def __call__(self, keys, baseline):

@@ -13,7 +13,7 @@ from monitor.records.profile import COMBINED, LEVELS, RECORD, Profile
 class Fixed:
     """A detector with a fixed result."""
 
-    slot, evidence = 0, {}
+    slot, levels, evidence = 0, (), {}
 
     def __init__(self, name, *p):
         self.name, self.p = name, np.array(p)

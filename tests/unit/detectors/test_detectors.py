@@ -152,6 +152,11 @@ def test_detectors_have_slots_of_their_own_without_a_gap():
     assert len(ALL_DETECTORS) <= SLOTS
 
 
+def test_each_level_is_read_by_one_detector():
+    levels = [level for each in ALL_DETECTORS for level in each.levels]
+    assert sorted(levels) == list(range(LEVELS))
+
+
 def test_slots_are_those_of_stored_records():
     assert KINDS == (
         "burst",

@@ -67,7 +67,7 @@ class Table:
         marks=HAS_PROMPT,
         rows=None,
         day=DAY,
-        asked=None,
+        numbers=None,
         metadata=(0, 0, 0, 0),
         model=0,
         style=1.0,
@@ -88,7 +88,7 @@ class Table:
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
         )
         today = Today(day, self.today, self.ceiling, self.model, *self.sums)
-        features = prompts(range(n) if asked is None else asked)
+        features = prompts(range(n) if numbers is None else numbers)
         features.style[:] = style
         admit(self.records, rows, requests.ts, requests.ids, admitted)
         count = update(
@@ -125,8 +125,8 @@ def test_every_window_counts_the_requests_of_its_panes(seconds):
 def test_two_batches_give_the_bytes_of_one(seconds, cut):
     together, apart = Table(), Table()
     together.observe(seconds)
-    apart.observe(seconds[:cut], asked=range(len(seconds[:cut])))
-    apart.observe(seconds[cut:], asked=range(len(seconds))[cut:])
+    apart.observe(seconds[:cut], numbers=range(len(seconds[:cut])))
+    apart.observe(seconds[cut:], numbers=range(len(seconds))[cut:])
     assert together.records.tobytes() == apart.records.tobytes()
     assert (together.today == apart.today).all()
 
@@ -138,7 +138,7 @@ def test_keys_do_not_affect_each_other(requests):
     mixed.observe([s for _, s in requests], rows=[row for row, _ in requests])
     for row in range(3):
         own = [i for i, (r, _) in enumerate(requests) if r == row]
-        alone.observe([requests[i][1] for i in own], rows=[row] * len(own), asked=own)
+        alone.observe([requests[i][1] for i in own], rows=[row] * len(own), numbers=own)
     assert mixed.records.tobytes() == alone.records.tobytes()
 
 
@@ -227,7 +227,7 @@ def test_own_past_stays_below_the_ceiling():
 
 def test_sketches_count_prompts_and_metadata():
     table = Table()
-    table.observe(range(40), asked=[*range(30), *range(10)], metadata=(5, 6, 7, 0), model=9)
+    table.observe(range(40), numbers=[*range(30), *range(10)], metadata=(5, 6, 7, 0), model=9)
     key = table.profile
     assert round(key.distinct("prompts")[0]) in range(24, 37)
     assert [round(key.distinct(kind)[0]) for kind in ("addresses", "end_users", "systems")] == [
@@ -289,18 +289,18 @@ def test_distinct_counts_stay_within_their_error():
     table = Table()
     for start in range(0, 3_000, 50):
         seconds = range(start * 10, (start + 50) * 10, 10)
-        table.observe(seconds, asked=range(start, start + 50))
+        table.observe(seconds, numbers=range(start, start + 50))
     assert abs(table.profile.distinct("prompts")[0] / 3_000 - 1) < 3 * hyperloglog.ERROR
 
 
 def test_record_keeps_content_and_list_scores():
     table = Table()
     table.observe(np.arange(40) * 10)
-    key, asked = table.profile, prompts(range(40))
-    place = asked.content.astype(float) / SCALE
+    key, features = table.profile, prompts(range(40))
+    place = features.content.astype(float) / SCALE
     pairs = (np.square(place.sum(axis=0)).sum() - CONTENT * 40) / (40 * 39)
     assert abs(key.content(1).self_similarity[0] - pairs) < 0.1
-    total = asked.lists.sum(axis=0) / np.sqrt(40)
+    total = features.lists.sum(axis=0) / np.sqrt(40)
     assert np.abs(key.lists[0].ravel() - total).max() < 0.2
 
 
@@ -320,8 +320,8 @@ def test_new_content_model_restarts_the_sketches():
     table, fresh = Table(), Table()
     table.observe(np.arange(30) * 10)
     table.model = fresh.model = 2
-    table.observe(300 + np.arange(30) * 10, asked=range(30, 60))
-    fresh.observe(300 + np.arange(30) * 10, asked=range(30, 60))
+    table.observe(300 + np.arange(30) * 10, numbers=range(30, 60))
+    fresh.observe(300 + np.arange(30) * 10, numbers=range(30, 60))
     assert table.records[0]["sketched"] == 30
     for field in ("lists", "novelty", "content_model"):
         assert (table.records[field] == fresh.records[field]).all()

@@ -1,0 +1,57 @@
+"""States of partitions, as this and earlier versions wrote them."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from monitor.errors import StoreRefusedError
+from monitor.partition import Partition
+from monitor.prompts.kernel import MEANING
+from monitor.records.baseline import BINS, Reference
+from monitor.records.baseline_mean import GROUPS
+
+DAY = 20_000
+
+
+def baseline_of_version(version):
+    """The bytes of a baseline with one learned day, as a version wrote them."""
+    levels = {1: 10, 2: 16, 3: 20}[version]
+    histograms = np.zeros((2, levels, BINS), "<f4")
+    histograms[0, :, 5], histograms[1, :, 7] = 1000.0, 3.0
+    data = np.array([DAY, 0 if version < 3 else levels], "<i4").tobytes() + histograms.tobytes()
+    if version == 1:
+        return data
+    words, counts = (32, 2) if version == 2 else (0, 1)
+    rows = np.hstack(
+        [np.full((GROUPS, MEANING), 2.0), np.zeros((GROUPS, words)), np.full((GROUPS, counts), 9.0)]
+    )
+    mean, today = rows.astype("<f4").tobytes(), rows.astype("<f8").tobytes()
+    return data + msgspec.msgpack.encode([today, [(DAY, mean)], mean])
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_state_of_each_version_is_restored(version):
+    alerted = {"k_1": [("burst", "warning")]}
+    state = [version, 7, DAY * 86_400.0, baseline_of_version(version), alerted, []]
+    partition = Partition("requests:0", 1, Reference.empty())
+    partition.restore(msgspec.msgpack.encode(state))
+    assert (partition.offset, partition.watermark) == (7, DAY * 86_400.0)
+    assert partition.alerted == {"k_1": [("burst", "warning")]}
+    baseline = partition.baseline
+    assert (baseline.day, baseline.past[0].sum(), baseline.today[0].sum()) == (DAY, 1000.0, 3.0)
+    if version > 1:
+        assert (baseline.mean.pool.vectors == 2.0).all()
+        assert (baseline.mean.today.prompts == 9.0).all()
+
+
+def test_snapshot_is_restored_unchanged():
+    partition, again = (Partition("requests:0", 1, Reference.empty()) for _ in range(2))
+    partition.offset, partition.watermark = 9, 100.0
+    again.restore(partition.snapshot())
+    assert again.snapshot() == partition.snapshot()
+
+
+def test_state_of_a_later_version_is_refused():
+    state = [4, 7, 0.0, b"", {}, []]
+    with pytest.raises(StoreRefusedError):
+        Partition("requests:0", 1, Reference.empty()).restore(msgspec.msgpack.encode(state))
