@@ -46,7 +46,7 @@ def test_state_of_each_version_is_restored(version):
 
 def test_snapshot_is_restored_unchanged():
     partition, again = (Partition("requests:0", 1, Reference.empty()) for _ in range(2))
-    partition.offset, partition.watermark = 9, 100.0
+    partition.offset = 9
     again.restore(partition.snapshot())
     assert again.snapshot() == partition.snapshot()
 
