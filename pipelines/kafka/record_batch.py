@@ -1,9 +1,10 @@
-"""Kafka's record batches, read without an object a record.
+"""Decodes Kafka's record batches into arrays, without a Python object per record.
 
-A fetch brings a partition's records as the broker keeps them: batches of a header and, often
-compressed, records of variable-length integers, keys, values and headers. One compiled pass finds
-where each value lies; what comes out is four numbers a record and one run of bytes. The numbers
-are those of the protocol (KIP-98, message format 2): https://kafka.apache.org/protocol#message_sets
+A fetch contains a partition's records as the broker stores them: batches of a header and records,
+often compressed, of variable-length integers, keys, values and headers. One compiled pass finds
+each value. The result is four numbers per record and one block of bytes.
+
+Source: message format 2 (KIP-98), https://kafka.apache.org/protocol#message_sets
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from numba import types
 from monitor.kernels.buffers import PADDING, Integers, Messages
 from monitor.kernels.jit import cached_jit
 
-FORMAT = 2  # of the messages; what is older looks different
-NO_TIME = -1  # the protocol's timestamp of a record without one
+FORMAT = 2  # the message format that `decode` reads
+NO_TIME = -1  # timestamp of a record without one, by the protocol
 _HEADER = np.dtype(
     [
         ("base_offset", ">i8"),
-        ("length", ">i4"),  # of what follows
+        ("length", ">i4"),  # of the rest, bytes
         ("leader_epoch", ">i4"),
         ("magic", "i1"),
-        ("crc", ">u4"),  # of what follows
+        ("crc", ">u4"),  # of the rest
         ("attributes", ">i2"),
         ("last_offset_delta", ">i4"),
         ("first_timestamp", ">i8"),
@@ -40,11 +41,11 @@ _HEADER = np.dtype(
         ("count", ">i4"),
     ]
 )
-_LENGTH_END = 12  # bytes of a header up to its length
+_LENGTH_END = 12  # offset in the header, bytes
 _CRC_END = 21
 _MAGIC = 16
-_LEAST = 14  # the length of the smallest message, of the oldest format
-_SMALLEST = 6  # bytes that a record takes at the least
+_LEAST = 14  # length of the smallest message, in the oldest format
+_SMALLEST = 6  # bytes of the smallest record
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20  # bits of the attributes
 _DECOMPRESS = {
     1: codec.gzip_decode,
@@ -58,7 +59,7 @@ class Records:
     """Consecutive records of a partition. A slice shares the bytes of the whole.
 
     Attributes:
-        offsets: `(n,) int64`, rising, not without gaps.
+        offsets: `(n,) int64`, rising, with gaps.
         timestamps: `(n,) int64`, milliseconds since the epoch.
         values: n.
     """
@@ -72,7 +73,7 @@ class Records:
 
     @classmethod
     def of(cls, records: Sequence[Any]) -> Records:
-        """The same of objects with `offset`, `timestamp` and `value`."""
+        """From objects with `offset`, `timestamp` (milliseconds) and `value`."""
         return cls(
             np.array([record.offset for record in records], np.int64),
             np.array([NO_TIME if r.timestamp is None else r.timestamp for r in records], np.int64),
@@ -90,23 +91,31 @@ class Records:
         return f"<{len(self)} records{where}>"
 
     def clear(self) -> None:
-        """Let the bytes go; what is left is empty."""
+        """Release the bytes and drop all records."""
         self.values = Messages.of([])
         self.offsets = self.timestamps = self.values.starts
 
 
 def is_current(data: bytes) -> bool:
-    """Whether all batches are of the format that `read` reads."""
+    """Whether all batches are in the format that `decode` reads."""
     return all(data[start + _MAGIC] == FORMAT for start in _starts(data))
 
 
-def read(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Records, int]:
-    """The records of a fetch from `position` on, and the position after them.
+def decode(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Records, int]:
+    """Decode the records of a fetch.
 
-    A batch that the fetch has cut off is left to the next one.
+    A batch that the fetch cuts off is left to the next fetch.
+
+    Args:
+        data: of the fetch.
+        position: first offset to return.
+        check_crcs: whether to verify the checksums.
+
+    Returns:
+        the records, and the position after them.
 
     Raises:
-        CorruptRecordException: if a batch is not as it was written.
+        CorruptRecordException: if a batch is corrupt.
     """
     starts = _starts(data)
     if not starts:
@@ -141,13 +150,13 @@ def read(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Record
         found,
     )
     if count < 0:
-        raise _corrupt(headers[-1 - count], "its records do not fit into it")
-    offsets, timestamps, *places = found[:, :count]
-    return Records(offsets, timestamps, Messages(data, *places)), following
+        raise _corrupt(headers[-1 - count], "its records do not match its length")
+    offsets, timestamps, *spans = found[:, :count]
+    return Records(offsets, timestamps, Messages(data, *spans)), following
 
 
 def _starts(data: bytes) -> list[int]:
-    """Where the batches begin that are here as a whole."""
+    """The starts of the complete batches."""
     start, starts = 0, []
     while start + _LENGTH_END <= len(data):
         base, length = struct.unpack_from(">qi", data, start)
@@ -172,7 +181,7 @@ def _check(data: bytes, starts: Integers, ends: Integers, headers: Any) -> None:
 def _decompressed(
     data: bytes, starts: Integers, ends: Integers, headers: Any
 ) -> tuple[bytes, Integers, Integers]:
-    """The records of all batches one after the other, and where each batch's begin and end."""
+    """The records of all batches in one block, and each batch's start and end, `(k,) int64`."""
     parts = []
     codecs = (headers["attributes"] & _CODEC).tolist()
     for i, (start, end, name) in enumerate(zip(starts, ends, codecs, strict=True)):
@@ -189,14 +198,21 @@ def _decompressed(
 
 def _corrupt(header: Any, why: str) -> CorruptRecordException:
     return CorruptRecordException(
-        f"The batch at offset {header['base_offset']} is corrupt: {why}. If it stays so, move the "
+        f"The batch at offset {header['base_offset']} is corrupt: {why}. If this repeats, move the "
         "group past it with kafka-consumer-groups --reset-offsets."
     )
 
 
 @cached_jit()
 def _varint(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """A signed integer and where it ends; beyond `end` if it is cut off or too long."""
+    """Decode a zigzag varint at `at`.
+
+    Args:
+        data: `(size,) uint8`.
+
+    Returns:
+        the integer and the position after it; beyond `end` if it is cut off or too long.
+    """
     value, shift = np.uint64(0), np.uint64(0)
     while at < end and shift < 64:
         byte = np.uint64(data[at])
@@ -210,7 +226,14 @@ def _varint(data: Any, at: int, end: int) -> tuple[Any, int]:
 
 @cached_jit()
 def _bytes(data: Any, at: int, end: int) -> tuple[int, int, int]:
-    """Where bytes begin and end, before their beginning if there are none, and what follows."""
+    """Find a length-prefixed value at `at`.
+
+    Args:
+        data: `(size,) uint8`.
+
+    Returns:
+        its start, its end (start - 1 for null) and the position after it; beyond `end` if cut off.
+    """
     size, at = _varint(data, at, end)
     if size > end - at:
         return at, at, end + 1
@@ -223,7 +246,7 @@ _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _INTEGERS = types.int64[::1]
 
 
-# with its types, so that it is compiled, or loaded if it was before, ahead of the first fetch
+# With types, so that it is compiled (or loaded from the cache) before the first fetch.
 @cached_jit(
     types.int64(
         _BYTES,
@@ -244,17 +267,21 @@ def _find(
     position: int,
     found: Any,
 ) -> int:
-    """Find the records of k batches, of each that with an offset of `position` or more.
+    """Find the records of k batches with an offset of at least `position`.
 
     Args:
         data: `(size,) uint8`.
-        starts, ends, counts: `(k,) int64`, where each batch's records lie, and how many.
-        base_offsets, timestamps: `(k,) int64`, what a record's own are relative to; all records
-            of a batch have one time where it was set `by_broker`, `(k,) bool`.
-        found: `(4, room) int64`, takes offset, timestamp, start and end of each value.
+        starts: `(k,) int64`, start of each batch's records in `data`.
+        ends: `(k,) int64`, their end.
+        counts: `(k,) int64`, number of records.
+        base_offsets: `(k,) int64`, added to the offsets of the batch's records.
+        timestamps: `(k,) int64`, milliseconds, added to the timestamps of the batch's records.
+        by_broker: `(k,) bool`, whether the batch's time applies to all its records instead.
+        position: first offset to return.
+        found: `(4, room) int64`, output: offset, timestamp, start and end of each value.
 
     Returns:
-        how many were found, or -1 - i if the records of batch i are not what they should be.
+        the number of records, or -1 - i if the records of batch i are corrupt.
     """
     n = 0
     for i in range(len(starts)):
@@ -264,7 +291,7 @@ def _find(
             if size < 0 or size > ends[i] - at:
                 return -1 - i
             end = at + size
-            later, at = _varint(data, at + 1, end)  # one byte of attributes, all unused
+            later, at = _varint(data, at + 1, end)  # after one byte of unused attributes
             further, at = _varint(data, at, end)
             _, _, at = _bytes(data, at, end)  # the key
             first, last, at = _bytes(data, at, end)

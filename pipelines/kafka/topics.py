@@ -1,7 +1,7 @@
-"""The topics of the system, made once, before the first worker starts.
+"""Creates the topics, once, before the first worker starts.
 
-Making them twice changes nothing. A topic that is there already keeps its partitions: adding some
-would send a key's requests to another partition than before, so that is left to the operator.
+Creating them again changes nothing. An existing topic keeps its partitions: more partitions would
+move keys to other partitions than before, so that is left to the operator.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _TIMEOUT_MS = 8_000
 
 
 def create(settings: Settings) -> list[tuple[str, str]]:
-    """Make what is missing; each topic's name with `created`, `exists` or how it differs.
+    """Create missing topics; each topic's name with `created`, `exists` or how it differs.
 
     Raises:
-        ConfigError: Kafka is away or refuses.
+        ConfigError: if Kafka is down or refuses.
     """
     wanted = settings.topics
-    made = {
+    topics = {
         wanted.requests: (wanted.partitions, wanted.requests_retention_hours),
         wanted.rejected: (wanted.partitions, wanted.requests_retention_hours),
         wanted.fingerprints: (wanted.linkers, wanted.requests_retention_hours),
@@ -45,16 +45,16 @@ def create(settings: Settings) -> list[tuple[str, str]]:
         return [
             (name, _difference(admin, name, partitions))
             if name in present
-            else (name, _make(admin, name, partitions, hours, wanted.replication))
-            for name, (partitions, hours) in made.items()
+            else (name, _create(admin, name, partitions, hours, wanted.replication))
+            for name, (partitions, hours) in topics.items()
         ]
 
 
 def require(settings: Settings) -> None:
-    """See that all topics are there: a worker would wait for a missing one in silence.
+    """Check that all topics exist. A worker would wait for a missing one without a message.
 
     Raises:
-        ConfigError: Kafka is away, or a topic is missing.
+        ConfigError: if Kafka is down, or a topic is missing.
     """
     wanted = settings.topics
     with _admin(settings) as admin:
@@ -62,13 +62,13 @@ def require(settings: Settings) -> None:
     if missing:
         raise ConfigError(
             f"Kafka at {settings.kafka} has no topic {', '.join(sorted(missing))}: "
-            "make what is missing with `xm topics create`."
+            "create it with `xm topics create`."
         )
 
 
 @contextmanager
 def _admin(settings: Settings) -> Iterator[Any]:
-    """A client to ask and order with; what goes wrong is a `ConfigError`."""
+    """An admin client, whose errors are raised as `ConfigError`."""
     admin = None
     answers = check_in_thread(settings.kafka, settings.kafka_security)
     try:
@@ -95,8 +95,8 @@ def _admin(settings: Settings) -> Iterator[Any]:
         ) from error
     except KafkaError as error:
         raise ConfigError(
-            f"Kafka at {settings.kafka} refuses to show or make topics ({type(error).__name__}): "
-            "grant this client the right to, or make them with Kafka's own tools."
+            f"Kafka at {settings.kafka} refuses to list or create topics ({type(error).__name__}): "
+            "grant the permission to this client, or create them with Kafka's own tools."
         ) from error
     finally:
         if admin is not None:
@@ -107,12 +107,14 @@ def _names(wanted: Topics) -> tuple[str, ...]:
     return wanted.requests, wanted.rejected, wanted.fingerprints, wanted.alerts
 
 
-def _make(admin: Any, name: str, partitions: int, retention_hours: float, replication: int) -> str:
+def _create(
+    admin: Any, name: str, partitions: int, retention_hours: float, replication: int
+) -> str:
     config = {"retention.ms": str(int(retention_hours * 3_600_000))}
     topic = NewTopic(name, partitions, replication, topic_configs=config)
     try:
         admin.create_topics([topic], wait_for_metadata=True)
-    except TopicAlreadyExistsError:  # somebody was faster
+    except TopicAlreadyExistsError:  # another client was faster
         return _difference(admin, name, partitions)
     return "created"
 
@@ -120,6 +122,6 @@ def _make(admin: Any, name: str, partitions: int, retention_hours: float, replic
 def _difference(admin: Any, name: str, wanted: int) -> str:
     (topic,) = admin.describe_topics([name])
     partitions = len(topic["partitions"])
-    if 0 < partitions < wanted:  # 0: made a moment ago, not yet known to every broker
+    if 0 < partitions < wanted:  # 0: created a moment ago, not yet known to every broker
         return f"exists with {partitions} partitions instead of {wanted}"
     return "exists"

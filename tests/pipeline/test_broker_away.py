@@ -22,7 +22,7 @@ from tests.support.batch_worker import BatchWorker
 from tests.support.servers import Kafka
 
 
-async def test_a_killed_broker_that_returns_costs_no_record(apache_kafka: Kafka) -> None:
+async def test_restarted_broker_costs_no_record(apache_kafka: Kafka) -> None:
     topic = new_topic(apache_kafka.address)
     await fill(apache_kafka.address, topic, 1_000)
     app = batch_app(apache_kafka.address, fresh("group"), broker_max_poll_records=100)
@@ -37,7 +37,7 @@ async def test_a_killed_broker_that_returns_costs_no_record(apache_kafka: Kafka)
 
 
 @pytest.mark.parametrize("goes_away", [Kafka.kill, Kafka.pause])
-async def test_a_worker_stops_within_seconds_while_its_broker_is_away(
+async def test_worker_stops_while_its_broker_is_down(
     apache_kafka: Kafka, tmp_path: Path, goes_away: Callable[[Kafka], None]
 ) -> None:
     topic = new_topic(apache_kafka.address)
@@ -47,12 +47,12 @@ async def test_a_worker_stops_within_seconds_while_its_broker_is_away(
     goes_away(apache_kafka)
     began = time.monotonic()
     worker.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     apache_kafka.resume()
     assert worker.process.returncode == 0
 
 
-async def test_a_worker_with_messages_on_their_way_stops_within_seconds_too(
+async def test_worker_with_unsent_messages_stops_without_a_broker(
     apache_kafka: Kafka,
 ) -> None:
     topic = new_topic(apache_kafka.address)
@@ -64,4 +64,4 @@ async def test_a_worker_with_messages_on_their_way_stops_within_seconds_too(
         apache_kafka.kill()
         await producer.send(topic, None, b"does not", None, None, None)
         began = time.monotonic()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20

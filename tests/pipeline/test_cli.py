@@ -500,7 +500,7 @@ def test_a_worker_without_topics_says_how_to_make_them(kafka: str, xm: Xm) -> No
     ended = xm("worker", **settings, **startable())
     assert (ended.status, ended.out) == (2, "")
     assert settings["XM_TOPICS__REQUESTS"] in ended.error
-    assert ended.error.endswith("make what is missing with `xm topics create`.\n")
+    assert ended.error.endswith("create it with `xm topics create`.\n")
 
 
 def startable() -> dict[str, str]:

@@ -71,9 +71,7 @@ class Watch:
         self.time += seconds
 
 
-async def test_kafka_holds_the_lines_of_the_file_in_order_by_key(
-    kafka: str, tmp_path: Path
-) -> None:
+async def test_lines_arrive_in_order_per_key(kafka: str, tmp_path: Path) -> None:
     choose = random.Random(1)
     lines = [event(f"key-{choose.randrange(50)}", n, prompt="x" * n) for n in range(3_000)]
     topic = make_topic(kafka)
@@ -87,7 +85,7 @@ async def test_kafka_holds_the_lines_of_the_file_in_order_by_key(
     assert found == wanted
 
 
-async def test_a_key_lies_on_the_partition_that_java_clients_choose(kafka: str) -> None:
+async def test_partition_is_that_of_java_clients(kafka: str) -> None:
     hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
     topic = make_topic(kafka)
     await send([[Message(key, b"{}") for key in hashes]], kafka, topic)
@@ -97,7 +95,7 @@ async def test_a_key_lies_on_the_partition_that_java_clients_choose(kafka: str) 
     }
 
 
-async def test_a_line_without_a_key_is_sent_all_the_same_and_a_blank_one_is_not(
+async def test_line_without_a_key_is_sent_and_a_blank_one_skipped(
     kafka: str, tmp_path: Path
 ) -> None:
     topic = make_topic(kafka)
@@ -119,7 +117,7 @@ async def test_a_line_without_a_key_is_sent_all_the_same_and_a_blank_one_is_not(
         ({"ts": "/when", "api_key": "/who/key"}, b'{"when": 1772020800, "who": {"key": "k"}}'),
     ],
 )
-async def test_the_key_and_time_are_found_as_the_worker_finds_them(
+async def test_producer_and_worker_find_the_same_key_and_time(
     kafka: str, tmp_path: Path, mapping: str | dict[str, str], line: bytes
 ) -> None:
     topic, watch = make_topic(kafka), Watch()
@@ -131,7 +129,7 @@ async def test_the_key_and_time_are_found_as_the_worker_finds_them(
     assert watch.slept == [pytest.approx(10)]
 
 
-async def test_at_speed_60_an_hour_takes_a_minute(kafka: str, tmp_path: Path) -> None:
+async def test_speed_60_sends_an_hour_in_a_minute(kafka: str, tmp_path: Path) -> None:
     watch = Watch()
     path = write(tmp_path / "hour.jsonl", [event("k", n) for n in range(0, 3_601, 10)])
     schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
@@ -139,27 +137,27 @@ async def test_at_speed_60_an_hour_takes_a_minute(kafka: str, tmp_path: Path) ->
     assert watch.time == pytest.approx(160, abs=0.1)
 
 
-async def test_at_a_rate_of_500_a_second_1000_messages_take_two(kafka: str) -> None:
+async def test_rate_500_sends_1000_messages_in_two_seconds(kafka: str) -> None:
     watch = Watch()
     schedule = SendSchedule(rate=500, clock=watch, sleep=watch.sleep)
     await send([[Message(None, b"{}")] * 1_001], kafka, make_topic(kafka), schedule=schedule)
     assert watch.time == pytest.approx(102, abs=0.1)
 
 
-def test_what_came_out_of_order_is_not_waited_for() -> None:
+def test_schedule_does_not_wait_for_late_messages() -> None:
     watch = Watch()
     schedule = SendSchedule(speed=1, clock=watch, sleep=watch.sleep)
     assert [schedule.delay(NOON + late) for late in (0, 5, 2, 6)] == pytest.approx([0, 5, 2, 6])
 
 
-def test_a_gap_of_more_than_a_day_or_a_wild_clock_is_not_waited_for() -> None:
+def test_schedule_skips_gaps_of_more_than_a_day() -> None:
     watch = Watch()
     schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
     days = [0.0, NOON, NOON * 2, NOON, NOON + 100_000, NOON + 100_060]
     assert [schedule.delay(ts) for ts in days] == pytest.approx([0, 0, 0, 0, 0, 1])
 
 
-async def test_what_waits_for_its_successor_is_sent_meanwhile(kafka: str) -> None:
+async def test_open_batch_is_sent_while_the_next_line_is_awaited(kafka: str) -> None:
     topic, seen = make_topic(kafka), threading.Event()
 
     def source() -> Iterator[list[Message]]:
@@ -174,9 +172,7 @@ async def test_what_waits_for_its_successor_is_sent_meanwhile(kafka: str) -> Non
     assert (await send(source(), kafka, topic, on_progress=look)).acknowledged == 2
 
 
-async def test_progress_ends_with_everything_acknowledged_and_read(
-    kafka: str, tmp_path: Path
-) -> None:
+async def test_progress_ends_with_everything_acknowledged(kafka: str, tmp_path: Path) -> None:
     path = tmp_path / "day.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n".join(event("k", n) for n in range(5_000))))
     steps: list[tuple[int, int]] = []
@@ -190,9 +186,7 @@ async def test_progress_ends_with_everything_acknowledged_and_read(
     assert steps[-1] == (5_000, path.stat().st_size)
 
 
-async def test_what_a_cut_file_holds_is_sent_before_the_cut_is_reported(
-    kafka: str, tmp_path: Path
-) -> None:
+async def test_truncated_file_is_sent_up_to_its_end(kafka: str, tmp_path: Path) -> None:
     path, topic = tmp_path / "cut.gz", make_topic(kafka)
     lines = [event("k", n, prompt=random.Random(n).randbytes(99).hex()) for n in range(999)]
     path.write_bytes(gzip.compress(b"\n".join(lines))[:-20_000])
@@ -203,7 +197,7 @@ async def test_what_a_cut_file_holds_is_sent_before_the_cut_is_reported(
     assert found == lines[: len(found)]
 
 
-async def test_a_broker_that_dies_ends_in_a_sentence_with_what_it_acknowledged() -> None:
+async def test_dead_broker_error_has_the_acknowledged_count() -> None:
     acknowledged = threading.Event()
     broker = embedded.broker()
     kafka = broker.__enter__()
@@ -218,22 +212,22 @@ async def test_a_broker_that_dies_ends_in_a_sentence_with_what_it_acknowledged()
         if sent.acknowledged == 100:
             acknowledged.set()
 
-    with pytest.raises(DeliveryError, match="after acknowledging 100: see that it runs"):
+    with pytest.raises(DeliveryError, match="after acknowledging 100: check that it runs"):
         await send(source(), kafka, make_topic(kafka), patience=2, on_progress=look)
 
 
-async def test_no_broker_is_one_sentence() -> None:
+async def test_missing_broker_is_one_sentence() -> None:
     address = f"127.0.0.1:{embedded.free_port()}"
     with pytest.raises(DeliveryError, match=f"Kafka at {address} does not answer .* start it, or"):
         await send([[Message(b"k", b"{}")]], address, "topic")
 
 
-async def test_a_topic_that_is_not_there_is_one_sentence(apache_kafka: servers.Kafka) -> None:
-    with pytest.raises(DeliveryError, match="no topic absent: make it with"):
+async def test_missing_topic_is_one_sentence(apache_kafka: servers.Kafka) -> None:
+    with pytest.raises(DeliveryError, match="no topic absent: create it with"):
         await send([[Message(b"k", b"{}")]], apache_kafka.address, "absent")
 
 
-async def test_a_message_too_large_for_the_topic_is_counted_and_its_neighbours_arrive(
+async def test_too_large_message_is_counted_and_others_arrive(
     apache_kafka: servers.Kafka,
 ) -> None:
     topic = make_topic(apache_kafka.address)

@@ -87,9 +87,7 @@ def done(since: list[Line]) -> Iterator[Line]:
             yield line
 
 
-async def test_two_workers_hand_over_every_record_in_order_and_none_that_was_done(
-    kafka: str, start: Start
-) -> None:
+async def test_rebalance_hands_over_every_record_in_order(kafka: str, start: Start) -> None:
     topic, group = new_topic(kafka, PARTITIONS), fresh("group")
     async with written_to(kafka, topic) as written:
         first = start(topic, group)
@@ -113,7 +111,7 @@ async def test_two_workers_hand_over_every_record_in_order_and_none_that_was_don
         assert await committed(kafka, group, topic, partition) == end
 
 
-async def test_a_killed_worker_leaves_no_record_unseen(kafka: str, start: Start) -> None:
+async def test_killed_worker_leaves_no_record_unseen(kafka: str, start: Start) -> None:
     topic, group = new_topic(kafka, PARTITIONS), fresh("group")
     async with written_to(kafka, topic) as written:
         killed = start(topic, group)

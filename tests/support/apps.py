@@ -73,10 +73,10 @@ async def running(*apps: faust.App) -> AsyncIterator[None]:
         await asyncio.gather(*(app.stop() for app in apps))
 
 
-async def until(true: Callable[[], object], seconds: float = 30) -> None:
+async def until(true: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, f"not true within {seconds:g} s"
         await asyncio.sleep(0.02)
 
 

@@ -68,7 +68,7 @@ class BatchWorker:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(15)
+        self.process.wait(60)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

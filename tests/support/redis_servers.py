@@ -1,4 +1,4 @@
-"""Debian's Redis in the states that an operator may find it in, with Sentinel and as a Cluster."""
+"""Debian's Redis with options, with Sentinel and as a Cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Redis(servers.Redis):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
-        self.kill()  # in order it might insist on saving first
+        self.kill()  # SIGTERM may save first
 
     @property
     def socket(self) -> Path:
@@ -108,10 +108,10 @@ class Cluster:
         return replica
 
     def settle(self) -> None:
-        """Wait until all agree that all is well."""
-        until = time.monotonic() + 20
+        """Wait until all servers report that every slot is served."""
+        until = time.monotonic() + 120
         while any(b"cluster_state:ok" not in self._state(node) for node in self.nodes):
-            assert time.monotonic() < until, "the Cluster does not become whole"
+            assert time.monotonic() < until, "the Cluster has slots without a server"
             time.sleep(0.05)
 
     def slot(self, key: str) -> int:
@@ -146,7 +146,7 @@ class Cluster:
     @staticmethod
     def _cli(*arguments: str) -> None:
         command = [program("redis-cli"), "--cluster", *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=180)
 
 
 class Authority:

