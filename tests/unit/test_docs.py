@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 import typer
+import yaml
 
 from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import action_for
@@ -174,6 +175,16 @@ def test_configuration_page_lists_all_rejection_reasons():
     rows = tables(DOCS / "configuration.md")
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert set(REASONS) <= listed
+
+
+def test_pre_commit_runs_the_checks_of_ci():
+    config = yaml.safe_load(text_of(ROOT / ".pre-commit-config.yaml"))
+    (step,) = re.findall(
+        r'^step "Lint and types"\n(.+?)\n\n', text_of(ROOT / ".ci/run"), re.M | re.S
+    )
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert [hook["entry"] for hook in hooks] == step.splitlines()
+    assert {hook["language"] for hook in hooks} == {"system"}
 
 
 def test_detector_example_is_the_tested_one():
