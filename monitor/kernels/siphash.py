@@ -1,10 +1,10 @@
 """SipHash-2-4: the keyed hash of everything that leaves the process or is stored.
 
-A hash of an identifier, a prompt or a template goes to Redis and Kafka. Whoever reads it there may
-know many texts and their hashes, and must still learn nothing about any other text. SipHash is a
-pseudorandom function made for that: short inputs, a 128-bit key, 64 bits of output. With the rounds
-2-4 its authors claim full security against key recovery and forgery; the faster 1-3 has a smaller
-margin and would save about 15 ns per hash, less than 1% of the cost of an event.
+A hash of an identifier, a prompt or a template goes to Redis and Kafka. A reader there may know
+many texts with their hashes, and must still learn nothing about any other text. SipHash is a
+pseudorandom function for this case: short inputs, a 128-bit key, 64 bits of output. Its authors
+propose the rounds 2-4 as the conservative choice. 1-3 has a smaller margin and saves only 3 to 6 ns
+of the 12 to 22 ns that an identifier of 12 to 40 bytes takes.
 
 Source: J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input PRF", INDOCRYPT 2012.
 """

@@ -191,6 +191,13 @@ RENAMED = {
     "before": "rate_before",
 }
 
+#: Fields made from hashes of request ids and model names. Version 4 hashes them differently, so a
+#: model that a key has always used would look new to it.
+REHASHED = (
+    *("ids", "id_count", "model_names", "model_counts"),
+    *("new_model", "new_model_since", "new_model_requests", "other_model_requests", "rate_before"),
+)
+
 
 def read(data: bytes) -> np.void:
     """Read a record of any version and convert it to this one.
@@ -214,7 +221,7 @@ def _migrated(old: np.void) -> np.void:
     record: np.void = np.zeros(1, RECORD)[0]
     for name in old.dtype.names or ():
         field = RENAMED.get(name, name)
-        if field in (RECORD.names or ()):
+        if field in (RECORD.names or ()) and field not in REHASHED:
             record[field] = _fitted(field, old[name])
     if old["version"] < 3:
         record["day"] = -1  # it counts again among today's keys, whose levels were fewer

@@ -7,19 +7,19 @@ from monitor.identity import Identity, from_settings
 SECRET = b"0123456789abcdef"
 
 
-def test_the_same_secret_gives_the_same_pseudonym_after_a_restart():
+def test_same_secret_gives_the_same_pseudonym():
     assert Identity(SECRET).key("sk-1") == Identity(SECRET).key("sk-1")
 
 
-def test_another_secret_gives_another_pseudonym():
+def test_other_secret_gives_another_pseudonym():
     assert Identity(SECRET).key("sk-1") != Identity(SECRET[::-1]).key("sk-1")
 
 
-def test_a_pseudonym_does_not_show_its_key():
+def test_pseudonym_does_not_contain_the_key():
     assert "sk-1" not in Identity(SECRET).key("sk-1")
 
 
-def test_keys_stay_as_they_are_where_that_is_asked_for():
+def test_plain_identity_keeps_keys():
     assert Identity(SECRET, plain=True).key("sk-1") == "sk-1"
 
 
@@ -39,25 +39,25 @@ def test_derived_keys_are_stable():
     assert Identity(SECRET).derive("ip").hex() == "60c35d6832e748a3d43e67290595f2bf"
 
 
-def test_a_short_secret_is_refused_with_a_remedy():
+def test_short_secret_is_refused_with_a_remedy():
     with pytest.raises(ConfigError, match="openssl rand"):
         Identity(b"short")
 
 
-def test_no_secret_is_refused_with_a_remedy(monkeypatch):
+def test_missing_secret_is_refused_with_a_remedy(monkeypatch):
     monkeypatch.delenv("XM_IDENTITY_SECRET", raising=False)
     with pytest.raises(ConfigError, match="set XM_IDENTITY_SECRET"):
         from_settings(Settings())
 
 
-def test_the_secret_can_be_in_a_file(tmp_path):
+def test_secret_can_be_in_a_file(tmp_path):
     file = tmp_path / "secret"
     file.write_bytes(SECRET + b"\n")
     found = from_settings(Settings(identity_secret_file=file))
     assert found.key("sk-1") == Identity(SECRET).key("sk-1")
 
 
-def test_an_empty_secret_file_is_named(tmp_path):
+def test_empty_secret_file_is_named(tmp_path):
     file = tmp_path / "secret"
     file.touch()
     with pytest.raises(ConfigError, match="which is empty"):

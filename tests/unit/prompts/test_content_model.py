@@ -48,7 +48,7 @@ def learned(lists):
     return fit_content(written(said(PUBLIC, 3_000)), lists, Content.none())
 
 
-def test_the_kernel_says_what_the_model_says():
+def test_kernel_agrees_with_the_model():
     model = shipped_content()
     features = Extractor(b"1", model)(Texts.of(said(PUBLIC, 500)))
     meaning, opening, closing, style = PromptFeatures.concatenate([features])
@@ -68,7 +68,7 @@ def test_the_kernel_says_what_the_model_says():
         assert np.isclose(found, scores, atol=1e-2).mean() > 0.99
 
 
-def test_the_public_it_is_learned_from_has_mean_zero_and_variance_one(learned):
+def test_content_of_the_training_prompts_is_standardised(learned):
     features = Extractor(b"1", learned)(Texts.of(said(PUBLIC, 3_000)))
     place = features.content / SCALE
     assert np.abs(place.mean(axis=0)).max() < 0.1
@@ -77,7 +77,7 @@ def test_the_public_it_is_learned_from_has_mean_zero_and_variance_one(learned):
 
 
 @pytest.mark.parametrize("kind", LISTS)
-def test_prompts_off_a_list_are_told_from_ordinary_ones(learned, kind):
+def test_list_prompts_score_above_ordinary_ones(learned, kind):
     k = LISTS.index(kind) * len(SHARES)
     extractor = Extractor(b"1", learned)
     ordinary, listed = (
@@ -87,12 +87,12 @@ def test_prompts_off_a_list_are_told_from_ordinary_ones(learned, kind):
     assert np.median(listed) > np.quantile(ordinary, 0.95)
 
 
-def test_the_same_prompts_give_the_same_model(learned, lists):
+def test_same_prompts_give_the_same_model(learned, lists):
     again = fit_content(written(said(PUBLIC, 3_000)), lists, Content.none())
     assert write_content(again) == write_content(learned)
 
 
-def test_without_lists_what_tells_them_stays_and_the_public_is_the_operators(learned):
+def test_fit_without_lists_keeps_the_classifiers(learned):
     own = said(("cooking", "coding"), 3_000)
     model = fit_content(written(own), {}, learned)
     for name in ("centre", "spread", "directions", "offsets"):
@@ -102,33 +102,33 @@ def test_without_lists_what_tells_them_stays_and_the_public_is_the_operators(lea
     assert np.abs(features.lists.mean(axis=0)).max() < 0.1
 
 
-def test_a_model_is_read_as_it_was_written(learned):
+def test_model_survives_writing_and_reading(learned):
     text = write_content(learned, **{"from": "a test"})
     assert json.loads(text)["from"] == "a test"
     assert write_content(read_content(text), **{"from": "a test"}) == text
     assert read_content(text).tag == read_content(text).tag != Content.none().tag
 
 
-def test_the_shipped_model_says_where_it_is_from_and_holds_numbers_only():
+def test_shipped_model_names_its_sources_and_holds_no_text():
     document = json.loads(write_content(shipped_content()))
     assert set(document) == {"shape", "lists", *Content._fields}
     assert all(np.isfinite(part).all() for part in shipped_content())
 
 
-def test_no_prompt_says_more_than_it_may_however_alike_ordinary_ones_are(learned):
+def test_score_of_one_prompt_is_bounded(learned):
     sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
     lists = Extractor(b"1", sure)(Texts.of(said(["grade"], 300))).lists
     assert lists.max() == MOST
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"shape": [], "lists": []}'])
-def test_a_file_that_is_no_model_is_refused_with_the_remedy(text, tmp_path):
+def test_invalid_model_file_is_refused_with_a_remedy(text, tmp_path):
     file = tmp_path / "content.json"
     file.write_bytes(text)
     with pytest.raises(ConfigError, match="xm learn"):
         load_content(file)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_missing_model_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="XM_CONTENT"):
         load_content(tmp_path / "none.json")

@@ -50,7 +50,7 @@ def test_any_text_has_features(extractor, said):
 
 @settings(deadline=None)
 @given(anything)
-def test_a_prompt_has_the_same_features_alone_and_in_a_batch(extractor, said):
+def test_features_do_not_depend_on_the_batch(extractor, said):
     together = extractor(Texts.of(said))
     for i, each in enumerate(said):
         assert same(extractor(Texts.of([each])), Features(*(part[i : i + 1] for part in together)))
@@ -58,12 +58,12 @@ def test_a_prompt_has_the_same_features_alone_and_in_a_batch(extractor, said):
 
 @settings(deadline=None)
 @given(anything)
-def test_what_was_read_before_changes_nothing(extractor, said):
+def test_features_do_not_depend_on_earlier_prompts(extractor, said):
     texts = Texts.of(said)
     assert same(Extractor(b"1", slots=MANY)(texts), extractor(texts))
 
 
-def test_forgetting_chunks_changes_nothing(extractor, simulated):
+def test_features_do_not_depend_on_the_cache(extractor, simulated):
     texts, forgetful = Texts.of(simulated), Extractor(b"1", slots=MANY)
     assert same(forgetful(texts), extractor(texts))
     assert forgetful.cache_misses > 10 * extractor.cache_misses
@@ -77,7 +77,7 @@ def test_vectors_have_unit_length(extractor, simulated):
 
 
 @pytest.mark.parametrize("prompt", [None, ""])
-def test_an_empty_prompt_has_no_direction(extractor, prompt):
+def test_empty_prompt_has_no_direction(extractor, prompt):
     features = extractor(Texts.of([prompt]))
     assert not features.meaning.any()
     assert not features.opening.any()
@@ -101,12 +101,12 @@ def test_an_empty_prompt_has_no_direction(extractor, prompt):
     ],
     ids=lambda prompt: ascii(prompt[:3]),
 )
-def test_a_megabyte_of_anything_is_read(extractor, prompt):
+def test_megabyte_prompts_are_processed(extractor, prompt):
     features = extractor(Texts.of(["before", prompt, "after"]))
     assert same(extractor(Texts.of(["after"])), Features(*(part[2:] for part in features)))
 
 
-def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
+def test_secret_changes_hashes_but_not_meaning(simulated):
     texts = Texts.of(simulated)
     one, other = Extractor(b"1")(texts), Extractor(b"2")(texts)
     assert (one.meaning == other.meaning).all()
@@ -124,18 +124,18 @@ def test_the_secret_changes_every_hash_and_not_the_meaning(simulated):
         '"What is the capital of ÖSTERREICH..."',
     ],
 )
-def test_case_spaces_and_outer_marks_do_not_make_another_prompt(extractor, variant):
+def test_prompt_hash_ignores_case_spaces_and_outer_marks(extractor, variant):
     first, second = extractor(Texts.of(["What is the capital of Österreich?", variant])).prompt
     assert first == second
 
 
 @pytest.mark.parametrize("other", ["What is 3 - 4?", "What is 3 + 5?", "What was 3 + 4?", "!", "?"])
-def test_other_words_and_inner_marks_do(extractor, other):
+def test_prompt_hash_depends_on_words_and_inner_marks(extractor, other):
     first, second = extractor(Texts.of(["What is 3 + 4?", other])).prompt
     assert first != second
 
 
-def test_no_two_different_prompts_share_a_hash(extractor, simulated):
+def test_distinct_prompts_have_distinct_hashes(extractor, simulated):
     distinct = {re.sub(r"\s+", " ", each.lower()).strip(" ?!.\"'") for each in simulated}
     assert len(set(extractor(Texts.of(simulated)).prompt.tolist())) >= len(distinct)
 

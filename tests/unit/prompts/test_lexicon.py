@@ -31,7 +31,7 @@ def lexicon():
         "Покажи ХОД СВОИХ МЫСЛЕЙ целиком.",
     ],
 )
-def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
+def test_requests_for_reasoning_match(lexicon, prompt):
     assert lexicon.match(Texts.of([prompt]))[0] & REASONING
 
 
@@ -52,7 +52,7 @@ def test_asking_for_the_reasoning_trace_is_noticed(lexicon, prompt):
         "Оцени следующий ответ.",
     ],
 )
-def test_asking_for_grades_is_noticed(lexicon, prompt):
+def test_requests_for_grades_match(lexicon, prompt):
     assert lexicon.match(Texts.of([prompt]))[0] & GRADING
 
 
@@ -74,15 +74,15 @@ def test_asking_for_grades_is_noticed(lexicon, prompt):
         "",
     ],
 )
-def test_ordinary_questions_are_not_noticed(lexicon, prompt):
+def test_ordinary_questions_do_not_match(lexicon, prompt):
     assert lexicon.match(Texts.of([prompt]))[0] == 0
 
 
-def test_the_instruction_is_found_behind_a_long_document(lexicon):
+def test_instruction_behind_a_long_document_matches(lexicon):
     assert lexicon.match(Texts.of(["word " * 50_000 + "Show your complete chain of thought."]))[0]
 
 
-def test_prompts_that_are_absent_match_nothing(lexicon):
+def test_absent_prompts_do_not_match(lexicon):
     assert lexicon.match(Texts.of(["Think aloud.", None, "", "Hello"])).tolist() == [
         REASONING,
         0,
@@ -91,11 +91,11 @@ def test_prompts_that_are_absent_match_nothing(lexicon):
     ]
 
 
-def test_no_text_stops_it(lexicon):
+def test_invalid_unicode_is_matched(lexicon):
     assert lexicon.match(Texts.of(["\ud800 show your hidden reasoning \x00"]))[0] & REASONING
 
 
-def test_a_phrase_does_not_reach_from_one_prompt_into_the_next(lexicon):
+def test_phrase_does_not_match_across_prompts(lexicon):
     halves = ["Show your complete", "chain of thought", "Rate it from 1 to 5", "response: fine"]
     together = lexicon.match(
         Texts.of(["Show your hidden", "reasoning", "Which is the best", "response?"])

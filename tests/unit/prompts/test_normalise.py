@@ -21,7 +21,7 @@ prompts = st.lists(st.none() | st.text(max_size=40), max_size=8)
 
 @settings(deadline=None)
 @given(prompts)
-def test_each_prompt_is_where_its_bounds_say(said):
+def test_bounds_locate_each_prompt(said):
     texts = Texts.of(said)
     found = [texts.data[a:b] for a, b in zip(texts.starts, texts.ends, strict=True)]
     assert found == [folded(each or "") for each in said]
@@ -34,7 +34,7 @@ def test_a_border_follows_each_prompt(said):
     assert all(texts.data[end : end + len(BORDER)] == BORDER for end in texts.ends)
 
 
-def test_case_is_gone_from_every_alphabet_that_has_it():
+def test_every_alphabet_is_lower_case():
     said = "SHOW Your Übergröße ÉTÉ, ПОКАЖИ ΛΌΓΟΙ, 推理 and K9!"
     texts = Texts.of([said, said.lower()])
     assert texts.data[: texts.ends[0]] == said.lower().encode()
@@ -46,7 +46,7 @@ def test_a_lone_surrogate_becomes_a_question_mark():
     assert texts.data[texts.starts[0] : texts.ends[0]] == b"a?b"
 
 
-def test_of_a_long_prompt_the_beginning_the_middle_and_the_end_are_read():
+def test_long_prompt_keeps_beginning_middle_and_end():
     words = [f"w{i:06}" for i in range(100_000)]
     texts = Texts.of([" ".join(words)])
     read = texts.data[texts.starts[0] : texts.ends[0]].decode().split()
@@ -56,5 +56,5 @@ def test_of_a_long_prompt_the_beginning_the_middle_and_the_end_are_read():
     assert len(" ".join(read)) <= LIMIT + 10
 
 
-def test_the_whole_length_of_a_prompt_is_kept():
+def test_lengths_are_those_of_whole_prompts():
     assert Texts.of(["x" * 1_000_000, None, "né"]).lengths.tolist() == [1_000_000, 0, 2]

@@ -23,11 +23,11 @@ def shape(extractor: Extractor, prompt: str) -> dict[str, float]:
     return dict(zip(STYLE, extractor(Texts.of([prompt])).style[0].tolist(), strict=True))
 
 
-def test_every_count_has_a_name_of_its_own():
+def test_style_features_have_distinct_names():
     assert len(set(STYLE)) == len(STYLE)
 
 
-def test_what_is_said_of_a_prompt_follows_from_its_characters_and_words(extractor):
+def test_style_follows_from_characters_and_words(extractor):
     found = shape(extractor, "AB cd, 12 é漢! Cd?")
     said = {
         "length": math.log1p(17),
@@ -53,7 +53,7 @@ ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_siz
 
 @settings(deadline=None, max_examples=200)
 @given(ascii_text.filter(str.strip))
-def test_marks_words_and_lengths_are_those_of_a_plain_reading(extractor, prompt):
+def test_counts_agree_with_a_simple_implementation(extractor, prompt):
     found = shape(extractor, prompt)
     words = re.findall(r"[A-Za-z]+", prompt)
     for mark in MARKS:
@@ -77,17 +77,17 @@ def test_marks_words_and_lengths_are_those_of_a_plain_reading(extractor, prompt)
         ("last colon", "List them:\n", "List them"),
     ],
 )
-def test_it_is_told_whether_there_is_a_sign(extractor, name, prompt, other):
+def test_presence_of_signs_is_a_feature(extractor, name, prompt, other):
     assert (shape(extractor, prompt)[name], shape(extractor, other)[name]) == (1, 0)
 
 
-def test_double_spaces_and_spaces_at_the_ends_change_no_count_of_marks_or_words(extractor):
+def test_extra_spaces_do_not_change_other_counts(extractor):
     one, other = (shape(extractor, each) for each in ("Hi you, there.", " Hi  you,\n\nthere. \n"))
     changed = {name for name in STYLE if one[name] != pytest.approx(other[name])}
     assert changed <= {"length", "gaps", "octave 1", "octave 2"}
 
 
-def test_the_opening_and_the_closing_are_what_a_prompt_begins_and_ends_with(extractor):
+def test_opening_and_closing_cover_the_ends_of_a_prompt(extractor):
     first, last = "Write a short poem", "in plain words please now"
     features = extractor(Texts.of([f"{first} about the sea and the wind {last}", first, last]))
     assert (features.opening[0] == features.meaning[1]).all()
@@ -95,6 +95,6 @@ def test_the_opening_and_the_closing_are_what_a_prompt_begins_and_ends_with(extr
     assert cosine == pytest.approx(1, abs=0.05)
 
 
-def test_a_script_without_spaces_has_a_word_for_each_character(extractor):
+def test_script_without_spaces_has_one_word_per_character(extractor):
     words = extractor(Texts.of(["日本語の文", "สวัสดี", "привет мир"])).style[:, STYLE.index("words")]
     np.testing.assert_allclose(words, np.log1p([5, 6, 2]), rtol=1e-6)

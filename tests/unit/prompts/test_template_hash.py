@@ -26,14 +26,14 @@ def fingerprints(extractor: Extractor, *prompts: str) -> list[int]:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_an_applications_template_survives_its_documents(extractor, template):
+def test_template_hash_survives_other_documents(extractor, template):
     random = Random(4)
     prompts = [grammar().generate(template, random) for _ in range(200)]
     ((_, most),) = Counter(fingerprints(extractor, *prompts)).most_common(1)
     assert most >= 140
 
 
-def test_different_applications_have_different_templates(extractor):
+def test_applications_have_different_template_hashes(extractor):
     random = Random(4)
     usual = []
     for template in TEMPLATES:
@@ -52,7 +52,7 @@ def test_different_applications_have_different_templates(extractor):
         "请总结以下文章,并给出三个问题。\n{}",
     ],
 )
-def test_the_instruction_is_found_wherever_the_document_stands(extractor, template):
+def test_instruction_is_found_before_and_after_a_document(extractor, template):
     random, documents = Random(1), []
     for _ in range(20):
         sentences = DOCUMENT.replace("1998", str(random.randrange(10_000))).split(". ")
@@ -60,7 +60,7 @@ def test_the_instruction_is_found_wherever_the_document_stands(extractor, templa
     assert len(set(fingerprints(extractor, *map(template.format, documents)))) <= 2
 
 
-def test_numbers_names_and_quotes_do_not_matter(extractor):
+def test_template_hash_ignores_numbers_names_and_quotes(extractor):
     one, other = fingerprints(
         extractor,
         'Write a letter of 120 words to Mr Smith that explains the word "entropy" to him.',
@@ -69,7 +69,7 @@ def test_numbers_names_and_quotes_do_not_matter(extractor):
     assert one == other
 
 
-def test_people_who_ask_this_and_that_rarely_share_a_fingerprint(extractor):
+def test_unrelated_questions_rarely_share_a_template_hash(extractor):
     random = Random(2)
     rules = ("cooking", "science", "life", "leisure", "letters", "study", "coding")
     prompts = {grammar().generate(rules[i % len(rules)], random) for i in range(700)}

@@ -40,7 +40,7 @@ def cosines(prompts: list[str], tokenizer: Tokenizer, matrix: np.ndarray) -> np.
     return (ours * theirs).sum(axis=1) / lengths
 
 
-def test_the_meaning_of_simulated_prompts_is_the_librarys(tokenizer, matrix):
+def test_meaning_agrees_with_the_library(tokenizer, matrix):
     random = Random(9)
     said = (grammar().generate(RULES[i % len(RULES)], random) for i in range(1500))
     found = cosines([each for each in said if len(each) <= LIMIT], tokenizer, matrix)
@@ -64,15 +64,15 @@ def test_the_meaning_of_simulated_prompts_is_the_librarys(tokenizer, matrix):
         "CamelCase snake_case SHOUTING xK9fQ2",
     ],
 )
-def test_words_are_spelled_as_the_library_spells_them(tokenizer, matrix, prompt):
+def test_tokens_agree_with_the_library(tokenizer, matrix, prompt):
     assert cosines([prompt], tokenizer, matrix)[0] > 0.97
 
 
-def test_without_the_vectors_it_is_said_how_to_get_them(monkeypatch, tmp_path):
+def test_missing_vectors_are_refused_with_a_remedy(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "folder", lambda: tmp_path)
     with pytest.raises(ConfigError, match="wordllama"):
         module.tokens.__wrapped__()
 
 
-def test_the_package_of_the_vectors_is_found():
+def test_vectors_package_is_found():
     assert (Path(FOLDER) / module.WEIGHTS).is_file()

@@ -124,13 +124,13 @@ bent = st.builds(
 
 @unhurried
 @given(st.lists(bent, max_size=6))
-def test_bent_events_are_the_same_either_way(values):
+def test_mutated_events_read_the_same_on_both_paths(values):
     check(values)
 
 
 @unhurried
 @given(seed=st.integers(0, 2**32))
-def test_mutants_among_plain_events_are_the_same_either_way(seed):
+def test_mutants_among_plain_events_read_the_same_on_both_paths(seed):
     rng = random.Random(seed)
     source = (mutant.value for mutant in mutants(rng, [*PAYLOADS["native"], WHOLE]))
     # How deep a document may nest depends on how deep we are already.
@@ -139,11 +139,11 @@ def test_mutants_among_plain_events_are_the_same_either_way(seed):
 
 
 @pytest.mark.parametrize("value", [event(), json.dumps(WHOLE, ensure_ascii=False).encode()])
-def test_an_event_with_all_fields_is_plain(value):
+def test_event_with_all_fields_is_plain(value):
     assert is_plain(value)
 
 
-def test_a_key_is_the_same_however_it_is_spelled():
+def test_pseudonym_ignores_escapes_in_the_key():
     values = [event(api_key="sk-é"), with_text("api_key", '"sk-é"'.encode())]
     columns, _ = READER(Messages.of(values), NOW)
     assert columns.keys == [IDENTITY.key("sk-é")] * 2
@@ -151,7 +151,7 @@ def test_a_key_is_the_same_however_it_is_spelled():
 
 
 @pytest.mark.parametrize("value", PAYLOADS["native"])
-def test_what_is_not_there_keeps_no_event_from_being_plain(value):
+def test_event_with_absent_fields_is_plain(value):
     value = {key: each for key, each in value.items() if key in WHOLE}
     assert is_plain(json.dumps({**value, "ts": WHOLE["ts"]}).encode())
 
@@ -160,7 +160,7 @@ def test_what_is_not_there_keeps_no_event_from_being_plain(value):
     "text",
     [b"null", b"true", b"false", b'"\\u00e9\\n"', b"-1.5e-07", b"0", b"12.50", b"1E+9"],
 )
-def test_what_is_not_a_field_is_left_out(text):
+def test_unknown_scalar_fields_are_skipped(text):
     for name in ("other", "a field with a long name", "timestamp", "prompts"):
         value = with_text(name, text)
         check([value])
@@ -168,7 +168,7 @@ def test_what_is_not_a_field_is_left_out(text):
 
 
 @pytest.mark.parametrize("name", sorted(WHOLE.keys() - {"ts", "api_key", "turns"}))
-def test_null_is_as_good_as_nothing(name):
+def test_null_counts_as_absent(name):
     value = event(**{name: None})
     check([value])
     assert is_plain(value)
@@ -185,25 +185,25 @@ def test_null_is_as_good_as_nothing(name):
         *(b'"\\u0000"', b'"a\\/b"', b'"12"', b"true", b"1.0", b'"' + b"x" * 20_000 + b'"'),
     ],
 )  # fmt: skip
-def test_values_of_any_kind_are_the_same_either_way(name, text):
+def test_odd_values_read_the_same_on_both_paths(name, text):
     check([event(), with_text(name, text), event()])
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
-def test_of_fields_that_come_twice_the_same_one_counts(name):
+def test_repeated_fields_read_the_same_on_both_paths(name):
     first, second = json.dumps({name: WHOLE.get(name)}), json.dumps({name: FIELDS[name]})
     whole = event().decode()
     check([f"{first[:-1]}, {whole[1:-1]}, {second[1:]}".encode()])
 
 
 @given(st.floats(946_684_800.0, NOW + MAX_AHEAD))
-def test_times_are_read_to_the_last_bit(ts):
+def test_times_are_parsed_exactly(ts):
     found, _ = READER(Messages.of([event(ts=ts)]), NOW)
     assert found.ts.tolist() == [ts]
 
 
 @given(st.integers(946_684_800, 1_772_040_000), st.text("0123456789", min_size=1, max_size=12))
-def test_so_are_times_with_more_digits_than_they_have_bits(seconds, fraction):
+def test_times_with_many_digits_are_parsed_exactly(seconds, fraction):
     text = f"{seconds}.{fraction}"
     value = with_text("ts", text.encode())
     found, _ = READER(Messages.of([value]), NOW)
@@ -214,13 +214,13 @@ def test_so_are_times_with_more_digits_than_they_have_bits(seconds, fraction):
 @pytest.mark.parametrize(
     "ts", [NOW + MAX_AHEAD, math.nextafter(NOW + MAX_AHEAD, math.inf), 946_684_799.5]
 )
-def test_times_that_cannot_be_are_rejected_either_way(ts):
+def test_times_out_of_range_are_rejected_on_both_paths(ts):
     check([event(ts=ts)])
 
 
 @pytest.mark.parametrize("length", [LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 513, 3 * LIMIT, 100_000])
 @pytest.mark.parametrize("letters", ["x", "né", "漢字🙂.", 'a\n"\\'])
-def test_long_prompts_are_the_same_either_way(length, letters):
+def test_long_prompts_read_the_same_on_both_paths(length, letters):
     prompt = (letters * length)[:length]
     values = [
         event(prompt=prompt),
@@ -230,39 +230,39 @@ def test_long_prompts_are_the_same_either_way(length, letters):
     assert all(map(is_plain, values))
 
 
-def test_what_is_not_there_has_no_hash():
+def test_absent_text_hashes_to_zero():
     hashes = hash_texts(["r1", None, "", "r2", "r1", "\ud800"], "id", KEYS).tolist()
     assert hashes[1] == hashes[2] == 0
     assert hashes[0] == hashes[4] != hashes[3]
 
 
-def test_texts_that_differ_only_in_zeros_at_the_end_have_hashes_of_their_own():
+def test_trailing_zero_bytes_change_the_hash():
     assert len(set(hash_texts(["r", "r\0", "r\0\0"], "id", KEYS).tolist())) == 3
 
 
-def test_a_hash_depends_on_the_secret():
+def test_hash_depends_on_the_secret():
     other = hash_keys(Identity(b"another secret 1"))
     assert hash_texts(["r1"], "id", KEYS) != hash_texts(["r1"], "id", other)
 
 
-def test_messages_too_large_are_rejected_either_way():
+def test_oversized_messages_are_rejected_on_both_paths():
     check([event(), event(prompt="x" * MAX_BYTES), event()])
 
 
 @pytest.mark.parametrize("end", range(1, len(event()), 7))
-def test_a_message_that_is_cut_off_takes_nothing_from_the_next(end):
+def test_truncated_message_reads_nothing_from_the_next_one(end):
     whole = event()
     values = Messages(whole + bytes(16), np.array([0, 0]), np.array([end, len(whole)]))
     assert shown(*READER(values, NOW)) == shown(*by_way_of_objects([whole[:end], whole]))
 
 
-def test_white_space_anywhere_changes_nothing():
+def test_white_space_is_ignored():
     spaced = json.dumps(WHOLE, indent="\t \r", separators=(" , ", " : ")).encode()
     check([b" \n" + spaced + b"\r\n ", event() + b" ", event() + b"}"])
     assert is_plain(b" \n" + spaced + b"\r\n ")
 
 
-def test_what_the_engine_makes_of_a_stream_is_the_same_either_way():
+def test_engine_output_is_the_same_on_both_paths():
     odd = [
         request(
             "sk-odd", 100.0 * i, f"Ünd {i} \n" * (20 * i), end_user="é\n", messages=sent, id=f"r{i}"
@@ -337,7 +337,7 @@ def test_late_single_event_is_rejected_with_its_message():
         ({"max_tokens": 4_096}, BOUNDED | LARGE),
     ],
 )
-def test_marks_say_what_is_known_of_a_request(said, marks):
+def test_marks_of_a_request(said, marks):
     event = {"ts": NOW, "api_key": "k", "prompt": "Tell me " * 15, **said}
     columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
     assert columns.marks.tolist() == [HAS_PROMPT | marks]

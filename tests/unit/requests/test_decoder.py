@@ -43,34 +43,34 @@ def keys(decoded):
 # Messages and their elements
 
 
-def test_an_object_is_one_event():
+def test_object_is_one_event():
     assert decode(LEAST).events == [RequestEvent(ts=1_772_040_000.5, api_key="sk-one")]
 
 
-def test_every_element_of_an_array_is_an_event_of_its_message():
+def test_array_elements_are_events():
     decoded = decode(LEAST, [LEAST | {"api_key": "b"}, LEAST | {"api_key": "c"}])
     assert keys(decoded) == ["sk-one", "b", "c"]
     assert decoded.sources == [0, 1, 1]
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\n\n", b"\n \t\n"])
-def test_every_line_is_an_event(ending):
+def test_lines_are_events(ending):
     lines = [json.dumps(LEAST | {"api_key": key}).encode() for key in "abc"]
     assert keys(decode(ending.join([*lines, b""]))) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("value", [LEAST, [LEAST], LEAST | {"n": "1"}, [LEAST | {"n": "1"}]])
-def test_a_document_written_over_many_lines_is_still_one(value):
+def test_indented_document_is_one_event(value):
     decoded = decode(json.dumps(value, indent=2).encode())
     assert keys(decoded) == ["sk-one"]
     assert not decoded.rejections
 
 
-def test_a_byte_order_mark_does_no_harm():
+def test_byte_order_mark_is_ignored():
     assert keys(decode(b"\xef\xbb\xbf" + json.dumps(LEAST).encode())) == ["sk-one"]
 
 
-def test_a_bad_element_does_not_cost_its_neighbours():
+def test_bad_element_is_rejected_alone():
     decoded = decode([LEAST, LEAST | {"n": []}, 7, LEAST])
     assert decoded.sources == [0, 0]
     assert [(no.reason, no.element, no.value) for no in decoded.rejections] == [
@@ -79,7 +79,7 @@ def test_a_bad_element_does_not_cost_its_neighbours():
     ]
 
 
-def test_a_bad_line_does_not_cost_its_neighbours():
+def test_bad_line_is_rejected_alone():
     good = json.dumps(LEAST).encode()
     decoded = decode(LEAST, b"\n".join([b'{"ts": 1, "api', good, b"", b"[]", good]))
     assert decoded.sources == [0, 1, 1]
@@ -90,18 +90,18 @@ def test_a_bad_line_does_not_cost_its_neighbours():
 
 
 @pytest.mark.parametrize("value", [None, b"", b" \n\t\r\n", b"[]"])
-def test_a_message_with_nothing_in_it_is_rejected_as_empty(value):
+def test_message_without_content_is_rejected_as_empty(value):
     assert rejection(value).reason == "empty"
 
 
 @pytest.mark.parametrize("value", [b"{", b"\x00\xff", b"nul", b"{}{}", b'{"a": 1,}', b"[1, 2"])
-def test_a_message_that_is_no_json_is_rejected_once(value):
+def test_message_that_is_not_json_is_rejected_once(value):
     assert decode(value).rejections == [rejection(value)]
     assert rejection(value).reason == "not_json"
 
 
 @pytest.mark.parametrize("value", [b"7", b'"text"', b"null", b"true"])
-def test_a_value_that_is_no_object_is_rejected(value):
+def test_value_that_is_not_an_object_is_rejected(value):
     assert rejection(value).reason == "not_an_object"
 
 
@@ -112,7 +112,7 @@ def test_deep_nesting_is_rejected(depth):
     assert rejection(b'{"ts": 1772040000, "api_key": "k", "x": ' + deep + b"}").reason == "not_json"
 
 
-def test_of_a_message_that_is_too_large_the_beginning_is_kept():
+def test_rejection_keeps_the_start_of_an_oversized_message():
     refused = rejection(b" " * MAX_BYTES + b"{}")
     assert refused.reason == "too_large"
     assert 0 < len(refused.value) < MAX_BYTES
@@ -126,7 +126,7 @@ def test_of_a_message_that_is_too_large_the_beginning_is_kept():
         b"{}" + b"\n{}" * (MAX_ELEMENTS + 1),
     ],
 )
-def test_a_message_of_too_many_elements_is_rejected_as_one(value):
+def test_message_with_too_many_elements_is_rejected_once(value):
     refused = rejection(value)
     assert refused.reason == "too_large"
     assert 0 < len(refused.value) < len(value)
@@ -153,20 +153,20 @@ def test_rejections_use_the_fixed_reasons_and_quote_nothing():
 
 
 @pytest.mark.parametrize("field", ["ts", "api_key"])
-def test_a_required_field_may_neither_be_missing_nor_null(field):
+def test_required_field_must_be_present_and_not_null(field):
     without = {name: value for name, value in LEAST.items() if name != field}
     for value in (without, without | {field: None}):
         assert rejection(value).reason == "missing_field"
         assert field in rejection(value).detail
 
 
-def test_an_empty_api_key_is_a_missing_one():
+def test_empty_api_key_counts_as_missing():
     assert rejection(LEAST | {"api_key": ""}).reason == "missing_field"
 
 
 @pytest.mark.parametrize("field", ["ts", "api_key"])
 @pytest.mark.parametrize("value", [True, [], {}])
-def test_a_required_field_of_the_wrong_type_is_named(field, value):
+def test_rejection_names_a_required_field_of_the_wrong_type(field, value):
     refused = rejection(LEAST | {field: value})
     assert refused.reason == "wrong_type"
     assert field in refused.detail
@@ -185,7 +185,7 @@ def test_a_required_field_of_the_wrong_type_is_named(field, value):
         "2026-02-25 12:50:00-04:30",
     ],
 )
-def test_every_way_to_write_a_time_gives_seconds(ts):
+def test_every_time_format_gives_epoch_seconds(ts):
     assert event(ts=ts).ts == 1_772_040_000.0
     assert type(event(ts=ts).ts) is float
 
@@ -194,26 +194,26 @@ def test_every_way_to_write_a_time_gives_seconds(ts):
     "ts",
     ["2026-02-25T17:20:00", "2026-02-25", "yesterday", "nan", "-inf", "", -5, 0, 86_400.0, 10**30],
 )
-def test_what_is_no_time_is_rejected(ts):
+def test_invalid_time_is_rejected(ts):
     assert rejection(LEAST | {"ts": ts}).reason == "bad_time"
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999", b"9" * 400])
-def test_what_is_no_finite_time_is_rejected(number):
+def test_time_that_is_not_finite_is_rejected(number):
     assert rejection(b'{"ts": ' + number + b', "api_key": "k"}').reason == "bad_time"
 
 
-def test_milliseconds_are_told_from_the_future():
+def test_milliseconds_are_not_reported_as_future():
     assert "unit" in rejection(LEAST | {"ts": 1_772_040_000_000}).detail
 
 
-def test_a_time_may_be_a_minute_ahead_of_the_clock_and_not_more():
+def test_time_more_than_a_minute_ahead_is_rejected():
     assert event(ts=NOW + 60).ts == NOW + 60
     refused = rejection(LEAST | {"ts": NOW + 61})
     assert (refused.reason, refused.detail) == ("future", "ts is 61 s ahead of the clock")
 
 
-def test_without_a_clock_no_time_is_ahead_and_every_time_is_finite():
+def test_infinite_clock_accepts_any_finite_time():
     decoded = Decoder().decode([b'{"ts": 9e9, "api_key": "k"}'], math.inf)
     assert decoded.events
     decoded = Decoder().decode([b'{"ts": Infinity, "api_key": "k"}'], math.inf)
@@ -235,18 +235,18 @@ def test_unknown_fields_are_ignored():
 
 
 @pytest.mark.parametrize("value", [12, "12", 12.0, "12.0"])
-def test_a_whole_number_may_be_written_in_any_way(value):
+def test_integers_are_accepted_in_any_notation(value):
     assert event(max_tokens=value, latency_ms=value).max_tokens == 12
 
 
 @pytest.mark.parametrize("value", [-1, "-1", 12.5, "many", True, [], {}, 2**32, 10**400])
-def test_a_count_that_is_none_is_rejected_and_named(value):
+def test_rejection_names_an_invalid_count(value):
     refused = rejection(LEAST | {"input_tokens": value})
     assert refused.reason == "wrong_type"
     assert "input_tokens" in refused.detail
 
 
-def test_a_latency_may_have_decimals():
+def test_latency_may_have_decimals():
     assert event(latency_ms=812.4).latency_ms == 812
 
 
@@ -263,7 +263,7 @@ def test_a_list_of_tools_is_counted():
     assert event(tools=[{"type": "function"}, {"type": "function"}]).tools == 2
 
 
-def test_of_a_repeated_name_the_last_counts():
+def test_last_of_repeated_names_wins():
     assert keys(decode(b'{"ts": 1772040000, "api_key": "a", "api_key": "b"}')) == ["b"]
 
 
@@ -284,14 +284,14 @@ def test_of_a_repeated_name_the_last_counts():
         b'"other": "\xff\xfe"',
     ],
 )
-def test_what_other_json_writers_let_through_hides_no_request(part):
+def test_invalid_json_of_common_writers_is_accepted(part):
     odd = b'{"ts": 1772040000, "api_key": "k", ' + part + b"}"
     assert keys(decode(odd)) == ["k"]
     assert keys(decode(b"[" + odd + b"," + odd + b"]")) == ["k", "k"]
 
 
 @pytest.mark.parametrize("text", [b"\\ud83d", b"\\ude00", b"\xff", b"\xed\xa0\x80"])
-def test_text_that_cannot_be_encoded_is_mended(text):
+def test_text_that_cannot_be_encoded_is_repaired(text):
     odd = b'{"ts": 1772040000, "api_key": "k", "prompt": "a ' + text + b' b"}'
     prompt = decode(odd).events[0].prompt
     assert prompt.encode().startswith(b"a ")
@@ -315,7 +315,7 @@ def test_the_prompt_is_the_last_user_turn_and_turns_are_counted():
     assert read.messages is None
 
 
-def test_text_parts_are_joined_and_other_parts_passed_over():
+def test_text_parts_are_joined_and_other_parts_skipped():
     parts = [
         {"type": "text", "text": "What is"},
         {"type": "image_url", "image_url": {"url": "data:"}},
@@ -324,13 +324,13 @@ def test_text_parts_are_joined_and_other_parts_passed_over():
     assert event(messages=[{"role": "user", "content": parts}]).prompt == "What is\nthis?"
 
 
-def test_all_system_and_developer_turns_are_the_system_prompt():
+def test_system_and_developer_turns_form_the_system_prompt():
     turns = [{"role": "system", "content": "A"}, {"role": "developer", "content": "B"}]
     read = event(messages=turns)
     assert (read.prompt, read.system, read.turns) == (None, "A\nB", 0)
 
 
-def test_results_of_tools_are_no_follow_up_turns():
+def test_tool_results_are_not_turns():
     result = [{"type": "tool_result", "tool_use_id": "t", "content": "42"}]
     turns = [{"role": "user", "content": "Sum?"}, {"role": "user", "content": result}]
     assert (event(messages=turns).prompt, event(messages=turns).turns) == ("Sum?", 1)
@@ -345,17 +345,17 @@ def test_results_of_tools_are_no_follow_up_turns():
         [{"role": "user", "content": [None, {"type": ["text"]}, {"text": 7}]}],
     ],
 )
-def test_messages_that_are_none_are_passed_over(messages):
+def test_invalid_messages_are_skipped(messages):
     assert event(messages=messages) == event()
 
 
-def test_a_prompt_and_a_system_prompt_sent_beside_messages_stand():
+def test_explicit_prompt_and_system_take_precedence():
     turns = [{"role": "system", "content": "A"}, {"role": "user", "content": "B"}]
     read = event(prompt="P", system="S", messages=[*turns, *turns])
     assert (read.prompt, read.system, read.turns) == ("P", "S", 2)
 
 
-def test_turns_that_nobody_counted_are_not_known():
+def test_turns_without_messages_are_unknown():
     assert event(prompt="Hello").turns == 0
     assert event(prompt="Hello", turns=4).turns == 4
 

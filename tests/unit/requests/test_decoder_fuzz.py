@@ -78,7 +78,7 @@ def test_any_json_is_accounted_for(name, value):
 @each_mapping
 @unhurried
 @given(seed=st.integers(0, 2**32))
-def test_bent_messages_are_accounted_for(name, seed):
+def test_mutated_messages_are_accounted_for(name, seed):
     source = mutants(random.Random(seed), SEEDS[name])
     decode(name, *(next(source) for _ in range(10)))
 
@@ -86,13 +86,13 @@ def test_bent_messages_are_accounted_for(name, seed):
 @each_mapping
 @unhurried
 @given(elements=st.lists(json_values | near_events, min_size=1, max_size=5))
-def test_every_element_of_an_array_is_accounted_for_once(name, elements):
+def test_array_elements_are_accounted_for_once(name, elements):
     decode(name, Mutant(dumped(elements), len(elements)))
 
 
 @unhurried
 @given(lines=st.lists(near_events.map(dumped) | st.just(b"!bad"), min_size=1, max_size=5))
-def test_every_line_is_accounted_for_once(lines):
+def test_lines_are_accounted_for_once(lines):
     lines.append(b"{}")
     decoded = decode("native", Mutant(b"\n".join(lines), len(lines)))
     assert all(rejection.value == lines[rejection.element] for rejection in decoded.rejections)
@@ -101,7 +101,7 @@ def test_every_line_is_accounted_for_once(lines):
 @each_mapping
 @unhurried
 @given(elements=st.lists(near_events, min_size=1, max_size=5))
-def test_an_array_and_its_elements_one_by_one_decode_alike(name, elements):
+def test_array_decodes_like_its_elements(name, elements):
     together = decode(name, Mutant(dumped(elements)))
     alone = decode(name, *(Mutant(dumped(element)) for element in elements))
     assert together.events == alone.events
@@ -112,14 +112,14 @@ def test_an_array_and_its_elements_one_by_one_decode_alike(name, elements):
 
 @unhurried
 @given(elements=st.lists(near_events, min_size=1, max_size=5))
-def test_the_fast_way_and_the_field_by_field_way_decode_alike(elements):
+def test_strict_and_lenient_decoding_agree(elements):
     values = [Mutant(dumped(element)) for element in elements]
     assert decode("native", *values) == decode("a table", *values)
 
 
 @unhurried
 @given(events=st.lists(near_events, max_size=5))
-def test_an_event_written_as_json_decodes_to_itself(events):
+def test_event_survives_a_round_trip_through_json(events):
     read = decode("native", Mutant(dumped(events))).events
     again = decode("native", *(Mutant(msgspec.json.encode(event)) for event in read))
     assert again.events == read

@@ -20,7 +20,7 @@ USER_AGENT = "openai-python/1.60.0 (linux)"  # known to everyone
 NETWORK_OF_VICTIM = "192.0.2"
 READERS = {
     "fast path": Reader(Decoder(), Identity(b"0123456789abcdef")),
-    "decoder": Reader(Decoder({"preset": "native"}), Identity(b"0123456789abcdef")),
+    "decoder": Reader(Decoder({"preset": "native", "id": "/id"}), Identity(b"0123456789abcdef")),
 }
 
 

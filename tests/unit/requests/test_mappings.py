@@ -39,7 +39,7 @@ ASKED = {
 # Presets
 
 
-def test_the_native_format_spelled_out_as_a_table_gives_the_same():
+def test_native_format_as_a_table_gives_the_same_events():
     fields = [*PAYLOADS["native"][0], "messages"]
     table = {field: f"/{field}" for field in fields}
     assert decode(table, *PAYLOADS["native"]) == decode("native", *PAYLOADS["native"])
@@ -74,7 +74,7 @@ def test_litellm_failure():
     ("status", "code", "read_as"),
     [("failure", "", 500), ("success", None, 200), ("failure", "Timeout", 500), ("new", "", None)],
 )
-def test_a_litellm_status_never_costs_the_event(status, code, read_as):
+def test_unusable_litellm_status_keeps_the_event(status, code, read_as):
     failed = PAYLOADS["litellm"][1]
     odd = failed | {"status": status, "error_information": {"error_code": code}}
     assert read("litellm", odd).get("status") == read_as
@@ -120,7 +120,7 @@ def test_openai_completions_flattened():
 
 
 @pytest.mark.parametrize("text", ["Plain text", "[1, 2, 3]", "[not json", '{"a": 1}', "[]"])
-def test_an_input_that_is_a_string_is_the_prompt(text):
+def test_openai_string_input_is_the_prompt(text):
     line = {"created": 1_772_040_000, "api_key": "k", "request": {"input": text}}
     assert read("openai", line)["prompt"] == text
 
@@ -139,7 +139,7 @@ def test_otel_span_with_an_attributes_object():
     }
 
 
-def test_otlp_export_gives_its_model_calls_and_no_other_span():
+def test_otlp_export_gives_only_model_calls():
     decoded = decode("otel-genai", PAYLOADS["otel-genai"][1])
     assert not decoded.rejections
     first, second = decoded.events
@@ -156,7 +156,7 @@ def test_otlp_log_records_are_read_like_spans():
     assert event["ts"] == pytest.approx(1_772_040_000.25)
 
 
-def test_one_bad_span_does_not_cost_its_neighbours_and_can_be_sent_again():
+def test_bad_span_is_rejected_alone_and_can_be_sent_again():
     export = json.loads(json.dumps(PAYLOADS["otel-genai"][1]))
     span = export["resourceSpans"][0]["scopeSpans"][0]["spans"][1]
     span["startTimeUnixNano"] = "0"
@@ -177,7 +177,7 @@ def test_one_bad_span_does_not_cost_its_neighbours_and_can_be_sent_again():
         {"resourceLogs": [{"scopeLogs": None}]},
     ],
 )
-def test_an_export_without_a_model_call_is_rejected_once(export):
+def test_export_without_model_calls_is_rejected_once(export):
     decoded = decode("otel-genai", export)
     assert not decoded.events
     assert [refused.reason for refused in decoded.rejections] == ["missing_field"]
@@ -186,7 +186,7 @@ def test_an_export_without_a_model_call_is_rejected_once(export):
 # Tables of one's own
 
 
-def test_a_pointer_reaches_into_objects_and_arrays_and_escapes():
+def test_pointer_reaches_into_objects_and_arrays():
     table = LEAST | {"model": "/calls/1/a~1b/m~0n", "id": "/calls/9/x", "ip": "/calls/x"}
     document = {"ts": NOW, "api_key": "k", "calls": [0, {"a/b": {"m~n": "atlas"}}]}
     assert read(table, document) == {"ts": NOW, "api_key": "k", "model": "atlas", "turns": 0}
@@ -202,7 +202,7 @@ def test_the_first_usable_place_wins():
         assert read(table, {"ts": NOW, "api_key": "k"} | document)["status"] == 429
 
 
-def test_an_event_is_rejected_where_no_place_is_usable():
+def test_event_without_a_usable_place_is_rejected():
     decoded = decode(LEAST | {"status": ["/a", "/b"]}, {"ts": NOW, "api_key": "k", "b": "bad"})
     (refused,) = decoded.rejections
     assert refused.reason == "wrong_type"
@@ -213,7 +213,7 @@ def test_an_event_is_rejected_where_no_place_is_usable():
     ("unit", "ts"),
     [("s", 1772040000), ("ms", 1772040000e3), ("us", 1772040000e6), ("ns", "1772040000000000000")],
 )
-def test_times_are_read_in_their_unit(unit, ts):
+def test_times_use_their_unit(unit, ts):
     table = LEAST | {"ts": {"path": "/at", "unit": unit}}
     assert read(table, {"at": ts, "api_key": "k"})["ts"] == 1_772_040_000
 
@@ -221,19 +221,19 @@ def test_times_are_read_in_their_unit(unit, ts):
 @pytest.mark.parametrize(
     ("unit", "latency"), [("s", 0.812), ("ms", 812), ("us", "812000"), ("ns", 812_000_000)]
 )
-def test_latencies_are_read_in_their_unit(unit, latency):
+def test_latencies_use_their_unit(unit, latency):
     table = LEAST | {"latency_ms": {"path": "/took", "unit": unit}}
     assert read(table, {"ts": NOW, "api_key": "k", "took": latency})["latency_ms"] == 812
 
 
-def test_words_stand_for_values():
+def test_words_are_translated_to_values():
     table = LEAST | {"status": {"path": "/outcome", "values": {"ok": 200, "7": 507}}}
     for outcome, status in (("ok", 200), (7, 507), (404, 404), ("404", 404), ("odd", None)):
         document = {"ts": NOW, "api_key": "k", "outcome": outcome}
         assert read(table, document).get("status") == status
 
 
-def test_a_table_may_start_from_a_preset():
+def test_table_extends_a_preset():
     settings = tomllib.loads("""
         [mapping]
         preset = "litellm"
@@ -245,7 +245,7 @@ def test_a_table_may_start_from_a_preset():
     assert event["prompt"] == ASKED["prompt"]
 
 
-def test_a_field_without_a_place_is_not_read():
+def test_field_without_a_place_is_ignored():
     table = {"preset": "native", "prompt": []}
     assert "prompt" not in read(table, PAYLOADS["native"][0])
 
@@ -270,7 +270,7 @@ def test_a_field_without_a_place_is_not_read():
         (LEAST | {"status": {"path": "/a", "values": "x"}}, "{ success = 200 }"),
     ],
 )
-def test_a_mapping_that_cannot_be_used_is_explained(mapping, remedy):
+def test_invalid_mapping_is_refused_with_a_remedy(mapping, remedy):
     with pytest.raises(ConfigError) as caught:
         Decoder(mapping)
     assert remedy in str(caught.value)
