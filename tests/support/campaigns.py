@@ -10,6 +10,7 @@ from monitor.config import Settings
 from monitor.linker import LinkPartition
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import HOUR, LONG
+from monitor.records.stream_clock import StreamClock
 from monitor.store.base import Checkpoint, Store
 from tests.support.requests import START
 
@@ -38,7 +39,7 @@ def partition(settings: Settings | None = None) -> LinkPartition:
         mean = 150.0 * random.standard_normal(CONTENT)
         row = fingerprint(mean, 10 + i, payment=payment, system=100 + i)
         found.population.update(row, [key])
-    found.watermark = NOW
+    found.clock = StreamClock(NOW)
     found.rounds.campaigns = [_open(), _merged(), _none()]
     return found
 
