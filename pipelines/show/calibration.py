@@ -1,4 +1,4 @@
-"""Thresholds that `calibrate` has fitted, as settings to load and as tables to read."""
+"""Show the thresholds that `calibrate` has fitted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipelines.show.style import add_columns, table
 
 
 def show(calibration: Calibration, console: Console | None = None) -> None:
-    """Print what was fitted, and what the recording's own keys would have come to."""
+    """Print the thresholds, and how many of the recording's own key-days reach them."""
     console = console or Console()
-    severities = _table("Thresholds", "probability", "at most a day", "seen a day", "seen")
+    severities = _table("Thresholds", "probability", "max per day", "seen per day", "seen")
     days = calibration.split.days
     for each in calibration.thresholds:
         severities.add_row(
@@ -25,7 +25,8 @@ def show(calibration: Calibration, console: Console | None = None) -> None:
         )
     console.print(severities)
     detectors = _table(
-        "Ordinary key-days seen", *(each.severity for each in calibration.thresholds)
+        "Ordinary key-days that reach a threshold",
+        *(each.severity for each in calibration.thresholds),
     )
     for name, p in calibration.smallest.items():
         counts = [np.count_nonzero(p <= each.probability) for each in calibration.thresholds]
@@ -33,8 +34,8 @@ def show(calibration: Calibration, console: Console | None = None) -> None:
     console.print(detectors)
     console.print(
         f"{calibration.split.key_days:,.0f} key-days in {days:.1f} days; each half of the keys was "
-        f"scored against the other. At most: for {calibration.keys:,.0f} ordinary keys per day, "
-        f"with {CONFIDENCE_TEXT}.",
+        f"scored against the other. Max per day: for {calibration.keys:,.0f} ordinary keys per "
+        f"day, with {CONFIDENCE_TEXT}.",
         markup=False,
     )
     if calibration.caveat:

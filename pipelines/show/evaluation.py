@@ -1,4 +1,4 @@
-"""A report of `evaluate.py` as tables: a column for every class, a row for every detector."""
+"""Show an evaluation report as tables, with a column per class and a row per detector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.modelling.evaluate import (
     EvaluationReport,
     Score,
 )
-from pipelines.show.style import table
+from pipelines.show.style import count, table
 
 
 def show(report: EvaluationReport, console: Console | None = None) -> None:
@@ -31,37 +31,38 @@ def show(report: EvaluationReport, console: Console | None = None) -> None:
     if report.campaigns:
         console.print(_campaigns(report.campaigns))
     excluded = [
-        f"{accused:,} of {keys:,} {name} keys, which are neither"
-        for name, (accused, keys) in report.excluded.items()
+        f"{flagged:,} of {count(keys, 'key')} of class {name} flagged"
+        for name, (flagged, keys) in report.excluded.items()
     ]
     if excluded:
-        console.print(f"Left out: accused are {', '.join(excluded)}.", markup=False)
+        text = f"Excluded, neither attack nor ordinary: {', '.join(excluded)}."
+        console.print(text, markup=False)
     if report.unlabelled:
-        console.print(f"Left out: {report.unlabelled:,} keys without a label.")
+        console.print(f"Excluded: {count(report.unlabelled, 'key')} without a label.")
     together = report.scores[-1]
     console.print(
-        f"{report.requests:,} requests in {report.hours:.1f} hours, keys accused from "
+        f"{report.requests:,} requests in {report.hours:.1f} hours, keys flagged from "
         f"1 in {1 / report.warning:,.0f}: recall {together.recall.get('all', 0.0):.3f}, "
-        f"{together.false_keys_a_day:.1f} false keys a day."
+        f"{together.false_keys_a_day:.1f} false keys per day."
     )
 
 
 def _recall(report: EvaluationReport, attacks: list[ClassCount]) -> Table:
-    rows = _table(f"Recall, of keys with {MIN_REQUESTS} requests or more", attacks)
+    rows = _table(f"Recall of keys with {MIN_REQUESTS} requests or more", attacks)
     rows.add_row("keys", *_counts([each.eligible for each in attacks]))
     rows.add_section()
     for score in report.scores:
         _row(rows, score, attacks, lambda score, name: _share(score.recall.get(name)))
     rows.add_section()
-    for i, quantile in enumerate(("requests, half", "requests, 9 of 10")):
+    for i, quantile in enumerate(("requests, median", "requests, 90%")):
         used = [report.scores[-1].requests.get(name) for name in (*_names(attacks), "all")]
         rows.add_row(quantile, *(f"{each[i]:,}" if each else "" for each in used))
     return rows
 
 
 def _false_keys(report: EvaluationReport, ordinary: list[ClassCount]) -> Table:
-    rows = _table("False keys", ordinary)
-    rows.add_column("a day", justify="right")
+    rows = _table("Ordinary keys flagged", ordinary)
+    rows.add_column("per day", justify="right")
     rows.add_row("keys", *_counts([each.eligible for each in ordinary]))
     rows.add_section()
     for score in report.scores:
@@ -76,7 +77,7 @@ def _false_keys(report: EvaluationReport, ordinary: list[ClassCount]) -> Table:
 
 
 def _campaigns(campaigns: list[CampaignMatch]) -> Table:
-    rows = _titled(f"Campaigns, of {MIN_CAMPAIGN_KEYS} such keys or more")
+    rows = _titled(f"Campaigns of {MIN_CAMPAIGN_KEYS} such keys or more")
     for name in ("keys", "found as", "recall", "precision"):
         rows.add_column(name, justify="left" if name == "found as" else "right")
     for each in campaigns:
@@ -121,7 +122,7 @@ def _counts(numbers: list[int]) -> list[str]:
 
 
 def _share(share: float | None) -> str:
-    """To two places, but nothing is all that is not all."""
+    """A share with two decimals. Only a share of exactly 0 or 1 is shown as such."""
     if share is None:
         return ""
     return "·" if share == 0 else "1" if share == 1 else f"{min(max(share, 0.01), 0.99):.2f}"

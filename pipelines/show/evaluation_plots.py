@@ -1,8 +1,8 @@
-"""Pictures of an evaluation, as PNG and SVG: what recall costs in false keys, and a map of keys.
+"""Plots of an evaluation, as PNG and SVG: recall against false keys, and a map of keys.
 
-The map shows why there are two axes. How alike a key's prompts are tells a person or a template
-from something broad; how far they lie from the public tells something broad from everybody. Who
-copies a model is broad and far.
+The map has two axes because each separates different keys. Self-similarity separates one person or
+one template (high) from broad use (low). Distance from the baseline separates distillation from a
+chatbot, which is as broad. Keys that extract a model are broad and distant.
 """
 
 from __future__ import annotations
@@ -33,51 +33,62 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart by all kinds of colour vision (P. Tol, SRON/EPS/TN/09-002, "muted" and "bright").
-_LOUD = ("#cc3311", "#ee7733", "#aa3377", "#882255", "#ddaa33", "#332288")
-_QUIET = ("#99c2dd", "#4477aa", "#44aa99", "#117733", "#777777")
+# Distinct for all kinds of colour vision (P. Tol, SRON/EPS/TN/09-002, "muted" and "bright").
+_ATTACK = ("#cc3311", "#ee7733", "#aa3377", "#882255", "#ddaa33", "#332288")
+_ORDINARY = ("#99c2dd", "#4477aa", "#44aa99", "#117733", "#777777")
 _LINES = ("#4477aa", "#cc3311", "#117733", "#ee7733", "#aa3377", "#44aa99", "#ddaa33", "#777777")
 _MARKS = ("o", "^", "s", "D", "v", "P", "X", "*")
-_WORST = 100.0  # false keys a day: nobody would look at more
-_BROADEST = 0.02  # self-similarity; below, keys differ by chance
-_FEW, _MANY = 5, 100  # keys of a class: their dots are large, or small
+_MOST_FALSE = 100.0  # false keys per day, the end of the axis
+_BROADEST = 0.02  # self-similarity below which differences are chance
+_FEW, _MANY = 5, 100  # keys of a class, which set the size of its dots
 
 
 def require() -> None:
-    """Raises `ConfigError` unless there is what draws."""
+    """Check that matplotlib is installed.
+
+    Raises:
+        ConfigError: if it is not.
+    """
     if find_spec("matplotlib") is None:
         raise ConfigError(
-            "Pictures need the extra `plot`: install it with "
-            "`pip install 'extraction-monitor[plot]'`, or leave --out away."
+            "Plots need the extra `plot`. Install it with "
+            "`pip install 'extraction-monitor[plot]'`, or omit --out."
         )
 
 
 def draw(
     replay: LabelledReplay, report: EvaluationReport, settings: Settings, out: Path
 ) -> list[Path]:
-    """Draw both pictures into a folder; returns the files."""
+    """Draw both plots into a folder.
+
+    Returns:
+        the files.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
     import matplotlib as mpl
 
     with mpl.rc_context(PLOT_STYLE):  # type: ignore[arg-type]
-        pictures = {"map": _map(replay)}
-        if report.scores[-1].recall:  # of nobody there is no trade-off
-            pictures["trade-off"] = _trade_off(replay, report, settings)
+        plots = {"map": _map(replay)}
+        if report.scores[-1].recall:  # without attackers there is no trade-off
+            plots["trade-off"] = _trade_off(replay, report, settings)
         try:
             out.mkdir(parents=True, exist_ok=True)
             files = []
-            for name, figure in pictures.items():
-                for kind, about in (("png", {}), ("svg", {"Date": None})):
+            for name, figure in plots.items():
+                for kind, metadata in (("png", {}), ("svg", {"Date": None})):
                     files.append(out / f"{name}.{kind}")
-                    figure.savefig(files[-1], dpi=160, metadata=about)
+                    figure.savefig(files[-1], dpi=160, metadata=metadata)
         except OSError as error:
             raise InputError(
-                f"{out} cannot be written ({error.strerror}): name another folder with --out."
+                f"Cannot write {out} ({error.strerror}). Name another folder with --out."
             ) from error
     return files
 
 
 def _trade_off(replay: LabelledReplay, report: EvaluationReport, settings: Settings) -> Figure:
-    """Recall over false keys a day, a line a detector, as the threshold moves."""
+    """Recall over false keys per day as the threshold moves, a line per detector."""
     figure, axes = _figure(8.0, 4.4)
     names = {
         attack: [c.name for c in report.classes if c.attack is attack] for attack in (False, True)
@@ -99,29 +110,29 @@ def _trade_off(replay: LabelledReplay, report: EvaluationReport, settings: Setti
         x, y = at(steps[steps < 1.0])
         colour = INK if together else _LINES[i % len(_LINES)]
         width, order = (3.6, 2.0) if together else (1.8, 3.0)
-        x, y = np.append(x, 10.0 * _WORST), np.append(y, y[-1])
+        x, y = np.append(x, 10.0 * _MOST_FALSE), np.append(y, y[-1])
         axes.step(x, y, where="post", color=colour, lw=width, zorder=order, label=score.name)
         dot = at(np.array([settings.detection.warning]))
         axes.scatter(dot[0], dot[1], s=10.0 * width + 25.0, color=colour, zorder=4, clip_on=False)
     axes.set_xscale("symlog", linthresh=1.0, linscale=0.5)
-    axes.set_xlim(-0.05, _WORST)
+    axes.set_xlim(-0.05, _MOST_FALSE)
     ticks = [0, 1, 2, 5, 10, 20, 50, 100]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_ylim(0.0, 1.03)
     axes.set_xlabel(
-        f"false keys a day, of {len(ordinary) / replay.days:,.0f}   "
-        f"(dots: accused from 1 in {1 / settings.detection.warning:,.0f})"
+        f"false keys per day, of {len(ordinary) / replay.days:,.0f}   "
+        f"(dots: flagged from 1 in {1 / settings.detection.warning:,.0f})"
     )
     axes.set_ylabel(f"recall, mean of {len(attackers)} classes of attack")
-    axes.set_title("What recall costs in false keys", pad=12.0)
+    axes.set_title("Recall against false keys, without campaign alerts", pad=12.0)
     axes.grid(True)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
 
 
 def _map(replay: LabelledReplay) -> Figure:
-    """Keys by self-similarity and deviation."""
+    """Keys by self-similarity and distance from the baseline."""
     figure, axes = _figure(8.0, 5.4)
     means = Profile(replay.records).meaning
     baseline = replay.baseline.mean.meaning
@@ -131,8 +142,8 @@ def _map(replay: LabelledReplay) -> Figure:
     attacking = {label.kind for label in replay.labels if label.campaign}
     legends = []
     for heading, names, colours, corner in (
-        ("copying the model", sorted(attacking), _LOUD, (1.02, 1.0)),
-        ("ordinary", sorted(set(kinds.tolist()) - attacking), _QUIET, (1.02, 0.55)),
+        ("extraction", sorted(attacking), _ATTACK, (1.02, 1.0)),
+        ("ordinary", sorted(set(kinds.tolist()) - attacking), _ORDINARY, (1.02, 0.55)),
     ):
         dots = []
         for i, kind in enumerate(names):
@@ -147,7 +158,7 @@ def _map(replay: LabelledReplay) -> Figure:
                     marker=_MARKS[i % len(_MARKS)],
                     lw=0.4,
                     edgecolor="white",
-                    zorder=3.0 - these.mean(),  # the many below the few
+                    zorder=3.0 - these.mean(),  # large classes below small ones
                     label=f"{kind}{' (excluded)' * (kind in EXCLUDED_CLASSES)}: {these.sum():,}",
                 )
             )
@@ -164,7 +175,7 @@ def _map(replay: LabelledReplay) -> Figure:
     axes.add_artist(legends[0])
     axes.axhline(0.0, color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1.5)
     axes.text(
-        0.99, 0.003, "the public", transform=axes.get_yaxis_transform(), ha="right", va="bottom"
+        0.99, 0.003, "baseline", transform=axes.get_yaxis_transform(), ha="right", va="bottom"
     )
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=0.1, linscale=1.0)
@@ -177,9 +188,13 @@ def _map(replay: LabelledReplay) -> Figure:
     seen = alike[enough], away[enough]
     axes.set_xlim(max(_BROADEST, 0.8 * seen[0].min(initial=1.0)), 1.1 * seen[0].max(initial=0.5))
     axes.set_ylim(min(-0.02, 1.1 * seen[1].min(initial=0.0)), 1.15 * seen[1].max(initial=0.5))
-    axes.set_xlabel("self-similarity of a key's prompts   (left: about many things)")
-    axes.set_ylabel("deviation from the public's mean   (up: unlike the public)")
-    axes.set_title(f"Keys by what they ask, {MIN_REQUESTS} prompts or more each", pad=12.0)
+    axes.set_xlabel("self-similarity of a key's prompts   (left: many subjects)")
+    axes.set_ylabel("distance from the baseline   (up: unlike ordinary prompts)")
+    axes.set_title(
+        f"Keys with {MIN_REQUESTS} prompts or more. Fleets that overlap ordinary keys "
+        "need campaigns.",
+        pad=12.0,
+    )
     axes.grid(True)
     return figure
 

@@ -20,7 +20,7 @@ from pipelines.traffic.files import LineFile, Progress
 
 @contextmanager
 def bar(what: str) -> Iterator[Progress]:
-    """Yield a function that shows how far reading has come; silent unless on a terminal."""
+    """Yield a function that shows the progress of reading files. On a terminal only."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

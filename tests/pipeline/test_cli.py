@@ -211,7 +211,7 @@ def test_evaluate_measures_and_draws(xm: Xm, simulated: Path) -> None:
     labels, out = simulated / "hour.labels.json", simulated / "pictures"
     ended = xm("evaluate", simulated / "hour.jsonl", "--labels", labels, "--out", out)
     assert ended.status == 0
-    assert "recall 1.000, 0.0 false keys a day." in " ".join(ended.out.split())
+    assert "recall 1.000, 0.0 false keys per day." in " ".join(ended.out.split())
     assert {file.suffix for file in out.iterdir()} == {".png", ".svg"}
 
 

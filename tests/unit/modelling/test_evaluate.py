@@ -142,7 +142,7 @@ def test_trade_off_falls_with_the_threshold(report):
 def test_evaluation_tables_fit_80_columns(report):
     out = StringIO()
     show(report, Console(file=out, width=80))
-    assert "recall 1.000, 1.0 false keys a day" in " ".join(out.getvalue().split())
+    assert "recall 1.000, 1.0 false keys per day" in " ".join(out.getvalue().split())
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "…" not in out.getvalue()
 
