@@ -38,6 +38,12 @@ class Batch(NamedTuple):
         arrivals = None if self.arrivals is None else self.arrivals[skip:]
         return Batch(self.partition, self.offsets[skip:], self.values[skip:], arrivals)
 
+    def arrived(self, default: float) -> npt.NDArray[np.float64]:
+        """When each message arrived, `(n,) float64`; `default` where that is not recorded."""
+        if self.arrivals is None:
+            return np.full(len(self.offsets), default)
+        return np.where(self.arrivals > 0, self.arrivals, default)
+
 
 class Rejected(NamedTuple):
     """A message, or an element of one, that cannot be used."""

@@ -38,22 +38,16 @@ from monitor.prompts.normalise import Texts, normalise
 from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
-from monitor.records.stream_clock import FUTURE, IN_TIME, LATE, LATENESS
+from monitor.records.stream_clock import FAULTS, IN_TIME
 from monitor.records.update import Requests, Today, update, warm
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
-from monitor.requests.mappings import Reason
 from monitor.requests.marks import INTENT
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
 
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
-
-_TIME_FAULTS: dict[int, tuple[Reason, str]] = {
-    LATE: ("late", f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"),
-    FUTURE: ("future", f"ts is more than {MAX_AHEAD:.0f} s ahead of its arrival"),
-}
 
 
 class _Evaluated(NamedTuple):
@@ -138,7 +132,7 @@ class Engine(PartitionedOperator[Partition]):
             return out
         messages = Messages.of(batch.values)
         columns, rejections = self._read(messages, math.inf)
-        latest = self._arrivals(batch)[columns.sources] + MAX_AHEAD
+        latest = batch.arrived(self._clock())[columns.sources] + MAX_AHEAD
         clock, places, watermarks = partition.clock.after(columns.ts, columns.keys, latest)
         if places.any():
             rejections += self._reject(columns, places, messages)
@@ -156,26 +150,14 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.live_keys.set(len(self.table))
         return out
 
-    def _arrivals(self, batch: Batch) -> Floats:
-        """When each message arrived, `(n,) float64`; now where that is not recorded."""
-        now = self._clock()
-        if batch.arrivals is None:
-            return np.full(len(batch.offsets), now)
-        return np.where(batch.arrivals > 0, batch.arrivals, now)
-
     def _reject(self, columns: Columns, places: Marks, messages: Messages) -> Iterator[Rejection]:
         """Reject each late or future element alone, without its neighbours in the message."""
         which = np.flatnonzero(places)
         rejected = columns.take(which)
         values = self._read.element_bytes(rejected, messages)
-        for place, source, element, value in zip(
-            places[which].tolist(),
-            rejected.sources.tolist(),
-            rejected.elements.tolist(),
-            values,
-            strict=True,
-        ):
-            reason, detail = _TIME_FAULTS[place]
+        where = np.stack([places[which], rejected.sources, rejected.elements], axis=1).tolist()
+        for (place, source, element), value in zip(where, values, strict=True):
+            reason, detail = FAULTS[place]
             yield Rejection(reason, detail, source, value, element)
 
     def _observe_requests(
@@ -209,12 +191,9 @@ class Engine(PartitionedOperator[Partition]):
                 partition, rows, admitted, requests, features, start, end
             )
             if len(events) and self._combined.parts:
+                evaluated_keys = [keys[event] for event in events.tolist()]
                 evaluated = _Evaluated(
-                    records,
-                    events,
-                    [keys[event] for event in events.tolist()],
-                    rows[events],
-                    columns.ts[events],
+                    records, events, evaluated_keys, rows[events], columns.ts[events]
                 )
                 self._evaluate(partition, evaluated, columns, out)
 

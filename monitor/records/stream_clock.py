@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from monitor.kernels.jit import jit
 from monitor.requests.decoder import MAX_AHEAD
+from monitor.requests.mappings import Reason
 
 SOURCES = 9  # different keys whose timestamps are compared
 FOREVER = 1 << 62
@@ -36,6 +37,10 @@ LATENESS = 600.0  # seconds behind the reference that an event may be
 AHEAD = 300.0  # seconds beyond other keys' time that one key can move the watermark
 
 IN_TIME, LATE, FUTURE = 0, 1, 2
+FAULTS: dict[int, tuple[Reason, str]] = {
+    LATE: ("late", f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"),
+    FUTURE: ("future", f"ts is more than {MAX_AHEAD:.0f} s ahead of its arrival"),
+}
 
 Floats = npt.NDArray[np.float64]
 Source = tuple[str, float, int]

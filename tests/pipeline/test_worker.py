@@ -89,7 +89,7 @@ def enforcing(hour: Hour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield worker
 
 
-def accused(worker: Worker, alerts: list[bytes]) -> set[str]:
+def flagged(worker: Worker, alerts: list[bytes]) -> set[str]:
     """Keys with an alert that asks somebody to act."""
     identity = from_settings(worker.settings)
     names = {identity.key(name): name for name in LABELS}
@@ -102,10 +102,10 @@ def accused(worker: Worker, alerts: list[bytes]) -> set[str]:
     }
 
 
-# What comes of a stream
+# Output
 
 
-def test_one_partition_gives_exactly_the_alerts_of_replay(hour: Hour, tmp_path: Path) -> None:
+def test_worker_and_replay_give_the_same_alerts(hour: Hour, tmp_path: Path) -> None:
     file = tmp_path / "hour.jsonl"
     file.write_bytes(b"\n".join(message.value for message in hour.stream))
     settings, store = hour.worker.settings, MemoryStore()
@@ -117,17 +117,17 @@ def test_one_partition_gives_exactly_the_alerts_of_replay(hour: Hour, tmp_path: 
     assert hour.links.alerts == of_campaigns
 
 
-def test_records_offsets_and_decisions_are_byte_for_byte_those_of_an_engine_in_memory(
+def test_stored_bytes_equal_those_of_an_engine_in_memory(
     hour: Hour,
 ) -> None:
     assert hour.found.stored == hour.expected.stored
 
 
-def test_the_planted_keys_are_accused_and_no_other(hour: Hour) -> None:
-    assert accused(hour.worker, hour.found.alerts + hour.links.alerts) == PLANTED
+def test_worker_flags_only_the_planted_keys(hour: Hour) -> None:
+    assert flagged(hour.worker, hour.found.alerts + hour.links.alerts) == PLANTED
 
 
-def test_what_cannot_be_used_goes_to_its_own_topic_with_where_it_is_from_and_why(
+def test_rejected_topic_has_offset_and_reason(
     hour: Hour,
 ) -> None:
     first = len(hour.stream) - len(BAD)
@@ -135,12 +135,12 @@ def test_what_cannot_be_used_goes_to_its_own_topic_with_where_it_is_from_and_why
     assert hour.found.rejected == places
 
 
-def test_what_cannot_be_used_is_passed_on_as_it_came(hour: Hour) -> None:
+def test_rejected_topic_has_the_original_bytes(hour: Hour) -> None:
     rejected = read(hour.worker, hour.worker.settings.topics.rejected)
     assert {record.value for record in rejected} == {part for _, _, part in BAD}
 
 
-def test_rejections_are_counted_by_reason_and_cost_their_neighbours_nothing(hour: Hour) -> None:
+def test_rejections_are_counted_by_reason(hour: Hour) -> None:
     counted = metrics(hour.worker)
     assert [counted[f"xm_rejections_total {reason}"] for _, reason, _ in BAD] == [1.0] * len(BAD)
     assert counted["xm_events_total"] == len(hour.stream) - len(BAD) + 1
@@ -149,7 +149,7 @@ def test_rejections_are_counted_by_reason_and_cost_their_neighbours_nothing(hour
 # Decisions
 
 
-def test_a_decision_expires_by_itself(hour: Hour, own_redis: Redis) -> None:
+def test_decision_expires_in_redis(hour: Hour, own_redis: Redis) -> None:
     name = DECISION + from_settings(hour.worker.settings).key(COT)
     with redis.from_url(own_redis.url) as store:
         decision = msgspec.json.decode(store.get(name), type=Decision)
@@ -157,9 +157,7 @@ def test_a_decision_expires_by_itself(hour: Hour, own_redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("header", [{"X_API_Key": COT}, {"Authorization": f"Bearer {COT}"}])
-def test_shadow_mode_lets_pass_and_says_what_it_would_have_done(
-    hour: Hour, header: dict[str, str]
-) -> None:
+def test_shadow_mode_passes_and_names_the_decision(hour: Hour, header: dict[str, str]) -> None:
     answer = ask(hour.worker, "/v1/decision", **header)
     assert answer.status == 200
     assert answer.headers["X-XM-Decision"] == "observe"
@@ -170,7 +168,7 @@ def test_shadow_mode_lets_pass_and_says_what_it_would_have_done(
     ("key", "status", "decision"),
     [(COT, 403, "block"), (SCRAPER, 401, "challenge"), ("sk-unknown", 200, "observe")],
 )
-def test_out_of_shadow_mode_a_decision_is_enforced(
+def test_decision_is_enforced_outside_shadow_mode(
     enforcing: Worker, key: str, status: int, decision: str
 ) -> None:
     answer = ask(enforcing, "/v1/decision", X_API_Key=key)
@@ -186,20 +184,18 @@ def test_workers_report_their_modes_in_redis(
             until(lambda name=f"xm:mode:{mode}": 0 < store.ttl(name) <= MODE_SECONDS)
 
 
-def test_a_question_that_names_no_key_is_answered_so(enforcing: Worker) -> None:
+def test_lookup_without_a_key_is_a_bad_request(enforcing: Worker) -> None:
     assert ask(enforcing, "/v1/decision").status == 400
 
 
-# Health, and a store that is away
+# Health, and an unavailable store
 
 
-def test_a_worker_is_well_and_ready(hour: Hour) -> None:
+def test_worker_is_healthy_and_ready(hour: Hour) -> None:
     assert [ask(hour.worker, page).status for page in ("/healthz", "/readyz")] == [200, 200]
 
 
-def test_while_the_store_is_read_only_the_worker_says_so_and_loses_nothing(
-    hour: Hour, own_redis: Redis
-) -> None:
+def test_read_only_store_is_reported_and_loses_nothing(hour: Hour, own_redis: Redis) -> None:
     with redis.from_url(own_redis.url) as store:
         store.replicaof("127.0.0.1", "1")
         more(hour.worker)
@@ -210,7 +206,7 @@ def test_while_the_store_is_read_only_the_worker_says_so_and_loses_nothing(
     assert differences(hour.worker) == []
 
 
-def test_while_the_store_is_away_every_key_may_pass_and_nothing_is_lost(
+def test_unavailable_store_passes_requests_and_loses_nothing(
     hour: Hour, enforcing: Worker, own_redis: Redis
 ) -> None:
     own_redis.stop()
@@ -229,7 +225,7 @@ def more(worker: Worker) -> None:
     fill(worker, [Message(None, request("sk-more", 3_600.0 + n)) for n in range(60)])
 
 
-# Four partitions, and the end
+# Four partitions, and termination
 
 
 class Ended(NamedTuple):
@@ -253,22 +249,22 @@ def ended(kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory
         return Ended(worker, found, worker.process.wait(30), time.monotonic() - begun)
 
 
-def test_each_of_four_partitions_comes_to_what_an_engine_makes_of_it(ended: Ended) -> None:
+def test_four_partitions_equal_an_engine_in_memory(ended: Ended) -> None:
     assert ended.differences == []
 
 
-def test_four_partitions_accuse_the_same_keys_as_one(ended: Ended, hour: Hour) -> None:
+def test_four_partitions_flag_the_same_keys_as_one(ended: Ended, hour: Hour) -> None:
     alerts = read(ended.worker, ended.worker.settings.topics.alerts)
-    found = accused(ended.worker, [record.value for record in alerts])
-    assert found == accused(hour.worker, hour.found.alerts + hour.links.alerts)
+    found = flagged(ended.worker, [record.value for record in alerts])
+    assert found == flagged(hour.worker, hour.found.alerts + hour.links.alerts)
 
 
-def test_a_worker_that_is_told_to_end_does_so_within_seconds(ended: Ended) -> None:
+def test_terminated_worker_ends_within_10_seconds(ended: Ended) -> None:
     assert ended.status == 0
     assert ended.seconds < 10
 
 
-async def test_a_worker_that_ends_has_committed_what_it_observed(ended: Ended) -> None:
+async def test_terminated_worker_has_committed_its_offsets(ended: Ended) -> None:
     settings, topic = ended.worker.settings, ended.worker.requests
     ends = Counter(record.partition for record in read(ended.worker, topic))
     for partition, offset in ends.items():

@@ -1,6 +1,7 @@
 import itertools
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,11 @@ from hypothesis import strategies as st
 from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.engine import Engine
-from monitor.errors import FencedError, StoreError
+from monitor.errors import FencedError, StoreError, StoreRefusedError
 from monitor.identity import Identity
+from monitor.partition import Partition
+from monitor.records.baseline import shipped_reference
+from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
 from tests.support.requests import START, elicitor, in_order, person, request, scraper
@@ -46,7 +50,7 @@ def shown(alerts):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
+def uninterrupted():
     store = MemoryStore()
     engine = engine_on(store)
     outcome = observe(engine, DAY)
@@ -54,53 +58,54 @@ def undisturbed():
     return outcome, store
 
 
-def test_a_witness_sees_every_look_and_changes_nothing(undisturbed):
+def test_on_evaluation_sees_all_and_changes_nothing(uninterrupted):
     seen = []
     engine = engine_on(
-        MemoryStore(), on_evaluation=lambda looks: seen.append((looks.keys, looks.ts))
+        MemoryStore(),
+        on_evaluation=lambda evaluations: seen.append((evaluations.keys, evaluations.ts)),
     )
     alerts = observe(engine, DAY).alerts
-    assert shown(alerts) == shown(undisturbed[0].alerts)
-    looks = {each for keys, ts in seen for each in zip(keys, ts.tolist(), strict=True)}
-    said = {(a.subject.id, a.detected_at) for a in alerts if a.state != "resolved"}
-    assert said <= looks
+    assert shown(alerts) == shown(uninterrupted[0].alerts)
+    evaluations = {each for keys, ts in seen for each in zip(keys, ts.tolist(), strict=True)}
+    reported = {(a.subject.id, a.detected_at) for a in alerts if a.state != "resolved"}
+    assert reported <= evaluations
 
 
-def test_a_scraper_and_an_elicitor_are_accused_and_nobody_else(undisturbed):
-    outcome, _ = undisturbed
-    accused = {a.subject.id: a.kind for a in outcome.alerts if a.severity != "info"}
-    assert accused.keys() == {"sk-scraper", "sk-cot"}
+def test_engine_flags_only_the_scraper_and_the_elicitor(uninterrupted):
+    outcome, _ = uninterrupted
+    flagged = {a.subject.id: a.kind for a in outcome.alerts if a.severity != "info"}
+    assert flagged.keys() == {"sk-scraper", "sk-cot"}
 
 
-def test_a_slow_elicitor_is_accused_within_its_first_dozen_requests():
+def test_engine_flags_slow_elicitor_within_12_requests():
     first = next(a for a in alerts_of(elicitor(every=600.0)) if a.severity != "info")
     assert first.evidence["prompts"] <= 12
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, len(DAY) - 1), max_size=12), st.data())
-def test_neither_batches_nor_restarts_change_what_comes_out(undisturbed, cuts, data):
-    outcome, before = undisturbed
+def test_batches_and_restarts_do_not_change_the_output(uninterrupted, cuts, data):
+    outcome, before = uninterrupted
     store = MemoryStore()
-    engine, alerts, said = engine_on(store), [], []
+    engine, alerts, prints = engine_on(store), [], []
     edges = sorted({0, len(DAY), *cuts})
     for start, end in itertools.pairwise(edges):
         observed = observe(engine, DAY[start:end], start)
         alerts += observed.alerts
-        said += observed.fingerprints
+        prints += observed.fingerprints
         if data.draw(st.booleans()):
             checkpoint(engine, store)
             engine = engine_on(store)
     checkpoint(engine, store)
     assert shown(alerts) == shown(outcome.alerts)
-    assert said == outcome.fingerprints
+    assert prints == outcome.fingerprints
     keys = ["sk-scraper", "sk-cot", *(f"sk-{i}" for i in range(5))]
     assert store.load(keys) == before.load(keys)
     assert store.claim("t:0")[1] == before.claim("t:0")[1]
 
 
-def test_what_is_not_in_the_checkpoint_is_observed_again_and_nothing_twice(undisturbed):
-    _, before = undisturbed
+def test_successor_observes_again_what_no_checkpoint_covers(uninterrupted):
+    _, before = uninterrupted
     store = MemoryStore()
     engine = engine_on(store)
     observe(engine, DAY[:500])
@@ -112,8 +117,8 @@ def test_what_is_not_in_the_checkpoint_is_observed_again_and_nothing_twice(undis
     assert store.load(["sk-scraper"]) == before.load(["sk-scraper"])
 
 
-def test_a_worker_that_has_lost_its_partition_cannot_write_it(undisturbed):
-    _, before = undisturbed
+def test_predecessor_cannot_write_a_claimed_partition(uninterrupted):
+    _, before = uninterrupted
     store = MemoryStore()
     predecessor, successor = engine_on(store), engine_on(store)
     observe(predecessor, DAY[:500])
@@ -124,7 +129,7 @@ def test_a_worker_that_has_lost_its_partition_cannot_write_it(undisturbed):
     assert store.load(["sk-scraper"]) == before.load(["sk-scraper"])
 
 
-def test_alerts_that_were_stored_but_not_sent_are_sent_by_the_successor():
+def test_unsent_alerts_are_in_the_next_snapshot_of_a_successor():
     store = MemoryStore()
     engine = engine_on(store)
     outcome = observe(engine, DAY)
@@ -133,7 +138,7 @@ def test_alerts_that_were_stored_but_not_sent_are_sent_by_the_successor():
     assert shown(written.alerts) == shown(outcome.alerts)
 
 
-def test_alerts_that_were_sent_are_not_sent_again():
+def test_published_alerts_leave_the_state():
     store = MemoryStore()
     engine = engine_on(store)
     observe(engine, DAY)
@@ -142,7 +147,7 @@ def test_alerts_that_were_sent_are_not_sent_again():
     assert engine_on(store).snapshot().alerts == []
 
 
-def test_a_checkpoint_that_failed_is_in_the_next_one():
+def test_rollback_puts_everything_into_the_next_snapshot():
     store = MemoryStore()
     engine = engine_on(store)
     observe(engine, DAY)
@@ -153,7 +158,7 @@ def test_a_checkpoint_that_failed_is_in_the_next_one():
     assert shown(again.alerts) == shown(lost.alerts)
 
 
-def test_a_store_that_is_away_leaves_the_batch_to_be_tried_again(undisturbed):
+def test_failed_load_changes_nothing(uninterrupted):
     class Away(MemoryStore):
         away = True
 
@@ -167,11 +172,11 @@ def test_a_store_that_is_away_leaves_the_batch_to_be_tried_again(undisturbed):
     with pytest.raises(StoreError):
         observe(engine, DAY)
     store.away = False
-    assert shown(observe(engine, DAY).alerts) == shown(undisturbed[0].alerts)
+    assert shown(observe(engine, DAY).alerts) == shown(uninterrupted[0].alerts)
 
 
-def test_a_small_table_sees_what_a_large_one_does(undisturbed):
-    outcome, _ = undisturbed
+def test_table_size_does_not_change_the_alerts(uninterrupted):
+    outcome, _ = uninterrupted
     store = MemoryStore()
     engine, alerts = engine_on(store), []
     engine.table = Table(store, 8)
@@ -182,19 +187,19 @@ def test_a_small_table_sees_what_a_large_one_does(undisturbed):
     assert shown(alerts) == shown(outcome.alerts)
 
 
-def test_an_alert_resolves_after_a_calm_though_its_key_is_silent():
+def test_alert_of_a_silent_key_resolves():
     calm = [request("sk-other", at) for at in range(3_000, 12_000, 200)]
     states = [a.state for a in alerts_of(elicitor(count=30) + calm) if a.subject.id == "sk-cot"]
     assert states[-1] == "resolved"
 
 
-def test_resolving_keeps_the_id_of_the_opening():
+def test_resolved_alert_keeps_its_id():
     calm = [request("sk-other", at) for at in range(3_000, 12_000, 200)]
     ids = {a.id for a in alerts_of(elicitor(count=30) + calm) if a.kind == "elicitation"}
     assert len(ids) == 1
 
 
-def test_an_upheld_alert_renews_its_decision_before_it_expires():
+def test_upheld_alert_renews_its_decision_before_the_end():
     outcome = observe(engine_on(MemoryStore()), elicitor(count=400, every=60.0))
     last = outcome.decisions[-1]
     ends = [d.made_at + d.seconds for d in outcome.decisions]
@@ -203,7 +208,7 @@ def test_an_upheld_alert_renews_its_decision_before_it_expires():
     assert last.made_at + last.seconds > START + 400 * 60.0
 
 
-def test_a_repeated_request_id_counts_once():
+def test_repeated_request_id_counts_once():
     store = MemoryStore()
     engine = engine_on(store)
     outcome = observe(engine, [request(id="r1"), request(id="r1"), request(id="r2")])
@@ -212,7 +217,7 @@ def test_a_repeated_request_id_counts_once():
     assert engine.table.records[row]["requests"] == 2
 
 
-def test_events_ten_minutes_late_count_and_later_ones_are_rejected():
+def test_event_more_than_ten_minutes_late_is_rejected():
     outcome = observe(
         engine_on(MemoryStore()), [request(at=1000.0), request(at=401.0), request(at=399.0)]
     )
@@ -224,12 +229,12 @@ FAST = [request("sk-fast", 1_200.0 + 3_600.0 + n) for n in range(3)]
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_fast_clock_changes_nothing_for_other_keys(undisturbed, count):
+def test_fast_clock_changes_nothing_for_other_keys(uninterrupted, count):
     middle = len(DAY) // 2
     stream = [*DAY[:middle], *FAST[:count], *DAY[middle:]]
     outcome = observe(engine_on(MemoryStore()), stream)
     assert outcome.rejected == []
-    assert shown(outcome.alerts) == shown(undisturbed[0].alerts)
+    assert shown(outcome.alerts) == shown(uninterrupted[0].alerts)
 
 
 @pytest.mark.parametrize("hours", [0, 5, 1_000])
@@ -243,7 +248,7 @@ def test_late_worker_decides_as_one_that_kept_up(hours):
     assert outcome.events == len(stream) - len(outcome.rejected)
 
 
-def test_a_bad_message_is_rejected_with_its_offset_and_stops_nothing():
+def test_bad_message_is_rejected_with_its_offset():
     outcome = observe(engine_on(MemoryStore()), [request(), b"{", None, request()], start=7)
     assert outcome.events == 2
     assert [(r.offset, r.rejection.reason) for r in outcome.rejected] == [
@@ -252,7 +257,7 @@ def test_a_bad_message_is_rejected_with_its_offset_and_stops_nothing():
     ]
 
 
-def test_no_alert_holds_a_prompt_or_a_key():
+def test_alert_contains_no_prompt_and_no_key():
     engine = Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())
     engine.assign("t:0")
     text = repr([str(a) for a in observe(engine, DAY).alerts])
@@ -260,7 +265,7 @@ def test_no_alert_holds_a_prompt_or_a_key():
     assert "Solve problem" not in text
 
 
-def test_two_keys_of_other_names_get_the_same_verdicts():
+def test_key_name_does_not_change_the_alerts():
     def verdicts(key):
         alerts = alerts_of(elicitor(key))
         return [(a.kind, a.state, a.severity, a.score, a.detected_at) for a in alerts]
@@ -268,14 +273,41 @@ def test_two_keys_of_other_names_get_the_same_verdicts():
     assert verdicts("sk-a") == verdicts("another name altogether")
 
 
-def test_messages_and_prompt_say_the_same():
+def test_messages_and_prompt_give_the_same_alerts():
     values = [json.loads(value) for value in elicitor()]
     as_messages, counted = (
-        [json.dumps({"ts": v["ts"], "api_key": v["api_key"], **said(v["prompt"])}) for v in values]
-        for said in (
+        [json.dumps({"ts": v["ts"], "api_key": v["api_key"], **form(v["prompt"])}) for v in values]
+        for form in (
             lambda prompt: {"messages": [{"role": "user", "content": prompt}]},
             lambda prompt: {"prompt": prompt, "turns": 1},
         )
     )
     one, other = (alerts_of([v.encode() for v in stream]) for stream in (as_messages, counted))
     assert shown(one) == shown(other)
+
+
+def test_unknown_state_version_cannot_be_retried():
+    store = MemoryStore()
+    store.commit(Checkpoint(partitions={"t:0": msgspec.msgpack.encode([99, 0, 0.0])}))
+    with pytest.raises(StoreRefusedError, match="t:0 in the store has version 99"):
+        engine_on(store)
+
+
+def test_state_of_version_2_is_restored():
+    store = MemoryStore()
+    engine = engine_on(store)
+    observe(engine, DAY)
+    partition = engine.partitions["t:0"]
+    version, *fields = msgspec.msgpack.decode(partition.snapshot())
+    assert version == 3
+    restored = Partition("t:0", 1, shipped_reference())
+    restored.restore(msgspec.msgpack.encode([2, *fields[:-1]]))
+    assert (restored.offset, restored.watermark) == (partition.offset, partition.watermark)
+    assert restored.alerted == partition.alerted
+
+
+def test_rejections_are_in_stream_order():
+    start = b"[" + b",".join(request(f"sk-{n}", 1_000.0) for n in range(3)) + b"]"
+    outcome = observe(engine_on(MemoryStore()), [start, request(at=1e9), request(), b"{"])
+    reasons = [(each.offset, each.rejection.reason) for each in outcome.rejected]
+    assert reasons == [(1, "future"), (2, "late"), (3, "not_json")]

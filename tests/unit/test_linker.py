@@ -1,4 +1,4 @@
-"""The linker: what comes of a stream of fingerprints, however it is cut and whoever is killed."""
+"""The linker: batches, restarts and repeats do not change its campaigns."""
 
 import itertools
 
@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from monitor.alerting.alerts import Alert
 from monitor.batch import Batch
-from monitor.campaigns.fingerprint import from_messages
+from monitor.campaigns.fingerprint import from_messages, to_messages
 from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.engine import Engine
+from monitor.errors import StoreRefusedError
 from monitor.identity import Identity
-from monitor.linker import Linker
+from monitor.linker import Linker, LinkPartition
+from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.simulation.scenario import Scenario, Simulation, messages
@@ -29,12 +31,12 @@ FLEETS = {
 
 @pytest.fixture(scope="module")
 def stream():
-    """What an engine says of the keys of a simulated hour and a half."""
+    """The fingerprints of a simulated hour and a half."""
     engine = Engine(Settings(), Identity(b"0123456789abcdef", plain=True), MemoryStore())
     engine.assign("t:0")
     values = [message.value for batch in messages(SIMULATION.events()) for message in batch]
     outcome = engine.observe(Batch("t:0", range(len(values)), values))
-    return [said.value for said in outcome.fingerprints]
+    return [each.value for each in outcome.fingerprints]
 
 
 def linker_on(store):
@@ -55,8 +57,8 @@ def checkpoint(linker, store):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stream):
-    """What comes of it in one batch, and the store that holds it."""
+def uninterrupted(stream):
+    """The outcome of one batch, and the store with its state."""
     store = MemoryStore()
     linker = linker_on(store)
     outcome = observe(linker, stream)
@@ -70,21 +72,21 @@ def kept(store):
     return store.claim("f:0")[1], store.rows("f:0")
 
 
-def test_the_fleets_are_campaigns_and_hold_their_keys_and_no_other(undisturbed):
-    outcome, _ = undisturbed
+def test_linker_finds_both_fleets_and_only_their_keys(uninterrupted):
+    outcome, _ = uninterrupted
     members = {tuple(alert.subject.members) for alert in outcome.alerts}
     assert {tuple(FLEETS["cot"]), tuple(FLEETS["grader"])} <= members
     assert all(set(each) <= {*FLEETS["cot"], *FLEETS["grader"]} for each in members)
 
 
-def test_what_is_said_of_a_campaign_is_read_as_it_was_written(undisturbed):
-    outcome, _ = undisturbed
+def test_campaign_alerts_survive_json(uninterrupted):
+    outcome, _ = uninterrupted
     written = [msgspec.json.encode(alert) for alert in outcome.alerts]
     assert [msgspec.json.decode(value, type=Alert) for value in written] == outcome.alerts
 
 
-def test_members_are_decided_on(undisturbed):
-    outcome, _ = undisturbed
+def test_every_member_gets_a_decision(uninterrupted):
+    outcome, _ = uninterrupted
     assert {each.key for each in outcome.decisions} == {*FLEETS["cot"], *FLEETS["grader"]}
     assert {each.origin for each in outcome.decisions} == {"campaign"}
 
@@ -93,8 +95,8 @@ def test_members_are_decided_on(undisturbed):
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.integers(1, 250), max_size=10), st.data())
-def test_neither_batches_nor_restarts_change_a_campaign(stream, undisturbed, cuts, data):
-    outcome, before = undisturbed
+def test_batches_and_restarts_do_not_change_campaigns(stream, uninterrupted, cuts, data):
+    outcome, before = uninterrupted
     store = MemoryStore()
     linker, alerts, decisions = linker_on(store), [], []
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
@@ -112,8 +114,8 @@ def test_neither_batches_nor_restarts_change_a_campaign(stream, undisturbed, cut
     assert kept(store) == kept(before)
 
 
-def test_what_is_not_in_the_checkpoint_is_observed_again_and_no_id_changes(stream, undisturbed):
-    _, before = undisturbed
+def test_successor_observes_again_what_no_checkpoint_covers(stream, uninterrupted):
+    _, before = uninterrupted
     half = len(stream) // 2
     store = MemoryStore()
     linker = linker_on(store)
@@ -127,8 +129,8 @@ def test_what_is_not_in_the_checkpoint_is_observed_again_and_no_id_changes(strea
     assert kept(store) == kept(before)
 
 
-def test_fingerprints_that_a_killed_worker_sent_twice_change_no_campaign(stream, undisturbed):
-    outcome, before = undisturbed
+def test_repeated_fingerprints_change_no_campaign(stream, uninterrupted):
+    outcome, before = uninterrupted
     store = MemoryStore()
     linker = linker_on(store)
     twice = [*stream[:150], *stream[60:]]
@@ -140,8 +142,8 @@ def test_fingerprints_that_a_killed_worker_sent_twice_change_no_campaign(stream,
 
 
 @pytest.mark.kafka
-def test_redis_gives_back_the_campaigns_that_memory_does(stream, undisturbed, redis_url):
-    _, before = undisturbed
+def test_redis_and_memory_store_the_same_campaigns(stream, uninterrupted, redis_url):
+    _, before = uninterrupted
     store = RedisStore(redis_url, 100)
     for start in range(0, len(stream), 60):
         linker = linker_on(store)
@@ -151,29 +153,29 @@ def test_redis_gives_back_the_campaigns_that_memory_does(stream, undisturbed, re
     assert kept(store) == kept(before)
 
 
-def test_a_fingerprint_that_comes_after_a_later_one_of_its_key_changes_nothing(stream):
-    said, keys, _ = from_messages(stream)
+def test_population_ignores_older_fingerprints(stream):
+    fingerprints, keys, _ = from_messages(stream)
     latest = {key: at for at, key in enumerate(keys)}
     population = Population(1_000)
-    population.update(said, keys)
+    population.update(fingerprints, keys)
     before = population.snapshot()
     old = [at for at, key in enumerate(keys) if at < latest[key]]
-    population.update(said[old], [keys[at] for at in old])
+    population.update(fingerprints[old], [keys[at] for at in old])
     assert {**before, **population.snapshot()} == before
 
 
-def test_a_key_that_speaks_more_than_once_in_a_batch_is_taken_as_in_many(stream):
-    said, keys, _ = from_messages(stream)
+def test_population_takes_several_fingerprints_of_a_key(stream):
+    fingerprints, keys, _ = from_messages(stream)
     together, singly = Population(1_000), Population(1_000)
-    together.update(said, keys)
+    together.update(fingerprints, keys)
     for at in range(len(keys)):
-        singly.update(said[at : at + 1], keys[at : at + 1])
+        singly.update(fingerprints[at : at + 1], keys[at : at + 1])
     assert together.snapshot() == singly.snapshot()
     assert np.array_equal(together.direction, singly.direction)
 
 
-def test_a_checkpoint_that_the_store_refuses_is_in_the_next(stream, undisturbed):
-    _, before = undisturbed
+def test_rollback_puts_everything_into_the_next_snapshot(stream, uninterrupted):
+    _, before = uninterrupted
     store = MemoryStore()
     linker = linker_on(store)
     half = len(stream) // 2
@@ -185,8 +187,34 @@ def test_a_checkpoint_that_the_store_refuses_is_in_the_next(stream, undisturbed)
     assert kept(store) == kept(before)
 
 
-def test_what_is_no_fingerprint_is_rejected_and_costs_its_neighbours_nothing(stream, undisturbed):
-    outcome, _ = undisturbed
+def test_unreadable_fingerprint_is_rejected_alone(stream, uninterrupted):
+    outcome, _ = uninterrupted
     observed = observe(linker_on(MemoryStore()), [b"", *stream[:9], b"\x01\x00no", *stream[9:]])
     assert [each.offset for each in observed.rejected] == [0, 10]
     assert observed.alerts == outcome.alerts
+
+
+def test_unknown_state_version_cannot_be_retried():
+    store = MemoryStore()
+    store.commit(Checkpoint(partitions={"f:0": msgspec.msgpack.encode([99, 0, 0.0])}))
+    with pytest.raises(StoreRefusedError, match="f:0 in the store has version 99"):
+        linker_on(store)
+
+
+def test_state_of_version_1_is_restored():
+    partition = LinkPartition("f:0", 1, Settings())
+    partition.restore(msgspec.msgpack.encode([1, 7, 1_772_409_600.0, [], []]))
+    assert (partition.offset, partition.watermark) == (7, 1_772_409_600.0)
+
+
+def test_fingerprint_with_a_fast_clock_changes_no_campaign(stream, uninterrupted):
+    fingerprints, _, _ = from_messages(stream)
+    fast = fingerprints[-1:].copy()
+    fast["ts"] += 6 * 3_600.0
+    fast["sketched"] = 0  # not eligible as a member
+    (message,) = to_messages(fast, ["sk-fast"])
+    half = len(stream) // 2
+    outcome = observe(linker_on(MemoryStore()), [*stream[:half], message, *stream[half:]])
+    assert [(a.state, a.subject.members, a.detected_at) for a in outcome.alerts] == [
+        (a.state, a.subject.members, a.detected_at) for a in uninterrupted[0].alerts
+    ]
