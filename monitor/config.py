@@ -1,8 +1,8 @@
-"""Settings: defaults, then a TOML file, then XM_* environment variables, the last word winning.
+"""Settings from XM_* environment variables, a TOML file and defaults, in this order of precedence.
 
-The file is named by XM_CONFIG (default: `extraction-monitor.toml` in the working directory, if
-there is one). Secrets are read from the environment or from files that the `*_file` settings
-name, never from the command line.
+XM_CONFIG names the file (default: `extraction-monitor.toml` in the working directory, if it
+exists). Secrets come from the environment or from files that the `*_file` settings name, never
+from the command line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEFAULT_FILE = "extraction-monitor.toml"
 
 
 class Topics(BaseModel):
-    """Names of the Kafka topics, and how `topics create` makes them."""
+    """Names of the Kafka topics, and the options with which `xm topics create` creates them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,10 +53,10 @@ class Topics(BaseModel):
 
 
 class Detection(BaseModel):
-    """Probabilities, per key and day of ordinary traffic, at which a key is spoken of.
+    """Alert thresholds: probabilities per ordinary key and day.
 
-    The defaults are at least as strict as what `calibrate` fits for one false alert a day among
-    3,300 ordinary keys, on the eight days that the shipped reference is of: 1.9e-3, 1.9e-4 and
+    The defaults are at least as strict as those that `xm calibrate` fits for one false alert per
+    day among 3,300 ordinary keys on the eight days of the shipped reference: 1.9e-3, 1.9e-4 and
     3.1e-6 (`tests/benchmarks/quality/shipped.py`).
     """
 
@@ -65,7 +65,9 @@ class Detection(BaseModel):
     info: float = Field(1e-3, gt=0, lt=1)
     warning: float = Field(1e-4, gt=0, lt=1)
     critical: float = Field(1e-7, gt=0, lt=1)
-    quiet_minutes: float = Field(60, gt=0, description="calm before an alert resolves")
+    quiet_minutes: float = Field(
+        60, gt=0, description="without new evidence before an alert resolves"
+    )
 
 
 class Campaigns(BaseModel):
@@ -73,12 +75,12 @@ class Campaigns(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    least_members: int = Field(5, ge=3, description="keys that make a campaign")
-    keys: int = Field(1_000_000, ge=1_000, description="keys remembered, 650 bytes each")
+    least_members: int = Field(5, ge=3, description="smallest campaign")
+    keys: int = Field(1_000_000, ge=1_000, description="keys in memory, 650 bytes each")
 
 
 class Decisions(BaseModel):
-    """How long a decision holds. Shadow mode records decisions and enforces none."""
+    """Durations of decisions. Shadow mode records decisions and enforces none."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,7 +91,7 @@ class Decisions(BaseModel):
 
 
 class Receivers(BaseModel):
-    """Where alerts go besides their topic; what is not set is not used."""
+    """Receivers of alerts besides the topic. A receiver without a URL is off."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -141,10 +143,10 @@ class KafkaSecurity(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Everything an operator may choose.
+    """All settings.
 
-    Nested settings are reached from the environment with two underscores:
-    `XM_DECISIONS__SHADOW=false`, `XM_RECEIVERS__WEBHOOK_URL=https://…`.
+    Environment variables of nested settings have two underscores: `XM_DECISIONS__SHADOW=false`,
+    `XM_RECEIVERS__WEBHOOK_URL=https://…`.
     """
 
     model_config = SettingsConfigDict(env_prefix="XM_", env_nested_delimiter="__", extra="forbid")
@@ -157,13 +159,13 @@ class Settings(BaseSettings):
     mapping: str | dict[str, Any] = Field(
         "native", description="a preset's name or a table of fields"
     )
-    reference: Path | None = Field(None, description="what `calibrate` wrote; default: shipped")
-    content: Path | None = Field(None, description="what `learn` wrote; default: shipped")
+    reference: Path | None = Field(None, description="written by `xm calibrate`; default: shipped")
+    content: Path | None = Field(None, description="written by `xm learn`; default: shipped")
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65535)
     checkpoint_seconds: float = Field(1.0, gt=0, le=60)
-    rows: int = Field(200_000, ge=10_000, description="records of live keys kept in memory")
-    record_days: float = Field(14, gt=0, description="life of an idle key's record in Redis")
+    rows: int = Field(200_000, ge=10_000, description="records of active keys in memory")
+    record_days: float = Field(14, gt=0, description="until an idle key's record expires in Redis")
     topics: Topics = Topics()
     detection: Detection = Detection()
     campaigns: Campaigns = Campaigns()
@@ -173,7 +175,7 @@ class Settings(BaseSettings):
 
     @property
     def record_seconds(self) -> float:
-        """Life of an idle key's record in Redis."""
+        """Seconds until an idle key's record expires in Redis."""
         return self.record_days * 86_400.0
 
     @field_validator("kafka")
@@ -197,10 +199,14 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings, or raise `ConfigError` naming the setting, its source and the remedy."""
+    """Read the settings.
+
+    Raises:
+        ConfigError: if one is invalid; names the setting, its source and the remedy.
+    """
     named = os.environ.get("XM_CONFIG")
     if named and not Path(named).is_file():
-        raise ConfigError(f"XM_CONFIG names {named}, which is no file: correct it or unset it.")
+        raise ConfigError(f"XM_CONFIG names {named}, which is not a file: correct it or unset it.")
     try:
         return Settings(**overrides)
     except tomllib.TOMLDecodeError as error:
@@ -279,7 +285,16 @@ def _dotted(path: str) -> str:
 
 
 def secret(value: SecretStr | None, file: Path | None, name: str) -> bytes | None:
-    """A secret from its setting or from the file beside it; `None` where neither is set."""
+    """A secret from its setting or its file; `None` if neither is set.
+
+    Args:
+        value: the setting.
+        file: the setting with the suffix `_file`.
+        name: of the environment variable, for errors.
+
+    Raises:
+        ConfigError: if the file cannot be read or is empty.
+    """
     if value is not None:
         return value.get_secret_value().encode()
     if file is None:

@@ -1,4 +1,4 @@
-"""Topics with records in them, and Faust apps that run inside a test."""
+"""Topics with records, and Faust apps that run inside a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kafka.admin import NewTopic
 
 from pipelines.kafka.transport import DEFAULTS
 
-# Tansu lets a group wait for half the session timeout; Apache Kafka wants 6 s at least.
+# Tansu waits half the session timeout at every join; Apache Kafka requires at least 6 s.
 SETTINGS: dict[str, Any] = DEFAULTS | {
     "broker_session_timeout": 6.0 if os.environ.get("XM_TEST_KAFKA") else 3.0,
     "broker_heartbeat_interval": 0.5,
@@ -51,7 +51,7 @@ def batch_app(kafka: str, group: str, **settings: Any) -> faust.App:
 
 
 def keep_events(app: faust.App, topic: str) -> list[Any]:
-    """An agent that acknowledges nothing; the events that it was given so far."""
+    """Add an agent that acknowledges nothing; returns the list of its events."""
     events: list[Any] = []
 
     @app.agent(app.topic(topic))
@@ -81,7 +81,7 @@ async def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 
 async def committed(kafka: str, group: str, topic: str, partition: int = 0) -> int | None:
-    """The offset where the group goes on, as the broker knows it."""
+    """The committed offset of a group."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:

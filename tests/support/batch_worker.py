@@ -1,9 +1,9 @@
-"""A worker on the batch transport that writes down what it is given, for tests with several.
+"""A worker on the batch transport that logs the batches that it receives.
 
     python -m tests.support.batch_worker KAFKA TOPIC GROUP LOG
 
-Lines of LOG: the time, then `given` or `acked` with partition, first and last offset, or
-`handover` when the worker is about to give partitions back or to stop.
+Lines of LOG: the time, then `given` or `acked` with partition, first and last offset, or `handover`
+before the worker gives partitions back or stops.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Line(NamedTuple):
         return self.partition, self.first, self.last
 
     def repeats(self, other: Line) -> bool:
-        """Whether this gives, later, a record of the other's batch."""
+        """Whether this line gives a record of the other's batch again, later."""
         same = self.partition == other.partition
         overlaps = self.first <= other.last and other.first <= self.last
         return self.what == "given" and same and overlaps and self.time > other.time
 
 
 class BatchWorker:
-    """The worker as a process of its own."""
+    """The worker as a process."""
 
     def __init__(self, kafka: str, topic: str, group: str, log: Path) -> None:
         self.log = log
@@ -57,13 +57,13 @@ class BatchWorker:
         )
 
     def lines(self) -> list[Line]:
-        """What it has written down, each batch on a line."""
+        """Its log, one line per batch."""
         written = self.log.read_text().splitlines() if self.log.exists() else []
         rows = [line.split() for line in written if line.endswith(".")]
         return [Line(float(row[0]), row[1], *map(int, row[2:-1])) for row in rows]
 
     def given(self) -> int:
-        """Records that it was given, those given twice counted twice."""
+        """Number of records received, with repeats."""
         return sum(line.last - line.first + 1 for line in self.lines() if line.what == "given")
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Programs for tests beside Kafka and Redis: found on this machine, ready when a page answers."""
+"""Programs other than Kafka and Redis for tests. Ready when a page answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.servers import Server
 
 
 def program(name: str) -> str:
-    """Its path; without it the test is skipped by name, or fails where XM_TEST_REQUIRE is set."""
+    """The path of a program. If it is missing, skip the test, or fail if XM_TEST_REQUIRE is set."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if path is None and os.environ.get("XM_TEST_REQUIRE"):
         pytest.fail(f"{name} is not installed, and XM_TEST_REQUIRE is set")
@@ -54,7 +54,7 @@ class WebServer(Server):
 
 
 class Worker(WebServer):
-    """This monitor's worker on topics and in a group of its own; ready when it has partitions."""
+    """A worker with its own topics and group; ready when it has partitions."""
 
     page = "/readyz"
 
@@ -65,7 +65,7 @@ class Worker(WebServer):
             "XM_KAFKA": kafka,
             "XM_REDIS_URL": redis_url,
             "XM_GROUP": f"group-{name}",
-            "XM_IDENTITY_SECRET": f"known to {name} only",  # so no two share pseudonyms
+            "XM_IDENTITY_SECRET": f"known to {name} only",  # no two workers share pseudonyms
             "XM_WEB_PORT": str(self.port),
             "XM_CHECKPOINT_SECONDS": "0.2",
             "XM_TOPICS__REQUESTS": f"requests-{name}",
@@ -73,8 +73,8 @@ class Worker(WebServer):
             "XM_TOPICS__ALERTS": f"alerts-{name}",
             "XM_TOPICS__FINGERPRINTS": f"fingerprints-{name}",
             "XM_TOPICS__PARTITIONS": "1",
-            # Faust settings. A group waits this long for a dead member; Tansu waits half of it at
-            # every join. Apache Kafka allows less than 6 s with the settings in servers.py.
+            # Faust settings: seconds until a dead member loses its partitions. Tansu waits half of
+            # it at every join. servers.py configures Apache Kafka to allow less than 6 s.
             "BROKER_SESSION_TIMEOUT": "3",
             "BROKER_HEARTBEAT_INTERVAL": "0.5",
             **chosen,
@@ -101,5 +101,5 @@ class Worker(WebServer):
 
 @cache
 def compile_kernels() -> None:
-    """Have the kernels compiled once, on a new machine, and not by every worker by itself."""
+    """Compile the kernels once, instead of in every worker."""
     Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())

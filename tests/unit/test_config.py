@@ -72,7 +72,7 @@ def test_broken_file_is_named(tmp_path):
 
 def test_missing_file_is_named(monkeypatch):
     monkeypatch.setenv("XM_CONFIG", "/nowhere.toml")
-    with pytest.raises(ConfigError, match="which is no file"):
+    with pytest.raises(ConfigError, match="which is not a file"):
         config.load()
 
 
