@@ -183,7 +183,7 @@ def catalogue(
     return {
         "none": everyone(nothing),
         **{name: everyone(evade) for name, evade in mixes.items()},
-        f"{PER_HOUR:.0f} requests an hour": everyone(slowed(PER_HOUR, begin, end)),
+        f"{PER_HOUR:.0f} requests per hour": everyone(slowed(PER_HOUR, begin, end)),
         "paraphrased wrappers": worded("english"),
         "shuffled order": everyone(shuffled),
         "lower case": everyone(lowered),

@@ -97,7 +97,7 @@ def test_strong_evasions_leave_most_of_a_fleet_flagged(score, kind, evasion):
 
 @pytest.mark.parametrize("kind", FLEETS)
 def test_slow_fleet_is_flagged_after_as_many_requests(score, kind):
-    slow, normal = f"{kind}: 5 requests an hour", f"{kind}: none"
+    slow, normal = f"{kind}: 5 requests per hour", f"{kind}: none"
     assert score.recall[slow] > 0.9
     assert score.requests[slow] <= (score.requests[normal][0] + 8, score.requests[normal][1] + 8)
 
