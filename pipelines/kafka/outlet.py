@@ -91,8 +91,8 @@ class Outlet:
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Outlet:
-        await check(self._bootstrap, self._security)
         try:
+            await check(self._bootstrap, self._security)
             await self._producer.start()
             known = self._producer.partitions_for(self._topic)
             self._partitions = sorted(await asyncio.wait_for(known, _TOPIC_SECONDS))

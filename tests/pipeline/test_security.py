@@ -100,6 +100,7 @@ def test_refusal_is_one_sentence_with_the_reason(
     listener: str,
     chosen: dict[str, Any],
     reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     address = secure_kafka.addresses[listener]
     settings = KafkaSecurity(**security(authority, **chosen))
@@ -110,6 +111,7 @@ def test_refusal_is_one_sentence_with_the_reason(
         with pytest.raises(ConfigError, match=f"^Kafka at {address} {reason}") as refused:
             attempt()
         assert "wr0ng" not in str(refused.value)
+    assert "Unclosed" not in caplog.text
 
 
 def test_missing_login_is_named(secure_kafka: SecureKafka) -> None:

@@ -43,8 +43,8 @@ def test_escalated_alert_ends_under_its_former_severity():
 
 
 def test_resolved_alert_ends_in_every_severity():
-    told: set[Severity] = {"warning", "critical"}
-    assert all(ends(said) <= NOW for said in translate(alert("resolved"), told, NOW))
+    sent: set[Severity] = {"warning", "critical"}
+    assert all(ends(each) <= NOW for each in translate(alert("resolved"), sent, NOW))
 
 
 def test_old_alert_is_active_until_it_resolves():

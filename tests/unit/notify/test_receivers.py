@@ -54,6 +54,6 @@ def test_retry_after_is_read_as_seconds_or_as_a_date():
     assert 50 < retry_after(formatdate(time() + 60, usegmt=True)) <= 60
 
 
-@pytest.mark.parametrize("told", [None, "", "soon", "-3", formatdate(0), "Mon, 99 Foo"])
-def test_unreadable_retry_after_is_zero(told: str | None):
-    assert retry_after(told) == 0.0
+@pytest.mark.parametrize("header", [None, "", "soon", "-3", formatdate(0), "Mon, 99 Foo"])
+def test_unreadable_retry_after_is_zero(header: str | None):
+    assert retry_after(header) == 0.0

@@ -142,9 +142,9 @@ def test_reopened_store_has_state_and_rows_of_one_checkpoint(request, where):
     for n in range(3):
         rows = {"k_1": b"%d" % n, "k_2": None if n == 2 else b"two"}
         store.commit(Checkpoint(partitions={"f:0": b"%d" % n}, rows={"f:0": rows}))
-    anew = RedisStore(url, 100)
-    assert anew.claim("f:0")[1] == b"2"
-    assert anew.rows("f:0") == {"k_1": b"2"}
+    reopened = RedisStore(url, 100)
+    assert reopened.claim("f:0")[1] == b"2"
+    assert reopened.rows("f:0") == {"k_1": b"2"}
 
 
 def plain(decision):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.errors import StoreError
+from monitor.errors import StoreError, StoreRefusedError
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
@@ -70,3 +70,15 @@ def test_unsaved_rows_are_not_evicted():
     add(table, [1, 2, 3])
     with pytest.raises(StoreError, match="raise XM_ROWS"):
         table.rows(["k_4", "k_5"])
+
+
+@pytest.mark.parametrize("data", [b"", bytes(10), (999).to_bytes(2, "little") + bytes(2_038)])
+def test_unreadable_record_is_reported_and_not_replaced(data):
+    store = MemoryStore()
+    store.commit(Checkpoint({"k_1": data}))
+    table = Table(store, 16)
+    with pytest.raises(StoreRefusedError):
+        table.rows(["k_2", "k_1"])
+    assert len(table) == 0
+    assert table.snapshot() == {}
+    assert store.load(["k_1"]) == [data]
