@@ -1,4 +1,4 @@
-"""Read-only commands on what workers have stored in Redis: keys, explain, campaigns, public."""
+"""Read-only commands on the workers' data in Redis: keys, explain, campaigns, public."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def keys(
 def explain(
     key: Annotated[str | None, typer.Argument(help="The key's pseudonym, as in alerts.")] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Prompt for the API key itself, or read it from a pipe.")
+        bool, typer.Option("--raw", help="Enter the API key itself at a prompt, or pipe it in.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a key's scores and what would change them."""
+    """Show a key's verdict, decision and evidence, and what would change its severity."""
     if (key is None) != raw:
         raise ConfigError(
             "Name one key: its pseudonym as in alerts (k_…), or --raw to be asked for the API key."
@@ -94,7 +94,7 @@ def explain(
 
 
 def _typed_key() -> str:
-    """An API key, typed unseen or from a pipe: an argument would show in the process list."""
+    """Read an API key without echo, or from a pipe. An argument would be in the process list."""
     typed = getpass.getpass("API key: ") if sys.stdin.isatty() else sys.stdin.readline()
     return typed.strip()
 
@@ -103,7 +103,7 @@ def _typed_key() -> str:
 def campaigns(
     context: typer.Context,
     everything: Annotated[
-        bool, typer.Option("--all", help="Include ended campaigns and groups that are none.")
+        bool, typer.Option("--all", help="Include ended campaigns and other groups.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

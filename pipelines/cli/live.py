@@ -1,4 +1,4 @@
-"""Commands around the live stream: demo, worker, topics, produce."""
+"""Commands on the live stream: demo, worker, topics, produce."""
 
 from __future__ import annotations
 

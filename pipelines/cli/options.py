@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what they do with the settings."""
+"""Arguments and helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def has_secret(settings: Settings) -> bool:
 
 
 def with_secret(settings: Settings) -> Settings:
-    """The settings, with a random secret for this run where they have none."""
+    """Return the settings, with a random secret for this run if they have none."""
     if has_secret(settings):
         return settings
     return settings.model_copy(update={"identity_secret": SecretStr(secrets.token_hex(32))})

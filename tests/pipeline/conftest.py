@@ -10,7 +10,7 @@ from tests.support.commands import Ended, Xm
 
 @pytest.fixture
 def xm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Xm:
-    """Runs a command in this process."""
+    """Run a command in this process, with settings as environment variables."""
 
     def run(*arguments: object, **settings: str) -> Ended:
         for name, value in settings.items():

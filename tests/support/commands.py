@@ -1,4 +1,4 @@
-"""What a command comes to when a test runs it in its own process (the fixture `xm`)."""
+"""The result of a command that a test runs in its own process with the fixture `xm`."""
 
 from __future__ import annotations
 
