@@ -77,4 +77,7 @@ class Automation:
             return f"{requests}, one every {evidence['gap_seconds']:.1f} seconds as from a timer"
         if evidence["even_hours"] > evidence["unattended_nats"] * 2:
             return f"{requests} at a constant rate for {counted(evidence['even_hours'], 'hour')}"
-        return f"{requests}, of which {evidence['follow_ups']:.0%} are follow-up turns"
+        share = f"{evidence['follow_ups']:.0%}"
+        if share == "0%":
+            return f"{requests} without follow-up turns"
+        return f"{requests}, of which {share} are follow-up turns"

@@ -49,7 +49,7 @@ class Templates:
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "different_prompts": Evidence("count"),
         "different_templates": Evidence("count"),
-        "prompts_a_template": Evidence("count", "prompts per template"),
+        "prompts_a_template": Evidence("score", "prompts per template"),
         "self_similarity": Evidence("score", "prompt similarity"),
         **ORDINARY_SHARE,
     }

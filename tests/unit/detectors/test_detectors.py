@@ -271,6 +271,28 @@ def test_student_tail_is_continuous():
             {"requests": 900, "regular_nats": 0, "unattended_nats": 1, "even_hours": 20},
             "900 requests at a constant rate for 20 hours",
         ),
+        (
+            Automation(),
+            {
+                "requests": 64,
+                "regular_nats": 0,
+                "unattended_nats": 9,
+                "even_hours": 0,
+                "follow_ups": 0.02,
+            },
+            "64 requests, of which 2% are follow-up turns",
+        ),
+        (
+            Automation(),
+            {
+                "requests": 64,
+                "regular_nats": 0,
+                "unattended_nats": 9,
+                "even_hours": 0,
+                "follow_ups": 0.001,
+            },
+            "64 requests without follow-up turns",
+        ),
     ],
 )
 def test_summaries_are_plain_sentences(detector, evidence, text):
