@@ -27,6 +27,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from monitor.identity import Identity
+from monitor.kernels.buffers import Messages
+from monitor.prompts.normalise import normalise
+from monitor.requests.columns import Reader
 from monitor.requests.decoder import EARLIEST, MAX_AHEAD, REASONS, Decoded, Decoder
 
 NOW = 1_772_040_010.0
@@ -190,9 +194,39 @@ def faults(
     return found
 
 
+def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[str]:
+    """Columns in which the fast path and the decoder disagree.
+
+    How deep a document may nest depends on the depth of the call stack, so deep ones are left out.
+    """
+    values = [
+        value for value, _ in batch if not value or value.count(b"[") + value.count(b"{") < 500
+    ]
+    columns, rejections = reader(Messages.of(values), NOW)
+    decoded = decoder.decode(values, NOW)
+    expected = reader.from_events(decoded)
+    arrays = ("sources", "elements", "ts", "tokens", "marks", "hashes")
+    found = [
+        f"{name} differ"
+        for name in arrays
+        if not _same(getattr(columns, name), getattr(expected, name))
+    ]
+    texts, others = normalise(columns.prompts), normalise(expected.prompts)
+    if texts.data != others.data or columns.keys != expected.keys:
+        found.append("prompts or keys differ")
+    if rejections != decoded.rejections:
+        found.append("rejections differ")
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one.dtype == other.dtype and one.tobytes() == other.tobytes())
+
+
 def run(mapping: Any, seeds: list[Any], count: int, seed: int) -> tuple[Counter[str], float]:
     """Decode `count` mutants; count events, rejections by reason, exceptions and faults."""
     decoder, rng, tally, spent = Decoder(mapping), random.Random(seed), Counter[str](), 0.0
+    reader = Reader(decoder, Identity(b"0123456789abcdef"))
     source = mutants(rng, seeds)
     for start in range(0, count, BATCH):
         batch = [next(source) for _ in range(min(BATCH, count - start))]
@@ -206,6 +240,8 @@ def run(mapping: Any, seeds: list[Any], count: int, seed: int) -> tuple[Counter[
         finally:
             spent += time.perf_counter() - began
         wrong = faults(decoder, batch, decoded, bundles=mapping == "otel-genai")
+        if decoder.native:
+            wrong += differences(reader, decoder, batch)
         for fault in wrong[:3]:
             print(fault[:2000], file=sys.stderr)
         tally["messages"] += len(batch)
