@@ -1,12 +1,12 @@
-"""Faults in mid-stream, many times over: what is left is what nobody disturbed leaves.
+"""Soak test: many faults in mid-stream must not change the results.
 
     python -m tests.faults.soak --libs DIR
 
-starts Apache Kafka from a folder of its jars and Debian's Redis, and for each disturbance workers
-on a topic of their own. Requests go on coming while the disturbance lasts. Afterwards an engine
-observes what is on the topic, and has to come to the same: records, offsets and decisions byte
-for byte, the same alerts and rejections. Each key's requests on the topic are also counted one by
-one and compared with what its record says.
+starts Apache Kafka from a folder of its jars, Debian's Redis, and workers on a new topic for each
+disturbance. Requests keep arriving during the disturbance. Afterwards an undisturbed engine
+observes the topic. Its records, offsets and decisions must be the same bytes as the workers', and
+alerts and rejections must be the same. The requests of each key on the topic are also counted and
+compared with the count in its record.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RATE = 500.0  # requests a second
 
 
 class Stage:
-    """Workers in mid-stream, and the servers under them."""
+    """Running workers and their servers."""
 
     def __init__(self, kafka: Server, redis: Redis, folder: Path, team: ExitStack) -> None:
         self.kafka, self.redis = kafka, redis
@@ -56,7 +56,7 @@ class Stage:
 
     @property
     def worker(self) -> Worker:
-        """The one that has been there for the longest."""
+        """The oldest running worker."""
         return self.workers[0]
 
     def join(self) -> None:
@@ -66,7 +66,7 @@ class Stage:
         self._team.enter_context(self.workers[-1])
 
     def wait(self, most: float) -> None:
-        """Let it run until a random moment."""
+        """Wait a random time of at most `most` seconds."""
         time.sleep(self.dice.uniform(0.0, most))
 
     def wait_until_ready(self) -> None:
@@ -76,11 +76,11 @@ class Stage:
         until(lambda: ask(self.worker, "/readyz").status == 503)
 
 
-# Disturbances. Each is done so many times, and leaves servers and at least one worker running.
+# Disturbances. Each repeats `times` times, and leaves servers and at least one worker running.
 
 
 def kill_worker(stage: Stage, times: int) -> None:
-    """One in five is killed while it starts, the others while they observe."""
+    """Kill the worker: one time in five while it starts, else while it observes."""
     for n in range(times):
         stage.wait(1.0)
         stage.worker.kill()
@@ -92,7 +92,7 @@ def kill_worker(stage: Stage, times: int) -> None:
 
 
 def change_workers(stage: Stage, times: int) -> None:
-    """A worker joins, and the older one is told to end, or is killed."""
+    """Add a worker, then terminate or kill the older one."""
     for n in range(times):
         stage.join()
         stage.wait(2.0)
@@ -132,7 +132,7 @@ def restart_store(stage: Stage, times: int) -> None:
 
 
 def pause_store(stage: Stage, times: int) -> None:
-    """For ten seconds each time: it neither answers nor closes a connection."""
+    """Pause Redis for ten seconds each time: it neither answers nor closes connections."""
     stage.wait(2.0)
     stage.redis.pause()
     time.sleep(10.0 * times)
@@ -191,7 +191,7 @@ def _message(event: dict[str, Any]) -> Message:
 
 @contextmanager
 def streaming(worker: Worker, rate: float = _RATE) -> Iterator[None]:
-    """Requests come; leaving ends them and waits until Kafka has all."""
+    """Send requests until the block is left, then wait until Kafka has all of them."""
     over = threading.Event()
     batches = ([message] for message in takewhile(lambda _: not over.is_set(), stream()))
     to = worker.settings.kafka, worker.requests
@@ -244,7 +244,7 @@ class Comparison(NamedTuple):
 
 
 def compare(worker: Worker) -> Comparison:
-    """What has become of the worker's stream, once it is through, beside what should have."""
+    """Compare the results of the worker's stream, once observed, with the expected ones."""
     expected = undisturbed(worker)
     found = account(worker, expected)
     said, heard = ({*each.alerts, *map(str.encode, each.rejected)} for each in (expected, found))

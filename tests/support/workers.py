@@ -1,9 +1,9 @@
-"""What workers come to, beside what engine and linker make of the same streams undisturbed.
+"""Compares a worker's results with those of an engine and a linker that were not disturbed.
 
-The engine reads the worker's topic of requests as the broker has it, the linker that of
-fingerprints, and they keep their state in memory. Whatever happened to the worker, the records and
-offsets in its store must be the same bytes, and so must be what it says of keys: their alerts and
-fingerprints. Campaigns follow from the order in which fingerprints came to their topic.
+The engine reads the worker's topic of requests, the linker its topic of fingerprints, and both
+keep their state in memory. Whatever happened to the worker, the records and offsets in its store,
+its alerts and its fingerprints must be the same bytes. Campaigns depend on the order in which
+fingerprints arrived in their topic.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ HOUR = Scenario(hours=1.0, keys=40)
 
 
 class Account(NamedTuple):
-    """What requests came to: the store's values by their keys, and what is said of keys."""
+    """The results of requests: stored values by Redis key, and the messages on each topic."""
 
     stored: dict[str, bytes | None]
     alerts: list[bytes]
@@ -52,7 +52,7 @@ class Account(NamedTuple):
 
 
 class Links(NamedTuple):
-    """What fingerprints came to: the store's values, and what is said of campaigns."""
+    """The results of fingerprints: state and rows in the store, and campaign alerts."""
 
     state: bytes
     rows: dict[bytes, bytes | None]
@@ -72,7 +72,7 @@ def traffic(scenario: Scenario = HOUR) -> list[Message]:
 
 
 def fill(worker: Worker, stream: Sequence[Message], rate: float | None = None) -> None:
-    """Send messages to the partitions of their keys, so many a second."""
+    """Send messages to the partitions of their keys, at `rate` messages per second."""
     asyncio.run(
         send([stream], worker.settings.kafka, worker.requests, schedule=SendSchedule(rate=rate))
     )
@@ -105,7 +105,7 @@ def read(worker: Worker, topic: str) -> list[Any]:
 
 
 def undisturbed(worker: Worker) -> Account:
-    """What an engine makes of the worker's stream, each partition in one batch."""
+    """The results of an engine on the worker's stream, each partition in one batch."""
     settings = worker.settings
     engine = Engine(settings, from_settings(settings), MemoryStore())
     alerts, fingerprints, rejected = [], [], []
@@ -133,7 +133,7 @@ def undisturbed(worker: Worker) -> Account:
 
 
 def account(worker: Worker, expected: Account) -> Account:
-    """What the worker came to, once its checkpoints are as far as is expected."""
+    """The worker's results, once its checkpoints cover the whole stream."""
     states = {key: state for key, state in expected.stored.items() if key.startswith(PARTITION)}
     ends = [restored(state).offset for state in states.values()]
     with redis.from_url(worker.settings.redis_url) as store:
@@ -162,7 +162,7 @@ def _without_end(decision: bytes | None) -> bytes | None:
 
 
 def undisturbed_links(worker: Worker) -> Links:
-    """What a linker makes of the fingerprints that the worker has sent by now, in one batch."""
+    """The results of a linker on the fingerprints sent so far, in one batch."""
     linker = Linker(worker.settings, MemoryStore())
     topic = worker.settings.topics.fingerprints
     name, stream = f"{topic}:0", read(worker, topic)
@@ -177,7 +177,7 @@ def undisturbed_links(worker: Worker) -> Links:
 
 
 def links(worker: Worker, expected: Links) -> Links:
-    """What the worker's linker came to, once it is as far as is expected."""
+    """The results of the worker's linker, once its checkpoints cover all fingerprints."""
     name = f"{worker.settings.topics.fingerprints}:0"
     end = linked(expected.state).offset
     with redis.from_url(worker.settings.redis_url) as store:
@@ -192,9 +192,10 @@ def links(worker: Worker, expected: Links) -> Links:
 
 
 def differences(worker: Worker) -> list[str]:
-    """In what a worker that was disturbed differs from engine and linker that were not.
+    """How a disturbed worker's results differ from those of an undisturbed engine and linker.
 
-    What is on topics may be repeated, for it is sent at least once; none may be missing or added.
+    Messages on topics may be repeated, because they are sent at least once. None may be missing,
+    and none may be added.
     """
     expected = undisturbed(worker)
     found = account(worker, expected)
@@ -215,19 +216,19 @@ def differences(worker: Worker) -> list[str]:
 
 
 def _alerts(worker: Worker, subject: str) -> list[bytes]:
-    """Those on the worker's topic that are of keys, or of campaigns."""
+    """Alerts on the worker's topic, of keys or of campaigns."""
     values = [record.value for record in read(worker, worker.settings.topics.alerts)]
     return [v for v in values if msgspec.json.decode(v, type=Alert).subject.type == subject]
 
 
 def _place(record: Any) -> str:
-    """Where a rejected record is from, and why it was rejected."""
+    """Origin and reason of a rejected record."""
     said = {name: value.decode() for name, value in record.headers}
     return f"{said['topic']}:{said['partition']} {said['offset']} {said['reason']}"
 
 
 def restored(state: bytes | None) -> Partition:
-    """A partition as a checkpoint left it, without taking it over."""
+    """A partition as in its last checkpoint, without a claim."""
     partition = Partition("", 0, shipped_reference())
     if state is not None:
         partition.restore(state)
@@ -235,7 +236,7 @@ def restored(state: bytes | None) -> Partition:
 
 
 def linked(state: bytes | None) -> LinkPartition:
-    """A partition of fingerprints as a checkpoint left it, without its rows."""
+    """A partition of fingerprints as in its last checkpoint, without its rows."""
     shard = LinkPartition("", 0, Settings())
     if state is not None:
         shard.restore(state)
@@ -272,5 +273,5 @@ def metrics(worker: Worker) -> dict[str, float]:
 def until(true: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
         time.sleep(0.05)
