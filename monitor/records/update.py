@@ -6,7 +6,9 @@ For the same reason detectors do not run once per batch. An evaluation is due wh
 enough further requests to show something new. It sees the record as it was then, so the kernel
 copies the record aside.
 
-In the functions below `r` is one RECORD, updated in place; `t` is event time in epoch seconds.
+In the functions below `r` is one RECORD, updated in place; `t` is event time in epoch seconds; `e` is
+the index of a request; `requests`, `features` and `today` are `Requests`, `Features` of all n prompts,
+`(n, …)` each, and `Today`.
 """
 
 from __future__ import annotations
