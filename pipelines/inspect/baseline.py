@@ -24,7 +24,7 @@ class Part(msgspec.Struct, frozen=True):
     moved: float  # distance between its mean and the reference's
 
 
-class Report(msgspec.Struct, frozen=True):
+class BaselineReport(msgspec.Struct, frozen=True):
     """The printed report. The uncertainty is an expected squared error, `None` if unknown."""
 
     reference_key_days: float
@@ -34,7 +34,7 @@ class Report(msgspec.Struct, frozen=True):
     partitions: list[Part]
 
 
-def survey(store: Store, settings: Settings) -> Report:
+def survey(store: Store, settings: Settings) -> BaselineReport:
     """What all partitions have published, and the mean that follows once it is in use."""
     reference = BaselineMean(load_reference(settings.reference).mean)
     published = store.baselines()
@@ -43,7 +43,7 @@ def survey(store: Store, settings: Settings) -> Report:
     overall = BaselineMean(reference.reference)
     overall.apply(latest + LAG_DAYS, published)
     uncertainty = overall.meaning.uncertainty
-    return Report(
+    return BaselineReport(
         reference_key_days=reference.key_days,
         key_days=overall.key_days,
         moved=_distance(reference, overall),

@@ -114,7 +114,7 @@ def survey(
     Args:
         pages: lists of (pseudonym, record bytes).
         top: number of keys to list.
-        decision: looks up the decision in force on a key.
+        decision: returns the decision in force on a key.
     """
     totals = _Totals()
     for page in pages:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipelines.inspect.baseline import Report
+from pipelines.inspect.baseline import BaselineReport
 from pipelines.show.style import add_columns, default_console, table
 
 
-def show(report: Report, console: Console | None = None) -> None:
+def show(report: BaselineReport, console: Console | None = None) -> None:
     """Print a report as a table and a sentence."""
     console = console or default_console()
     rows = table()

@@ -41,7 +41,7 @@ def child_processes(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def test_demo_flags_extracting_keys_only_and_cleans_up() -> None:
     with demo("--seconds", "8", "--speed", "400") as process:
         programs = child_processes(process)
-        out, _ = process.communicate(timeout=90)
+        out, _ = process.communicate(timeout=240)  # the first start compiles kernels
     assert process.returncode == 0
     last = out.splitlines()[-1]
     assert "cot-1: 12 of 12, grader-1: 6 of 6, scraper-1: 1 of 1;" in last
