@@ -6,9 +6,8 @@ For the same reason detectors do not run once per batch. An evaluation is due wh
 enough further requests to show something new. It sees the record as it was then, so the kernel
 copies the record aside.
 
-In the functions below `r` is one RECORD, updated in place; `t` is event time in epoch seconds; `e` is
-the index of a request; `requests`, `features` and `today` are `Requests`, `Features` of all n prompts,
-`(n, …)` each, and `Today`.
+Below, `r` is one RECORD, updated in place; `t` is event time in epoch seconds; `e` is the index of
+a request; `requests`, `features`, `today` are `Requests`, `Features` (`(n, …)` each) and `Today`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
 from monitor.prompts.style import STYLE
-from monitor.records import behaviour, content_levels
+from monitor.records import behaviour, content_levels, volume
 from monitor.records.admission import READ, REPEATED, admit, time_bits
 from monitor.records.baseline import BINS, PER_LEVEL
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
@@ -32,16 +31,10 @@ from monitor.records.profile import (
     ELICITATION,
     HOUR,
     LEVELS,
-    LONG,
-    MAX_IN_PANE,
     MAX_LEVEL,
-    MIDDLE,
     OWN,
     PIVOT,
     RECORD,
-    REQUESTS,
-    SHORT,
-    TOKENS,
 )
 from monitor.requests.marks import FOLLOW_UP, HAS_PROMPT, INTENT
 from monitor.sketches import good_turing, habits, hyperloglog, kernel_mean
@@ -61,12 +54,6 @@ CAP = 40.0  # nats; more would only take longer to decay
 
 OWN_HOURS = 168.0  # active hours after which older ones fade
 
-_SHORT_WIDTH, _SHORT_PANES = SHORT
-_MIDDLE_WIDTH, _MIDDLE_PANES = MIDDLE
-_LONG_WIDTH, _LONG_PANES = LONG
-_MINUTE_PANES = 60 // _SHORT_WIDTH
-_REQUESTS_1M, _REQUESTS_5M, _REQUESTS_1H, _REQUESTS_24H = range(REQUESTS.start, REQUESTS.stop)
-_TOKENS_1M, _TOKENS_5M, _TOKENS_1H, _TOKENS_24H = range(TOKENS.start, TOKENS.stop)
 _ELICITATION, _INTENTS = ELICITATION.start, ELICITATION.stop - ELICITATION.start
 _PROMPTS, _CELLS, _TEMPLATES = (DISTINCT.index(kind) for kind in ("prompts", "cells", "templates"))
 _METADATA = DISTINCT.index("addresses")  # the first kind of DISTINCT that is request metadata
@@ -164,8 +151,8 @@ def update(
 
         for i in range(_ELICITATION, LEVELS):
             levels[i] = r["level"][i]
-        _add_to_panes(r, t, tokens)
-        last_hour = _volume_levels(r, levels)
+        volume.add_to_panes(r, t, tokens)
+        last_hour = volume.update_levels(r, levels)
         if mark & HAS_PROMPT and admitted[e] == READ:
             r["prompts"] += 1
             _intent_levels(r, mark, levels)
@@ -193,78 +180,6 @@ def _start_record(r: Any, t: float) -> None:
     r["day"] = -1
     r["hour"] = int(t // HOUR)
     r["baseline_group"] = mix(time_bits(t)) % np.uint64(GROUPS)
-
-
-@jit
-def _add_to_panes(r: Any, t: float, tokens: float) -> None:
-    """Count a request in the ring buffers. A late one counts where its pane still exists."""
-    short, middle, long = int(t // _SHORT_WIDTH), int(t // _MIDDLE_WIDTH), int(t // _LONG_WIDTH)
-    short_requests, short_tokens = r["short_requests"], r["short_tokens"]
-    middle_requests, middle_tokens = r["middle_requests"], r["middle_tokens"]
-    long_requests, long_tokens = r["long_requests"], r["long_tokens"]
-    r["short_head"] = _advance(r["short_head"], short, short_requests, short_tokens)
-    r["middle_head"] = _advance(r["middle_head"], middle, middle_requests, middle_tokens)
-    r["long_head"] = _advance(r["long_head"], long, long_requests, long_tokens)
-    if short > r["short_head"] - _SHORT_PANES:
-        slot = short % _SHORT_PANES
-        short_requests[slot] = min(short_requests[slot] + 1, MAX_IN_PANE)
-        short_tokens[slot] += tokens
-    if middle > r["middle_head"] - _MIDDLE_PANES:
-        middle_requests[middle % _MIDDLE_PANES] += 1
-        middle_tokens[middle % _MIDDLE_PANES] += tokens
-    if long > r["long_head"] - _LONG_PANES:
-        long_requests[long % _LONG_PANES] += 1
-        long_tokens[long % _LONG_PANES] += tokens
-
-
-@jit
-def _advance(head: int, pane: int, requests: Any, tokens: Any) -> int:
-    """Move a ring buffer's head to `pane` if that is newer, and clear the panes in between.
-
-    Args:
-        requests, tokens: `(panes,)`, updated in place.
-
-    Returns:
-        The head.
-    """
-    if pane <= head:
-        return head
-    panes = len(requests)
-    for p in range(max(head + 1, pane - panes + 1), pane + 1):
-        requests[p % panes] = 0
-        tokens[p % panes] = 0
-    return pane
-
-
-@jit
-def _volume_levels(r: Any, levels: Any) -> float:
-    """Compute the levels of requests and tokens over SCALES.
-
-    Args:
-        levels: `(LEVELS,) float64`, updated in place.
-
-    Returns:
-        Requests in the last hour.
-    """
-    for i in range(OWN):
-        levels[i] = 0.0
-    for p in range(_SHORT_PANES):
-        slot = (r["short_head"] - p) % _SHORT_PANES
-        if p < _MINUTE_PANES:
-            levels[_REQUESTS_1M] += r["short_requests"][slot]
-            levels[_TOKENS_1M] += r["short_tokens"][slot]
-        levels[_REQUESTS_5M] += r["short_requests"][slot]
-        levels[_TOKENS_5M] += r["short_tokens"][slot]
-    for p in range(_MIDDLE_PANES):
-        levels[_REQUESTS_1H] += r["middle_requests"][p]
-        levels[_TOKENS_1H] += r["middle_tokens"][p]
-    for p in range(_LONG_PANES):
-        levels[_REQUESTS_24H] += r["long_requests"][p]
-        levels[_TOKENS_24H] += r["long_tokens"][p]
-    last_hour = levels[_REQUESTS_1H]
-    for i in range(OWN):
-        levels[i] = np.log2(1.0 + levels[i])
-    return float(last_hour)
 
 
 @jit
