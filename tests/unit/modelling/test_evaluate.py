@@ -168,13 +168,13 @@ def test_ordinary_traffic_alone_has_only_a_map(tmp_path, settings):
 
 def test_pictures_without_matplotlib_name_the_extra(monkeypatch):
     monkeypatch.setattr(evaluation_plots, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"extra `plot`: .*extraction-monitor\[plot\]"):
+    with pytest.raises(ConfigError, match=r"extra `plot`.*extraction-monitor\[plot\]"):
         evaluation_plots.require()
 
 
 def test_pictures_error_names_the_output_option(replay, report, settings, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="name another folder with --out"):
+    with pytest.raises(InputError, match="Name another folder with --out"):
         evaluation_plots.draw(replay, report, settings, tmp_path / "file")
 
 
