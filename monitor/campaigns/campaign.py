@@ -49,7 +49,7 @@ class Campaign(msgspec.Struct):
         decided: when the last decision on each member was made.
         bystanders: keys that share an identifier with members but are none.
         evidence: of the last evaluation.
-        reason: of the last evaluation, in plain words.
+        reason: why the last evaluation confirmed it, or why it did not.
         timeline: the latest changes, and the first.
         ended: when it ended; 0 before.
     """
@@ -82,7 +82,8 @@ class Campaign(msgspec.Struct):
         shared = np.maximum(group.nats["payment"], group.nats["network"])
         beside = np.flatnonzero((shared >= _BYSTANDER_NATS) & (group.member < 0.5))
         self.bystanders = [population.keys[i] for i in beside[:_BYSTANDERS].tolist()]
-        self.reason = verdict.reason
+        unmet = "" if verdict.is_campaign else "not confirmed by the last evaluation: "
+        self.reason = f"{unmet}{verdict.reason}"
         self.evidence = {
             **verdict.evidence,
             "members": float(len(self.named)),

@@ -219,7 +219,7 @@ def test_population_stays_within_its_capacity():
     assert 0 < after_the_last_round < SOURCES
 
 
-def test_unconfirmed_campaign_drops_the_failed_reason():
+def test_alert_says_when_a_campaign_is_unconfirmed():
     first, later = fleet(30), fleet(40, seed=7, start=3.2, hours=5.4, surprisal=0.0)
     later.task = first.task
     _, out = linked(population(), first, later)
@@ -227,4 +227,6 @@ def test_unconfirmed_campaign_drops_the_failed_reason():
     update = next(a for a in out.alerts if a.state == "update" and a.evidence["surprise"] < 2.0)
     assert COORDINATION.reason in opened.summary
     assert COORDINATION.reason not in update.summary
+    assert "not confirmed by the last evaluation: few members" in update.summary
     assert "detectors find the members ordinary" in update.summary
+    assert "not confirmed" not in opened.summary
