@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import IO
 
 import aiohttp
@@ -36,6 +37,13 @@ from pipelines.traffic.producer import Message, send
 from pipelines.traffic.schedule import SendSchedule
 
 _READY_SECONDS = 180.0  # the first start compiles the kernels, which takes 30 s on an idle machine
+_SETTINGS = """\
+kafka = "{kafka}"
+redis_url = "{redis}"
+web_host = "127.0.0.1"
+web_port = {port}
+topics.partitions = 4
+"""
 _NEXT = (
     "The demo's broker and store are gone. Next steps:\n"
     "  xm replay FILE           run the monitor on your own logs (xm replay --help)\n"
@@ -61,17 +69,15 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
     simulation = Simulation(Scenario(seed=seed, start=start))
     identity_secret = secrets.token_hex(32)
     scene = Scene(simulation.labels, Identity(identity_secret.encode()), speed)
-    with embedded.broker() as kafka, embedded.store() as store:
-        settings = load(
-            kafka=kafka,
-            redis_url=store,
-            identity_secret=identity_secret,
-            web_host="127.0.0.1",
-            web_port=embedded.free_port(),
-            mapping="native",
-            topics={"partitions": 4},
-            kafka_security={"protocol": "plaintext"},
-        )
+    with (
+        embedded.broker() as kafka,
+        embedded.store() as store,
+        tempfile.TemporaryDirectory(prefix="xm-") as folder,
+    ):
+        file = Path(folder, "settings.toml")
+        file.write_text(_SETTINGS.format(kafka=kafka, redis=store, port=embedded.free_port()))
+        _use_only(file)
+        settings = load(identity_secret=identity_secret)
         try:
             topics.create(settings)
             with _worker(settings) as (process, log):
@@ -87,6 +93,13 @@ def run(*, seconds: float | None, speed: float, seed: int) -> int:
     else:
         console.print(scene.result(), soft_wrap=True)
     return 0
+
+
+def _use_only(file: Path) -> None:
+    """Take settings from this file only: not from the caller's XM_* variables or settings file."""
+    for name in [name for name in os.environ if name.startswith("XM_")]:
+        del os.environ[name]
+    os.environ["XM_CONFIG"] = str(file)
 
 
 async def _play(
@@ -191,12 +204,8 @@ def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
 def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Run a worker process with these settings; yield it and its log."""
     assert settings.identity_secret is not None
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("XM_")}
-    environment |= {
-        "XM_KAFKA": settings.kafka,
-        "XM_REDIS_URL": settings.redis_url,
+    environment = os.environ | {
         "XM_IDENTITY_SECRET": settings.identity_secret.get_secret_value(),
-        "XM_WEB_PORT": str(settings.web_port),
         # Tansu delays a joining worker by half of the session timeout.
         "BROKER_SESSION_TIMEOUT": "3",
         "BROKER_HEARTBEAT_INTERVAL": "0.5",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -17,9 +19,10 @@ PROGRAMS = 3  # a broker, a store, a worker
 
 
 @contextmanager
-def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+def demo(*options: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.cli.main", "demo", *options],
+        env=os.environ | settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -38,8 +41,19 @@ def child_processes(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return own.children(recursive=True)
 
 
-def test_demo_flags_extracting_keys_only_and_cleans_up() -> None:
-    with demo("--seconds", "8", "--speed", "400") as process:
+def test_demo_flags_extracting_keys_only_and_cleans_up(tmp_path: Path) -> None:
+    file = tmp_path / "production.toml"
+    file.write_text("[decisions]\nshadow = false\n[detection]\nwarning = 1e-12\n")
+    # The settings of a deployment, which the demo must ignore.
+    deployment = {
+        "XM_CONFIG": str(file),
+        "XM_KAFKA": "kafka.example:9092",
+        "XM_GROUP": "production",
+        "XM_TOPICS__REQUESTS": "production.requests",
+        "XM_MAPPING": "litellm",
+        "XM_IDENTITY_SECRET_FILE": "/run/secrets/none",
+    }
+    with demo("--seconds", "8", "--speed", "400", **deployment) as process:
         programs = child_processes(process)
         out, _ = process.communicate(timeout=240)  # the first start compiles kernels
     assert process.returncode == 0
