@@ -47,11 +47,11 @@ def keys(
     import msgspec
 
     from monitor.store import inventory
-    from pipelines.inspect.keys import measure_memory, ranking_by, survey
+    from pipelines.inspect.keys import list_keys, measure_memory, ranking_by
     from pipelines.show.keys import show
 
     ranking, store = ranking_by(by, settings), _store(settings)
-    listed = survey(inventory.pages(store.server), ranking, top, store.decision)
+    listed = list_keys(inventory.pages(store.server), ranking, top, store.decision)
     if memory:
         listed = msgspec.structs.replace(listed, memory=measure_memory(store.server, listed.keys))
     output(listed, as_json, partial(show, by=by))
@@ -111,10 +111,10 @@ def campaigns(
     if context.invoked_subcommand is not None:
         return
     settings = config.load()
-    from pipelines.inspect.campaigns import read, survey
+    from pipelines.inspect.campaigns import list_campaigns, load_partitions
     from pipelines.show.campaigns import show
 
-    output(survey(read(settings), everything=everything), as_json, show)
+    output(list_campaigns(load_partitions(settings), everything=everything), as_json, show)
 
 
 @campaigns_app.command("show", epilog="Example: `xm campaigns show c_75b8`")
@@ -122,10 +122,10 @@ def campaigns_show(campaign: CampaignId, as_json: AsJson = False) -> None:
     """Show one campaign: the reason, its growth, its members and what they share."""
     settings = config.load()
     from pipelines.inspect.campaign import campaign_detail
-    from pipelines.inspect.campaigns import find, read
+    from pipelines.inspect.campaigns import find_campaign, load_partitions
     from pipelines.show.campaign import show
 
-    output(campaign_detail(*find(read(settings), campaign)), as_json, show)
+    output(campaign_detail(*find_campaign(load_partitions(settings), campaign)), as_json, show)
 
 
 @campaigns_app.command(
@@ -142,18 +142,19 @@ def campaigns_export(
     """
     settings = config.load()
     from pipelines.inspect.campaign import campaign_detail
-    from pipelines.inspect.campaigns import find, read
-    from pipelines.show.export import require, write
+    from pipelines.inspect.campaigns import find_campaign, load_partitions
+    from pipelines.show.export import write_graph
+    from pipelines.show.style import require_plot_extra
 
-    require()
-    write(campaign_detail(*find(read(settings), campaign)), out, picture)
+    require_plot_extra()
+    write_graph(campaign_detail(*find_campaign(load_partitions(settings), campaign)), out, picture)
 
 
 @commands.command(epilog="Example: `xm public`")
 def public(as_json: AsJson = False) -> None:
     """Show the baseline that workers have learned from all keys, and its uncertainty."""
     settings = config.load()
-    from pipelines.inspect.baseline import survey
+    from pipelines.inspect.baseline import baseline_report
     from pipelines.show.baseline import show
 
-    output(survey(_store(settings), settings), as_json, show)
+    output(baseline_report(_store(settings), settings), as_json, show)

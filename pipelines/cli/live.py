@@ -26,9 +26,9 @@ def demo(
 
     Starts a broker, a store and a worker, and stops them at the end. Needs the extra `embedded`.
     """
-    from pipelines.demo.run import run
+    from pipelines.demo.run import run_demo
 
-    raise typer.Exit(run(seconds=seconds, speed=speed, seed=seed))
+    raise typer.Exit(run_demo(seconds=seconds, speed=speed, seed=seed))
 
 
 @commands.command(epilog="Example: `XM_IDENTITY_SECRET_FILE=/run/secrets/xm xm worker`")
@@ -39,9 +39,9 @@ def worker() -> None:
     """
     settings = config.load()
     from_settings(settings)  # a missing secret is reported before the slow imports
-    from pipelines.worker.app import run
+    from pipelines.worker.app import run_worker
 
-    run(settings)
+    run_worker(settings)
 
 
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
@@ -67,12 +67,12 @@ def produce(
     """Send recorded requests to Kafka, at full speed unless a rate or a speed is set."""
     settings = config.load()
     from pipelines.show.progress import bar
-    from pipelines.traffic.producer import produce as send
+    from pipelines.traffic.producer import send_file
     from pipelines.traffic.schedule import SendSchedule
 
     with bar("Sending") as progress:
         sent = asyncio.run(
-            send(
+            send_file(
                 file,
                 settings.kafka,
                 settings.topics.requests,

@@ -50,12 +50,12 @@ def calibrate(
     the alert thresholds are fitted to the accepted number. Load the result with XM_CONFIG.
     """
     settings = config.load()
-    from pipelines.modelling.calibrate import calibrate as fit
+    from pipelines.modelling.calibrate import save_calibration
     from pipelines.show import calibration
     from pipelines.show.progress import bar
 
     with bar("Reading") as progress:
-        key_days, made = fit(
+        key_days, made = save_calibration(
             files,
             settings,
             out,
@@ -88,11 +88,11 @@ def learn(
     names one file of every kind. Run `xm calibrate` afterwards: thresholds depend on this model.
     """
     settings = config.load()
-    from pipelines.modelling.learn import learn_content as fit
+    from pipelines.modelling.learn import learn_content
     from pipelines.show.progress import bar
 
     with bar("Reading") as progress:
-        ordinary, listed = fit(
+        ordinary, listed = learn_content(
             files,
             lists or [],
             settings,

@@ -64,17 +64,17 @@ def replay(
     from monitor.identity import from_settings
     from monitor.linker import Linker
     from monitor.store.memory import MemoryStore
-    from pipelines.inspect.campaigns import survey
+    from pipelines.inspect.campaigns import list_campaigns
     from pipelines.inspect.key_source import KeyTrace
     from pipelines.show import campaigns as campaigns_table
     from pipelines.show import export, key
     from pipelines.show.progress import bar
     from pipelines.show.replay import show
-    from pipelines.traffic.replay import ReplaySummary
-    from pipelines.traffic.replay import replay as run
+    from pipelines.show.style import require_plot_extra
+    from pipelines.traffic.replay import ReplaySummary, replay_files
 
     if graphs is not None:
-        export.require()
+        require_plot_extra()
     if not has_secret(settings) and not plain_keys:
         errors.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
     settings = with_secret(settings)
@@ -84,7 +84,7 @@ def replay(
     engine, linker = Engine(settings, identity, store, on_evaluation=trace), Linker(settings, store)
     summary, begun = ReplaySummary(), time.perf_counter()
     with bar("Replaying") as progress, output_file(alerts, "--alerts") as out:
-        for outcome in run(files, engine, store, linker, progress=progress):
+        for outcome in replay_files(files, engine, store, linker, progress=progress):
             summary.add(outcome)
             if trace is not None:
                 trace.record(outcome)
@@ -96,9 +96,9 @@ def replay(
     show(summary)
     shards = list(linker.partitions.values())
     if campaigns:
-        campaigns_table.show(survey(shards, ended=True))
+        campaigns_table.show(list_campaigns(shards, ended=True))
     if graphs is not None:
-        export.write_all(shards, graphs)
+        export.write_graphs(shards, graphs)
     if trace is not None:
         key.show(trace.explain(engine, store, settings))
 
@@ -132,10 +132,10 @@ def simulate(
     ] = False,
 ) -> None:
     """Write labelled traffic: ordinary keys and keys that extract the model."""
-    from pipelines.simulation.scenario import Scenario, save
+    from pipelines.simulation.scenario import Scenario, save_traffic
 
     scenario = Scenario(seed=seed, hours=hours, keys=keys, attacks=attacks, lookalikes=lookalikes)
-    requests, labels = save(scenario, out)
+    requests, labels = save_traffic(scenario, out)
     typer.echo(f"Wrote {requests:,} requests to {out} and the labels of their keys to {labels}.")
 
 
@@ -157,10 +157,11 @@ def evaluate(
     from pipelines.modelling.evaluate import build_report, replay_labelled
     from pipelines.show import evaluation, evaluation_plots
     from pipelines.show.progress import bar
+    from pipelines.show.style import require_plot_extra
     from pipelines.traffic.labels import load_labels
 
     if out is not None:
-        evaluation_plots.require()
+        require_plot_extra()
     with bar("Replaying") as progress:
         replay = replay_labelled(traffic, load_labels(labels), settings, progress=progress)
     report = build_report(replay, settings)

@@ -52,7 +52,7 @@ _NEXT = (
 )
 
 
-def run(*, seconds: float | None, speed: float, seed: int) -> int:
+def run_demo(*, seconds: float | None, speed: float, seed: int) -> int:
     """Run the demo until its time is over or it is interrupted; return the exit status.
 
     Args:

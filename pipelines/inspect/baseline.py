@@ -34,7 +34,7 @@ class BaselineReport(msgspec.Struct, frozen=True):
     partitions: list[Part]
 
 
-def survey(store: Store, settings: Settings) -> BaselineReport:
+def baseline_report(store: Store, settings: Settings) -> BaselineReport:
     """What all partitions have published, and the mean that follows once it is in use."""
     reference = BaselineMean(load_reference(settings.reference).mean)
     published = store.baselines()

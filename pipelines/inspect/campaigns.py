@@ -68,7 +68,7 @@ class CampaignList(msgspec.Struct, frozen=True):
     campaigns: list[CampaignSummary]
 
 
-def read(settings: Settings) -> list[LinkPartition]:
+def load_partitions(settings: Settings) -> list[LinkPartition]:
     """The partitions of fingerprints in Redis, without a claim.
 
     Raises:
@@ -97,7 +97,9 @@ def link_partitions(store: RedisStore, settings: Settings) -> Iterator[LinkParti
             yield partition
 
 
-def find(partitions: Iterable[LinkPartition], prefix: str) -> tuple[LinkPartition, Campaign]:
+def find_campaign(
+    partitions: Iterable[LinkPartition], prefix: str
+) -> tuple[LinkPartition, Campaign]:
     """The one campaign or group whose id begins with a prefix.
 
     Raises:
@@ -117,7 +119,7 @@ def find(partitions: Iterable[LinkPartition], prefix: str) -> tuple[LinkPartitio
     raise InputError(f"{len(found)} ids begin with {prefix}: write more of one of {which}.")
 
 
-def survey(
+def list_campaigns(
     partitions: Iterable[LinkPartition], *, ended: bool = False, everything: bool = False
 ) -> CampaignList:
     """List campaigns, the most severe first.

@@ -113,7 +113,7 @@ class Explanation(msgspec.Struct, frozen=True):
     replay: bool = False
 
 
-def explain(
+def explain_record(
     key: str,
     record: np.void,
     baseline: Baseline,

@@ -26,7 +26,7 @@ from monitor.store import inventory
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
-from pipelines.inspect.key import Explanation, Membership, explain, ordinary
+from pipelines.inspect.key import Explanation, Membership, explain_record, ordinary
 
 _PAGES = 10  # of records: enough to find other keys for comparison
 
@@ -39,7 +39,7 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
     record, partition = found
     pages = islice(inventory.pages(store.server), _PAGES)
     others = (read(data) for page in pages for name, data in page if name != key)
-    return explain(
+    return explain_record(
         key,
         record,
         partition.baseline,
@@ -137,7 +137,7 @@ class KeyTrace:
         decision = self._decision
         if decision and decision.until <= partition.watermark:
             decision = None
-        return explain(
+        return explain_record(
             self.key,
             read(store.records[self.key]),
             partition.baseline,

@@ -44,7 +44,7 @@ class KeyRow(msgspec.Struct, frozen=True, omit_defaults=True):
     probability: float | None = None  # by the detector that ranks the list
 
 
-class Memory(msgspec.Struct, frozen=True):
+class MemoryUse(msgspec.Struct, frozen=True):
     """Memory in bytes."""
 
     record: int  # the record in a worker
@@ -62,7 +62,7 @@ class KeyList(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens: int
     alerted: dict[Severity, int]  # keys by the highest severity of their open alerts
     top: list[KeyRow]
-    memory: Memory | None = None
+    memory: MemoryUse | None = None
 
 
 class Ranking(NamedTuple):
@@ -103,7 +103,7 @@ class _Totals:
         self.names, self.records = [names[i] for i in order.tolist()], records[order]
 
 
-def survey(
+def list_keys(
     pages: Iterable[list[tuple[str, bytes]]],
     ranking: Ranking,
     top: int,
@@ -172,9 +172,9 @@ def _open_alerts(record: Any) -> dict[str, Severity]:
     return {kind: SEVERITIES[severity - 1] for kind, severity in found if severity}
 
 
-def measure_memory(server: Primary, keys: int) -> Memory:
+def measure_memory(server: Primary, keys: int) -> MemoryUse:
     found = inventory.memory(server)
-    return Memory(
+    return MemoryUse(
         RECORD.itemsize,
         round(found.record),
         found.used,

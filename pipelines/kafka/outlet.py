@@ -25,7 +25,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from monitor.config import KafkaSecurity
 from monitor.errors import MonitorError
-from pipelines.kafka.security import check, client_options
+from pipelines.kafka.security import check_login, client_options
 
 _BATCH = 256 << 10  # bytes; a larger message is sent alone
 _TOPIC_SECONDS = 5.0  # to wait for a topic that does not exist yet
@@ -92,7 +92,7 @@ class Outlet:
 
     async def __aenter__(self) -> Outlet:
         try:
-            await check(self._bootstrap, self._security)
+            await check_login(self._bootstrap, self._security)
             await self._producer.start()
             known = self._producer.partitions_for(self._topic)
             self._partitions = sorted(await asyncio.wait_for(known, _TOPIC_SECONDS))

@@ -80,7 +80,7 @@ def faust_options(bootstrap: str, security: KafkaSecurity) -> dict[str, Any]:
     }
 
 
-async def check(bootstrap: str, security: KafkaSecurity) -> bool:
+async def check_login(bootstrap: str, security: KafkaSecurity) -> bool:
     """Connect and log in once.
 
     Returns:
@@ -103,10 +103,10 @@ async def check(bootstrap: str, security: KafkaSecurity) -> bool:
     return False
 
 
-def check_in_thread(bootstrap: str, security: KafkaSecurity) -> bool:
+def check_login_in_thread(bootstrap: str, security: KafkaSecurity) -> bool:
     """The same as `check`, for callers without an event loop."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(check(bootstrap, security))).result()
+        return pool.submit(lambda: asyncio.run(check_login(bootstrap, security))).result()
 
 
 def _reason(error: Exception, security: KafkaSecurity) -> str | None:

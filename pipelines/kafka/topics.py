@@ -22,7 +22,7 @@ from kafka.errors import (
 
 from monitor.config import Settings, Topics
 from monitor.errors import ConfigError
-from pipelines.kafka.security import check_in_thread, client_options
+from pipelines.kafka.security import check_login_in_thread, client_options
 
 _TIMEOUT_MS = 8_000
 
@@ -50,7 +50,7 @@ def create(settings: Settings) -> list[tuple[str, str]]:
         ]
 
 
-def require(settings: Settings) -> None:
+def check_topics(settings: Settings) -> None:
     """Check that all topics exist. A worker would wait for a missing one without a message.
 
     Raises:
@@ -70,7 +70,7 @@ def require(settings: Settings) -> None:
 def _admin(settings: Settings) -> Iterator[Any]:
     """An admin client, whose errors are raised as `ConfigError`."""
     admin = None
-    answers = check_in_thread(settings.kafka, settings.kafka_security)
+    answers = check_login_in_thread(settings.kafka, settings.kafka_security)
     try:
         admin = KafkaAdminClient(
             **client_options(settings.kafka, settings.kafka_security),

@@ -24,7 +24,7 @@ MIN_DAYS = 0.9  # length of a recording that counts as a whole day
 MAX_EXTRAPOLATION = 20.0  # ratio of the key-days needed to those recorded
 
 
-def calibrate(
+def save_calibration(
     files: list[str],
     settings: Settings,
     out: Path,

@@ -63,8 +63,8 @@ def learn_content(
     for kind, prompts in listed.items():
         _require(MIN_PROMPTS, prompts, paths[kind])
     previous = Content.none() if listed else load_content(settings.content)
-    features = {kind: extract(prompts) for kind, prompts in listed.items()}
-    model = fit_content(extract(ordinary), features, previous)
+    features = {kind: extract_features(prompts) for kind, prompts in listed.items()}
+    model = fit_content(extract_features(ordinary), features, previous)
     counts = {kind: len(prompts) for kind, prompts in listed.items()}
     notes = {"from": source, "ordinary_prompts": len(ordinary), "listed_prompts": counts}
     try:
@@ -76,7 +76,7 @@ def learn_content(
     return len(ordinary), sum(counts.values())
 
 
-def extract(prompts: Sequence[str]) -> PromptFeatures:
+def extract_features(prompts: Sequence[str]) -> PromptFeatures:
     """The features of prompts, which depend neither on the secret nor on a content model."""
     extractor = Extractor(b"0", Content.none())
     batches = (prompts[i : i + _BATCH_SIZE] for i in range(0, len(prompts), _BATCH_SIZE))

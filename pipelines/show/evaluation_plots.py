@@ -7,14 +7,13 @@ chatbot, which is as broad. Keys that extract a model are broad and distant.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monitor.config import Settings
-from monitor.errors import ConfigError, InputError
+from monitor.errors import InputError
 from monitor.records.profile import Profile
 from pipelines.modelling.evaluate import (
     ANY,
@@ -41,19 +40,6 @@ _MARKS = ("o", "^", "s", "D", "v", "P", "X", "*")
 _MOST_FALSE = 100.0  # false keys per day, the end of the axis
 _BROADEST = 0.02  # self-similarity below which differences are chance
 _FEW, _MANY = 5, 100  # keys of a class, which set the size of its dots
-
-
-def require() -> None:
-    """Check that matplotlib is installed.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    if find_spec("matplotlib") is None:
-        raise ConfigError(
-            "Plots need the extra `plot`. Install it with "
-            "`pip install 'extraction-monitor[plot]'`, or omit --out."
-        )
 
 
 def draw(

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 
-from monitor.errors import ConfigError, InputError
+from monitor.errors import InputError
 from monitor.linker import LinkPartition
 from pipelines.inspect.campaign import CampaignDetail, campaign_detail
 from pipelines.inspect.graph import graph
 
 
-def require() -> None:
-    """Raise `ConfigError` unless networkx and matplotlib are installed."""
-    if not all(map(find_spec, ("networkx", "matplotlib"))):
-        raise ConfigError(
-            "Graphs need the extra `plot`: install it with "
-            "`pip install 'extraction-monitor[plot]'`."
-        )
-
-
-def write(detail: CampaignDetail, out: Path, picture: Path | None = None) -> None:
+def write_graph(detail: CampaignDetail, out: Path, picture: Path | None = None) -> None:
     """Write GraphML, and a picture in the format of its file name.
 
     Raises:
@@ -44,10 +34,10 @@ def write(detail: CampaignDetail, out: Path, picture: Path | None = None) -> Non
         raise InputError(f"{picture} cannot be drawn: name a file in .png or .svg.") from error
 
 
-def write_all(partitions: Iterable[LinkPartition], folder: Path) -> None:
+def write_graphs(partitions: Iterable[LinkPartition], folder: Path) -> None:
     """Write every campaign, ended ones too, as a graph and a picture into a folder."""
     for partition in partitions:
         for campaign in partition.rounds.campaigns:
             if campaign.named:
                 out = folder / f"{campaign.id}.graphml"
-                write(campaign_detail(partition, campaign), out, out.with_suffix(".png"))
+                write_graph(campaign_detail(partition, campaign), out, out.with_suffix(".png"))

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.alerting.alerts import SEVERITIES
-from pipelines.inspect.keys import KeyList, KeyRow, Memory
+from pipelines.inspect.keys import KeyList, KeyRow, MemoryUse
 from pipelines.inspect.what_if import one_in
 from pipelines.show.style import add_columns, count, date_time, default_console, short, table
 
@@ -81,7 +81,7 @@ def _alerts(key: KeyRow) -> str:
     return "; ".join(f"{severity}: {names}" for severity, names in kinds.items() if names)
 
 
-def _memory(memory: Memory) -> str:
+def _memory(memory: MemoryUse) -> str:
     return (
         f"Memory per key: {memory.record:,} bytes for the record, {memory.record_in_redis:,} with "
         f"its name and expiry in Redis. Redis uses {memory.used:,} bytes, {memory.used_per_key:,} "

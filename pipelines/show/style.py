@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from monitor.errors import ConfigError
 
 SEVERITY_STYLES: dict[str, str] = {"info": "cyan", "warning": "yellow", "critical": "red"}
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -98,6 +101,20 @@ def short(value: float) -> str:
 
 
 # Plots
+
+
+def require_plot_extra() -> None:
+    """Check that the packages for plots and graphs are installed.
+
+    Raises:
+        ConfigError: if one is not.
+    """
+    if not all(map(find_spec, ("matplotlib", "networkx"))):
+        raise ConfigError(
+            "Plots and graphs need the extra `plot`. Install it with "
+            "`pip install 'extraction-monitor[plot]'`."
+        )
+
 
 INK, FAINT = "#1f2933", "#d9dee3"
 PLOT_STYLE = {

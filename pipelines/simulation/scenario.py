@@ -177,7 +177,7 @@ def messages(events: Iterable[Event], size: int = 200) -> Iterator[list[Message]
         yield [Message(e["api_key"].encode(), msgspec.json.encode(e), e["ts"]) for e in batch]
 
 
-def save(scenario: Scenario, path: Path) -> tuple[int, Path]:
+def save_traffic(scenario: Scenario, path: Path) -> tuple[int, Path]:
     """Save the requests, one per line, compressed if the name ends in .gz.
 
     The labels of their keys go to a file beside it: `day.labels.json` for `day.jsonl.gz`.

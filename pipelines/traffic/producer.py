@@ -26,12 +26,12 @@ from pipelines.kafka.security import PLAINTEXT
 from pipelines.traffic.files import LineFile
 from pipelines.traffic.schedule import SendSchedule
 
-__all__ = ["DeliveryError", "Message", "MessageParser", "SendSchedule", "Sent", "produce", "send"]
+__all__ = ["DeliveryError", "Message", "MessageParser", "SendSchedule", "Sent", "send", "send_file"]
 
 TICK = 0.02  # seconds: a message may be sent this early, and a batch stays open no longer
 
 
-async def produce(
+async def send_file(
     path: str | Path,
     bootstrap: str,
     topic: str,

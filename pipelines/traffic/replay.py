@@ -59,7 +59,7 @@ def severity_rank(alert: Alert) -> int:
     return SEVERITIES.index(alert.severity)
 
 
-def replay(
+def replay_files(
     files: Sequence[str],
     engine: Engine,
     store: MemoryStore,

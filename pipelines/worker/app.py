@@ -21,7 +21,7 @@ from monitor.metrics import Metrics
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
 from pipelines.kafka.security import faust_options
-from pipelines.kafka.topics import require
+from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
 from pipelines.worker.deliver import deliver
 from pipelines.worker.watch import Watch
@@ -129,11 +129,11 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-def run(settings: Settings) -> None:
+def run_worker(settings: Settings) -> None:
     """Run a worker until it is told to stop (SIGINT, SIGTERM)."""
     app = build(settings)
     _check_port(settings)
-    require(settings)
+    check_topics(settings)
     worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
     # What is here by now stays; most of what comes is freed by reference count alone.
     gc.freeze()

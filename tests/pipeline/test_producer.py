@@ -17,7 +17,7 @@ from kafka.admin import NewTopic
 
 from monitor.errors import InputError
 from pipelines.demo import embedded
-from pipelines.traffic.producer import DeliveryError, Message, SendSchedule, Sent, produce, send
+from pipelines.traffic.producer import DeliveryError, Message, SendSchedule, Sent, send, send_file
 from tests.support import servers
 
 NOON = 1_772_020_800.0
@@ -75,7 +75,7 @@ async def test_lines_arrive_in_order_per_key(kafka: str, tmp_path: Path) -> None
     choose = random.Random(1)
     lines = [event(f"key-{choose.randrange(50)}", n, prompt="x" * n) for n in range(3_000)]
     topic = make_topic(kafka)
-    sent = await produce(write(tmp_path / "day.jsonl", lines), kafka, topic)
+    sent = await send_file(write(tmp_path / "day.jsonl", lines), kafka, topic)
     assert sent == Sent(handed=3_000, acknowledged=3_000)
     wanted, found = defaultdict(list), defaultdict(list)
     for line in lines:
@@ -100,7 +100,7 @@ async def test_line_without_a_key_is_sent_and_a_blank_one_skipped(
 ) -> None:
     topic = make_topic(kafka)
     lines = [b"{not json", b"", b" \r", event("k", 1), b'{"ts": 1772020800}', b"\xff"]
-    sent = await produce(write(tmp_path / "odd.jsonl", lines), kafka, topic)
+    sent = await send_file(write(tmp_path / "odd.jsonl", lines), kafka, topic)
     assert sent == Sent(handed=4, acknowledged=4, keyless=3)
     records = await read(kafka, topic)
     assert {(r.key, r.value) for r in records} == {
@@ -124,7 +124,7 @@ async def test_producer_and_worker_find_the_same_key_and_time(
     schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
     early = line.replace(b"17720208", b"17720202").replace(b"12:00", b"11:50")
     path = write(tmp_path / "day.jsonl", [early, line])
-    assert (await produce(path, kafka, topic, mapping=mapping, schedule=schedule)).keyless == 0
+    assert (await send_file(path, kafka, topic, mapping=mapping, schedule=schedule)).keyless == 0
     assert {r.key for r in await read(kafka, topic)} == {b"k"}
     assert watch.slept == [pytest.approx(10)]
 
@@ -133,7 +133,7 @@ async def test_speed_60_sends_an_hour_in_a_minute(kafka: str, tmp_path: Path) ->
     watch = Watch()
     path = write(tmp_path / "hour.jsonl", [event("k", n) for n in range(0, 3_601, 10)])
     schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
-    await produce(path, kafka, make_topic(kafka), schedule=schedule)
+    await send_file(path, kafka, make_topic(kafka), schedule=schedule)
     assert watch.time == pytest.approx(160, abs=0.1)
 
 
@@ -176,7 +176,7 @@ async def test_progress_ends_with_everything_acknowledged(kafka: str, tmp_path: 
     path = tmp_path / "day.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n".join(event("k", n) for n in range(5_000))))
     steps: list[tuple[int, int]] = []
-    await produce(
+    await send_file(
         path,
         kafka,
         make_topic(kafka),
@@ -191,7 +191,7 @@ async def test_truncated_file_is_sent_up_to_its_end(kafka: str, tmp_path: Path) 
     lines = [event("k", n, prompt=random.Random(n).randbytes(99).hex()) for n in range(999)]
     path.write_bytes(gzip.compress(b"\n".join(lines))[:-20_000])
     with pytest.raises(InputError, match="cut off in line"):
-        await produce(path, kafka, topic)
+        await send_file(path, kafka, topic)
     found = [record.value for record in await read(kafka, topic)]
     assert len(found) > 500
     assert found == lines[: len(found)]

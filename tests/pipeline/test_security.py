@@ -105,7 +105,7 @@ def test_refusal_is_one_sentence_with_the_reason(
     address = secure_kafka.addresses[listener]
     settings = KafkaSecurity(**security(authority, **chosen))
     for attempt in (
-        lambda: topics.require(_settings(address, settings)),
+        lambda: topics.check_topics(_settings(address, settings)),
         lambda: asyncio.run(send([], address, "requests", security=settings)),
     ):
         with pytest.raises(ConfigError, match=f"^Kafka at {address} {reason}") as refused:
@@ -117,7 +117,7 @@ def test_refusal_is_one_sentence_with_the_reason(
 def test_missing_login_is_named(secure_kafka: SecureKafka) -> None:
     address = secure_kafka.addresses["sasl_plaintext"]
     with pytest.raises(ConfigError, match=r"answers no request: set XM_KAFKA_SECURITY__PROTOCOL"):
-        topics.require(_settings(address, KafkaSecurity()))
+        topics.check_topics(_settings(address, KafkaSecurity()))
 
 
 def _settings(address: str, security: KafkaSecurity) -> Settings:

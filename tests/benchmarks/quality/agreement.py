@@ -25,8 +25,8 @@ from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from pipelines.traffic.producer import produce
-from pipelines.traffic.replay import replay
+from pipelines.traffic.producer import send_file
+from pipelines.traffic.replay import replay_files
 from tests.support.programs import Worker
 
 SECRET = "known to this test only"
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings, store = Settings(identity_secret=SECRET), MemoryStore()
         engine, linker = Engine(settings, from_settings(settings), store), Linker(settings, store)
-        outcomes = replay([arguments.traffic], engine, store, linker)
+        outcomes = replay_files([arguments.traffic], engine, store, linker)
         replayed = [alert for outcome in outcomes for alert in outcome.alerts]
         for partitions in (1, 4):
             redis.from_url(arguments.redis).flushdb()
@@ -54,7 +54,7 @@ def _stream(arguments: argparse.Namespace, folder: Path, partitions: int) -> lis
     worker = Worker(folder, arguments.kafka, arguments.redis, **chosen)
     worker.start()
     try:
-        sent = asyncio.run(produce(arguments.traffic, arguments.kafka, worker.requests))
+        sent = asyncio.run(send_file(arguments.traffic, arguments.kafka, worker.requests))
         while _count_events(worker) < sent.acknowledged:
             time.sleep(0.2)
         time.sleep(2)

@@ -8,7 +8,7 @@ from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.records.baseline_mean import PROMPTS_PER_DAY
 from monitor.store.memory import MemoryStore
-from pipelines.inspect.baseline import survey
+from pipelines.inspect.baseline import baseline_report
 from pipelines.show.baseline import show
 from tests.support.requests import request
 
@@ -39,13 +39,13 @@ def shown(report):
 
 
 def test_empty_store_shows_the_reference_alone():
-    report = survey(MemoryStore(), Settings())
+    report = baseline_report(MemoryStore(), Settings())
     assert report.key_days == report.reference_key_days
     assert (report.moved, report.partitions) == (0.0, [])
 
 
 def test_first_day_is_reported_as_not_over():
-    report = survey(store_after(0), Settings())
+    report = baseline_report(store_after(0), Settings())
     assert report.key_days == report.reference_key_days
     assert [(part.partition, part.day, part.key_days) for part in report.partitions] == [
         ("t:0", "", 0.0),
@@ -55,7 +55,7 @@ def test_first_day_is_reported_as_not_over():
 
 
 def test_each_partition_reports_what_it_learned():
-    report = survey(store_after(2), Settings())
+    report = baseline_report(store_after(2), Settings())
     assert [part.partition for part in report.partitions] == ["t:0", "t:1"]
     assert [part.day for part in report.partitions] == ["2026-03-03", "2026-03-03"]
     learned = report.key_days - report.reference_key_days

@@ -10,7 +10,7 @@ from rich.console import Console
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import HOUR
 from pipelines.inspect.campaign import campaign_detail
-from pipelines.inspect.campaigns import find
+from pipelines.inspect.campaigns import find_campaign
 from pipelines.show import campaign as campaign_page
 from tests.support.campaigns import (
     FLEET,
@@ -30,7 +30,7 @@ def known():
 
 @pytest.fixture(scope="module")
 def detail(known):
-    return campaign_detail(*find([known], "c_fleet"))
+    return campaign_detail(*find_campaign([known], "c_fleet"))
 
 
 def page(detail, width=110):
@@ -72,7 +72,7 @@ def test_identifier_of_inactive_keys_keeps_its_evidence():
     inactive["ts"] -= 7 * HOUR
     for i in range(200):
         known.population.update(inactive, [f"k_inactive{i}"])
-    detail = campaign_detail(*find([known], "c_fleet"))
+    detail = campaign_detail(*find_campaign([known], "c_fleet"))
     system = next(shared for shared in detail.shared if shared.kind == "system")
     assert (system.members, system.others) == (12, 200)
     assert system.nats >= detail.evidence["system"] > 2.0
@@ -93,7 +93,7 @@ def test_detail_contains_no_identifier_hash(detail):
 
 
 def test_merged_campaign_keeps_its_members(known):
-    gone = campaign_detail(*find([known], "c_gone"))
+    gone = campaign_detail(*find_campaign([known], "c_gone"))
     assert len(gone.members) == 6
     assert "merged into c_fleet at" in campaign_page.sentence(gone)
 

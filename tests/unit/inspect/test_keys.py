@@ -33,7 +33,7 @@ BY_REQUESTS = keys.ranking_by("requests", config.Settings())
 
 def survey(pages, top=3, decision=lambda key: None, ranking=BY_REQUESTS):
     data = [[(key, each.tobytes()) for key, each in page.items()] for page in pages]
-    return keys.survey(data, ranking, top, decision)
+    return keys.list_keys(data, ranking, top, decision)
 
 
 def test_list_has_first_keys_of_all_pages():

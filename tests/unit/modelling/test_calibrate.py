@@ -11,7 +11,7 @@ from monitor.errors import InputError
 from monitor.records.baseline import Reference, read_reference
 from monitor.records.profile import COMBINED
 from pipelines.modelling import cross_fitting
-from pipelines.modelling.calibrate import calibrate
+from pipelines.modelling.calibrate import save_calibration
 from pipelines.modelling.settings_file import Calibration, to_toml
 from pipelines.show import calibration
 from tests.support.requests import elicitor, in_order, person
@@ -33,7 +33,7 @@ def file(tmp_path_factory):
 def run(file):
     def run(out, **options):
         options = {"weight": 1_000.0, "source": "a test", "command": "xm calibrate …"} | options
-        return calibrate([str(file)], Settings(), out, **options)
+        return save_calibration([str(file)], Settings(), out, **options)
 
     return run
 
@@ -138,7 +138,9 @@ def test_calibration_rejects_short_recordings(tmp_path):
     with pytest.raises(
         InputError, match=r"hour\.jsonl covers 1\.0 hours.* Join shorter recordings"
     ):
-        calibrate([str(file)], Settings(), tmp_path / "out", weight=1.0, source="", false_alerts=1)
+        save_calibration(
+            [str(file)], Settings(), tmp_path / "out", weight=1.0, source="", false_alerts=1
+        )
 
 
 def test_calibration_rejects_files_without_requests(tmp_path):
@@ -154,7 +156,7 @@ def test_calibration_does_not_overwrite_the_reference(run, tmp_path):
 
 def test_calibration_rejects_stdin(tmp_path):
     with pytest.raises(InputError, match="stdin can be read only once"):
-        calibrate(["-"], Settings(), tmp_path / "out", weight=1.0, source="", false_alerts=1)
+        save_calibration(["-"], Settings(), tmp_path / "out", weight=1.0, source="", false_alerts=1)
 
 
 def test_reference_has_combined_levels(file, split):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from monitor.alerting.alerts import Alert, Subject
 from monitor.config import Settings
-from monitor.errors import ConfigError, InputError
+from monitor.errors import InputError
 from pipelines.modelling import evaluate
 from pipelines.show import evaluation_plots
 from pipelines.show.evaluation import show
@@ -164,12 +164,6 @@ def test_ordinary_traffic_alone_has_only_a_map(tmp_path, settings):
     assert report.scores[-1].recall == {}
     files = evaluation_plots.draw(replay, report, settings, tmp_path)
     assert [file.name for file in files] == ["map.png", "map.svg"]
-
-
-def test_pictures_without_matplotlib_name_the_extra(monkeypatch):
-    monkeypatch.setattr(evaluation_plots, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"extra `plot`.*extraction-monitor\[plot\]"):
-        evaluation_plots.require()
 
 
 def test_pictures_error_names_the_output_option(replay, report, settings, tmp_path):

@@ -25,13 +25,17 @@ def ids(found):
 
 
 def test_survey_lists_ended_and_other_groups_on_demand(known):
-    assert ids(campaigns.survey([known])) == ["c_fleet"]
-    assert ids(campaigns.survey([known], ended=True)) == ["c_fleet", "c_gone"]
-    assert ids(campaigns.survey([known], everything=True)) == ["c_fleet", "c_gone", "c_class"]
+    assert ids(campaigns.list_campaigns([known])) == ["c_fleet"]
+    assert ids(campaigns.list_campaigns([known], ended=True)) == ["c_fleet", "c_gone"]
+    assert ids(campaigns.list_campaigns([known], everything=True)) == [
+        "c_fleet",
+        "c_gone",
+        "c_class",
+    ]
 
 
 def test_summary_has_start_size_and_decision(known):
-    (line,) = campaigns.survey([known]).campaigns
+    (line,) = campaigns.list_campaigns([known]).campaigns
     assert (line.state, line.severity, line.decision) == ("open", "critical", "block")
     assert (line.since, line.members) == (OPENED, len(FLEET))
     assert (line.requests, line.tokens) == (60 * len(FLEET), 6_000 * len(FLEET))
@@ -40,26 +44,26 @@ def test_summary_has_start_size_and_decision(known):
 
 
 def test_merged_campaign_names_the_other(known):
-    _, gone = campaigns.survey([known], ended=True).campaigns
+    _, gone = campaigns.list_campaigns([known], ended=True).campaigns
     assert (gone.state, gone.reason, gone.decision) == ("merged", "merged into c_fleet", "observe")
 
 
 def test_resumed_group_is_listed_as_merged():
     known = partition()
-    _, gone = campaigns.find([known], "c_gone")
+    _, gone = campaigns.find_campaign([known], "c_gone")
     gone.ended, gone.membership = 0.0, dict.fromkeys(gone.named, 0.97)  # a round has resumed it
-    _, line = campaigns.survey([known], ended=True).campaigns
+    _, line = campaigns.list_campaigns([known], ended=True).campaigns
     assert (line.id, line.state, line.ended) == ("c_gone", "merged", OPENED + 3600)
 
 
 def test_other_group_names_the_failed_criterion(known):
-    *_, none = campaigns.survey([known], everything=True).campaigns
+    *_, none = campaigns.list_campaigns([known], everything=True).campaigns
     assert (none.state, none.severity, none.decision) == ("none", None, "observe")
     assert "baseline" in none.reason or "random keys" in none.reason
 
 
 def test_required_criteria_hide_the_others(known):
-    _, campaign = campaigns.find([known], "c_class")
+    _, campaign = campaigns.find_campaign([known], "c_class")
     evaluated = evaluate(known, campaign)
     failed = [each for each in criterion_results(evaluated) if not each.met]
     assert {"required", "alerts"} <= {each.route for each in failed}
@@ -67,7 +71,7 @@ def test_required_criteria_hide_the_others(known):
 
 
 def test_unknown_value_has_no_number(known):
-    evaluated = evaluate(*campaigns.find([known], "c_class"))
+    evaluated = evaluate(*campaigns.find_campaign([known], "c_class"))
     evidence = {**evaluated.evidence, "deviation": 2.0, "probability": 1e-9, "uneven": UNKNOWN}
     evaluated = evaluated._replace(evidence=evidence)
     results = criterion_results(evaluated)
@@ -76,7 +80,7 @@ def test_unknown_value_has_no_number(known):
 
 
 def test_group_that_meets_criteria_waits_for_a_round(known):
-    evaluated = evaluate(*campaigns.find([known], "c_class"))
+    evaluated = evaluate(*campaigns.find_campaign([known], "c_class"))
     evidence = {**evaluated.evidence, "deviation": 2.0, "probability": 1e-9, "accused_share": 1.0}
     assert "next round" in why_not(evaluated._replace(evidence=evidence))
 
@@ -84,7 +88,7 @@ def test_group_that_meets_criteria_waits_for_a_round(known):
 def test_survey_changes_nothing():
     known = partition()
     before = known.snapshot()
-    campaigns.survey([known], everything=True)
+    campaigns.list_campaigns([known], everything=True)
     assert known.snapshot() == before
 
 
@@ -93,16 +97,16 @@ def test_survey_changes_nothing():
 )
 def test_find_error_names_the_fix(known, begins, words):
     with pytest.raises(InputError, match=words):
-        campaigns.find([known], begins)
+        campaigns.find_campaign([known], begins)
 
 
 def test_find_accepts_a_unique_prefix(known):
-    assert campaigns.find([known], "c_f")[1].id == "c_fleet"
+    assert campaigns.find_campaign([known], "c_f")[1].id == "c_fleet"
 
 
 def test_list_ends_with_a_sentence(known):
     out = StringIO()
-    show(campaigns.survey([known], everything=True), Console(file=out, width=80))
+    show(campaigns.list_campaigns([known], everything=True), Console(file=out, width=80))
     assert "critical" in out.getvalue()
     assert "no campaign" in out.getvalue()
     assert out.getvalue().endswith(
@@ -116,7 +120,7 @@ def test_list_keeps_ids_whole_at_80_columns():
     for campaign in known.rounds.campaigns:
         campaign.id = f"{campaign.id:0<22}"
     out = StringIO()
-    show(campaigns.survey([known], everything=True), Console(file=out, width=80))
+    show(campaigns.list_campaigns([known], everything=True), Console(file=out, width=80))
     lines = out.getvalue().splitlines()
     assert all(any(each.id in line.split() for line in lines) for each in known.rounds.campaigns)
     assert max(map(len, lines)) <= 80
@@ -124,15 +128,15 @@ def test_list_keeps_ids_whole_at_80_columns():
 
 def test_exact_bound_of_the_payment_share_is_not_met(known):
     """The view uses the comparison of the verdict."""
-    evaluated = evaluate(*campaigns.find([known], "c_class"))
+    evaluated = evaluate(*campaigns.find_campaign([known], "c_class"))
     evidence = {**evaluated.evidence, "largest_payment_share": 0.8}
     results = criterion_results(evaluated._replace(evidence=evidence))
     assert not next(each.met for each in results if each.evidence == "largest_payment_share")
 
 
 def test_json_names_are_stable(known):
-    found = campaigns.survey([known], everything=True)
-    detail = campaign_detail(*campaigns.find([known], "c_class"))
+    found = campaigns.list_campaigns([known], everything=True)
+    detail = campaign_detail(*campaigns.find_campaign([known], "c_class"))
     assert {"until", "keys", "none", "campaigns"} == set(msgspec.to_builtins(found))
     assert {
         *("id", "since", "state", "severity", "members", "requests", "tokens", "hour"),

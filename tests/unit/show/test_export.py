@@ -5,9 +5,9 @@ import networkx as nx
 import pytest
 from matplotlib.figure import Figure
 
-from monitor.errors import ConfigError, InputError
+from monitor.errors import InputError
 from pipelines.inspect.campaign import campaign_detail
-from pipelines.inspect.campaigns import find
+from pipelines.inspect.campaigns import find_campaign
 from pipelines.show import campaign_plot, export
 from tests.support.campaigns import FLEET, NEIGHBOUR, partition
 
@@ -19,12 +19,12 @@ def known():
 
 @pytest.fixture(scope="module")
 def detail(known):
-    return campaign_detail(*find([known], "c_fleet"))
+    return campaign_detail(*find_campaign([known], "c_fleet"))
 
 
 @pytest.fixture
 def read(detail, tmp_path):
-    export.write(detail, tmp_path / "fleet.graphml")
+    export.write_graph(detail, tmp_path / "fleet.graphml")
     return nx.read_graphml(tmp_path / "fleet.graphml")
 
 
@@ -55,7 +55,7 @@ def test_bystanders_link_to_shared_identifiers_only(read):
 def test_export_is_deterministic(detail, tmp_path):
     for kind in ("png", "svg"):
         for name in ("one", "two"):
-            export.write(detail, tmp_path / f"{name}.graphml", tmp_path / f"{name}.{kind}")
+            export.write_graph(detail, tmp_path / f"{name}.graphml", tmp_path / f"{name}.{kind}")
         one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
         assert one == two
 
@@ -82,7 +82,9 @@ def test_members_without_a_shared_identifier_are_linked(detail):
 def test_ended_and_other_groups_are_drawn_too(known, tmp_path):
     for campaign in known.rounds.campaigns:
         picture = tmp_path / f"{campaign.id}.png"
-        export.write(campaign_detail(known, campaign), picture.with_suffix(".graphml"), picture)
+        export.write_graph(
+            campaign_detail(known, campaign), picture.with_suffix(".graphml"), picture
+        )
         assert picture.stat().st_size > 10_000
 
 
@@ -96,12 +98,6 @@ def test_large_campaign_is_drawn_in_part(detail, tmp_path, monkeypatch):
 def test_export_error_names_the_fix(detail, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written .*: name another file"):
-        export.write(detail, tmp_path / "file" / "fleet.graphml")
+        export.write_graph(detail, tmp_path / "file" / "fleet.graphml")
     with pytest.raises(InputError, match=r"cannot be drawn: name a file in \.png or \.svg"):
-        export.write(detail, tmp_path / "fleet.graphml", tmp_path / "fleet.doc")
-
-
-def test_missing_extra_is_named(monkeypatch):
-    monkeypatch.setattr(export, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"extra `plot`: .*extraction-monitor\[plot\]"):
-        export.require()
+        export.write_graph(detail, tmp_path / "fleet.graphml", tmp_path / "fleet.doc")

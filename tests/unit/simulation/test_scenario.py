@@ -13,7 +13,7 @@ import pytest
 
 from monitor.errors import InputError
 from monitor.requests.decoder import Decoder
-from pipelines.simulation.scenario import Scenario, Simulation, messages, save
+from pipelines.simulation.scenario import Scenario, Simulation, messages, save_traffic
 from pipelines.simulation.users import Event, grammar
 from pipelines.traffic.files import LineFile
 from pipelines.traffic.labels import load_labels
@@ -177,7 +177,7 @@ def test_grammar_fills_every_slot() -> None:
 def test_save_writes_requests_and_labels(
     tmp_path: Path, name: str, hour: list[Event], simulation: Simulation
 ) -> None:
-    count, labels = save(HOUR, tmp_path / name)
+    count, labels = save_traffic(HOUR, tmp_path / name)
     with LineFile(tmp_path / name) as file:
         assert [json.loads(line) for lines in file.batches() for line in lines] == hour
     assert count == len(hour)
@@ -191,9 +191,9 @@ def test_save_writes_requests_and_labels(
 
 def test_endless_traffic_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Set the number of hours"):
-        save(Scenario(), tmp_path / "endless.jsonl")
+        save_traffic(Scenario(), tmp_path / "endless.jsonl")
 
 
 def test_save_error_names_the_fix(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Cannot write .*No such file or directory\. Name a file"):
-        save(HOUR, tmp_path / "nowhere" / "day.jsonl")
+        save_traffic(HOUR, tmp_path / "nowhere" / "day.jsonl")
