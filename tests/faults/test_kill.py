@@ -55,7 +55,6 @@ def test_disturbance_changes_no_byte_and_no_alert(
     if disturbance.act is restart_broker and isinstance(own_kafka, Tansu):
         pytest.skip("Tansu keeps nothing from one start to the next")
     found = disturbed(own_kafka, own_redis, tmp_path, disturbance.act, disturbance.seldom)
-    assert found.requests > 1_000
     assert found.alerts > 0
     assert found.faults == []
 
