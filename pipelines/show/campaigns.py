@@ -55,5 +55,5 @@ def _header(summary: CampaignSummary) -> Text:
 def _numbers(summary: CampaignSummary) -> str:
     return (
         f"{count(summary.members, 'key')}, {count(summary.requests, 'request')} "
-        f"({summary.last_hour:,} in the last hour), {count(summary.tokens, 'token')}"
+        f"({summary.last_hour:,} in the last complete hour), {count(summary.tokens, 'token')}"
     )

@@ -272,7 +272,7 @@ def _footnote(explanation: Explanation) -> Text:
         f"for reasoning or grades: peaks of a day, from {explanation.key_days:,.0f} key-days of "
         f"the baseline of {explanation.baseline}. For the rest: {explanation.others:,} other keys "
         "as they are now. ▲ above 95% of them, ▲▲ above 99.9%, ▼ below 5%. ± is one standard "
-        "error. Likeness to data sets, few follow-ups and regularity are in nats, too: 7 nats of "
+        "error. Similarity to data sets, few follow-ups and regularity are in nats, too: 7 nats of "
         "evidence are odds of 1,000 to 1.",
         "dim",
     )

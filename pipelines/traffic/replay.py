@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from monitor.alerting.alerts import SEVERITIES, Alert
+from monitor.alerting.alerts import ACTIONS, SEVERITIES, Alert
 from monitor.batch import Batch, KeyFingerprint, Outcome
 from monitor.engine import Engine
 from monitor.linker import Linker
@@ -26,7 +26,7 @@ class ReplaySummary:
         rejected: requests rejected, by reason.
         samples: the detail of the first rejection, by reason.
         alerts: opened or updated alerts, by kind and severity.
-        worst: the last alert of the highest severity, by subject.
+        worst: the last alert of the highest severity and the strongest decision, by subject.
         seconds: duration of the replay.
     """
 
@@ -50,13 +50,17 @@ class ReplaySummary:
                 continue
             self.alerts[alert.kind, alert.severity] += 1
             before = self.worst.get(alert.subject.id)
-            if before is None or severity_rank(alert) >= severity_rank(before):
+            if before is None or _rank(alert) >= _rank(before):
                 self.worst[alert.subject.id] = alert
 
 
 def severity_rank(alert: Alert) -> int:
     """0 for info, 1 for warning, 2 for critical."""
     return SEVERITIES.index(alert.severity)
+
+
+def _rank(alert: Alert) -> tuple[int, int]:
+    return severity_rank(alert), ACTIONS.index(alert.decision)
 
 
 def replay_files(
