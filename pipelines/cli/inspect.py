@@ -13,7 +13,7 @@ import typer
 from monitor import config
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, output, require_pseudonym
+from pipelines.cli.options import AsJson, check_pseudonym, output
 
 if TYPE_CHECKING:
     from monitor.store.redis import RedisStore
@@ -61,17 +61,17 @@ def keys(
 def explain(
     key: Annotated[str | None, typer.Argument(help="The key's pseudonym, as in alerts.")] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Enter the API key itself at a prompt, or pipe it in.")
+        bool, typer.Option("--raw", help="Read the API key itself from a prompt or a pipe.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a key's verdict, decision and evidence, and what would change its severity."""
     if (key is None) != raw:
         raise ConfigError(
-            "Name one key: its pseudonym as in alerts (k_…), or --raw to be asked for the API key."
+            "Give a key's pseudonym (k_…, as in alerts), or --raw to enter the API key instead."
         )
     if key is not None:
-        require_pseudonym(key, "the argument", "Enter an API key with `xm explain --raw`")
+        check_pseudonym(key, "The argument", "Enter an API key with `xm explain --raw`")
     settings = config.load()
     from monitor.identity import from_settings
     from pipelines.inspect.key_source import explain_stored
@@ -84,7 +84,7 @@ def explain(
         wrong = (
             "XM_IDENTITY_SECRET differs from the workers'"
             if raw
-            else "its pseudonym is another one: enter the API key with --raw"
+            else "the pseudonym is another one: enter the API key with --raw"
         )
         raise InputError(
             f"Redis at {store.server} has no record of {name}. Either the key has sent nothing for "

@@ -18,9 +18,15 @@ commands.add_typer(topics_app, name="topics")
 
 @commands.command(epilog="Example: `xm demo --seconds 60`")
 def demo(
-    seconds: Annotated[float | None, typer.Option(help="Stop after N seconds.", min=5)] = None,
-    speed: Annotated[float, typer.Option(help="Simulated seconds per real second.", min=1)] = 60.0,
-    seed: Annotated[int, typer.Option(help="Random seed of the simulated traffic.")] = 1,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after N seconds.", metavar="N", min=5)
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="Simulated seconds per real second.", metavar="N", min=1)
+    ] = 60.0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of the simulated traffic.", metavar="N")
+    ] = 1,
 ) -> None:
     """Watch the monitor catch simulated extraction on this machine.
 
@@ -58,10 +64,11 @@ def topics_create() -> None:
 def produce(
     file: RequestFile,
     speed: Annotated[
-        float | None, typer.Option(help="Send N times faster than recorded.", min=1e-3)
+        float | None,
+        typer.Option(help="Send at N times the recorded speed.", metavar="N", min=1e-3),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Send N requests per second.", min=1e-3)
+        float | None, typer.Option(help="Send N requests per second.", metavar="N", min=1e-3)
     ] = None,
 ) -> None:
     """Send recorded requests to Kafka, at full speed unless a rate or a speed is set."""

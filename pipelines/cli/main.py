@@ -48,7 +48,7 @@ def options(
 
 def main() -> None:
     """Run a command."""
-    # aiokafka logs every failed attempt. The error that ends the command says it once.
+    # aiokafka logs every failed attempt. The final error of the command reports it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for sentence in config.unknown_variables():
         errors.print(sentence, markup=False)

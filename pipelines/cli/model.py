@@ -27,20 +27,24 @@ def calibrate(
         float | None,
         typer.Option(
             metavar="N",
-            help="Also fit thresholds, into a .toml beside it, so that at most N ordinary keys "
-            "per day get an alert of severity warning or above.",
+            help="Also fit alert thresholds, into a .toml file beside the baseline: at most N "
+            "ordinary keys per day get a warning or critical alert.",
             min=1e-3,
         ),
     ] = None,
     keys: Annotated[
         float | None,
         typer.Option(
-            help="Ordinary keys per day in the deployment, if the recording has only some.", min=1
+            metavar="N",
+            help="Ordinary keys per day in the deployment, if the recording has only a part.",
+            min=1,
         ),
     ] = None,
     weight: Annotated[
         float,
-        typer.Option(help="Weight of the baseline against live traffic, in key-days.", min=1),
+        typer.Option(
+            metavar="N", help="Weight of the baseline against live traffic, in key-days.", min=1
+        ),
     ] = 20_000.0,
     source: Source = "",
 ) -> None:
@@ -78,14 +82,18 @@ def learn(
     out: Annotated[Path, typer.Option(help="Write the content model here (XM_CONTENT).")],
     lists: Annotated[
         list[str] | None,
-        typer.Option("--list", help="Prompts of a distillation data set: code.jsonl, cot.jsonl, …"),
+        typer.Option(
+            "--list",
+            help="Distillation prompts of one kind, one JSON string per line: code.jsonl, "
+            "reasoning.jsonl, sweep.jsonl, cot.jsonl or grader.jsonl. Repeat for every kind.",
+        ),
     ] = None,
     source: Source = "",
 ) -> None:
-    """Learn from ordinary traffic how ordinary prompts are written. Keeps statistics only.
+    """Fit the content model to ordinary prompts. It holds statistics only, no prompt.
 
-    The model that tells distillation prompts from ordinary ones stays as shipped unless `--list`
-    names one file of every kind. Run `xm calibrate` afterwards: thresholds depend on this model.
+    Its classifiers of distillation prompts stay as shipped, unless there is a `--list` for every
+    kind. Run `xm calibrate` afterwards: thresholds depend on this model.
     """
     settings = config.load()
     from pipelines.modelling.learn import learn_content

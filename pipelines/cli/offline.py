@@ -14,11 +14,11 @@ from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import (
     AsJson,
     RequestFile,
+    check_pseudonym,
     errors,
     has_secret,
     output,
     output_file,
-    require_pseudonym,
     with_secret,
 )
 
@@ -54,7 +54,7 @@ def replay(
     """Run recorded requests through the same engine as a worker, without Kafka or Redis."""
     settings = config.load()
     if explain is not None and not plain_keys:
-        require_pseudonym(explain, "--explain", "Name an API key only with --plain-keys")
+        check_pseudonym(explain, "The key of --explain", "Name an API key only with --plain-keys")
         if not has_secret(settings):
             raise ConfigError(
                 "--explain needs the secret that gave the pseudonym. Set XM_IDENTITY_SECRET, or "
@@ -120,9 +120,13 @@ def _no_requests(files: list[str], summary: ReplaySummary) -> str:
 @commands.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")
 def simulate(
     out: Annotated[Path, typer.Argument(help="Write requests here; gzip if it ends in .gz.")],
-    hours: Annotated[float, typer.Option(help="Hours of simulated traffic.", min=0.01)] = 24.0,
-    keys: Annotated[int, typer.Option(help="Number of ordinary keys.", min=1)] = 400,
-    seed: Annotated[int, typer.Option(help="Random seed: the same seed, the same traffic.")] = 1,
+    hours: Annotated[
+        float, typer.Option(help="Hours of simulated traffic.", metavar="N", min=0.01)
+    ] = 24.0,
+    keys: Annotated[int, typer.Option(help="Number of ordinary keys.", metavar="N", min=1)] = 400,
+    seed: Annotated[
+        int, typer.Option(help="Random seed: the same seed gives the same traffic.", metavar="N")
+    ] = 1,
     attacks: Annotated[bool, typer.Option(help="Add a scraper and fleets that extract.")] = True,
     lookalikes: Annotated[
         bool,

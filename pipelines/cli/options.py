@@ -43,7 +43,7 @@ def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:
         show(report)
 
 
-def require_pseudonym(text: str, what: str, remedy: str) -> None:
+def check_pseudonym(text: str, what: str, remedy: str) -> None:
     """Check the form of a pseudonym. The error does not repeat what may be an API key.
 
     Raises:
@@ -51,8 +51,7 @@ def require_pseudonym(text: str, what: str, remedy: str) -> None:
     """
     if not is_pseudonym(text):
         raise InputError(
-            f"This is no pseudonym, which is k_ and 24 hexadecimal digits as in alerts: {what}. "
-            f"{remedy}."
+            f"{what} is not a pseudonym (k_ and 24 hexadecimal digits, as in alerts). {remedy}."
         )
 
 

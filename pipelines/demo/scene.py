@@ -16,9 +16,9 @@ from pipelines.show.style import SEVERITY_STYLES, add_columns, table
 from pipelines.traffic.labels import Label
 
 _WIDE = 120  # columns that one line per alert needs
-_FRAME = 12  # lines of the view that are no alerts
+_FRAME = 12  # lines of the view besides alerts
 _CAMPAIGNS = 4  # shown at most
-_FLEET = 5  # keys that a labelled campaign needs to be looked for
+_FLEET = 5  # keys from which a labelled campaign counts in "campaigns found"
 _LINE = "{:8}  {:15}  {:9}  {}"
 _HEADING = ("time", "alert", "decision", "actual (ground truth)")
 

@@ -1,4 +1,4 @@
-"""What the system has learned of ordinary prompts, per partition and in total."""
+"""The baseline learned from ordinary prompts, per partition and in total."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What one partition has published."""
+    """The baseline that one partition has learned."""
 
     partition: str
     day: str  # latest day included, event time; empty while its first day is not over
@@ -25,7 +25,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class BaselineReport(msgspec.Struct, frozen=True):
-    """The printed report. The uncertainty is an expected squared error, `None` if unknown."""
+    """The report. The uncertainty is an expected squared error, `None` if unknown."""
 
     reference_key_days: float
     key_days: float  # of the reference and all partitions
@@ -35,7 +35,7 @@ class BaselineReport(msgspec.Struct, frozen=True):
 
 
 def baseline_report(store: Store, settings: Settings) -> BaselineReport:
-    """What all partitions have published, and the mean that follows once it is in use."""
+    """Report the baselines of all partitions, and their overall mean once it is in use."""
     reference = BaselineMean(load_reference(settings.reference).mean)
     published = store.baselines()
     learned = {name: decode(each) for name, each in sorted(published.items())}

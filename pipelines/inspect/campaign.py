@@ -1,7 +1,7 @@
 """The detail of one campaign: its members, what links them, and how it grew.
 
 Each member comes with its evidence by kind, in nats; each shared identifier with the number of
-members and of other keys that have it, because an identifier that many others have links nobody.
+members and of other keys that have it: an identifier that many other keys have is no evidence.
 Bystanders are listed apart: they share a rare identifier with members but do not behave like them,
 and no alert or decision is about them. Identifiers are shown by pseudonyms.
 """
@@ -29,7 +29,7 @@ Rows = npt.NDArray[np.int64]
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A key that is named in the campaign. Times are event time, epoch seconds.
+    """A member of the campaign. Times are event time, epoch seconds.
 
     Attributes:
         confidence: the probability that it is a member.
@@ -101,7 +101,7 @@ class CampaignDetail(msgspec.Struct, frozen=True):
 
 
 def campaign_detail(partition: LinkPartition, campaign: Campaign) -> CampaignDetail:
-    """Collect what a partition's population tells about one of its groups."""
+    """Collect the detail of a campaign or group from its partition's population."""
     population, evaluated = partition.population, evaluate(partition, campaign)
     rows, nats = evaluated.members, evaluated.group.nats
     bystanders = population.rows_of(campaign.bystanders)

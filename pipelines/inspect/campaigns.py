@@ -80,8 +80,8 @@ def load_partitions(settings: Settings) -> list[LinkPartition]:
         partition.population.load(store.rows(partition.name))
     if not partitions:
         raise InputError(
-            f"Redis at {store.server} knows nothing of {settings.topics.fingerprints}: start a "
-            "worker (`xm worker`), or set XM_TOPICS__FINGERPRINTS to the topic that it writes."
+            f"Redis at {store.server} has no campaigns of {settings.topics.fingerprints}: start "
+            "a worker (`xm worker`), or set XM_TOPICS__FINGERPRINTS to the topic of your workers."
         )
     return partitions
 
@@ -116,7 +116,7 @@ def find_campaign(
     if not found:
         raise InputError(f"No campaign id begins with {prefix}: `xm campaigns --all` has all ids.")
     which = ", ".join(campaign.id for _, campaign in found[:5])
-    raise InputError(f"{len(found)} ids begin with {prefix}: write more of one of {which}.")
+    raise InputError(f"{len(found)} ids begin with {prefix}: write a longer prefix of {which}.")
 
 
 def list_campaigns(

@@ -1,7 +1,7 @@
 """Evaluate a group again: its members, their evidence, and which criteria it meets.
 
-A linker keeps who the members of a group are, but not the evidence on each. The evidence follows
-from the population: one step of the group, as in a round, and a new verdict. Nothing is written.
+A linker stores the members of a group, but not the evidence on each. The evidence follows from
+the population: one step of the group, as in a round, and a new verdict. Nothing is written.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class CriterionResult(msgspec.Struct, frozen=True):
         bound: the least or the most that a campaign may have.
         at_least: whether the bound is the least.
         met: whether the value meets the criterion.
-        way: the route that the criterion belongs to.
-        route: the same, as the table of criteria calls it.
+        way: the route of the criterion, by its older name.
+        route: the same, by its name in the table of criteria.
         comparison: of the value with the bound: ≥, ≤ or <.
         unit: of the value.
         meaning: of the result, in plain words.

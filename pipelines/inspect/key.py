@@ -31,8 +31,8 @@ from monitor.sketches.habits import model_counts
 from pipelines.inspect.what_if import counterfactuals
 
 QUANTILES = (0.05, 0.5, 0.95, 0.999)
-LEAST = 20  # requests that another key needs to count as ordinary, and keys that quantiles need
-MOST = 1_000  # other keys
+MIN_REQUESTS = 20  # of another key that counts as ordinary
+MIN_KEYS, MAX_KEYS = 20, 1_000  # other keys
 _DISTINCT_LABELS = {"cells": "kinds", "systems": "system prompts"}
 
 Quantiles = tuple[float | None, ...]
@@ -96,7 +96,7 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """What is known of one key."""
+    """Everything that `xm explain` shows about a key."""
 
     key: str
     baseline: str = msgspec.field(name="public")  # the partition whose baseline was used
@@ -144,8 +144,8 @@ def explain_record(
     now = float(record["last_seen"])
     reports = []
     for detector in detectors:
-        at, then, there = (evaluations or {}).get(detector.name, (now, record, baseline))
-        reports.append(_report(detector, at, then, record, there, others, settings))
+        at, evaluated, used = (evaluations or {}).get(detector.name, (now, record, baseline))
+        reports.append(_report(detector, at, evaluated, record, used, others, settings))
     detection = settings.detection
     return Explanation(
         key=key,
@@ -165,12 +165,12 @@ def explain_record(
 
 
 def ordinary(records: Iterable[np.void]) -> Records:
-    """The first MOST records of keys with enough requests and no alert above info."""
+    """The first MAX_KEYS records of keys with enough requests and no alert above info."""
     found = []
     for record in records:
-        if record["requests"] >= LEAST and record["severity"].max() < 2:
+        if record["requests"] >= MIN_REQUESTS and record["severity"].max() < 2:
             found.append(record)
-            if len(found) == MOST:
+            if len(found) == MAX_KEYS:
                 break
     return np.array(found, RECORD)
 
@@ -178,22 +178,22 @@ def ordinary(records: Iterable[np.void]) -> Records:
 def _report(
     detector: Detector,
     at: float,
-    then: np.void,
+    evaluated: np.void,
     record: np.void,
     baseline: Baseline,
     others: Records,
     settings: Settings,
 ) -> DetectorReport:
-    rows = np.array([then], RECORD)
+    rows = np.array([evaluated], RECORD)
     finding = detector(Profile(rows), baseline)
     evidence = {name: float(values[0]) for name, values in finding.evidence.items()}
-    elsewhere = detector(Profile(others), baseline).evidence if len(others) else {}
+    of_others = detector(Profile(others), baseline).evidence if len(others) else {}
     peaks = [_peaks(baseline, q) for q in QUANTILES]
     facts = []
     for name, value in evidence.items():
         unit, label, level, shown = detector.evidence[name]
         ordinary = (
-            _quantiles(elsewhere.get(name, np.empty(0)))
+            _quantiles(of_others.get(name, np.empty(0)))
             if level is None
             else tuple(_from_level(float(peak[level]), unit) for peak in peaks)
         )
@@ -216,7 +216,7 @@ def _report(
 
 
 def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivity:
-    profile, everyone = Profile(np.array([record], RECORD)), Profile(others)
+    profile, other_keys = Profile(np.array([record], RECORD)), Profile(others)
     mean = baseline.mean.meaning
     known = np.isfinite(mean.uncertainty)
 
@@ -236,11 +236,11 @@ def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivi
     ]
     facts = []
     for name, label, unit, measure in measures:
-        ordinary = _quantiles(measure(everyone) if len(others) else [])
+        ordinary = _quantiles(measure(other_keys) if len(others) else [])
         facts.append(Fact(name, float(measure(profile)[0]), label, unit, ordinary))
     for kind in DISTINCT:
         count = float(profile.distinct(kind)[0])
-        ordinary = _quantiles(everyone.distinct(kind) if len(others) else [])
+        ordinary = _quantiles(other_keys.distinct(kind) if len(others) else [])
         label = f"different {_DISTINCT_LABELS.get(kind, kind.replace('_', ' '))}"
         error = hyperloglog.ERROR * count
         facts.append(Fact(f"different {kind}", count, label, "count", ordinary, error))
@@ -283,7 +283,7 @@ def _quantiles(values: Sequence[float] | Floats) -> Quantiles:
     """The QUANTILES of some values; `None` where there are too few values."""
     return tuple(
         float(np.quantile(values, q))
-        if len(values) * (1 - q) >= 1 and len(values) >= LEAST
+        if len(values) * (1 - q) >= 1 and len(values) >= MIN_KEYS
         else None
         for q in QUANTILES
     )

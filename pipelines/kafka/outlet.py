@@ -163,9 +163,9 @@ class Outlet:
     def _check(self) -> None:
         if self._failure is not None:
             raise DeliveryError(
-                f"Kafka at {self._bootstrap} stopped taking messages "
+                f"Kafka at {self._bootstrap} stopped accepting messages "
                 f"({type(self._failure).__name__}) after acknowledging "
-                f"{self.sent.acknowledged:,}: check that it runs, then send everything again; "
+                f"{self.sent.acknowledged:,}: check that it runs, then send everything again: "
                 "repeated request ids count once."
             ) from self._failure
 

@@ -44,8 +44,8 @@ _HEADER = np.dtype(
 _LENGTH_END = 12  # offset in the header, bytes
 _CRC_END = 21
 _MAGIC = 16
-_LEAST = 14  # length of the smallest message, in the oldest format
-_SMALLEST = 6  # bytes of the smallest record
+_MIN_LENGTH = 14  # length of the smallest message, in the oldest format
+_MIN_RECORD = 6  # bytes of the smallest record
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20  # bits of the attributes
 _DECOMPRESS = {
     1: codec.gzip_decode,
@@ -135,7 +135,7 @@ def decode(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Reco
     else:
         data += PADDING
     raw = np.frombuffer(data, np.uint8)
-    room = int(np.clip(headers["count"], 0, (ends - first) // _SMALLEST).sum())
+    room = int(np.clip(headers["count"], 0, (ends - first) // _MIN_RECORD).sum())
     found = np.empty((4, room), np.int64)
     by_broker = headers["attributes"] & _APPEND_TIME != 0
     count = _find(
@@ -163,7 +163,9 @@ def _starts(data: bytes) -> list[int]:
         end = start + _LENGTH_END + length
         if end > len(data):
             break
-        if length < _LEAST or (data[start + _MAGIC] == FORMAT and end - start < _HEADER.itemsize):
+        if length < _MIN_LENGTH or (
+            data[start + _MAGIC] == FORMAT and end - start < _HEADER.itemsize
+        ):
             raise CorruptRecordException(f"The batch at offset {base} is shorter than its header.")
         starts.append(start)
         start = end

@@ -9,7 +9,7 @@
 | `USER`, `PASSWORD` or `PASSWORD_FILE` | the login |
 
 Kafka's clients report a refused login or an untrusted certificate as a broker that does not answer.
-`check` opens one connection by itself and reports the real reason.
+`check_login` opens one connection and reports the real reason.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def check_login(bootstrap: str, security: KafkaSecurity) -> bool:
     """Connect and log in once.
 
     Returns:
-        whether a server accepted; False if none answers, for it may be about to start.
+        whether a server accepted. False if none answers: it may be starting.
 
     Raises:
         ConfigError: if a server refuses, with the reason.
@@ -104,7 +104,7 @@ async def check_login(bootstrap: str, security: KafkaSecurity) -> bool:
 
 
 def check_login_in_thread(bootstrap: str, security: KafkaSecurity) -> bool:
-    """The same as `check`, for callers without an event loop."""
+    """The same as `check_login`, for callers without an event loop."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(check_login(bootstrap, security))).result()
 
@@ -127,7 +127,7 @@ def _reason(error: Exception, security: KafkaSecurity) -> str | None:
             return f"expects no SASL login on this port: correct {protocol}, or the port."
         case ssl.SSLCertVerificationError():
             return (
-                f"shows a certificate that fails verification ({error.verify_message}): set "
+                f"has a certificate that fails verification ({error.verify_message}): set "
                 f"{_PREFIX}CA_FILE to the certificate of its CA, and name the server in XM_KAFKA "
                 "as the certificate does."
             )

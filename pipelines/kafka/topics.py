@@ -20,7 +20,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from monitor.config import Settings, Topics
+from monitor.config import Settings
 from monitor.errors import ConfigError
 from pipelines.kafka.security import check_login_in_thread, client_options
 
@@ -58,7 +58,9 @@ def check_topics(settings: Settings) -> None:
     """
     wanted = settings.topics
     with _admin(settings) as admin:
-        missing = {*_names(wanted)} - set(admin.list_topics())
+        missing = {wanted.requests, wanted.rejected, wanted.fingerprints, wanted.alerts} - set(
+            admin.list_topics()
+        )
     if missing:
         raise ConfigError(
             f"Kafka at {settings.kafka} has no topic {', '.join(sorted(missing))}: "
@@ -101,10 +103,6 @@ def _admin(settings: Settings) -> Iterator[Any]:
     finally:
         if admin is not None:
             admin.close()
-
-
-def _names(wanted: Topics) -> tuple[str, ...]:
-    return wanted.requests, wanted.rejected, wanted.fingerprints, wanted.alerts
 
 
 def _create(

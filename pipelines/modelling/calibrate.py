@@ -52,7 +52,7 @@ def save_calibration(
         the number of key-days, and the thresholds if requested.
 
     Raises:
-        InputError: files that cannot be used, too little traffic for so few false alerts, or an
+        InputError: files that cannot be used, too little traffic for the false alerts, or an
             output file that cannot be written.
     """
     settings_path = out.with_suffix(".toml")

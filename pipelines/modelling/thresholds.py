@@ -111,7 +111,7 @@ def fit_thresholds(
 
 
 def key_days_needed(*, keys: float, false_alerts: float) -> float:
-    """Key-days without any alert that would confirm so few false alerts per day."""
+    """Key-days without an alert that confirm this number of false alerts per day."""
     return float(gamma_quantile(np.ones(1))[0]) * keys / false_alerts
 
 

@@ -22,9 +22,10 @@ from typing import Any
 import msgspec
 
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity
+from monitor.records.profile import DAY
 from pipelines.notify.receiver import post
 
-HELD = 7 * 86_400.0  # seconds
+HELD = 7.0 * DAY  # seconds
 _REMEMBERED = 100_000
 _ALL: frozenset[Severity] = frozenset(SEVERITIES)
 

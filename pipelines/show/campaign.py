@@ -32,7 +32,7 @@ _WIDE = 110  # columns of a console on which the table of members is complete
 _STRONGEST = 3  # kinds of evidence that are listed per member
 _LEAST_NATS = 0.05  # of evidence that is listed
 _TITLES: dict[str, str] = {route.id: route.title for route in ROUTES}
-_WORDS = {  # kinds of evidence whose names are not plain
+_LABELS = {  # by kind of evidence, where its name is not plain
     "direction": "prompts",
     "likeness": "distillation list",
     "born": "first seen",
@@ -134,7 +134,7 @@ def _evidence(detail: CampaignDetail) -> Table:
         if abs(nats) < _LEAST_NATS:
             continue
         bar = "━" * round(abs(nats) * 5)
-        rows.add_row(word(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
+        rows.add_row(evidence_label(kind), f"{nats:+.1f}", Text(bar, "blue" if nats > 0 else "red"))
     return rows
 
 
@@ -181,7 +181,7 @@ def _identifiers(shared: list[SharedIdentifier]) -> Table:
         values = ", ".join(f"{each.id} {each.members:,} + {each.others:,}" for each in listed)
         more = f", … {n - len(listed):,} more" if n > len(listed) else ""
         strongest = f"{_strongest_nats(shared, kind):.1f}"
-        rows.add_row(word(kind), f"{n:,}", strongest, values + more)
+        rows.add_row(evidence_label(kind), f"{n:,}", strongest, values + more)
     return rows
 
 
@@ -190,7 +190,7 @@ def _strongest_nats(shared: list[SharedIdentifier], kind: str) -> float:
 
 
 def _members(detail: CampaignDetail, *, wide: bool) -> Table:
-    """The most probable members; a wide table also says when and why each was named."""
+    """The most probable members; a wide table has when and why each was named."""
     rows = table()
     add_columns(rows, "key")
     add_columns(rows, "confidence", "requests", "tokens", numbers=True)
@@ -214,7 +214,9 @@ def _members(detail: CampaignDetail, *, wide: bool) -> Table:
 
 def _strongest_kinds(member: Member) -> str:
     kinds = sorted(member.nats.items(), key=lambda each: -each[1])[:_STRONGEST]
-    return ", ".join(f"{word(kind)} {nats:.1f}" for kind, nats in kinds if nats >= _LEAST_NATS)
+    return ", ".join(
+        f"{evidence_label(kind)} {nats:.1f}" for kind, nats in kinds if nats >= _LEAST_NATS
+    )
 
 
 def _bystanders(detail: CampaignDetail) -> Table:
@@ -227,9 +229,9 @@ def _bystanders(detail: CampaignDetail) -> Table:
     return rows
 
 
-def word(kind: str) -> str:
-    """A kind of evidence in plain words."""
-    return _WORDS.get(kind, kind)
+def evidence_label(kind: str) -> str:
+    """The name of a kind of evidence in plain words."""
+    return _LABELS.get(kind, kind)
 
 
 def _percent(share: float) -> str:

@@ -2,7 +2,7 @@
 
 Identifiers of one kind are on one ring. The kind with the most identifiers is on the outermost
 ring, so its links are short. Links to inner rings cross the circle. An identifier that all members
-share is in the middle. An identifier that many other keys have links nobody and is left out. The
+share is in the middle. An identifier that many other keys have is no evidence and is left out. The
 panels on the right show the evidence of the mean member and the number of members over time.
 """
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from monitor.campaigns.membership import SURE
 from monitor.records.profile import HOUR
 from pipelines.inspect.campaign import CampaignDetail, SharedIdentifier
-from pipelines.show.campaign import sentence, word
+from pipelines.show.campaign import evidence_label, sentence
 from pipelines.show.style import FAINT, INK, PLOT_STYLE, count
 
 if TYPE_CHECKING:
@@ -263,14 +263,14 @@ def _bystanders(
 def _legend(kind: str, shared: list[SharedIdentifier]) -> str:
     others = sum(each.others for each in shared)
     also = f"also used by {count(others, 'other key')}" if others else "used by no other key"
-    return f"{count(len(shared), 'shared ' + word(kind))}, {also}"
+    return f"{count(len(shared), 'shared ' + evidence_label(kind))}, {also}"
 
 
 def _evidence(axes: Axes, detail: CampaignDetail) -> None:
     """The evidence of the mean member, by kind."""
     kinds = sorted(detail.evidence.items(), key=lambda each: each[1])
     kinds = [(kind, nats) for kind, nats in kinds if abs(nats) >= 0.05]
-    names = [word(kind) for kind, _ in kinds]
+    names = [evidence_label(kind) for kind, _ in kinds]
     nats = [each for _, each in kinds]
     colours = [_COLOURS.get(kind, _SURE) for kind, _ in kinds]
     bars = axes.barh(names, nats, color=colours, height=0.68)

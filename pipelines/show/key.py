@@ -15,6 +15,7 @@ from rich.text import Text
 
 from monitor.alerting.alerts import SEVERITIES
 from monitor.detectors.base import Unit
+from monitor.records.profile import HOUR
 from pipelines.inspect.key import QUANTILES, DetectorReport, Explanation, Fact, KeyActivity
 from pipelines.inspect.what_if import one_in
 from pipelines.show.style import (
@@ -241,7 +242,7 @@ def _chart(activity: KeyActivity, width: int) -> RenderableType:
     bar = max(min((width - axis - 1) // len(activity.by_hour), 4), 1)
     text = Text(f" requests per hour, last 24 hours, at most {most:,}\n", "dim")
     text.append(block_chart(activity.by_hour, _CHART_ROWS, highest=most, bar=bar))
-    last = int(activity.last_seen // 3600)
+    last = int(activity.last_seen // HOUR)
     hours = [(last - 23 + i) % 24 for i in range(24)]
     labels = "".join(f"{hour:02}".ljust(3 * bar) for hour in hours[::3])
     text.append(f"{'':{axis}}{labels.rstrip()} UTC\n\n", "dim")

@@ -3,7 +3,7 @@
 Each key is an endless stream of requests with its own random generator; the traffic is the merge
 of all streams in time order. The same scenario gives the same requests, and memory does not grow
 with time. Some ordinary keys exceed a simple rate limit: batches of documents, a busy chatbot, a
-tutor whose pupils want to see every step. Look-alikes are groups of honest keys with much in
+tutor whose pupils ask for every step. Look-alikes are groups of honest keys with much in
 common: keys of one customer, of a course, of a client library. `labels` has the class of each key.
 """
 
@@ -27,6 +27,7 @@ from pipelines.simulation import users
 from pipelines.simulation.users import SERVICES, TEMPLATES, Event, Key
 from pipelines.traffic.labels import Label
 from pipelines.traffic.producer import Message
+from pipelines.traffic.schedule import DAY
 
 Behaviour = Callable[[Key], Iterator[Event]]
 
@@ -112,7 +113,7 @@ class Simulation:
                 users.template_app, template=template, rate=r.uniform(20, 250)
             )
             if n % 3 == 0:  # spread over the day; the first starts after 15 minutes
-                first = start + 900 + n // 3 * 86_400 / batches
+                first = start + 900 + n // 3 * DAY / batches
                 behave = partial(users.nightly_batch, template=template, first=first)
             yield app, Label("template_app"), behave
         if self.scenario.attacks:
@@ -151,7 +152,7 @@ class Simulation:
             "asn": 64_512,
             "user_agent": "meridian-python/2.4.1",
         }
-        for n in range(_CUSTOMER_KEYS):  # two applications with one key per instance, and people
+        for n in range(_CUSTOMER_KEYS):  # instances of two applications, and chat users
             behave: Behaviour = users.chat_user
             if n % 4:
                 rate, template = r.uniform(4, 40), TEMPLATES[n % 4 == 3]
@@ -161,7 +162,7 @@ class Simulation:
                 Label("customer"),
                 behave,
             )
-        for kind, seconds in (("classmate", _EVENING), ("correspondent", 86_400.0)):
+        for kind, seconds in (("classmate", _EVENING), ("correspondent", DAY)):
             for n in range(_COURSE_KEYS):
                 behave = partial(users.student, first=start + 900, seconds=seconds)
                 yield key(kind, n, asn=64_530, country="DE"), Label(kind), behave

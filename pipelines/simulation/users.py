@@ -15,10 +15,10 @@ from random import Random
 from typing import Any
 
 from pipelines.simulation.grammar import Grammar
+from pipelines.traffic.schedule import DAY
 
 Event = dict[str, Any]  # a request in the native format
 
-_DAY = 86_400.0  # seconds
 # Activity of people relative to its peak, by local hour.
 _ACTIVITY = (
     *(0.3, 0.15, 0.08, 0.05, 0.05, 0.08, 0.2, 0.4, 0.7, 0.9, 1, 1),
@@ -80,7 +80,7 @@ class Key:
         return grammar().generate(rule, self.random)
 
     def next_arrival(self, ts: float, per_hour: float, *, daytime: bool = True) -> float:
-        """The next arrival after `ts`: by the hours of people, or at a constant rate."""
+        """The next arrival after `ts`: by the hours of the day, or at a constant rate."""
         r = self.random
         while True:
             ts += r.expovariate(per_hour / 3600)
@@ -189,7 +189,7 @@ def student(key: Key, first: float, seconds: float) -> Iterator[Event]:
         seconds: time until it is due.
     """
     r = key.random
-    evening = seconds < _DAY / 2
+    evening = seconds < DAY / 2
     ts, end = first + r.random() * seconds / 4, first + seconds
     while ts < end:
         conversation = _Conversation()
@@ -238,7 +238,7 @@ def nightly_batch(key: Key, template: str, first: float) -> Iterator[Event]:
         for _ in range(r.randint(350, 500)):
             yield key.request(ts, key.generate(template), answer_tokens=60, max_tokens=256)
             ts += r.gammavariate(3, 1 / 1.2 / 3)
-        first += _DAY
+        first += DAY
 
 
 def scraper(key: Key, first: float) -> Iterator[Event]:
@@ -249,7 +249,7 @@ def scraper(key: Key, first: float) -> Iterator[Event]:
         for _ in range(25_000):
             yield key.request(ts, key.generate("sweep"), answer_tokens=600, max_tokens=4096)
             ts += r.expovariate(3.0)
-        first += _DAY
+        first += DAY
 
 
 def fleet_member(key: Key, rule: str, first: float, rate: float, **options: Any) -> Iterator[Event]:

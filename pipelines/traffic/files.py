@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 from monitor.errors import InputError
 from monitor.requests.decoder import MAX_BYTES
@@ -128,12 +127,7 @@ class LineFile:
     def __enter__(self) -> LineFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-_DAY = 86_400.0  # seconds
+DAY = 86_400.0  # seconds
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class SendSchedule:
             due = self._begun + self._count / self.rate
             self._count += 1
         if self.speed is not None and ts is not None:
-            if self._last is None or abs(ts - self._last) > _DAY:
+            if self._last is None or abs(ts - self._last) > DAY:
                 self._zero = now - ts / self.speed
             self._last = ts
             due = max(due, self._zero + ts / self.speed)

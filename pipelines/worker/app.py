@@ -27,9 +27,9 @@ from pipelines.worker.deliver import deliver
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import add_pages
 
-_LOOKUP_SECONDS = 0.5  # that Redis has to answer one look-up of a decision
+_LOOKUP_SECONDS = 0.5  # within which Redis must answer a decision lookup
 _LOOKUP_THREADS = 8
-# One line a change: ours from INFO on, the libraries' from WARNING on.
+# Our own events from INFO on, those of libraries from WARNING on.
 _LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -130,15 +130,15 @@ def _registry() -> CollectorRegistry:
 
 
 def run_worker(settings: Settings) -> None:
-    """Run a worker until it is told to stop (SIGINT, SIGTERM)."""
+    """Run a worker until SIGINT or SIGTERM."""
     app = build(settings)
     _check_port(settings)
     check_topics(settings)
     worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
-    # What is here by now stays; most of what comes is freed by reference count alone.
+    # All objects so far live as long as the process. Reference counts free most later ones.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
-    worker.spinner = None  # whose output is meant for people, not for logs
+    worker.spinner = None  # it is for terminals, not for logs
     worker.execute_from_commandline()
 
 
@@ -149,6 +149,6 @@ def _check_port(settings: Settings) -> None:
             probe.bind((settings.web_host, settings.web_port))
         except OSError as error:
             raise ConfigError(
-                f"{settings.web_host}:{settings.web_port} cannot be listened on "
+                f"Cannot listen on {settings.web_host}:{settings.web_port} "
                 f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
             ) from error

@@ -8,7 +8,7 @@
     6. Acknowledge the batches: the transport may commit their offsets to Kafka.
 
 A failure in steps 1 to 4 rolls the snapshot back: nothing is acknowledged, and the next
-checkpoint contains all of it again. After step 4 the checkpoint is valid whoever dies: the next
+checkpoint contains all of it again. From step 4 on, the death of the worker costs nothing: the next
 owner of a partition skips messages below the stored offset, reads the others again, and sends
 alerts that were stored but not sent. So every output is sent at least once.
 """
@@ -192,7 +192,7 @@ class Checkpointer:
             await loop.run_in_executor(self._store_thread, self._store.commit, checkpoint)
 
     async def _publish(self, alerts: list[Alert]) -> None:
-        """Send alerts, as often as it takes."""
+        """Send alerts; retry until Kafka has them."""
         waiting = pauses(*PAUSES)
         while True:
             try:
@@ -248,8 +248,8 @@ class Checkpointer:
 async def _flush(outputs: Iterable[asyncio.Future[Any]]) -> None:
     """Wait until Kafka has all messages.
 
-    `asyncio.gather` would cancel the deliveries when this is cancelled, and they are waited for
-    again.
+    Not `asyncio.gather`: if this is cancelled, it cancels the deliveries, and the next checkpoint
+    waits for them again.
 
     Raises:
         FlushError: if Kafka refused one.

@@ -11,7 +11,7 @@ from monitor.operator import StreamOperator
 
 
 class Progress(NamedTuple):
-    """A copy of what the gauges show, taken in the operator's thread.
+    """The values of the gauges, copied in the operator's thread.
 
     Attributes:
         open_alerts: by kind and severity.
@@ -39,13 +39,12 @@ class Gauges:
         self._numbers: set[int] = set()  # partitions with gauges
         self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
 
-    def show(self, progress: Progress, ends: dict[int, int]) -> None:
-        """Show the assigned partitions.
+    def set(self, progress: Progress, ends: dict[int, int]) -> None:
+        """Set the gauges of the assigned partitions.
 
         Args:
             progress: of the operator.
-            ends: the next offset that Kafka will give, by number of the assigned partitions; 0
-                where it is not known.
+            ends: by number of an assigned partition, the offset of its next message; 0 if unknown.
         """
         alerts = progress.open_alerts
         for kind, severity in self._kinds | alerts.keys():

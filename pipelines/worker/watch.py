@@ -1,8 +1,8 @@
-"""Watch: one topic of the Faust app through the engine or the linker.
+"""Watch: passes one topic of the Faust app through the engine or the linker.
 
 The operator (`monitor/operator.py`) runs in a thread of its own, one call at a time, so the event
 loop keeps answering. Only that thread reads or changes the operator's state. While the store
-fails nothing more is observed; `checkpoint.py` says how what was observed becomes durable.
+fails, nothing more is observed. `checkpoint.py` makes the results durable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipelines.worker.gauges import Gauges, Progress
 
 log = logging.getLogger(__name__)
 
-_REJECTED_BYTES = 512 << 10  # of a rejected element that are sent; the source topic has the rest
+_REJECTED_BYTES = 512 << 10  # sent of a rejected element; the source topic has all of it
 _BATCH = 4_000  # messages observed in one call
 _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
 
@@ -85,7 +85,7 @@ class Watch:
         async for event in stream.noack().events():
             try:
                 await self.observe(event)
-            except Exception as error:  # what was not observed must be read again
+            except Exception as error:  # the batch must be read again
                 await self._stop(error)
                 raise
 
@@ -112,7 +112,7 @@ class Watch:
             self._checkpoints.observed.events.append(event)
 
     async def _observe_part(self, message: Any, records: Records) -> bool:
-        """Observe some records as soon as store and memory allow; whether they are still ours."""
+        """Observe some records as soon as store and memory allow; False if they were revoked."""
         waiting = pauses(*PAUSES)
         while self._owns(message):
             if self.trouble is None and not self._operator.needs_checkpoint:
@@ -188,7 +188,7 @@ class Watch:
                 partition = self._operator.assign(name)
                 if partition.offset:
                     self._starts[name] = partition.offset
-                log.info("partition_taken name=%s offset=%d", name, partition.offset)
+                log.info("partition_assigned name=%s offset=%d", name, partition.offset)
 
     async def _reject(self, message: Any, rejected: Rejected) -> asyncio.Future[Any]:
         rejection = rejected.rejection
@@ -219,7 +219,7 @@ class Watch:
             return False
 
     async def run(self, seconds: float) -> None:
-        """Write a checkpoint every so many seconds while the app runs."""
+        """Write a checkpoint every `seconds` seconds while the app runs."""
         waiting, due = pauses(*PAUSES), time.monotonic()
         while not self._app.should_stop:
             if await self.checkpoint():
@@ -228,15 +228,15 @@ class Watch:
                 await asyncio.sleep(due - time.monotonic())
             else:
                 await asyncio.sleep(next(waiting))
-            await self.show_gauges()
+            await self.set_gauges()
 
-    async def show_gauges(self) -> None:
+    async def set_gauges(self) -> None:
         """Set the gauges of the assigned partitions."""
         progress: Progress = await self._run(Progress.of, self._operator)
         consumer = self._app.consumer
         assigned = [tp for tp in consumer.assignment() if tp.topic == self._source]
         ends = {tp.partition: consumer.highwater(tp) or 0 for tp in assigned}
-        self._gauges.show(progress, ends)
+        self._gauges.set(progress, ends)
 
     # Assignment
 

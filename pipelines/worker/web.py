@@ -34,7 +34,7 @@ from pipelines.worker.watch import Watch
 log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"  # the label of a lookup that the store did not answer
-_MOST_PENDING = 1_000  # lookups that wait for the store; more are answered at once
+_MOST_PENDING = 1_000  # lookups that wait for the store; a further request passes at once
 _CALM = 5.0  # seconds without a failure after which lookups work again
 _STATUS: dict[Action, int] = {"observe": 200, "throttle": 200, "challenge": 401, "block": 403}
 
@@ -54,13 +54,12 @@ def add_pages(
     Args:
         app: the Faust app.
         watch: whose health `/readyz` shows.
-        store: where decisions are looked up.
+        store: has the decisions.
         identity: makes pseudonyms.
-        executor: threads that look up decisions, and do nothing else.
+        executor: threads for decision lookups only.
         metrics: what `/metrics` shows.
         shadow: whether to let every request pass.
     """
-
     lookup = DecisionLookup(store, executor, metrics)
 
     @app.page("/metrics")  # type: ignore[untyped-decorator]
@@ -79,9 +78,9 @@ def add_pages(
 
     @app.page("/v1/decision")  # type: ignore[untyped-decorator]
     async def decision(self: Any, request: Any) -> Any:
-        api_key = named_key(request.headers)
+        api_key = api_key_in(request.headers)
         if not api_key:
-            return self.text("Name the key in X-API-Key or as a bearer token.\n", status=400)
+            return self.text("Send the API key in X-API-Key or as a bearer token.\n", status=400)
         action = await lookup(identity.key(api_key))
         if action is None:
             return self.text("unknown\n", headers={"X-XM-Decision": "observe"})
@@ -95,10 +94,10 @@ def add_pages(
 
 
 class DecisionLookup:
-    """Looks decisions up without blocking the event loop, and never raises.
+    """Finds decisions without blocking the event loop, and never raises.
 
     Args:
-        store: where decisions are; slow or down at times.
+        store: has the decisions; may be slow or down.
         executor: its threads.
         metrics: counts lookups.
     """
@@ -138,7 +137,7 @@ class DecisionLookup:
             self._pending -= 1
 
 
-def named_key(headers: Mapping[str, str]) -> str | None:
+def api_key_in(headers: Mapping[str, str]) -> str | None:
     """The API key in a request's headers, or `None` if there is none."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""

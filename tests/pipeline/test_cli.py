@@ -50,6 +50,13 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
     assert f"xm {' '.join(command)}" in shown.output.rpartition("Example:")[2]
 
 
+@pytest.mark.parametrize("command", [*commands(get_command(main.app))], ids=" ".join)
+def test_help_fits_80_columns(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main.app, [*command, "--help"], env={"COLUMNS": "80"})
+    assert max(map(len, shown.output.splitlines())) == 80
+    assert "-…" not in shown.output  # an option that is cut off
+
+
 # Topics, and sending to them
 
 

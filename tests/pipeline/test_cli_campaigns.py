@@ -82,7 +82,7 @@ def test_unknown_campaign_names_the_fix(linked: str, xm: Xm) -> None:
 def test_redis_without_campaigns_names_the_fix(redis_url: str, xm: Xm) -> None:
     ended = xm("campaigns", XM_REDIS_URL=redis_url)
     assert (ended.status, ended.out, ended.error.count("\n")) == (2, "", 1)
-    assert "knows nothing of extraction.fingerprints: start a worker" in ended.error
+    assert "has no campaigns of extraction.fingerprints: start a worker" in ended.error
 
 
 def test_replay_lists_and_draws_simulated_campaigns(xm: Xm, tmp_path: Path) -> None:

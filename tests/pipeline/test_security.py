@@ -89,7 +89,7 @@ def test_worker_reads_what_the_producer_sent(
          "refused the SASL login of user monitor with SCRAM-SHA-512"),
         ("ssl", {"protocol": "ssl"}, "refused the client certificate: .*CERT_FILE"),
         ("sasl_ssl", {"protocol": "sasl_ssl", **LOGIN, "ca_file": None},
-         "shows a certificate that fails verification .*CA_FILE"),
+         "has a certificate that fails verification .*CA_FILE"),
         ("sasl_ssl", {"protocol": "plaintext"}, "closes the connection: .*now plaintext"),
         ("sasl_plaintext", {"protocol": "ssl"}, "closes the connection: .*now ssl"),
     ],

@@ -13,12 +13,12 @@ from monitor.errors import InputError
 from monitor.identity import Identity
 from monitor.records.profile import RECORD
 from monitor.store.memory import MemoryStore
-from pipelines.inspect.key import LEAST, Membership, ordinary
+from pipelines.inspect.key import MIN_REQUESTS, Membership, ordinary
 from pipelines.inspect.key_source import KeyTrace
 from pipelines.show.key import show
 from tests.support.requests import START, elicitor, in_order, person
 
-PERSONS = [f"sk-{i}" for i in range(LEAST + 5)]
+PERSONS = [f"sk-{i}" for i in range(MIN_REQUESTS + 5)]
 
 
 def explained(key, *streams, settings=None):

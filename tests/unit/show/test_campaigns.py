@@ -93,7 +93,8 @@ def test_survey_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("begins", "words"), [("c_x", "`xm campaigns --all` has all ids"), ("c_", "write more of one")]
+    ("begins", "words"),
+    [("c_x", "`xm campaigns --all` has all ids"), ("c_", "write a longer prefix of")],
 )
 def test_find_error_names_the_fix(known, begins, words):
     with pytest.raises(InputError, match=words):

@@ -251,7 +251,7 @@ async def test_gauges_read_the_operator_in_its_own_thread(kafka: Kafka, store: M
     watch = watch_on(App(kafka), store, engine)
     await watch.observe(Event(0, [request("sk-1")]))
     await watch.checkpoint()
-    await watch.show_gauges()
+    await watch.set_gauges()
     assert {name: thread.rpartition("_")[0] for name, thread in threads.items()} == {
         "dirty": "operator",
         "open_alerts": "operator",
@@ -290,7 +290,7 @@ async def test_gauges_of_one_topic_survive_the_revocation_of_another(
     watch = Watch(App(kafka), engine_on(store), store, topics, TOPIC, metrics=metrics)
     other = Watch(App(kafka), Linker(Settings(), store), store, topics, "other", metrics=metrics)
     await watch.observe(Event(0, [request("sk-1")]))
-    await watch.show_gauges()
+    await watch.set_gauges()
     await other.revoke()
     lag = {"topic": TOPIC, "partition": "0"}
     assert metrics.registry.get_sample_value("xm_lag", lag) == 0.0

@@ -12,7 +12,7 @@ from monitor.metrics import Metrics
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from pipelines.worker import web
-from pipelines.worker.web import DecisionLookup, named_key
+from pipelines.worker.web import DecisionLookup, api_key_in
 
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
 
@@ -30,7 +30,7 @@ BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
     ],
 )
 def test_key_is_read_from_either_header(headers, key):
-    assert named_key(headers) == key
+    assert api_key_in(headers) == key
 
 
 class Store(MemoryStore):
