@@ -26,10 +26,12 @@ def show(report: EvaluationReport, console: Console | None = None) -> None:
     console = console or Console()
     attacks = [each for each in report.classes if each.attack]
     ordinary = [each for each in report.classes if not each.attack]
-    console.print(_recall(report, attacks))
-    console.print(_false_keys(report, ordinary))
+    tables = [_recall(report, attacks), _false_keys(report, ordinary)]
     if report.campaigns:
-        console.print(_campaigns(report.campaigns))
+        tables.append(_campaigns(report.campaigns))
+    for each in tables:
+        console.print(each)
+        console.print()
     excluded = [
         f"{flagged:,} of {count(keys, 'key')} of class {name} flagged"
         for name, (flagged, keys) in report.excluded.items()

@@ -177,8 +177,8 @@ def _map(replay: LabelledReplay) -> Figure:
     axes.set_xlabel("self-similarity of a key's prompts   (left: many subjects)")
     axes.set_ylabel("distance from the baseline   (up: unlike ordinary prompts)")
     axes.set_title(
-        f"Keys with {MIN_REQUESTS} prompts or more. Fleets that overlap ordinary keys "
-        "need campaigns.",
+        f"Keys with {MIN_REQUESTS} prompts or more.\n"
+        "Fleets that overlap ordinary keys are found as campaigns.",
         pad=12.0,
     )
     axes.grid(True)

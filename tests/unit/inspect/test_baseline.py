@@ -1,5 +1,6 @@
 from io import StringIO
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from monitor.batch import Batch
@@ -34,7 +35,7 @@ def store_after(days):
 
 def shown(report):
     out = StringIO()
-    show(report, Console(file=out, width=100))
+    show(report, Console(file=out, width=80))
     return out.getvalue()
 
 
@@ -62,3 +63,14 @@ def test_each_partition_reports_what_it_learned():
     assert 2 * KEYS < learned < 2 * 2 * KEYS
     assert report.moved > 0
     assert "t:1" in shown(report)
+
+
+def test_table_fits_80_columns():
+    report = baseline_report(store_after(0), Settings())
+    long = [
+        replace(part, partition=f"llm.requests:{i}") for i, part in enumerate(report.partitions)
+    ]
+    text = shown(replace(report, partitions=long))
+    assert "llm.requests:1 " in text
+    assert "first day not over" in text
+    assert "…" not in text
