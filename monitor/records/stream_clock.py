@@ -5,7 +5,9 @@ then move the watermark by an hour, and every other key's requests would be reje
 an hour. So timestamps are compared with those of the last SOURCES different keys:
 
 - **Reference**: the median of their latest timestamps. An event is late if it is more than
-  LATENESS behind the reference. One key with a fast clock does not move a median.
+  LATENESS behind the reference. One key with a fast clock does not move a median. Late events
+  count in the median, so keys that were outvoted by fast clocks are late only until they outvote
+  them: a wrong reference corrects itself.
 - **Watermark**: the highest timestamp, but at most AHEAD beyond the median of the keys seen in
   the last RECENT events. It never falls. It ends epochs and days.
 - **Future**: an event is from the future if it is more than MAX_AHEAD ahead of its arrival in
@@ -120,14 +122,13 @@ def _advance(
         watermarks[e + 1] = watermark
         if t > latest[e] and t > _median(source, times, age, RECENT, 0, room) + MAX_AHEAD:
             places[e] = FUTURE
-        elif t < watermark - LATENESS and t < _reference(source, times, age, keys[e], room):
-            places[e] = LATE
-        else:
-            places[e] = IN_TIME
-            _note(source, times, age, keys[e], t)
-            if t > watermark:
-                limit = _median(source, times, age, RECENT, 0, room) + AHEAD
-                watermarks[e + 1] = max(watermark, min(t, limit))
+            continue
+        late = t < watermark - LATENESS and t < _reference(source, times, age, keys[e], room)
+        places[e] = LATE if late else IN_TIME
+        _note(source, times, age, keys[e], t)
+        if t > watermark:
+            limit = _median(source, times, age, RECENT, 0, room) + AHEAD
+            watermarks[e + 1] = max(watermark, min(t, limit))
 
 
 @jit

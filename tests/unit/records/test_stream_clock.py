@@ -12,6 +12,7 @@ from monitor.records.stream_clock import (
     LATE,
     LATENESS,
     RECENT,
+    SOURCES,
     StreamClock,
 )
 
@@ -93,6 +94,14 @@ def test_long_burst_with_a_fast_clock_makes_no_other_key_late():
 def test_fast_clock_of_the_first_key_locks_nobody_out():
     events = [("fast", NOW + HOUR), *steady()]
     assert set(place(StreamClock(), events)[1]) == {IN_TIME}
+
+
+@pytest.mark.parametrize("fast", [2, SOURCES])
+def test_keys_that_fast_clocks_outvote_are_in_time_again(fast):
+    events = [*((f"fast{n}", NOW + HOUR) for n in range(fast)), *steady()]
+    places = place(StreamClock(), events)[1][fast:]
+    assert places.count(LATE) < SOURCES
+    assert set(places[SOURCES:]) == {IN_TIME}
 
 
 def test_event_ahead_of_its_arrival_is_future():
