@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor import config
-from monitor.detectors import KINDS
+from monitor.detectors import ALERT_KINDS
 from monitor.detectors.base import Detector, Finding
 from monitor.records.profile import Records
 
@@ -84,7 +84,7 @@ class Lifecycle:
         self.confirming = settings.info * CONFIRM_FACTOR
         self.quiet = settings.quiet_minutes * 60.0
         self._action = action
-        self._kinds = dict(enumerate(KINDS)) | {each.slot: each.name for each in detectors}
+        self._kinds = dict(enumerate(ALERT_KINDS)) | {each.slot: each.name for each in detectors}
 
     def severity(self, p: float) -> int:
         """0 for nothing, 1 for info, 2 for warning, 3 for critical."""

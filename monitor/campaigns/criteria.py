@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-MOST_VARIETY = 3.4  # log2 of prompts per template; more is an application's
+MAX_VARIETY = 3.4  # log2 of prompts per template; more is an application's
 UNKNOWN = 99.0  # value of `uneven` with too few complete hours
 
 Comparison = Literal["≥", "≤", "<"]
@@ -175,7 +175,7 @@ COORDINATION = Route(
             "varied-prompts",
             "prompts_a_template",
             "≤",
-            2.0**MOST_VARIETY,
+            2.0**MAX_VARIETY,
             "",
             "prompts per template of the median member",
             "their prompts vary as a user's do",
@@ -227,7 +227,7 @@ class Result(NamedTuple):
         return self.criterion.met if self.met else self.criterion.not_met
 
 
-def evaluate(evidence: Mapping[str, float]) -> list[Result]:
+def apply(evidence: Mapping[str, float]) -> list[Result]:
     """Apply all criteria whose numbers are in a group's evidence, `members` among them."""
     return [
         Result(route, criterion, value, criterion.is_met(value))

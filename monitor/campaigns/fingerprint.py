@@ -20,14 +20,14 @@ import numpy.typing as npt
 
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.profile import DISTINCT, LONG, MIDDLE, Profile, Records
-from monitor.requests.fast_json import HASHED, NETWORK
+from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.sketches import hyperloglog
 from monitor.sketches.kernel_mean import HALF_LIVES
 
-VERSION = 2
+FINGERPRINT_VERSION = 2
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
-COUNTED = ("prompts", "templates")
-_COLUMNS = [NETWORK if name == "network" else HASHED.index(name) for name in IDENTIFIERS]
+FINGERPRINT_DISTINCT = ("prompts", "templates")
+_COLUMNS = [NETWORK if name == "network" else HASHED_FIELDS.index(name) for name in IDENTIFIERS]
 
 FINGERPRINT = np.dtype(
     [
@@ -38,7 +38,7 @@ FINGERPRINT = np.dtype(
         ("ts", "<f8"),
         ("first_seen", "<f8"),
         ("tokens", "<f8"),
-        ("sketched", "<u4"),  # prompts in the mean
+        ("sketch_prompts", "<u4"),  # prompts in the mean
         ("surprisal", "<f4"),  # -log p of the strongest detector, nats
         ("content", "<i2", CONTENT),  # mean prompt with the longest half-life, as in the record
         ("lists", "<f4", len(LISTS)),
@@ -47,7 +47,7 @@ FINGERPRINT = np.dtype(
         ("long_requests", "<u2", LONG.panes),
         ("middle_requests", "<u2", MIDDLE.panes),
         ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 if unknown
-        ("distinct", "u1", (len(COUNTED), hyperloglog.BYTES)),
+        ("distinct", "u1", (len(FINGERPRINT_DISTINCT), hyperloglog.BYTES)),
     ]
 )
 assert FINGERPRINT.itemsize == 380, FINGERPRINT.itemsize
@@ -62,7 +62,7 @@ FINGERPRINT_V1 = np.dtype(
         ("ts", "<f8"),
         ("first_seen", "<f8"),
         ("tokens", "<f8"),
-        ("sketched", "<u4"),
+        ("sketch_prompts", "<u4"),
         ("surprisal", "<f4"),
         ("content", "<i2", 64),
         ("lists", "<f4", 5),
@@ -77,7 +77,7 @@ FINGERPRINT_V1 = np.dtype(
 )
 assert FINGERPRINT_V1.itemsize == 444, FINGERPRINT_V1.itemsize
 
-LAYOUTS = {1: FINGERPRINT_V1, VERSION: FINGERPRINT}
+LAYOUTS = {1: FINGERPRINT_V1, FINGERPRINT_VERSION: FINGERPRINT}
 
 Fingerprints = npt.NDArray[np.void]
 
@@ -107,12 +107,14 @@ def from_records(
         `(n,) FINGERPRINT`.
     """
     out = np.zeros(len(records), FINGERPRINT)
-    out["version"] = VERSION
+    out["version"] = FINGERPRINT_VERSION
     out["severity"] = severity
-    for name in ("requests", "first_seen", "tokens", "sketched", "long_head", "middle_head"):
+    for name in ("requests", "first_seen", "tokens", "sketch_prompts", "long_head", "middle_head"):
         out[name] = records[name]
     out["ts"], out["surprisal"] = ts, surprisal
-    out["distinct"] = records["distinct"][:, [DISTINCT.index(kind) for kind in COUNTED]]
+    out["distinct"] = records["distinct"][
+        :, [DISTINCT.index(kind) for kind in FINGERPRINT_DISTINCT]
+    ]
     out["content"] = records["content"][:, len(HALF_LIVES) - 1]
     out["lists"] = Profile(records).lists.max(axis=2)
     for name in ("long_requests", "middle_requests"):
@@ -126,7 +128,7 @@ def migrated(earlier: Fingerprints) -> Fingerprints:
     out = np.zeros(len(earlier), FINGERPRINT)
     for name in FINGERPRINT.names or ():
         out[name] = earlier[name]
-    out["version"] = VERSION
+    out["version"] = FINGERPRINT_VERSION
     return out
 
 

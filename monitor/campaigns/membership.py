@@ -26,7 +26,7 @@ from monitor.records.profile import HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_PROMPTS = 8  # of a key that may be a member
+MIN_PROMPTS = 8  # of a key that may be a member
 SURE = 0.95  # probability from which a key is named as a member
 
 _LEAST_LOG_ODDS = -7.0  # below these, the probability is 0
@@ -47,7 +47,7 @@ _SHARED = {
     "system": IdentifierEvidence(-2.0, 3.0),
     "model": IdentifierEvidence(-1.0, 2.0),
 }
-KINDS = ("direction", "likeness", *_NUMBERS, *_SHARED)
+EVIDENCE_KINDS = ("direction", "likeness", *_NUMBERS, *_SHARED)
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Group:
         direction = population.direction
         which = np.flatnonzero(member)
         weight = np.zeros(len(member), np.float32)
-        sketched = population.rows["fingerprint"]["sketched"][which]
+        sketched = population.rows["fingerprint"]["sketch_prompts"][which]
         weight[which] = member[which] * np.sqrt(np.minimum(sketched, 256))
         total = weight[which] @ direction[which]
         # The cosine of a key's direction with the sum of the others': its own part is subtracted.

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import (
-    COUNTED,
     FINGERPRINT,
+    FINGERPRINT_DISTINCT,
     IDENTIFIERS,
     LAYOUTS,
     Fingerprints,
@@ -42,7 +42,7 @@ _FIRST = 64  # rows of an empty population's arrays
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.void]
+PopulationRows = npt.NDArray[np.void]
 
 
 class Traits(NamedTuple):
@@ -67,7 +67,7 @@ class Traits(NamedTuple):
 
 
 class Population:
-    """Rows by key.
+    """PopulationRows by key.
 
     Args:
         capacity: the maximum number of keys.
@@ -104,7 +104,7 @@ class Population:
         return f"Population({len(self)} keys)"
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> PopulationRows:
         return self._rows[: len(self)]
 
     def index(self, key: str) -> int | None:
@@ -250,8 +250,8 @@ class Population:
         self._lists[which] = np.log2(1.0 + np.maximum(fingerprints["lists"], 0.0))
         rate, unevenness = _rhythm(fingerprints)
         prompts, templates = (
-            hyperloglog.estimate(fingerprints["distinct"][:, COUNTED.index(kind)])
-            for kind in COUNTED
+            hyperloglog.estimate(fingerprints["distinct"][:, FINGERPRINT_DISTINCT.index(kind)])
+            for kind in FINGERPRINT_DISTINCT
         )
         self._traits[:, which] = Traits(
             deviation=deviation,
@@ -267,7 +267,7 @@ class PopulationView:
     """Some keys of a population, with what a `Group` needs of them."""
 
     def __init__(self, population: Population, which: Integers) -> None:
-        self.rows: Rows = population.rows[which]
+        self.rows: PopulationRows = population.rows[which]
         self.direction = population.direction[which]
         self.lists = population.lists[which]
         self.traits = Traits(*(trait[which] for trait in population.traits))
@@ -302,7 +302,7 @@ def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def content(fingerprints: Fingerprints) -> KernelMeans:
     """The mean prompts of n fingerprints."""
-    sums, count = fingerprints["content"], fingerprints["sketched"]
+    sums, count = fingerprints["content"], fingerprints["sketch_prompts"]
     return KernelMeans.from_stored(sums, count, HALF_LIVES[-1], SCALE, CONTENT)
 
 

@@ -22,8 +22,8 @@ from monitor.alerting.decisions import Decision
 from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
 from monitor.campaigns.candidates import candidates
-from monitor.campaigns.criteria import MOST_VARIETY
-from monitor.campaigns.membership import LEAST_PROMPTS, SURE, Group
+from monitor.campaigns.criteria import MAX_VARIETY
+from monitor.campaigns.membership import MIN_PROMPTS, SURE, Group
 from monitor.campaigns.population import Population, PopulationView
 from monitor.campaigns.verdict import Verdict, evaluate
 from monitor.config import Settings
@@ -87,12 +87,12 @@ def eligible(population: Population, campaigns: Iterable[Campaign], now: float) 
     alert of their own. Named members of open campaigns stay eligible.
     """
     fingerprints = population.rows["fingerprint"]
-    varied = population.traits.variety <= MOST_VARIETY
+    varied = population.traits.variety <= MAX_VARIETY
     may = (varied | (fingerprints["severity"] >= _WARNING)) & (fingerprints["ts"] > now - SILENT)
     for campaign in campaigns:
         if not campaign.ended:
             may[population.rows_of(campaign.named)] = True
-    return np.asarray(may & (fingerprints["sketched"] >= LEAST_PROMPTS))
+    return np.asarray(may & (fingerprints["sketch_prompts"] >= MIN_PROMPTS))
 
 
 class _Round:

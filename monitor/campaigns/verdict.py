@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from monitor.campaigns import criteria
 from monitor.campaigns.criteria import UNKNOWN
-from monitor.campaigns.fingerprint import COUNTED, IDENTIFIERS, Fingerprints
+from monitor.campaigns.fingerprint import FINGERPRINT_DISTINCT, IDENTIFIERS, Fingerprints
 from monitor.campaigns.membership import Group
 from monitor.campaigns.population import Population, PopulationView, content, hours
 from monitor.records.profile import MINUTE
@@ -60,7 +60,7 @@ def evaluate(
         eligible: `(n,) bool`, which keys may be members.
     """
     evidence = _evidence(population, group, members, eligible)
-    results = criteria.evaluate(evidence)
+    results = criteria.apply(evidence)
     return Verdict(criteria.is_campaign(results), evidence, criteria.reason(results))
 
 
@@ -120,7 +120,7 @@ def _similarity_between(each: KernelMeans) -> float:
 
 def _shards(fingerprints: Fingerprints) -> float:
     """Distinct templates of all members together, relative to those of the mean member."""
-    registers = fingerprints["distinct"][:, COUNTED.index("templates")]
+    registers = fingerprints["distinct"][:, FINGERPRINT_DISTINCT.index("templates")]
     union = (registers & 15).max(axis=0) | (registers & 0xF0).max(axis=0)
     each = hyperloglog.estimate(registers).mean()
     return float(hyperloglog.estimate(union[None])[0] / max(each, 1.0))

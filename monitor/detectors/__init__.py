@@ -22,12 +22,12 @@ DETECTORS: tuple[Detector, ...] = (
 )
 ALL_DETECTORS: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
 #: Kinds of alerts, in the order of their slots in the record.
-KINDS = tuple(each.name for each in sorted(ALL_DETECTORS, key=lambda each: each.slot))
+ALERT_KINDS = tuple(each.name for each in sorted(ALL_DETECTORS, key=lambda each: each.slot))
 
 __all__ = [
+    "ALERT_KINDS",
     "ALL_DETECTORS",
     "DETECTORS",
-    "KINDS",
     "Automation",
     "Burst",
     "Combined",

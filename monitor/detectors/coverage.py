@@ -35,7 +35,7 @@ from monitor.detectors.base import (
 )
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
-from monitor.records.profile import BROAD, LIKENESS, Profile
+from monitor.records.profile import BREADTH, LIKENESS, Profile
 
 _KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are read by `elicitation.py`
 _RESEMBLE = {
@@ -58,7 +58,7 @@ class Coverage:
     slot: ClassVar[int] = 2
     levels: ClassVar[Sequence[int]] = (
         *(LIKENESS.start + LISTS.index(kind) for kind in _KINDS),
-        BROAD,
+        BREADTH,
     )
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "prompts": Evidence("count"),
@@ -79,7 +79,7 @@ class Coverage:
         share = shares[np.arange(len(keys)), which]
         lists = keys.lists.max(axis=2)
         evidence = {
-            "prompts": keys["sketched"].astype(np.float64),
+            "prompts": keys["sketch_prompts"].astype(np.float64),
             **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _KINDS},
             "self_similarity": keys.content(0).self_similarity,
             "departure": keys.departure(0),
@@ -87,7 +87,7 @@ class Coverage:
             "ordinary_share": share,
             "test": which.astype(np.float64),
         }
-        enough = keys["sketched"] >= self.min_prompts
+        enough = keys["sketch_prompts"] >= self.min_prompts
         p = np.where(enough, np.minimum(share * len(self.levels), 1.0), 1.0)
         return Finding(p, first_seen(keys), evidence)
 

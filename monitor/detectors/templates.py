@@ -65,7 +65,7 @@ class Templates:
             "self_similarity": keys.content(0).self_similarity,
             "ordinary_share": share,
         }
-        p = np.where(keys["sketched"] >= self.min_prompts, np.maximum(share, self.floor), 1.0)
+        p = np.where(keys["sketch_prompts"] >= self.min_prompts, np.maximum(share, self.floor), 1.0)
         return Finding(p, first_seen(keys), evidence)
 
     def summary(self, evidence: Mapping[str, float]) -> str:

@@ -1,7 +1,7 @@
 """Arithmetic on bytes, eight at a time, for the kernels that read messages and prompts.
 
-Numbers are uint64 throughout: numba turns a mixture with int64 into float64. `load` and whatever
-calls it read up to eight bytes from an offset, so a buffer ends in `PADDING`.
+Numbers are uint64 throughout: numba turns a mixture with int64 into float64. `load_bytes` and all
+that call it read up to eight bytes from an offset, so a buffer ends in `PADDING`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy.typing as npt
 from monitor.kernels.jit import cached_jit
 
 U = np.uint64
-ONES, HIGH, CASE = U(0x0101010101010101), U(0x8080808080808080), U(0x2020202020202020)
+ONES, HIGH, _CASE = U(0x0101010101010101), U(0x8080808080808080), U(0x2020202020202020)
 C1, C2 = U(0xFF51AFD7ED558CCD), U(0xC4CEB9FE1A85EC53)
 
 _CACHE_LINE = 64  # bytes
 
 # Kernels allocate no arrays, so numba's run-time (reference counts) is left out. Only an `entry`
 # can be called from Python.
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
-jit = numba.njit(**OPTIONS, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-entry = cached_jit(**OPTIONS)
+KERNEL_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+inner = numba.njit(**KERNEL_OPTIONS, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+entry = cached_jit(**KERNEL_OPTIONS)
 
 
 def aligned(shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
@@ -37,7 +37,7 @@ def aligned(shape: tuple[int, ...], kind: type[Any]) -> npt.NDArray[Any]:
     return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
-@jit
+@inner
 def mix(x: Any) -> Any:
     """A permutation of uint64 that spreads every bit over all bits. It hides nothing: it can be
     inverted, so apply it to hashes that are keyed already.
@@ -51,8 +51,8 @@ def mix(x: Any) -> Any:
     return x ^ (x >> U(32))
 
 
-@jit
-def load(buffer: Any, at: Any) -> Any:
+@inner
+def load_bytes(buffer: Any, at: Any) -> Any:
     """The eight bytes at `at` as a little-endian uint64; compiles to one instruction.
 
     Args:
@@ -64,26 +64,26 @@ def load(buffer: Any, at: Any) -> Any:
     return x
 
 
-@jit
+@inner
 def letters(x: Any) -> Any:
     """Set the highest bit of each byte of x, uint64, that is an ASCII letter."""
-    low = (x & ~HIGH) | CASE
+    low = (x & ~HIGH) | _CASE
     return (low + U(0x1F1F1F1F1F1F1F1F)) & ~(low + U(0x0505050505050505)) & ~x & HIGH
 
 
-@jit
+@inner
 def before(highest: Any) -> Any:
     """Set all bits of the bytes before the first one whose highest bit is set; uint64."""
     return ((highest & (~highest + U(1))) >> U(7)) - U(1)
 
 
-@jit
+@inner
 def count_ones(ones: Any) -> Any:
     """The number of bytes of x, uint64, that are 1; all others must be 0."""
     return (ones * ONES) >> U(56)
 
 
-@jit
+@inner
 def count_bits(x: Any) -> Any:
     """The number of bits of x, uint64, that are 1.
 
@@ -94,7 +94,7 @@ def count_bits(x: Any) -> Any:
     return (((x + (x >> U(4))) & U(0x0F0F0F0F0F0F0F0F)) * ONES) >> U(56)
 
 
-@jit
+@inner
 def hash_bytes(buffer: Any, at: Any, end: Any, seed: Any) -> Any:
     """The hash of `buffer[at:end]`, uint64; of up to 64 ASCII letters the same as `_letters` in
     `segment.py`. For tables in memory only: it can be inverted.
@@ -105,15 +105,15 @@ def hash_bytes(buffer: Any, at: Any, end: Any, seed: Any) -> Any:
     """
     hashed = seed
     while at + U(8) <= end:
-        hashed = mix(hashed ^ load(buffer, at))
+        hashed = mix(hashed ^ load_bytes(buffer, at))
         at += U(8)
     if at < end:
         rest = (U(1) << ((end - at) * U(8))) - U(1)
-        hashed = mix(hashed ^ (load(buffer, at) & rest))
+        hashed = mix(hashed ^ (load_bytes(buffer, at) & rest))
     return hashed
 
 
-@jit
+@inner
 def character(buffer: Any, at: Any) -> tuple[Any, Any]:
     """The code point at `at` and its size in bytes, both uint64.
 

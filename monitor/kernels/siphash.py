@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitor.kernels.bits import U, jit, load
+from monitor.kernels.bits import U, inner, load_bytes
 
 ROUNDS, FINAL_ROUNDS = 2, 4
 _INIT = tuple(
@@ -21,13 +21,13 @@ _INIT = tuple(
 )
 
 
-@jit
+@inner
 def _rotate(x: Any, bits: Any) -> Any:
     """Rotate x to the left by `bits`; both are uint64."""
     return x << bits | x >> (U(64) - bits)
 
 
-@jit
+@inner
 def _round(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any, Any, Any]:
     """One SipRound of the state v0 to v3; all are uint64."""
     a += b
@@ -42,7 +42,7 @@ def _round(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any, Any, Any]:
     return a, b, _rotate(c, U(32)), d
 
 
-@jit
+@inner
 def _absorb(a: Any, b: Any, c: Any, d: Any, block: Any) -> tuple[Any, Any, Any, Any]:
     """Add a block of eight bytes to the state; all are uint64."""
     d ^= block
@@ -51,7 +51,7 @@ def _absorb(a: Any, b: Any, c: Any, d: Any, block: Any) -> tuple[Any, Any, Any, 
     return a ^ block, b, c, d
 
 
-@jit
+@inner
 def _finish(a: Any, b: Any, c: Any, d: Any) -> Any:
     """The hash of a state; all are uint64."""
     c ^= U(0xFF)
@@ -60,7 +60,7 @@ def _finish(a: Any, b: Any, c: Any, d: Any) -> Any:
     return a ^ b ^ c ^ d
 
 
-@jit
+@inner
 def siphash(buffer: Any, at: Any, end: Any, k0: Any, k1: Any) -> Any:
     """The hash of `buffer[at:end]`, uint64.
 
@@ -72,14 +72,14 @@ def siphash(buffer: Any, at: Any, end: Any, k0: Any, k1: Any) -> Any:
     size = end - at
     a, b, c, d = k0 ^ _INIT[0], k1 ^ _INIT[1], k0 ^ _INIT[2], k1 ^ _INIT[3]
     while at + U(8) <= end:
-        a, b, c, d = _absorb(a, b, c, d, load(buffer, at))
+        a, b, c, d = _absorb(a, b, c, d, load_bytes(buffer, at))
         at += U(8)
-    rest = load(buffer, at) & ((U(1) << ((end - at) * U(8))) - U(1))
+    rest = load_bytes(buffer, at) & ((U(1) << ((end - at) * U(8))) - U(1))
     a, b, c, d = _absorb(a, b, c, d, rest | size << U(56))
     return _finish(a, b, c, d)
 
 
-@jit
+@inner
 def siphash_word(x: Any, k0: Any, k1: Any) -> Any:
     """The hash, uint64, of the eight bytes of x, uint64, with the halves of a key, uint64."""
     a, b, c, d = k0 ^ _INIT[0], k1 ^ _INIT[1], k0 ^ _INIT[2], k1 ^ _INIT[3]

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from monitor.kernels.bits import C1, U, character, jit
+from monitor.kernels.bits import C1, U, character, inner
 
 OPENING, CLOSING = 4, 5  # chunks at the beginning and the end whose meaning is a feature
 CACHED = 12  # tokens that a slot holds; a chunk with more is encoded each time
 _NEVER = 1 << 40  # rank of two tokens that do not merge
 
 
-@jit
+@inner
 def _slot(merges: Any, pair: Any) -> Any:
     """The slot of a pair in the table of merges, or the free slot where it would be; uint64.
 
@@ -36,7 +36,7 @@ def _slot(merges: Any, pair: Any) -> Any:
     return slot
 
 
-@jit
+@inner
 def _merge_of(merges: Any, left: Any, right: Any) -> Any:
     """Rank << 16 | token of a pair, int64; `_NEVER` if the pair does not merge.
 
@@ -48,7 +48,7 @@ def _merge_of(merges: Any, left: Any, right: Any) -> Any:
     return np.int64(entry & U(0xFFFFFFFF)) if entry else np.int64(_NEVER)
 
 
-@jit
+@inner
 def _encode_chunk(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work: Any) -> int:
     """Write the tokens of a chunk to `work[0]`; return their number.
 
@@ -104,15 +104,15 @@ def _encode_chunk(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work
     return count
 
 
-@jit
+@inner
 def append_tokens(
-    buffer: Any, chunks: int, tables: Any, memory: Any, n: int
+    buffer: Any, chunks: int, tables: Any, workspace: Any, n: int
 ) -> tuple[int, int, int, int]:
-    """Append the tokens of all chunks of a prompt to `memory.tokens`.
+    """Append the tokens of all chunks of a prompt to `workspace.tokens`.
 
     Args:
         buffer: `(size,) uint8`, the prompts.
-        chunks: number of chunks in `memory`, a `Memory`.
+        chunks: number of chunks in `workspace`, a `Workspace`.
         tables: `Tables`.
         n: number of tokens there already.
 
@@ -120,8 +120,8 @@ def append_tokens(
         Number of tokens, number of cache misses, index of the token after the opening, and index
         of the first token of the closing.
     """
-    slots, tokens, work = memory.slots, memory.tokens, memory.work
-    hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
+    slots, tokens, work = workspace.slots, workspace.tokens, workspace.work
+    hashes, begins, ends = workspace.chunks[0], workspace.chunks[1], workspace.chunks[2]
     last, low = U(len(slots) - 1), U(0x7FFF)
     misses, opening, closing = 0, 0, n
     for i in range(chunks):

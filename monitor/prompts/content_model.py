@@ -18,26 +18,25 @@ import numpy.typing as npt
 
 from monitor.errors import ConfigError
 from monitor.kernels.bits import aligned
-from monitor.prompts.kernel import MEANING
+from monitor.prompts.kernel import MEANING, MEANING_LENGTH
 from monitor.prompts.projection import (
     CLIP,
     CONTENT,
-    FARTHEST,
     LISTS,
-    MOST,
+    MAX_SCORE,
+    MAX_STYLE,
     SCALE,
     SHARES,
     STEP,
-    WIDTH,
+    SUM_COLUMNS,
     Projection,
 )
 from monitor.prompts.style import STYLE
 
-UNIT = 127.0  # length of a meaning
-BROAD, NARROW = 4.0, 8.0  # weight of the meaning relative to the style, in content and in lists
-EDGE = 4.0  # weight of the opening and of the closing
-WIDE, LONG = MEANING + len(STYLE), 3 * MEANING + len(STYLE)
-ODDS = np.arange(-CLIP * STEP, CLIP * STEP + 1) / STEP  # log odds of the table of scores, nats
+# Weights relative to the style: of the meaning in content and in lists, of opening and closing.
+CONTENT_WEIGHT, LISTS_WEIGHT, EDGE_WEIGHT = 4.0, 8.0, 4.0
+CONTENT_INPUTS, LISTS_INPUTS = MEANING + len(STYLE), 3 * MEANING + len(STYLE)
+_ODDS = np.arange(-CLIP * STEP, CLIP * STEP + 1) / STEP  # log odds of the table of scores, nats
 
 Floats = npt.NDArray[np.float64]
 _FILE = "content.json"
@@ -49,10 +48,12 @@ class Content(NamedTuple):
     Attributes:
         centre, spread: `(len(STYLE),) float64`, mean and standard deviation of the style features
             in the baseline.
-        origin: `(WIDE,) float64`, mean of [BROAD·meaning, standardised style] in the baseline.
-        whitening: `(WIDE, CONTENT) float64`, from deviations to content.
-        directions: `(len(LISTS), LONG) float64`, weights of [NARROW·meaning, EDGE·opening,
-            EDGE·closing, standardised style] in the log odds of each list.
+        origin: `(CONTENT_INPUTS,) float64`, mean of [CONTENT_WEIGHT·meaning, standardised style] in
+            the baseline.
+        whitening: `(CONTENT_INPUTS, CONTENT) float64`, from deviations to content.
+        directions: `(len(LISTS), LISTS_INPUTS) float64`, weights of [LISTS_WEIGHT·meaning,
+            EDGE_WEIGHT·opening, EDGE_WEIGHT·closing, standardised style] in the log odds of each
+            list.
         offsets: `(len(LISTS),) float64`, intercepts of the log odds.
         means, deviations: `(len(LISTS), len(SHARES)) float64`, of the scores in the baseline.
     """
@@ -73,9 +74,9 @@ class Content(NamedTuple):
         return cls(
             np.zeros(count),
             np.ones(count),
-            np.zeros(WIDE),
-            np.zeros((WIDE, CONTENT)),
-            np.zeros((lists, LONG)),
+            np.zeros(CONTENT_INPUTS),
+            np.zeros((CONTENT_INPUTS, CONTENT)),
+            np.zeros((lists, LISTS_INPUTS)),
             np.zeros(lists),
             np.zeros((lists, len(SHARES))),
             np.ones((lists, len(SHARES))),
@@ -92,26 +93,27 @@ class Content(NamedTuple):
     def standardised(self, style: npt.NDArray[np.floating[Any]]) -> Floats:
         """Style features, `(n, len(STYLE))`, as the kernel standardises them."""
         centred: Floats = (style - self.centre) / self.spread
-        return np.clip(centred, -FARTHEST, FARTHEST)
+        return np.clip(centred, -MAX_STYLE, MAX_STYLE)
 
     @property
     def projection(self) -> Projection:
         """The model in the form that the kernel reads."""
-        rows, edges = aligned((WIDE, WIDTH), np.float32), aligned((2 * MEANING, 8), np.float32)
+        rows = aligned((CONTENT_INPUTS, SUM_COLUMNS), np.float32)
+        edges = aligned((2 * MEANING, 8), np.float32)
         count, lists = CONTENT, slice(CONTENT, CONTENT + len(LISTS))
         of_edges = slice(MEANING, 3 * MEANING)
         rows[:, :count] = SCALE * self.whitening
-        rows[:MEANING, :count] *= BROAD / UNIT
-        rows[:MEANING, lists] = self.directions[:, :MEANING].T * (NARROW / UNIT)
+        rows[:MEANING, :count] *= CONTENT_WEIGHT / MEANING_LENGTH
+        rows[:MEANING, lists] = self.directions[:, :MEANING].T * (LISTS_WEIGHT / MEANING_LENGTH)
         rows[MEANING:, lists] = self.directions[:, of_edges.stop :].T
-        edges[:, : len(LISTS)] = self.directions[:, of_edges].T * (EDGE / UNIT)
+        edges[:, : len(LISTS)] = self.directions[:, of_edges].T * (EDGE_WEIGHT / MEANING_LENGTH)
         absent = self.standardised(np.zeros((1, len(STYLE)), np.float32))[0]
-        base = np.zeros(WIDTH)
+        base = np.zeros(SUM_COLUMNS)
         base[:count] = SCALE * (
             (np.append(np.zeros(MEANING), absent) - self.origin) @ self.whitening
         )
         base[lists] = self.offsets + self.directions[:, of_edges.stop :] @ absent
-        scores = (evidence(ODDS) - self.means[..., None]) / self.deviations[..., None]
+        scores = (evidence(_ODDS) - self.means[..., None]) / self.deviations[..., None]
         return Projection(
             rows,
             edges,
@@ -119,7 +121,7 @@ class Content(NamedTuple):
             self.centre.astype(np.float32),
             (1.0 / self.spread).astype(np.float32),
             absent.astype(np.float32),
-            np.minimum(scores, MOST).astype(np.float32),
+            np.minimum(scores, MAX_SCORE).astype(np.float32),
         )
 
 

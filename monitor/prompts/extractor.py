@@ -29,14 +29,14 @@ from monitor.prompts.style import STYLE, style_tables
 from monitor.prompts.template_hash import add_words
 from monitor.prompts.word_vectors import tokens
 
-SLOTS = 1 << 17  # of the cache of chunks, 32 bytes each
+CACHE_SLOTS = 1 << 17  # of the cache of chunks, 32 bytes each
 
 
 class Features(NamedTuple):
     """Features of n prompts.
 
     Attributes:
-        meaning: `(n, MEANING) int8`, a unit vector times 127; zeros for an empty prompt.
+        meaning: `(n, MEANING) int8`, a vector of MEANING_LENGTH; zeros for an empty prompt.
         prompt: `(n,) uint64`, keyed hash of the words and inner marks.
         template: `(n,) uint64`, keyed hash of the instruction, see `template_hash.py`.
         cell: `(n,) uint64`, keyed hash of the cell of meaning space, one of 65,536.
@@ -76,12 +76,12 @@ class Extractor:
     """
 
     def __init__(
-        self, secret: bytes, content: Content | None = None, *, slots: int = SLOTS
+        self, secret: bytes, content: Content | None = None, *, slots: int = CACHE_SLOTS
     ) -> None:
         content = shipped_content() if content is None else content
         self.model = content.tag
         self.tables = _tables(secret, content)
-        self.memory = kernel.allocate(slots, 4 * (LIMIT + 16))
+        self.workspace = kernel.allocate(slots, 4 * (LIMIT + 16))
         self.cache_misses = 0
         self(Texts.of(["Compile."]))
 
@@ -101,7 +101,7 @@ class Extractor:
         )
         buffer = np.frombuffer(texts.data, np.uint8)
         self.cache_misses += kernel.extract(
-            buffer, texts.starts, texts.ends, self.tables, self.memory, features
+            buffer, texts.starts, texts.ends, self.tables, self.workspace, features
         )
         return features
 

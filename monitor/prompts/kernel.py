@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import U, aligned, entry, jit
+from monitor.kernels.bits import U, aligned, entry, inner
 from monitor.kernels.siphash import siphash_word
 from monitor.prompts.bpe import append_tokens
-from monitor.prompts.projection import WIDTH, Projection, project
+from monitor.prompts.projection import SUM_COLUMNS, Projection, project
 from monitor.prompts.segment import COUNTS, LONGEST, segment
-from monitor.prompts.style import DISTINCT, StyleTables, style_features
+from monitor.prompts.style import DISTINCT_WORDS, StyleTables, style_features
 from monitor.prompts.template_hash import template_hash
 
 MEANING = 64  # dimensions
+MEANING_LENGTH = 127  # of a meaning as int8 components
 CELL = 16  # planes between cells of meaning space
 KEYED = ("prompt", "template", "cell")  # features that are keyed hashes, each with its own key
 
@@ -55,7 +56,7 @@ class Tables(NamedTuple):
     projection: Projection
 
 
-class Memory(NamedTuple):
+class Workspace(NamedTuple):
     """Scratch memory of the kernel, and its cache of chunks.
 
     Attributes:
@@ -70,11 +71,11 @@ class Memory(NamedTuple):
         work: `(3, LONGEST + 8) int64`, scratch of `bpe.py`.
         counts: `(COUNTS,) int64`, of characters, sentences and lines, see `segment.py`.
         tally: `(128,) int64`, count of each ASCII mark.
-        seen: `(4 * DISTINCT, 2) uint64`, hash table of the words of a prompt: the turn in which a
-            slot was filled, and the word.
+        seen: `(4 * DISTINCT_WORDS, 2) uint64`, hash table of the words of a prompt: the turn in
+            which a slot was filled, and the word.
         turn: `(1,) int64`, number of prompts so far.
         part: `(MEANING,) int16`, partial sum of vectors; `total`: `(MEANING,) int32`, their sum.
-        sums: `(WIDTH,) float32`, of the projection.
+        sums: `(SUM_COLUMNS,) float32`, of the projection.
     """
 
     slots: npt.NDArray[np.uint64]
@@ -92,9 +93,9 @@ class Memory(NamedTuple):
     sums: npt.NDArray[np.float32]
 
 
-def allocate(slots: int, most: int) -> Memory:
-    """Empty memory, with a cache of `slots` chunks, for prompts of up to `most` bytes."""
-    return Memory(
+def allocate(slots: int, most: int) -> Workspace:
+    """An empty workspace, with a cache of `slots` chunks, for prompts of up to `most` bytes."""
+    return Workspace(
         aligned((slots // 2, 2, 4), np.uint64),
         np.empty((3, most), np.uint64),
         np.empty(most, np.uint64),
@@ -103,15 +104,15 @@ def allocate(slots: int, most: int) -> Memory:
         np.empty((3, LONGEST + 8), np.int64),
         np.empty(COUNTS, np.int64),
         np.empty(128, np.int64),
-        np.zeros((4 * DISTINCT, 2), np.uint64),
+        np.zeros((4 * DISTINCT_WORDS, 2), np.uint64),
         np.zeros(1, np.int64),
         np.empty(MEANING, np.int16),
         np.empty(MEANING, np.int32),
-        aligned((WIDTH,), np.float32),
+        aligned((SUM_COLUMNS,), np.float32),
     )
 
 
-@jit
+@inner
 def _sum(tokens: Any, n: int, vectors: Any, part: Any, total: Any) -> None:
     """Sum the vectors of n tokens. Parts of 256 tokens fit 16 bits.
 
@@ -140,7 +141,7 @@ def _sum(tokens: Any, n: int, vectors: Any, part: Any, total: Any) -> None:
             total[j] += part[j]
 
 
-@jit
+@inner
 def _sum_few(tokens: Any, begin: int, end: int, vectors: Any, total: Any) -> None:
     """Sum the vectors of the tokens `begin` to `end`, which are few.
 
@@ -156,9 +157,9 @@ def _sum_few(tokens: Any, begin: int, end: int, vectors: Any, total: Any) -> Non
             total[j] += np.int32(vectors[token, j])
 
 
-@jit
+@inner
 def _normalise(total: Any, out: Any, row: int) -> None:
-    """Write a vector scaled to the length 127.
+    """Write a vector scaled to MEANING_LENGTH.
 
     Args:
         total: `(d,) int32`, the vector.
@@ -167,12 +168,12 @@ def _normalise(total: Any, out: Any, row: int) -> None:
     squares = np.int64(0)
     for j in range(len(total)):
         squares += np.int64(total[j]) * np.int64(total[j])
-    scale = 127.0 / np.sqrt(np.float64(squares)) if squares else 0.0
+    scale = MEANING_LENGTH / np.sqrt(np.float64(squares)) if squares else 0.0
     for j in range(len(total)):
         out[row, j] = np.int8(np.rint(np.float64(total[j]) * scale))
 
 
-@jit
+@inner
 def _cell(meaning: Any, row: int, planes: Any) -> Any:
     """The cell of meaning space, uint32: one bit for the side of each plane.
 
@@ -191,7 +192,7 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
 
 @entry
 def extract(
-    buffer: Any, starts: Any, ends: Any, tables: Tables, memory: Memory, features: Any
+    buffer: Any, starts: Any, ends: Any, tables: Tables, workspace: Workspace, features: Any
 ) -> int:
     """Extract the features of n prompts.
 
@@ -199,27 +200,27 @@ def extract(
         buffer: `(size,) uint8`, normalised prompts.
         starts, ends: `(n,) int64`, byte offsets of each prompt.
         tables: `Tables`.
-        memory: `Memory`.
+        workspace: `Workspace`.
         features: `Features` of n rows, the result.
 
     Returns:
         Number of chunks that were not in the cache.
     """
-    total, part, keys = memory.total, memory.part, tables.keys
+    total, part, keys = workspace.total, workspace.part, tables.keys
     cache_misses = 0
     for i in range(len(starts)):
-        chunks, n, words, whole = segment(buffer, U(starts[i]), U(ends[i]), tables, memory)
-        end, misses, opening, closing = append_tokens(buffer, chunks, tables, memory, n)
+        chunks, n, words, whole = segment(buffer, U(starts[i]), U(ends[i]), tables, workspace)
+        end, misses, opening, closing = append_tokens(buffer, chunks, tables, workspace, n)
         cache_misses += misses
-        _sum_few(memory.tokens, n, opening, tables.vectors, total)
+        _sum_few(workspace.tokens, n, opening, tables.vectors, total)
         _normalise(total, features.opening, i)
-        _sum_few(memory.tokens, closing, end, tables.vectors, total)
+        _sum_few(workspace.tokens, closing, end, tables.vectors, total)
         _normalise(total, features.closing, i)
-        _sum(memory.tokens, end, tables.vectors, part, total)
+        _sum(workspace.tokens, end, tables.vectors, part, total)
         _normalise(total, features.meaning, i)
-        style_features(words, memory, tables.style, features.style, i)
-        project(features, i, tables.projection, memory.sums)
-        template = template_hash(words, memory, tables.vocabulary)
+        style_features(words, workspace, tables.style, features.style, i)
+        project(features, i, tables.projection, workspace.sums)
+        template = template_hash(words, workspace, tables.vocabulary)
         cell = U(_cell(features.meaning, i, tables.planes))
         features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])
         features.template[i] = siphash_word(template, keys[1, 0], keys[1, 1])

@@ -4,9 +4,9 @@ Of a prompt longer than `LIMIT` characters only the beginning, the middle and th
 (half, a quarter and a quarter of the limit). An instruction that wraps a document stands before or
 after it, and a prompt list shows in either.
 
-Case is ignored. It separates people from prompt lists a little, but an attacker can remove it with
-one call. Letters of up to two bytes in UTF-8 are folded (Latin, Greek and Cyrillic), if their lower
-case has as many bytes.
+Case is ignored. It separates users from prompt lists a little, but an attacker can easily change
+it. Letters of up to two bytes in UTF-8 are folded (Latin, Greek and Cyrillic), if their lower case
+has as many bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import HIGH, ONES, U, count_ones, entry, jit, letters, load
+from monitor.kernels.bits import HIGH, ONES, U, count_ones, entry, inner, letters, load_bytes
 from monitor.kernels.buffers import PADDING, Prompts
 from monitor.prompts.characters import characters
 
@@ -66,7 +66,7 @@ def normalise(prompts: Prompts) -> Texts:
     return Texts(out[:size].tobytes(), *texts)
 
 
-@jit
+@inner
 def _count_characters(data: Any, at: Any, end: Any) -> Any:
     """The number of characters in `data[at:end]`, uint64: its bytes without continuation bytes.
 
@@ -75,7 +75,7 @@ def _count_characters(data: Any, at: Any, end: Any) -> Any:
     """
     count = end - at
     while at + U(8) <= end:
-        x = load(data, at)
+        x = load_bytes(data, at)
         if x & HIGH:
             count -= count_ones((x >> U(7)) & ~(x >> U(6)) & ONES)
         at += U(8)
@@ -85,7 +85,7 @@ def _count_characters(data: Any, at: Any, end: Any) -> Any:
     return count
 
 
-@jit
+@inner
 def _skip(data: Any, at: Any, count: Any) -> Any:
     """The offset, uint64, after `count` characters.
 
@@ -101,7 +101,7 @@ def _skip(data: Any, at: Any, count: Any) -> Any:
     return at
 
 
-@jit
+@inner
 def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     """Copy `data[at:end]` to `out[o:]`, ASCII letters in lower case, and append `BORDER`.
 
@@ -114,7 +114,7 @@ def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     """
     stop = o + (end - at)
     while o < stop:
-        x = load(data, at)
+        x = load_bytes(data, at)
         x |= letters(x) >> U(2)
         for k in range(8):
             out[o + U(k)] = (x >> U(8 * k)) & U(0xFF)
@@ -126,7 +126,7 @@ def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     return o
 
 
-@jit
+@inner
 def _fold(lower: Any, out: Any, at: Any, end: Any) -> None:
     """Change characters of two bytes to lower case, in place.
 

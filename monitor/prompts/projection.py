@@ -8,7 +8,7 @@ in any way: n times its squared length is Hotelling's T².
 ratio log(1 - ε + ε·exp(l)) in nats of "a share ε of the key's prompts comes from such a list" to
 "none does". l is the log odds of a linear classifier, clipped to ±CLIP. The score is standardised
 under the baseline, so its sum over a key's prompts is a test statistic. A single prompt contributes
-at most MOST standard deviations, so one odd prompt cannot flag a key.
+at most MAX_SCORE standard deviations, so one odd prompt cannot flag a key.
 
 All sums run in a fixed order, whatever the batch.
 
@@ -23,25 +23,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import jit
+from monitor.kernels.bits import inner
 
 CONTENT = 64
 SCALE = 16  # of `content`: this many units are one standard deviation of the baseline
 LISTS = ("code", "reasoning", "sweep", "cot", "grader")  # kinds of prompt lists
 SHARES = (0.05, 0.3)
 CLIP, STEP = 5.0, 32  # largest log odds in nats; steps per nat in the table of scores
-MOST = 60.0  # standard deviations that the score of one prompt can reach
-FARTHEST = 3.0  # standard deviations at which a style feature is clipped
-WIDTH = CONTENT + 8  # columns of the sums: content, log odds, padding
+MAX_SCORE = 60.0  # standard deviations that the score of one prompt can reach
+MAX_STYLE = 3.0  # standard deviations at which a style feature is clipped
+SUM_COLUMNS = CONTENT + 8  # columns of the sums: content, log odds, padding
 
 
 class Projection(NamedTuple):
     """The content model in the form that the kernel reads.
 
     Attributes:
-        rows: `(MEANING + len(STYLE), WIDTH) float32`, weights of meaning and style.
+        rows: `(MEANING + len(STYLE), SUM_COLUMNS) float32`, weights of meaning and style.
         edges: `(2 * MEANING, 8) float32`, weights of the opening's and the closing's meaning.
-        base: `(WIDTH,) float32`, the sums of a prompt without meaning whose style is all 0.
+        base: `(SUM_COLUMNS,) float32`, the sums of a prompt without meaning whose style is all 0.
         centre, scale: `(len(STYLE),) float32`, mean and inverse standard deviation of the style.
         absent: `(len(STYLE),) float32`, a standardised 0.
         scores: `(len(LISTS), len(SHARES), 2 * CLIP * STEP + 1) float32`, standardised score by
@@ -57,21 +57,21 @@ class Projection(NamedTuple):
     scores: npt.NDArray[np.float32]
 
 
-@jit
+@inner
 def standardise(x: Any, centre: Any, scale: Any) -> Any:
     """A style feature in standard deviations, clipped; all are float32."""
-    far = np.float32(FARTHEST)
+    far = np.float32(MAX_STYLE)
     return min(max((np.float32(x) - centre) * scale, -far), far)
 
 
-@jit
+@inner
 def _edge(vectors: Any, row: int, edges: Any, begin: int, sums: Any) -> None:
     """Add the log odds of the opening or the closing.
 
     Args:
         vectors: `(n, MEANING) int8`, meanings; `row`: the prompt's row.
         edges: `(2 * MEANING, 8) float32`, weights; `begin`: first row of those to use.
-        sums: `(WIDTH,) float32`, updated in place.
+        sums: `(SUM_COLUMNS,) float32`, updated in place.
     """
     for j in range(0, vectors.shape[1], 4):
         a, b = np.float32(vectors[row, j]), np.float32(vectors[row, j + 1])
@@ -83,30 +83,30 @@ def _edge(vectors: Any, row: int, edges: Any, begin: int, sums: Any) -> None:
             )
 
 
-@jit
+@inner
 def project(features: Any, row: int, tables: Any, sums: Any) -> None:
     """Write `content` and `lists` of a prompt, from its other features.
 
     Args:
         features: `Features` of n prompts; `row`: the prompt's row.
         tables: `Projection`.
-        sums: `(WIDTH,) float32`, scratch.
+        sums: `(SUM_COLUMNS,) float32`, scratch.
     """
     meaning, style, rows = features.meaning, features.style, tables.rows
     width = meaning.shape[1]
-    for k in range(WIDTH):
+    for k in range(SUM_COLUMNS):
         sums[k] = tables.base[k]
     for j in range(0, width, 4):
         a, b = np.float32(meaning[row, j]), np.float32(meaning[row, j + 1])
         c, d = np.float32(meaning[row, j + 2]), np.float32(meaning[row, j + 3])
-        for k in range(WIDTH):
+        for k in range(SUM_COLUMNS):
             sums[k] += (a * rows[j, k] + b * rows[j + 1, k]) + (
                 c * rows[j + 2, k] + d * rows[j + 3, k]
             )
     for j in range(style.shape[1]):
         if style[row, j] != 0:
             x = standardise(style[row, j], tables.centre[j], tables.scale[j]) - tables.absent[j]
-            for k in range(WIDTH):
+            for k in range(SUM_COLUMNS):
                 sums[k] += x * rows[width + j, k]
     _edge(features.opening, row, tables.edges, 0, sums)
     _edge(features.closing, row, tables.edges, width, sums)

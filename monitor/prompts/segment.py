@@ -19,14 +19,14 @@ from monitor.kernels.bits import (
     character,
     count_ones,
     hash_bytes,
-    jit,
+    inner,
     letters,
-    load,
+    load_bytes,
     mix,
 )
 from monitor.prompts.characters import ASK, BLANK, DIGIT, LETTER, MARK, QUOTE, SINGLE, SPACE, WIDE
 
-# Indices of `Memory.counts`.
+# Indices of `Workspace.counts`.
 LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
 GAPS, SENTENCES, DASHES, NUMBERED = range(5, 9)
 FIRST, LAST = 9, 10  # classes of the first and the last character, see EDGES
@@ -40,7 +40,7 @@ LONGEST = 64
 RUN = 16  # the longest run of spaces that is a token
 
 
-@jit
+@inner
 def _letters(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any]:
     """Read a run of ASCII letters, eight at a time.
 
@@ -53,7 +53,7 @@ def _letters(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any
     """
     begin = at
     while at - begin < U(LONGEST):
-        x = load(buffer, at)
+        x = load_bytes(buffer, at)
         others = ~letters(x) & HIGH
         inside = before(others) if others else ~U(0)
         x &= inside
@@ -65,7 +65,7 @@ def _letters(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any
     return at, chunk, word
 
 
-@jit
+@inner
 def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
     """Read a word that is not all ASCII, or another character that is not ASCII.
 
@@ -88,7 +88,7 @@ def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
     return at, kind, count
 
 
-@jit
+@inner
 def _count_item(buffer: Any, at: Any, counts: Any) -> None:
     """Count the list item that begins at `at`, the start of a line, if there is one.
 
@@ -105,7 +105,7 @@ def _count_item(buffer: Any, at: Any, counts: Any) -> None:
         counts[NUMBERED] += 1
 
 
-@jit
+@inner
 def _classify_edges(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None:
     """Write the classes of the first and the last character that is not a space.
 
@@ -125,7 +125,7 @@ def _classify_edges(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any
     counts[LAST] = tables.edge[buffer[max(stop, start + U(1)) - U(1)]]
 
 
-@jit
+@inner
 def _punctuate(kind: Any, quoted: Any, traits: Any, words: int) -> Any:
     """Set the flags of the last word for the mark after it.
 
@@ -146,16 +146,16 @@ def _punctuate(kind: Any, quoted: Any, traits: Any, words: int) -> Any:
     return quoted
 
 
-@jit
+@inner
 def segment(
-    buffer: Any, start: Any, stop: Any, tables: Any, memory: Any
+    buffer: Any, start: Any, stop: Any, tables: Any, workspace: Any
 ) -> tuple[int, int, int, Any]:
-    """Segment a prompt; write its chunks, words, flags, single tokens and counts to `memory`.
+    """Segment a prompt; write its chunks, words, flags, single tokens and counts to `workspace`.
 
     Args:
         buffer: `(size,) uint8`, normalised prompts; `start`, `stop`: uint64 offsets of the prompt.
         tables: `Tables`.
-        memory: `Memory`.
+        workspace: `Workspace`.
 
     Returns:
         Number of chunks, number of tokens that need no chunk, number of words, and the hash of the
@@ -168,11 +168,11 @@ def segment(
         tables.spaces,
         tables.single,
     )
-    hashes, begins, ends = memory.chunks[0], memory.chunks[1], memory.chunks[2]
-    tokens, traits, counts = memory.tokens, memory.traits, memory.counts
+    hashes, begins, ends = workspace.chunks[0], workspace.chunks[1], workspace.chunks[2]
+    tokens, traits, counts = workspace.tokens, workspace.traits, workspace.counts
     plain_seed, spaced_seed, word_seed = seeds[PLAIN], seeds[SPACED], seeds[WORD]
     times, whole, gap = seeds[TIMES] | U(1), seeds[WHOLE], U(0)
-    tally = memory.tally
+    tally = workspace.tally
     tally[:] = 0
     counts[:] = 0
     gaps, sentences = 0, 0
@@ -262,7 +262,7 @@ def segment(
             ends[chunks] = p
             chunks += 1
         if is_word:
-            memory.words[words] = word
+            workspace.words[words] = word
             traits[words] = quoted | NUMBER if kind == DIGIT else quoted
             whole = (whole + gap if words else whole) * times + word
             words += 1

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import U, count_bits, entry, hash_bytes, jit
+from monitor.kernels.bits import U, count_bits, entry, hash_bytes, inner
 from monitor.prompts.characters import EDGES
 from monitor.prompts.normalise import LIMIT, Texts
 from monitor.prompts.segment import (
@@ -26,6 +26,7 @@ from monitor.prompts.segment import (
     GAPS,
     LAST,
     LETTERS,
+    MARKS,
     NUMBER,
     NUMBERED,
     OTHER,
@@ -33,9 +34,8 @@ from monitor.prompts.segment import (
     SPACES,
     WORD,
 )
-from monitor.prompts.segment import MARKS as MARK_COUNT
 
-MARKS = ".,?!:;\"'`({[=<>/*#-_$@"
+MARK_CHARACTERS = ".,?!:;\"'`({[=<>/*#-_$@"
 OCTAVES = 11  # classes of length, each 2 ** (1 / 1.2) times as long as the one before
 # Known words: those with a feature each, small words, and words that a question begins with.
 _OWN_FEATURE = """
@@ -54,7 +54,7 @@ _WORDS = [*ASKED, *sorted((_SMALL | _ASKING | _LINKS) - set(ASKED))]
 
 STYLE = (
     *("length", "words", "word length", "spelt", "digits", "other", "gaps"),
-    *(f"count {mark}" for mark in MARKS),
+    *(f"count {mark}" for mark in MARK_CHARACTERS),
     *("fence", "dashes", "numbered", "link", "sentences", "sentence length"),
     *(f"first {kind}" for kind in EDGES),
     *(f"last {kind}" for kind in EDGES),
@@ -62,13 +62,13 @@ STYLE = (
     *("small words", "distinct words", "asks"),
     *(f"word {word}" for word in ASKED),
 )
-_COUNTED, _FENCE = 7, 7 + len(MARKS)
+_COUNTED, _FENCE = 7, 7 + len(MARK_CHARACTERS)
 _FIRST = _FENCE + 6
 _LAST, _OCTAVE = _FIRST + len(EDGES), _FIRST + 2 * len(EDGES)
 _SMALLS = _OCTAVE + OCTAVES
 _ASKED_AT = _SMALLS + 3
 
-DISTINCT = 256  # first words of a prompt, of which the distinct ones are counted
+DISTINCT_WORDS = 256  # first words of a prompt, of which the distinct ones are counted
 _MAX = 16 * LIMIT  # exceeds the characters plus words, and the bytes, of a prompt
 
 
@@ -85,7 +85,7 @@ class StyleTables(NamedTuple):
     Attributes:
         logs: `(n,) float32`, natural logarithm of each index; 0 for 0.
         octaves: `(n,) uint8`, class of each length in characters.
-        marks: `(len(MARKS),) uint8`, the bytes of MARKS.
+        marks: `(len(MARK_CHARACTERS),) uint8`, the bytes of MARK_CHARACTERS.
         known: `(1024,) uint64`, hash table of the known words; the last six bits of an entry are
             the number of its word.
     """
@@ -106,12 +106,12 @@ def style_tables(seeds: npt.NDArray[np.uint64]) -> StyleTables:
     return StyleTables(
         np.append(0.0, np.log(numbers)).astype(np.float32),
         np.append(np.uint8(0), octave),
-        np.frombuffer(MARKS.encode(), np.uint8),
+        np.frombuffer(MARK_CHARACTERS.encode(), np.uint8),
         known,
     )
 
 
-@jit
+@inner
 def _number(word: Any, known: Any) -> Any:
     """The number of a known word, int64; -1 for any other.
 
@@ -127,32 +127,32 @@ def _number(word: Any, known: Any) -> Any:
     return np.int64(-1)
 
 
-@jit
-def _lexical(words: int, memory: Any, known: Any) -> tuple[int, int, Any, Any]:
+@inner
+def _lexical(words: int, workspace: Any, known: Any) -> tuple[int, int, Any, Any]:
     """Count the words that are not numbers.
 
     Args:
-        words: number of words in `memory`, a `Memory`.
+        words: number of words in `workspace`, a `Workspace`.
         known: `(1024,) uint64`, see `StyleTables`.
 
     Returns:
-        Their number, the number of distinct ones among the first DISTINCT, a bit for each known
-        word that occurs (uint64), and the bit of the first word if it is known (uint64).
+        Their number, the number of distinct ones among the first DISTINCT_WORDS, a bit for each
+        known word that occurs (uint64), and the bit of the first word if it is known (uint64).
     """
-    seen = memory.seen
-    memory.turn[0] += 1
-    turn = U(memory.turn[0])
+    seen = workspace.seen
+    workspace.turn[0] += 1
+    turn = U(workspace.turn[0])
     spelt, distinct, found, first = 0, 0, U(0), U(0)
     for i in range(words):
-        if memory.traits[i] & NUMBER:
+        if workspace.traits[i] & NUMBER:
             continue
-        word = memory.words[i]
+        word = workspace.words[i]
         number = _number(word, known)
         if number >= 0:
             found |= U(1) << U(number)
             if spelt == 0:
                 first = U(1) << U(number)
-        if spelt < DISTINCT:
+        if spelt < DISTINCT_WORDS:
             slot = (word >> U(20)) & U(len(seen) - 1)
             while seen[slot, 0] == turn and seen[slot, 1] != word:
                 slot = (slot + U(1)) & U(len(seen) - 1)
@@ -163,23 +163,23 @@ def _lexical(words: int, memory: Any, known: Any) -> tuple[int, int, Any, Any]:
     return spelt, distinct, found, first
 
 
-@jit
-def style_features(words: int, memory: Any, tables: Any, style: Any, row: int) -> None:
+@inner
+def style_features(words: int, workspace: Any, tables: Any, style: Any, row: int) -> None:
     """Write the style features of a segmented prompt; zeros if it has no characters.
 
     Args:
-        words: number of words in `memory`, a `Memory`.
+        words: number of words in `workspace`, a `Workspace`.
         tables: `StyleTables`.
         style: `(n, len(STYLE)) float32`, the result; `row`: the prompt's row.
     """
-    counts, tally, logs = memory.counts, memory.tally, tables.logs
+    counts, tally, logs = workspace.counts, workspace.tally, tables.logs
     style[row] = np.float32(0)
-    marks = counts[MARK_COUNT]
+    marks = counts[MARKS]
     letters = counts[LETTERS] + counts[OTHER]
     characters = letters + counts[DIGITS] + marks + counts[SPACES]
     if characters == 0:
         return
-    spelt, distinct, found, first = _lexical(words, memory, tables.known)
+    spelt, distinct, found, first = _lexical(words, workspace, tables.known)
     pieces, population = words + marks, max(spelt, 1)
     out = style[row]
     out[0] = logs[characters + 1]
@@ -202,7 +202,7 @@ def style_features(words: int, memory: Any, tables: Any, style: Any, row: int) -
     out[_LAST + counts[LAST]] = 1
     out[_OCTAVE + tables.octaves[characters]] = 1
     out[_SMALLS] = np.float32(count_bits(found & SMALL) / np.sqrt(population))
-    out[_SMALLS + 1] = np.float32(distinct / max(min(spelt, DISTINCT), 1))
+    out[_SMALLS + 1] = np.float32(distinct / max(min(spelt, DISTINCT_WORDS), 1))
     out[_SMALLS + 2] = (first & ASKING) != 0
     for j in range(len(ASKED)):
         out[_ASKED_AT + j] = np.float32((found >> U(j)) & U(1))

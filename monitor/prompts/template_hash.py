@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from monitor.kernels.bits import C1, C2, U, entry, hash_bytes, jit, mix
+from monitor.kernels.bits import C1, C2, U, entry, hash_bytes, inner, mix
 from monitor.prompts.segment import ASKS, ENDS, QUOTED, WORD
 
 # Added to a sentence's score: for the first and the last sentence, and for a question.
 _EDGE, _QUESTION = 0.5, 0.7
 
 
-@jit
+@inner
 def _role(word: Any, vocabulary: Any) -> Any:
     """2 for a task word, 1 for a linking word, 0 for any other; int64.
 
@@ -36,18 +36,18 @@ def _role(word: Any, vocabulary: Any) -> Any:
     return 0
 
 
-@jit
-def template_hash(words: int, memory: Any, vocabulary: Any) -> Any:
+@inner
+def template_hash(words: int, workspace: Any, vocabulary: Any) -> Any:
     """The hash, uint64, of the sentence that looks most like an instruction.
 
     It covers the task words; with fewer than four of them also the linking words; with fewer than
     three of both also the first six words.
 
     Args:
-        words: number of words in `memory`, a `Memory`.
+        words: number of words in `workspace`, a `Workspace`.
         vocabulary: `(4096,) uint64`, see `add_words`.
     """
-    exact, traits = memory.words, memory.traits
+    exact, traits = workspace.words, workspace.traits
     best, chosen = -1.0, U(0)
     length, tasks, links = 0, 0, 0
     task_hash, link_hash, first_hash = U(0), U(0), U(0)

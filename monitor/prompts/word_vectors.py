@@ -19,14 +19,13 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from monitor.errors import ConfigError
-from monitor.kernels.bits import C1, aligned
+from monitor.kernels.bits import C1, U, aligned
 from monitor.prompts.kernel import MEANING
 from monitor.prompts.segment import RUN
 
 _BLANK = "▁"  # a space in the vocabulary
 WEIGHTS = Path("weights/l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
-_U = np.uint64
 _CLIP = 5.0  # of a component before it is scaled to eight bits; exceeded by 3 in 10,000
 
 
@@ -94,16 +93,16 @@ def _merges(merges: list[str], vocabulary: dict[str, int]) -> npt.NDArray[np.uin
     right = np.array([vocabulary[b] for _, b in pairs], np.uint64)
     token = np.array([vocabulary[a + b] for a, b in pairs], np.uint64)
     rank = np.arange(len(pairs), dtype=np.uint64)
-    return _table(left << _U(48) | right << _U(32) | rank << _U(16) | token)
+    return _table(left << U(48) | right << U(32) | rank << U(16) | token)
 
 
 def _table(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The hash table of merges that `bpe.py` reads, with linear probing."""
     table = np.zeros(1 << 17, np.uint64)
-    slots = ((entries >> _U(32)) * C1) >> _U(47)
+    slots = ((entries >> U(32)) * C1) >> U(47)
     while len(entries):
         free = table[slots] == 0
         table[slots[free]] = entries[free]  # of several entries for one slot, the last one stays
         left = table[slots] != entries
-        entries, slots = entries[left], (slots[left] + _U(1)) & _U(len(table) - 1)
+        entries, slots = entries[left], (slots[left] + U(1)) & U(len(table) - 1)
     return table

@@ -16,10 +16,10 @@ from monitor.kernels.jit import jit
 from monitor.records.profile import IDS, MIDDLE
 
 BUDGET = 64  # prompts per key in five minutes
-WIDTH = MIDDLE.width
+_PANE_SECONDS = MIDDLE.width
 
-# What becomes of a request: ignored, counted without its prompt, or counted with its prompt.
-REPEATED, COUNTED, READ = 0, 1, 2
+# A request is ignored, counted without its prompt, or counted with its prompt.
+REPEATED, UNREAD, READ = 0, 1, 2
 
 
 @jit
@@ -37,7 +37,7 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, admitted: Any) -> None:
         rows: `(n,) int64`, the record of each request.
         ts: `(n,) float64`, epoch seconds.
         ids: `(n,) uint32`, hashes of the request ids, 0 without one.
-        admitted: `(n,) uint8`, receives REPEATED, COUNTED or READ.
+        admitted: `(n,) uint8`, receives REPEATED, UNREAD or READ.
     """
     for e in range(len(rows)):
         r = records[rows[e]]
@@ -50,7 +50,7 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, admitted: Any) -> None:
                 continue
             r["ids"][r["id_count"] % IDS] = ids[e]
             r["id_count"] += 1
-        pane = int(ts[e] // WIDTH)
+        pane = int(ts[e] // _PANE_SECONDS)
         if pane > r["budget_pane"]:
             r["budget_pane"] = pane
             r["budget_used"] = 0
@@ -60,4 +60,4 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, admitted: Any) -> None:
         if used > BUDGET:
             coin = mix(time_bits(ts[e]) ^ (np.uint64(used) << np.uint64(32)) ^ np.uint64(ids[e]))
             if float(coin >> np.uint64(11)) * 2.0**-53 * used >= BUDGET:
-                admitted[e] = COUNTED
+                admitted[e] = UNREAD

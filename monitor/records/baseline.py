@@ -3,14 +3,14 @@
 For every level the baseline keeps one histogram: keys by the highest level each reached in a day. A
 key counts once per day, however much it sends, so a big customer or a campaign cannot shift it. The
 share of key-days at or above a level is the probability that an ordinary key reaches that level in
-a day. Evaluating continuously costs nothing, because the peak is the maximum over all evaluations.
+a day. The peak is the maximum over all evaluations, so continuous evaluation adds no false alerts.
 Above the highest two in a thousand key-days there is little to count. There the tail is taken as
 exponential in the level (a power law in counts); its scale is the mean excess (the Hill estimator;
 B. M. Hill, Annals of Statistics 3, 1975), shrunk towards a prior.
 
 The baseline is the shipped reference (statistics of ordinary days, no prompt) plus this
 deployment's past days, which fade. A day counts when it is over, without the keys that were flagged
-on it: whoever comes with a thousand accounts meets the baseline as it was before. Each partition
+on it. So an attacker's accounts do not change the baseline that evaluates them. Each partition
 has its own baseline, a fair sample of all keys. It changes only at the end of a day of event time,
 so results depend neither on batch boundaries nor on how the stream is shared among workers.
 
@@ -38,7 +38,7 @@ BINS = 128
 TAIL = 0.002  # share of key-days above which the tail is extrapolated
 CEILING = 0.001  # share of key-days above which a level does not count towards a key's own past
 EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its weight in keys
-HALF_LIFE_DAYS = 7.0
+_HALF_LIFE_DAYS = 7.0
 
 _EARLIER_LEVELS = {1: 10, 2: 16}  # by state version; version 1 has no mean
 
@@ -98,7 +98,7 @@ class Baseline:
         if day <= self.day:
             return False
         if self.day:
-            faded = (self.past + self.today) * 0.5 ** ((day - self.day) / HALF_LIFE_DAYS)
+            faded = (self.past + self.today) * 0.5 ** ((day - self.day) / _HALF_LIFE_DAYS)
             self.past = faded.astype("<f4").astype(np.float64)  # rounded as in the store
             self._fit()
             self.mean.end_day(self.day)
@@ -133,7 +133,7 @@ class Baseline:
         if record["day"] == self.day and np.isfinite(peaks).all():
             bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
             self.today[np.arange(LEVELS), bins] -= 1.0
-            record["day_peak"] = np.inf  # nor does anything count that follows today
+            record["day_peak"] = np.inf  # excludes its later requests of today, too
 
     def _fit(self) -> None:
         """Fit the tails to the reference and the past."""
@@ -156,7 +156,7 @@ class Baseline:
             last = int(np.searchsorted(-self._share[i], -rarest, side="right"))
             self.ceiling[i] = last / PER_LEVEL
         edge_bin = (self._edge * PER_LEVEL).astype(int)
-        # At least half a key: what no key has shown yet is not impossible.
+        # At least half a key: a level that no key has reached yet is not impossible.
         self._at_edge = np.maximum(
             self._share[np.arange(LEVELS), edge_bin], 0.5 / np.maximum(self.total, 1.0)
         )

@@ -29,9 +29,9 @@ from monitor.sketches.kernel_mean import UNIT
 
 GROUPS = 8
 PROMPTS_PER_DAY = 16  # that a key contributes
-HALF_LIFE_DAYS = 14.0
+_HALF_LIFE_DAYS = 14.0
 LAG_DAYS = 2  # before what was learned is used
-MIN_PROMPTS = 8.0  # of each group, or the mean counts as unknown
+MIN_GROUP_PROMPTS = 8.0  # of each group, or the mean counts as unknown
 
 _EXACT = "<f8"  # for the day's sums, which are whole numbers
 # Until record version 3 the sums also covered 32 components of hashed words, and a second count.
@@ -107,7 +107,7 @@ class BaselineMean:
     def end_day(self, day: int) -> None:
         """Add the sums of `day`, which is over, to what was learned."""
         before, past = self.learned[-1] if self.learned else (day, Sums.empty())
-        ended = self.today.plus(past, 0.5 ** ((day - before) / HALF_LIFE_DAYS))
+        ended = self.today.plus(past, 0.5 ** ((day - before) / _HALF_LIFE_DAYS))
         self.learned.append((day, Sums.from_bytes(ended.to_bytes())))  # rounded as in the store
         del self.learned[: -LAG_DAYS - 1]
         for part in self.today:
@@ -124,7 +124,7 @@ class BaselineMean:
             usable = [(d, sums) for d, sums in decode(published[name]) if d <= day - LAG_DAYS]
             if usable:
                 last, sums = usable[-1]
-                pool = pool.plus(sums, 0.5 ** ((day - LAG_DAYS - last) / HALF_LIFE_DAYS))
+                pool = pool.plus(sums, 0.5 ** ((day - LAG_DAYS - last) / _HALF_LIFE_DAYS))
         self._use(Sums.from_bytes(pool.to_bytes()))
 
     def publish(self) -> bytes:
@@ -164,7 +164,7 @@ def _mean(pool: Sums) -> Mean:
     vectors = pool.vectors / UNIT
     total = pool.prompts.sum()
     mean = vectors.sum(axis=0) / max(total, 1.0)
-    if pool.prompts.min() < MIN_PROMPTS:
+    if pool.prompts.min() < MIN_GROUP_PROMPTS:
         return Mean(mean, float("inf"))
     without = (vectors.sum(axis=0) - vectors) / (total - pool.prompts)[:, None]
     spread = float(((without - mean) ** 2).sum())

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from monitor.kernels.jit import jit
+from monitor.records.profile import HOUR
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, LARGE
 
-CAP = 12.0  # nats, of each sequential test
+_MAX_NATS = 12.0  # nats, of each sequential test
 
 # Shares of requests, of ordinary keys and of unattended ones.
 _FOLLOW_UPS, _FOLLOW_UPS_UNATTENDED = 0.4, 0.02
@@ -33,8 +34,8 @@ _MIN_GAP = 0.05  # seconds; shorter gaps are network delay and batching
 _MIN_HOURS, _MIN_RATE = 4, 3.0  # whole hours and requests an hour needed to measure evenness
 _UNEVEN = 0.25  # squared coefficient of variation of a day with a quiet night
 
-_MIN_PAST, _DAY = 20, 24.0  # requests before a pivot can be seen; hours for which it counts
-_HOUR = 3600.0
+_MIN_PAST = 20  # requests before a pivot can be seen
+_PIVOT_HOURS = 24.0  # hours for which a pivot counts
 
 
 @jit
@@ -56,13 +57,13 @@ def update_tests(r: Any, t: float, last_seen: float, mark: int) -> None:
         step += np.log(_LARGE_UNATTENDED / _LARGE)
     elif mark & BOUNDED:
         step += np.log((1 - _LARGE_UNATTENDED) / (1 - _LARGE))
-    r["unattended"] = min(max(r["unattended"] + step, 0.0), CAP)
+    r["unattended"] = min(max(r["unattended"] + step, 0.0), _MAX_NATS)
     if r["requests"] > 1 and t >= last_seen:
         gap = np.log(max(t - last_seen, _MIN_GAP))
         if r["requests"] == 2:
             r["gap"] = gap
         elif abs(gap - r["gap"]) < _TENTH:
-            r["regular"] = min(r["regular"] + np.log(_REGULAR_TIMER / _REGULAR), CAP)
+            r["regular"] = min(r["regular"] + np.log(_REGULAR_TIMER / _REGULAR), _MAX_NATS)
         else:
             step = np.log((1 - _REGULAR_TIMER) / (1 - _REGULAR))
             r["regular"] = max(r["regular"] + step, 0.0)
@@ -79,7 +80,7 @@ def automation(r: Any, t: float) -> float:
     """
     hours = r["long_requests"]
     head = int(r["long_head"])
-    n = min(int(t // _HOUR) - int(r["first_seen"] // _HOUR), len(hours)) - 1
+    n = min(int(t // HOUR) - int(r["first_seen"] // HOUR), len(hours)) - 1
     total, squares = 0.0, 0.0
     for p in range(1, n + 1):
         count = float(hours[(head - p) % len(hours)])
@@ -109,7 +110,7 @@ def track_new_model(r: Any, t: float, model: int, new: bool) -> None:
         total = 0.0
         for p in range(len(r["long_requests"])):
             total += r["long_requests"][p]
-        hours = max(min((t - r["first_seen"]) / _HOUR, _DAY), 1.0)
+        hours = max(min((t - r["first_seen"]) / HOUR, _PIVOT_HOURS), 1.0)
         r["new_model"], r["new_model_since"] = model, np.uint32(t)
         r["new_model_requests"], r["other_model_requests"] = 0, 0
         r["rate_before"] = np.float32(total / hours)
@@ -129,8 +130,8 @@ def pivot(r: Any, t: float) -> float:
     """
     if r["new_model"] == 0:
         return 0.0
-    hours = max((t - r["new_model_since"]) / _HOUR, 1.0)
-    if hours > _DAY:
+    hours = max((t - r["new_model_since"]) / HOUR, 1.0)
+    if hours > _PIVOT_HOURS:
         return 0.0
     expected, seen = max(r["rate_before"] * hours, 0.5), float(r["new_model_requests"])
     if seen <= expected:

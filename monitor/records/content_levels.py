@@ -12,7 +12,7 @@ import numpy as np
 
 from monitor.kernels.jit import jit
 from monitor.prompts.projection import CONTENT, LISTS, SCALE
-from monitor.records.profile import BROAD, DISTINCT, LIKENESS, TEMPLATES
+from monitor.records.profile import BREADTH, DISTINCT, LIKENESS, TEMPLATES
 from monitor.sketches import hyperloglog, kernel_mean
 
 # The sum of scores of a narrow key whose template slightly resembles a list grows with each prompt.
@@ -34,7 +34,7 @@ MAX_BREADTH = 8.0
 # People are sometimes as broad as a sweep by chance, but they follow up. So both signs of a sweep
 # count half for attended keys, and in full from this many nats on (`behaviour.py`).
 UNATTENDED = 4.0
-MIN_PROMPTS = 32  # needed to count prompts per template
+MIN_TEMPLATE_PROMPTS = 32  # needed to count prompts per template
 FULL_TEMPLATES = 32  # more templates than any application has; from there they count in full
 
 _DECAY = kernel_mean.decay(kernel_mean.HALF_LIVES[0])
@@ -54,14 +54,14 @@ def update_levels(r: Any, levels: Any) -> None:
     similarity = _self_similarity(r)
     broadness = min(max((NARROW - similarity) / (NARROW - BROADER), 0.0), 1.0)
     unattended = 0.5 + 0.5 * min(r["unattended"] / UNATTENDED, 1.0)
-    prompts = r["sketched"]
+    prompts = r["sketch_prompts"]
     _update_likeness(r, levels, broadness * unattended)
 
     octaves_off = abs(np.log2(max(similarity, 0.01) / SWEEP))
     full = min(prompts / FULL_BREADTH_PROMPTS, 1.0)
-    levels[BROAD] = MAX_BREADTH * max(1.0 - octaves_off, 0.0) * full * unattended
+    levels[BREADTH] = MAX_BREADTH * max(1.0 - octaves_off, 0.0) * full * unattended
 
-    if prompts >= MIN_PROMPTS:
+    if prompts >= MIN_TEMPLATE_PROMPTS:
         different = hyperloglog.estimate_one(r["distinct"][_PROMPTS])
         templates = max(hyperloglog.estimate_one(r["distinct"][_TEMPLATES]), 1.0)
         per_template = max(np.log2(different / templates), 0.0)
@@ -72,7 +72,7 @@ def update_levels(r: Any, levels: Any) -> None:
 @jit
 def _self_similarity(r: Any) -> float:
     """Self-similarity of a record's content, of the first half-life."""
-    prompts = r["sketched"]
+    prompts = r["sketch_prompts"]
     weight = (1.0 - _DECAY**prompts) / (1.0 - _DECAY)
     squares = (1.0 - _DECAY ** (2 * prompts)) / (1.0 - _DECAY * _DECAY)
     length = 0.0
@@ -85,7 +85,7 @@ def _self_similarity(r: Any) -> float:
 @jit
 def _update_likeness(r: Any, levels: Any, sweep_share: float) -> None:
     """Write the levels of LIKENESS; `sweep_share` in [0, 1] is how far a sweep counts."""
-    prompts = r["sketched"]
+    prompts = r["sketch_prompts"]
     deviation = np.sqrt((1.0 - _LISTS_DECAY ** (2 * prompts)) / (1.0 - _LISTS_DECAY * _LISTS_DECAY))
     weight = (1.0 - _LISTS_DECAY**prompts) / (1.0 - _LISTS_DECAY)
     for i in range(len(_IS_SWEEP)):

@@ -14,7 +14,59 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreRefusedError
-from monitor.records.profile import RECORD, VERSION
+from monitor.records.profile import RECORD, RECORD_VERSION
+
+# Fields that versions 2 and 3 have in common.
+_FIRST_FIELDS: list[tuple[Any, ...]] = [
+    ("version", "<u2"),
+    ("severity", "u1", 8),
+    ("group", "u1"),
+    ("taught", "u1"),
+    ("accused", "u1"),
+    ("reserved", "u1", 3),
+    ("first_seen", "<f8"),
+    ("last_seen", "<f8"),
+    ("opened", "<f8", 8),
+    ("upheld", "<u4", 8),
+    ("decided", "<f8"),
+    ("tokens", "<f8"),
+    ("requests", "<u4"),
+    ("prompts", "<u4"),
+    ("matches", "<u4", 2),
+    ("looked", "<u4"),
+    ("sketched", "<u4"),
+    ("ids", "<u4", 12),
+    ("id_count", "<u4"),
+    ("budget_pane", "<i4"),
+    ("budget_used", "<u4"),
+    ("short_head", "<i4"),
+    ("middle_head", "<i4"),
+    ("long_head", "<i4"),
+    ("day", "<i4"),
+    ("hour", "<i4"),
+    ("short_tokens", "<f4", 30),
+    ("middle_tokens", "<f4", 12),
+    ("long_tokens", "<f4", 24),
+    ("middle_requests", "<u4", 12),
+    ("long_requests", "<u4", 24),
+    ("short_requests", "<u2", 30),
+]
+_USUAL_FIELDS: list[tuple[Any, ...]] = [
+    ("hour_peak", "<f4", 8),
+    ("own_hours", "<f4"),
+    ("own_mean", "<f4", 8),
+    ("own_variance", "<f4", 8),
+    ("followups", "<f4"),
+    ("model_names", "<u4", 4),
+    ("model_counts", "<f4", 4),
+]
+_SKETCH_FIELDS: list[tuple[Any, ...]] = [
+    ("content", "<i2", (2, 64)),
+    ("lists", "<f4", (5, 2)),
+    ("distinct", "u1", (7, 32)),
+    ("novelty", "u1", (2, 32)),
+    ("rhythm", "u1", 24),
+]
 
 #: Layouts of earlier versions, by version number.
 EARLIER = {
@@ -56,102 +108,24 @@ EARLIER = {
     ),
     2: np.dtype(
         [
-            ("version", "<u2"),
-            ("severity", "u1", 8),
-            ("group", "u1"),
-            ("taught", "u1"),
-            ("accused", "u1"),
-            ("reserved", "u1", 3),
-            ("first_seen", "<f8"),
-            ("last_seen", "<f8"),
-            ("opened", "<f8", 8),
-            ("upheld", "<u4", 8),
-            ("decided", "<f8"),
-            ("tokens", "<f8"),
-            ("requests", "<u4"),
-            ("prompts", "<u4"),
-            ("matches", "<u4", 2),
-            ("looked", "<u4"),
-            ("sketched", "<u4"),
-            ("ids", "<u4", 12),
-            ("id_count", "<u4"),
-            ("budget_pane", "<i4"),
-            ("budget_used", "<u4"),
-            ("short_head", "<i4"),
-            ("middle_head", "<i4"),
-            ("long_head", "<i4"),
-            ("day", "<i4"),
-            ("hour", "<i4"),
-            ("short_tokens", "<f4", 30),
-            ("middle_tokens", "<f4", 12),
-            ("long_tokens", "<f4", 24),
-            ("middle_requests", "<u4", 12),
-            ("long_requests", "<u4", 24),
-            ("short_requests", "<u2", 30),
+            *_FIRST_FIELDS,
             ("level", "<f4", 16),
             ("day_peak", "<f4", 16),
-            ("hour_peak", "<f4", 8),
-            ("own_hours", "<f4"),
-            ("own_mean", "<f4", 8),
-            ("own_variance", "<f4", 8),
-            ("followups", "<f4"),
-            ("model_names", "<u4", 4),
-            ("model_counts", "<f4", 4),
+            *_USUAL_FIELDS,
             ("templates", "<u4", 16),
             ("meaning", "<i2", (2, 64)),
             ("words", "<i2", (2, 32)),
-            ("content", "<i2", (2, 64)),
-            ("lists", "<f4", (5, 2)),
-            ("distinct", "u1", (7, 32)),
-            ("novelty", "u1", (2, 32)),
-            ("rhythm", "u1", 24),
+            *_SKETCH_FIELDS,
             ("model", "<u2"),
             ("spare", "u1", 2),
         ]
     ),
     3: np.dtype(
         [
-            ("version", "<u2"),
-            ("severity", "u1", 8),
-            ("group", "u1"),
-            ("taught", "u1"),
-            ("accused", "u1"),
-            ("reserved", "u1", 3),
-            ("first_seen", "<f8"),
-            ("last_seen", "<f8"),
-            ("opened", "<f8", 8),
-            ("upheld", "<u4", 8),
-            ("decided", "<f8"),
-            ("tokens", "<f8"),
-            ("requests", "<u4"),
-            ("prompts", "<u4"),
-            ("matches", "<u4", 2),
-            ("looked", "<u4"),
-            ("sketched", "<u4"),
-            ("ids", "<u4", 12),
-            ("id_count", "<u4"),
-            ("budget_pane", "<i4"),
-            ("budget_used", "<u4"),
-            ("short_head", "<i4"),
-            ("middle_head", "<i4"),
-            ("long_head", "<i4"),
-            ("day", "<i4"),
-            ("hour", "<i4"),
-            ("short_tokens", "<f4", 30),
-            ("middle_tokens", "<f4", 12),
-            ("long_tokens", "<f4", 24),
-            ("middle_requests", "<u4", 12),
-            ("long_requests", "<u4", 24),
-            ("short_requests", "<u2", 30),
+            *_FIRST_FIELDS,
             ("level", "<f4", 20),
             ("day_peak", "<f4", 20),
-            ("hour_peak", "<f4", 8),
-            ("own_hours", "<f4"),
-            ("own_mean", "<f4", 8),
-            ("own_variance", "<f4", 8),
-            ("followups", "<f4"),
-            ("model_names", "<u4", 4),
-            ("model_counts", "<f4", 4),
+            *_USUAL_FIELDS,
             ("arrived", "<u4"),
             ("arrival", "<u4"),
             ("arrivals", "<u4"),
@@ -163,11 +137,7 @@ EARLIER = {
             ("templates", "<u4", 16),
             ("meaning", "<i2", (2, 64)),
             ("words", "<i2", 32),
-            ("content", "<i2", (2, 64)),
-            ("lists", "<f4", (5, 2)),
-            ("distinct", "u1", (7, 32)),
-            ("novelty", "u1", (2, 32)),
-            ("rhythm", "u1", 24),
+            *_SKETCH_FIELDS,
             ("model", "<u2"),
             ("told", "<u2"),
         ]
@@ -183,6 +153,7 @@ RENAMED = {
     "accused": "flagged",
     "upheld": "confirmed",
     "looked": "evaluated",
+    "sketched": "sketch_prompts",
     "followups": "follow_ups",
     "arrival": "new_model",
     "arrived": "new_model_since",
@@ -206,7 +177,7 @@ def read(data: bytes) -> np.void:
         StoreRefusedError: if the bytes are not a record of a known version.
     """
     version = int.from_bytes(data[:2], "little")
-    if version == VERSION and len(data) == RECORD.itemsize:
+    if version == RECORD_VERSION and len(data) == RECORD.itemsize:
         record: np.void = np.frombuffer(data, RECORD)[0]
         return record
     if version in EARLIER and len(data) == EARLIER[version].itemsize:
@@ -225,7 +196,7 @@ def _migrated(old: np.void) -> np.void:
             record[field] = _fitted(field, old[name])
     if old["version"] < 3:
         record["day"] = -1  # it counts again among today's keys, whose levels were fewer
-    record["version"] = VERSION
+    record["version"] = RECORD_VERSION
     return record
 
 

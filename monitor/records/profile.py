@@ -25,7 +25,7 @@ from monitor.sketches import good_turing, hyperloglog
 from monitor.sketches.habits import HOURS, MODELS
 from monitor.sketches.kernel_mean import HALF_LIVES, LISTS_HALF_LIFE, KernelMeans, weights
 
-VERSION = 4
+RECORD_VERSION = 4
 MAX_LEVEL = 30.0  # levels are cut off here
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
@@ -48,13 +48,13 @@ TOKENS = slice(4, 8)  # tokens over SCALES
 OWN = 8  # the levels below this index are also compared with the key's own past
 ELICITATION = slice(8, 10)  # sequential tests for INTENTS
 LIKENESS = slice(10, 15)  # similarity to prompt lists, over LISTS
-BROAD = 15  # breadth between an ordinary key's and an application's
+BREADTH = 15  # breadth between an ordinary key's and an application's
 AUTOMATION = 16  # requests without a person
 PIVOT = 17  # sudden move to a model that is new to the key
 TEMPLATES = 18  # many prompts from few templates
 COMBINED = 19  # all detectors together, as of the last evaluation
 LEVELS = 20
-SLOTS = 8  # alerts that a record has room for, one per kind
+ALERT_SLOTS = 8  # alerts that a record has room for, one per kind
 IDS = 12
 #: Counted without repeats. The first three are of prompts, the others of request metadata.
 DISTINCT = ("prompts", "cells", "templates", "addresses", "end_users", "user_agents", "systems")
@@ -64,20 +64,20 @@ RECORD = np.dtype(
         ("version", "<u2"),
         ("content_model", "<u2"),  # tag of the content model behind `content` and `lists`
         ("published", "<u2"),  # `requests` at the last fingerprint, modulo 65,536
-        ("severity", "u1", SLOTS),  # of the open alert in each slot, 0 without one
+        ("severity", "u1", ALERT_SLOTS),  # of the open alert in each slot, 0 without one
         ("baseline_group", "u1"),  # jackknife group in which it adds to the baseline mean
         ("baseline_prompts", "u1"),  # prompts added to the baseline mean today
         ("first_seen", "<f8"),
         ("last_seen", "<f8"),
-        ("opened", "<f8", SLOTS),  # when the alert in each slot opened
-        ("confirmed", "<u4", SLOTS),  # when evidence last confirmed that alert, whole seconds
+        ("opened", "<f8", ALERT_SLOTS),  # when the alert in each slot opened
+        ("confirmed", "<u4", ALERT_SLOTS),  # when evidence last confirmed that alert, whole seconds
         ("decided", "<f8"),  # when the decision on the key was last made
         ("tokens", "<f8"),
         ("requests", "<u4"),
         ("prompts", "<u4"),
         ("matches", "<u4", len(INTENTS)),  # prompts that matched each intent
         ("evaluated", "<u4"),  # `requests` at the last evaluation
-        ("sketched", "<u4"),  # prompts in the sketches
+        ("sketch_prompts", "<u4"),  # prompts in the sketches
         ("ids", "<u4", IDS),
         ("id_count", "<u4"),
         ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
@@ -157,7 +157,7 @@ class Profile:
     @property
     def meaning(self) -> KernelMeans:
         """Kernel means of the prompts' embeddings, of the first half-life."""
-        return KernelMeans.from_stored(self["meaning"], self["sketched"], HALF_LIVES[0])
+        return KernelMeans.from_stored(self["meaning"], self["sketch_prompts"], HALF_LIVES[0])
 
     def content(self, half_life: int) -> KernelMeans:
         """Kernel means of the prompts' content coordinates.
@@ -169,7 +169,7 @@ class Profile:
         Args:
             half_life: index in HALF_LIVES.
         """
-        means, prompts = self["content"][:, half_life], self["sketched"]
+        means, prompts = self["content"][:, half_life], self["sketch_prompts"]
         return KernelMeans.from_stored(means, prompts, HALF_LIVES[half_life], SCALE, CONTENT)
 
     def departure(self, half_life: int) -> npt.NDArray[np.float64]:
@@ -196,7 +196,7 @@ class Profile:
 
         In standard deviations of as many ordinary prompts, `(n, len(LISTS), len(SHARES)) float64`.
         """
-        _, squares = weights(self["sketched"], LISTS_HALF_LIFE)
+        _, squares = weights(self["sketch_prompts"], LISTS_HALF_LIFE)
         scale = np.maximum(np.sqrt(squares), 1e-12)
         return np.asarray(self["lists"] / scale[:, None, None])
 
@@ -207,11 +207,11 @@ class Profile:
     @property
     def novelty(self) -> npt.NDArray[np.float64]:
         """Probability that the next prompt is of a kind never sent before, `(n,) float64`."""
-        return good_turing.novelty(self["novelty"], self["sketched"])
+        return good_turing.novelty(self["novelty"], self["sketch_prompts"])
 
 
 def blank() -> np.void:
     """The record of a new key."""
     record: np.void = np.zeros(1, RECORD)[0]
-    record["version"] = VERSION
+    record["version"] = RECORD_VERSION
     return record

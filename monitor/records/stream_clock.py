@@ -11,7 +11,7 @@ an hour. So timestamps are compared with those of the last SOURCES different key
 - **Watermark**: the highest timestamp, but at most AHEAD beyond the median of the keys seen in
   the last RECENT events. It never falls. It ends epochs and days.
 - **Future**: an event is from the future if it is more than MAX_AHEAD ahead of its arrival in
-  Kafka, and of what other keys say the time is. The arrival is part of the stream, so a worker
+  Kafka and of the median of those recent keys. The arrival is part of the stream, so a worker
   that catches up after an outage decides as one that kept up. Where no arrival is recorded, as in
   a file, the clock of this process is used.
 
@@ -33,7 +33,7 @@ from monitor.requests.decoder import MAX_AHEAD
 from monitor.requests.mappings import Reason
 
 SOURCES = 9  # different keys whose timestamps are compared
-FOREVER = 1 << 62
+_ALWAYS = 1 << 62  # events; no key is silent for longer
 RECENT = 256  # events after which a silent key no longer holds the watermark back
 LATENESS = 600.0  # seconds behind the reference that an event may be
 AHEAD = 300.0  # seconds beyond other keys' time that one key can move the watermark
@@ -68,7 +68,7 @@ class StreamClock:
 
         Args:
             ts: `(n,) float64`, their timestamps, epoch seconds.
-            keys: n, whose they are.
+            keys: the n keys that sent them.
             latest: `(n,) float64`, the latest timestamp that each may have by its arrival.
 
         Returns:
@@ -113,8 +113,8 @@ def _advance(
         source: `(SOURCES,) int64`, the last different keys, -1 for none; updated.
         times: `(SOURCES,) float64`, their latest timestamps; updated.
         age: `(SOURCES,) int64`, events since each was seen; updated.
-        places: `(n,) uint8`, takes IN_TIME, LATE or FUTURE.
-        watermarks: `(n + 1,) float64`, the first given, the others taken.
+        places: `(n,) uint8`, receives IN_TIME, LATE or FUTURE.
+        watermarks: `(n + 1,) float64`, the first is given, the others are written.
     """
     room = np.empty(SOURCES, np.float64)
     for e in range(len(ts)):
@@ -125,7 +125,7 @@ def _advance(
             continue
         late = t < watermark - LATENESS and t < _reference(source, times, age, keys[e], room)
         places[e] = LATE if late else IN_TIME
-        _note(source, times, age, keys[e], t)
+        _enter(source, times, age, keys[e], t)
         if t > watermark:
             limit = _median(source, times, age, RECENT, 0, room) + AHEAD
             watermarks[e + 1] = max(watermark, min(t, limit))
@@ -138,13 +138,16 @@ def _reference(source: Any, times: Any, age: Any, key: Any, room: Any) -> float:
         return float(np.inf)
     if source[1] < 0 and source[0] != key:  # two clocks disagree, and either may be right
         return float(-np.inf)
-    return float(_median(source, times, age, FOREVER, 1, room) - LATENESS)
+    return float(_median(source, times, age, _ALWAYS, 1, room) - LATENESS)
 
 
 @jit
 def _median(source: Any, times: Any, age: Any, events: int, lower: int, room: Any) -> float:
-    """The median time of the keys seen in the last events, -inf of none; of an even number of
-    keys the upper one, or the lower one if `lower` is 1. `room` is `(SOURCES,) float64`."""
+    """The median time of the keys seen in the last `events` events, -inf if there are none.
+
+    Of an even number of keys it is the upper median, or the lower one if `lower` is 1. `room` is
+    `(SOURCES,) float64`, scratch.
+    """
     n = 0
     for i in range(SOURCES):
         if source[i] >= 0 and age[i] <= events:
@@ -158,8 +161,8 @@ def _median(source: Any, times: Any, age: Any, events: int, lower: int, room: An
 
 
 @jit
-def _note(source: Any, times: Any, age: Any, key: Any, t: float) -> None:
-    """Enter an event of a key, in a free place or that of the key seen the longest ago."""
+def _enter(source: Any, times: Any, age: Any, key: Any, t: float) -> None:
+    """Enter an event of a key. A new key takes a free place, or that of the least recent key."""
     at = -1
     for i in range(SOURCES):
         if source[i] == key:

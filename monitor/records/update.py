@@ -47,10 +47,10 @@ PUBLISH_SHARE, PUBLISH_MIN, PUBLISH_MAX = 1 / 8, 8, 64
 
 # The sequential test of elicitation: the largest share of matching prompts of an ordinary key, and
 # the smallest share that is still useful to a distiller.
-ORDINARY_SHARE, ELICITING_SHARE = 0.05, 0.35
-MATCH = float(np.log(ELICITING_SHARE / ORDINARY_SHARE))
-MISS = float(np.log((1 - ELICITING_SHARE) / (1 - ORDINARY_SHARE)))
-CAP = 40.0  # nats; more would only take longer to decay
+_ORDINARY_MATCHES, _ELICITING_MATCHES = 0.05, 0.35
+MATCH = float(np.log(_ELICITING_MATCHES / _ORDINARY_MATCHES))
+MISS = float(np.log((1 - _ELICITING_MATCHES) / (1 - _ORDINARY_MATCHES)))
+MAX_NATS = 40.0  # nats; more would only take longer to decay
 
 OWN_HOURS = 168.0  # active hours after which older ones fade
 
@@ -197,7 +197,7 @@ def _intent_levels(r: Any, mark: int, levels: Any) -> None:
             step = MATCH
         else:
             step = MISS
-        levels[_ELICITATION + i] = min(max(levels[_ELICITATION + i] + step / 2, 0.0), CAP / 2)
+        levels[_ELICITATION + i] = min(max(levels[_ELICITATION + i] + step / 2, 0.0), MAX_NATS / 2)
 
 
 @jit
@@ -211,11 +211,11 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
     """Add prompt `e` of the features to the sketches of a record."""
     if r["content_model"] != today.content_model:  # scores of two models do not add up
         r["content_model"] = today.content_model
-        r["sketched"] = 0
+        r["sketch_prompts"] = 0
         r["lists"][:] = 0
         r["novelty"][:] = 0
-    before = r["sketched"]
-    r["sketched"] = before + 1
+    before = r["sketch_prompts"]
+    r["sketch_prompts"] = before + 1
     seed = mix(features.prompt[e] ^ np.uint64(before))
     weight = kernel_mean.newest_weight(before + 1, _DECAYS[0])
     kernel_mean.add(r["meaning"], features.meaning[e], weight, seed)

@@ -25,7 +25,7 @@ from monitor.requests.decoder import (
     Decoder,
     Rejection,
 )
-from monitor.requests.fast_json import COUNTED, HASHED, KINDS, ParsedEvents
+from monitor.requests.fast_json import COUNTED_FIELDS, HASH_KINDS, HASHED_FIELDS, ParsedEvents
 from monitor.requests.marks import (
     BOUNDED,
     FIRST_TURN,
@@ -51,8 +51,7 @@ class Columns(NamedTuple):
         ts: `(n,) float64`, epoch seconds.
         tokens: `(n,) float64`, input plus output.
         marks: `(n,) uint8`, flags, see `marks.py`.
-        hashes: `(n, len(HASHED) + 1) uint64`, of the fields in HASHED and of the address's
-            network; 0 if absent.
+        hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent.
         prompts: n whole prompts.
     """
 
@@ -80,12 +79,12 @@ class Columns(NamedTuple):
 
     @property
     def counted(self) -> npt.NDArray[np.uint64]:
-        """`(n, len(COUNTED)) uint64`, hashes of the fields whose distinct values are counted."""
-        return np.ascontiguousarray(self.hashes[:, : len(COUNTED)])
+        """Hashes of the fields in COUNTED_FIELDS, `(n, len(COUNTED_FIELDS)) uint64`."""
+        return np.ascontiguousarray(self.hashes[:, : len(COUNTED_FIELDS)])
 
     def short_hashes(self, name: str) -> npt.NDArray[np.uint32]:
         """`(n,) uint32`, 32 bits of the hashes of a field; never 0; 0 if absent."""
-        hashes = self.hashes[:, HASHED.index(name)]
+        hashes = self.hashes[:, HASHED_FIELDS.index(name)]
         return np.where(hashes == 0, 0, np.maximum(hashes >> np.uint64(32), 1)).astype(np.uint32)
 
 
@@ -151,7 +150,7 @@ class Reader:
         """The columns of decoded events."""
         identity, events = self._identity, decoded.events
         prompts = Prompts.of([event.prompt for event in events])
-        texts = {name: [getattr(event, name) for event in events] for name in HASHED}
+        texts = {name: [getattr(event, name) for event in events] for name in HASHED_FIELDS}
         texts["network"] = [network_of(event.ip) for event in events]
         counts = np.array(
             [
@@ -167,7 +166,7 @@ class Reader:
             np.array([event.ts for event in events], np.float64),
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(prompts.places, counts),
-            np.stack([hash_texts(texts[kind], kind, self._keys) for kind in KINDS], axis=1),
+            np.stack([hash_texts(texts[kind], kind, self._keys) for kind in HASH_KINDS], axis=1),
             prompts,
         )
 
@@ -199,8 +198,8 @@ def network_of(address: str | None) -> str | None:
 
 
 def hash_keys(identity: Identity) -> npt.NDArray[np.uint64]:
-    """The key of each kind of value, `(len(KINDS), 2) uint64`."""
-    keys = b"".join(identity.derive(kind) for kind in KINDS)
+    """The key of each kind of value, `(len(HASH_KINDS), 2) uint64`."""
+    keys = b"".join(identity.derive(kind) for kind in HASH_KINDS)
     return np.frombuffer(keys, "<u8").astype(np.uint64).reshape(-1, 2)
 
 
@@ -210,14 +209,14 @@ def hash_texts(
     """The keyed hash of each text, `(n,) uint64`; never 0; 0 for an empty text or none.
 
     Args:
-        kind: one of KINDS.
-        keys: `(len(KINDS), 2) uint64`.
+        kind: one of HASH_KINDS.
+        keys: `(len(HASH_KINDS), 2) uint64`.
     """
     parts = [text.encode("utf-8", "surrogatepass") if text else b"" for text in texts]
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     hashes = np.empty(len(parts), np.uint64)
     buffer = np.frombuffer(b"".join([*parts, PADDING]), np.uint8)
-    fast_json.hash_each(buffer, ends, keys, KINDS.index(kind), hashes)
+    fast_json.hash_each(buffer, ends, keys, HASH_KINDS.index(kind), hashes)
     return hashes
 
 

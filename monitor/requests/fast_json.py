@@ -8,10 +8,13 @@ Why a hand-written JSON kernel stays: it reads an event with its columns in 3 µ
 and Python objects the same takes 9 µs. The price is a second decoder. Both must agree bit for bit,
 which `tests/unit/requests/test_columns.py` and the decode fuzzer check.
 
-In all kernels here `data` is `(size,) uint8`, the messages and `PADDING`; `at` and `end` are uint64
-byte offsets into it, `o` is the uint64 offset in `out.text` where the next prompt begins, `i` is
-the int64 row of the message, and `out` is a `ParsedEvents`. An offset of 0 as a result means "not
-plain".
+In all kernels here:
+
+- `data` is `(size,) uint8`, the messages and `PADDING`. `at` and `end` are uint64 byte offsets in
+  it. An offset of 0 as a result means "not plain".
+- `field` is the number of a field, uint64, and `keys` is `(len(HASH_KINDS), 2) uint64`.
+- `out` is a `ParsedEvents`, `i` its row (int64), and `o` the offset in `out.text` (uint64) where
+  the next prompt begins.
 """
 
 from __future__ import annotations
@@ -21,8 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import U, load
-from monitor.kernels.bits import jit as inner
+from monitor.kernels.bits import U, inner, load_bytes
 from monitor.kernels.jit import jit
 from monitor.kernels.siphash import siphash
 from monitor.requests.json_literals import (
@@ -36,23 +38,23 @@ from monitor.requests.json_literals import (
 )
 from monitor.requests.mappings import MAX_COUNT
 
-# Fields by how they are processed. HASHED is also the order of the columns of hashes.
-COUNTED = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
-HASHED = (*COUNTED, "id", "model", "payment", "tls_fingerprint")
-NETWORK = len(HASHED)  # the column of the network's hash
-KINDS = (*HASHED, "network")  # of values that are hashed, each with a key of its own
-_STRINGS = (*HASHED, "account", "country", "prompt", "api_key")
+# Fields by how they are processed. HASHED_FIELDS is also the order of the columns of hashes.
+COUNTED_FIELDS = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
+HASHED_FIELDS = (*COUNTED_FIELDS, "id", "model", "payment", "tls_fingerprint")
+NETWORK = len(HASHED_FIELDS)  # the column of the network's hash
+HASH_KINDS = (*HASHED_FIELDS, "network")  # of values that are hashed, each with a key of its own
+_STRINGS = (*HASHED_FIELDS, "account", "country", "prompt", "api_key")
 _INTEGERS = (
     *("input_tokens", "output_tokens", "max_tokens", "turns"),
     *("asn", "status", "latency_ms", "n", "tools"),
 )
 _NAMES = (*_STRINGS, *_INTEGERS, "temperature", "ts", "logprobs", "messages")
-_IP, _PROMPT, _API_KEY, _TURNS, _TEMPERATURE, _TS, _LOGPROBS, _MESSAGES = (
+_IP, _PROMPT, _API_KEY, _TURNS, _TS, _LOGPROBS, _MESSAGES = (
     U(_NAMES.index(name))
-    for name in ("ip", "prompt", "api_key", "turns", "temperature", "ts", "logprobs", "messages")
+    for name in ("ip", "prompt", "api_key", "turns", "ts", "logprobs", "messages")
 )
 _HASHED_END, _STRINGS_END, _INTEGERS_END = (
-    U(len(names)) for names in (HASHED, _STRINGS, _STRINGS + _INTEGERS)
+    U(len(names)) for names in (HASHED_FIELDS, _STRINGS, _STRINGS + _INTEGERS)
 )
 _OTHER = U(len(_NAMES))
 _REQUIRED = U(1) << _TS | U(1) << _API_KEY
@@ -72,8 +74,7 @@ class ParsedEvents(NamedTuple):
         ts: `(n,) float64`, epoch seconds.
         counts: `(n, 4) int64`, input tokens, output tokens, largest output allowed in tokens, and
             turns; 0 if absent.
-        hashes: `(n, len(HASHED) + 1) uint64`, of the fields in HASHED and of the address's
-            network; never 0; 0 if absent.
+        hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent only.
         api_key: `(n, 2) int64`, byte offsets in the messages where the key begins and ends.
         prompt: `(n, 2) int64`, byte offsets in `text` where the prompt begins and ends.
         text: `(size,) uint8`, the prompts.
@@ -94,7 +95,7 @@ class ParsedEvents(NamedTuple):
             np.empty(n, np.bool_),
             np.empty(n, np.float64),
             np.empty((n, 4), np.int64),
-            np.empty((n, len(HASHED) + 1), np.uint64),
+            np.empty((n, len(HASH_KINDS)), np.uint64),
             np.empty((n, 2), np.int64),
             np.empty((n, 2), np.int64),
             np.empty(size + 32, np.uint8),
@@ -136,20 +137,15 @@ _MULTIPLIER, _TABLE = _perfect_hash()
 
 @inner
 def _field(data: Any, at: Any, end: Any) -> Any:
-    """The number of the field whose name is `data[at:end]`, uint64; `_OTHER` if unknown.
-
-    Args:
-        data: `(size,) uint8`.
-        at, end: uint64 byte offsets.
-    """
+    """The number of the field whose name is `data[at:end]`, uint64; `_OTHER` if unknown."""
     size = end - at
     if size > _LONGEST_NAME:
         return _OTHER
-    first, last = load(data, at), U(0)
+    first, last = load_bytes(data, at), U(0)
     if size < U(8):
         first &= (U(1) << size * U(8)) - U(1)
     elif size > U(8):
-        last = load(data, end - U(8))
+        last = load_bytes(data, end - U(8))
     slot = _slot(first, last, _MULTIPLIER)
     return _TABLE[slot, 2] if _TABLE[slot, 0] == first and _TABLE[slot, 1] == last else _OTHER
 
@@ -159,23 +155,15 @@ def hash_text(data: Any, at: Any, end: Any, keys: Any, kind: Any) -> Any:
     """The keyed hash of the text `data[at:end]`, which is not empty; uint64, never 0.
 
     Args:
-        data: `(size,) uint8`.
-        at, end: uint64 byte offsets.
-        keys: `(len(KINDS), 2) uint64`.
-        kind: index in KINDS.
+        kind: index in HASH_KINDS.
     """
     return siphash(data, at, end, keys[kind, 0], keys[kind, 1]) or U(1)
 
 
 @inner
 def _literal_end(data: Any, at: Any, end: Any) -> Any:
-    """The offset, uint64, where `null`, `true` or `false` ends; 0 if none of them is at `at`.
-
-    Args:
-        data: `(size,) uint8`.
-        at, end: uint64 byte offsets.
-    """
-    x = load(data, at)
+    """The offset, uint64, where `null`, `true` or `false` ends; 0 if none of them is at `at`."""
+    x = load_bytes(data, at)
     if x & _FOUR_BYTES == _NULL or x & _FOUR_BYTES == _TRUE:
         return at + U(4)
     return at + U(5) if x & _FIVE_BYTES == _FALSE else U(0)
@@ -185,10 +173,6 @@ def _literal_end(data: Any, at: Any, end: Any) -> Any:
 def _network_end(data: Any, at: Any, end: Any) -> Any:
     """The offset, uint64, where the network part of the address `data[at:end]` ends: after 24 bits
     of an IPv4 address, or 48 bits of an IPv6 address.
-
-    Args:
-        data: `(size,) uint8`.
-        at, end: uint64 byte offsets.
     """
     dot, colons, third = U(0), 0, end
     for i in range(at, end):
@@ -202,14 +186,7 @@ def _network_end(data: Any, at: Any, end: Any) -> Any:
 
 @inner
 def _write_hash(field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, out: Any) -> None:
-    """Write the hash of a field's text, and of its network if it is an address.
-
-    Args:
-        field: uint64, number of the field.
-        data: `(size,) uint8`, holds the text at `at` to `end`, uint64 byte offsets.
-        keys: `(len(KINDS), 2) uint64`.
-        i: row of `out`, a `ParsedEvents`.
-    """
+    """Write the hash of a field's text, and of its network if it is an address."""
     out.hashes[i, field] = hash_text(data, at, end, keys, field)
     if field == _IP:
         end = _network_end(data, at, end)
@@ -221,12 +198,6 @@ def _read_text(
     field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: Any
 ) -> Any:
     """Read a string value that begins at `at`, after its opening quote.
-
-    Args:
-        field: uint64, number of the field.
-        data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
-        keys: `(len(KINDS), 2) uint64`.
-        i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
 
     Returns:
         Offset after the closing quote (0: not plain), and offset in `out.text` of the next prompt.
@@ -261,12 +232,6 @@ def _read_value(
 ) -> Any:
     """Read the value of a field.
 
-    Args:
-        field: uint64, number of the field.
-        data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
-        keys: `(len(KINDS), 2) uint64`.
-        i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
-
     Returns:
         Offset after the value (0: not plain), and offset in `out.text` of the next prompt.
     """
@@ -299,11 +264,6 @@ def _read_value(
 @inner
 def _read_event(data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: Any) -> Any:
     """Read the message `data[at:end]`.
-
-    Args:
-        data: `(size,) uint8`; `at`, `end`: uint64 byte offsets.
-        keys: `(len(KINDS), 2) uint64`.
-        i: row of `out`, a `ParsedEvents`; `o`: uint64 offset in `out.text`.
 
     Returns:
         Whether the message is plain, and offset in `out.text` of the next prompt.
@@ -358,9 +318,7 @@ def parse_events(
     """Read n messages.
 
     Args:
-        data: `(size,) uint8`, the messages and `PADDING`.
         starts, ends: `(n,) int64`, byte offset of each message.
-        keys: `(len(KINDS), 2) uint64`, of the hashes.
         earliest, latest: bounds of `ts`, epoch seconds within the years 1987 and 5138.
         max_bytes: largest message that is read.
         out: a `ParsedEvents` of n rows.
@@ -388,8 +346,7 @@ def hash_each(data: Any, ends: Any, keys: Any, kind: int, hashes: Any) -> None:
     Args:
         data: `(size,) uint8`, the texts and `PADDING`.
         ends: `(n,) int64`, byte offset where each text ends.
-        keys: `(len(KINDS), 2) uint64`.
-        kind: index in KINDS.
+        kind: index in HASH_KINDS.
         hashes: `(n,) uint64`, the result.
     """
     at = U(0)

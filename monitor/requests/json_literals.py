@@ -5,7 +5,7 @@ characters, and numbers of at most 19 digits. They read up to 16 bytes beyond `e
 exist (`PADDING`).
 
 In all of them `data` and `out` are `(size,) uint8`, and `at`, `end` and `o` are uint64 byte
-offsets. An offset of 0 as a result means that the text is not in the subset.
+offsets, `o` in `out`. An offset of 0 as a result means that the text is not in the subset.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.kernels.bits import HIGH, ONES, U, before, count_ones, jit, load
+from monitor.kernels.bits import HIGH, ONES, U, before, count_ones, inner, load_bytes
 
 _QUOTES, _BACKSLASHES, _BLANKS = (U(byte * int(ONES)) for byte in (0x22, 0x5C, 0x20))
 _POINT, _MINUS, _PLUS, _ZERO, _NINE, _EXPONENT = (U(ord(c)) for c in ".-+09e")
@@ -25,50 +25,44 @@ _MAX_FRACTION = U(12)  # digits of the fraction: a scaled remainder still fits 6
 _POWERS = np.array([10**i for i in range(int(_MAX_FRACTION) + 1)], np.uint64)
 
 
-@jit
+@inner
 def _zero_bytes(x: Any) -> Any:
     """Set the highest bit of each zero byte of x, uint64. Bits above the first one may be wrong."""
     return (x - ONES) & ~x & HIGH
 
 
-@jit
+@inner
 def _special_bytes(x: Any) -> Any:
     """Set the highest bit of each quote, backslash and control character of x, uint64. Bits above
     the first one may be wrong."""
     return _zero_bytes(x ^ _QUOTES) | _zero_bytes(x ^ _BACKSLASHES) | ((x - _BLANKS) & ~x & HIGH)
 
 
-@jit
+@inner
 def is_digit(byte: Any) -> Any:
     """Whether a byte, uint64, is an ASCII digit."""
     return byte - _ZERO <= _NINE - _ZERO
 
 
-@jit
+@inner
 def skip_blanks(data: Any, at: Any, end: Any) -> Any:
-    """The offset, uint64, of the first byte at or after `at` that is not white space.
-
-    Args:
-        data: `(size,) uint8`.
-        at, end: uint64 byte offsets.
-    """
+    """The offset, uint64, of the first byte at or after `at` that is not white space."""
     while at < end and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
         at += U(1)
     return at
 
 
-@jit
+@inner
 def simple_string_end(data: Any, at: Any, end: Any) -> Any:
     """The offset, uint64, of the closing quote of a string of ASCII without escapes; 0 if it is not
     such a string.
 
     Args:
-        data: `(size,) uint8`.
-        at: uint64 offset after the opening quote.
-        end: uint64 offset where the message ends.
+        at: offset after the opening quote.
+        end: offset where the message ends.
     """
     while at < end:
-        x = load(data, at)
+        x = load_bytes(data, at)
         found = _special_bytes(x) | (x & HIGH)
         if found:
             at += count_ones(before(found) & ONES)
@@ -77,7 +71,7 @@ def simple_string_end(data: Any, at: Any, end: Any) -> Any:
     return U(0)
 
 
-@jit
+@inner
 def _hex_digit(byte: Any) -> Any:
     """The value of a hexadecimal digit, uint64; `_NOT_HEX` for any other byte."""
     if is_digit(byte):
@@ -86,25 +80,20 @@ def _hex_digit(byte: Any) -> Any:
     return byte - U(87) if U(97) <= byte <= U(102) else _NOT_HEX
 
 
-@jit
+@inner
 def _hex_code(data: Any, at: Any) -> Any:
-    """The value of the four hexadecimal digits at `at`, uint64; more than 0xFFFF if they are not.
-
-    Args:
-        data: `(size,) uint8`; `at`: uint64 offset.
-    """
+    """The value of four hexadecimal digits, uint64; more than 0xFFFF if one of them is none."""
     code = U(0)
     for k in range(4):
         code = code << U(4) | _hex_digit(U(data[at + U(k)]))
     return code
 
 
-@jit
+@inner
 def _write_character(out: Any, o: Any, code: Any) -> Any:
     """Write a code point as UTF-8; return the offset after it.
 
     Args:
-        out: `(size,) uint8`; `o`: uint64 offset.
         code: uint64 code point.
     """
     low, high = U(0x3F), U(0x80)
@@ -127,15 +116,11 @@ def _write_character(out: Any, o: Any, code: Any) -> Any:
     return o + U(4)
 
 
-@jit
+@inner
 def _is_utf8(data: Any, at: Any, end: Any) -> Any:
-    """Whether `data[at:end]` is UTF-8 (table 3-7 of the Unicode Standard).
-
-    Args:
-        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
-    """
+    """Whether `data[at:end]` is UTF-8 (table 3-7 of the Unicode Standard)."""
     while at < end:
-        if at + U(8) <= end and load(data, at) & HIGH == U(0):
+        if at + U(8) <= end and load_bytes(data, at) & HIGH == U(0):
             at += U(8)
             continue
         a, b = U(data[at]), U(data[at + U(1)])
@@ -156,12 +141,12 @@ def _is_utf8(data: Any, at: Any, end: Any) -> Any:
     return True
 
 
-@jit
+@inner
 def _unescape(data: Any, at: Any) -> tuple[Any, Any]:
     """The code point of the escape at `at` and the offset after it (0: invalid), both uint64.
 
     Args:
-        data: `(size,) uint8`; `at`: uint64 offset of the backslash.
+        at: offset of the backslash.
     """
     kind = U(data[at + U(1)])
     at += U(2)
@@ -191,22 +176,20 @@ def _unescape(data: Any, at: Any) -> tuple[Any, Any]:
     return code, at
 
 
-@jit
+@inner
 def parse_string(data: Any, at: Any, end: Any, out: Any, o: Any) -> tuple[Any, Any]:
     """Write the text of a string to `out[o:]`. Up to eight bytes beyond it are overwritten.
 
     Args:
-        data: `(size,) uint8`.
-        at: uint64 offset after the opening quote.
-        end: uint64 offset where the message ends.
-        out: `(size,) uint8`; `o`: uint64 offset.
+        at: offset after the opening quote.
+        end: offset where the message ends.
 
     Returns:
         Offset after the closing quote (0: not in the subset), and offset after the text in `out`.
     """
     begin, union = o, U(0)
     while at < end:
-        x = load(data, at)
+        x = load_bytes(data, at)
         for k in range(8):
             out[o + U(k)] = (x >> U(8 * k)) & U(0xFF)
         found = _special_bytes(x)
@@ -234,12 +217,9 @@ def parse_string(data: Any, at: Any, end: Any, out: Any, o: Any) -> tuple[Any, A
     return U(0), o
 
 
-@jit
+@inner
 def parse_number(data: Any, at: Any, end: Any) -> tuple[Any, Any, Any]:
     """Read a non-negative number without exponent.
-
-    Args:
-        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
 
     Returns:
         Its digits as an integer, the number of digits after the point, and the offset after it
@@ -265,13 +245,9 @@ def parse_number(data: Any, at: Any, end: Any) -> tuple[Any, Any, Any]:
     return digits, fraction, at
 
 
-@jit
+@inner
 def skip_number(data: Any, at: Any, end: Any) -> Any:
-    """The offset, uint64, after a number of any kind; 0 if it is not in the subset.
-
-    Args:
-        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
-    """
+    """The offset, uint64, after a number of any kind; 0 if it is not in the subset."""
     if U(data[at]) == _MINUS:
         at += U(1)
     begin, pointed = at, False
@@ -297,7 +273,7 @@ def skip_number(data: Any, at: Any, end: Any) -> Any:
     return at
 
 
-@jit
+@inner
 def to_float(digits: Any, fraction: Any) -> Any:
     """The float64 nearest to `digits / 10 ** fraction`, ties to even.
 

@@ -1,4 +1,4 @@
-"""Novelty: the probability that a key's next prompt is of a kind it has never sent.
+"""Novelty: the probability that a key's next prompt is of a kind that it has not sent before.
 
 Good and Turing: among n draws, the share of kinds seen exactly once estimates the probability mass
 of all kinds not seen yet (I. J. Good, Biometrika 40, 1953). The kinds are coarse cells of meaning

@@ -41,7 +41,7 @@ from redis.exceptions import (
 from monitor.store.connection import (
     HOST,
     LOGIN,
-    OPTIONS,
+    QUERY,
     Node,
     Primary,
     execute,
@@ -53,7 +53,7 @@ from monitor.store.redis_errors import is_transient
 
 Address = tuple[str, int]
 
-_URL = re.compile(rf"(rediss?)\+cluster://({LOGIN})({HOST}(?:,{HOST})*)/?({OPTIONS})")
+_URL = re.compile(rf"(rediss?)\+cluster://({LOGIN})({HOST}(?:,{HOST})*)/?({QUERY})")
 _CLUSTER = re.compile(r"rediss?\+cluster:")
 _MOVING = (AskError, TryAgainError, ClusterDownError)  # MOVED is a subclass of AskError
 

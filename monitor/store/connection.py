@@ -49,11 +49,11 @@ Command = tuple[Any, ...]  # its name and arguments: str, bytes, int; or a Packe
 
 # Strict: a password with a special character must not pass for a host and be shown.
 HOST = r"(?:\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?"
-LOGIN, OPTIONS = r"(?:[^@/?#]*@)?", r"(?:\?[^@#]*)?"
-_TCP = re.compile(rf"rediss?://{LOGIN}{HOST}(?:/\d*)?{OPTIONS}")
-_SOCKET = re.compile(rf"unix://{LOGIN}/[^@?#]+{OPTIONS}")
+LOGIN, QUERY = r"(?:[^@/?#]*@)?", r"(?:\?[^@#]*)?"
+_TCP = re.compile(rf"rediss?://{LOGIN}{HOST}(?:/\d*)?{QUERY}")
+_SOCKET = re.compile(rf"unix://{LOGIN}/[^@?#]+{QUERY}")
 _SENTINELS = re.compile(
-    rf"(rediss?)\+sentinel://({LOGIN})({HOST}(?:,{HOST})*)/([\w.-]+)((?:/\d*)?{OPTIONS})"
+    rf"(rediss?)\+sentinel://({LOGIN})({HOST}(?:,{HOST})*)/([\w.-]+)((?:/\d*)?{QUERY})"
 )
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 _RETRIES = 2

@@ -1,6 +1,6 @@
 """All records in Redis, page by page, and the memory that they take.
 
-Redis stays responsive: each page is one SCAN and the GETs of its keys. Memory is measured on a
+Redis stays responsive: each page is one SCAN and the GETs of its keys. MemoryUsage is measured on a
 sample, the first records that SCAN returns; SCAN follows the hash table, so they are a random
 sample. A record that is written meanwhile may be included or not.
 """
@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from monitor.store.connection import Node, Primary, execute, info
-from monitor.store.redis import RECORD
+from monitor.store.redis import RECORD_KEY
 
 _PAGE = 1000  # keys per SCAN
 _SAMPLE = 100  # records per server
@@ -22,8 +22,8 @@ _START = b"0"
 _TABLES = 64
 
 
-class Memory(NamedTuple):
-    """Memory of Redis, in bytes.
+class MemoryUsage(NamedTuple):
+    """MemoryUsage of Redis, in bytes.
 
     Attributes:
         used: in use now.
@@ -59,8 +59,8 @@ def pages(server: Primary) -> Iterator[list[tuple[str, bytes]]]:
             yield [(_key(name), value) for name, value in values if value is not None]
 
 
-def memory(server: Primary) -> Memory:
-    """Memory of all servers together.
+def memory(server: Primary) -> MemoryUsage:
+    """MemoryUsage of all servers together.
 
     Raises:
         StoreError: if a server does not answer, or does not permit this user to ask.
@@ -72,13 +72,15 @@ def memory(server: Primary) -> Memory:
         used += int(fields["used_memory"])
         empty += int(fields["used_memory_startup"])
         sizes += found
-    return Memory(used, empty, sum(sizes) / len(sizes) + _TABLES if sizes else 0.0)
+    return MemoryUsage(used, empty, sum(sizes) / len(sizes) + _TABLES if sizes else 0.0)
 
 
 def _scan(node: Node, cursor: bytes) -> tuple[bytes | None, list[bytes]]:
     """The next cursor, `None` after the last page, and names of records."""
     with node() as connection:
-        (found,) = execute(connection, [("SCAN", cursor, "MATCH", RECORD + "*", "COUNT", _PAGE)])
+        (found,) = execute(
+            connection, [("SCAN", cursor, "MATCH", RECORD_KEY + "*", "COUNT", _PAGE)]
+        )
     return None if found[0] == _START else found[0], found[1]
 
 
@@ -100,4 +102,4 @@ def _sample_memory(node: Node) -> tuple[dict[str, str], list[int]]:
 
 
 def _key(name: bytes) -> str:
-    return name.decode().removeprefix(RECORD).rpartition("}:")[2]
+    return name.decode().removeprefix(RECORD_KEY).rpartition("}:")[2]

@@ -60,8 +60,8 @@ from monitor.store.cluster import connect
 from monitor.store.connection import Command, Node, execute, info, transact
 from monitor.store.record_block import Block, pack
 
-RECORD, PARTITION, CLAIM, DECISION = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
-ROWS, BASELINES, READY, MODE = "xm:f:", "xm:m", "xm:ready", "xm:mode:"
+RECORD_KEY, PARTITION_KEY, CLAIM_KEY, DECISION_KEY = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
+ROWS_KEY, BASELINES_KEY, READY_KEY, MODE_KEY = "xm:f:", "xm:m", "xm:ready", "xm:mode:"
 MODE_SECONDS = 30  # life of a worker's report of its mode
 _CHUNK = 1000  # keys per command, so that Redis serves other clients in between
 
@@ -98,7 +98,7 @@ class RedisStore:
 
     def load(self, names: Sequence[str]) -> list[bytes | None]:
         def mget() -> list[bytes | None]:
-            keys = [RECORD + name for name in names]
+            keys = [RECORD_KEY + name for name in names]
             parts = [keys[i : i + _CHUNK] for i in range(0, len(keys), _CHUNK)]
             with self.server.connection(keys[0]) as connection:
                 return list(chain(*execute(connection, (("MGET", *part) for part in parts))))
@@ -109,7 +109,7 @@ class RedisStore:
         def transaction() -> tuple[int, bytes | None]:
             with self.server.connection(tag) as connection:
                 number, state = transact(
-                    connection, [("INCR", CLAIM + tag), ("GET", PARTITION + tag)]
+                    connection, [("INCR", CLAIM_KEY + tag), ("GET", PARTITION_KEY + tag)]
                 )
             return number, state
 
@@ -145,7 +145,7 @@ class RedisStore:
         parts: dict[str, Checkpoint] = defaultdict(Checkpoint)
         records: dict[str, dict[str, bytes]] = defaultdict(dict)
         for name, record in checkpoint.records.items():
-            records[self._tag_of(name)][name] = record
+            records[_tag_of(name)][name] = record
         for tag, group in records.items():
             parts[tag].records = group
         for name, state in checkpoint.partitions.items():
@@ -165,15 +165,13 @@ class RedisStore:
         """The end of a partition's keys; on a Cluster a hash tag."""
         return f"{{{partition}}}" if self.server.is_cluster else partition
 
-    def _tag_of(self, name: str) -> str:
-        """The hash tag of a record, by its name; empty without a Cluster."""
-        return name[: name.index("}") + 1] if self.server.is_cluster else ""
-
     def _check_claims(self, connection: Any, claims: Mapping[str, int]) -> None:
         """WATCH claims and states, and raise unless they are as this store left them."""
         if not claims:
             return
-        keys = [prefix + self._tag(name) for prefix in (CLAIM, PARTITION) for name in claims]
+        keys = [
+            prefix + self._tag(name) for prefix in (CLAIM_KEY, PARTITION_KEY) for name in claims
+        ]
         _, values = execute(connection, [("WATCH", *keys), ("MGET", *keys)])
         states = values[len(claims) :]
         for (name, claim), latest, state in zip(claims.items(), values, states, strict=False):
@@ -187,34 +185,34 @@ class RedisStore:
 
     def _commands(self, checkpoint: Checkpoint) -> Iterator[Command]:
         if isinstance(checkpoint.records, Block):
-            yield from pack(checkpoint.records, RECORD, self._record_seconds)
+            yield from pack(checkpoint.records, RECORD_KEY, self._record_seconds)
         else:
             for name, record in checkpoint.records.items():
-                yield "SET", RECORD + name, record, "EX", self._record_seconds
+                yield "SET", RECORD_KEY + name, record, "EX", self._record_seconds
         now = time.time()
         for decision in active(checkpoint, now):
             milliseconds = max(1, int(1000 * (decision.until - now)))
             name = decision_name(decision.origin, decision.key)
             yield "SET", name, msgspec.json.encode(decision), "PX", milliseconds
         for name, state in checkpoint.partitions.items():
-            yield "SET", PARTITION + self._tag(name), state
+            yield "SET", PARTITION_KEY + self._tag(name), state
         for name, rows in checkpoint.rows.items():
             kept = {key: row for key, row in rows.items() if row is not None}
             for chunk in _chunks(kept.items()):
-                yield "HSET", ROWS + self._tag(name), *chain.from_iterable(chunk)
+                yield "HSET", ROWS_KEY + self._tag(name), *chain.from_iterable(chunk)
             for gone in _chunks(rows.keys() - kept.keys()):
-                yield "HDEL", ROWS + self._tag(name), *gone
+                yield "HDEL", ROWS_KEY + self._tag(name), *gone
         for name, baseline in checkpoint.baselines.items():
-            yield "HSET", BASELINES, name, baseline
+            yield "HSET", BASELINES_KEY, name, baseline
 
     def baselines(self) -> dict[str, bytes]:
-        found = self._call("HGETALL", BASELINES)
+        found = self._call("HGETALL", BASELINES_KEY)
         return {name.decode(): value for name, value in zip(found[::2], found[1::2], strict=True)}
 
     def rows(self, partition: str) -> dict[str, bytes]:
-        found, cursor = dict[str, bytes](), b"0"
+        found, cursor, key = dict[str, bytes](), b"0", ROWS_KEY + self._tag(partition)
         while True:
-            cursor, page = self._call("HSCAN", ROWS + self._tag(partition), cursor, "COUNT", _CHUNK)
+            cursor, page = self._call("HSCAN", key, cursor, "COUNT", _CHUNK)
             found |= {k.decode(): row for k, row in zip(page[::2], page[1::2], strict=True)}
             if cursor == b"0":
                 return found
@@ -242,14 +240,14 @@ class RedisStore:
 
     def state(self, name: str) -> bytes | None:
         """A partition's state as the last checkpoint wrote it, without a claim."""
-        state: bytes | None = self._call("GET", PARTITION + self._tag(name))
+        state: bytes | None = self._call("GET", PARTITION_KEY + self._tag(name))
         return state
 
     def ping(self) -> None:
         # On a Cluster, in the slots of the partitions: other servers may be up.
         names = tuple(self._states) if self.server.is_cluster else ()
         for end in [f":{self._tag(name)}" for name in names] or [""]:
-            self._call("SET", READY + end, b"", "EX", 60)
+            self._call("SET", READY_KEY + end, b"", "EX", 60)
 
     def _call(self, command: str, key: str, *arguments: bytes | str | int) -> Any:
         def call() -> Any:
@@ -279,11 +277,16 @@ class RedisStore:
 
 def decision_name(origin: str, key: str) -> str:
     """The Redis key of a decision; detectors and campaigns have one each."""
-    return DECISION + key if origin == ORIGINS[0] else f"{DECISION}{origin}:{key}"
+    return DECISION_KEY + key if origin == ORIGINS[0] else f"{DECISION_KEY}{origin}:{key}"
+
+
+def _tag_of(name: str) -> str:
+    """The hash tag in the name of a record on a Cluster."""
+    return name[: name.index("}") + 1]
 
 
 def _mode_name(shadow: bool) -> str:
-    return MODE + ("shadow" if shadow else "enforce")
+    return MODE_KEY + ("shadow" if shadow else "enforce")
 
 
 def _chunks(items: Iterable[_T]) -> Iterator[list[_T]]:

@@ -89,10 +89,6 @@ class Table:
         """Include these rows in the next snapshot."""
         self._changed[rows] = True
 
-    def name(self, row: int) -> str:
-        """The name of the record in a row."""
-        return self._names[row]
-
     def snapshot(self) -> Block:
         """Copy all changed rows. Ends with `commit` or `rollback`."""
         rows = np.flatnonzero(self._changed)

@@ -99,7 +99,7 @@ def results(evaluated: Evaluated) -> list[criteria.Result]:
     """The criteria applied to a group, as far as its evidence reaches."""
     if not evaluated.evidence:
         return []
-    return criteria.evaluate({**evaluated.evidence, "members": float(len(evaluated.members))})
+    return criteria.apply({**evaluated.evidence, "members": float(len(evaluated.members))})
 
 
 def criterion_results(evaluated: Evaluated) -> list[CriterionResult]:

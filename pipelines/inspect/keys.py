@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import SEVERITIES, Action, Severity
 from monitor.config import Settings
-from monitor.detectors import ALL_DETECTORS, KINDS, Detector
+from monitor.detectors import ALERT_KINDS, ALL_DETECTORS, Detector
 from monitor.errors import ConfigError
 from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
@@ -168,7 +168,7 @@ def ranking_by(name: str, settings: Settings) -> Ranking:
 
 
 def _open_alerts(record: Any) -> dict[str, Severity]:
-    found = zip(KINDS, record["severity"].tolist(), strict=False)
+    found = zip(ALERT_KINDS, record["severity"].tolist(), strict=False)
     return {kind: SEVERITIES[severity - 1] for kind, severity in found if severity}
 
 

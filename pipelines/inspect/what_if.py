@@ -16,7 +16,7 @@ from monitor.config import Detection
 from monitor.detectors.base import Detector, Floats
 from monitor.records.baseline import Baseline
 from monitor.records.profile import ELICITATION, MAX_LEVEL, REQUESTS, TOKENS, Profile, Records
-from monitor.records.update import CAP, MATCH, MISS
+from monitor.records.update import MATCH, MAX_NATS, MISS
 
 _FACTORS = 2.0 ** (np.arange(1, 193) / 16)  # of volume, up to 4,096
 _PROMPTS = np.arange(1.0, 101.0)
@@ -25,7 +25,7 @@ _REQUESTED = {"reasoning": "the reasoning trace", "grading": "grades or preferen
 _HIGHER = ("It would be info", "It would be a warning", "It would be critical")
 _LOWER = ("There would be no alert", "It would be only info", "It would be only a warning")
 _BILLION = 1e9
-_COUNTS = ("requests", "prompts", "sketched", "matches")
+_COUNTS = ("requests", "prompts", "sketch_prompts", "matches")
 
 
 class Change(NamedTuple):
@@ -134,7 +134,7 @@ def _volume_phrase(factor: float) -> str:
 
 
 def _prompts_phrase(record: Records) -> Callable[[float], str]:
-    prompts = int(record["sketched"][0])
+    prompts = int(record["sketch_prompts"][0])
     return lambda factor: f"{prompts * factor:,.0f} such prompts instead of {prompts:,}"
 
 
@@ -171,7 +171,7 @@ def _add(records: Records, numbers: Floats, intent: int | None) -> None:
     level = records["level"][:, ELICITATION]
     for i in range(level.shape[1]):
         step = MATCH if i == intent else MISS
-        level[:, i] = np.clip(level[:, i] + numbers * step / 2, 0.0, CAP / 2)
+        level[:, i] = np.clip(level[:, i] + numbers * step / 2, 0.0, MAX_NATS / 2)
         if i == intent:
             records["matches"][:, i] += numbers.astype(np.uint32)
 

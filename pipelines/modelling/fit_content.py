@@ -14,8 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitor.prompts.content_model import BROAD, EDGE, LONG, NARROW, UNIT, Content, Floats, evidence
+from monitor.prompts.content_model import (
+    CONTENT_WEIGHT,
+    EDGE_WEIGHT,
+    LISTS_INPUTS,
+    LISTS_WEIGHT,
+    Content,
+    Floats,
+    evidence,
+)
 from monitor.prompts.extractor import Features
+from monitor.prompts.kernel import MEANING_LENGTH
 from monitor.prompts.projection import CONTENT, LISTS
 
 MIN_PROMPTS = 200  # per list; ten times as many ordinary ones
@@ -67,15 +76,19 @@ def fit_content(
 
 
 def _content_inputs(prompts: PromptFeatures, model: Content) -> Floats:
-    """`(n, WIDE)`: meaning and style."""
-    return np.hstack([prompts.meaning * (BROAD / UNIT), model.standardised(prompts.style)])
+    """`(n, CONTENT_INPUTS)`: meaning and style."""
+    meaning = prompts.meaning * (CONTENT_WEIGHT / MEANING_LENGTH)
+    return np.hstack([meaning, model.standardised(prompts.style)])
 
 
 def _classifier_inputs(prompts: PromptFeatures, model: Content) -> Floats:
-    """`(n, LONG)`: meaning, opening, closing and style."""
+    """`(n, LISTS_INPUTS)`: meaning, opening, closing and style."""
     meaning, opening, closing, style = prompts
-    edges = [opening * (EDGE / UNIT), closing * (EDGE / UNIT)]
-    return np.hstack([meaning * (NARROW / UNIT), *edges, model.standardised(style)])
+    edges = [
+        opening * (EDGE_WEIGHT / MEANING_LENGTH),
+        closing * (EDGE_WEIGHT / MEANING_LENGTH),
+    ]
+    return np.hstack([meaning * (LISTS_WEIGHT / MEANING_LENGTH), *edges, model.standardised(style)])
 
 
 def _fit_whitening(x: Floats) -> tuple[Floats, Floats]:
@@ -88,13 +101,13 @@ def _fit_whitening(x: Floats) -> tuple[Floats, Floats]:
 
 
 def _fit_classifier(ordinary: Floats, listed: Floats) -> tuple[Floats, float]:
-    """`(LONG,)` weights and offset of the log odds that a prompt is from the list."""
+    """`(LISTS_INPUTS,)` weights and offset of the log odds that a prompt is from the list."""
     sizes = [len(ordinary), len(listed)]
     x = np.hstack([np.vstack([ordinary, listed]), np.ones((sum(sizes), 1))])
     y = np.repeat([0.0, 1.0], sizes)
     sample_weight = np.repeat([0.5 / size for size in sizes], sizes)
-    penalty = np.append(np.full(LONG, _PENALTY), 1e-9)
-    weights = np.zeros(LONG + 1)
+    penalty = np.append(np.full(LISTS_INPUTS, _PENALTY), 1e-9)
+    weights = np.zeros(LISTS_INPUTS + 1)
     for _ in range(_STEPS):
         p = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -30, 30)))
         gradient = x.T @ (sample_weight * (p - y)) + penalty * weights

@@ -123,7 +123,7 @@ def _map(replay: LabelledReplay) -> Figure:
     means = Profile(replay.records).meaning
     baseline = replay.baseline.mean.meaning
     alike, away = means.self_similarity, means.squared_distance(baseline.mean, baseline.uncertainty)
-    enough = replay.records["sketched"] >= MIN_REQUESTS
+    enough = replay.records["sketch_prompts"] >= MIN_REQUESTS
     kinds = np.array([label.kind for label in replay.labels])
     attacking = {label.kind for label in replay.labels if label.campaign}
     legends = []

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from monitor.identity import from_settings
 from monitor.records.migrations import read as read_record
-from monitor.store.redis import RECORD
+from monitor.store.redis import RECORD_KEY
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.support.programs import Worker
@@ -266,9 +266,9 @@ def compare(worker: Worker) -> Comparison:
 def _requests(stored: dict[str, bytes | None]) -> dict[str, int]:
     """How many requests each key's record says that it had."""
     return {
-        key.removeprefix(RECORD): int(read_record(value)["requests"])
+        key.removeprefix(RECORD_KEY): int(read_record(value)["requests"])
         for key, value in stored.items()
-        if key.startswith(RECORD) and value is not None
+        if key.startswith(RECORD_KEY) and value is not None
     }
 
 

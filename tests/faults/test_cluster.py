@@ -18,7 +18,7 @@ from monitor.identity import from_settings
 from monitor.store import inventory
 from monitor.store.base import Checkpoint, Store
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import PARTITION, RECORD, RedisStore
+from monitor.store.redis import PARTITION_KEY, RECORD_KEY, RedisStore
 from monitor.store.redis_errors import ACL, CLUSTER_ACL
 from tests.support.programs import Worker
 from tests.support.redis_servers import Authority, Cluster, Redis
@@ -61,7 +61,7 @@ def held(store: RedisStore) -> dict[str, set[bytes | None]]:
     return {
         partition: {
             *store.load(store.names(partition, ["k_1"])),
-            store._call("GET", f"{PARTITION}{{{partition}}}"),
+            store._call("GET", f"{PARTITION_KEY}{{{partition}}}"),
         }
         for partition in PARTITIONS
     }
@@ -105,8 +105,8 @@ def test_cluster_holds_the_bytes_of_a_single_store(store: RedisStore) -> None:
             each.commit(engine.snapshot())
             size *= 3
     assert dict(found for page in inventory.pages(store.server) for found in page) == memory.records
-    assert {PARTITION + name: restored(store, name) for name in PARTITIONS} == {
-        PARTITION + name: state for name, state in memory._partitions.items()
+    assert {PARTITION_KEY + name: restored(store, name) for name in PARTITIONS} == {
+        PARTITION_KEY + name: state for name, state in memory._partitions.items()
     }
     assert memory._decisions
     for _, key in memory._decisions:
@@ -308,7 +308,7 @@ def test_worker_on_a_changing_cluster_counts_once(
     with worker:
         with filling(worker, traffic(), rate=700.0):
             place = f"{{{worker.requests}:0}}"
-            until(lambda: store._call("GET", PARTITION + place))
+            until(lambda: store._call("GET", PARTITION_KEY + place))
             owner = cluster.owner(place)
             owner.kill()
             owner.start()
@@ -319,17 +319,17 @@ def test_worker_on_a_changing_cluster_counts_once(
             worker.kill()
             worker.start()
         expected = undisturbed(worker).stored
-        states = {key: value for key, value in expected.items() if key.startswith(PARTITION)}
+        states = {key: value for key, value in expected.items() if key.startswith(PARTITION_KEY)}
         until(
             lambda: (
                 {
-                    key: store._call("GET", f"{PARTITION}{{{key.removeprefix(PARTITION)}}}")
+                    key: store._call("GET", f"{PARTITION_KEY}{{{key.removeprefix(PARTITION_KEY)}}}")
                     for key in states
                 }
                 == states
             )
         )
         records = {
-            RECORD + key: value for page in inventory.pages(store.server) for key, value in page
+            RECORD_KEY + key: value for page in inventory.pages(store.server) for key, value in page
         }
-        assert records == {k: v for k, v in expected.items() if k.startswith(RECORD)}
+        assert records == {k: v for k, v in expected.items() if k.startswith(RECORD_KEY)}

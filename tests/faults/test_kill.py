@@ -14,7 +14,7 @@ import redis
 from monitor.batch import KeyFingerprint
 from monitor.linker import Linker, LinkPartition
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import PARTITION
+from monitor.store.redis import PARTITION_KEY
 from pipelines.simulation.scenario import Scenario
 from pipelines.traffic import replay
 from pipelines.traffic.producer import Message
@@ -63,7 +63,7 @@ def test_killed_linker_finds_the_same_campaign(
     own_kafka: Server, own_redis: Redis, tmp_path: Path
 ) -> None:
     worker = Worker(tmp_path / "worker", own_kafka.address, own_redis.url)
-    state = f"{PARTITION}{worker.settings.topics.fingerprints}:0"
+    state = f"{PARTITION_KEY}{worker.settings.topics.fingerprints}:0"
     store = redis.from_url(own_redis.url)
     moments: list[Callable[[LinkPartition], object]] = [
         lambda shard: shard.offset,
@@ -109,7 +109,7 @@ def test_successor_sends_checkpointed_unsent_alerts(
         with worker:
             fill(worker, stream)
             store = redis.from_url(own_redis.url)
-            until(lambda: restored(store.get(f"{PARTITION}{worker.requests}:0")).outbox)
+            until(lambda: restored(store.get(f"{PARTITION_KEY}{worker.requests}:0")).outbox)
             worker.kill()
             assert read(worker, worker.settings.topics.alerts) == []
             proxy.marker = b""

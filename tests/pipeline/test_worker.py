@@ -18,7 +18,7 @@ from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import DECISION, MODE_SECONDS
+from monitor.store.redis import DECISION_KEY, MODE_SECONDS
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
 from pipelines.traffic.replay import replay_files
@@ -150,7 +150,7 @@ def test_rejections_are_counted_by_reason(hour: Hour) -> None:
 
 
 def test_decision_expires_in_redis(hour: Hour, own_redis: Redis) -> None:
-    name = DECISION + from_settings(hour.worker.settings).key(COT)
+    name = DECISION_KEY + from_settings(hour.worker.settings).key(COT)
     with redis.from_url(own_redis.url) as store:
         decision = msgspec.json.decode(store.get(name), type=Decision)
         assert decision.seconds - 60 < store.ttl(name) <= decision.seconds

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from monitor.campaigns.campaign import Campaign, TimelineEntry
-from monitor.campaigns.fingerprint import FINGERPRINT, IDENTIFIERS, VERSION, Fingerprints
+from monitor.campaigns.fingerprint import (
+    FINGERPRINT,
+    FINGERPRINT_VERSION,
+    IDENTIFIERS,
+    Fingerprints,
+)
 from monitor.config import Settings
 from monitor.linker import LinkPartition
 from monitor.prompts.projection import CONTENT
@@ -53,7 +58,7 @@ def save(store: Store, known: LinkPartition) -> None:
 def fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> Fingerprints:
     """The fingerprint of a key, `(1,)`; `mean` is `(CONTENT,)`, scaled as in records."""
     out = np.zeros(1, FINGERPRINT)
-    out["version"], out["requests"], out["sketched"] = VERSION, requests, requests
+    out["version"], out["requests"], out["sketch_prompts"] = FINGERPRINT_VERSION, requests, requests
     out["ts"], out["first_seen"], out["tokens"] = NOW, START, 100 * requests
     out["content"] = mean.clip(-30_000, 30_000)
     out["surprisal"] = 5.0

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.campaigns.fingerprint import FINGERPRINT, IDENTIFIERS, VERSION, Fingerprints
+from monitor.campaigns.fingerprint import (
+    FINGERPRINT,
+    FINGERPRINT_VERSION,
+    IDENTIFIERS,
+    Fingerprints,
+)
 from monitor.prompts.projection import CONTENT, SCALE
 from monitor.records.profile import HOUR, LONG
 from monitor.sketches import hyperloglog
@@ -66,15 +71,21 @@ class Crowd:
         random = np.random.default_rng(self.seed)
         n = self.keys
         out = np.zeros(n, FINGERPRINT)
-        out["version"], out["severity"], out["surprisal"] = VERSION, self.severity, self.surprisal
+        out["version"], out["severity"], out["surprisal"] = (
+            FINGERPRINT_VERSION,
+            self.severity,
+            self.surprisal,
+        )
         out["first_seen"] = MIDNIGHT + HOUR * (self.start + random.uniform(0, self.spread, n))
         out["ts"] = out["first_seen"] + self.hours * HOUR
-        out["requests"] = out["sketched"] = np.maximum(random.poisson(self.hours * self.rate, n), 8)
+        out["requests"] = out["sketch_prompts"] = np.maximum(
+            random.poisson(self.hours * self.rate, n), 8
+        )
         out["tokens"] = 500.0 * out["requests"]
-        out["content"] = self._content(random, out["sketched"])
+        out["content"] = self._content(random, out["sketch_prompts"])
         self._fill_hours(out, random)
         for i in range(n):
-            out["distinct"][i] = self._distinct(random, int(out["sketched"][i]))
+            out["distinct"][i] = self._distinct(random, int(out["sketch_prompts"][i]))
         for kind, name in enumerate(IDENTIFIERS):
             own = random.integers(1, 2**63, n, dtype=np.uint64)
             out["ids"][:, kind] = self.shared.get(name, 0) or own

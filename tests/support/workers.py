@@ -34,7 +34,7 @@ from monitor.linker import Linker, LinkPartition
 from monitor.partition import Partition
 from monitor.records.baseline import shipped_reference
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import DECISION, PARTITION, RECORD, ROWS
+from monitor.store.redis import DECISION_KEY, PARTITION_KEY, RECORD_KEY, ROWS_KEY
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.support.programs import Worker
@@ -125,16 +125,16 @@ def undisturbed(worker: Worker) -> Account:
     partitions = {**first.partitions, **engine.snapshot().partitions}
     decisions = {each.key: msgspec.json.encode(each) for each in first.decisions}
     stored: dict[str, bytes | None] = {
-        **{RECORD + key: record for key, record in first.records.items()},
-        **{PARTITION + name: state for name, state in partitions.items()},
-        **{DECISION + key: decision for key, decision in decisions.items()},
+        **{RECORD_KEY + key: record for key, record in first.records.items()},
+        **{PARTITION_KEY + name: state for name, state in partitions.items()},
+        **{DECISION_KEY + key: decision for key, decision in decisions.items()},
     }
     return Account(stored, alerts, fingerprints, rejected)
 
 
 def account(worker: Worker, expected: Account) -> Account:
     """The worker's results, once its checkpoints cover the whole stream."""
-    states = {key: state for key, state in expected.stored.items() if key.startswith(PARTITION)}
+    states = {key: state for key, state in expected.stored.items() if key.startswith(PARTITION_KEY)}
     ends = [restored(state).offset for state in states.values()]
     with redis.from_url(worker.settings.redis_url) as store:
 
@@ -145,7 +145,8 @@ def account(worker: Worker, expected: Account) -> Account:
         until(is_done)
         values = zip(expected.stored, store.mget(list(expected.stored)), strict=True)
         found = {
-            key: _without_end(value) if key.startswith(DECISION) else value for key, value in values
+            key: _without_end(value) if key.startswith(DECISION_KEY) else value
+            for key, value in values
         }
     topics = worker.settings.topics
     return Account(
@@ -183,11 +184,11 @@ def links(worker: Worker, expected: Links) -> Links:
     with redis.from_url(worker.settings.redis_url) as store:
 
         def is_done() -> bool:
-            reached = linked(store.get(PARTITION + name))
+            reached = linked(store.get(PARTITION_KEY + name))
             return reached.offset == end and not reached.outbox
 
         until(is_done)
-        state, rows = store.get(PARTITION + name), store.hgetall(ROWS + name)
+        state, rows = store.get(PARTITION_KEY + name), store.hgetall(ROWS_KEY + name)
     return Links(state, rows, _alerts(worker, "campaign"))
 
 

@@ -211,7 +211,7 @@ def test_fingerprint_with_a_fast_clock_changes_no_campaign(stream, uninterrupted
     fingerprints, _, _ = from_messages(stream)
     fast = fingerprints[-1:].copy()
     fast["ts"] += 6 * 3_600.0
-    fast["sketched"] = 0  # not eligible as a member
+    fast["sketch_prompts"] = 0  # not eligible as a member
     (message,) = to_messages(fast, ["sk-fast"])
     half = len(stream) // 2
     outcome = observe(linker_on(MemoryStore()), [*stream[:half], message, *stream[half:]])

@@ -111,7 +111,7 @@ class Crowd:
         self.first_seen[member] = starts[self.campaign[member]] + rng.uniform(
             0, 30 * MINUTE, member.sum()
         )
-        population = ordinary[ordinary["sketched"] >= 8]
+        population = ordinary[ordinary["sketch_prompts"] >= 8]
         slow = population[population["requests"] < 200]
         self.fingerprints = population[rng.integers(len(population), size=n)].copy()
         self.fingerprints[member] = slow[rng.integers(len(slow), size=member.sum())]
@@ -123,7 +123,8 @@ class Crowd:
         content = share * self.fingerprints["content"] / (SCALE * STEPS) + (1 - share) * other
         content /= np.hypot(share, 1 - share)
         content += (
-            rng.normal(0.0, 1.0, content.shape) / np.sqrt(self.fingerprints["sketched"])[:, None]
+            rng.normal(0.0, 1.0, content.shape)
+            / np.sqrt(self.fingerprints["sketch_prompts"])[:, None]
         )
         content[member] = _MIX * content[member] + (1 - _MIX) * axes[self.campaign[member]]
         self.fingerprints["content"] = np.clip(content * SCALE * STEPS, -32_000, 32_000)
@@ -166,7 +167,9 @@ class Crowd:
         )
         fingerprints["ts"], fingerprints["first_seen"] = ts, first_seen
         fingerprints["requests"] = np.maximum(8, rate * (ts - first_seen) / HOUR)
-        fingerprints["sketched"] = np.minimum(fingerprints["requests"], fingerprints["sketched"])
+        fingerprints["sketch_prompts"] = np.minimum(
+            fingerprints["requests"], fingerprints["sketch_prompts"]
+        )
         for name, panes, seconds in (("long", LONG, HOUR), ("middle", MIDDLE, 5 * MINUTE)):
             head = np.floor(ts / seconds).astype(np.int64)
             age = np.arange(panes.panes)[None, :]

@@ -26,7 +26,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from monitor.kernels.bits import OPTIONS, U, jit
+from monitor.kernels.bits import KERNEL_OPTIONS, U, inner
 from monitor.prompts import kernel, word_vectors
 from monitor.prompts.bpe import append_tokens
 from monitor.prompts.extractor import Extractor
@@ -130,7 +130,7 @@ def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
     tables, memory = extractor.tables, extractor.memory
     features = extractor(Texts.of([None] * _BATCH))
 
-    @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
+    @numba.njit(**KERNEL_OPTIONS)  # type: ignore[untyped-decorator]
     def run(buffer: Any, starts: Any, ends: Any, tables: Any, memory: Any, features: Any) -> int:
         done = 0
         for i in range(len(starts)):
@@ -147,12 +147,12 @@ def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
     return over
 
 
-@jit
+@inner
 def _nothing(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     pass
 
 
-@jit
+@inner
 def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     end, _, opening, closing = append_tokens(buffer, chunks, tables, memory, n)
     kernel._sum(memory.tokens, end, tables.vectors, memory.part, memory.total)
@@ -163,22 +163,22 @@ def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ig
     kernel._normalise(memory.total, features.closing, i)
 
 
-@jit
+@inner
 def _template(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     features.template[i] = template_hash(words, memory, tables.vocabulary)
 
 
-@jit
+@inner
 def _cell(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     features.cell[i] = kernel._cell(features.meaning, i, tables.planes)
 
 
-@jit
+@inner
 def _style(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     style_features(words, memory, tables.style, features.style, i)
 
 
-@jit
+@inner
 def _content(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
     style_features(words, memory, tables.style, features.style, i)
     project(features, i, tables.projection, memory.sums)

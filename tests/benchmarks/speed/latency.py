@@ -34,7 +34,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from monitor.alerting.alerts import Alert
 from monitor.config import Settings
 from monitor.identity import from_settings
-from monitor.store.redis import RECORD
+from monitor.store.redis import RECORD_KEY
 from pipelines.kafka import topics
 from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.benchmarks.speed.measure import (
@@ -106,7 +106,7 @@ def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[S
     topics.create(settings)
     _stamp_on_arrival(settings)
     markers = [f"{_MARKER}{n}" for n in range(int(seconds * _MARKERS))]
-    records = [RECORD + pseudonym(key) for key in markers]
+    records = [RECORD_KEY + pseudonym(key) for key in markers]
     with _watch(settings.redis_url, records) as written, worker:
         messages = islice(_messages(stream, rate), len(markers) * int(rate / _MARKERS))
         schedule = SendSchedule(rate=rate)
@@ -120,7 +120,7 @@ def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[S
     stored, alerts = [], []
     for (key, _), begun in arrivals.items():
         if key.startswith(_MARKER) and begun > warm:
-            stored.append(written[RECORD + pseudonym(key)] - begun)
+            stored.append(written[RECORD_KEY + pseudonym(key)] - begun)
     about = {(pseudonym(key), ts): begun for (key, ts), begun in arrivals.items()}
     for record in read(worker, settings.topics.alerts):
         alert = msgspec.json.decode(record.value, type=Alert)

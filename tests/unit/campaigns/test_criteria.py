@@ -35,14 +35,14 @@ def test_ids_and_evidence_names_are_unique():
 
 
 def test_coordinated_keys_are_a_campaign():
-    results = criteria.evaluate(COORDINATED)
+    results = criteria.apply(COORDINATED)
     assert criteria.is_campaign(results)
     assert criteria.reason(results) == COORDINATION.reason
 
 
 @pytest.mark.parametrize("criterion", [*REQUIRED.criteria, *COORDINATION.criteria], ids=str)
 def test_each_criterion_is_necessary(criterion):
-    results = criteria.evaluate(failing(criterion))
+    results = criteria.apply(failing(criterion))
     assert not criteria.is_campaign(results)
     assert criterion.not_met in criteria.reason(results)
     assert not any(route.reason in criteria.reason(results) for route in ROUTES)
@@ -50,31 +50,31 @@ def test_each_criterion_is_necessary(criterion):
 
 @pytest.mark.parametrize("criterion", COORDINATION.criteria, ids=str)
 def test_own_alerts_replace_coordination(criterion):
-    results = criteria.evaluate({**failing(criterion), "accused_share": 0.5})
+    results = criteria.apply({**failing(criterion), "accused_share": 0.5})
     assert criteria.is_campaign(results)
     assert criteria.reason(results) == ALERTS.reason
 
 
 def test_own_alerts_do_not_replace_what_is_required():
     evidence = {**COORDINATED, "accused_share": 1.0, "deviation": 0.1}
-    results = criteria.evaluate(evidence)
+    results = criteria.apply(evidence)
     assert not criteria.is_campaign(results)
     assert criteria.reason(results) == "their prompts are close to the baseline"
 
 
 def test_bound_of_the_payment_share_is_exclusive():
-    results = criteria.evaluate({**COORDINATED, "largest_payment_share": 0.8})
+    results = criteria.apply({**COORDINATED, "largest_payment_share": 0.8})
     assert not criteria.is_campaign(results)
 
 
 def test_one_task_applies_below_forty_members():
     for members, campaign in ((39.0, False), (40.0, True)):
         evidence = {**COORDINATED, "common": 0.0, "members": members}
-        assert criteria.is_campaign(criteria.evaluate(evidence)) is campaign
+        assert criteria.is_campaign(criteria.apply(evidence)) is campaign
 
 
 def test_unknown_steadiness_is_not_called_sessions():
-    results = criteria.evaluate({**COORDINATED, "uneven": UNKNOWN})
+    results = criteria.apply({**COORDINATED, "uneven": UNKNOWN})
     assert "too few complete hours" in criteria.reason(results)
     assert "sessions" not in criteria.reason(results)
 

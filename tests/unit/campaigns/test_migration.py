@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from monitor.campaigns.campaign import Campaign, TimelineEntry
-from monitor.campaigns.fingerprint import FINGERPRINT, VERSION, from_messages, to_messages
+from monitor.campaigns.fingerprint import (
+    FINGERPRINT,
+    FINGERPRINT_VERSION,
+    from_messages,
+    to_messages,
+)
 from monitor.campaigns.population import ROW, Population
 from monitor.errors import StoreRefusedError
 from tests.support.crowd import population
@@ -29,8 +34,8 @@ def unpacked(text):
 
 
 def check(fingerprint):
-    assert fingerprint["version"] == VERSION
-    assert (fingerprint["severity"], fingerprint["requests"], fingerprint["sketched"]) == (
+    assert fingerprint["version"] == FINGERPRINT_VERSION
+    assert (fingerprint["severity"], fingerprint["requests"], fingerprint["sketch_prompts"]) == (
         2,
         60,
         48,

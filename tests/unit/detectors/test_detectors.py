@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.detectors import (
+    ALERT_KINDS,
     ALL_DETECTORS,
-    KINDS,
     Automation,
     Burst,
     Coverage,
@@ -19,7 +19,7 @@ from monitor.detectors.burst import student_8
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline, shipped_reference
-from monitor.records.profile import BROAD, LEVELS, LIKENESS, RECORD, SLOTS, Profile
+from monitor.records.profile import ALERT_SLOTS, BREADTH, LEVELS, LIKENESS, RECORD, Profile
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,9 @@ def test_burst_needs_a_longer_past_to_excuse(baseline):
 def asks(prompts, **likeness):
     """A key with prompts, and its levels of similarity to lists or of breadth."""
     record = np.zeros(1, RECORD)
-    record["sketched"] = record["prompts"] = prompts
+    record["sketch_prompts"] = record["prompts"] = prompts
     for name, level in likeness.items():
-        where = BROAD if name == "breadth" else LIKENESS.start + LISTS.index(name)
+        where = BREADTH if name == "breadth" else LIKENESS.start + LISTS.index(name)
         record["level"][0, where] = level
     return Profile(record)
 
@@ -149,7 +149,7 @@ def test_keys_are_evaluated_together_as_alone(detector, baseline):
 
 def test_detectors_have_slots_of_their_own_without_a_gap():
     assert sorted(each.slot for each in ALL_DETECTORS) == list(range(len(ALL_DETECTORS)))
-    assert len(ALL_DETECTORS) <= SLOTS
+    assert len(ALL_DETECTORS) <= ALERT_SLOTS
 
 
 def test_each_level_is_read_by_one_detector():
@@ -158,7 +158,7 @@ def test_each_level_is_read_by_one_detector():
 
 
 def test_slots_are_those_of_stored_records():
-    assert KINDS == (
+    assert ALERT_KINDS == (
         "burst",
         "elicitation",
         "coverage",

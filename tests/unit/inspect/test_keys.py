@@ -10,7 +10,7 @@ from rich.console import Console
 
 from monitor import config
 from monitor.alerting.decisions import Decision
-from monitor.detectors import KINDS
+from monitor.detectors import ALERT_KINDS
 from monitor.errors import ConfigError
 from monitor.records.profile import ELICITATION, RECORD, Profile, blank
 from monitor.store import inventory
@@ -45,7 +45,7 @@ def test_list_has_first_keys_of_all_pages():
 
 def test_list_has_open_alerts_and_decisions():
     severity = np.zeros_like(blank()["severity"])
-    severity[KINDS.index("burst")] = 3
+    severity[ALERT_KINDS.index("burst")] = 3
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
     pages = [{"k_1": record(severity=severity), "k_2": record()}]
     report = survey(pages, decision={"k_1": block}.get)
@@ -75,7 +75,7 @@ def test_unknown_ranking_is_an_error_with_the_choices():
 def test_list_by_detector_has_its_probability():
     level = np.zeros_like(blank()["level"])
     level[ELICITATION.start] = 20.0
-    asking = {"prompts": 30, "sketched": 30, "matches": 30, "level": level}
+    asking = {"prompts": 30, "sketch_prompts": 30, "matches": 30, "level": level}
     pages = [{"k_1": record(), "k_2": record(30, **asking)}]
     ranking = keys.ranking_by("elicitation", config.Settings())
     first, second = survey(pages, ranking=ranking).top

@@ -24,7 +24,7 @@ def busy(requests):
 
 def asking(matches, nats):
     record = np.zeros(1, RECORD)
-    record["prompts"] = record["sketched"] = record["requests"] = matches
+    record["prompts"] = record["sketch_prompts"] = record["requests"] = matches
     record["matches"][0, 0] = matches
     record["level"][0, ELICITATION.start] = nats / 2
     return record

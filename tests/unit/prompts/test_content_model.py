@@ -8,10 +8,9 @@ import pytest
 
 from monitor.errors import ConfigError
 from monitor.prompts.content_model import (
-    BROAD,
-    EDGE,
-    NARROW,
-    UNIT,
+    CONTENT_WEIGHT,
+    EDGE_WEIGHT,
+    LISTS_WEIGHT,
     Content,
     evidence,
     load_content,
@@ -20,8 +19,9 @@ from monitor.prompts.content_model import (
     write_content,
 )
 from monitor.prompts.extractor import Extractor
+from monitor.prompts.kernel import MEANING_LENGTH
 from monitor.prompts.normalise import Texts
-from monitor.prompts.projection import CLIP, CONTENT, LISTS, MOST, SCALE, SHARES, STEP
+from monitor.prompts.projection import CLIP, CONTENT, LISTS, MAX_SCORE, SCALE, SHARES, STEP
 from pipelines.modelling.fit_content import PromptFeatures, fit_content
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 
@@ -53,17 +53,22 @@ def test_kernel_agrees_with_the_model():
     features = Extractor(b"1", model)(Texts.of(said(PUBLIC, 500)))
     meaning, opening, closing, style = PromptFeatures.concatenate([features])
     counts = model.standardised(style)
-    broad = np.hstack([meaning * (BROAD / UNIT), counts])
+    broad = np.hstack([meaning * (CONTENT_WEIGHT / MEANING_LENGTH), counts])
     place = SCALE * ((broad - model.origin) @ model.whitening)
     off = np.abs(features.content - np.clip(np.rint(place), -127, 127))
     assert off.max() <= 1
     assert (off > 0).mean() < 0.01
-    edges = [opening * (EDGE / UNIT), closing * (EDGE / UNIT)]
-    odds = np.hstack([meaning * (NARROW / UNIT), *edges, counts]) @ model.directions.T
+    edges = [
+        opening * (EDGE_WEIGHT / MEANING_LENGTH),
+        closing * (EDGE_WEIGHT / MEANING_LENGTH),
+    ]
+    odds = (
+        np.hstack([meaning * (LISTS_WEIGHT / MEANING_LENGTH), *edges, counts]) @ model.directions.T
+    )
     steps = np.rint(np.clip(odds + model.offsets, -CLIP, CLIP) * STEP) / STEP
     for k in range(len(LISTS)):
         scores = (evidence(steps[:, k]).T - model.means[k]) / model.deviations[k]
-        scores = np.minimum(scores, MOST)
+        scores = np.minimum(scores, MAX_SCORE)
         found = features.lists[:, k * len(SHARES) : (k + 1) * len(SHARES)]
         assert np.isclose(found, scores, atol=1e-2).mean() > 0.99
 
@@ -118,7 +123,7 @@ def test_shipped_model_names_its_sources_and_holds_no_text():
 def test_score_of_one_prompt_is_bounded(learned):
     sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
     lists = Extractor(b"1", sure)(Texts.of(said(["grade"], 300))).lists
-    assert lists.max() == MOST
+    assert lists.max() == MAX_SCORE
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"shape": [], "lists": []}'])

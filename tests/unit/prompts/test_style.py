@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monitor.prompts.content_model import Content
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import Texts
-from monitor.prompts.style import ASKED, MARKS, STYLE
+from monitor.prompts.style import ASKED, MARK_CHARACTERS, STYLE
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_siz
 def test_counts_agree_with_a_simple_implementation(extractor, prompt):
     found = shape(extractor, prompt)
     words = re.findall(r"[A-Za-z]+", prompt)
-    for mark in MARKS:
+    for mark in MARK_CHARACTERS:
         assert found[f"count {mark}"] == pytest.approx(math.log1p(prompt.count(mark)))
     for word in ASKED:
         assert found[f"word {word}"] == (word in map(str.lower, words))

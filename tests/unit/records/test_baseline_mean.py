@@ -6,7 +6,7 @@ from monitor.prompts.kernel import MEANING
 from monitor.records.baseline_mean import (
     GROUPS,
     LAG_DAYS,
-    MIN_PROMPTS,
+    MIN_GROUP_PROMPTS,
     PROMPTS_PER_DAY,
     BaselineMean,
     Sums,
@@ -96,7 +96,7 @@ def test_mean_forgets_old_days():
 
 def test_mean_is_unknown_if_a_group_has_few_prompts():
     few = prompts_of(800)
-    few.prompts[0] = MIN_PROMPTS - 1
+    few.prompts[0] = MIN_GROUP_PROMPTS - 1
     assert BaselineMean(few).meaning.uncertainty == np.inf
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from monitor.errors import StoreError
 from monitor.records.migrations import EARLIER, REHASHED, RENAMED, read
-from monitor.records.profile import OWN, RECORD, VERSION, blank
+from monitor.records.profile import OWN, RECORD, RECORD_VERSION, blank
 
 
 def filled(layout):
@@ -16,7 +16,7 @@ def filled(layout):
 
 def test_present_record_is_read_unchanged():
     record = filled(RECORD)
-    record["version"] = VERSION
+    record["version"] = RECORD_VERSION
     assert read(record.tobytes()).tobytes() == record.tobytes()
 
 
@@ -25,7 +25,7 @@ def test_earlier_record_keeps_the_fields_of_both_versions(version):
     old = filled(EARLIER[version])
     old["version"] = version
     new = read(old.tobytes())
-    assert new["version"] == VERSION
+    assert new["version"] == RECORD_VERSION
     kept = {name: RENAMED.get(name, name) for name in EARLIER[version].names if name != "version"}
     kept = {name: field for name, field in kept.items() if field in {*RECORD.names} - {*REHASHED}}
     if version < 3:
@@ -71,6 +71,6 @@ def test_bytes_that_are_no_record_are_refused(data):
 
 def test_later_record_is_refused():
     record = blank()
-    record["version"] = VERSION + 1
+    record["version"] = RECORD_VERSION + 1
     with pytest.raises(StoreError, match="the newest"):
         read(record.tobytes())

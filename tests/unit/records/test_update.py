@@ -12,7 +12,7 @@ from monitor.records.admission import BUDGET, READ, REPEATED, admit
 from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import PROMPTS_PER_DAY, Sums
 from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
-from monitor.records.update import CAP, FIRST_EVALUATION, FOLLOW_UP, Requests, Today, update
+from monitor.records.update import FIRST_EVALUATION, FOLLOW_UP, MAX_NATS, Requests, Today, update
 from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.sketches import hyperloglog
 
@@ -190,7 +190,7 @@ def test_intent_level_rises_with_matches_and_falls_without():
 def test_intent_level_stops_at_its_cap():
     table = Table()
     table.observe(range(200), marks=HAS_PROMPT + INTENT)
-    assert table.records[0]["level"][8] == CAP / 2
+    assert table.records[0]["level"][8] == MAX_NATS / 2
 
 
 def test_requests_without_a_prompt_are_no_prompts():
@@ -235,18 +235,18 @@ def test_sketches_count_prompts_and_metadata():
         1,
         0,
     ]
-    assert key["sketched"][0] == 40
+    assert key["sketch_prompts"][0] == 40
     assert 0.05 < key.meaning.self_similarity[0] < 0.2
     assert 0 < key.novelty[0] < 1
     assert key["model_names"][0].tolist() == [9, 0, 0, 0]
     assert key["rhythm"][0].sum() == 40
 
 
-def test_prompt_of_punctuation_alone_is_not_sketched():
+def test_prompt_of_punctuation_alone_is_not_in_the_sketches():
     table = Table()
     table.observe(range(20), style=0.0)
     assert table.records[0]["prompts"] == 20
-    assert table.records[0]["sketched"] == 0
+    assert table.records[0]["sketch_prompts"] == 0
 
 
 def test_follow_ups_are_a_share_of_recent_requests():
@@ -262,7 +262,7 @@ def test_prompts_beyond_the_budget_are_sampled():
     assert (admitted[:BUDGET] == READ).all()
     assert BUDGET * 4 < (admitted == READ).sum() < BUDGET * 7
     assert table.records[0]["requests"] == 5_000
-    assert table.records[0]["sketched"] == (admitted == READ).sum()
+    assert table.records[0]["sketch_prompts"] == (admitted == READ).sum()
 
 
 def test_budget_renews_after_five_minutes():
@@ -322,7 +322,7 @@ def test_new_content_model_restarts_the_sketches():
     table.model = fresh.model = 2
     table.observe(300 + np.arange(30) * 10, numbers=range(30, 60))
     fresh.observe(300 + np.arange(30) * 10, numbers=range(30, 60))
-    assert table.records[0]["sketched"] == 30
+    assert table.records[0]["sketch_prompts"] == 30
     for field in ("lists", "novelty", "content_model"):
         assert (table.records[field] == fresh.records[field]).all()
     assert np.abs(table.records["content"] - fresh.records["content"]).max() <= 1

@@ -12,7 +12,7 @@ from monitor.kernels.bits import C1, C2
 from monitor.kernels.buffers import Messages
 from monitor.requests.columns import Reader
 from monitor.requests.decoder import Decoder
-from monitor.requests.fast_json import HASHED, NETWORK
+from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from tests.benchmarks.quality.decode_fuzz import NOW
 
 MASK = 2**64 - 1
@@ -72,7 +72,7 @@ def text_from(hashed, seed, size):
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_known_user_agent_does_not_reveal_a_network(reader):
     hashes = hashes_of(reader, user_agent=USER_AGENT, ip=f"{NETWORK_OF_VICTIM}.7")
-    seed = seed_from(USER_AGENT, hashes[HASHED.index("user_agent")])
+    seed = seed_from(USER_AGENT, hashes[HASHED_FIELDS.index("user_agent")])
     assert text_from(hashes[NETWORK], seed, len(NETWORK_OF_VICTIM)) != NETWORK_OF_VICTIM.encode()
 
 
@@ -90,13 +90,13 @@ def test_attack_works_on_a_chain_of_mix():
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_same_text_has_another_hash_in_each_field(reader):
-    hashes = hashes_of(reader, **dict.fromkeys(HASHED, "same"))
-    assert len(set(hashes)) == len(HASHED) + 1
+    hashes = hashes_of(reader, **dict.fromkeys(HASHED_FIELDS, "same"))
+    assert len(set(hashes)) == len(HASHED_FIELDS) + 1
     assert 0 not in hashes
 
 
 def test_both_ways_to_decode_give_the_same_hashes():
-    fields = {name: f"{name} Ü 🙂 " * 9 for name in HASHED}
+    fields = {name: f"{name} Ü 🙂 " * 9 for name in HASHED_FIELDS}
     one, other = (hashes_of(reader, **fields) for reader in READERS.values())
     assert one == other
 
@@ -105,7 +105,7 @@ def test_hashes_depend_on_every_byte_of_the_secret():
     secret = bytes(range(32))
     changed = [bytes(b ^ (i == j) for j, b in enumerate(secret)) for i in range(32)]
     found = [
-        hashes_of(Reader(Decoder(), Identity(each)), model="atlas-3")[HASHED.index("model")]
+        hashes_of(Reader(Decoder(), Identity(each)), model="atlas-3")[HASHED_FIELDS.index("model")]
         for each in (secret, *changed)
     ]
     assert len(set(found)) == 33
@@ -119,6 +119,6 @@ def test_hashes_are_unbiased():
         for i in range(4_096)
     ]
     columns, _ = reader(Messages.of(values), NOW)
-    hashes = columns.hashes[:, HASHED.index("end_user")]
+    hashes = columns.hashes[:, HASHED_FIELDS.index("end_user")]
     ones = [(int(np.count_nonzero(hashes >> np.uint64(i) & np.uint64(1)))) for i in range(64)]
     assert all(abs(count - 2_048) < 6 * 32 for count in ones)
