@@ -125,7 +125,7 @@ def _own_redis(tmp_path_factory: pytest.TempPathFactory) -> servers.Redis:
 
 
 def absent(reason: str) -> NoReturn:
-    """Skip for want of a server, or fail where XM_TEST_REQUIRE says that it must be there."""
+    """Skip a test whose server is missing, or fail it if XM_TEST_REQUIRE is set."""
     if os.environ.get("XM_TEST_REQUIRE"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -35,24 +35,31 @@ from monitor.store.redis import RECORD_KEY
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, SendSchedule, send
 from tests.support.programs import Worker
+from tests.support.requests import START
 from tests.support.servers import Kafka, Redis, Server
-from tests.support.workers import account, ask, beside, read, undisturbed, until
+from tests.support.workers import (
+    another_worker,
+    expected_results,
+    get_page,
+    read_topic,
+    until,
+    worker_results,
+)
 
-_MIDNIGHT = 1_772_409_600.0
-_RATE = 500.0  # requests a second
+_RATE = 500.0  # per second
 
 
 class Stage:
     """Running workers and their servers."""
 
-    def __init__(self, kafka: Server, redis: Redis, folder: Path, team: ExitStack) -> None:
+    def __init__(self, kafka: Server, redis: Redis, folder: Path, stack: ExitStack) -> None:
         self.kafka, self.redis = kafka, redis
         self.dice = Random(folder.name)
-        self._folder, self._team = folder, team
+        self._folder, self._stack = folder, stack
         four = {"XM_TOPICS__PARTITIONS": "4"}
         self.workers = [Worker(folder / "worker-0", kafka.address, redis.url, **four)]
         self._count = 1
-        team.enter_context(self.worker)
+        stack.enter_context(self.worker)
 
     @property
     def worker(self) -> Worker:
@@ -61,19 +68,19 @@ class Stage:
 
     def join(self) -> None:
         """Add a worker."""
-        self.workers.append(beside(self.worker, self._folder / f"worker-{self._count}"))
+        self.workers.append(another_worker(self.worker, self._folder / f"worker-{self._count}"))
         self._count += 1
-        self._team.enter_context(self.workers[-1])
+        self._stack.enter_context(self.workers[-1])
 
     def wait(self, most: float) -> None:
         """Wait a random time of at most `most` seconds."""
         time.sleep(self.dice.uniform(0.0, most))
 
     def wait_until_ready(self) -> None:
-        until(lambda: ask(self.worker, "/readyz").status == 200)
+        until(lambda: get_page(self.worker, "/readyz").status == 200)
 
     def wait_until_not_ready(self) -> None:
-        until(lambda: ask(self.worker, "/readyz").status == 503)
+        until(lambda: get_page(self.worker, "/readyz").status == 503)
 
 
 # Disturbances. Each repeats `times` times, and leaves servers and at least one worker running.
@@ -107,25 +114,19 @@ def change_workers(stage: Stage, times: int) -> None:
 
 
 def restart_broker(stage: Stage, times: int) -> None:
-    """In order, and by kill -9."""
+    """Alternate between SIGKILL and a normal stop."""
     for n in range(times):
         stage.wait(2.0)
-        if n % 2:
-            stage.kafka.stop()
-        else:
-            stage.kafka.kill()
+        _end(stage.kafka, n)
         stage.kafka.start()
         stage.wait_until_ready()
 
 
 def restart_store(stage: Stage, times: int) -> None:
-    """In order, and by kill -9."""
+    """Alternate between SIGKILL and a normal stop."""
     for n in range(times):
         stage.wait(2.0)
-        if n % 2:
-            stage.redis.stop()
-        else:
-            stage.redis.kill()
+        _end(stage.redis, n)
         stage.wait_until_not_ready()
         stage.redis.start()
         stage.wait_until_ready()
@@ -140,8 +141,15 @@ def pause_store(stage: Stage, times: int) -> None:
     stage.wait_until_ready()
 
 
+def _end(server: Server, n: int) -> None:
+    if n % 2:
+        server.stop()
+    else:
+        server.kill()
+
+
 class Disturbance(NamedTuple):
-    """What is done, so many times in a soak and so many in a test."""
+    """A fault that happens `often` times in a soak and `seldom` times in a test."""
 
     name: str
     act: Callable[[Stage, int], None]
@@ -164,13 +172,13 @@ DISTURBANCES = [
 def stream() -> Iterator[Message]:
     """Requests without end and without ids: one that is observed twice counts twice.
 
-    Every four minutes of it a scraper and two fleets begin; ten minutes after its start the day
-    turns. Of a hundred requests, ten are of visitors who may come back, five of a key that asks
-    for the reasoning trace until the next does, and five cannot be used.
+    It starts ten minutes before midnight. Every four minutes a scraper and two fleets start. Of 100
+    requests, ten are from visitors, who may return, five from a key that asks for reasoning traces
+    and is replaced after 20 requests, and five are invalid.
     """
     dice = Random("stream")
     casts = [
-        Simulation(Scenario(seed=n, start=_MIDNIGHT - 600, keys=20, attack_delay=120.0 + 240.0 * n))
+        Simulation(Scenario(seed=n, start=START - 600, keys=20, attack_delay=120.0 + 240.0 * n))
         for n in range(40)
     ]
     events = heapq.merge(*(cast.events() for cast in casts), key=itemgetter("ts"))
@@ -206,7 +214,7 @@ def streaming(worker: Worker, rate: float = _RATE) -> Iterator[None]:
         sending.result()
 
 
-# The account
+# Comparison
 
 
 class Comparison(NamedTuple):
@@ -214,13 +222,13 @@ class Comparison(NamedTuple):
 
     Attributes:
         requests: on the topic.
-        records: that were compared, and states of partitions and decisions with them.
-        alerts: that were compared, repeated ones counted once.
-        differing: names of records, states and decisions that are not the same bytes.
+        records: number of compared records, partition states and decisions.
+        alerts: number of different alerts.
+        differing: names of records, states and decisions whose bytes differ.
         missing: alerts and rejections that the workers have not sent.
         extra: that the workers alone have sent.
         lost: requests on the topic that are in no record.
-        doubled: requests in records that are not on the topic so many times.
+        doubled: requests that records count more often than the topic has them.
     """
 
     requests: int
@@ -245,26 +253,30 @@ class Comparison(NamedTuple):
 
 def compare(worker: Worker) -> Comparison:
     """Compare the results of the worker's stream, once observed, with the expected ones."""
-    expected = undisturbed(worker)
-    found = account(worker, expected)
-    said, heard = ({*each.alerts, *map(str.encode, each.rejected)} for each in (expected, found))
+    expected = expected_results(worker)
+    found = worker_results(worker, expected)
+    expected_output, output = (
+        {*each.alerts, *map(str.encode, each.rejected)} for each in (expected, found)
+    )
     identity = from_settings(worker.settings)
-    keys = [each.key.decode() for each in read(worker, worker.requests) if each.key is not None]
+    keys = [
+        each.key.decode() for each in read_topic(worker, worker.requests) if each.key is not None
+    ]
     sent, observed = Counter(map(identity.key, keys)), Counter(_requests(found.stored))
     return Comparison(
         requests=len(keys),
         records=len(expected.stored),
         alerts=len(set(expected.alerts)),
         differing=[key for key, value in expected.stored.items() if found.stored[key] != value],
-        missing=said - heard,
-        extra=heard - said,
+        missing=expected_output - output,
+        extra=output - expected_output,
         lost=sent - observed,
         doubled=observed - sent,
     )
 
 
 def _requests(stored: dict[str, bytes | None]) -> dict[str, int]:
-    """How many requests each key's record says that it had."""
+    """The number of requests in each key's record."""
     return {
         key.removeprefix(RECORD_KEY): int(read_record(value)["requests"])
         for key, value in stored.items()
@@ -276,8 +288,8 @@ def disturbed(
     kafka: Server, redis: Redis, folder: Path, act: Callable[[Stage, int], None], times: int
 ) -> Comparison:
     """Disturb workers in mid-stream, and compare when they have caught up."""
-    with ExitStack() as team:
-        stage = Stage(kafka, redis, folder, team)
+    with ExitStack() as stack:
+        stage = Stage(kafka, redis, folder, stack)
         with streaming(stage.worker):
             act(stage, times)
             stage.wait(2.0)
@@ -292,7 +304,7 @@ def main() -> int:
     parser.add_argument("--libs", type=Path, required=True, help="folder of Apache Kafka's jars")
     parser.add_argument("--only", help="disturbances whose names contain this")
     options = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that brokers are away is no news
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every unavailable broker
     faults: list[str] = []
     _row("disturbance", "times", "requests", "records", "alerts", "records that differ",
          "alerts missing", "extra", "requests lost", "doubled", "seconds")  # fmt: skip
@@ -321,8 +333,8 @@ def main() -> int:
 
 
 def _row(*cells: Any) -> None:
-    said = [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]
-    print("|", " | ".join(said), "|", flush=True)
+    texts = [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]
+    print("|", " | ".join(texts), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A Redis Cluster of Debian's servers: what one Redis would hold, and its servers come and go."""
+"""A Redis Cluster of Debian's servers: same contents as one Redis, through restarts and moves."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from monitor.store.redis_errors import ACL, CLUSTER_ACL
 from tests.support.programs import Worker
 from tests.support.redis_servers import Authority, Cluster, Redis
 from tests.support.requests import elicitor, in_order, person, scraper
-from tests.support.workers import filling, traffic, undisturbed, until
+from tests.support.workers import expected_results, filling, traffic, until
 
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
-PARTITIONS = ["t:0", "t:1", "t:2", "t:3"]  # which lie on all of three servers
+PARTITIONS = ["t:0", "t:1", "t:2", "t:3"]  # spread over all three servers
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def checkpoint(store: Store, value: bytes, claims: dict[str, int] | None = None)
     )
 
 
-def held(store: RedisStore) -> dict[str, set[bytes | None]]:
-    """By partition, what a checkpoint has left there: one value, unless it was torn."""
+def stored(store: RedisStore) -> dict[str, set[bytes | None]]:
+    """The values of a checkpoint by partition: one each, unless the checkpoint was torn."""
     return {
         partition: {
             *store.load(store.names(partition, ["k_1"])),
@@ -67,8 +67,8 @@ def held(store: RedisStore) -> dict[str, set[bytes | None]]:
     }
 
 
-def goes_through(write: Callable[[], None]) -> Callable[[], bool]:
-    """Whether a write is taken now; being fenced is no answer."""
+def succeeds(write: Callable[[], None]) -> Callable[[], bool]:
+    """A check whether a write succeeds; `FencedError` is raised."""
 
     def attempt() -> bool:
         try:
@@ -82,7 +82,7 @@ def goes_through(write: Callable[[], None]) -> Callable[[], bool]:
     return attempt
 
 
-# What one Redis would hold
+# Contents
 
 
 def test_cluster_holds_the_bytes_of_a_single_store(store: RedisStore) -> None:
@@ -93,7 +93,7 @@ def test_cluster_holds_the_bytes_of_a_single_store(store: RedisStore) -> None:
     }
     streams["t:0"] = in_order(streams["t:0"], scraper())
     memory = MemoryStore()
-    for each, size in ((memory, 10_000), (store, 40)):  # one engine after the other, if it is 40
+    for each, size in ((memory, 10_000), (store, 40)):  # from 40 on, several engines in turn
         offsets = dict.fromkeys(PARTITIONS, 0)
         while any(offsets[partition] < len(streams[partition]) for partition in PARTITIONS):
             engine = Engine(settings, from_settings(settings), each)
@@ -151,7 +151,7 @@ def test_claim_to_one_partition_fences_the_whole_checkpoint(
     late.decisions.append(BLOCK)
     with pytest.raises(FencedError, match="t:2 has been claimed"):
         store.commit(late)
-    assert held(store) == {partition: {b"one"} for partition in PARTITIONS}
+    assert stored(store) == {partition: {b"one"} for partition in PARTITIONS}
     assert store.decision("k_1") is None
 
 
@@ -170,10 +170,10 @@ def test_claim_during_a_commit_tears_no_partition(
     monkeypatch.setattr(RedisStore, "_commands", lose_then_write)
     with pytest.raises(FencedError, match="t:2 has been claimed"):
         store.commit(checkpoint(store, b"one", claims))
-    assert [held(store)[partition] for partition in ("t:0", "t:2")] == [{b"one"}, {None}]
+    assert [stored(store)[partition] for partition in ("t:0", "t:2")] == [{b"one"}, {None}]
 
 
-# Servers come and go
+# Servers fail, restart and move slots
 
 
 def test_killed_server_is_named_and_used_after_its_restart(
@@ -187,8 +187,8 @@ def test_killed_server_is_named_and_used_after_its_restart(
     with pytest.raises(StoreError):
         store.ping()
     owner.start()
-    until(goes_through(lambda: store.commit(checkpoint(store, b"two", claims))))
-    assert held(store) == {partition: {b"two"} for partition in PARTITIONS}
+    until(succeeds(lambda: store.commit(checkpoint(store, b"two", claims))))
+    assert stored(store) == {partition: {b"two"} for partition in PARTITIONS}
     cluster.settle()
 
 
@@ -203,7 +203,7 @@ def test_store_follows_a_moved_slot(cluster: Cluster, store: RedisStore) -> None
         while not done.is_set():
             value = b"%d" % len(written)
             try:
-                until(goes_through(lambda v=value: store.commit(checkpoint(store, v, claims))))
+                until(succeeds(lambda v=value: store.commit(checkpoint(store, v, claims))))
             except Exception as error:
                 failures.append(error)
                 return
@@ -220,7 +220,7 @@ def test_store_follows_a_moved_slot(cluster: Cluster, store: RedisStore) -> None
     worker.join()
     assert not failures
     assert cluster.owner("{t:0}") is target
-    assert held(store) == {partition: {written[-1]} for partition in PARTITIONS}
+    assert stored(store) == {partition: {written[-1]} for partition in PARTITIONS}
 
 
 def test_write_into_a_moving_slot_waits(cluster: Cluster, store: RedisStore) -> None:
@@ -244,15 +244,15 @@ def test_store_follows_a_promoted_replica(tmp_path: Path) -> None:
         store.commit(checkpoint(store, b"one", claims))
         until(lambda: replica.client.dbsize() == owner.client.dbsize())
         owner.kill()
-        until(goes_through(lambda: store.commit(checkpoint(store, b"two", claims))))
+        until(succeeds(lambda: store.commit(checkpoint(store, b"two", claims))))
         assert replica.client.info()["role"] == "master"
-        assert held(store) == {partition: {b"two"} for partition in PARTITIONS}
+        assert stored(store) == {partition: {b"two"} for partition in PARTITIONS}
         RedisStore(cluster.url, 100, timeout=1.0).claim("t:0")
         with pytest.raises(FencedError, match="claimed by another worker"):
             store.commit(checkpoint(store, b"three", claims))
 
 
-# Refusing
+# Refusals
 
 
 def test_documented_cluster_acl_suffices(
@@ -295,7 +295,7 @@ def test_cluster_works_over_tls(tmp_path: Path) -> None:
         url = f"rediss+cluster://localhost:{server.port}?ssl_ca_certs={authority.certificate}"
         store = RedisStore(url, 100)
         store.commit(checkpoint(store, b"one"))
-        assert held(store) == {partition: {b"one"} for partition in PARTITIONS}
+        assert stored(store) == {partition: {b"one"} for partition in PARTITIONS}
 
 
 # The worker
@@ -318,7 +318,7 @@ def test_worker_on_a_changing_cluster_counts_once(
                 pass
             worker.kill()
             worker.start()
-        expected = undisturbed(worker).stored
+        expected = expected_results(worker).stored
         states = {key: value for key, value in expected.items() if key.startswith(PARTITION_KEY)}
         until(
             lambda: (

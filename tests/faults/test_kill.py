@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,18 +22,18 @@ from tests.support.programs import Worker
 from tests.support.proxy import Proxy
 from tests.support.servers import Redis, Server, Tansu
 from tests.support.workers import (
-    beside,
+    another_worker,
     differences,
+    expected_linker_results,
+    expected_results,
     fill,
     filling,
-    linked,
-    links,
+    linker_results,
+    load_link_partition,
+    load_partition,
     metrics,
-    read,
-    restored,
+    read_topic,
     traffic,
-    undisturbed,
-    undisturbed_links,
     until,
 )
 
@@ -73,15 +72,15 @@ def test_killed_linker_finds_the_same_campaign(
     with worker:
         with filling(worker, traffic(Scenario(hours=1.0, keys=100)), rate=1_500.0):
             for reached in moments:
-                until(lambda reached=reached: reached(linked(store.get(state))))
+                until(lambda reached=reached: reached(load_link_partition(store.get(state))))
                 worker.kill()
                 worker.start()
         assert differences(worker) == []
-        by_engine = [KeyFingerprint("", value) for value in undisturbed(worker).fingerprints]
-        should = replay.link(Linker(worker.settings, MemoryStore()), by_engine).alerts
-        does = links(worker, undisturbed_links(worker)).alerts
-    assert should
-    assert {*does} == {msgspec.json.encode(alert) for alert in should}
+        by_engine = [KeyFingerprint("", value) for value in expected_results(worker).fingerprints]
+        expected = replay.link(Linker(worker.settings, MemoryStore()), by_engine).alerts
+        found = linker_results(worker, expected_linker_results(worker)).alerts
+    assert expected
+    assert {*found} == {msgspec.json.encode(alert) for alert in expected}
 
 
 def test_paused_worker_writes_nothing_after_a_takeover(
@@ -89,10 +88,10 @@ def test_paused_worker_writes_nothing_after_a_takeover(
 ) -> None:
     chosen = {"XM_CHECKPOINT_SECONDS": "0.5"}
     paused = Worker(tmp_path / "paused", own_kafka.address, own_redis.url, **chosen)
-    successor = beside(paused, tmp_path / "successor")
+    successor = another_worker(paused, tmp_path / "successor")
     with paused, ExitStack() as running:
         with filling(paused, stream, rate=1_500.0):
-            time.sleep(1.3)
+            until(lambda: metrics(paused)["xm_checkpoint_records_total"] > 0)
             paused.pause()
             running.enter_context(successor)
             until(lambda: metrics(successor)["xm_events_total"] > 0)
@@ -109,9 +108,9 @@ def test_successor_sends_checkpointed_unsent_alerts(
         with worker:
             fill(worker, stream)
             store = redis.from_url(own_redis.url)
-            until(lambda: restored(store.get(f"{PARTITION_KEY}{worker.requests}:0")).outbox)
+            until(lambda: load_partition(store.get(f"{PARTITION_KEY}{worker.requests}:0")).outbox)
             worker.kill()
-            assert read(worker, worker.settings.topics.alerts) == []
+            assert read_topic(worker, worker.settings.topics.alerts) == []
             proxy.marker = b""
             worker.start()
             assert differences(worker) == []

@@ -1,4 +1,4 @@
-"""Debian's Redis that refuses, fails over or uses TLS: one clear error, or no interruption."""
+"""Debian's Redis: refusals, failovers and TLS give one clear error, or no interruption."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from monitor.store.redis_errors import ACL
 from pipelines.demo.embedded import free_port
 from tests.support.programs import Worker
 from tests.support.redis_servers import Authority, Detour, Redis, Sentinel
-from tests.support.workers import differences, fill, metrics, traffic
+from tests.support.workers import differences, fill, metrics, traffic, until
 
 Start = Callable[..., Redis]
 ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
@@ -45,8 +45,8 @@ def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
     return RedisStore(server.url, 100, timeout)
 
 
-def everything(store: RedisStore) -> None:
-    """Every call of a store, in a worker's order, and those of `xm keys` and `xm campaigns`."""
+def call_everything(store: RedisStore) -> None:
+    """Make every call of a worker, in its order, and those of `xm keys` and `xm campaigns`."""
     store.load(["k_1"])
     claim, _ = store.claim("t:0")
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
@@ -66,14 +66,7 @@ def everything(store: RedisStore) -> None:
     inventory.memory(store.server)
 
 
-def until(true: Callable[[], object], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true within {seconds:g} s"
-        time.sleep(0.05)
-
-
-def took(call: Callable[[], object]) -> float:
+def seconds_until_away(call: Callable[[], object]) -> float:
     begun = time.monotonic()
     with pytest.raises(StoreError, match="is away"):
         call()
@@ -91,12 +84,11 @@ def test_paused_redis_fails_within_twice_the_timeout(
     store.commit(ONE)
     server.pause()
     try:
-        assert took(lambda: store.commit(ONE)) < 3.0  # twice, and a busy machine
-        assert took(store.ping) < 3.0  # twice, and a busy machine
-        assert took(lambda: store.load(["k_1"])) < 3.0  # twice, and a busy machine
+        for call in (lambda: store.commit(ONE), store.ping, lambda: store.load(["k_1"])):
+            assert seconds_until_away(call) < 3.0  # twice, and a busy machine
     finally:
         server.resume()
-    everything(store)
+    call_everything(store)
 
 
 def test_restarted_redis_is_used_without_an_error(start: Start) -> None:
@@ -150,7 +142,7 @@ def test_redis_that_lost_a_checkpoint_fences_the_worker(start: Start) -> None:
     assert store.load(["k_2"]) == [None]
 
 
-# Refusing
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -212,7 +204,7 @@ def test_loading_redis_is_used_when_it_is_ready(start: Start) -> None:
     with pytest.raises(StoreError, match="is loading its data"):
         store_on(server).commit(ONE)
     until(lambda: not server.client.info()["loading"])
-    everything(store_on(server))
+    call_everything(store_on(server))
 
 
 def test_too_many_clients_differ_from_a_redis_that_is_down(start: Start) -> None:
@@ -237,23 +229,23 @@ def test_eviction_policy_is_logged_once(start: Start, caplog: pytest.LogCaptureF
 
 
 def user(server: Redis, *rights: str) -> str:
-    """The URL of a user who may do this and no more; its password wants care in a URL."""
+    """The URL of a user with these rights only; its password must be quoted in a URL."""
     server.client.execute_command("ACL", "SETUSER", "monitor", "reset", "on", ">p@ss:/w#", *rights)
     return f"redis://monitor:p%40ss%3A%2Fw%23@{server.address}/0"
 
 
 def test_documented_acl_suffices(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    everything(RedisStore(user(start(), *ACL.split()), 100))
+    call_everything(RedisStore(user(start(), *ACL.split()), 100))
     assert not caplog.records
 
 
+# Without +ping: only a connection that has been idle gets a PING.
 @pytest.mark.parametrize("right", [r for r in ACL.split() if r != "+ping"])
 def test_missing_permission_is_named(start: Start, right: str) -> None:
-    """PING is sent to a connection that has been idle only."""
     store = RedisStore(user(start(), *(r for r in ACL.split() if r != right)), 100)
     what = "touch the keys xm:" if right == "~xm:*" else f"run {right[1:]}:"
     with pytest.raises(StoreError, match=re.escape(f"does not let this user {what}")) as raised:
-        everything(store)
+        call_everything(store)
     assert "monitor" not in str(raised.value)
 
 
@@ -275,7 +267,7 @@ def test_wrong_password_is_not_shown(start: Start) -> None:
 
 
 def test_unix_socket_works(start: Start) -> None:
-    everything(RedisStore(f"unix://{start().socket}?db=1", 100))
+    call_everything(RedisStore(f"unix://{start().socket}?db=1", 100))
 
 
 # TLS
@@ -299,7 +291,7 @@ def start_tls(
 
 
 def test_tls_with_the_right_ca_works(start: Start, authority: Authority) -> None:
-    everything(RedisStore(start_tls(start, authority)[1], 100))
+    call_everything(RedisStore(start_tls(start, authority)[1], 100))
 
 
 def test_certificate_of_an_unknown_ca_is_rejected(start: Start, authority: Authority) -> None:
@@ -312,7 +304,7 @@ def test_certificate_for_another_host_is_rejected(start: Start, authority: Autho
     url = start_tls(start, authority, name="elsewhere")[1]
     with pytest.raises(StoreError, match=r"fails verification \(Hostname mismatch"):
         RedisStore(url, 100).ping()
-    everything(RedisStore(f"{url}&ssl_check_hostname=false", 100))
+    call_everything(RedisStore(f"{url}&ssl_check_hostname=false", 100))
 
 
 def test_client_certificate_is_sent(start: Start, authority: Authority) -> None:
@@ -320,7 +312,7 @@ def test_client_certificate_is_sent(start: Start, authority: Authority) -> None:
     with pytest.raises(StoreError, match=r"client certificate.*ssl_certfile=FILE"):
         RedisStore(url, 100).ping()
     certificate, key = authority.sign("monitor")
-    everything(RedisStore(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", 100))
+    call_everything(RedisStore(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", 100))
 
 
 def test_tls_port_without_tls_is_named(start: Start, authority: Authority) -> None:
@@ -346,21 +338,22 @@ def trio(start: Start) -> Trio:
     replica = start("--replicaof", f"127.0.0.1 {primary.port}")
     until(lambda: replica.client.info()["master_link_status"] == "up")
     sentinel = start(primary, kind=Sentinel)
-    for period in ("INFO", "PUBLISH"):  # it looks around every 10 s and 2 s otherwise
+    for period in ("INFO", "PUBLISH"):  # ms, instead of 10 s and 2 s
         sentinel.client.execute_command("SENTINEL", "DEBUG", f"{period}-PERIOD", 200)
     until(lambda: sentinel.client.sentinel_slaves("main"))
     return Trio(primary, replica, sentinel)
 
 
 def test_store_follows_a_sentinel_failover(trio: Trio) -> None:
-    url = f"redis+sentinel://127.0.0.1:{free_port()},{trio.sentinel.address}/main/0"  # one is away
+    # The first of two Sentinels is down.
+    url = f"redis+sentinel://127.0.0.1:{free_port()},{trio.sentinel.address}/main/0"
     store, successor = RedisStore(url, 100, timeout=1.0), RedisStore(url, 100, timeout=1.0)
     claims = {"t:0": store.claim("t:0")[0]}
     store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"one"}, claims=claims))
     until(lambda: trio.replica.client.exists("xm:p:k_1"))
     trio.primary.kill()
 
-    def goes_on() -> bool:
+    def is_written() -> bool:
         try:
             store.commit(Checkpoint({"k_2": b"two"}, {"t:0": b"two"}, claims=claims))
         except FencedError:
@@ -369,7 +362,7 @@ def test_store_follows_a_sentinel_failover(trio: Trio) -> None:
             return False
         return True
 
-    until(goes_on)
+    until(is_written)
     assert store.load(["k_1", "k_2"]) == [b"one", b"two"]
     assert successor.claim("t:0")[1] == b"two"
     with pytest.raises(FencedError, match="claimed by another worker"):
@@ -380,12 +373,12 @@ def test_store_leaves_a_demoted_primary(trio: Trio) -> None:
     store = RedisStore(f"redis+sentinel://{trio.sentinel.address}/main", 100)
     store.commit(ONE)
 
-    def give_over() -> bool:
+    def fail_over() -> bool:
         with suppress(redis.ResponseError):  # Sentinel does not know the replica well yet
             return bool(trio.sentinel.client.execute_command("SENTINEL", "FAILOVER", "main"))
         return False
 
-    until(give_over)
+    until(fail_over)
     until(lambda: trio.primary.client.info()["role"] == "slave")
     store.commit(ONE)
 
@@ -394,7 +387,7 @@ def test_sentinel_login_works_and_its_refusal_is_named(start: Start) -> None:
     primary = start("--requirepass", "one")
     sentinel = start(primary, "requirepass two", "sentinel auth-pass main one", kind=Sentinel)
     url = f"redis+sentinel://:one@{sentinel.address}/main"
-    everything(RedisStore(f"{url}?sentinel_password=two", 100))
+    call_everything(RedisStore(f"{url}?sentinel_password=two", 100))
     with pytest.raises(StoreError, match=r"Sentinels of main .*sentinel_username") as raised:
         RedisStore(f"{url}?sentinel_password=three", 100).ping()
     assert "three" not in str(raised.value)

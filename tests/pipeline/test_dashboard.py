@@ -15,6 +15,7 @@ from dashboards import build
 from pipelines.demo.embedded import free_port
 from tests.support import traffic
 from tests.support.programs import WebServer, Worker, program
+from tests.support.workers import until
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = json.loads((ROOT / "dashboards/overview.json").read_text())
@@ -123,10 +124,3 @@ def request_decision(worker: Worker, key: str) -> None:
     request = urllib.request.Request(f"{worker.url}/v1/decision", headers={"X-API-Key": key})
     with urllib.request.urlopen(request, timeout=5) as response:
         assert response.headers["X-XM-Decision"] == "observe"
-
-
-def until(condition: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "condition not met in time"
-        time.sleep(0.2)

@@ -9,12 +9,11 @@ import pytest
 from kafka import KafkaProducer
 
 from monitor.identity import from_settings
+from monitor.records.profile import HOUR
 from monitor.store.redis import RedisStore
 from tests.support import traffic
 from tests.support.programs import Worker
 from tests.support.workers import until
-
-HOUR = 3600.0
 
 
 def test_delayed_worker_shortens_its_decisions(kafka: str, redis_url: str, tmp_path: Path) -> None:

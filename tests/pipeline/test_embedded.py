@@ -55,7 +55,7 @@ def test_servers_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can kill orphans")
 def test_killed_parent_leaves_no_server_behind() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE

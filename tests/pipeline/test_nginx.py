@@ -62,7 +62,7 @@ class Api:
 
 
 class BrokenMonitor:
-    """In the monitor's place: answers what a worker never does, and keeps what it was asked."""
+    """Replaces the monitor: gives answers that no worker gives, and records the requests."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -92,7 +92,7 @@ async def serving(path: str, upstream: Api | BrokenMonitor) -> AsyncIterator[Non
 async def gateway(
     folder: Path, llm_api: int, monitor: int, *, patient: bool = True
 ) -> AsyncIterator[Ask]:
-    """What sends a request with a key through an nginx that asks this monitor."""
+    """Run an nginx that asks this monitor; yield a function that sends it a request with a key."""
     nginx = Nginx(folder, llm_api, monitor, patient=patient)
     await asyncio.to_thread(nginx.start)
     async with aiohttp.ClientSession() as session:

@@ -18,6 +18,7 @@ from monitor.alerting.alerts import Alert, Severity, State, Subject
 from pipelines.demo.embedded import free_port
 from pipelines.notify import Alertmanager, Delivery, Webhook, verify
 from tests.support import traffic
+from tests.support.apps import until
 from tests.support.programs import WebServer, Worker, program
 
 SECRET = b"shared with the receiver"
@@ -55,7 +56,7 @@ async def serving(
 
 
 class Desk:
-    """An HTTP receiver that keeps what it took and answers as `answer` says."""
+    """An HTTP receiver that records accepted alerts; `answer` makes its responses."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -90,14 +91,6 @@ def in_turn(*statuses: int, headers: dict[str, str] | None = None) -> Any:
         return web.Response(status=left.pop(0), headers=headers) if left else web.Response()
 
     return answer
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail(f"it did not come true within {seconds:g} s")
 
 
 def metric(delivery: Delivery, name: str, **labels: str) -> float:
@@ -250,17 +243,17 @@ async def test_end_of_an_alert_from_before_a_restart_is_sent():
 
 
 class RealAlertmanager(WebServer):
-    """Debian's Alertmanager, which passes on what it is told to a desk at `told_port`."""
+    """Debian's Alertmanager, which notifies `notified_port` on this machine."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.told_port = free_port()
+        self.notified_port = free_port()
         self.receiver = Alertmanager(self.url, timeout_seconds=2)
         self.config = folder / "alertmanager.yml"
         self.config.write_text(
             "route: {receiver: desk, group_by: [alert_id], group_wait: 1s, group_interval: 1s}\n"
             "receivers:\n- name: desk\n  webhook_configs:\n"
-            f"  - {{url: 'http://127.0.0.1:{self.told_port}/told', send_resolved: true}}\n"
+            f"  - {{url: 'http://127.0.0.1:{self.notified_port}/notify', send_resolved: true}}\n"
         )
 
     def command(self) -> list[str]:
@@ -279,16 +272,16 @@ class RealAlertmanager(WebServer):
         return found
 
     @contextlib.asynccontextmanager
-    async def told(self) -> AsyncIterator[list[dict[str, str]]]:
-        """What people get to see: a notification's severities and their states."""
+    async def notifications(self) -> AsyncIterator[list[dict[str, str]]]:
+        """The state by severity of each notification, as a person on call gets it."""
         seen: list[dict[str, str]] = []
 
         async def take(request: web.Request) -> web.Response:
-            told = (await request.json())["alerts"]
-            seen.append({each["labels"]["severity"]: each["status"] for each in told})
+            alerts = (await request.json())["alerts"]
+            seen.append({each["labels"]["severity"]: each["status"] for each in alerts})
             return web.Response()
 
-        async with serving("/told", take, self.told_port):
+        async with serving("/notify", take, self.notified_port):
             yield seen
 
 
@@ -365,7 +358,7 @@ async def test_alertmanager_notifies_of_an_escalation_only(
         alert("1", "update", "critical"),
         alert("1", "resolved", "critical"),
     ]
-    async with alertmanager.told() as seen:
+    async with alertmanager.notifications() as seen:
         with alertmanager:
             for count, state in enumerate(states, start=1):
                 await alertmanager.receiver.send([state])

@@ -4,7 +4,6 @@ import gzip
 import json
 import random
 import threading
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,26 +11,18 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
 from monitor.errors import InputError
 from pipelines.demo import embedded
 from pipelines.traffic.producer import DeliveryError, Message, SendSchedule, Sent, send, send_file
 from tests.support import servers
+from tests.support.apps import new_topic
 
 NOON = 1_772_020_800.0
+PARTITIONS = 4
 
 
-def make_topic(kafka: str, partitions: int = 4) -> str:
-    name = f"produced-{uuid.uuid4().hex}"
-    admin = KafkaAdminClient(bootstrap_servers=kafka)
-    admin.create_topics([NewTopic(name, partitions, 1)])
-    admin.close()
-    return name
-
-
-async def read(kafka: str, topic: str, partitions: int = 4) -> list[Any]:
+async def read(kafka: str, topic: str, partitions: int = PARTITIONS) -> list[Any]:
     """Every record of the topic, in order within its partition."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
     await consumer.start()
@@ -56,7 +47,7 @@ def event(key: str, number: int, **more: object) -> bytes:
     return json.dumps({"ts": NOON + number, "api_key": key, "n": number, **more}).encode()
 
 
-class Watch:
+class FakeClock:
     """A clock that only sleeping moves."""
 
     def __init__(self) -> None:
@@ -74,7 +65,7 @@ class Watch:
 async def test_lines_arrive_in_order_per_key(kafka: str, tmp_path: Path) -> None:
     choose = random.Random(1)
     lines = [event(f"key-{choose.randrange(50)}", n, prompt="x" * n) for n in range(3_000)]
-    topic = make_topic(kafka)
+    topic = new_topic(kafka, PARTITIONS)
     sent = await send_file(write(tmp_path / "day.jsonl", lines), kafka, topic)
     assert sent == Sent(handed=3_000, acknowledged=3_000)
     wanted, found = defaultdict(list), defaultdict(list)
@@ -87,7 +78,7 @@ async def test_lines_arrive_in_order_per_key(kafka: str, tmp_path: Path) -> None
 
 async def test_partition_is_that_of_java_clients(kafka: str) -> None:
     hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
-    topic = make_topic(kafka)
+    topic = new_topic(kafka, PARTITIONS)
     await send([[Message(key, b"{}") for key in hashes]], kafka, topic)
     records = await read(kafka, topic)
     assert {r.key: r.partition for r in records} == {
@@ -98,7 +89,7 @@ async def test_partition_is_that_of_java_clients(kafka: str) -> None:
 async def test_line_without_a_key_is_sent_and_a_blank_one_skipped(
     kafka: str, tmp_path: Path
 ) -> None:
-    topic = make_topic(kafka)
+    topic = new_topic(kafka, PARTITIONS)
     lines = [b"{not json", b"", b" \r", event("k", 1), b'{"ts": 1772020800}', b"\xff"]
     sent = await send_file(write(tmp_path / "odd.jsonl", lines), kafka, topic)
     assert sent == Sent(handed=4, acknowledged=4, keyless=3)
@@ -120,56 +111,58 @@ async def test_line_without_a_key_is_sent_and_a_blank_one_skipped(
 async def test_producer_and_worker_find_the_same_key_and_time(
     kafka: str, tmp_path: Path, mapping: str | dict[str, str], line: bytes
 ) -> None:
-    topic, watch = make_topic(kafka), Watch()
-    schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
+    topic, clock = new_topic(kafka, PARTITIONS), FakeClock()
+    schedule = SendSchedule(speed=60, clock=clock, sleep=clock.sleep)
     early = line.replace(b"17720208", b"17720202").replace(b"12:00", b"11:50")
     path = write(tmp_path / "day.jsonl", [early, line])
     assert (await send_file(path, kafka, topic, mapping=mapping, schedule=schedule)).keyless == 0
     assert {r.key for r in await read(kafka, topic)} == {b"k"}
-    assert watch.slept == [pytest.approx(10)]
+    assert clock.slept == [pytest.approx(10)]
 
 
 async def test_speed_60_sends_an_hour_in_a_minute(kafka: str, tmp_path: Path) -> None:
-    watch = Watch()
+    clock = FakeClock()
     path = write(tmp_path / "hour.jsonl", [event("k", n) for n in range(0, 3_601, 10)])
-    schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
-    await send_file(path, kafka, make_topic(kafka), schedule=schedule)
-    assert watch.time == pytest.approx(160, abs=0.1)
+    schedule = SendSchedule(speed=60, clock=clock, sleep=clock.sleep)
+    await send_file(path, kafka, new_topic(kafka, PARTITIONS), schedule=schedule)
+    assert clock.time == pytest.approx(160, abs=0.1)
 
 
 async def test_rate_500_sends_1000_messages_in_two_seconds(kafka: str) -> None:
-    watch = Watch()
-    schedule = SendSchedule(rate=500, clock=watch, sleep=watch.sleep)
-    await send([[Message(None, b"{}")] * 1_001], kafka, make_topic(kafka), schedule=schedule)
-    assert watch.time == pytest.approx(102, abs=0.1)
+    clock = FakeClock()
+    schedule = SendSchedule(rate=500, clock=clock, sleep=clock.sleep)
+    await send(
+        [[Message(None, b"{}")] * 1_001], kafka, new_topic(kafka, PARTITIONS), schedule=schedule
+    )
+    assert clock.time == pytest.approx(102, abs=0.1)
 
 
 def test_schedule_does_not_wait_for_late_messages() -> None:
-    watch = Watch()
-    schedule = SendSchedule(speed=1, clock=watch, sleep=watch.sleep)
+    clock = FakeClock()
+    schedule = SendSchedule(speed=1, clock=clock, sleep=clock.sleep)
     assert [schedule.delay(NOON + late) for late in (0, 5, 2, 6)] == pytest.approx([0, 5, 2, 6])
 
 
 def test_schedule_skips_gaps_of_more_than_a_day() -> None:
-    watch = Watch()
-    schedule = SendSchedule(speed=60, clock=watch, sleep=watch.sleep)
+    clock = FakeClock()
+    schedule = SendSchedule(speed=60, clock=clock, sleep=clock.sleep)
     days = [0.0, NOON, NOON * 2, NOON, NOON + 100_000, NOON + 100_060]
     assert [schedule.delay(ts) for ts in days] == pytest.approx([0, 0, 0, 0, 0, 1])
 
 
 async def test_open_batch_is_sent_while_the_next_line_is_awaited(kafka: str) -> None:
-    topic, seen = make_topic(kafka), threading.Event()
+    topic, seen = new_topic(kafka, PARTITIONS), threading.Event()
 
     def source() -> Iterator[list[Message]]:
         yield [Message(b"k", b"first")]
         assert seen.wait(30), "the first message did not come while the second was not there"
         yield [Message(b"k", b"second")]
 
-    def look(sent: Sent) -> None:
+    def note_progress(sent: Sent) -> None:
         if sent.acknowledged:
             seen.set()
 
-    assert (await send(source(), kafka, topic, on_progress=look)).acknowledged == 2
+    assert (await send(source(), kafka, topic, on_progress=note_progress)).acknowledged == 2
 
 
 async def test_progress_ends_with_everything_acknowledged(kafka: str, tmp_path: Path) -> None:
@@ -179,7 +172,7 @@ async def test_progress_ends_with_everything_acknowledged(kafka: str, tmp_path: 
     await send_file(
         path,
         kafka,
-        make_topic(kafka),
+        new_topic(kafka, PARTITIONS),
         on_progress=lambda sent, file: steps.append((sent.acknowledged, file.position)),
     )
     assert steps == sorted(steps)
@@ -187,7 +180,7 @@ async def test_progress_ends_with_everything_acknowledged(kafka: str, tmp_path: 
 
 
 async def test_truncated_file_is_sent_up_to_its_end(kafka: str, tmp_path: Path) -> None:
-    path, topic = tmp_path / "cut.gz", make_topic(kafka)
+    path, topic = tmp_path / "cut.gz", new_topic(kafka, PARTITIONS)
     lines = [event("k", n, prompt=random.Random(n).randbytes(99).hex()) for n in range(999)]
     path.write_bytes(gzip.compress(b"\n".join(lines))[:-20_000])
     with pytest.raises(InputError, match="cut off in line"):
@@ -208,12 +201,14 @@ async def test_dead_broker_error_has_the_acknowledged_count() -> None:
         broker.__exit__(None, None, None)
         yield [Message(b"k", b"{}")] * 100
 
-    def look(sent: Sent) -> None:
+    def note_progress(sent: Sent) -> None:
         if sent.acknowledged == 100:
             acknowledged.set()
 
     with pytest.raises(DeliveryError, match="after acknowledging 100: check that it runs"):
-        await send(source(), kafka, make_topic(kafka), patience=2, on_progress=look)
+        await send(
+            source(), kafka, new_topic(kafka, PARTITIONS), patience=2, on_progress=note_progress
+        )
 
 
 async def test_missing_broker_is_one_sentence() -> None:
@@ -230,7 +225,7 @@ async def test_missing_topic_is_one_sentence(apache_kafka: servers.Kafka) -> Non
 async def test_too_large_message_is_counted_and_others_arrive(
     apache_kafka: servers.Kafka,
 ) -> None:
-    topic = make_topic(apache_kafka.address)
+    topic = new_topic(apache_kafka.address, PARTITIONS)
     values = [b"before", b"x" * 3_000_000, b"after"]
     messages = [Message(b"k", value) for value in values]
     sent = await send([messages], apache_kafka.address, topic)

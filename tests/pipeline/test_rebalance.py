@@ -117,9 +117,11 @@ async def test_killed_worker_leaves_no_record_unseen(kafka: str, start: Start) -
         killed = start(topic, group)
         await until(lambda: killed.given() > 500)
         killed.kill()
-        heir = start(topic, group)
-        await until(lambda: heir.given() > 500)
-    await until(lambda: seen(killed, heir) >= written)
+        successor = start(topic, group)
+        await until(lambda: successor.given() > 500)
+    await until(lambda: seen(killed, successor) >= written)
     last_done = {line.partition: line.last for line in killed.lines() if line.what == "acked"}
-    resumed = {line.partition: line.first for line in reversed(heir.lines()) if line.first >= 0}
+    resumed = {
+        line.partition: line.first for line in reversed(successor.lines()) if line.first >= 0
+    }
     assert all(resumed[each] <= last_done.get(each, -1) + 1 for each in range(PARTITIONS))

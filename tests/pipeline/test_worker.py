@@ -28,19 +28,19 @@ from tests.support.requests import request
 from tests.support.servers import Redis
 from tests.support.workers import (
     HOUR,
-    Account,
-    Links,
-    account,
-    ask,
+    LinkerResults,
+    Results,
     differences,
+    expected_linker_results,
+    expected_results,
     fill,
-    links,
+    get_page,
+    linker_results,
     metrics,
-    read,
+    read_topic,
     traffic,
-    undisturbed,
-    undisturbed_links,
     until,
+    worker_results,
 )
 
 LABELS = Simulation(HOUR).labels
@@ -48,7 +48,7 @@ PLANTED = {name for name, label in LABELS.items() if label.campaign}
 (SCRAPER,) = (name for name, label in LABELS.items() if label.kind == "scraper")
 COT = next(name for name, label in LABELS.items() if label.kind == "cot")
 GOOD = request("sk-beside", 3_590.0)
-# Each with what is wrong with it, and the part of it that cannot be used.
+# Each message, the reason of its rejection, and the part that is rejected.
 BAD = [
     (b"no JSON", "not_json", b"no JSON"),
     (b"[" + GOOD + b", 3]", "not_an_object", b"3"),
@@ -59,13 +59,13 @@ BAD = [
 
 
 class Hour(NamedTuple):
-    """An hour of traffic, and what a worker with one partition came to by it."""
+    """An hour of traffic, and the results of a worker with one partition."""
 
     worker: Worker
     stream: list[Message]
-    expected: Account
-    found: Account
-    links: Links
+    expected: Results
+    found: Results
+    links: LinkerResults
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,16 @@ def hour(kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory)
     stream = [*traffic(), *(Message(None, value) for value, _, _ in BAD)]
     with worker:
         fill(worker, stream)
-        expected = undisturbed(worker)
-        found = account(worker, expected)
-        yield Hour(worker, stream, expected, found, links(worker, undisturbed_links(worker)))
+        expected = expected_results(worker)
+        found = worker_results(worker, expected)
+        yield Hour(
+            worker, stream, expected, found, linker_results(worker, expected_linker_results(worker))
+        )
 
 
 @pytest.fixture(scope="module")
 def enforcing(hour: Hour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A worker out of shadow mode, which knows what the other has decided."""
+    """A worker that enforces the decisions of the other."""
     settings, folder = hour.worker.settings, tmp_path_factory.mktemp("enforcing")
     secret = hour.worker.environment["XM_IDENTITY_SECRET"]
     chosen = {"XM_IDENTITY_SECRET": secret, "XM_DECISIONS__SHADOW": "false"}
@@ -90,7 +92,7 @@ def enforcing(hour: Hour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def flagged(worker: Worker, alerts: list[bytes]) -> set[str]:
-    """Keys with an alert that asks somebody to act."""
+    """Keys with an alert above info, of their own or of a campaign."""
     identity = from_settings(worker.settings)
     names = {identity.key(name): name for name in LABELS}
     decoded = [msgspec.json.decode(alert, type=Alert) for alert in alerts]
@@ -136,7 +138,7 @@ def test_rejected_topic_has_offset_and_reason(
 
 
 def test_rejected_topic_has_the_original_bytes(hour: Hour) -> None:
-    rejected = read(hour.worker, hour.worker.settings.topics.rejected)
+    rejected = read_topic(hour.worker, hour.worker.settings.topics.rejected)
     assert {record.value for record in rejected} == {part for _, _, part in BAD}
 
 
@@ -158,7 +160,7 @@ def test_decision_expires_in_redis(hour: Hour, own_redis: Redis) -> None:
 
 @pytest.mark.parametrize("header", [{"X_API_Key": COT}, {"Authorization": f"Bearer {COT}"}])
 def test_shadow_mode_passes_and_names_the_decision(hour: Hour, header: dict[str, str]) -> None:
-    answer = ask(hour.worker, "/v1/decision", **header)
+    answer = get_page(hour.worker, "/v1/decision", **header)
     assert answer.status == 200
     assert answer.headers["X-XM-Decision"] == "observe"
     assert answer.headers["X-XM-Shadow"] == "block"
@@ -171,7 +173,7 @@ def test_shadow_mode_passes_and_names_the_decision(hour: Hour, header: dict[str,
 def test_decision_is_enforced_outside_shadow_mode(
     enforcing: Worker, key: str, status: int, decision: str
 ) -> None:
-    answer = ask(enforcing, "/v1/decision", X_API_Key=key)
+    answer = get_page(enforcing, "/v1/decision", X_API_Key=key)
     assert (answer.status, answer.headers["X-XM-Decision"]) == (status, decision)
     assert "X-XM-Shadow" not in answer.headers
 
@@ -185,24 +187,24 @@ def test_workers_report_their_modes_in_redis(
 
 
 def test_lookup_without_a_key_is_a_bad_request(enforcing: Worker) -> None:
-    assert ask(enforcing, "/v1/decision").status == 400
+    assert get_page(enforcing, "/v1/decision").status == 400
 
 
 # Health, and an unavailable store
 
 
 def test_worker_is_healthy_and_ready(hour: Hour) -> None:
-    assert [ask(hour.worker, page).status for page in ("/healthz", "/readyz")] == [200, 200]
+    assert [get_page(hour.worker, page).status for page in ("/healthz", "/readyz")] == [200, 200]
 
 
 def test_read_only_store_is_reported_and_loses_nothing(hour: Hour, own_redis: Redis) -> None:
     with redis.from_url(own_redis.url) as store:
         store.replicaof("127.0.0.1", "1")
         more(hour.worker)
-        until(lambda: ask(hour.worker, "/readyz").status == 503)
-        assert "is read-only: point XM_REDIS_URL at" in ask(hour.worker, "/readyz").text
+        until(lambda: get_page(hour.worker, "/readyz").status == 503)
+        assert "is read-only: point XM_REDIS_URL at" in get_page(hour.worker, "/readyz").text
         store.replicaof("NO", "ONE")
-    until(lambda: ask(hour.worker, "/readyz").status == 200)
+    until(lambda: get_page(hour.worker, "/readyz").status == 200)
     assert differences(hour.worker) == []
 
 
@@ -211,17 +213,17 @@ def test_unavailable_store_passes_requests_and_loses_nothing(
 ) -> None:
     own_redis.stop()
     more(hour.worker)
-    assert ask(enforcing, "/v1/decision", X_API_Key=COT).status == 200
-    until(lambda: ask(hour.worker, "/readyz").status == 503)
-    assert "is away" in ask(hour.worker, "/readyz").text
-    assert ask(hour.worker, "/healthz").status == 200
+    assert get_page(enforcing, "/v1/decision", X_API_Key=COT).status == 200
+    until(lambda: get_page(hour.worker, "/readyz").status == 503)
+    assert "is away" in get_page(hour.worker, "/readyz").text
+    assert get_page(hour.worker, "/healthz").status == 200
     own_redis.start()
-    until(lambda: ask(hour.worker, "/readyz").status == 200)
+    until(lambda: get_page(hour.worker, "/readyz").status == 200)
     assert differences(hour.worker) == []
 
 
 def more(worker: Worker) -> None:
-    """Send a minute more of one key."""
+    """Send one more minute of requests of one key."""
     fill(worker, [Message(None, request("sk-more", 3_600.0 + n)) for n in range(60)])
 
 
@@ -229,7 +231,7 @@ def more(worker: Worker) -> None:
 
 
 class Ended(NamedTuple):
-    """A worker with four partitions that did an hour of traffic and was told to end."""
+    """A worker with four partitions that observed an hour of traffic and was terminated."""
 
     worker: Worker
     differences: list[str]
@@ -254,7 +256,7 @@ def test_four_partitions_equal_an_engine_in_memory(ended: Ended) -> None:
 
 
 def test_four_partitions_flag_the_same_keys_as_one(ended: Ended, hour: Hour) -> None:
-    alerts = read(ended.worker, ended.worker.settings.topics.alerts)
+    alerts = read_topic(ended.worker, ended.worker.settings.topics.alerts)
     found = flagged(ended.worker, [record.value for record in alerts])
     assert found == flagged(hour.worker, hour.found.alerts + hour.links.alerts)
 
@@ -266,6 +268,6 @@ def test_terminated_worker_ends_within_10_seconds(ended: Ended) -> None:
 
 async def test_terminated_worker_has_committed_its_offsets(ended: Ended) -> None:
     settings, topic = ended.worker.settings, ended.worker.requests
-    ends = Counter(record.partition for record in read(ended.worker, topic))
+    ends = Counter(record.partition for record in read_topic(ended.worker, topic))
     for partition, offset in ends.items():
         assert await committed(settings.kafka, settings.group, topic, partition) == offset

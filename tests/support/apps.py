@@ -73,9 +73,10 @@ async def running(*apps: faust.App) -> AsyncIterator[None]:
         await asyncio.gather(*(app.stop() for app in apps))
 
 
-async def until(true: Callable[[], object], seconds: float = 120) -> None:
+async def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until a condition is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline, f"not true within {seconds:g} s"
         await asyncio.sleep(0.02)
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that passes requests on and keeps the answers back."""
+"""A TCP proxy that forwards requests and can hold back answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Proxy:
     Attributes:
         port: where it listens.
         marker: a client that sends these bytes gets no answer from then on, though the server
-            gets all that it sends; empty: everybody gets answers.
+            gets all that it sends; empty: every client gets answers.
         muted: set once a client has sent the marker.
     """
 

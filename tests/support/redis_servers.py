@@ -19,7 +19,7 @@ from tests.support.programs import program
 
 
 class Redis(servers.Redis):
-    """A redis-server with arguments of its own; it keeps nothing unless they say so."""
+    """A redis-server with its own arguments; by default it persists nothing."""
 
     def __init__(self, folder: Path, *arguments: object) -> None:
         folder.mkdir()
@@ -48,7 +48,7 @@ class Redis(servers.Redis):
 
 
 class Sentinel(Redis):
-    """A Sentinel that alone decides on a failover of the primary `main`, half a second after."""
+    """A single Sentinel that fails over the primary `main` after half a second."""
 
     def __init__(self, folder: Path, primary: Redis, *lines: str) -> None:
         super().__init__(folder)
@@ -88,7 +88,7 @@ class Cluster:
             node.stop()
 
     def add(self) -> Redis:
-        """Start a server that does not know the others yet."""
+        """Start a server that is not connected to the others yet."""
         node = Redis(
             self.folder / f"node-{len(self.nodes)}",
             "--cluster-enabled", "yes", "--cluster-port", free_port(),
@@ -127,7 +127,7 @@ class Cluster:
 
     @contextmanager
     def moving(self, key: str, to: Redis) -> Iterator[None]:
-        """The slot of a key is on its way; leaving moves its keys and ends it."""
+        """Start to move the slot of a key; leaving moves its keys and ends the move."""
         slot, source = self.slot(key), self.owner(key)
         ids = {node: node.client.execute_command("CLUSTER", "MYID") for node in (source, to)}
         to.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
@@ -136,7 +136,7 @@ class Cluster:
         while names := source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
             source.client.migrate("127.0.0.1", to.port, names, 0, 5000)
         for node in [to, source, *self.nodes]:
-            with suppress(redis.ResponseError):  # a replica has no say
+            with suppress(redis.ResponseError):  # from a replica
                 node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[to])
 
     @staticmethod
@@ -181,9 +181,9 @@ class Authority:
 
 
 class Detour:
-    """A way to a server on which what has been sent can be held up, even beyond its sender's end.
+    """A proxy that can hold back sent bytes, even after their sender has closed.
 
-    Only connections that are there when it is held up wait; later ones pass them.
+    `hold` affects open connections only; later ones pass.
     """
 
     def __init__(self, server: servers.Server) -> None:

@@ -1,7 +1,7 @@
-"""Compares a worker's results with those of an engine and a linker that were not disturbed.
+"""Compares a worker's results with those of an undisturbed engine and linker.
 
 The engine reads the worker's topic of requests, the linker its topic of fingerprints, and both
-keep their state in memory. Whatever happened to the worker, the records and offsets in its store,
+keep their state in memory. Whatever happens to the worker, the records and offsets in its store,
 its alerts and its fingerprints must be the same bytes. Campaigns depend on the order in which
 fingerprints arrived in their topic.
 """
@@ -42,7 +42,7 @@ from tests.support.programs import Worker
 HOUR = Scenario(hours=1.0, keys=40)
 
 
-class Account(NamedTuple):
+class Results(NamedTuple):
     """The results of requests: stored values by Redis key, and the messages on each topic."""
 
     stored: dict[str, bytes | None]
@@ -51,7 +51,7 @@ class Account(NamedTuple):
     rejected: list[str]
 
 
-class Links(NamedTuple):
+class LinkerResults(NamedTuple):
     """The results of fingerprints: state and rows in the store, and campaign alerts."""
 
     state: bytes
@@ -59,7 +59,7 @@ class Links(NamedTuple):
     alerts: list[bytes]
 
 
-class Answer(NamedTuple):
+class Page(NamedTuple):
     status: int
     headers: dict[str, str]
     text: str
@@ -87,7 +87,7 @@ def filling(worker: Worker, stream: Sequence[Message], rate: float) -> Iterator[
         sending.result()
 
 
-def read(worker: Worker, topic: str) -> list[Any]:
+def read_topic(worker: Worker, topic: str) -> list[Any]:
     """Everything on a topic, by partition and offset."""
     consumer = KafkaConsumer(bootstrap_servers=worker.settings.kafka, enable_auto_commit=False)
     try:
@@ -104,12 +104,12 @@ def read(worker: Worker, topic: str) -> list[Any]:
     return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
-def undisturbed(worker: Worker) -> Account:
-    """The results of an engine on the worker's stream, each partition in one batch."""
+def expected_results(worker: Worker) -> Results:
+    """The results of an undisturbed engine on the worker's stream, each partition in one batch."""
     settings = worker.settings
     engine = Engine(settings, from_settings(settings), MemoryStore())
     alerts, fingerprints, rejected = [], [], []
-    stream = read(worker, worker.requests)
+    stream = read_topic(worker, worker.requests)
     for number, records in groupby(stream, lambda record: record.partition):
         name, batch = f"{worker.requests}:{number}", list(records)
         engine.assign(name)
@@ -117,7 +117,7 @@ def undisturbed(worker: Worker) -> Account:
         arrivals = np.array([r.timestamp for r in batch]) / 1000
         outcome = engine.observe(Batch(name, offsets, values, arrivals))
         alerts += [msgspec.json.encode(alert) for alert in outcome.alerts]
-        fingerprints += [said.value for said in outcome.fingerprints]
+        fingerprints += [each.value for each in outcome.fingerprints]
         rejected += [f"{name} {each.offset} {each.rejection.reason}" for each in outcome.rejected]
     first = engine.snapshot()
     engine.commit(first)
@@ -129,17 +129,17 @@ def undisturbed(worker: Worker) -> Account:
         **{PARTITION_KEY + name: state for name, state in partitions.items()},
         **{DECISION_KEY + key: decision for key, decision in decisions.items()},
     }
-    return Account(stored, alerts, fingerprints, rejected)
+    return Results(stored, alerts, fingerprints, rejected)
 
 
-def account(worker: Worker, expected: Account) -> Account:
+def worker_results(worker: Worker, expected: Results) -> Results:
     """The worker's results, once its checkpoints cover the whole stream."""
     states = {key: state for key, state in expected.stored.items() if key.startswith(PARTITION_KEY)}
-    ends = [restored(state).offset for state in states.values()]
+    ends = [load_partition(state).offset for state in states.values()]
     with redis.from_url(worker.settings.redis_url) as store:
 
         def is_done() -> bool:
-            reached = [restored(state) for state in store.mget(list(states))]
+            reached = [load_partition(state) for state in store.mget(list(states))]
             return [each.offset for each in reached] == ends and not any(e.outbox for e in reached)
 
         until(is_done)
@@ -149,11 +149,11 @@ def account(worker: Worker, expected: Account) -> Account:
             for key, value in values
         }
     topics = worker.settings.topics
-    return Account(
+    return Results(
         found,
         _alerts(worker, "api_key"),
-        [record.value for record in read(worker, topics.fingerprints)],
-        [_place(record) for record in read(worker, topics.rejected)],
+        [record.value for record in read_topic(worker, topics.fingerprints)],
+        [_place(record) for record in read_topic(worker, topics.rejected)],
     )
 
 
@@ -162,11 +162,11 @@ def _without_end(decision: bytes | None) -> bytes | None:
     return decision and msgspec.json.encode(msgspec.json.decode(decision, type=Decision))
 
 
-def undisturbed_links(worker: Worker) -> Links:
-    """The results of a linker on the fingerprints sent so far, in one batch."""
+def expected_linker_results(worker: Worker) -> LinkerResults:
+    """The results of an undisturbed linker on the fingerprints sent so far, in one batch."""
     linker = Linker(worker.settings, MemoryStore())
     topic = worker.settings.topics.fingerprints
-    name, stream = f"{topic}:0", read(worker, topic)
+    name, stream = f"{topic}:0", read_topic(worker, topic)
     linker.assign(name)
     offsets, values = [r.offset for r in stream], [r.value for r in stream]
     outcome = linker.observe(Batch(name, offsets, values))
@@ -174,22 +174,22 @@ def undisturbed_links(worker: Worker) -> Links:
     linker.published(first)
     state = linker.snapshot().partitions.get(name, first.partitions[name])
     rows = {key.encode(): row for key, row in first.rows[name].items()}
-    return Links(state, rows, [msgspec.json.encode(alert) for alert in outcome.alerts])
+    return LinkerResults(state, rows, [msgspec.json.encode(alert) for alert in outcome.alerts])
 
 
-def links(worker: Worker, expected: Links) -> Links:
+def linker_results(worker: Worker, expected: LinkerResults) -> LinkerResults:
     """The results of the worker's linker, once its checkpoints cover all fingerprints."""
     name = f"{worker.settings.topics.fingerprints}:0"
-    end = linked(expected.state).offset
+    end = load_link_partition(expected.state).offset
     with redis.from_url(worker.settings.redis_url) as store:
 
         def is_done() -> bool:
-            reached = linked(store.get(PARTITION_KEY + name))
+            reached = load_link_partition(store.get(PARTITION_KEY + name))
             return reached.offset == end and not reached.outbox
 
         until(is_done)
         state, rows = store.get(PARTITION_KEY + name), store.hgetall(ROWS_KEY + name)
-    return Links(state, rows, _alerts(worker, "campaign"))
+    return LinkerResults(state, rows, _alerts(worker, "campaign"))
 
 
 def differences(worker: Worker) -> list[str]:
@@ -198,37 +198,40 @@ def differences(worker: Worker) -> list[str]:
     Messages on topics may be repeated, because they are sent at least once. None may be missing,
     and none may be added.
     """
-    expected = undisturbed(worker)
-    found = account(worker, expected)
+    expected = expected_results(worker)
+    found = worker_results(worker, expected)
     on_topics = [{*each.alerts, *each.fingerprints, *each.rejected} for each in (expected, found)]
-    should = undisturbed_links(worker)
-    does = links(worker, should)
+    expected_links = expected_linker_results(worker)
+    found_links = linker_results(worker, expected_links)
     return [
         *(f"{key} differs" for key in found.stored if found.stored[key] != expected.stored[key]),
         *(f"{each!r} is on one side only" for each in set.symmetric_difference(*on_topics)),
         *(
             f"row of {key!r} differs"
-            for key in should.rows.keys() | does.rows.keys()
-            if should.rows.get(key) != does.rows.get(key)
+            for key in expected_links.rows.keys() | found_links.rows.keys()
+            if expected_links.rows.get(key) != found_links.rows.get(key)
         ),
-        *(["the linker's state differs"] if should.state != does.state else []),
-        *(f"{each!r} is on one side only" for each in {*should.alerts} ^ {*does.alerts}),
+        *(["the linker's state differs"] if expected_links.state != found_links.state else []),
+        *(
+            f"{each!r} is on one side only"
+            for each in {*expected_links.alerts} ^ {*found_links.alerts}
+        ),
     ]
 
 
 def _alerts(worker: Worker, subject: str) -> list[bytes]:
     """Alerts on the worker's topic, of keys or of campaigns."""
-    values = [record.value for record in read(worker, worker.settings.topics.alerts)]
+    values = [record.value for record in read_topic(worker, worker.settings.topics.alerts)]
     return [v for v in values if msgspec.json.decode(v, type=Alert).subject.type == subject]
 
 
 def _place(record: Any) -> str:
     """Origin and reason of a rejected record."""
-    said = {name: value.decode() for name, value in record.headers}
-    return f"{said['topic']}:{said['partition']} {said['offset']} {said['reason']}"
+    headers = {name: value.decode() for name, value in record.headers}
+    return "{topic}:{partition} {offset} {reason}".format(**headers)
 
 
-def restored(state: bytes | None) -> Partition:
+def load_partition(state: bytes | None) -> Partition:
     """A partition as in its last checkpoint, without a claim."""
     partition = Partition("", 0, shipped_reference())
     if state is not None:
@@ -236,7 +239,7 @@ def restored(state: bytes | None) -> Partition:
     return partition
 
 
-def linked(state: bytes | None) -> LinkPartition:
+def load_link_partition(state: bytes | None) -> LinkPartition:
     """A partition of fingerprints as in its last checkpoint, without its rows."""
     shard = LinkPartition("", 0, Settings())
     if state is not None:
@@ -244,26 +247,26 @@ def linked(state: bytes | None) -> LinkPartition:
     return shard
 
 
-def beside(worker: Worker, folder: Path) -> Worker:
+def another_worker(worker: Worker, folder: Path) -> Worker:
     """Another worker of the same group."""
     shared = {name: x for name, x in worker.environment.items() if name != "XM_WEB_PORT"}
     return Worker(folder, worker.settings.kafka, worker.settings.redis_url, **shared)
 
 
-def ask(worker: Worker, page: str, **headers: str) -> Answer:
+def get_page(worker: Worker, page: str, **headers: str) -> Page:
     """GET a page of the worker; header names with underscores for hyphens."""
     connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("GET", page, headers=named)
     response = connection.getresponse()
-    answer = Answer(response.status, dict(response.headers), response.read().decode())
+    answer = Page(response.status, dict(response.headers), response.read().decode())
     connection.close()
     return answer
 
 
 def metrics(worker: Worker) -> dict[str, float]:
     """The samples on the worker's page, by name and label values."""
-    families = text_string_to_metric_families(ask(worker, "/metrics").text)
+    families = text_string_to_metric_families(get_page(worker, "/metrics").text)
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in families
@@ -271,8 +274,9 @@ def metrics(worker: Worker) -> dict[str, float]:
     }
 
 
-def until(true: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    """Wait until a condition is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline, f"not true after {seconds:g} s"
         time.sleep(0.05)

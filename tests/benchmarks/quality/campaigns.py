@@ -1,13 +1,17 @@
 """Cost per fingerprint and per round, and time to detection, with up to a million keys.
 
     python -m tests.benchmarks.quality.campaigns TRAFFIC LABELS --keys 10000 100000 1000000
+        [--sharing 3]
 
 The fingerprints of a labelled day's ordinary keys are the templates. Each honest key has one of
 them, shifted in time, with noise on its content and its similarity to lists, and with its own
 identifiers except for clients, system prompts and models, which ordinary keys share. 2.4% of the
 keys belong to five campaigns of different sizes. The members of a campaign are first seen within
 30 minutes; their content is halfway between that of an ordinary key and a direction of the campaign
-(half of their prompts are ordinary), and their request rate is steady. They share nothing else.
+(half of their prompts are ordinary), and their request rate is steady.
+
+Payments and networks are unique, or with `--sharing N` each is that of N keys on average, chosen at
+random among all keys, as for offices and resellers: evidence that must not link the keys.
 
 Six hours of fingerprints go through a linker in the order of event time. CPU time is of this
 process, separately for fingerprints and for rounds. A campaign is detected when its first alert
@@ -40,7 +44,7 @@ from monitor.records.profile import HOUR, LONG, MIDDLE, MINUTE
 from monitor.sketches.kernel_mean import STEPS
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import LineFile
-from tests.benchmarks.speed.measure import show
+from tests.benchmarks.speed.measure import print_table
 
 _BEGIN = 1_772_409_600.0  # seconds since the epoch
 _HOURS = 6.0
@@ -93,13 +97,18 @@ def load_templates(traffic: Path, labels: Path) -> Fingerprints:
 class Crowd:
     """Keys with fingerprints; the last of them are members of campaigns.
 
+    Args:
+        ordinary: the templates.
+        n: number of keys.
+        sharing: keys per payment and per network.
+
     Attributes:
         campaign: `(n,)`, the campaign of each key, -1 for none.
         first_seen: `(n,)`, seconds since the epoch.
         rate: `(n,)`, requests per hour.
     """
 
-    def __init__(self, ordinary: Fingerprints, n: int) -> None:
+    def __init__(self, ordinary: Fingerprints, n: int, sharing: int = 1) -> None:
         self._rng = rng = np.random.default_rng(n)
         self.campaign = np.full(n, -1)
         members = int(n * _MEMBERS)
@@ -132,8 +141,10 @@ class Crowd:
         likeness = 2.0 ** rng.uniform(5.0, 9.0, member.sum())
         self.fingerprints["lists"][member, self.campaign[member] % len(LISTS)] = likeness
         for kind in ("payment", "network", "tls_fingerprint"):
-            own = rng.integers(1, 2**62, n, dtype=np.uint64)
-            self.fingerprints["ids"][:, IDENTIFIERS.index(kind)] = own
+            values = rng.integers(1, 2**62, n, dtype=np.uint64)
+            if sharing > 1 and kind != "tls_fingerprint":
+                values = values[rng.integers(n // sharing, size=n)]
+            self.fingerprints["ids"][:, IDENTIFIERS.index(kind)] = values
         self.fingerprints["surprisal"][member] = rng.uniform(2.0, 5.0, member.sum())
         self.fingerprints["severity"] = np.where(rng.random(n) < 1e-3, 2, 0)
         distinct = self.fingerprints["distinct"]
@@ -190,9 +201,9 @@ class Crowd:
         return fingerprints
 
 
-def measure(ordinary: Fingerprints, n: int) -> Result:
+def measure(ordinary: Fingerprints, n: int, sharing: int) -> Result:
     """Run the fingerprints of n keys through a linker."""
-    crowd = Crowd(ordinary, n)
+    crowd = Crowd(ordinary, n, sharing)
     linker = Linker(Settings(campaigns=Campaigns(keys=max(n, 1_000))), MemoryStore())
     partition = linker.assign("f:0")
     observing, rounds, opened, offset = 0.0, list[float](), dict[int, float](), 0
@@ -254,15 +265,18 @@ def _resident() -> float:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("traffic", type=Path)
     options.add_argument("labels", type=Path)
     options.add_argument("--keys", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    options.add_argument("--sharing", type=int, default=1, help="keys per payment and network")
     chosen = options.parse_args()
     ordinary = load_templates(chosen.traffic, chosen.labels)
     rows = []
     for keys in chosen.keys:
-        found = measure(ordinary, keys)
+        found = measure(ordinary, keys, chosen.sharing)
         rows.append([
             f"{keys:,}",
             f"{found.fingerprints:,}",
@@ -275,7 +289,7 @@ def main() -> None:
             f"{found.precision:.3f}",
             ", ".join(f"{each:.0f}" for each in found.detected),
         ])  # fmt: skip
-        show(
+        print_table(
             ["keys", "fingerprints", "fingerprints/s", "CPU, µs each, with rounds",
              "round, s: median", "max", "memory per key, bytes", "recall", "precision",
              "minutes to detection of each campaign"],

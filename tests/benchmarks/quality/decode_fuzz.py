@@ -6,7 +6,7 @@ Checks for every message: no exception; each element of it is one event or one r
 have the types that they declare, and decode from their own JSON to themselves. In the native
 format, the fast path and the decoder give identical columns, to the bit.
 
-    python tests/benchmarks/quality/decode_fuzz.py --count 1000000 --seed 1
+    python -m tests.benchmarks.quality.decode_fuzz --count 1000000 --seed 1
 """
 
 from __future__ import annotations

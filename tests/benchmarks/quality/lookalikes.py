@@ -6,7 +6,7 @@ The prompts of the groups are those of the day's ordinary keys:
 
     customer    60 keys with one payment and network: instances of two applications, and chat
     evening     40 students with one assignment, in a few conversations of one evening
-    day         40 students with a day for it, one question at a time, while people are awake
+    day         40 students with a day for it, one question at a time, by day
     library     200 ordinary users of one client library, with its system prompt
 
 and, although honest, as suspicious as possible:
@@ -38,11 +38,11 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.linker import Linker
+from monitor.records.profile import DAY, HOUR
 from monitor.store.memory import MemoryStore
 from pipelines.traffic import replay
-from tests.benchmarks.speed.measure import show
+from tests.benchmarks.speed.measure import print_table
 
-_DAY, _HOUR = 86_400.0, 3_600.0
 _QUESTIONS = 30  # of an assignment
 _BATCH_SIZE = 4_000  # requests
 
@@ -108,15 +108,15 @@ class Day:
 
     def flat(self, rate: float, first: float = 0.0) -> Iterator[float]:
         """Poisson arrivals, day and night."""
-        ts = first + self._random.expovariate(rate / _HOUR)
-        while ts < _DAY:
+        ts = first + self._random.expovariate(rate / HOUR)
+        while ts < DAY:
             yield ts
-            ts += self._random.expovariate(rate / _HOUR)
+            ts += self._random.expovariate(rate / HOUR)
 
     def waking(self, rate: float) -> Iterator[float]:
-        """Poisson arrivals while people of one time zone are awake."""
+        """Poisson arrivals by day in one time zone."""
         for ts in self.flat(rate):
-            if 8 <= (ts / _HOUR) % 24 < 23 and self._random.random() < 0.9:
+            if 8 <= (ts / HOUR) % 24 < 23 and self._random.random() < 0.9:
                 yield ts
 
     def conversations(
@@ -126,12 +126,12 @@ class Day:
         ts = first
         while ts < last:
             for _ in range(self._random.randint(2, max_turns)):
-                yield min(ts, _DAY - 1)
+                yield min(ts, DAY - 1)
                 ts += self._random.lognormvariate(4.2, 0.8)
-            ts += self._random.expovariate(per_hour / _HOUR)
+            ts += self._random.expovariate(per_hour / HOUR)
 
     def chat(self) -> Iterator[float]:
-        return self.conversations(self._random.uniform(0, 0.6 * _DAY), _DAY, 0.4, 10)
+        return self.conversations(self._random.uniform(0, 0.6 * DAY), DAY, 0.4, 10)
 
 
 def add_groups(day: Day, rng: random.Random) -> None:
@@ -157,10 +157,10 @@ def add_groups(day: Day, rng: random.Random) -> None:
     problems = rng.sample(day.pool("hydra-2", 20), _QUESTIONS)
     for _ in range(40):
         share = rng.sample(assignment, 20)
-        evening = 18 * _HOUR + rng.uniform(0, _HOUR)
-        day.add("evening", share, day.conversations(evening, evening + 3 * _HOUR, 2.0, 10))
+        evening = 18 * HOUR + rng.uniform(0, HOUR)
+        day.add("evening", share, day.conversations(evening, evening + 3 * HOUR, 2.0, 10))
         day.add("day", share, day.waking(rng.uniform(1.0, 3.0)))
-        first = 9 * _HOUR + rng.uniform(0, 60)
+        first = 9 * HOUR + rng.uniform(0, 60)
         day.add("flat", share, day.flat(6.0, first))
         day.add("problems", rng.sample(problems, 20), day.flat(6.0, first))
         day.add("own words", day.pool("coder", 4), day.flat(6.0, first))
@@ -168,7 +168,7 @@ def add_groups(day: Day, rng: random.Random) -> None:
     lark = {"user_agent": "lark/0.3", "system": "You are Lark. Be brief."}
     for _ in range(200):
         day.add("library", someone(), day.chat(), **kestrel)
-        day.add("flat chat", someone(), day.flat(6.0, 9 * _HOUR + rng.uniform(0, 60)), **lark)
+        day.add("flat chat", someone(), day.flat(6.0, 9 * HOUR + rng.uniform(0, 60)), **lark)
 
 
 def flagged(day: Day) -> dict[str, dict[str, set[str]]]:
@@ -205,7 +205,7 @@ def main() -> None:
         rows.append((group, sizes[group], len(by_key), len(kinds["campaign"]), counts))
     rows += [(group, size, 0, 0, "") for group, size in sizes.items()
              if group not in {row[0] for row in rows}]  # fmt: skip
-    show(["group", "keys", "flagged by key", "by campaign", "kinds"], sorted(rows))
+    print_table(["group", "keys", "flagged by key", "by campaign", "kinds"], sorted(rows))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from monitor.prompts.projection import LISTS
 from monitor.records.admission import READ
 from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import Sums
-from monitor.records.profile import LEVELS, RECORD, Profile
+from monitor.records.profile import DAY, LEVELS, RECORD, Profile
 from monitor.records.update import Requests, Today, update
 from monitor.requests.marks import HAS_PROMPT
 from pipelines.modelling.fit_content import PromptFeatures, fit_content
@@ -168,13 +168,13 @@ def recorded(rows: Rows, features: Features) -> Profile:
         np.zeros(size, np.uint32),
         np.zeros((size, 4), np.uint64),
     )
-    found, looks = np.full(size, READ, np.uint8), np.empty(size, RECORD)
-    at, day = np.empty(size, np.int64), 1.77e9 // 86_400
+    found, evaluated = np.full(size, READ, np.uint8), np.empty(size, RECORD)
+    at, day = np.empty(size, np.int64), 1.77e9 // DAY
     for key, window in enumerate(rows):
-        asked = Features(*(part[window] for part in features))
+        selected = Features(*(part[window] for part in features))
         today = Today(int(day), np.zeros((LEVELS, BINS)), np.full(LEVELS, 30.0), 1, *Sums.empty())
         where = np.full(size, key)
-        update(records, where, found, requests, asked, today, 0, size, looks, at)
+        update(records, where, found, requests, selected, today, 0, size, evaluated, at)
     return Profile(records)
 
 

@@ -42,12 +42,12 @@ from tests.benchmarks.speed.measure import (
     emptied,
     observe,
     parser,
-    show,
-    show_machine,
+    print_machine,
+    print_table,
 )
 from tests.benchmarks.speed.stream import Stream, batches
 from tests.support.programs import Worker
-from tests.support.workers import read, until
+from tests.support.workers import read_topic, until
 
 _WARM_UP = 3.0  # seconds
 _MARKERS, _ELICITING = 20, 100  # requests per second
@@ -83,10 +83,10 @@ def main() -> None:
                 f"{each:.3f}" for times in found for each in np.percentile(times, [50, 99, 100])
             ]
             rows.append([f"{seconds:g} s", len(found[0]), *cells[:3], len(found[1]), *cells[3:]])
-    show_machine(chosen.redis, chosen.kafka)
+    print_machine(chosen.redis, chosen.kafka)
     print(f"{rate:,.0f} requests per second, {chosen.keys:,} keys, 4 partitions; in seconds\n")
     columns = ["checkpoint every", "markers", "p50", "p99", "max", "alerts", "p50", "p99", "max"]
-    show(columns, rows)
+    print_table(columns, rows)
 
 
 def _max_rate(folder: Path, kafka: str, redis_url: str, stream: Stream) -> float:
@@ -122,7 +122,7 @@ def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[S
         if key.startswith(_MARKER) and begun > warm:
             stored.append(written[RECORD_KEY + pseudonym(key)] - begun)
     about = {(pseudonym(key), ts): begun for (key, ts), begun in arrivals.items()}
-    for record in read(worker, settings.topics.alerts):
+    for record in read_topic(worker, settings.topics.alerts):
         alert = msgspec.json.decode(record.value, type=Alert)
         begun = about.get((alert.subject.id, alert.detected_at), 0.0)
         if begun > warm:
@@ -131,7 +131,7 @@ def _run(worker: Worker, stream: Stream, rate: float, seconds: float) -> tuple[S
 
 
 def _messages(stream: Stream, rate: float) -> Iterator[Message]:
-    """Requests as of now; of those of one second some are markers and some elicitors."""
+    """Requests with current timestamps, among them markers and elicitors."""
     marking, eliciting = int(rate / _MARKERS), int(rate / _ELICITING)
     for number in count():
         if number % marking == 0:

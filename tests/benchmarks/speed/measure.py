@@ -92,7 +92,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def numbers(worker: Worker) -> dict[str, float]:
-    """The worker's metrics, summed over their labels; of times the latest."""
+    """The worker's metrics, summed over their labels; of timestamps, the latest."""
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
     found: dict[str, float] = {"xm_rejections_total": 0.0, "xm_events_total": 0.0}
@@ -134,7 +134,7 @@ def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = No
     raise SystemExit("The workers did not read the topic:\n" + workers[0].log.read_text()[-4000:])
 
 
-def show_machine(redis_url: str, kafka: str | None = None, *packages: str) -> None:
+def print_machine(redis_url: str, kafka: str | None = None, *packages: str) -> None:
     """Print the date, machine, versions and command line."""
     with redis.from_url(redis_url) as client:
         versions = [f"Redis {client.info('server')['redis_version']}"]
@@ -153,7 +153,7 @@ def show_machine(redis_url: str, kafka: str | None = None, *packages: str) -> No
     )
 
 
-def show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table in Markdown."""
     for row in (columns, ["---"] * len(columns), *rows):
         print(f"| {' | '.join(map(str, row))} |")

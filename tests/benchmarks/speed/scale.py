@@ -31,7 +31,7 @@ from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.store.redis import RedisStore
 from pipelines.traffic.producer import Message
-from tests.benchmarks.speed.measure import emptied, parser, show, show_machine
+from tests.benchmarks.speed.measure import emptied, parser, print_machine, print_table
 from tests.benchmarks.speed.stream import Stream
 
 _PARTITION = "scale:0"
@@ -150,8 +150,8 @@ def main() -> None:
                 rounds = [benchmark.round(drawn, events) for _ in range(chosen.rounds)]
                 table[drawn, keys] = Round(*map(statistics.median, zip(*rounds, strict=True)))
             benchmark.start(_SMALL_TABLE)
-    show_machine(chosen.redis)
-    show(
+    print_machine(chosen.redis)
+    print_table(
         ["keys", "bytes of Redis per key"],
         [[f"{k:,}", f"{size:,.0f}"] for k, size in memory.items()],
     )
@@ -173,7 +173,7 @@ def _show(table: Results, first: int) -> None:
         "CPU, ratio to fewest keys",
         "time, ratio to fewest keys",
     ]
-    show(columns, sorted(rows, key=lambda row: str(row[0]), reverse=True))
+    print_table(columns, sorted(rows, key=lambda row: str(row[0]), reverse=True))
 
 
 if __name__ == "__main__":

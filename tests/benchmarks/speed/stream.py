@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from monitor.records.profile import DAY
 from pipelines.simulation.scenario import Scenario, Simulation
 from pipelines.traffic.files import LineFile
 from pipelines.traffic.producer import Message
@@ -24,7 +25,6 @@ from pipelines.traffic.producer import Message
 SIZE = 1024  # bytes of a request, on average at least
 _LAP = 400_000  # recorded requests in memory, which then repeat
 _SIMULATED = 40_000  # requests
-_DAY = 86_400.0  # seconds
 
 
 class Stream:
@@ -51,7 +51,7 @@ class Stream:
         if short > 0:
             padding = msgspec.json.encode({"padding": "x" * (short - len('"padding":"",'))})
             self._bodies = [padding[1:-1] + b"," + body for body in self._bodies]
-        self._span = _DAY * (1 + (self._times[-1] - self._times[0]) // _DAY)
+        self._span = DAY * (1 + (self._times[-1] - self._times[0]) // DAY)
 
     def take(self, number: int) -> Iterator[list[Message]]:
         """The first `number` requests, in batches."""

@@ -39,8 +39,8 @@ from tests.benchmarks.speed.measure import (
     emptied,
     observe,
     parser,
-    show,
-    show_machine,
+    print_machine,
+    print_table,
 )
 from tests.benchmarks.speed.stream import Stream
 from tests.support.programs import Worker
@@ -76,7 +76,7 @@ def main() -> None:
             print()
             rounds.append(found)
     packages = [package for name, package in _PACKAGES.items() if name in chosen.only]
-    show_machine(chosen.redis, chosen.kafka, *packages)
+    print_machine(chosen.redis, chosen.kafka, *packages)
     print(f"{sent:,} events, {chosen.keys:,} keys, 4 partitions\n")
     _show(rounds)
 
@@ -113,7 +113,7 @@ def _show(rounds: list[dict[str, Cost]]) -> None:
         rows.append([name, *row])
     if "worker" in rounds[0]:
         columns += ["worker's rate to its", "per CPU-second to its"]
-    show(columns, rows)
+    print_table(columns, rows)
 
 
 if __name__ == "__main__":

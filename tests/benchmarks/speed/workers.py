@@ -36,12 +36,12 @@ from tests.benchmarks.speed.measure import (
     emptied,
     observe,
     parser,
-    show,
-    show_machine,
+    print_machine,
+    print_table,
 )
 from tests.benchmarks.speed.stream import Stream
 from tests.support.programs import Worker
-from tests.support.workers import beside, metrics, until
+from tests.support.workers import another_worker, metrics, until
 
 _TICK = 0.02  # seconds
 
@@ -70,7 +70,7 @@ def main() -> None:
         ]
         print("  ".join(f"{each.cost.rate:,.0f}/s" for each in found), flush=True)
         rounds.append(found)
-    show_machine(chosen.redis, chosen.kafka)
+    print_machine(chosen.redis, chosen.kafka)
     limit = f"{chosen.share:g} of a core per worker" if chosen.share else "no limit"
     print(f"{chosen.events:,} events, {chosen.keys:,} keys, 4 partitions; {limit}\n")
     columns = [
@@ -81,7 +81,7 @@ def main() -> None:
         "CPU, µs per event",
         "load of all cores",
     ]
-    show(columns, [_row(rounds, count) for count in (1, 2)])
+    print_table(columns, [_row(rounds, count) for count in (1, 2)])
 
 
 def _row(rounds: list[list[Result]], count: int) -> list[str]:
@@ -108,7 +108,7 @@ def _run(
     emptied(redis_url).close()
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         first = default_worker(Path(folder, "0"), kafka, redis_url)
-        workers = [first, *(beside(first, Path(folder, str(n))) for n in range(1, count))]
+        workers = [first, *(another_worker(first, Path(folder, str(n))) for n in range(1, count))]
         for worker in workers:
             running.enter_context(worker)
         until(lambda: all(_partitions(worker) == 4 // count for worker in workers), 120)

@@ -31,7 +31,7 @@ class _Nowhere(StatelessSinkPartition[Any], DynamicSink[Any]):
 
 def run(kafka: str, topic: str, redis_url: str, meter: Meter) -> None:
     def event_time(event: Any) -> datetime:
-        meter.add()  # the window operator asks once an event
+        meter.add()  # the window operator calls this once per event
         return datetime.fromtimestamp(event["ts"], UTC)
 
     def decoded(message: Any) -> Any:

@@ -28,19 +28,19 @@ class Meter:
     def to_the_end(self) -> None:
         """Start now and read the whole topic, for contenders that fetch many events first."""
         self._seconds = math.inf
-        self._look()
+        self._check()
 
     def add(self, count: int = 1) -> None:
-        """Count `events` more events."""
+        """Count more events; end the process when the measurement is complete."""
         self._count += count
         if self._count >= self._next:
-            self._look()
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now, used = time.perf_counter(), time.process_time()
         if not self._begun:
             self._begun, self._used = now, used
         elif now - self._begun > self._seconds or self._count >= self._events:
             print(json.dumps([self._count, now - self._begun, used - self._used]), flush=True)
-            os._exit(0)  # nothing of a contender's way out is measured or wanted
+            os._exit(0)  # skip the shutdown, which is not measured
         self._next = min(self._count + _INTERVAL, self._events)
