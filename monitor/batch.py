@@ -61,7 +61,7 @@ class KeyFingerprint(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What followed from a batch.
+    """The results of observing a batch.
 
     Attributes:
         events: requests (or fingerprints) observed, repeated ones included.

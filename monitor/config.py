@@ -213,7 +213,7 @@ def load(**overrides: Any) -> Settings:
         file = named or DEFAULT_FILE
         raise ConfigError(f"{file} is not valid TOML: {error}.") from error
     except ValidationError as error:
-        raise ConfigError(_complaint(error.errors()[0])) from error
+        raise ConfigError(_sentence(error.errors()[0])) from error
 
 
 def unknown_variables() -> list[str]:
@@ -231,8 +231,8 @@ def unknown_variables() -> list[str]:
     ]
 
 
-def _complaint(error: ErrorDetails) -> str:
-    """The first error of a validation in a sentence: where the setting is, and what is wrong."""
+def _sentence(error: ErrorDetails) -> str:
+    """A validation error in a sentence: where the setting is, and what is wrong."""
     path = "__".join(str(part) for part in error["loc"])
     file = os.environ.get("XM_CONFIG", DEFAULT_FILE)
     variables = [_path(name) for name in os.environ if name.startswith("XM_")]

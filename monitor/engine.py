@@ -51,14 +51,15 @@ Marks = npt.NDArray[np.uint8]
 
 
 class _Evaluated(NamedTuple):
-    """n copies of records at the requests after which they are evaluated, in stream order.
+    """n records that are due for evaluation, in stream order.
 
     Attributes:
-        records: `(n,) RECORD`, in a buffer that the next epoch overwrites.
-        events: `(n,) int64`, the index of each request in its batch.
-        keys: n, whose record it is.
-        rows: `(n,) int64`, where in the table it is.
-        ts: `(n,) float64`, the time of the request, epoch seconds.
+        records: `(n,) RECORD`, copied right after the request that made each due, in a buffer that
+            the next epoch overwrites.
+        events: `(n,) int64`, index of that request in its batch.
+        keys: the n keys.
+        rows: `(n,) int64`, row of each record in the table.
+        ts: `(n,) float64`, time of the request, epoch seconds.
     """
 
     records: Records
@@ -97,9 +98,8 @@ class Engine(PartitionedOperator[Partition]):
         on_evaluation: Callable[[Evaluation], None] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        super().__init__(metrics)
+        super().__init__(store, metrics)
         self._settings = settings
-        self._store = store
         self._combined = Combined(detectors)
         self._detectors = (*detectors, self._combined)
         self._reference = load_reference(settings.reference) if reference is None else reference
@@ -114,22 +114,12 @@ class Engine(PartitionedOperator[Partition]):
         self._read(Messages.of([]), 0.0)  # compiles the kernels before the first batch
         warm(self._extractor(Texts.of([])))
 
-    def assign(self, name: str) -> Partition:
-        claim, state = self._store.claim(name)
-        partition = Partition(name, claim, self._reference)
-        if state is not None:
-            partition.restore(state)
-        self.partitions[name] = partition
-        return partition
+    def _new_partition(self, name: str, claim: int) -> Partition:
+        return Partition(name, claim, self._reference)
 
     # A batch
 
-    def observe(self, batch: Batch) -> Outcome:
-        partition = self.partitions[batch.partition]
-        batch = batch.after(partition.offset)
-        out = Outcome()
-        if not len(batch.offsets):
-            return out
+    def _observe(self, partition: Partition, batch: Batch, out: Outcome) -> None:
         messages = Messages.of(batch.values)
         columns, rejections = self._read(messages, math.inf)
         latest = batch.arrived(self._clock())[columns.sources] + MAX_AHEAD
@@ -143,12 +133,10 @@ class Engine(PartitionedOperator[Partition]):
         partition.clock = clock
         rejections.sort(key=lambda each: (each.source, each.element))
         out.rejected = [Rejected(int(batch.offsets[each.source]), each) for each in rejections]
-        self._record(partition, batch, out)
         self.metrics.batch_size.observe(len(messages))
         self.metrics.events.inc(out.events)
         self.metrics.repeated.inc(out.repeated)
         self.metrics.live_keys.set(len(self.table))
-        return out
 
     def _reject(self, columns: Columns, places: Marks, messages: Messages) -> Iterator[Rejection]:
         """Reject each late or future element alone, without its neighbours in the message."""
@@ -169,7 +157,7 @@ class Engine(PartitionedOperator[Partition]):
             partition: of the requests.
             columns: n requests, in time.
             watermarks: `(n + 1,) float64`, before each of them and after the last.
-            out: takes what follows.
+            out: receives alerts, decisions, fingerprints and counts.
         """
         keys = columns.keys
         epochs = (watermarks // EPOCH).astype(np.int64)
@@ -201,7 +189,7 @@ class Engine(PartitionedOperator[Partition]):
         return self.table.rows(self._store.names(partition.name, keys))
 
     def _features(self, columns: Columns, rows: Rows) -> tuple[Requests, Features, Marks]:
-        """What the records need of n requests: columns, prompt features, and which to count."""
+        """Columns and prompt features of n requests, and which of the requests to count."""
         ids = columns.short_hashes("id")
         admitted = np.empty(len(rows), np.uint8)
         admit(self.table.records, rows, columns.ts, ids, admitted)
@@ -225,8 +213,8 @@ class Engine(PartitionedOperator[Partition]):
             own = {name: each.baseline.mean.publish() for name, each in self.partitions.items()}
             mean = partition.baseline.mean
             mean.apply(partition.baseline.day, {**baselines, **own})
-            self.metrics.public_key_days.set(mean.key_days)
-            self.metrics.public_error.set(mean.meaning.uncertainty)
+            self.metrics.baseline_key_days.set(mean.key_days)
+            self.metrics.baseline_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
         rows = self._rows(partition, alerted)
         records = self.table.records

@@ -18,7 +18,7 @@ class MonitorError(Exception):
     """The base of all errors that this package raises on purpose."""
 
 
-# Input of the operator: raised before any traffic is read.
+# The operator's input: raised before any request is read.
 
 
 class ConfigError(MonitorError):
@@ -29,11 +29,11 @@ class InputError(MonitorError):
     """A file or mapping that the operator named cannot be read."""
 
 
-# The state store: raised while traffic is read.
+# The state store: raised while requests are read.
 
 
 class StoreError(MonitorError):
-    """The store did not do what it was asked. Raise one of the subclasses."""
+    """The base of store errors. Raise one of the subclasses."""
 
 
 class StoreUnavailableError(StoreError):

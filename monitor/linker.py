@@ -89,25 +89,16 @@ class Linker(PartitionedOperator[LinkPartition]):
     needs_checkpoint = False  # the population is in memory as a whole, saved or not
 
     def __init__(self, settings: Settings, store: Store, *, metrics: Metrics | None = None) -> None:
-        super().__init__(metrics)
+        super().__init__(store, metrics)
         self._settings = settings
-        self._store = store
 
-    def assign(self, name: str) -> LinkPartition:
-        claim, state = self._store.claim(name)
-        partition = LinkPartition(name, claim, self._settings)
-        if state is not None:
-            partition.restore(state)
-            partition.population.load(self._store.rows(name))
-        self.partitions[name] = partition
-        return partition
+    def _new_partition(self, name: str, claim: int) -> LinkPartition:
+        return LinkPartition(name, claim, self._settings)
 
-    def observe(self, batch: Batch) -> Outcome:
-        partition = self.partitions[batch.partition]
-        batch = batch.after(partition.offset)
-        out = Outcome()
-        if not len(batch.offsets):
-            return out
+    def _load_rows(self, partition: LinkPartition) -> None:
+        partition.population.load(self._store.rows(partition.name))
+
+    def _observe(self, partition: LinkPartition, batch: Batch, out: Outcome) -> None:
         values = [value or b"" for value in batch.values]
         fingerprints, keys, which = from_messages(values)
         for i in sorted(set(range(len(values))) - set(which)):
@@ -124,10 +115,8 @@ class Linker(PartitionedOperator[LinkPartition]):
             partition.population.update(fingerprints[start:end], keys[start:end])
         out.events = len(keys)
         partition.clock = clock
-        self._record(partition, batch, out)
         self.metrics.fingerprints.inc(out.events)
         self.metrics.linked_keys.set(len(partition.population))
-        return out
 
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
         return Counter(

@@ -56,8 +56,8 @@ class Metrics:
             "xm_watermark_timestamp_seconds", "Event time reached, epoch seconds.", *_PARTITION
         )
         self.live_keys = gauge("xm_live_keys", "Key records in this worker's memory.")
-        self.public_key_days = gauge("xm_public_key_days", "Key-days in the baseline mean.")
-        self.public_error = gauge(
+        self.baseline_key_days = gauge("xm_public_key_days", "Key-days in the baseline mean.")
+        self.baseline_error = gauge(
             "xm_public_squared_error", "Expected squared error of the baseline mean."
         )
 
@@ -113,7 +113,7 @@ class Metrics:
             self.decisions.labels(decision.action).inc()
 
     def _show_zeros(self) -> None:
-        """Create every label set that is known from the start, so that no query finds nothing."""
+        """Create every known label set at once, so that queries find zeros instead of nothing."""
         for reason in REASONS:
             self.rejections.labels(reason)
         for name in (detector.name for detector in ALL_DETECTORS):

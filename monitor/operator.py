@@ -28,7 +28,7 @@ from monitor.alerting.decisions import Decision
 from monitor.batch import Batch, Outcome
 from monitor.metrics import Metrics
 from monitor.partition import PartitionState
-from monitor.store.base import Checkpoint
+from monitor.store.base import Checkpoint, Store
 
 P = TypeVar("P", bound=PartitionState)
 
@@ -96,14 +96,16 @@ class StreamOperator(Protocol):
         """
 
     def published(self, checkpoint: Checkpoint) -> None:
-        """Everybody has the alerts of a committed checkpoint: stop keeping them.
+        """The alerts of a committed checkpoint are sent: stop keeping them.
 
         Without this call they are in every following snapshot, and a successor sends them again.
         """
 
     def revoke(self) -> None:
-        """Forget all partitions, records and pending output. What no checkpoint covers is lost
-        here, and observed again by the next worker that is assigned the partitions."""
+        """Forget all partitions, records and pending output.
+
+        The next worker observes again what no checkpoint covers.
+        """
 
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
         """The number of open alerts by kind and severity."""
@@ -113,14 +115,16 @@ class PartitionedOperator(ABC, Generic[P]):
     """The part of the contract that does not depend on what is observed.
 
     Args:
+        store: keeps the partitions' states.
         metrics: counts outcomes; default: metrics in a private registry.
 
     Attributes:
         partitions: the assigned partitions by name.
     """
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, store: Store, metrics: Metrics | None = None) -> None:
         self.metrics = metrics or Metrics()
+        self._store = store
         self.partitions: dict[str, P] = {}
         self._decisions: list[Decision] = []  # not in a snapshot yet
 
@@ -129,16 +133,41 @@ class PartitionedOperator(ABC, Generic[P]):
         return any(partition.dirty for partition in self.partitions.values())
 
     @abstractmethod
+    def _new_partition(self, name: str, claim: int) -> P:
+        """A partition without a state."""
+
+    @abstractmethod
+    def _observe(self, partition: P, batch: Batch, out: Outcome) -> None:
+        """Observe n > 0 messages that are new to the partition, and add what follows to `out`."""
+
+    @abstractmethod
     def _add_rows(self, partition: P, checkpoint: Checkpoint) -> None:
         """Add to a checkpoint what is stored beside the state of a changed partition."""
 
-    def _record(self, partition: P, batch: Batch, out: Outcome) -> None:
-        """A batch is observed: advance the offset, keep and count its output."""
-        partition.offset = int(batch.offsets[-1]) + 1
-        partition.outbox += out.alerts
-        partition.dirty = True
-        self._decisions += out.decisions
-        self.metrics.count(out)
+    def _load_rows(self, partition: P) -> None:
+        """Load what `_add_rows` has stored; nothing by default."""
+
+    def assign(self, name: str) -> P:
+        claim, state = self._store.claim(name)
+        partition = self._new_partition(name, claim)
+        if state is not None:
+            partition.restore(state)
+            self._load_rows(partition)
+        self.partitions[name] = partition
+        return partition
+
+    def observe(self, batch: Batch) -> Outcome:
+        partition = self.partitions[batch.partition]
+        batch = batch.after(partition.offset)
+        out = Outcome()
+        if len(batch.offsets):
+            self._observe(partition, batch, out)
+            partition.offset = int(batch.offsets[-1]) + 1
+            partition.outbox += out.alerts
+            partition.dirty = True
+            self._decisions += out.decisions
+            self.metrics.count(out)
+        return out
 
     def snapshot(self) -> Checkpoint:
         checkpoint = Checkpoint(decisions=self._decisions)

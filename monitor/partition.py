@@ -1,4 +1,4 @@
-"""The state of one partition: how far it is observed, and what belongs to no single key.
+"""The state of one partition: its offset, its event time, and what belongs to no single key.
 
 Every checkpoint writes it with the records. Event time is the partition's own. Every EPOCH of it
 ends an epoch: calm alerts resolve, and with the last epoch of a day the day joins the baseline.

@@ -27,7 +27,7 @@ Action = Literal["observe", "throttle", "challenge", "block"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
-INFO = 1  # severity in a record: position in SEVERITIES, from 1
+INFO, WARNING = 1, 2  # severity in records and fingerprints: position in SEVERITIES, from 1
 CONFIRM_FACTOR = 10.0  # a probability up to this many times that of `info` confirms an alert
 OPENING_WINDOW = 300.0  # seconds; alerts that open within one have the same id
 

@@ -47,7 +47,7 @@ class Campaign(msgspec.Struct):
         named: keys that are listed as members, and when each was first listed.
         unreported: whether it has members that no alert has listed.
         decided: when the last decision on each member was made.
-        bystanders: keys that share an identifier with members but are none.
+        bystanders: keys that share an identifier with members but are not members.
         evidence: of the last evaluation.
         reason: why the last evaluation confirmed it, or why it did not.
         timeline: the latest changes, and the first.

@@ -24,7 +24,7 @@ from monitor.records.profile import MINUTE
 SIZE = 8  # keys of a candidate by similarity
 _PER_ROUND, _TURNS = 3, 4  # candidates of either source per round, and rounds until all had a turn
 _SHARED = ("payment", "network", "tls_fingerprint", "system")
-_LEAST_SHARING = 4  # keys with one identifier
+_MIN_SHARING = 4  # keys with one identifier
 _COMMON = 0.25  # share of keys above which an identifier is ignored
 _COHERENT = 4.0  # standard deviations
 _COMPARED = 3072  # keys that are compared with each other
@@ -79,7 +79,7 @@ def _sharing(values: npt.NDArray[np.uint64], most: int) -> Iterator[Rows]:
     ordered = flat[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(order)])
     counts = np.diff(starts, append=len(order))
-    shared = (counts >= _LEAST_SHARING) & (counts <= most)
+    shared = (counts >= _MIN_SHARING) & (counts <= most)
     for start, count in zip(starts[shared].tolist(), counts[shared].tolist(), strict=True):
         yield order[start : start + count] // values.shape[1]
 

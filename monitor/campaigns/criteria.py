@@ -253,23 +253,3 @@ def reason(results: Sequence[Result]) -> str:
     return "; ".join(
         result.meaning for result in failed if "required" not in routes or result.route is REQUIRED
     )
-
-
-def to_markdown() -> str:
-    """The table of criteria for deploy/docs/campaigns.md."""
-    lines = [
-        "| | Evidence | Bound | Value | If met | If not met |",
-        "|---|---|---|---|---|---|",
-    ]
-    for route in ROUTES:
-        title = route.title
-        for each in route.criteria:
-            bound = f"{each.comparison} {each.bound:.3g} {each.unit}".rstrip()
-            if each.below_members is not None:
-                bound += f" (only below {each.below_members} members)"
-            lines.append(
-                f"| {title} | `{each.evidence}` | {bound} | {each.measures} | {each.met} "
-                f"| {each.not_met} |"
-            )
-            title = ""
-    return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 Each kind of evidence gives every key a log-likelihood ratio in nats: the density of the key's trait
 among the group's members over its density among all other keys. So the data decide what a kind of
-evidence is worth: a payment that only the group shares counts for much, a cloud network or a stock
+evidence is worth. A payment that only the group shares counts for much, a cloud network or a stock
 system prompt that thousands of keys have counts for almost nothing. A key's own value is left out
 of the group's density. Each kind is clipped, so no kind decides alone.
 
@@ -34,15 +34,15 @@ class NumericEvidence:
     """Evidence from a number that is similar within a group.
 
     Attributes:
-        least_spread, most_spread: bounds of its standard deviation in a group, in the trait's unit.
-        least, most: bounds of the evidence, nats.
+        min_spread, max_spread: bounds of its standard deviation in a group, in the trait's unit.
+        min_nats, max_nats: bounds of the evidence, nats.
         rising: whether more than the group's median is as good as the median.
     """
 
-    least_spread: float
-    most_spread: float
-    least: float
-    most: float
+    min_spread: float
+    max_spread: float
+    min_nats: float
+    max_nats: float
     rising: bool = False
 
     def __call__(self, x: Floats, member: Floats) -> Floats:
@@ -57,18 +57,17 @@ class NumericEvidence:
         if np.count_nonzero(inside) < 2:
             return np.zeros(len(x))
         centre = float(np.median(x[inside]))
-        spread = _NORMAL * float(np.median(np.abs(x[inside] - centre)))
-        sigma = min(max(spread, self.least_spread), self.most_spread)
+        sigma = min(max(robust_deviation(x[inside]), self.min_spread), self.max_spread)
         z = (np.where(known, x, centre) - centre) / sigma
         if self.rising:
             z = np.minimum(z, 0.0)
         nats = -0.5 * z**2 - np.log(sigma * np.sqrt(2.0 * np.pi))
         nats -= np.log(self._density_outside(x, known, member))
-        return np.where(known, np.clip(nats, self.least, self.most), 0.0)
+        return np.where(known, np.clip(nats, self.min_nats, self.max_nats), 0.0)
 
     def _density_outside(self, x: Floats, known: npt.NDArray[np.bool_], member: Floats) -> Floats:
         """The density of the trait among all other keys, at each key's value, `(n,)`."""
-        width = self.least_spread / 2.0
+        width = self.min_spread / 2.0
         lowest = float(x[known].min())
         at = np.minimum(((np.where(known, x, lowest) - lowest) / width).astype(np.int64), _CELLS)
         cells = int(at.max()) + 1
@@ -82,11 +81,11 @@ class IdentifierEvidence:
     """Evidence from an identifier that keys share.
 
     Attributes:
-        least, most: bounds of the evidence, nats.
+        min_nats, max_nats: bounds of the evidence, nats.
     """
 
-    least: float
-    most: float
+    min_nats: float
+    max_nats: float
 
     def __call__(
         self, codes: npt.NDArray[np.int64], member: Floats, eligible: npt.NDArray[np.bool_]
@@ -110,7 +109,7 @@ class IdentifierEvidence:
         alone = (inside[(inside > 0) & (inside <= 1.0)].sum() + 0.5) / (members + 1.0)
         alone_outside = (np.count_nonzero(count == 1) + 0.5) / (all_ + 1.0)
         unshared = min(float(np.log(alone / alone_outside)), 0.0)
-        nats = np.where(having, max(unshared, self.least), 0.0)
+        nats = np.where(having, max(unshared, self.min_nats), 0.0)
         # Few keys have a value that members have. The others are done.
         sharing, shared_code = np.zeros(len(codes), bool), inside >= 0.5
         for column in codes.T:
@@ -122,5 +121,10 @@ class IdentifierEvidence:
         outside = (count[codes] - inside[codes] + 0.5) / (all_ - members + 1.0)
         shared = np.log(np.maximum(share, 1e-9) / outside)
         best = np.where(others >= 0.5, shared, np.where(codes != 0, unshared, -np.inf)).max(axis=1)
-        nats[rows] = np.clip(best, self.least, self.most)
+        nats[rows] = np.clip(best, self.min_nats, self.max_nats)
         return nats
+
+
+def robust_deviation(x: Floats) -> float:
+    """The standard deviation of numbers `(n,)`, n > 0, from their median deviation."""
+    return _NORMAL * float(np.median(np.abs(x - np.median(x))))

@@ -6,8 +6,8 @@ hour, and keyed hashes of its payment, network, TLS and user agent, system promp
 for these hashes, a fingerprint holds nothing that the key's record does not hold. On Kafka the
 key's pseudonym follows the bytes. In Redis the bytes are part of a row (`population.py`).
 
-A key emits a fingerprint after an eighth more requests, but not before 8 and not after 64, and at
-most 16 times per hour (`records/update.py`).
+A key emits a fingerprint when its requests have grown by an eighth: at least 8 and at most 64 after
+the last one, but no more than 16 times per hour (`records/update.py`).
 """
 
 from __future__ import annotations

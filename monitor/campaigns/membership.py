@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 MIN_PROMPTS = 8  # of a key that may be a member
 SURE = 0.95  # probability from which a key is named as a member
 
-_LEAST_LOG_ODDS = -7.0  # below these, the probability is 0
+_MIN_LOG_ODDS = -7.0  # below these, the probability is 0
 
 _DIRECTION = NumericEvidence(0.05, 0.2, -8.0, 6.0, rising=True)  # cosines
 _LIKENESS = NumericEvidence(0.4, 1.2, -4.0, 3.0)  # octaves
@@ -95,6 +95,6 @@ class Group:
         share = (member.sum() + 1.0) / (eligible.sum() + 2.0)
         log_odds = np.log(share / (1.0 - share)) + sum(nats.values())
         self.nats = nats
-        belongs = eligible & (log_odds > _LEAST_LOG_ODDS)
+        belongs = eligible & (log_odds > _MIN_LOG_ODDS)
         self.member = np.zeros(len(member))
         self.member[belongs] = 1.0 / (1.0 + np.exp(-np.minimum(log_odds[belongs], 50.0)))

@@ -2,7 +2,7 @@
 
 A round has three steps. It re-evaluates the known groups, campaigns first and the oldest first,
 each among the keys that no earlier group has taken. It grows candidates among the remaining keys
-into new groups. It merges campaigns that are one.
+into new groups. It merges campaigns that are the same.
 
 A group that meets the criteria becomes a campaign and opens an alert that lists its sure members.
 The alert is updated when there are more members. The campaign ends when its members have been
@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import Alert
+from monitor.alerting.alerts import WARNING, Alert
 from monitor.alerting.decisions import Decision
 from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
@@ -35,10 +35,9 @@ _KEPT = 7 * DAY  # seconds that an ended campaign is kept, to be looked up
 _STEPS = 8  # of a new group; a known one takes one per round
 _SAMPLE, _SAMPLED_MEMBERS = 30_000, 64  # keys that stand for all, and those of a group among them
 _SETTLED_EVERY = 3  # rounds between evaluations of a group that was no campaign for an hour
-_LEAST_PROBABILITY = 1e-3  # of a membership that is kept
+_MIN_PROBABILITY = 1e-3  # of a membership that is kept
 _MERGED_RATE = 0.7  # octaves between the median rates of campaigns that may be one, at most
 _MERGED_FIRST_SEEN = 2 * HOUR  # seconds between their median first-seen times, at most
-_WARNING = 2  # severity, as fingerprints hold it
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -88,7 +87,7 @@ def eligible(population: Population, campaigns: Iterable[Campaign], now: float) 
     """
     fingerprints = population.rows["fingerprint"]
     varied = population.traits.variety <= MAX_VARIETY
-    may = (varied | (fingerprints["severity"] >= _WARNING)) & (fingerprints["ts"] > now - SILENT)
+    may = (varied | (fingerprints["severity"] >= WARNING)) & (fingerprints["ts"] > now - SILENT)
     for campaign in campaigns:
         if not campaign.ended:
             may[population.rows_of(campaign.named)] = True
@@ -108,7 +107,7 @@ class _Round:
     def __init__(
         self, settings: Settings, population: Population, campaigns: list[Campaign], now: float
     ) -> None:
-        self._least = settings.campaigns.least_members
+        self._min_members = settings.campaigns.least_members
         self._quiet = settings.detection.quiet_minutes * MINUTE
         self._population = population
         self._now = now
@@ -138,19 +137,23 @@ class _Round:
         for candidate in candidates(self._population, self.eligible & ~self.taken, self._turn):
             if not self.taken[candidate].any():
                 group, sure = self._grow(candidate)
-                if len(sure) >= self._least:
+                if len(sure) >= self._min_members:
                     self._evaluate(self._start(sure), group)
                     self.taken |= group.member > SURE
 
     def merge(self) -> None:
-        """Merge the younger of two campaigns into the older if they are one.
+        """Merge the younger of two campaigns into the older if they are the same.
 
-        They are one if a step of the larger group includes most members of the smaller one.
+        They are if one step of the larger group includes most members of the smaller one.
         """
         alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
         rows = {campaign.id: self._population.rows_of(campaign.named) for campaign in alive}
         for older, younger in combinations(alive, 2):
-            if older.ended or younger.ended or not self._close(rows[older.id], rows[younger.id]):
+            if (
+                older.ended
+                or younger.ended
+                or not self._are_similar(rows[older.id], rows[younger.id])
+            ):
                 continue
             smaller, larger = sorted((older, younger), key=lambda campaign: len(campaign.named))
             group = group_of(larger, self._population)
@@ -214,7 +217,7 @@ class _Round:
         sure = np.flatnonzero(group.member > SURE)
         ts = population.rows["fingerprint"]["ts"]
         last = float(ts[group.member > PROBABLE].max(initial=0.0))
-        if len(sure) >= self._least:
+        if len(sure) >= self._min_members:
             verdict = evaluate(population, group, sure, self.eligible)
             silent = now - last > HOUR  # silence neither confirms nor refutes a campaign
             if verdict.is_campaign or silent:
@@ -243,16 +246,16 @@ class _Round:
         part.step(view, free)
         group.member[which] = part.member
         sure = np.flatnonzero(part.member > SURE)
-        return len(sure) >= self._least and evaluate(view, part, sure, free).is_campaign
+        return len(sure) >= self._min_members and evaluate(view, part, sure, free).is_campaign
 
     def _set_membership(self, campaign: Campaign, group: Group) -> None:
-        rows = np.flatnonzero(group.member > _LEAST_PROBABILITY).tolist()
+        rows = np.flatnonzero(group.member > _MIN_PROBABILITY).tolist()
         campaign.membership = {self._population.keys[i]: float(group.member[i]) for i in rows}
 
     def _keep(self, campaign: Campaign, group: Group) -> None:
         """Keep a group that is no campaign, unless it has too few members."""
         self._set_membership(campaign, group)
-        if np.count_nonzero(group.member > SURE) < self._least:
+        if np.count_nonzero(group.member > SURE) < self._min_members:
             campaign.membership = {}
             campaign.ended = self._now if campaign.named else 0.0  # if it was a campaign
 
@@ -280,7 +283,7 @@ class _Round:
                 return other.id
         return ""
 
-    def _close(self, one: Rows, other: Rows) -> bool:
+    def _are_similar(self, one: Rows, other: Rows) -> bool:
         """Whether the keys of two campaigns have similar first-seen times and request rates."""
         traits = self._population.traits
         rates, times = (

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from monitor.alerting.alerts import WARNING
 from monitor.campaigns import criteria
 from monitor.campaigns.criteria import UNKNOWN
+from monitor.campaigns.evidence import robust_deviation
 from monitor.campaigns.fingerprint import FINGERPRINT_DISTINCT, IDENTIFIERS, Fingerprints
 from monitor.campaigns.membership import Group
 from monitor.campaigns.population import Population, PopulationView, content, hours
@@ -25,10 +27,8 @@ from monitor.records.profile import MINUTE
 from monitor.sketches import hyperloglog
 from monitor.sketches.kernel_mean import KernelMeans
 
-_WARNING = 2  # severity, as fingerprints hold it
-_MOST_SURPRISAL = 8.0  # nats of one member that count
-_LEAST_P = 1e-12
-_NORMAL = 1.4826  # standard deviations of a normal distribution per median deviation
+_MAX_SURPRISAL = 8.0  # nats of one member that count
+_MIN_P = 1e-12
 
 
 class Verdict(NamedTuple):
@@ -78,13 +78,13 @@ def _evidence(
     inside[members] = True
     payments = population.rows["identifiers"][members, IDENTIFIERS.index("payment"), 0]
     first, last = np.quantile(traits.first_seen[members], (0.1, 0.9))
-    surprisal = np.minimum(traits.surprisal[members], _MOST_SURPRISAL)
+    surprisal = np.minimum(traits.surprisal[members], _MAX_SURPRISAL)
     return {
         "probability": _p_random(group.cosine[eligible], inside[eligible]),
         "deviation": float((direction @ mean * traits.deviation[members]).mean()),
         "common": _similarity_between(content(fingerprints)),
         "alike": float(np.median(group.cosine[members])),
-        "accused_share": float((fingerprints["severity"] >= _WARNING).mean()),
+        "accused_share": float((fingerprints["severity"] >= WARNING).mean()),
         "shards": _shards(fingerprints),
         "largest_payment_share": _largest_share(payments),
         "uneven": _unevenness(fingerprints),
@@ -108,7 +108,7 @@ def _p_random(cosine: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -
         return 1.0
     error = max(float(others.std()), 1e-3) / math.sqrt(np.count_nonzero(members) / 2.0)
     z = float(cosine[members].mean() - others.mean()) / error
-    return max(0.5 * math.erfc(z / math.sqrt(2.0)), _LEAST_P)
+    return max(0.5 * math.erfc(z / math.sqrt(2.0)), _MIN_P)
 
 
 def _similarity_between(each: KernelMeans) -> float:
@@ -162,7 +162,7 @@ def _rate_spread(rate: npt.NDArray[np.float64], requests: npt.NDArray[np.uint32]
         rate: `(m,) float64`, log2 of requests per hour.
         requests: `(m,) uint32`.
     """
-    spread = _NORMAL * float(np.median(np.abs(rate - np.median(rate))))
+    spread = robust_deviation(rate)
     spread *= 1.0 + 1.92 / math.sqrt(len(rate))
     chance = float(np.median(1.0 / (requests * math.log(2.0) ** 2)))
     return math.sqrt(max(spread**2 - chance, 0.0))

@@ -1,4 +1,4 @@
-"""Burst: far more requests or tokens than ordinary keys, and than this key itself, ever send.
+"""Burst: far more requests or tokens than ordinary keys send, and than this key has sent before.
 
 Extracting a model takes volume, and a schedule. A rate limit has one number for everybody. This
 detector asks two questions over 1 minute, 5 minutes, 1 hour and 24 hours, of requests and of
@@ -37,10 +37,8 @@ from monitor.records.profile import REQUESTS, SCALES, TOKENS, Profile
 _VOLUME = slice(REQUESTS.start, TOKENS.stop)
 _WINDOW_SECONDS = np.array([60.0, 300.0, 3600.0, 86_400.0])
 _WINDOW_NAMES = ("1 minute", "5 minutes", "1 hour", "24 hours")
-_RAREST = (
-    100_000  # 1 in this many keys; beyond it the tail is too much of an extrapolation to state
-)
-_COMMON = 0.5  # share of ordinary keys from which a volume is nothing unusual
+_RAREST = 100_000  # 1 in this many keys; a rarer tail is extrapolated too far to be reported
+_COMMON = 0.5  # share of ordinary keys that reach a volume; from here on it is not unusual
 
 
 @dataclass(frozen=True, slots=True)

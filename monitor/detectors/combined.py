@@ -4,7 +4,7 @@ Several weak signs may be strong evidence. The statistic is the product of the p
 are small enough to count as signs, in nats below the bound of a sign. For independent tests its
 distribution is known (the truncated product; D. V. Zaykin et al., Genetic Epidemiology 22, 2002).
 These tests are not independent: a key that sends much also asks for much. So the statistic is also
-compared with the baseline, which includes all dependence. But a baseline has seen only so many
+compared with the baseline, which includes all dependence. But a baseline has a limited number of
 keys. The larger of the two probabilities counts.
 """
 

@@ -1,7 +1,7 @@
 """Coverage: prompts that come from a distillation prompt list, or sweep many tasks as lists do.
 
 A distiller works through a list that was made to cover a capability: coding instructions, exam
-questions, samples of many tasks. Two things show it, prompt by prompt and without storing one.
+questions, samples of many tasks. Two statistics show it, without storing a prompt.
 First, the prompts resemble such lists: for each known kind of list a likelihood ratio adds up over
 the key's prompts (`prompts/projection.py`). Second, their breadth is unusual. In coordinates in
 which ordinary prompts have no preferred direction, the prompts of a chatbot's many users have a
@@ -9,7 +9,7 @@ self-similarity near 0, those of one application or one person a high one. A swe
 whatever its list.
 
 Lists of what applications send all day count only for keys that are broader than applications, and
-half for keys whose requests are attended, because people can be as broad by chance. The baseline
+half for keys whose requests are attended, because users can be as broad by chance. The baseline
 decides how far ordinary keys get with each statistic in a day.
 
 Source: the test of breadth is the unbiased MMD² of Gretton et al., JMLR 13 (2012), eq. 3, with the
@@ -37,7 +37,7 @@ from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import BREADTH, LIKENESS, Profile
 
-_KINDS = ("code", "reasoning", "sweep")  # of LISTS; the others are read by `elicitation.py`
+_LISTS = ("code", "reasoning", "sweep")  # of LISTS; the others are read by `elicitation.py`
 _RESEMBLE = {
     "code": "resemble code-generation data sets",
     "reasoning": "resemble exam and reasoning data sets",
@@ -57,7 +57,7 @@ class Coverage:
     name: ClassVar[str] = "coverage"
     slot: ClassVar[int] = 2
     levels: ClassVar[Sequence[int]] = (
-        *(LIKENESS.start + LISTS.index(kind) for kind in _KINDS),
+        *(LIKENESS.start + LISTS.index(kind) for kind in _LISTS),
         BREADTH,
     )
     evidence: ClassVar[Mapping[str, Evidence]] = {
@@ -80,7 +80,7 @@ class Coverage:
         lists = keys.lists.max(axis=2)
         evidence = {
             "prompts": keys["sketch_prompts"].astype(np.float64),
-            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _KINDS},
+            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _LISTS},
             "self_similarity": keys.content(0).self_similarity,
             "departure": keys.departure(0),
             "novelty": keys.novelty,
@@ -95,6 +95,6 @@ class Coverage:
         """The list that the prompts resemble most, or their breadth."""
         test = int(evidence["test"])
         prompts = counted(evidence["prompts"], "prompt")
-        if test < len(_KINDS):
-            return f"{prompts} {_RESEMBLE[_KINDS[test]]}"
+        if test < len(_LISTS):
+            return f"{prompts} {_RESEMBLE[_LISTS[test]]}"
         return f"{prompts} are as diverse as a data set sweep"

@@ -36,7 +36,7 @@ from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import ELICITATION, LIKENESS, Profile
 
-_KINDS = ("cot", "grader")  # of LISTS, in the order of INTENTS
+_LISTS = ("cot", "grader")  # of LISTS, in the order of INTENTS
 _WANTED = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}
 
 
@@ -48,7 +48,7 @@ class Elicitation:
     slot: ClassVar[int] = 1
     levels: ClassVar[Sequence[int]] = (
         *range(ELICITATION.start, ELICITATION.stop),
-        *(LIKENESS.start + LISTS.index(kind) for kind in _KINDS),
+        *(LIKENESS.start + LISTS.index(kind) for kind in _LISTS),
     )
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "prompts": Evidence("count"),
@@ -80,7 +80,7 @@ class Elicitation:
             "prompts": prompts,
             **{f"{name}_share": shares[:, i] for i, name in enumerate(INTENTS)},
             **{f"{name}_nats": 2.0 * level[:, i] for i, name in enumerate(INTENTS)},
-            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _KINDS},
+            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _LISTS},
             "ordinary_share": by_baseline[each, which],
             "intent": (which % len(INTENTS)).astype(np.float64),
             "by_likeness": (which >= len(INTENTS)).astype(np.float64),

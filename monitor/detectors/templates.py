@@ -3,7 +3,7 @@
 A training set asks the same question of every document: a few templates, each filled in hundreds of
 times. An application does that too, but for its one task. So the number of different prompts per
 template counts only as far as the key is broader than any application (the self-similarity of its
-content, see `coverage.py`). People and chatbots hardly ever repeat a template.
+content, see `coverage.py`). Users and chatbots rarely repeat a template.
 
 Both numbers are HyperLogLog estimates. Prompts have the same template if they differ only in what
 fills its slots (`prompts/template_hash.py`). The baseline decides how far ordinary keys get.

@@ -30,6 +30,26 @@ def failing(criterion):
     return {**COORDINATED, criterion.evidence: criterion.bound + worse}
 
 
+def table_of_criteria():
+    """The table in deploy/docs/campaigns.md."""
+    lines = [
+        "| | Evidence | Bound | Value | If met | If not met |",
+        "|---|---|---|---|---|---|",
+    ]
+    for route in ROUTES:
+        title = route.title
+        for each in route.criteria:
+            bound = f"{each.comparison} {each.bound:.3g} {each.unit}".rstrip()
+            if each.below_members is not None:
+                bound += f" (only below {each.below_members} members)"
+            lines.append(
+                f"| {title} | `{each.evidence}` | {bound} | {each.measures} | {each.met} "
+                f"| {each.not_met} |"
+            )
+            title = ""
+    return "\n".join(lines) + "\n"
+
+
 def test_ids_and_evidence_names_are_unique():
     assert len({each.id for each in ALL}) == len({each.evidence for each in ALL}) == len(ALL)
 
@@ -82,4 +102,4 @@ def test_unknown_steadiness_is_not_called_sessions():
 def test_documentation_has_the_table():
     page = PAGE.read_text()
     table = page.partition("<!-- criteria -->\n")[2].partition("<!-- /criteria -->")[0]
-    assert table.strip() == criteria.to_markdown().strip()
+    assert table.strip() == table_of_criteria().strip()

@@ -25,7 +25,7 @@ def test_number_separates_members_from_others():
     x, member = crowd()
     nats = NUMBER(x, member)
     assert np.median(nats[:20]) > 1.0
-    assert np.median(nats[20:]) == NUMBER.least
+    assert np.median(nats[20:]) == NUMBER.min_nats
 
 
 def test_common_number_is_no_evidence():
@@ -46,17 +46,17 @@ def test_rising_number_above_the_group_is_positive():
     x, member = crowd()
     x[30] = 9.0
     assert NumericEvidence(0.3, 0.8, -4.0, 2.0, rising=True)(x, member)[30] > 0.0
-    assert NUMBER(x, member)[30] == NUMBER.least
+    assert NUMBER(x, member)[30] == NUMBER.min_nats
 
 
 @given(st.integers(0, 2**32), st.integers(2, 60))
 def test_evidence_stays_within_its_bounds(seed, members):
     x, member = crowd(members=members, seed=seed)
     nats = NUMBER(x, member)
-    assert NUMBER.least <= nats.min() <= nats.max() <= NUMBER.most
+    assert NUMBER.min_nats <= nats.min() <= nats.max() <= NUMBER.max_nats
     codes = np.random.default_rng(seed).integers(0, 50, (400, 3))
     nats = SHARED(codes, member, np.ones(400, bool))
-    assert SHARED.least <= nats.min() <= nats.max() <= SHARED.most
+    assert SHARED.min_nats <= nats.min() <= nats.max() <= SHARED.max_nats
 
 
 def payments(n=400, members=20):
