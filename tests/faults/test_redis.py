@@ -18,7 +18,7 @@ from monitor.alerting.decisions import Decision
 from monitor.errors import FencedError, StoreError
 from monitor.store import inventory
 from monitor.store.base import Checkpoint
-from monitor.store.redis import RedisStore
+from monitor.store.redis import PARTITION_KEY, RedisStore
 from monitor.store.redis_errors import ACL
 from pipelines.demo.embedded import free_port
 from tests.support.programs import Worker
@@ -410,6 +410,7 @@ def test_worker_rereads_what_a_restored_redis_lost(
     server, stream = start(), traffic()
     third = len(stream) // 3
     worker = Worker(tmp_path / "worker", kafka, server.url, BROKER_COMMIT_INTERVAL="0.2")
+    links = f"{PARTITION_KEY}{worker.settings.topics.fingerprints}:0"
 
     def finish(count: int) -> None:
         until(lambda: metrics(worker)["xm_events_total"] == count)
@@ -418,6 +419,8 @@ def test_worker_rereads_what_a_restored_redis_lost(
     with worker:
         fill(worker, stream[:third])
         finish(third)
+        # Without a state of its own in Redis the linker would start from Kafka's offset.
+        until(lambda: server.client.exists(links))
         older = {key: server.client.dump(key) for key in server.client.keys("xm:*")}
         fill(worker, stream[third : 2 * third])
         finish(2 * third)
