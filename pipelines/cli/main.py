@@ -16,7 +16,7 @@ import typer
 from monitor import config
 from monitor.errors import MonitorError
 from pipelines.cli import inspect, live, model, offline
-from pipelines.cli.options import errors
+from pipelines.cli.options import stderr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,11 +51,11 @@ def main() -> None:
     # aiokafka logs every failed attempt. The final error of the command reports it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for sentence in config.unknown_variables():
-        errors.print(sentence, markup=False)
+        stderr.print(sentence, markup=False)
     try:
         app()
     except MonitorError as error:
-        errors.print(str(error), markup=False)
+        stderr.print(str(error), markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

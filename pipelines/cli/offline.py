@@ -15,10 +15,10 @@ from pipelines.cli.options import (
     AsJson,
     RequestFile,
     check_pseudonym,
-    errors,
     has_secret,
     output,
     output_file,
+    stderr,
     with_secret,
 )
 
@@ -76,7 +76,7 @@ def replay(
     if graphs is not None:
         require_plot_extra()
     if not has_secret(settings) and not plain_keys:
-        errors.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
+        stderr.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
     settings = with_secret(settings)
     store = MemoryStore()
     trace = None if explain is None else KeyTrace(explain)

@@ -20,7 +20,7 @@ from monitor.identity import is_pseudonym
 RequestFile = Annotated[str, typer.Argument(help="Requests, one per line; gzip too; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
+stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def has_secret(settings: Settings) -> bool:

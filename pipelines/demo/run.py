@@ -122,7 +122,7 @@ async def _play(
             settings.topics.requests,
             schedule=SendSchedule(speed),
         )
-        listening = [
+        tasks = [
             asyncio.create_task(traffic),
             asyncio.create_task(_listen(scene, settings, console)),
             asyncio.create_task(_poll(scene, web, page, process)),
@@ -135,14 +135,14 @@ async def _play(
             )
             with live if console.is_terminal else nullcontext():
                 done, _ = await asyncio.wait(
-                    listening, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                    tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
                     task.result()
         finally:
-            for task in listening:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*listening, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until_ready(

@@ -14,7 +14,7 @@ from pipelines.inspect.campaign import CampaignDetail
 from pipelines.inspect.campaigns import SHORT
 
 
-def graph(detail: CampaignDetail) -> Any:
+def campaign_graph(detail: CampaignDetail) -> Any:
     """The `networkx.Graph` of a campaign."""
     import networkx as nx
 

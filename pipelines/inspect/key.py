@@ -134,7 +134,7 @@ def explain_record(
     Args:
         record: the key's record after its last request.
         partition: name of the partition that `baseline` belongs to.
-        others: records of other keys, see `ordinary`.
+        others: records of other keys, see `ordinary_records`.
         decision: the decision in force.
         shadow: whether workers only record decisions; `None` if that is unknown.
         replay: whether the key was seen in a replay.
@@ -164,7 +164,7 @@ def explain_record(
     )
 
 
-def ordinary(records: Iterable[np.void]) -> Records:
+def ordinary_records(records: Iterable[np.void]) -> Records:
     """The first MAX_KEYS records of keys with enough requests and no alert above info."""
     found = []
     for record in records:

@@ -26,7 +26,7 @@ from monitor.store import inventory
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
-from pipelines.inspect.key import Explanation, Membership, explain_record, ordinary
+from pipelines.inspect.key import Explanation, Membership, explain_record, ordinary_records
 
 _PAGES = 10  # of records: enough to find other keys for comparison
 
@@ -45,7 +45,7 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
         partition.baseline,
         settings,
         partition=partition.name,
-        others=ordinary(others),
+        others=ordinary_records(others),
         decision=store.decision(key),
         shadow=store.shadow(),
         campaigns=_campaigns(store, key, settings),
@@ -143,7 +143,7 @@ class KeyTrace:
             partition.baseline,
             settings,
             partition="this replay",
-            others=ordinary(self._others(store)),
+            others=ordinary_records(self._others(store)),
             decision=decision,
             shadow=settings.decisions.shadow,
             alerts=self.alerts,

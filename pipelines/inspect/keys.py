@@ -1,8 +1,8 @@
 """List the keys whose records are in Redis: the first by some ranking, and totals over all.
 
 Records are read one page at a time, each as one array, and only the first keys are kept, so memory
-does not grow with their number. A record is as its key's last request left it: `hour` counts the
-requests in the hour before that request. A ranking by a detector evaluates it against the shipped
+does not grow with their number. A record shows its key as of the last request: `hour`
+counts the requests in the hour before it. A ranking by a detector evaluates it against the shipped
 or configured reference alone, without what workers have learned.
 """
 
@@ -123,20 +123,22 @@ def list_keys(
     profile = Profile(totals.records)
     hours, scores = profile.counts[:, _HOUR], ranking.score(profile)
     return KeyList(
-        totals.keys,
-        totals.requests,
-        round(totals.tokens),
-        {name: totals.alerted[i] for i, name in enumerate(SEVERITIES, 1) if totals.alerted[i]},
-        [
+        keys=totals.keys,
+        requests=totals.requests,
+        tokens=round(totals.tokens),
+        alerted={
+            name: totals.alerted[i] for i, name in enumerate(SEVERITIES, 1) if totals.alerted[i]
+        },
+        top=[
             KeyRow(
-                name,
-                int(record["requests"]),
-                round(float(record["tokens"])),
-                round(float(hour)),
-                float(record["last_seen"]),
-                _open_alerts(record),
-                found.action if (found := decision(name)) else "observe",
-                -float(score) if ranking.detector else None,
+                key=name,
+                requests=int(record["requests"]),
+                tokens=round(float(record["tokens"])),
+                hour=round(float(hour)),
+                last_seen=float(record["last_seen"]),
+                alerts=_open_alerts(record),
+                decision=found.action if (found := decision(name)) else "observe",
+                probability=-float(score) if ranking.detector else None,
             )
             for name, record, hour, score in zip(
                 totals.names, totals.records, hours, scores, strict=True
@@ -173,11 +175,12 @@ def _open_alerts(record: Any) -> dict[str, Severity]:
 
 
 def measure_memory(server: Primary, keys: int) -> MemoryUse:
+    """Measure the memory of Redis, with `keys` records in it."""
     found = inventory.memory(server)
     return MemoryUse(
-        RECORD.itemsize,
-        round(found.record),
-        found.used,
-        round(found.used / max(keys, 1)),
-        round(found.estimate(_MILLION)),
+        record=RECORD.itemsize,
+        record_in_redis=round(found.record),
+        used=found.used,
+        used_per_key=round(found.used / max(keys, 1)),
+        million_keys=round(found.estimate(_MILLION)),
     )

@@ -69,7 +69,7 @@ class Score(msgspec.Struct, frozen=True):
         requests: by class of attack, and for "all": the median and the 90th percentile of a
             flagged key's requests until it was flagged.
         false_keys: by ordinary class, and for "all".
-        false_keys_a_day: per day of event time.
+        false_keys_per_day: per day of event time.
         trade_off: (threshold on the probability, false keys per day, recall), loosest first.
     """
 
@@ -77,7 +77,7 @@ class Score(msgspec.Struct, frozen=True):
     recall: dict[str, float]
     requests: dict[str, tuple[int, int]]
     false_keys: dict[str, int]
-    false_keys_a_day: float
+    false_keys_per_day: float = msgspec.field(name="false_keys_a_day")
     trade_off: list[tuple[float, float, float]]
 
 
@@ -330,7 +330,7 @@ def _score(
         recall={kind: len(requests[kind]) / len(keys) for kind, keys in attacks.items() if keys},
         requests={kind: _quantiles(counts) for kind, counts in requests.items() if counts},
         false_keys=false,
-        false_keys_a_day=false["all"] / replay.days,
+        false_keys_per_day=false["all"] / replay.days,
         trade_off=_trade_off(
             smallest_probabilities(replay, name, attacks["all"]),
             smallest_probabilities(replay, name, ordinary["all"]),

@@ -45,7 +45,7 @@ def show(report: EvaluationReport, console: Console | None = None) -> None:
     console.print(
         f"{report.requests:,} requests in {report.hours:.1f} hours, keys flagged from "
         f"1 in {1 / report.warning:,.0f}: recall {together.recall.get('all', 0.0):.3f}, "
-        f"{together.false_keys_a_day:.1f} false keys per day."
+        f"{together.false_keys_per_day:.1f} false keys per day."
     )
 
 
@@ -73,7 +73,7 @@ def _false_keys(report: EvaluationReport, ordinary: list[ClassCount]) -> Table:
             score,
             ordinary,
             lambda score, name: f"{score.false_keys[name]:,}" if score.false_keys[name] else "·",
-            f"{score.false_keys_a_day:.1f}",
+            f"{score.false_keys_per_day:.1f}",
         )
     return rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from monitor.errors import InputError
 from monitor.linker import LinkPartition
 from pipelines.inspect.campaign import CampaignDetail, campaign_detail
-from pipelines.inspect.graph import graph
+from pipelines.inspect.graph import campaign_graph
 
 
 def write_graph(detail: CampaignDetail, out: Path, picture: Path | None = None) -> None:
@@ -23,7 +23,7 @@ def write_graph(detail: CampaignDetail, out: Path, picture: Path | None = None) 
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        nx.write_graphml(graph(detail), out)
+        nx.write_graphml(campaign_graph(detail), out)
         if picture is not None:
             campaign_plot.draw(detail, picture)
     except OSError as error:

@@ -241,7 +241,7 @@ class Checkpointer:
         """Note that the store failed in a way that may pass."""
         self._metrics.checkpoint_failures.inc()
         if self.trouble is None:
-            log.error("store_refuses reason=%r", str(error))
+            log.error("store_failed reason=%r", str(error))
         self.trouble = str(error)
 
 

@@ -117,12 +117,12 @@ class DecisionLookup:
             self._failures += 1
             self._last_failure = time.monotonic()
             if self._failures == 1:
-                log.warning("lookups_fail reason=%r", str(error))
+                log.warning("lookups_failed reason=%r", str(error))
             return None
         action: Action = found.action if found else "observe"
         self._metrics.decision_lookups.labels(action).inc()
         if self._failures and time.monotonic() - self._last_failure >= _CALM:
-            log.warning("lookups_work failed=%d", self._failures)
+            log.warning("lookups_back failed=%d", self._failures)
             self._failures = 0
         return action
 

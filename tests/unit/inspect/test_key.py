@@ -13,7 +13,7 @@ from monitor.errors import InputError
 from monitor.identity import Identity
 from monitor.records.profile import RECORD
 from monitor.store.memory import MemoryStore
-from pipelines.inspect.key import MIN_REQUESTS, Membership, ordinary
+from pipelines.inspect.key import MIN_REQUESTS, Membership, ordinary_records
 from pipelines.inspect.key_source import KeyTrace
 from pipelines.show.key import show
 from tests.support.requests import START, elicitor, in_order, person
@@ -86,7 +86,7 @@ def test_few_or_flagged_keys_give_no_quantiles(explanation):
     assert all(value is None for value in alone.activity.facts[0].ordinary)
     flagged = np.zeros(1, RECORD)
     flagged["requests"], flagged["severity"][0, 0] = 100, 2
-    assert len(ordinary(flagged)) == 0
+    assert len(ordinary_records(flagged)) == 0
 
 
 def test_requests_by_hour_end_with_last_hour(explanation):

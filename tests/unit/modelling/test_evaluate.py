@@ -71,7 +71,7 @@ def test_requests_are_counted_until_a_key_is_flagged(report):
 def test_flagged_ordinary_key_is_a_false_key(report):
     overall = score(report, evaluate.ANY)
     assert overall.false_keys == {"chat_user": 0, "tutor": 1, "all": 1}
-    assert overall.false_keys_a_day == 1.0
+    assert overall.false_keys_per_day == 1.0
 
 
 def test_campaign_alert_flags_its_members(replay, settings):

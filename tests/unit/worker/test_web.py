@@ -83,8 +83,8 @@ async def test_failed_lookups_are_counted_and_logged_once(
         assert await lookup("k_1") == "block"
     assert counted(metrics, "unknown") == 100
     assert [record.getMessage() for record in caplog.records] == [
-        "lookups_fail reason='Redis is away.'",
-        "lookups_work failed=100",
+        "lookups_failed reason='Redis is away.'",
+        "lookups_back failed=100",
     ]
 
 
