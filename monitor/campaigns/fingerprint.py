@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.prompts.projection import CONTENT, LISTS
-from monitor.records.profile import DISTINCT, LONG, MIDDLE, Profile, Records
+from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile, Records
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.sketches import hyperloglog
-from monitor.sketches.kernel_mean import HALF_LIVES
 
 FINGERPRINT_VERSION = 2
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")

@@ -24,9 +24,9 @@ from monitor.campaigns.fingerprint import (
 )
 from monitor.errors import StoreRefusedError
 from monitor.prompts.projection import CONTENT, LISTS, SCALE
-from monitor.records.profile import DAY, HOUR, LONG
+from monitor.records.profile import DAY, HALF_LIVES, HOUR, LONG
 from monitor.sketches import hyperloglog
-from monitor.sketches.kernel_mean import HALF_LIVES, KernelMeans
+from monitor.sketches.kernel_mean import KernelMeans
 
 KEPT = 2.0 * DAY  # seconds after its last fingerprint that a key is kept
 SEEN = 3  # different values of an identifier that are kept per key

@@ -5,6 +5,10 @@ until no pair can be merged. That is slow, so the tokens of a chunk are cached i
 given by the chunk's hash. A missing chunk is encoded and takes a slot. The cache never changes a
 result: a chunk is identified by all 64 bits of a hash that is keyed with the secret.
 
+In all kernels here `buffer` is `(size,) uint8`, the prompts; `at` and `end` are uint64 offsets in
+it; `merges` is the `(131072,) uint64` of `Tokens`; tokens are int64, and a pair is
+left << 16 | right, uint64; `tables` is `Tables` and `workspace` is `Workspace` (`kernel.py`).
+
 Source: R. Sennrich, B. Haddow, A. Birch, "Neural machine translation of rare words with subword
 units", ACL 2016.
 """
@@ -24,12 +28,7 @@ _NEVER = 1 << 40  # rank of two tokens that do not merge
 
 @inner
 def _slot(merges: Any, pair: Any) -> Any:
-    """The slot of a pair in the table of merges, or the free slot where it would be; uint64.
-
-    Args:
-        merges: `(131072,) uint64`, see `Tokens`.
-        pair: uint64, left << 16 | right.
-    """
+    """The slot of a pair in the table of merges, or the free slot where it would be; uint64."""
     slot = (pair * C1) >> U(47)
     while merges[slot] and merges[slot] >> U(32) != pair:
         slot = (slot + U(1)) & U(len(merges) - 1)
@@ -38,12 +37,7 @@ def _slot(merges: Any, pair: Any) -> Any:
 
 @inner
 def _merge_of(merges: Any, left: Any, right: Any) -> Any:
-    """Rank << 16 | token of a pair, int64; `_NEVER` if the pair does not merge.
-
-    Args:
-        merges: `(131072,) uint64`, see `Tokens`.
-        left, right: int64 tokens.
-    """
+    """Rank << 16 | token of a pair, int64; `_NEVER` if the pair does not merge."""
     entry = merges[_slot(merges, U(left) << U(16) | U(right))]
     return np.int64(entry & U(0xFFFFFFFF)) if entry else np.int64(_NEVER)
 
@@ -53,9 +47,7 @@ def _encode_chunk(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work
     """Write the tokens of a chunk to `work[0]`; return their number.
 
     Args:
-        buffer: `(size,) uint8`; `at`, `end`: uint64 offsets of the chunk.
         spaced: uint64, 1 if a space precedes the chunk.
-        tables: `Tables`.
         work: `(3, LONGEST + 8) int64`, scratch: token, rank of its merge with the next one, and
             index of the next one.
     """
@@ -111,9 +103,7 @@ def append_tokens(
     """Append the tokens of all chunks of a prompt to `workspace.tokens`.
 
     Args:
-        buffer: `(size,) uint8`, the prompts.
-        chunks: number of chunks in `workspace`, a `Workspace`.
-        tables: `Tables`.
+        chunks: number of chunks in the workspace.
         n: number of tokens there already.
 
     Returns:

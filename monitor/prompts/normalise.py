@@ -7,6 +7,10 @@ after it, and a prompt list shows in either.
 Case is ignored. It separates users from prompt lists a little, but an attacker can easily change
 it. Letters of up to two bytes in UTF-8 are folded (Latin, Greek and Cyrillic), if their lower case
 has as many bytes.
+
+In all kernels here `data` is `(size,) uint8`, whole prompts as UTF-8, and `out` is `(size,) uint8`,
+the normalised ones; `at`, `end` and `o` are uint64 offsets, `o` in `out`, and `count` is uint64;
+`lower` is `(2048,) uint16`, the lower case of each character.
 """
 
 from __future__ import annotations
@@ -68,11 +72,7 @@ def normalise(prompts: Prompts) -> Texts:
 
 @inner
 def _count_characters(data: Any, at: Any, end: Any) -> Any:
-    """The number of characters in `data[at:end]`, uint64: its bytes without continuation bytes.
-
-    Args:
-        data: `(size,) uint8`, valid UTF-8; `at`, `end`: uint64 offsets.
-    """
+    """The number of characters in `data[at:end]`, uint64: its bytes without continuation bytes."""
     count = end - at
     while at + U(8) <= end:
         x = load_bytes(data, at)
@@ -87,12 +87,7 @@ def _count_characters(data: Any, at: Any, end: Any) -> Any:
 
 @inner
 def _skip(data: Any, at: Any, count: Any) -> Any:
-    """The offset, uint64, after `count` characters.
-
-    Args:
-        data: `(size,) uint8`, valid UTF-8; `at`: uint64 offset.
-        count: uint64.
-    """
+    """The offset, uint64, after `count` characters."""
     while count:
         at += U(1)
         while U(data[at]) & U(0xC0) == U(0x80):
@@ -104,10 +99,6 @@ def _skip(data: Any, at: Any, count: Any) -> Any:
 @inner
 def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     """Copy `data[at:end]` to `out[o:]`, ASCII letters in lower case, and append `BORDER`.
-
-    Args:
-        data: `(size,) uint8`; `at`, `end`: uint64 offsets.
-        out: `(size,) uint8`; `o`: uint64 offset.
 
     Returns:
         Offset in `out`, uint64, where the border begins.
@@ -128,12 +119,7 @@ def _copy(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
 
 @inner
 def _fold(lower: Any, out: Any, at: Any, end: Any) -> None:
-    """Change characters of two bytes to lower case, in place.
-
-    Args:
-        lower: `(2048,) uint16`, lower case of each character.
-        out: `(size,) uint8`; `at`, `end`: uint64 offsets.
-    """
+    """Change the characters of two bytes in `out[at:end]` to lower case."""
     while at < end:
         first = U(out[at])
         if first >= U(0xC0) and first < U(0xE0):
@@ -148,10 +134,7 @@ def _normalise(data: Any, places: Any, lower: Any, out: Any, texts: Any) -> Any:
     """Write n normalised prompts, with borders and padding.
 
     Args:
-        data: `(size,) uint8`, whole prompts as UTF-8.
         places: `(n, 2) int64`, byte offsets in `data` where each one begins and ends.
-        lower: `(2048,) uint16`, lower case of each character.
-        out: `(size,) uint8`, the result.
         texts: `(3, n) int64`, the result: `starts`, `ends` and `lengths` of `Texts`.
 
     Returns:

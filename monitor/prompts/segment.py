@@ -3,6 +3,10 @@
 A chunk is what the tokenizer of the embedding sees: a word with the space before it, or a run of
 punctuation. A word is a run of letters, a run of digits, or a SINGLE character; all other features
 use words. A word longer than `LONGEST` bytes is cut.
+
+In all kernels here `buffer` is `(size,) uint8`, normalised prompts; `at`, `start` and `stop` are
+uint64 offsets in it; `counts` is `(COUNTS,) int64`; `tables` is `Tables` and `workspace` is
+`Workspace` (`kernel.py`).
 """
 
 from __future__ import annotations
@@ -45,7 +49,6 @@ def _letters(buffer: Any, at: Any, chunk: Any, word: Any) -> tuple[Any, Any, Any
     """Read a run of ASCII letters, eight at a time.
 
     Args:
-        buffer: `(size,) uint8`; `at`: uint64 offset.
         chunk, word: uint64, the seeds of both hashes.
 
     Returns:
@@ -70,7 +73,6 @@ def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
     """Read a word that is not all ASCII, or another character that is not ASCII.
 
     Args:
-        buffer: `(size,) uint8`; `at`, `stop`: uint64 offsets.
         kinds: `(65536,) uint8`, see `Characters.kind`.
 
     Returns:
@@ -90,12 +92,7 @@ def _wide(buffer: Any, at: Any, stop: Any, kinds: Any) -> tuple[Any, Any, Any]:
 
 @inner
 def _count_item(buffer: Any, at: Any, counts: Any) -> None:
-    """Count the list item that begins at `at`, the start of a line, if there is one.
-
-    Args:
-        buffer: `(size,) uint8`; `at`: uint64 offset.
-        counts: `(COUNTS,) int64`.
-    """
+    """Count the list item that begins at `at`, the start of a line, if there is one."""
     if buffer[at] == 45 and buffer[at + U(1)] == 32:
         counts[DASHES] += 1
     digits = at
@@ -107,13 +104,7 @@ def _count_item(buffer: Any, at: Any, counts: Any) -> None:
 
 @inner
 def _classify_edges(buffer: Any, start: Any, stop: Any, tables: Any, counts: Any) -> None:
-    """Write the classes of the first and the last character that is not a space.
-
-    Args:
-        buffer: `(size,) uint8`; `start`, `stop`: uint64 offsets of the prompt.
-        tables: `Tables`.
-        counts: `(COUNTS,) int64`.
-    """
+    """Write the classes of the first and the last character that is not a space."""
     first = tables.first
     while start < stop and (first[buffer[start]] == BLANK or first[buffer[start]] == SPACE):
         start += U(1)
@@ -151,11 +142,6 @@ def segment(
     buffer: Any, start: Any, stop: Any, tables: Any, workspace: Any
 ) -> tuple[int, int, int, Any]:
     """Segment a prompt; write its chunks, words, flags, single tokens and counts to `workspace`.
-
-    Args:
-        buffer: `(size,) uint8`, normalised prompts; `start`, `stop`: uint64 offsets of the prompt.
-        tables: `Tables`.
-        workspace: `Workspace`.
 
     Returns:
         Number of chunks, number of tokens that need no chunk, number of words, and the hash of the

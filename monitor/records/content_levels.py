@@ -12,7 +12,14 @@ import numpy as np
 
 from monitor.kernels.jit import jit
 from monitor.prompts.projection import CONTENT, LISTS, SCALE
-from monitor.records.profile import BREADTH, DISTINCT, LIKENESS, TEMPLATES
+from monitor.records.profile import (
+    BREADTH,
+    DISTINCT,
+    HALF_LIVES,
+    LIKENESS,
+    LISTS_HALF_LIFE,
+    TEMPLATES,
+)
 from monitor.sketches import hyperloglog, kernel_mean
 
 # The sum of scores of a narrow key whose template slightly resembles a list grows with each prompt.
@@ -37,8 +44,8 @@ UNATTENDED = 4.0
 MIN_TEMPLATE_PROMPTS = 32  # needed to count prompts per template
 FULL_TEMPLATES = 32  # more templates than any application has; from there they count in full
 
-_DECAY = kernel_mean.decay(kernel_mean.HALF_LIVES[0])
-_LISTS_DECAY = kernel_mean.decay(kernel_mean.LISTS_HALF_LIFE)
+_DECAY = kernel_mean.decay(HALF_LIVES[0])
+_LISTS_DECAY = kernel_mean.decay(LISTS_HALF_LIFE)
 _LIKENESS = LIKENESS.start
 _PROMPTS, _TEMPLATES = DISTINCT.index("prompts"), DISTINCT.index("templates")
 

@@ -23,7 +23,7 @@ from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
 from monitor.sketches import good_turing, hyperloglog
 from monitor.sketches.habits import HOURS, MODELS
-from monitor.sketches.kernel_mean import HALF_LIVES, LISTS_HALF_LIFE, KernelMeans, weights
+from monitor.sketches.kernel_mean import KernelMeans, weights
 
 RECORD_VERSION = 4
 MAX_LEVEL = 30.0  # levels are cut off here
@@ -56,6 +56,8 @@ COMBINED = 19  # all detectors together, as of the last evaluation
 LEVELS = 20
 ALERT_SLOTS = 8  # alerts that a record has room for, one per kind
 IDS = 12
+HALF_LIVES = (64.0, 1024.0)  # prompts, of the kernel means
+LISTS_HALF_LIFE = 256.0  # prompts, of prompt list scores: a list may be mixed in or start late
 #: Counted without repeats. The first three are of prompts, the others of request metadata.
 DISTINCT = ("prompts", "cells", "templates", "addresses", "end_users", "user_agents", "systems")
 

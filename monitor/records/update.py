@@ -29,8 +29,10 @@ from monitor.records.profile import (
     AUTOMATION,
     DISTINCT,
     ELICITATION,
+    HALF_LIVES,
     HOUR,
     LEVELS,
+    LISTS_HALF_LIFE,
     MAX_LEVEL,
     OWN,
     PIVOT,
@@ -59,8 +61,8 @@ _PROMPTS, _CELLS, _TEMPLATES = (DISTINCT.index(kind) for kind in ("prompts", "ce
 _METADATA = DISTINCT.index("addresses")  # the first kind of DISTINCT that is request metadata
 _WORD_LENGTH, _DIGITS = STYLE.index("word length"), STYLE.index("digits")
 _FOLLOW_UPS_DECAY = 0.5 ** (1.0 / habits.HALF_LIFE)
-_LISTS_DECAY = kernel_mean.decay(kernel_mean.LISTS_HALF_LIFE)
-_DECAYS = tuple(kernel_mean.decay(half_life) for half_life in kernel_mean.HALF_LIVES)
+_LISTS_DECAY = kernel_mean.decay(LISTS_HALF_LIFE)
+_DECAYS = tuple(kernel_mean.decay(half_life) for half_life in HALF_LIVES)
 
 
 class Requests(NamedTuple):

@@ -4,7 +4,7 @@ The mean of unit vectors φ over a key's prompts is a point in feature space. It
 similar the prompts are: the mean of φ·ψ over pairs of prompts (the self-similarity) is the squared
 length without the pairs of a prompt with itself. The squared distance from another mean is the
 squared maximum mean discrepancy (MMD²; Gretton et al., JMLR 13, 2012, eq. 3, with the linear kernel
-on φ), also unbiased. Sums of such means pool the keys of a campaign.
+on φ), also unbiased. Sums of such means pool keys.
 
 A mean decays by prompts, not by time: the last `half_life` prompts have half of the weight. The
 weights follow from the number of prompts alone, so a record stores only that number and the mean in
@@ -25,8 +25,6 @@ Floats = npt.NDArray[np.float64]
 
 UNIT = 127  # int8 value of a feature component of 1.0
 STEPS = 258  # steps of a stored mean per step of a feature: 127 * 258 fits 16 bits
-HALF_LIVES = (64.0, 1024.0)  # prompts
-LISTS_HALF_LIFE = 256.0  # prompts, of prompt list scores: a list may be mixed in or start late
 
 
 def decay(half_life: float) -> float:

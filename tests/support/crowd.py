@@ -19,9 +19,9 @@ from monitor.campaigns.fingerprint import (
     Fingerprints,
 )
 from monitor.prompts.projection import CONTENT, SCALE
-from monitor.records.profile import HOUR, LONG
+from monitor.records.profile import HALF_LIVES, HOUR, LONG
 from monitor.sketches import hyperloglog
-from monitor.sketches.kernel_mean import HALF_LIVES, STEPS
+from monitor.sketches.kernel_mean import STEPS
 
 MIDNIGHT = 1_772_409_600.0
 

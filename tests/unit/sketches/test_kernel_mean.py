@@ -3,15 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.sketches.kernel_mean import (
-    HALF_LIVES,
-    STEPS,
-    UNIT,
-    KernelMeans,
-    add,
-    decay,
-    newest_weight,
-)
+from monitor.records.profile import HALF_LIVES
+from monitor.sketches.kernel_mean import STEPS, UNIT, KernelMeans, add, decay, newest_weight
 
 DIMENSIONS = 16
 seeds = st.integers(0, 2**32 - 1)
