@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from monitor.campaigns.membership import SURE
 from monitor.records.profile import HOUR
-from pipelines.inspect.campaign import CampaignDetail, SharedIdentifier
+from pipelines.inspect.campaign import Bystander, CampaignDetail, Member, SharedIdentifier
 from pipelines.show.campaign import evidence_label, sentence
 from pipelines.show.style import FAINT, INK, PLOT_STYLE, count
 
@@ -44,7 +44,8 @@ _COLOURS = {
 }
 _STEPS = (1, 3, 6, 12, 24)  # hours between ticks of the time axis
 
-Positions = dict[str, npt.NDArray[np.float64]]
+Position = npt.NDArray[np.float64]  # (2,)
+Positions = dict[str, Position]
 
 
 def draw(detail: CampaignDetail, out: Path) -> None:
@@ -96,99 +97,101 @@ def _linking(detail: CampaignDetail) -> dict[str, list[SharedIdentifier]]:
 def _positions(detail: CampaignDetail) -> Positions:
     """Where each key and identifier is drawn, `(2,) float64`."""
     linking = _linking(detail)
-    rings = [
+    in_middle = [
         kind
         for kind, ids in linking.items()
-        if len(ids) > 1 or ids[0].members < _ALL * len(detail.members)
+        if len(ids) == 1 and ids[0].members >= _ALL * len(detail.members)
     ]
-    order: dict[str, tuple[int, ...]] = {}  # of identifiers: ring, and place on it
-    for kind in rings:
-        for i, shared in enumerate(linking[kind]):
-            order[shared.id] = (rings.index(kind), i)
-    members = sorted(
-        detail.members[:_DRAWN],
-        key=lambda m: (sorted(order[s] for s in m.shares if s in order) or [(9,)], -m.confidence),
-    )
-    angle = 2.0 * np.pi * np.arange(len(members)) / max(len(members), 1) + 0.5 * np.pi
-    layers = -(-len(members) // _PER_CIRCLE)
-    radius = 1.0 + 0.06 * (np.arange(len(members)) % max(layers, 1))
-    positions = {
-        m.key: r * np.array([np.cos(a), np.sin(a)])
-        for m, a, r in zip(members, angle, radius, strict=True)
+    rings = {kind: ids for kind, ids in linking.items() if kind not in in_middle}
+    members = _in_order(detail.members[:_DRAWN], rings)
+    positions = _circle(members)
+    _place_on_rings(positions, members, rings)
+    for i, kind in enumerate(in_middle):
+        radius = 0.0 if len(in_middle) == 1 else 0.13
+        angle = 2.0 * np.pi * i / len(in_middle)
+        positions[linking[kind][0].id] = _at(radius, angle)
+    _place_bystanders(positions, detail.bystanders)
+    return positions
+
+
+def _in_order(members: list[Member], rings: dict[str, list[SharedIdentifier]]) -> list[Member]:
+    """The members, those with the same identifiers side by side."""
+    order = {
+        shared.id: (ring, i)
+        for ring, ids in enumerate(rings.values())
+        for i, shared in enumerate(ids)
     }
-    around: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
+
+    def rank(member: Member) -> tuple[list[tuple[int, int]], float]:
+        places = sorted(order[shared] for shared in member.shares if shared in order)
+        return places or [(len(order), 0)], -member.confidence
+
+    return sorted(members, key=rank)
+
+
+def _circle(members: list[Member]) -> Positions:
+    """Members on a circle, or on several close ones if they are many."""
+    n = len(members)
+    angles = 2.0 * np.pi * np.arange(n) / max(n, 1) + 0.5 * np.pi
+    circles = -(-n // _PER_CIRCLE)
+    radii = 1.0 + 0.06 * (np.arange(n) % max(circles, 1))
+    return {
+        member.key: _at(radius, angle)
+        for member, radius, angle in zip(members, radii, angles, strict=True)
+    }
+
+
+def _place_on_rings(
+    positions: Positions, members: list[Member], rings: dict[str, list[SharedIdentifier]]
+) -> None:
+    """Place identifiers near their members, each kind on a ring of its own."""
+    around: dict[str, list[Position]] = defaultdict(list)
     for member in members:
         for name in member.shares:
             around[name].append(positions[member.key])
     radii = np.linspace(_OUTER, _INNER, max(len(rings), 1)).tolist()
-    for kind, r in zip(rings, radii, strict=False):
-        ids = [shared.id for shared in linking[kind] if around[shared.id]]
+    for ring, (shared_ones, radius) in enumerate(zip(rings.values(), radii, strict=False)):
+        ids = [shared.id for shared in shared_ones if around[shared.id]]
         if not ids:  # their members are not drawn
             continue
         middle = np.array([np.sum(around[each], axis=0) for each in ids])
-        towards = np.arctan2(middle[:, 1], middle[:, 0])
-        if kind != rings[0]:  # their keys are everywhere: spread them evenly
-            rank = np.argsort(np.argsort(towards))
-            towards = 2.0 * np.pi * rank / len(ids) + towards.min()
-        for name, a in zip(ids, towards.tolist(), strict=True):
-            positions[name] = r * np.array([np.cos(a), np.sin(a)])
-    alone = [kind for kind in linking if kind not in rings]
-    for i, kind in enumerate(alone):
-        a = 2.0 * np.pi * i / len(alone)
-        r = 0.0 if len(alone) == 1 else 0.13
-        positions[linking[kind][0].id] = r * np.array([np.cos(a), np.sin(a)])
-    beside: dict[float, int] = defaultdict(int)
-    for bystander in detail.bystanders:
-        near = np.sum(
-            [positions[s] for s in bystander.shares if s in positions] or [[0, 1]], axis=0
-        )
-        a = float(np.round(np.arctan2(near[1], near[0]), 2))
-        beside[a] += 1
-        spread = a + 0.05 * (beside[a] // 2) * (-1) ** beside[a]
-        positions[bystander.key] = _OUTSIDE * np.array([np.cos(spread), np.sin(spread)])
-    return positions
+        angles = np.arctan2(middle[:, 1], middle[:, 0])
+        if ring > 0:  # their members are all around: spread them evenly
+            rank = np.argsort(np.argsort(angles))
+            angles = 2.0 * np.pi * rank / len(ids) + angles.min()
+        for name, angle in zip(ids, angles.tolist(), strict=True):
+            positions[name] = _at(radius, angle)
+
+
+def _place_bystanders(positions: Positions, bystanders: list[Bystander]) -> None:
+    """Place bystanders outside, near their identifiers; those at one angle spread out."""
+    at_angle: dict[float, int] = defaultdict(int)
+    for bystander in bystanders:
+        shared = [positions[each] for each in bystander.shares if each in positions]
+        near = np.sum(shared or [np.array([0.0, 1.0])], axis=0)
+        angle = float(np.round(np.arctan2(near[1], near[0]), 2))
+        at_angle[angle] += 1
+        spread = 0.05 * (at_angle[angle] // 2) * (-1) ** at_angle[angle]
+        positions[bystander.key] = _at(_OUTSIDE, angle + spread)
+
+
+def _at(radius: float, angle: float) -> Position:
+    return radius * np.array([np.cos(angle), np.sin(angle)])
 
 
 def _network(axes: Axes, detail: CampaignDetail) -> None:
-    from matplotlib.collections import LineCollection
-
-    positions, linking = _positions(detail), _linking(detail)
+    """Draw keys, identifiers and their links."""
+    positions = _positions(detail)
+    linking = {
+        kind: drawn
+        for kind, ids in _linking(detail).items()
+        if (drawn := [shared for shared in ids if shared.id in positions])
+    }
     members = [member for member in detail.members if member.key in positions]
     kind_of = {shared.id: shared.kind for ids in linking.values() for shared in ids}
-    lines: dict[str, list[list[npt.NDArray[np.float64]]]] = defaultdict(list)
-    for member in members:
-        for shared in member.shares:
-            if shared in kind_of and shared in positions:
-                lines[kind_of[shared]].append([positions[member.key], positions[shared]])
-    outermost = next(iter(linking), "")
-    for kind, links in lines.items():
-        alpha, width = (0.5, 0.9) if kind == outermost or len(links) < _FEW else (0.24, 0.6)
-        axes.add_collection(
-            LineCollection(links, colors=_COLOURS[kind], alpha=alpha, lw=width, zorder=1)
-        )
-    sure = [member for member in members if member.confidence >= SURE]
-    likely = [member for member in members if member.confidence < SURE]
-    for label, colour, drawn_members in (
-        ("named with confidence ≥ 95%, larger with more requests", _SURE, sure),
-        ("probable", _LIKELY, likely),
-    ):
-        if not drawn_members:
-            continue
-        at = np.array([positions[member.key] for member in drawn_members])
-        busy = np.sqrt([member.requests for member in drawn_members])
-        size = np.clip(5000.0 / len(members), 20.0, 80.0) * np.clip(busy / np.median(busy), 0.4, 3)
-        axes.scatter(
-            at[:, 0],
-            at[:, 1],
-            s=size,
-            color=colour,
-            lw=0.4,
-            edgecolor="white",
-            zorder=3,
-            label=f"{count(len(drawn_members), 'key')} {label}",
-        )
-    for kind, shared_ones in linking.items():
-        drawn = [shared for shared in shared_ones if shared.id in positions]
+    _draw_links(axes, members, positions, kind_of, outermost=next(iter(linking), ""))
+    _draw_members(axes, members, positions)
+    for kind, drawn in linking.items():
         at = np.array([positions[shared.id] for shared in drawn])
         axes.scatter(
             at[:, 0],
@@ -201,24 +204,9 @@ def _network(axes: Axes, detail: CampaignDetail) -> None:
             zorder=4,
             label=_legend(kind, drawn),
         )
-    _bystanders(axes, detail, positions, kind_of)
+    _draw_bystanders(axes, detail, positions, kind_of)
+    _draw_unlinked(axes, members, positions, kind_of)
     left_out = len(detail.members) - len(members)
-    alone = [m.key for m in members if not any(shared in kind_of for shared in m.shares)]
-    if alone:
-        spokes = [[np.zeros(2), positions[key]] for key in alone]
-        label = f"{count(len(alone), 'key')} linked by behaviour only"
-        axes.add_collection(
-            LineCollection(spokes, colors=FAINT, lw=0.9, zorder=1, label=label if lines else None)
-        )
-    if not lines:
-        box = {"boxstyle": "round,pad=0.7", "facecolor": "white", "edgecolor": FAINT}
-        axes.text(
-            0,
-            0,
-            "They share no rare identifier.\nTheir behaviour links them.",
-            ha="center",
-            bbox=box,
-        )
     if left_out:
         axes.set_xlabel(f"{left_out:,} more members are not drawn")
     reach = 1.42 if detail.bystanders else 1.16
@@ -231,18 +219,84 @@ def _network(axes: Axes, detail: CampaignDetail) -> None:
         spine.set_visible(False)
 
 
-def _bystanders(
+def _draw_links(
+    axes: Axes,
+    members: list[Member],
+    positions: Positions,
+    kind_of: dict[str, str],
+    *,
+    outermost: str,
+) -> None:
+    """Draw a line from each member to each of its identifiers, pale if there are many."""
+    from matplotlib.collections import LineCollection
+
+    lines: dict[str, list[list[Position]]] = defaultdict(list)
+    for member in members:
+        for shared in member.shares:
+            if shared in kind_of:
+                lines[kind_of[shared]].append([positions[member.key], positions[shared]])
+    for kind, links in lines.items():
+        alpha, width = (0.5, 0.9) if kind == outermost or len(links) < _FEW else (0.24, 0.6)
+        axes.add_collection(
+            LineCollection(links, colors=_COLOURS[kind], alpha=alpha, lw=width, zorder=1)
+        )
+
+
+def _draw_members(axes: Axes, members: list[Member], positions: Positions) -> None:
+    """Draw a dot per member, larger with more requests."""
+    sure = [member for member in members if member.confidence >= SURE]
+    likely = [member for member in members if member.confidence < SURE]
+    for label, colour, drawn in (
+        ("named with confidence ≥ 95%, larger with more requests", _SURE, sure),
+        ("probable", _LIKELY, likely),
+    ):
+        if not drawn:
+            continue
+        at = np.array([positions[member.key] for member in drawn])
+        busy = np.sqrt([member.requests for member in drawn])
+        size = np.clip(5000.0 / len(members), 20.0, 80.0) * np.clip(busy / np.median(busy), 0.4, 3)
+        axes.scatter(
+            at[:, 0],
+            at[:, 1],
+            s=size,
+            color=colour,
+            lw=0.4,
+            edgecolor="white",
+            zorder=3,
+            label=f"{count(len(drawn), 'key')} {label}",
+        )
+
+
+def _draw_unlinked(
+    axes: Axes, members: list[Member], positions: Positions, kind_of: dict[str, str]
+) -> None:
+    """Draw a line to the centre from each member without a drawn identifier."""
+    from matplotlib.collections import LineCollection
+
+    unlinked = [m.key for m in members if not any(shared in kind_of for shared in m.shares)]
+    linked = len(unlinked) < len(members)
+    if unlinked:
+        spokes = [[np.zeros(2), positions[key]] for key in unlinked]
+        label = f"{count(len(unlinked), 'key')} linked by behaviour only" if linked else None
+        axes.add_collection(LineCollection(spokes, colors=FAINT, lw=0.9, zorder=1, label=label))
+    if not linked:
+        box = {"boxstyle": "round,pad=0.7", "facecolor": "white", "edgecolor": FAINT}
+        text = "They share no rare identifier.\nTheir behaviour links them."
+        axes.text(0, 0, text, ha="center", bbox=box)
+
+
+def _draw_bystanders(
     axes: Axes, detail: CampaignDetail, positions: Positions, kind_of: dict[str, str]
 ) -> None:
     from matplotlib.collections import LineCollection
 
     if not detail.bystanders:
         return
-    links: list[list[npt.NDArray[np.float64]]] = [
+    links: list[list[Position]] = [
         [positions[each.key], positions[shared]]
         for each in detail.bystanders
         for shared in each.shares
-        if shared in kind_of and shared in positions
+        if shared in kind_of
     ]
     axes.add_collection(
         LineCollection(links, colors=_BYSTANDER, lw=0.8, ls=(0, (4, 3)), alpha=0.8, zorder=2)

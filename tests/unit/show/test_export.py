@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from monitor.errors import InputError
-from pipelines.inspect.campaign import campaign_detail
+from pipelines.inspect.campaign import SharedIdentifier, campaign_detail
 from pipelines.inspect.campaigns import find_campaign
 from pipelines.show import campaign_plot, export
 from tests.support.campaigns import FLEET, NEIGHBOUR, partition
@@ -101,3 +101,15 @@ def test_export_error_names_the_fix(detail, tmp_path):
         export.write_graph(detail, tmp_path / "file" / "fleet.graphml")
     with pytest.raises(InputError, match=r"cannot be drawn: name a file in \.png or \.svg"):
         export.write_graph(detail, tmp_path / "fleet.graphml", tmp_path / "fleet.doc")
+
+
+def test_identifier_of_undrawn_members_is_left_out(detail, tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign_plot, "_DRAWN", 4)
+    shared = SharedIdentifier("network", "n_rare", members=2, others=0, nats=5.0)
+    last = {member.key for member in detail.members[-2:]}
+    members = [
+        msgspec.structs.replace(each, shares=[*each.shares, shared.id] if each.key in last else [])
+        for each in detail.members
+    ]
+    rare = msgspec.structs.replace(detail, members=members, shared=[*detail.shared, shared])
+    campaign_plot.draw(rare, tmp_path / "fleet.svg")
