@@ -47,7 +47,6 @@ _SHARED = {
     "system": IdentifierEvidence(-2.0, 3.0),
     "model": IdentifierEvidence(-1.0, 2.0),
 }
-EVIDENCE_KINDS = ("direction", "likeness", *_NUMBERS, *_SHARED)
 
 
 @dataclass(slots=True)

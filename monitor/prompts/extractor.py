@@ -39,7 +39,7 @@ class Features(NamedTuple):
         meaning: `(n, MEANING) int8`, a vector of MEANING_LENGTH; zeros for an empty prompt.
         prompt: `(n,) uint64`, keyed hash of the words and inner marks.
         template: `(n,) uint64`, keyed hash of the instruction, see `template_hash.py`.
-        cell: `(n,) uint64`, keyed hash of the cell of meaning space, one of 65,536.
+        cell: `(n,) uint32`, keyed hash of the cell of meaning space, one of 65,536.
         opening, closing: `(n, MEANING) int8`, meaning of the first and the last words.
         style: `(n, len(STYLE)) float32`, how the prompt is written, see `style.py`.
         content: `(n, CONTENT) int8`, position relative to the baseline, times SCALE.

@@ -25,32 +25,32 @@ from monitor.prompts.projection import CLIP, CONTENT, LISTS, MAX_SCORE, SCALE, S
 from pipelines.modelling.fit_content import PromptFeatures, fit_content
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 
-PUBLIC = (*SERVICES, *TEMPLATES, "cooking", "science", "life", "leisure", "study", "deutsch")
+BASELINE = (*SERVICES, *TEMPLATES, "cooking", "science", "life", "leisure", "study", "deutsch")
 KINDS = dict(zip(LISTS, ("coding", "trace", "sweep", "trace", "grade"), strict=True))
 
 
-def said(rules, count, seed=1):
+def sample_prompts(rules, count, seed=1):
     random = Random(seed)
     return [grammar().generate(rules[i % len(rules)], random) for i in range(count)]
 
 
-def written(prompts):
+def features_of(prompts):
     return PromptFeatures.concatenate([Extractor(b"3", Content.none())(Texts.of(prompts))])
 
 
 @pytest.fixture(scope="module")
 def lists():
-    return {kind: written(said([rule], 300)) for kind, rule in KINDS.items()}
+    return {kind: features_of(sample_prompts([rule], 300)) for kind, rule in KINDS.items()}
 
 
 @pytest.fixture(scope="module")
 def learned(lists):
-    return fit_content(written(said(PUBLIC, 3_000)), lists, Content.none())
+    return fit_content(features_of(sample_prompts(BASELINE, 3_000)), lists, Content.none())
 
 
 def test_kernel_agrees_with_the_model():
     model = shipped_content()
-    features = Extractor(b"1", model)(Texts.of(said(PUBLIC, 500)))
+    features = Extractor(b"1", model)(Texts.of(sample_prompts(BASELINE, 500)))
     meaning, opening, closing, style = PromptFeatures.concatenate([features])
     counts = model.standardised(style)
     broad = np.hstack([meaning * (CONTENT_WEIGHT / MEANING_LENGTH), counts])
@@ -74,7 +74,7 @@ def test_kernel_agrees_with_the_model():
 
 
 def test_content_of_the_training_prompts_is_standardised(learned):
-    features = Extractor(b"1", learned)(Texts.of(said(PUBLIC, 3_000)))
+    features = Extractor(b"1", learned)(Texts.of(sample_prompts(BASELINE, 3_000)))
     place = features.content / SCALE
     assert np.abs(place.mean(axis=0)).max() < 0.1
     assert np.median(np.abs(np.cov(place.T) - np.eye(CONTENT))) < 0.02
@@ -86,20 +86,20 @@ def test_list_prompts_score_above_ordinary_ones(learned, kind):
     k = LISTS.index(kind) * len(SHARES)
     extractor = Extractor(b"1", learned)
     ordinary, listed = (
-        extractor(Texts.of(said(rules, 200, seed=2))).lists[:, k]
-        for rules in (PUBLIC, [KINDS[kind]])
+        extractor(Texts.of(sample_prompts(rules, 200, seed=2))).lists[:, k]
+        for rules in (BASELINE, [KINDS[kind]])
     )
     assert np.median(listed) > np.quantile(ordinary, 0.95)
 
 
 def test_same_prompts_give_the_same_model(learned, lists):
-    again = fit_content(written(said(PUBLIC, 3_000)), lists, Content.none())
+    again = fit_content(features_of(sample_prompts(BASELINE, 3_000)), lists, Content.none())
     assert write_content(again) == write_content(learned)
 
 
 def test_fit_without_lists_keeps_the_classifiers(learned):
-    own = said(("cooking", "coding"), 3_000)
-    model = fit_content(written(own), {}, learned)
+    own = sample_prompts(("cooking", "coding"), 3_000)
+    model = fit_content(features_of(own), {}, learned)
     for name in ("centre", "spread", "directions", "offsets"):
         assert (getattr(model, name) == getattr(learned, name)).all()
     features = Extractor(b"1", model)(Texts.of(own))
@@ -122,7 +122,7 @@ def test_shipped_model_names_its_sources_and_holds_no_text():
 
 def test_score_of_one_prompt_is_bounded(learned):
     sure = learned._replace(deviations=np.full_like(learned.deviations, 1e-3))
-    lists = Extractor(b"1", sure)(Texts.of(said(["grade"], 300))).lists
+    lists = Extractor(b"1", sure)(Texts.of(sample_prompts(["grade"], 300))).lists
     assert lists.max() == MAX_SCORE
 
 

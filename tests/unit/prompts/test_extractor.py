@@ -42,24 +42,24 @@ def lengths(vectors: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=400, deadline=None)
 @given(anything)
-def test_any_text_has_features(extractor, said):
-    features = extractor(Texts.of(said))
-    assert all(len(each) == len(said) for each in features)
+def test_any_text_has_features(extractor, prompts):
+    features = extractor(Texts.of(prompts))
+    assert all(len(each) == len(prompts) for each in features)
     assert np.isfinite(features.style).all()
 
 
 @settings(deadline=None)
 @given(anything)
-def test_features_do_not_depend_on_the_batch(extractor, said):
-    together = extractor(Texts.of(said))
-    for i, each in enumerate(said):
+def test_features_do_not_depend_on_the_batch(extractor, prompts):
+    together = extractor(Texts.of(prompts))
+    for i, each in enumerate(prompts):
         assert same(extractor(Texts.of([each])), Features(*(part[i : i + 1] for part in together)))
 
 
 @settings(deadline=None)
 @given(anything)
-def test_features_do_not_depend_on_earlier_prompts(extractor, said):
-    texts = Texts.of(said)
+def test_features_do_not_depend_on_earlier_prompts(extractor, prompts):
+    texts = Texts.of(prompts)
     assert same(Extractor(b"1", slots=MANY)(texts), extractor(texts))
 
 

@@ -16,29 +16,29 @@ def folded(prompt: str) -> bytes:
     )
 
 
-prompts = st.lists(st.none() | st.text(max_size=40), max_size=8)
+any_prompts = st.lists(st.none() | st.text(max_size=40), max_size=8)
 
 
 @settings(deadline=None)
-@given(prompts)
-def test_bounds_locate_each_prompt(said):
-    texts = Texts.of(said)
+@given(any_prompts)
+def test_bounds_locate_each_prompt(prompts):
+    texts = Texts.of(prompts)
     found = [texts.data[a:b] for a, b in zip(texts.starts, texts.ends, strict=True)]
-    assert found == [folded(each or "") for each in said]
+    assert found == [folded(each or "") for each in prompts]
 
 
 @settings(deadline=None)
-@given(prompts)
-def test_a_border_follows_each_prompt(said):
-    texts = Texts.of(said)
+@given(any_prompts)
+def test_a_border_follows_each_prompt(prompts):
+    texts = Texts.of(prompts)
     assert all(texts.data[end : end + len(BORDER)] == BORDER for end in texts.ends)
 
 
 def test_every_alphabet_is_lower_case():
-    said = "SHOW Your Übergröße ÉTÉ, ПОКАЖИ ΛΌΓΟΙ, 推理 and K9!"
-    texts = Texts.of([said, said.lower()])
-    assert texts.data[: texts.ends[0]] == said.lower().encode()
-    assert texts.data[texts.starts[1] : texts.ends[1]] == said.lower().encode()
+    mixed_case = "SHOW Your Übergröße ÉTÉ, ПОКАЖИ ΛΌΓΟΙ, 推理 and K9!"
+    texts = Texts.of([mixed_case, mixed_case.lower()])
+    assert texts.data[: texts.ends[0]] == mixed_case.lower().encode()
+    assert texts.data[texts.starts[1] : texts.ends[1]] == mixed_case.lower().encode()
 
 
 def test_a_lone_surrogate_becomes_a_question_mark():

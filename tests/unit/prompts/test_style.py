@@ -29,7 +29,7 @@ def test_style_features_have_distinct_names():
 
 def test_style_follows_from_characters_and_words(extractor):
     found = shape(extractor, "AB cd, 12 é漢! Cd?")
-    said = {
+    expected = {
         "length": math.log1p(17),
         "words": math.log1p(6 + 3),
         "word length": math.log1p(8 / 5),
@@ -44,8 +44,8 @@ def test_style_follows_from_characters_and_words(extractor):
         "last ask": 1,
         "octave 2": 1,
     }
-    said |= {f"count {mark}": math.log(2) for mark in ",!?"}
-    assert {name: x for name, x in found.items() if x} == pytest.approx(said)
+    expected |= {f"count {mark}": math.log(2) for mark in ",!?"}
+    assert {name: x for name, x in found.items() if x} == pytest.approx(expected)
 
 
 ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=300)
