@@ -127,61 +127,61 @@ def _parts(prompts: list[str]) -> None:
 
 def _runner(part: Any, extractor: Extractor) -> Callable[[Texts], object]:
     """A function that reads a batch and computes one part for each prompt."""
-    tables, memory = extractor.tables, extractor.memory
+    tables, workspace = extractor.tables, extractor.workspace
     features = extractor(Texts.of([None] * _BATCH))
 
     @numba.njit(**KERNEL_OPTIONS)  # type: ignore[untyped-decorator]
-    def run(buffer: Any, starts: Any, ends: Any, tables: Any, memory: Any, features: Any) -> int:
+    def run(buffer: Any, starts: Any, ends: Any, tables: Any, workspace: Any, features: Any) -> int:
         done = 0
         for i in range(len(starts)):
-            chunks, n, words, _ = segment(buffer, U(starts[i]), U(ends[i]), tables, memory)
-            part(buffer, chunks, n, words, tables, memory, features, i)
+            chunks, n, words, _ = segment(buffer, U(starts[i]), U(ends[i]), tables, workspace)
+            part(buffer, chunks, n, words, tables, workspace, features, i)
             done += chunks + words
         return done
 
     def over(texts: Texts) -> object:
         buffer = np.frombuffer(texts.data, np.uint8)
-        return run(buffer, texts.starts, texts.ends, tables, memory, features)
+        return run(buffer, texts.starts, texts.ends, tables, workspace, features)
 
     over(Texts.of(["This compiles it."]))
     return over
 
 
 @inner
-def _nothing(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+def _nothing(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
     pass
 
 
 @inner
-def _meaning(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    end, _, opening, closing = append_tokens(buffer, chunks, tables, memory, n)
-    kernel._sum(memory.tokens, end, tables.vectors, memory.part, memory.total)
-    kernel._normalise(memory.total, features.meaning, i)
-    kernel._sum_few(memory.tokens, n, opening, tables.vectors, memory.total)
-    kernel._normalise(memory.total, features.opening, i)
-    kernel._sum_few(memory.tokens, closing, end, tables.vectors, memory.total)
-    kernel._normalise(memory.total, features.closing, i)
+def _meaning(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
+    end, _, opening, closing = append_tokens(buffer, chunks, tables, workspace, n)
+    kernel._sum(workspace.tokens, end, tables.vectors, workspace.part, workspace.total)
+    kernel._normalise(workspace.total, features.meaning, i)
+    kernel._sum_few(workspace.tokens, n, opening, tables.vectors, workspace.total)
+    kernel._normalise(workspace.total, features.opening, i)
+    kernel._sum_few(workspace.tokens, closing, end, tables.vectors, workspace.total)
+    kernel._normalise(workspace.total, features.closing, i)
 
 
 @inner
-def _template(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    features.template[i] = template_hash(words, memory, tables.vocabulary)
+def _template(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
+    features.template[i] = template_hash(words, workspace, tables.vocabulary)
 
 
 @inner
-def _cell(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
+def _cell(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
     features.cell[i] = kernel._cell(features.meaning, i, tables.planes)
 
 
 @inner
-def _style(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    style_features(words, memory, tables.style, features.style, i)
+def _style(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
+    style_features(words, workspace, tables.style, features.style, i)
 
 
 @inner
-def _content(buffer, chunks, n, words, tables, memory, features, i):  # type: ignore
-    style_features(words, memory, tables.style, features.style, i)
-    project(features, i, tables.projection, memory.sums)
+def _content(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
+    style_features(words, workspace, tables.style, features.style, i)
+    project(features, i, tables.projection, workspace.sums)
 
 
 _PARTS = {
