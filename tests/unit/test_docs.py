@@ -243,3 +243,20 @@ def test_whose_key_script_finds_the_api_key(tmp_path: Path):
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("sk-two\n", "")
+
+
+def test_documented_log_events_are_those_of_the_code() -> None:
+    sources = [
+        path.read_text()
+        for room in ("monitor", "pipelines")
+        for path in (ROOT / room).rglob("*.py")
+    ]
+    logged = {
+        event
+        for source in sources
+        for event in re.findall(r'log\.(?:info|warning|error)\(\s*"(\w+)', source)
+    }
+    page = (DOCS / "operations.md").read_text()
+    table = page.partition("| event | meaning |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {event for row in rows for event in re.findall(r"`(\w+)`", row)} == logged
