@@ -26,7 +26,8 @@ class ReplaySummary:
         rejected: requests rejected, by reason.
         samples: the detail of the first rejection, by reason.
         alerts: opened or updated alerts, by kind and severity.
-        worst: the last alert of the highest severity and the strongest decision, by subject.
+        worst: the alert of the highest severity and the strongest decision, by subject; of several,
+            the last that names one sign.
         seconds: duration of the replay.
     """
 
@@ -59,8 +60,8 @@ def severity_rank(alert: Alert) -> int:
     return SEVERITIES.index(alert.severity)
 
 
-def _rank(alert: Alert) -> tuple[int, int]:
-    return severity_rank(alert), ACTIONS.index(alert.decision)
+def _rank(alert: Alert) -> tuple[int, int, bool]:
+    return severity_rank(alert), ACTIONS.index(alert.decision), alert.kind != "combined"
 
 
 def replay_files(

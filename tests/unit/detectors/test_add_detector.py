@@ -1,5 +1,6 @@
 """The worked example of `deploy/docs/contribute.md`: a new detector, from file to alert."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,8 @@ from monitor.detectors import DETECTORS
 from monitor.detectors.base import Evidence, Finding, first_seen
 from monitor.engine import Engine
 from monitor.identity import Identity
+from monitor.records.baseline import Baseline
+from monitor.records.profile import Profile
 from monitor.store.memory import MemoryStore
 from tests.support.requests import request
 
@@ -25,13 +28,13 @@ class ManyAddresses:
     levels = ()  # those of the record that it compares with the baseline
     evidence: ClassVar = {"addresses": Evidence("count", "client addresses")}
 
-    def __call__(self, keys, baseline):
+    def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys at once."""
         addresses = keys.distinct("addresses")
         p = 0.5 ** np.maximum(addresses - 1.0, 0.0)
         return Finding(p, first_seen(keys), {"addresses": addresses})
 
-    def summary(self, evidence):
+    def summary(self, evidence: Mapping[str, float]) -> str:
         """The line that a pager shows."""
         return f"requests from {evidence['addresses']:,.0f} client addresses"
 

@@ -29,6 +29,13 @@ def test_summary_keeps_the_alert_that_decides():
     assert summary.worst == {"k_1": elicitation}
 
 
+def test_summary_prefers_one_sign_to_several():
+    summary = ReplaySummary()
+    burst = alert("burst", "warning", "throttle")
+    summary.add(Outcome(alerts=[burst, alert("combined", "warning", "throttle")]))
+    assert summary.worst == {"k_1": burst}
+
+
 def test_summary_keeps_the_latest_of_equal_alerts():
     summary = ReplaySummary()
     later = alert("elicitation", "critical", "block", "update")
