@@ -2,7 +2,7 @@
 
 `demo` and the tests use real servers over TCP. Both keep everything in memory and listen on a free
 loopback port. They are ready when their context is entered and stop when it is left, also when this
-process is killed.
+process is killed. `python -m pipelines.demo.embedded` runs both for a developer.
 """
 
 from __future__ import annotations
@@ -139,3 +139,13 @@ def die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return request_signal
+
+
+def _main() -> None:
+    """Print the settings of a broker and a store, and run both until Enter."""
+    with broker() as kafka, store() as redis:
+        input(f"export XM_KAFKA={kafka} XM_REDIS_URL={redis}\n")
+
+
+if __name__ == "__main__":
+    _main()
