@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +30,7 @@ from monitor.store.table import Table
 from pipelines.kafka.record_batch import Records
 from pipelines.worker.checkpoint import FlushError
 from pipelines.worker.watch import Watch
-from tests.support.requests import request
+from tests.support.requests import elicitor, request
 
 TOPIC, NAME = "requests", "requests:0"
 TP = faust.types.TP(TOPIC, 0)
@@ -40,23 +41,28 @@ class Kafka:
 
     Attributes:
         taken: topic and value of each message.
+        timestamps: of the messages on each topic, epoch seconds; `None` for the time of sending.
         refusals: messages that it will refuse.
         holds: whether it acknowledges nothing until `release`.
     """
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, bytes]] = []
+        self.timestamps: dict[str, list[float | None]] = {}
         self.refusals = 0
         self.holds = False
         self._held: list[asyncio.Future[None]] = []
 
-    async def send(self, topic: str, key: Any, value: bytes, *_: Any) -> asyncio.Future[None]:
+    async def send(
+        self, topic: str, _key: Any, value: bytes, _partition: Any, timestamp: float | None, _: Any
+    ) -> asyncio.Future[None]:
         delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.refusals:
             self.refusals -= 1
             delivery.set_exception(ConnectionError("the broker refuses"))
             return delivery
         self.taken.append((topic, value))
+        self.timestamps.setdefault(topic, []).append(timestamp)
         self._held.append(delivery)
         if not self.holds:
             self.release()
@@ -111,10 +117,13 @@ class App:
 
 
 class Event:
-    def __init__(self, start: int, values: list[bytes]) -> None:
+    """Messages that arrived in Kafka at one time, epoch seconds; `None` if it is not recorded."""
+
+    def __init__(self, start: int, values: list[bytes], arrived: float | None = None) -> None:
         offsets = range(start, start + len(values))
+        timestamp = None if arrived is None else int(1000 * arrived)
         records = [
-            SimpleNamespace(offset=n, timestamp=None, value=v)
+            SimpleNamespace(offset=n, timestamp=timestamp, value=v)
             for n, v in zip(offsets, values, strict=True)
         ]
         self.message = SimpleNamespace(topic=TOPIC, partition=0, tp=TP, generation_id=1)
@@ -159,6 +168,19 @@ async def test_failed_produce_commits_no_offset_without_its_rows(
     assert not first.acked
     assert not second.acked
     assert [type(error) for error in app.crashes] == [FlushError]
+
+
+async def test_outputs_count_from_the_arrival_of_the_requests(
+    kafka: Kafka, store: MemoryStore
+) -> None:
+    arrived = float(int(time.time()) - 45)
+    watch = watch_on(App(kafka), store)
+    await watch.observe(Event(0, elicitor(), arrived))
+    assert await watch.checkpoint()
+    decision = store.decision("sk-cot")
+    assert decision is not None
+    assert decision.until == pytest.approx(arrived + decision.seconds, abs=1.0)
+    assert set(kafka.timestamps[Settings().topics.fingerprints]) == {arrived}
 
 
 async def test_failed_commit_is_retried_with_everything(kafka: Kafka) -> None:

@@ -72,6 +72,14 @@ async def test_lookup_returns_and_counts_the_action(lookup, metrics):
     assert [counted(metrics, action) for action in ("block", "observe", "unknown")] == [1, 1, 0]
 
 
+async def test_lookups_use_no_thread_but_their_own(store, metrics, monkeypatch):
+    found = []
+    monkeypatch.setattr(store, "decision", lambda _: found.append(threading.current_thread().name))
+    with ThreadPoolExecutor(1, "lookup") as one:
+        await DecisionLookup(store, one, metrics)("k_1")
+    assert found == ["lookup_0"]
+
+
 async def test_failed_lookups_are_counted_and_logged_once(
     lookup, store, metrics, caplog, monkeypatch
 ):
