@@ -37,6 +37,7 @@ from monitor.prompts.lexicon import Lexicon
 from monitor.prompts.normalise import Texts, normalise
 from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
+from monitor.records.baseline_mean import Learned, decode
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.records.stream_clock import FAULTS, IN_TIME
 from monitor.records.update import Requests, Today, update, warm
@@ -164,7 +165,7 @@ class Engine(PartitionedOperator[Partition]):
         # Load all that may be needed first: a store that fails must not leave half a batch.
         alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
         new_day = watermarks[-1] // DAY > partition.baseline.day
-        baselines = self._store.baselines() if new_day else {}
+        baselines = decode(self._store.baselines()) if new_day else {}
         rows = self._rows(partition, keys + alerted)[: len(keys)]
 
         self.table.mark_changed(rows)
@@ -205,12 +206,12 @@ class Engine(PartitionedOperator[Partition]):
         return requests, self._extractor(texts), admitted
 
     def _end_epoch(
-        self, partition: Partition, epoch: int, baselines: dict[str, bytes], out: Outcome
+        self, partition: Partition, epoch: int, baselines: dict[str, Learned], out: Outcome
     ) -> None:
         """Begin a new day of the baseline if it is one, and resolve calm alerts."""
         now = epoch * EPOCH
         if partition.baseline.start_day(int(now // DAY)):
-            own = {name: each.baseline.mean.publish() for name, each in self.partitions.items()}
+            own = {name: each.baseline.mean.learned for name, each in self.partitions.items()}
             mean = partition.baseline.mean
             mean.apply(partition.baseline.day, {**baselines, **own})
             self.metrics.baseline_key_days.set(mean.key_days)

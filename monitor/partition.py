@@ -107,7 +107,13 @@ class Partition(PartitionState):
     def restore(self, data: bytes) -> None:
         state = decode_state(data, _State, (1, 2, 3), self.name)
         self.offset, self.clock = state.offset, StreamClock(state.watermark, state.sources)
-        self.baseline.restore(state.baseline)
+        try:
+            self.baseline.restore(state.baseline)
+        except (msgspec.MsgspecError, ValueError, IndexError) as error:
+            raise StoreRefusedError(
+                f"The baseline in the state of {self.name} in the store is unreadable ({error}): "
+                "run all workers with the newest release that has written to this store."
+            ) from error
         self.alerted, self.outbox = state.alerted, state.outbox
         self.dirty = bool(self.outbox)
 

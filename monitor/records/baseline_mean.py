@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from monitor.errors import StoreRefusedError
 from monitor.prompts.kernel import MEANING
 from monitor.sketches.kernel_mean import UNIT
 
@@ -72,6 +73,9 @@ class Sums(NamedTuple):
         return cls(rows[:, :MEANING].copy(), rows[:, prompts].copy())
 
 
+Learned = list[tuple[int, Sums]]  # days, and the sums at the end of each
+
+
 class Mean(NamedTuple):
     """A mean `(d,) float64` and its expected squared error, infinite if the mean is unknown."""
 
@@ -101,7 +105,7 @@ class BaselineMean:
     def __init__(self, reference: Sums) -> None:
         self.reference = Sums.from_bytes(reference.to_bytes())  # rounded as in the store
         self.today = Sums.empty()
-        self.learned: list[tuple[int, Sums]] = []
+        self.learned: Learned = []
         self._use(self.reference)
 
     def end_day(self, day: int) -> None:
@@ -113,15 +117,15 @@ class BaselineMean:
         for part in self.today:
             part[:] = 0.0
 
-    def apply(self, day: int, published: Mapping[str, bytes]) -> None:
+    def apply(self, day: int, published: Mapping[str, Learned]) -> None:
         """Use on `day` what all partitions have published.
 
         Args:
-            published: results of `publish` by partition.
+            published: what each partition has learned, by its name.
         """
         pool = self.reference
         for name in sorted(published):
-            usable = [(d, sums) for d, sums in decode(published[name]) if d <= day - LAG_DAYS]
+            usable = [(d, sums) for d, sums in published[name] if d <= day - LAG_DAYS]
             if usable:
                 last, sums = usable[-1]
                 pool = pool.plus(sums, 0.5 ** ((day - LAG_DAYS - last) / _HALF_LIFE_DAYS))
@@ -154,10 +158,24 @@ class BaselineMean:
         self._use(Sums.from_bytes(state.pool))
 
 
-def decode(published: bytes) -> list[tuple[int, Sums]]:
-    """Days and sums that a partition has published; none before its first day is over."""
-    days = msgspec.msgpack.decode(published, type=list[tuple[int, bytes]])
-    return [(day, Sums.from_bytes(sums)) for day, sums in days]
+def decode(published: Mapping[str, bytes]) -> dict[str, Learned]:
+    """What partitions have published, by name; an empty list before a first day is over.
+
+    Raises:
+        StoreRefusedError: if one of them is unreadable.
+    """
+    return {name: _decode(name, data) for name, data in published.items()}
+
+
+def _decode(name: str, data: bytes) -> Learned:
+    try:
+        days = msgspec.msgpack.decode(data, type=list[tuple[int, bytes]])
+        return [(day, Sums.from_bytes(sums)) for day, sums in days]
+    except (msgspec.MsgspecError, ValueError, IndexError) as error:
+        raise StoreRefusedError(
+            f"The baseline of {name} in the store is unreadable ({error}): run all workers with "
+            "the newest release that has written to this store."
+        ) from error
 
 
 def _mean(pool: Sums) -> Mean:

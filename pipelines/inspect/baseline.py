@@ -37,11 +37,10 @@ class BaselineReport(msgspec.Struct, frozen=True):
 def baseline_report(store: Store, settings: Settings) -> BaselineReport:
     """Report the baselines of all partitions, and their overall mean once it is in use."""
     reference = BaselineMean(load_reference(settings.reference).mean)
-    published = store.baselines()
-    learned = {name: decode(each) for name, each in sorted(published.items())}
+    learned = decode(dict(sorted(store.baselines().items())))
     latest = max((days[-1][0] for days in learned.values() if days), default=0)
     overall = BaselineMean(reference.reference)
-    overall.apply(latest + LAG_DAYS, published)
+    overall.apply(latest + LAG_DAYS, learned)
     uncertainty = overall.meaning.uncertainty
     return BaselineReport(
         reference_key_days=reference.key_days,

@@ -175,6 +175,16 @@ def test_failed_load_changes_nothing(uninterrupted):
     assert shown(observe(engine, DAY).alerts) == shown(uninterrupted[0].alerts)
 
 
+def test_unreadable_baseline_changes_nothing(uninterrupted):
+    store = MemoryStore()
+    store.commit(Checkpoint(baselines={"t:9": b"garbage"}))
+    engine = engine_on(store)
+    with pytest.raises(StoreRefusedError, match="The baseline of t:9 in the store is unreadable"):
+        observe(engine, DAY)
+    store.commit(Checkpoint(baselines={"t:9": msgspec.msgpack.encode([])}))
+    assert shown(observe(engine, DAY).alerts) == shown(uninterrupted[0].alerts)
+
+
 def test_table_size_does_not_change_the_alerts(uninterrupted):
     outcome, _ = uninterrupted
     store = MemoryStore()

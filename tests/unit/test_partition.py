@@ -44,6 +44,13 @@ def test_state_of_each_version_is_restored(version):
         assert (baseline.mean.today.prompts == 9.0).all()
 
 
+@pytest.mark.parametrize("baseline", [b"", baseline_of_version(3)[:-1], b"\xff" * 90_000])
+def test_unreadable_baseline_is_refused(baseline):
+    state = msgspec.msgpack.encode([3, 7, 0.0, baseline, {}, []])
+    with pytest.raises(StoreRefusedError, match="baseline in the state of requests:0"):
+        Partition("requests:0", 1, Reference.empty()).restore(state)
+
+
 def test_snapshot_is_restored_unchanged():
     partition, again = (Partition("requests:0", 1, Reference.empty()) for _ in range(2))
     partition.offset = 9

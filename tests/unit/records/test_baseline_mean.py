@@ -10,6 +10,7 @@ from monitor.records.baseline_mean import (
     PROMPTS_PER_DAY,
     BaselineMean,
     Sums,
+    decode,
 )
 
 DAY = 20_000
@@ -32,7 +33,7 @@ def add(mean, sums):
 
 
 def known(mean, day):
-    mean.apply(day, {"t:0": mean.publish()})
+    mean.apply(day, decode({"t:0": mean.publish()}))
     return mean.meaning
 
 
@@ -58,10 +59,10 @@ def test_partitions_share_what_each_has_learned():
         each.end_day(DAY)
         published[name] = each.publish()
     for each in (one, other):
-        each.apply(DAY + LAG_DAYS, published)
+        each.apply(DAY + LAG_DAYS, decode(published))
     assert (one.meaning.mean == other.meaning.mean).all()
     alone = BaselineMean(Sums.empty())
-    alone.apply(DAY + LAG_DAYS, {"t:0": published["t:0"]})
+    alone.apply(DAY + LAG_DAYS, decode({"t:0": published["t:0"]}))
     assert one.meaning.uncertainty < alone.meaning.uncertainty
 
 
@@ -124,9 +125,9 @@ def test_published_sums_of_an_earlier_version_are_read():
     sums = prompts_of(80)
     published = msgspec.msgpack.encode([(DAY, with_words(sums, "<f4"))])
     old, new = BaselineMean(Sums.empty()), BaselineMean(Sums.empty())
-    old.apply(DAY + LAG_DAYS, {"t:0": published})
+    old.apply(DAY + LAG_DAYS, decode({"t:0": published}))
     present = msgspec.msgpack.encode([(DAY, sums.to_bytes())])
-    new.apply(DAY + LAG_DAYS, {"t:0": present})
+    new.apply(DAY + LAG_DAYS, decode({"t:0": present}))
     assert (old.meaning.mean == new.meaning.mean).all()
     assert old.meaning.uncertainty == new.meaning.uncertainty
 
