@@ -108,7 +108,8 @@ def learn(
             source=source or ", ".join(files),
             progress=progress,
         )
+    classifiers = f"{listed:,} distillation prompts" if listed else "the shipped classifiers"
     typer.echo(
-        f"Wrote a model of {ordinary:,} ordinary and {listed:,} distillation prompts to {out}. "
+        f"Wrote a model of {ordinary:,} ordinary prompts and {classifiers} to {out}. "
         f"Use it with XM_CONTENT={out}."
     )

@@ -247,8 +247,8 @@ def _draw_members(axes: Axes, members: list[Member], positions: Positions) -> No
     sure = [member for member in members if member.confidence >= SURE]
     likely = [member for member in members if member.confidence < SURE]
     for label, colour, drawn in (
-        ("named with confidence ≥ 95%, larger with more requests", _SURE, sure),
-        ("probable", _LIKELY, likely),
+        ("with confidence ≥ 95%, larger with more requests", _SURE, sure),
+        ("with lower confidence", _LIKELY, likely),
     ):
         if not drawn:
             continue
