@@ -19,6 +19,8 @@ import numpy as np
 from monitor.kernels.jit import jit
 from monitor.records.profile import HOUR
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, LARGE
+from monitor.sketches.habits import HALF_LIFE
+from monitor.sketches.kernel_mean import decay
 
 _MAX_NATS = 12.0  # nats, of each sequential test
 
@@ -34,7 +36,8 @@ _MIN_GAP = 0.05  # seconds; shorter gaps are network delay and batching
 _MIN_HOURS, _MIN_RATE = 4, 3.0  # whole hours and requests an hour needed to measure evenness
 _UNEVEN = 0.25  # squared coefficient of variation of a day with a quiet night
 
-_MIN_PAST = 20  # requests before a pivot can be seen
+_MIN_PAST = 20  # requests to known models before a pivot can be seen
+_MIN_COUNT = (1.0 - decay(HALF_LIFE) ** _MIN_PAST) / (1.0 - decay(HALF_LIFE))  # these, decayed
 _PIVOT_HOURS = 24.0  # hours for which a pivot counts
 
 
@@ -102,11 +105,11 @@ def track_new_model(r: Any, t: float, model: int, new: bool) -> None:
         r: RECORD, updated in place.
         t: event time, epoch seconds.
         model: uint32, hash of the model's name, 0 if the request names none.
-        new: whether the key has not used the model recently.
+        new: whether the key has not used the model recently; already in `model_counts`.
     """
     if model == 0:
         return
-    if new and r["requests"] > _MIN_PAST:
+    if new and r["model_counts"].sum() > _MIN_COUNT:
         total = 0.0
         for p in range(len(r["long_requests"])):
             total += r["long_requests"][p]

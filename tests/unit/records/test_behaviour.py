@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from monitor.records.migrations import REHASHED
 from monitor.records.profile import AUTOMATION, PIVOT
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
 from tests.unit.records.test_update import Table
@@ -87,6 +88,16 @@ def test_pivot_ends_after_a_day():
     table.observe([6 * HOUR + t for t in by_chance(60, 2)], model=2)
     table.observe([40 * HOUR], model=2)
     assert level(table, PIVOT) == 0
+
+
+def test_migrated_record_without_models_is_no_pivot():
+    table = Table()
+    table.observe(by_chance(10, 6), model=1)
+    for field in REHASHED:
+        table.records[field] = 0
+    for hour, model in ((6, 1), (7, 2), (8, 1)):
+        table.observe([hour * HOUR + t / 10 for t in by_chance(15, 1)], model=model)
+    assert table.records["new_model"][0] == 0
 
 
 def test_first_model_is_no_pivot():
