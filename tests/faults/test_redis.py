@@ -23,7 +23,15 @@ from monitor.store.redis_errors import ACL
 from pipelines.demo.embedded import free_port
 from tests.support.programs import Worker
 from tests.support.redis_servers import Authority, Detour, Redis, Sentinel
-from tests.support.workers import differences, fill, metrics, traffic, until
+from tests.support.workers import (
+    differences,
+    fill,
+    load_link_partition,
+    metrics,
+    read_topic,
+    traffic,
+    until,
+)
 
 Start = Callable[..., Redis]
 ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
@@ -413,14 +421,15 @@ def test_worker_rereads_what_a_restored_redis_lost(
     links = f"{PARTITION_KEY}{worker.settings.topics.fingerprints}:0"
 
     def finish(count: int) -> None:
+        """Wait until engine and linker are idle, so that what is in Redis belongs together."""
         until(lambda: metrics(worker)["xm_events_total"] == count)
         until(lambda: committed(worker) == count)
+        end = read_topic(worker, worker.settings.topics.fingerprints)[-1].offset + 1
+        until(lambda: load_link_partition(server.client.get(links)).offset == end)
 
     with worker:
         fill(worker, stream[:third])
         finish(third)
-        # Without a state of its own in Redis the linker would start from Kafka's offset.
-        until(lambda: server.client.exists(links))
         older = {key: server.client.dump(key) for key in server.client.keys("xm:*")}
         fill(worker, stream[third : 2 * third])
         finish(2 * third)
