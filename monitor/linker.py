@@ -31,7 +31,7 @@ from monitor.config import Settings
 from monitor.metrics import Metrics
 from monitor.operator import PartitionedOperator
 from monitor.partition import PartitionState, decode_state
-from monitor.records.stream_clock import Source, StreamClock
+from monitor.records.stream_clock import Source
 from monitor.requests.decoder import Rejection
 from monitor.store.base import Checkpoint, Store
 
@@ -72,7 +72,7 @@ class LinkPartition(PartitionState):
 
     def restore(self, data: bytes) -> None:
         state = decode_state(data, _State, (1, 2), self.name)
-        self.offset, self.clock = state.offset, StreamClock(state.watermark, state.sources)
+        self._resume(state.offset, state.watermark, state.sources)
         self.rounds.campaigns, self.outbox = state.campaigns, state.outbox
         self.dirty = bool(self.outbox)
 

@@ -6,6 +6,7 @@ ends an epoch: calm alerts resolve, and with the last epoch of a day the day joi
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from monitor.alerting.alerts import Alert, Severity
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline import Baseline, Reference
-from monitor.records.stream_clock import Source, StreamClock
+from monitor.records.stream_clock import SOURCES, Source, StreamClock
 
 EPOCH = 300.0  # seconds
 
@@ -50,6 +51,20 @@ class PartitionState:
         """The event time reached, epoch seconds; 0 before the first event."""
         return self.clock.watermark
 
+    def _resume(self, offset: int, watermark: float, sources: list[Source]) -> None:
+        """Continue where a stored state ends.
+
+        Raises:
+            StoreRefusedError: if no worker can have written it.
+        """
+        if offset < 0 or not math.isfinite(watermark) or len(sources) > SOURCES:
+            raise StoreRefusedError(
+                f"The state of {self.name} in the store is damaged (offset {offset}, watermark "
+                f"{watermark:g}): restore it from a backup, or delete it, and the partition "
+                "starts at the offset that Kafka has."
+            )
+        self.offset, self.clock = offset, StreamClock(watermark, sources)
+
     def snapshot(self) -> bytes:
         """The state as bytes."""
         raise NotImplementedError
@@ -58,7 +73,7 @@ class PartitionState:
         """Replace the state by that of a snapshot.
 
         Raises:
-            StoreRefusedError: if its version is unknown.
+            StoreRefusedError: if its version is unknown, or it is damaged.
         """
         raise NotImplementedError
 
@@ -106,7 +121,7 @@ class Partition(PartitionState):
 
     def restore(self, data: bytes) -> None:
         state = decode_state(data, _State, (1, 2, 3), self.name)
-        self.offset, self.clock = state.offset, StreamClock(state.watermark, state.sources)
+        self._resume(state.offset, state.watermark, state.sources)
         try:
             self.baseline.restore(state.baseline)
         except (msgspec.MsgspecError, ValueError, IndexError) as error:

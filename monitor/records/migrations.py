@@ -1,9 +1,8 @@
 """Migrations: records that an older worker wrote are converted when they are loaded.
 
-A worker writes its own version only. Roll out a new version by replacing the workers one by one: an
-old worker that meets a newer record refuses it, loses nothing and reports it. Fields that both
-versions have are carried over under their present names. Fields that the older version lacks start
-empty.
+A worker writes its own version only. An old worker that meets a newer record refuses it, loses
+nothing and reports it. Fields that both versions have are carried over under their present names.
+Fields that the older version lacks start empty.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreRefusedError
-from monitor.records.profile import RECORD, RECORD_VERSION
+from monitor.records.baseline_mean import GROUPS
+from monitor.records.profile import MAX_LEVEL, RECORD, RECORD_VERSION, Records
 
 # Fields that versions 2 and 3 have in common.
 _FIRST_FIELDS: list[tuple[Any, ...]] = [
@@ -186,6 +186,23 @@ def read(data: bytes) -> np.void:
         f"A record in the store ({len(data)} bytes) has an unknown version. Run all workers with "
         "the same version, the newest that has written to this store."
     )
+
+
+def damaged(records: Records) -> npt.NDArray[np.bool_]:
+    """Which of n records hold values that no worker writes, and that kernels cannot process.
+
+    Args:
+        records: `(n,) RECORD`.
+
+    Returns:
+        `(n,) bool`.
+    """
+    level = records["level"]
+    sound = ((level >= 0.0) & (level <= MAX_LEVEL)).all(axis=1)
+    sound &= (records["day_peak"] >= 0.0).all(axis=1)  # infinite for a key that left its day
+    sound &= records["baseline_group"] < GROUPS
+    sound &= np.isfinite(records["first_seen"]) & np.isfinite(records["last_seen"])
+    return np.asarray(~sound)
 
 
 def _migrated(old: np.void) -> np.void:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import TooFewRowsError
-from monitor.records.migrations import read
+from monitor.errors import StoreRefusedError, TooFewRowsError
+from monitor.records.migrations import damaged, read
 from monitor.records.profile import RECORD, Records, blank
 from monitor.store.base import Store
 from monitor.store.record_block import Block
@@ -106,7 +106,14 @@ class Table:
         self._saving[:] = False
 
     def _load(self, names: list[str]) -> None:
-        loaded = [blank() if data is None else read(data) for data in self._store.load(names)]
+        loaded = np.array(
+            [blank() if data is None else read(data) for data in self._store.load(names)], RECORD
+        )
+        for i in np.flatnonzero(damaged(loaded))[:1].tolist():
+            raise StoreRefusedError(
+                f"The record of {names[i]} in the store is damaged: restore it from a backup, or "
+                "delete it, and the key starts again without its past."
+            )
         if len(self._free) < len(names):
             self._evict(len(names) - len(self._free))
         for name, record in zip(names, loaded, strict=True):

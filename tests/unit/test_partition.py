@@ -51,6 +51,16 @@ def test_unreadable_baseline_is_refused(baseline):
         Partition("requests:0", 1, Reference.empty()).restore(state)
 
 
+@pytest.mark.parametrize(
+    ("offset", "watermark", "sources"),
+    [(-1, 0.0, []), (7, float("nan"), []), (7, 0.0, [("k_1", 0.0, 0)] * 10)],
+)
+def test_damaged_state_is_refused(offset, watermark, sources):
+    state = [3, offset, watermark, baseline_of_version(3), {}, [], sources]
+    with pytest.raises(StoreRefusedError, match=r"state of requests:0 .* is damaged"):
+        Partition("requests:0", 1, Reference.empty()).restore(msgspec.msgpack.encode(state))
+
+
 def test_snapshot_is_restored_unchanged():
     partition, again = (Partition("requests:0", 1, Reference.empty()) for _ in range(2))
     partition.offset = 9

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import StoreError, StoreRefusedError
+from monitor.records.profile import blank
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
@@ -82,3 +84,21 @@ def test_unreadable_record_is_reported_and_not_replaced(data):
     assert len(table) == 0
     assert table.snapshot() == {}
     assert store.load(["k_1"]) == [data]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("level", np.nan),
+        ("day_peak", -1.0),
+        ("baseline_group", 200),
+        ("last_seen", np.inf),
+    ],
+)
+def test_damaged_record_is_refused_with_its_name(field, value):
+    record = blank()
+    record[field] = value
+    store = MemoryStore()
+    store.commit(Checkpoint({"k_1": record.tobytes()}))
+    with pytest.raises(StoreRefusedError, match=r"record of k_1 .* is damaged: restore it"):
+        Table(store, 16).rows(["k_2", "k_1"])
