@@ -133,7 +133,8 @@ def _advance(
 
 @jit
 def _reference(source: Any, times: Any, age: Any, key: Any, room: Any) -> float:
-    """The time before which an event of a key is late."""
+    """The time before which an event of a key, int64, is late. Arrays as in `_advance`; `room` is
+    `(SOURCES,) float64`, scratch."""
     if source[0] < 0:  # nothing is known but the watermark
         return float(np.inf)
     if source[1] < 0 and source[0] != key:  # two clocks disagree, and either may be right
@@ -145,8 +146,8 @@ def _reference(source: Any, times: Any, age: Any, key: Any, room: Any) -> float:
 def _median(source: Any, times: Any, age: Any, events: int, lower: int, room: Any) -> float:
     """The median time of the keys seen in the last `events` events, -inf if there are none.
 
-    Of an even number of keys it is the upper median, or the lower one if `lower` is 1. `room` is
-    `(SOURCES,) float64`, scratch.
+    Of an even number of keys it is the upper median, or the lower one if `lower` is 1. Arrays as in
+    `_advance`; `room` is `(SOURCES,) float64`, scratch.
     """
     n = 0
     for i in range(SOURCES):
@@ -162,7 +163,8 @@ def _median(source: Any, times: Any, age: Any, events: int, lower: int, room: An
 
 @jit
 def _enter(source: Any, times: Any, age: Any, key: Any, t: float) -> None:
-    """Enter an event of a key. A new key takes a free place, or that of the least recent key."""
+    """Enter an event of a key, int64: a new one takes a free place, or that of the least recent
+    key. Arrays as in `_advance`."""
     at = -1
     for i in range(SOURCES):
         if source[i] == key:

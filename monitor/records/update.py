@@ -210,7 +210,7 @@ def _has_words(style: Any) -> bool:
 
 @jit
 def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
-    """Add prompt `e` of the features to the sketches of a record."""
+    """Add prompt `e` of the `Features` to the sketches of one RECORD, with the `Today`."""
     if r["content_model"] != today.content_model:  # scores of two models do not add up
         r["content_model"] = today.content_model
         r["sketch_prompts"] = 0
@@ -239,7 +239,8 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
 
 @jit
 def _add_to_baseline_mean(r: Any, e: int, features: Any, today: Any) -> None:
-    """Add prompt `e` to the baseline mean, unless the key is flagged or has added enough today."""
+    """Add prompt `e` of the `Features` to the baseline mean of the `Today`, unless the key of this
+    RECORD is flagged or has added enough today."""
     if r["baseline_prompts"] < PROMPTS_PER_DAY and not r["flagged"]:
         r["baseline_prompts"] += 1
         group = r["baseline_group"]
