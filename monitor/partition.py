@@ -7,6 +7,7 @@ ends an epoch: calm alerts resolve, and with the last epoch of a day the day joi
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 import msgspec
@@ -21,7 +22,7 @@ EPOCH = 300.0  # seconds
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class PartitionState:
+class PartitionState(ABC):
     """What the partitions of all streams have in common. Subclasses add what they observe.
 
     Args:
@@ -65,17 +66,17 @@ class PartitionState:
             )
         self.offset, self.clock = offset, StreamClock(watermark, sources)
 
+    @abstractmethod
     def snapshot(self) -> bytes:
         """The state as bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, data: bytes) -> None:
         """Replace the state by that of a snapshot.
 
         Raises:
             StoreRefusedError: if its version is unknown, or it is damaged.
         """
-        raise NotImplementedError
 
 
 class _State(msgspec.Struct, array_like=True):

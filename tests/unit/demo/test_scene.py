@@ -32,7 +32,7 @@ def campaign(*members, severity="critical", state="open"):
         detected_at=0.0,
         window=(0.0, 0.0),
         evidence={},
-        summary=f"c_1: {len(members)} keys act as one.",
+        summary=f"c_1: {len(members)} coordinated keys.",
         decision="block",
     )
 
@@ -77,7 +77,7 @@ def test_campaign_is_found_by_a_matching_majority(scene, members, found):
 
 def test_view_gives_ground_truth_of_campaign(scene):
     scene.add(campaign("cot-0", "cot-1", "cot-2", "person-3"))
-    (row,) = [line for line in lines(scene, 140, 50) if "c_1: 4 keys" in line]
+    (row,) = [line for line in lines(scene, 140, 50) if "c_1: 4 coordinated keys" in line]
     assert "3 of 6 cot-1, 1 of 9" in row
 
 
