@@ -76,7 +76,7 @@ class Campaigns(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     least_members: int = Field(5, ge=3, description="smallest campaign")
-    keys: int = Field(1_000_000, ge=1_000, description="keys in memory, 650 bytes each")
+    keys: int = Field(1_000_000, ge=1_000, description="keys in memory, up to 1.8 KB each")
 
 
 class Decisions(BaseModel):

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -31,7 +32,7 @@ _START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
 
 
-class Server:
+class Server(ABC):
     """A process that can be stopped or killed and started again on its data."""
 
     def __init__(self, folder: Path) -> None:
@@ -39,11 +40,13 @@ class Server:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """The command that starts it."""
 
+    @abstractmethod
     def ready(self) -> bool:
-        raise NotImplementedError
+        """Whether it serves requests."""
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
