@@ -66,10 +66,12 @@ class Outcome:
     Attributes:
         events: requests (or fingerprints) observed, repeated ones included.
         repeated: requests skipped because their id was seen before.
+        late: requests counted at the watermark, because they came too long after their `ts`.
     """
 
     events: int = 0
     repeated: int = 0
+    late: int = 0
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)

@@ -39,7 +39,7 @@ from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
-from monitor.records.stream_clock import FAULTS, IN_TIME
+from monitor.records.stream_clock import FUTURE, LATE
 from monitor.records.update import Requests, Today, update, warm
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
@@ -125,38 +125,46 @@ class Engine(PartitionedOperator[Partition]):
         columns, rejections = self._read(messages, math.inf)
         latest = batch.arrived(self._clock())[columns.sources] + MAX_AHEAD
         clock, places, watermarks = partition.clock.after(columns.ts, columns.keys, latest)
-        if places.any():
-            rejections += self._reject(columns, places, messages)
-            in_time = np.flatnonzero(places == IN_TIME)
-            columns, watermarks = columns.take(in_time), watermarks[np.append(0, in_time + 1)]
+        if (places == FUTURE).any():
+            rejections += self._reject(columns.take(np.flatnonzero(places == FUTURE)), messages)
+            kept = np.flatnonzero(places != FUTURE)
+            columns, places = columns.take(kept), places[kept]
+            watermarks = watermarks[np.append(0, kept + 1)]
         if columns.keys:
-            self._observe_requests(partition, columns, watermarks, out)
+            times = np.where(places == LATE, watermarks[:-1], columns.ts)
+            out.late = int(np.count_nonzero(places == LATE))
+            self._observe_requests(partition, columns, times, watermarks, out)
         partition.clock = clock
         rejections.sort(key=lambda each: (each.source, each.element))
         out.rejected = [Rejected(int(batch.offsets[each.source]), each) for each in rejections]
         self.metrics.batch_size.observe(len(messages))
         self.metrics.events.inc(out.events)
         self.metrics.repeated.inc(out.repeated)
+        self.metrics.late.inc(out.late)
         self.metrics.live_keys.set(len(self.table))
 
-    def _reject(self, columns: Columns, places: Marks, messages: Messages) -> Iterator[Rejection]:
-        """Reject each late or future element alone, without its neighbours in the message."""
-        which = np.flatnonzero(places)
-        rejected = columns.take(which)
-        values = self._read.element_bytes(rejected, messages)
-        where = np.stack([places[which], rejected.sources, rejected.elements], axis=1).tolist()
-        for (place, source, element), value in zip(where, values, strict=True):
-            reason, detail = FAULTS[place]
-            yield Rejection(reason, detail, source, value, element)
+    def _reject(self, columns: Columns, messages: Messages) -> Iterator[Rejection]:
+        """Reject each element from the future alone, without its neighbours in the message."""
+        detail = f"ts is more than {MAX_AHEAD:.0f} s ahead of its arrival"
+        values = self._read.element_bytes(columns, messages)
+        where = np.stack([columns.sources, columns.elements], axis=1).tolist()
+        for (source, element), value in zip(where, values, strict=True):
+            yield Rejection("future", detail, source, value, element)
 
     def _observe_requests(
-        self, partition: Partition, columns: Columns, watermarks: Floats, out: Outcome
+        self,
+        partition: Partition,
+        columns: Columns,
+        times: Floats,
+        watermarks: Floats,
+        out: Outcome,
     ) -> None:
         """Update the records, one epoch at a time, and evaluate them in between.
 
         Args:
             partition: of the requests.
-            columns: n requests, in time.
+            columns: n requests.
+            times: `(n,) float64`, when each counts: its `ts`, or the watermark if it is late.
             watermarks: `(n + 1,) float64`, before each of them and after the last.
             out: receives alerts, decisions, fingerprints and counts.
         """
@@ -169,7 +177,7 @@ class Engine(PartitionedOperator[Partition]):
         rows = self._rows(partition, keys + alerted)[: len(keys)]
 
         self.table.mark_changed(rows)
-        requests, features, admitted = self._features(columns, rows)
+        requests, features, admitted = self._features(columns, times, rows)
         out.events += len(keys)
         out.repeated += int(np.count_nonzero(admitted == REPEATED))
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(keys)]
@@ -181,21 +189,22 @@ class Engine(PartitionedOperator[Partition]):
             )
             if len(events) and self._combined.parts:
                 evaluated_keys = [keys[event] for event in events.tolist()]
-                evaluated = _Evaluated(
-                    records, events, evaluated_keys, rows[events], columns.ts[events]
-                )
+                evaluated = _Evaluated(records, events, evaluated_keys, rows[events], times[events])
                 self._evaluate(partition, evaluated, columns, out)
 
     def _rows(self, partition: Partition, keys: list[str]) -> Rows:
         return self.table.rows(self._store.names(partition.name, keys))
 
-    def _features(self, columns: Columns, rows: Rows) -> tuple[Requests, Features, Marks]:
+    def _features(
+        self, columns: Columns, times: Floats, rows: Rows
+    ) -> tuple[Requests, Features, Marks]:
         """Columns and prompt features of n requests, and which of the requests to count."""
         ids = columns.short_hashes("id")
         admitted = np.empty(len(rows), np.uint8)
         admit(self.table.records, rows, columns.ts, ids, admitted)
         texts = normalise(columns.prompts.masked(admitted == READ))
         requests = Requests(
+            times,
             columns.ts,
             columns.tokens,
             ids,

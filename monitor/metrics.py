@@ -46,6 +46,9 @@ class Metrics:
         # Requests
         self.events = counter("xm_events", "Requests observed.")
         self.repeated = counter("xm_repeated_events", "Requests skipped as repeated ids.")
+        self.late = counter(
+            "xm_late_requests", "Requests that came too late and count at the watermark."
+        )
         self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
         self.batch_size = Histogram(
             "xm_batch_size", "Kafka messages per batch.", registry=registry, buckets=_MESSAGES

@@ -5,9 +5,10 @@ then move the watermark by an hour, and every other key's requests would be reje
 an hour. So timestamps are compared with those of the last SOURCES different keys:
 
 - **Reference**: the median of their latest timestamps. An event is late if it is more than
-  LATENESS behind the reference. One key with a fast clock does not move a median. Late events
-  count in the median, so keys that were outvoted by fast clocks are late only until they outvote
-  them: a wrong reference corrects itself.
+  LATENESS behind the reference. It still counts, but at the watermark: a client that reads its
+  answer slowly must not escape because its request is logged late. One key with a fast clock does
+  not move a median. Late events count in the median, so keys that were outvoted by fast clocks are
+  late only until they outvote them: a wrong reference corrects itself.
 - **Watermark**: the highest timestamp, but at most AHEAD beyond the median of the keys seen in
   the last RECENT events. It never falls. It ends epochs and days.
 - **Future**: an event is from the future if it is more than MAX_AHEAD ahead of its arrival in
@@ -30,7 +31,6 @@ import numpy.typing as npt
 
 from monitor.kernels.jit import jit
 from monitor.requests.decoder import MAX_AHEAD
-from monitor.requests.mappings import Reason
 
 SOURCES = 9  # different keys whose timestamps are compared
 _ALWAYS = 1 << 62  # events; no key is silent for longer
@@ -39,10 +39,6 @@ LATENESS = 600.0  # seconds behind the reference that an event may be
 AHEAD = 300.0  # seconds beyond other keys' time that one key can move the watermark
 
 IN_TIME, LATE, FUTURE = 0, 1, 2
-FAULTS: dict[int, tuple[Reason, str]] = {
-    LATE: ("late", f"ts is more than {LATENESS / 60:.0f} minutes behind its partition"),
-    FUTURE: ("future", f"ts is more than {MAX_AHEAD:.0f} s ahead of its arrival"),
-}
 
 Floats = npt.NDArray[np.float64]
 Source = tuple[str, float, int]

@@ -69,7 +69,9 @@ class Requests(NamedTuple):
     """Columns of n requests, `(n,)` each except `metadata`.
 
     Attributes:
-        ts: float64, epoch seconds.
+        ts: float64, when it counts, epoch seconds.
+        sent: float64, its own time, earlier than `ts` if it is late. Volume counts at this time: a
+            delayed delivery of old requests is not a burst.
         tokens: float64, of input and output.
         ids: uint32, hashes of the request ids, 0 without one.
         marks: uint8, bits of `requests/marks.py`.
@@ -79,6 +81,7 @@ class Requests(NamedTuple):
     """
 
     ts: npt.NDArray[np.float64]
+    sent: npt.NDArray[np.float64]
     tokens: npt.NDArray[np.float64]
     ids: npt.NDArray[np.uint32]
     marks: npt.NDArray[np.uint8]
@@ -153,7 +156,7 @@ def update(
 
         for i in range(_ELICITATION, LEVELS):
             levels[i] = r["level"][i]
-        volume.add_to_panes(r, t, tokens)
+        volume.add_to_panes(r, t, requests.sent[e], tokens)
         last_hour = volume.update_levels(r, levels)
         if mark & HAS_PROMPT and admitted[e] == READ:
             r["prompts"] += 1
@@ -359,6 +362,7 @@ def warm(features: Features) -> None:
 def _no_requests() -> Requests:
     nothing = np.zeros(0)
     return Requests(
+        nothing,
         nothing,
         nothing,
         nothing.astype(np.uint32),

@@ -18,21 +18,27 @@ _TOKENS_1M, _TOKENS_5M, _TOKENS_1H, _TOKENS_24H = range(TOKENS.start, TOKENS.sto
 
 
 @jit
-def add_to_panes(r: Any, t: float, tokens: float) -> None:
-    """Count a request. A late one counts where its pane still exists.
+def add_to_panes(r: Any, t: float, sent: float, tokens: float) -> None:
+    """Count a request. A late one counts where the pane of its own time still exists.
 
     Args:
         r: RECORD, updated in place.
         t: event time, epoch seconds.
+        sent: the request's own time, epoch seconds.
         tokens: of the request.
     """
-    short, middle, long = int(t // _SHORT_WIDTH), int(t // _MIDDLE_WIDTH), int(t // _LONG_WIDTH)
     short_requests, short_tokens = r["short_requests"], r["short_tokens"]
     middle_requests, middle_tokens = r["middle_requests"], r["middle_tokens"]
     long_requests, long_tokens = r["long_requests"], r["long_tokens"]
-    r["short_head"] = _advance(r["short_head"], short, short_requests, short_tokens)
-    r["middle_head"] = _advance(r["middle_head"], middle, middle_requests, middle_tokens)
-    r["long_head"] = _advance(r["long_head"], long, long_requests, long_tokens)
+    r["short_head"] = _advance(
+        r["short_head"], int(t // _SHORT_WIDTH), short_requests, short_tokens
+    )
+    r["middle_head"] = _advance(
+        r["middle_head"], int(t // _MIDDLE_WIDTH), middle_requests, middle_tokens
+    )
+    r["long_head"] = _advance(r["long_head"], int(t // _LONG_WIDTH), long_requests, long_tokens)
+    short, middle = int(sent // _SHORT_WIDTH), int(sent // _MIDDLE_WIDTH)
+    long = int(sent // _LONG_WIDTH)
     if short > r["short_head"] - _SHORT_PANES:
         slot = short % _SHORT_PANES
         short_requests[slot] = min(short_requests[slot] + 1, MAX_IN_PANE)

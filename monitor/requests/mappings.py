@@ -41,7 +41,6 @@ Reason = Literal[
     "wrong_type",
     "bad_time",
     "future",
-    "late",
     "too_large",
     "not_a_fingerprint",
 ]

@@ -160,8 +160,10 @@ def recorded(rows: Rows, features: Features) -> Profile:
     """The record of each window, as one key with a prompt every 10 seconds."""
     records = np.zeros(len(rows), RECORD)
     size = rows.shape[1]
+    ts = 1.77e9 + 10.0 * np.arange(size)
     requests = Requests(
-        1.77e9 + 10.0 * np.arange(size),
+        ts,
+        ts,
         np.zeros(size),
         np.zeros(size, np.uint32),
         np.full(size, HAS_PROMPT, np.uint8),

@@ -81,6 +81,7 @@ class Table:
         rows = np.zeros(n, np.int64) if rows is None else np.array(rows, np.int64)
         requests = Requests(
             ts=START + np.array(seconds, np.float64),
+            sent=START + np.array(seconds, np.float64),
             tokens=np.full(n, tokens, np.float64),
             ids=np.array(ids if ids is not None else [0] * n, np.uint32),
             marks=np.broadcast_to(np.array(marks, np.uint8), n).copy(),
