@@ -208,7 +208,7 @@ class Engine(PartitionedOperator[Partition]):
             columns.ts,
             columns.tokens,
             ids,
-            columns.marks | self._lexicon.match(texts) * np.uint8(INTENT),
+            columns.marks | self._lexicon.match(texts) * np.uint16(INTENT),
             columns.short_hashes("model"),
             columns.counted,
         )

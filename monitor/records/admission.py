@@ -48,8 +48,8 @@ def admit(records: Any, rows: Any, ts: Any, ids: Any, admitted: Any) -> None:
             if known:
                 admitted[e] = REPEATED
                 continue
-            r["ids"][r["id_count"] % IDS] = ids[e]
-            r["id_count"] += 1
+            r["ids"][r["id_count"]] = ids[e]
+            r["id_count"] = (r["id_count"] + 1) % IDS
         pane = int(ts[e] // _PANE_SECONDS)
         if pane > r["budget_pane"]:
             r["budget_pane"] = pane

@@ -41,6 +41,7 @@ EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and it
 _HALF_LIFE_DAYS = 7.0
 
 _EARLIER_LEVELS = {1: 10, 2: 16}  # by state version; version 1 has no mean
+_REFERENCE_LEVELS = 20  # of the oldest reference that can be read
 
 Histogram = npt.NDArray[np.float64]
 _BIN_CENTRES = (np.arange(BINS) + 0.5) / PER_LEVEL
@@ -156,10 +157,10 @@ class Baseline:
             last = int(np.searchsorted(-self._share[i], -rarest, side="right"))
             self.ceiling[i] = last / PER_LEVEL
         edge_bin = (self._edge * PER_LEVEL).astype(int)
-        # At least half a key: a level that no key has reached yet is not impossible.
-        self._at_edge = np.maximum(
-            self._share[np.arange(LEVELS), edge_bin], 0.5 / np.maximum(self.total, 1.0)
-        )
+        # At least half a key: a level that no key has reached yet is not impossible. A level
+        # without key-days starts at 1.
+        least = np.where(self.total > 0.0, 0.5 / np.maximum(self.total, 1.0), 1.0)
+        self._at_edge = np.maximum(self._share[np.arange(LEVELS), edge_bin], least)
 
     def tail(
         self, which: slice | npt.NDArray[np.int64], levels: npt.NDArray[np.float64]
@@ -196,6 +197,9 @@ class Baseline:
         end = 8 + 2 * levels * BINS * 4
         arrays = np.frombuffer(data[8:end], "<f4").reshape(2, levels, BINS)
         self.past[:levels], self.today[:levels] = arrays
+        # Levels that are newer than the state: today's keys have not reached any of them yet.
+        self.past[levels:], self.today[levels:] = 0.0, 0.0
+        self.today[levels:, 0] = self.today[0].sum()
         if not first:
             self.mean.restore(data[end:])
         self._fit()
@@ -225,14 +229,16 @@ def shipped_reference() -> Reference:
 
 
 def read_reference(text: bytes) -> Reference:
-    """Read a reference that `xm calibrate` wrote.
+    """Read a reference that `xm calibrate` wrote. Levels that it lacks have no key-days.
 
     Raises:
         ConfigError: if it is not a reference of this version.
     """
     try:
         document: dict[str, Any] = msgspec.json.decode(text)
-        peaks = _array(document["key_days"], (LEVELS, BINS))
+        found: list[Any] = document["key_days"]
+        peaks = np.zeros((LEVELS, BINS))
+        peaks[: len(found)] = _array(found, (max(len(found), _REFERENCE_LEVELS), BINS))
         meaning = _array(document["meaning"], (GROUPS, MEANING))
         prompts = _array(document["prompts"], (GROUPS,))
     except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:

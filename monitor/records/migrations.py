@@ -14,8 +14,25 @@ import numpy.typing as npt
 
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline_mean import GROUPS
-from monitor.records.profile import MAX_LEVEL, RECORD, RECORD_VERSION, Records
+from monitor.records.profile import IDS, MAX_LEVEL, PARTS, RECORD, RECORD_VERSION, Records
 
+_RING_FIELDS: list[tuple[Any, ...]] = [
+    ("ids", "<u4", 12),
+    ("id_count", "<u4"),
+    ("budget_pane", "<i4"),
+    ("budget_used", "<u4"),
+    ("short_head", "<i4"),
+    ("middle_head", "<i4"),
+    ("long_head", "<i4"),
+    ("day", "<i4"),
+    ("hour", "<i4"),
+    ("short_tokens", "<f4", 30),
+    ("middle_tokens", "<f4", 12),
+    ("long_tokens", "<f4", 24),
+    ("middle_requests", "<u4", 12),
+    ("long_requests", "<u4", 24),
+    ("short_requests", "<u2", 30),
+]
 # Fields that versions 2 and 3 have in common.
 _FIRST_FIELDS: list[tuple[Any, ...]] = [
     ("version", "<u2"),
@@ -35,21 +52,7 @@ _FIRST_FIELDS: list[tuple[Any, ...]] = [
     ("matches", "<u4", 2),
     ("looked", "<u4"),
     ("sketched", "<u4"),
-    ("ids", "<u4", 12),
-    ("id_count", "<u4"),
-    ("budget_pane", "<i4"),
-    ("budget_used", "<u4"),
-    ("short_head", "<i4"),
-    ("middle_head", "<i4"),
-    ("long_head", "<i4"),
-    ("day", "<i4"),
-    ("hour", "<i4"),
-    ("short_tokens", "<f4", 30),
-    ("middle_tokens", "<f4", 12),
-    ("long_tokens", "<f4", 24),
-    ("middle_requests", "<u4", 12),
-    ("long_requests", "<u4", 24),
-    ("short_requests", "<u2", 30),
+    *_RING_FIELDS,
 ]
 _USUAL_FIELDS: list[tuple[Any, ...]] = [
     ("hour_peak", "<f4", 8),
@@ -142,6 +145,48 @@ EARLIER = {
             ("told", "<u2"),
         ]
     ),
+    4: np.dtype(
+        [
+            ("version", "<u2"),
+            ("content_model", "<u2"),
+            ("published", "<u2"),
+            ("severity", "u1", 8),
+            ("baseline_group", "u1"),
+            ("baseline_prompts", "u1"),
+            ("first_seen", "<f8"),
+            ("last_seen", "<f8"),
+            ("opened", "<f8", 8),
+            ("confirmed", "<u4", 8),
+            ("decided", "<f8"),
+            ("tokens", "<f8"),
+            ("requests", "<u4"),
+            ("prompts", "<u4"),
+            ("matches", "<u4", 2),
+            ("evaluated", "<u4"),
+            ("sketch_prompts", "<u4"),
+            *_RING_FIELDS,
+            ("level", "<f4", 20),
+            ("day_peak", "<f4", 20),
+            ("hour_peak", "<f4", 8),
+            ("own_hours", "<f4"),
+            ("own_mean", "<f4", 8),
+            ("own_variance", "<f4", 8),
+            ("follow_ups", "<f4"),
+            ("model_names", "<u4", 4),
+            ("model_counts", "<f4", 4),
+            ("new_model", "<u4"),
+            ("new_model_since", "<u4"),
+            ("new_model_requests", "<u4"),
+            ("other_model_requests", "<u4"),
+            ("rate_before", "<f4"),
+            ("unattended", "<f4"),
+            ("regular", "<f4"),
+            ("gap", "<f4"),
+            ("meaning", "<i2", 64),
+            *_SKETCH_FIELDS,
+            ("flagged", "u1"),
+        ]
+    ),
 }
 
 #: Present names of fields that earlier versions named differently.
@@ -162,12 +207,13 @@ RENAMED = {
     "before": "rate_before",
 }
 
-#: Fields made from hashes of request ids and model names. Version 4 hashes them differently, so a
-#: model that a key has always used would look new to it.
-REHASHED = (
-    *("ids", "id_count", "model_names", "model_counts"),
-    *("new_model", "new_model_since", "new_model_requests", "other_model_requests", "rate_before"),
+_MODELS = (
+    *("model_names", "model_counts", "new_model", "new_model_since"),
+    *("new_model_requests", "other_model_requests", "rate_before"),
 )
+#: Fields made from hashes, and the first version that makes them as today. Older values are
+#: dropped: a model that a key has always used would look new to it.
+REHASHED = {"ids": 5, "id_count": 5} | dict.fromkeys(_MODELS, 4)
 
 
 def read(data: bytes) -> np.void:
@@ -201,6 +247,7 @@ def damaged(records: Records) -> npt.NDArray[np.bool_]:
     sound = ((level >= 0.0) & (level <= MAX_LEVEL)).all(axis=1)
     sound &= (records["day_peak"] >= 0.0).all(axis=1)  # infinite for a key that left its day
     sound &= records["baseline_group"] < GROUPS
+    sound &= (records["id_count"] < IDS) & (records["part_hand"] < PARTS)
     sound &= np.isfinite(records["first_seen"]) & np.isfinite(records["last_seen"])
     return np.asarray(~sound)
 
@@ -209,10 +256,12 @@ def _migrated(old: np.void) -> np.void:
     record: np.void = np.zeros(1, RECORD)[0]
     for name in old.dtype.names or ():
         field = RENAMED.get(name, name)
-        if field in (RECORD.names or ()) and field not in REHASHED:
+        if field in (RECORD.names or ()) and old["version"] >= REHASHED.get(field, 0):
             record[field] = _fitted(field, old[name])
     if old["version"] < 3:
         record["day"] = -1  # it counts again among today's keys, whose levels were fewer
+    elif np.isinf(record["day_peak"]).any():
+        record["day_peak"] = np.inf  # today's keys are without it at the new levels, too
     record["version"] = RECORD_VERSION
     return record
 

@@ -3,8 +3,8 @@
 A record holds ring buffers of requests and tokens, sketches of the prompts (kernel means, novelty,
 distinct counts) and of the behaviour (models, hours, follow-ups), the levels that detectors read
 (see below) with their peaks of the day and of the hour, the key's own usual levels, the last
-request ids, and the open alerts. A record is a row of a NumPy array in the worker and the same
-bytes in Redis; there is no other codec.
+request ids and text parts, the main end users, networks and clients, and the open alerts. A record
+is a row of a NumPy array in the worker and the same bytes in Redis; there is no other codec.
 
 A level is a statistic on a scale on which its tail falls exponentially: log2(1 + n) for counts,
 half the log-likelihood ratio in nats for sequential tests. One histogram of levels then describes
@@ -25,7 +25,7 @@ from monitor.sketches import good_turing, hyperloglog
 from monitor.sketches.habits import HOURS, MODELS
 from monitor.sketches.kernel_mean import KernelMeans, weights
 
-RECORD_VERSION = 4
+RECORD_VERSION = 5
 MAX_LEVEL = 30.0  # levels are cut off here
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
@@ -53,9 +53,13 @@ AUTOMATION = 16  # requests without a person
 PIVOT = 17  # sudden move to a model that is new to the key
 TEMPLATES = 18  # many prompts from few templates
 COMBINED = 19  # all detectors together, as of the last evaluation
-LEVELS = 20
+TAKEOVER = 20  # sudden change of networks, clients and work
+LEVELS = 21
 ALERT_SLOTS = 8  # alerts that a record has room for, one per kind
 IDS = 12
+PARTS = 60  # text parts that a key's record remembers
+USERS = 8  # end users of a key whose requests are counted
+ORIGINS = 4  # networks and clients of a key whose requests are counted
 HALF_LIVES = (64.0, 1024.0)  # prompts, of the kernel means
 LISTS_HALF_LIFE = 256.0  # prompts, of prompt list scores: a list may be mixed in or start late
 #: Counted without repeats. The first three are of prompts, the others of request metadata.
@@ -80,8 +84,12 @@ RECORD = np.dtype(
         ("matches", "<u4", len(INTENTS)),  # prompts that matched each intent
         ("evaluated", "<u4"),  # `requests` at the last evaluation
         ("sketch_prompts", "<u4"),  # prompts in the sketches
-        ("ids", "<u4", IDS),
-        ("id_count", "<u4"),
+        ("ids", "<u4", IDS),  # 16 bits of the id, 16 bits of time and content
+        ("id_count", "u1"),  # index in `ids` of the next one
+        ("reused_ids", "<u2"),  # requests whose id another request of the key had
+        ("late", "<u2"),  # requests that came after the lateness limit
+        ("parts", "<u2", PARTS),  # 15 bits of each part's hash, and a bit set when it recurs
+        ("part_hand", "u1"),  # index in `parts` where the search for the next free place begins
         ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
         ("budget_used", "<u4"),  # prompts in that pane
         ("short_head", "<i4"),
@@ -102,6 +110,15 @@ RECORD = np.dtype(
         ("own_mean", "<f4", OWN),  # of the peaks of the key's own hours
         ("own_variance", "<f4", OWN),
         ("follow_ups", "<f4"),  # recent share of requests that continue a conversation
+        ("tiny_turns", "<f4"),  # of prompts with a tiny last turn after a large new text
+        ("unexplained", "<f4"),  # of prompts whose text is too short for their input tokens
+        ("unreadable", "<f4"),  # of prompts whose text is mostly encoded
+        ("user_names", "<u4", USERS),  # hashes of the most frequent end users
+        ("user_counts", "<u2", USERS),
+        ("networks", "<u4", ORIGINS),  # hashes of the most frequent networks
+        ("network_counts", "<f4", ORIGINS),
+        ("clients", "<u4", ORIGINS),  # hashes of the most frequent clients
+        ("client_counts", "<f4", ORIGINS),
         ("model_names", "<u4", MODELS),
         ("model_counts", "<f4", MODELS),
         ("new_model", "<u4"),  # hash of the model newest to the key, 0 without one
@@ -121,8 +138,8 @@ RECORD = np.dtype(
         ("flagged", "u1"),  # whether an alert above info was open when the last epoch ended
     ]
 )
-# With its header a Redis value must fit a size class of jemalloc: 1,792 or 2,048 bytes.
-assert RECORD.itemsize <= 1784, RECORD.itemsize
+# With its header a Redis value must fit a size class of jemalloc: 2,048 bytes.
+assert RECORD.itemsize <= 2040, RECORD.itemsize
 
 Records = npt.NDArray[np.void]
 

@@ -74,7 +74,7 @@ class Requests(NamedTuple):
             delayed delivery of old requests is not a burst.
         tokens: float64, of input and output.
         ids: uint32, hashes of the request ids, 0 without one.
-        marks: uint8, bits of `requests/marks.py`.
+        marks: uint16, bits of `requests/marks.py`.
         models: uint32, hashes of the models' names, 0 without one.
         metadata: `(n, 4) uint64`, hashes of address, end user, user agent and system prompt, 0
             without one.
@@ -84,7 +84,7 @@ class Requests(NamedTuple):
     sent: npt.NDArray[np.float64]
     tokens: npt.NDArray[np.float64]
     ids: npt.NDArray[np.uint32]
-    marks: npt.NDArray[np.uint8]
+    marks: npt.NDArray[np.uint16]
     models: npt.NDArray[np.uint32]
     metadata: npt.NDArray[np.uint64]
 
@@ -366,7 +366,7 @@ def _no_requests() -> Requests:
         nothing,
         nothing,
         nothing.astype(np.uint32),
-        nothing.astype(np.uint8),
+        nothing.astype(np.uint16),
         nothing.astype(np.uint32),
         np.zeros((0, 4), np.uint64),
     )

@@ -50,7 +50,7 @@ class Columns(NamedTuple):
         keys: n pseudonyms of API keys.
         ts: `(n,) float64`, epoch seconds.
         tokens: `(n,) float64`, input plus output.
-        marks: `(n,) uint8`, flags, see `marks.py`.
+        marks: `(n,) uint16`, flags, see `marks.py`.
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent.
         prompts: n whole prompts.
     """
@@ -60,7 +60,7 @@ class Columns(NamedTuple):
     keys: list[str]
     ts: npt.NDArray[np.float64]
     tokens: npt.NDArray[np.float64]
-    marks: npt.NDArray[np.uint8]
+    marks: npt.NDArray[np.uint16]
     hashes: npt.NDArray[np.uint64]
     prompts: Prompts
 
@@ -220,7 +220,7 @@ def hash_texts(
     return hashes
 
 
-def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint8]:
+def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint16]:
     """Flags of n requests.
 
     Without a number of turns, a request is a follow-up if its input has more tokens than its prompt
@@ -237,7 +237,7 @@ def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint8]:
     follow_up = (turns > 1) | (turns == 0) & known & longer
     marks = (size > 0) * HAS_PROMPT + follow_up * FOLLOW_UP + (known & ~follow_up) * FIRST_TURN
     marks = marks + (allowed > 0) * BOUNDED + (allowed >= LARGE_OUTPUT) * LARGE
-    return np.asarray(marks, np.uint8)
+    return np.asarray(marks, np.uint16)
 
 
 def _merge(plain: Columns, other: Columns) -> Columns:

@@ -8,5 +8,10 @@ FOLLOW_UP = 8  # continues a conversation
 FIRST_TURN = 16  # is known to begin a conversation
 LARGE = 32  # allows an output of LARGE_OUTPUT tokens or more
 BOUNDED = 64  # limits the length of its output
+JOINS = 128  # may be a second record of the same call, with the same id
+LATE = 256  # came after the lateness limit
+TINY_TURN = 512  # its last turn is tiny beside the new text before it
+UNEXPLAINED = 1024  # has more input tokens than its text explains
+UNREADABLE = 2048  # much of its text is encoded
 
 LARGE_OUTPUT = 4096  # tokens

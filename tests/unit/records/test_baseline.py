@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from monitor.records.baseline import (
     write_reference,
 )
 from monitor.records.baseline_mean import Sums
-from monitor.records.profile import COMBINED, LEVELS, RECORD
+from monitor.records.profile import COMBINED, LEVELS, RECORD, TAKEOVER
 
 ALL = slice(0, LEVELS)
 levels = st.floats(0, 30)
@@ -65,19 +66,21 @@ def test_restore_returns_the_snapshot_state():
     assert tail(again, 2.0) == tail(baseline, 2.0)
 
 
-@pytest.mark.parametrize("levels", [10, 16])
+@pytest.mark.parametrize("levels", [10, 16, 20])
 def test_state_of_an_earlier_version_is_restored(levels):
     old = np.zeros((2, levels, BINS), "<f4")
     old[0, :, 5], old[1, :, 7] = 1000.0, 3.0
     baseline = Baseline(Reference.empty())
     mean = baseline.mean.snapshot() if levels > 10 else b""
-    baseline.restore(np.array([100], "<i8").tobytes() + old.tobytes() + mean)
+    header = np.array([100, levels if levels > 16 else 0], "<i4")
+    baseline.restore(header.tobytes() + old.tobytes() + mean)
     assert (baseline.day, baseline.past.sum(), baseline.today.sum()) == (
         100,
         levels * 1000,
-        levels * 3,
+        LEVELS * 3,
     )
     assert tail(baseline, 1.0) > 0.9
+    assert (baseline.today[levels:, 0] == 3).all()
 
 
 def test_set_level_moves_the_key_in_the_histogram_of_the_day():
@@ -125,6 +128,16 @@ def test_reference_survives_write_and_read():
     again = read_reference(write_reference(shipped, source="a test"))
     assert (again.peaks == shipped.peaks).all()
     assert np.allclose(again.mean.vectors, shipped.mean.vectors)
+
+
+def test_reference_with_fewer_levels_is_read_without_alerts():
+    document = msgspec.json.decode(write_reference(shipped_reference()))
+    document["key_days"] = document["key_days"][:20]
+    baseline = Baseline(read_reference(msgspec.json.encode(document)))
+    assert not baseline.reference[TAKEOVER].any()
+    assert float(baseline.tail(slice(TAKEOVER, LEVELS), np.zeros((1, 1)))[0, 0]) == 1.0
+    others = slice(0, TAKEOVER), np.full((1, TAKEOVER), 5.0)
+    assert (baseline.tail(*others) == Baseline(shipped_reference()).tail(*others)).all()
 
 
 def test_invalid_reference_is_refused_with_a_remedy():

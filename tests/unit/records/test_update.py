@@ -84,7 +84,7 @@ class Table:
             sent=START + np.array(seconds, np.float64),
             tokens=np.full(n, tokens, np.float64),
             ids=np.array(ids if ids is not None else [0] * n, np.uint32),
-            marks=np.broadcast_to(np.array(marks, np.uint8), n).copy(),
+            marks=np.broadcast_to(np.array(marks, np.uint16), n).copy(),
             models=np.full(n, model, np.uint32),
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
         )
