@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -67,11 +68,13 @@ class Outcome:
         events: requests (or fingerprints) observed, repeated ones included.
         repeated: requests skipped because their id was seen before.
         late: requests counted at the watermark, because they came too long after their `ts`.
+        refused: requests that were refused, by status; they are not in `events`.
     """
 
     events: int = 0
     repeated: int = 0
     late: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)

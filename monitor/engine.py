@@ -41,6 +41,7 @@ from monitor.records.baseline_mean import Learned, decode
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.records.stream_clock import FUTURE, LATE
 from monitor.records.update import Requests, Today, update, warm
+from monitor.requests import status
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
 from monitor.requests.marks import INTENT
@@ -123,6 +124,9 @@ class Engine(PartitionedOperator[Partition]):
     def _observe(self, partition: Partition, batch: Batch, out: Outcome) -> None:
         messages = Messages.of(batch.values)
         columns, rejections = self._read(messages, math.inf)
+        if (refused := status.refused(columns.status)).any():
+            out.refused = status.by_label(columns.status)
+            columns = columns.take(np.flatnonzero(~refused))
         latest = batch.arrived(self._clock())[columns.sources] + MAX_AHEAD
         clock, places, watermarks = partition.clock.after(columns.ts, columns.keys, latest)
         if (places == FUTURE).any():
@@ -141,6 +145,8 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.events.inc(out.events)
         self.metrics.repeated.inc(out.repeated)
         self.metrics.late.inc(out.late)
+        for label, number in out.refused.items():
+            self.metrics.refused.labels(label).inc(number)
         self.metrics.live_keys.set(len(self.table))
 
     def _reject(self, columns: Columns, messages: Messages) -> Iterator[Rejection]:

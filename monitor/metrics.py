@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, State
 from monitor.batch import Outcome
 from monitor.detectors import ALL_DETECTORS
+from monitor.requests import status
 from monitor.requests.decoder import REASONS
 
 _MESSAGES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
@@ -48,6 +49,11 @@ class Metrics:
         self.repeated = counter("xm_repeated_events", "Requests skipped as repeated ids.")
         self.late = counter(
             "xm_late_requests", "Requests that came too late and count at the watermark."
+        )
+        self.refused = counter(
+            "xm_refused_requests",
+            "Requests answered with 401, 403, 429 or 5xx; they are not evaluated.",
+            "status",
         )
         self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
         self.batch_size = Histogram(
@@ -119,6 +125,8 @@ class Metrics:
         """Create every known label set at once, so that queries find zeros instead of nothing."""
         for reason in REASONS:
             self.rejections.labels(reason)
+        for label in status.LABELS:
+            self.refused.labels(label)
         for name in (detector.name for detector in ALL_DETECTORS):
             self.findings.labels(name)
         for name in (*(detector.name for detector in ALL_DETECTORS), "campaign"):

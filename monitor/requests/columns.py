@@ -25,7 +25,13 @@ from monitor.requests.decoder import (
     Decoder,
     Rejection,
 )
-from monitor.requests.fast_json import COUNTED_FIELDS, HASH_KINDS, HASHED_FIELDS, ParsedEvents
+from monitor.requests.fast_json import (
+    COUNTED_FIELDS,
+    HASH_KINDS,
+    HASHED_FIELDS,
+    NAMED_FIELDS,
+    ParsedEvents,
+)
 from monitor.requests.marks import (
     BOUNDED,
     FIRST_TURN,
@@ -41,6 +47,31 @@ _BYTES_PER_TOKEN = 3  # of a prompt, at least, in any language
 _FRAME_BYTES = 48  # the few tokens that a chat format puts around a prompt, in bytes
 
 
+class Names(NamedTuple):
+    """The texts of NAMED_FIELDS of n events.
+
+    Attributes:
+        data: the texts in any order.
+        places: `(n, len(NAMED_FIELDS), 2) int64`, byte offsets where each text begins and ends.
+    """
+
+    data: bytes
+    places: Integers
+
+    @classmethod
+    def of(cls, texts: Sequence[str | None]) -> Names:
+        """The names of n events from their texts, event by event, field by field."""
+        parts = [text.encode("utf-8", "surrogatepass") if text else b"" for text in texts]
+        ends = np.cumsum([0, *map(len, parts)])
+        places = np.stack([ends[:-1], ends[1:]], axis=1)
+        return cls(b"".join(parts), places.reshape(-1, len(NAMED_FIELDS), 2))
+
+    def texts(self, field: str, which: Integers | slice = slice(None)) -> list[bytes]:
+        """The texts of a field of the events at the indices `which`; empty if absent."""
+        begins, ends = self.places[which, NAMED_FIELDS.index(field)].T.tolist()
+        return [self.data[begin:end] for begin, end in zip(begins, ends, strict=True)]
+
+
 class Columns(NamedTuple):
     """n events in stream order.
 
@@ -52,6 +83,8 @@ class Columns(NamedTuple):
         tokens: `(n,) float64`, input plus output.
         marks: `(n,) uint16`, flags, see `marks.py`.
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent.
+        status: `(n,) int64`, HTTP status of the answer, 0 if unknown.
+        names: texts of which pseudonyms are made.
         prompts: n whole prompts.
     """
 
@@ -62,6 +95,8 @@ class Columns(NamedTuple):
     tokens: npt.NDArray[np.float64]
     marks: npt.NDArray[np.uint16]
     hashes: npt.NDArray[np.uint64]
+    status: Integers
+    names: Names
     prompts: Prompts
 
     def take(self, which: Integers) -> Columns:
@@ -74,6 +109,8 @@ class Columns(NamedTuple):
             self.tokens[which],
             self.marks[which],
             self.hashes[which],
+            self.status[which],
+            Names(self.names.data, self.names.places[which]),
             Prompts(self.prompts.data, self.prompts.places[which]),
         )
 
@@ -131,15 +168,17 @@ class Reader:
         buffer = np.frombuffer(data, np.uint8)
         fast_json.parse_events(buffer, starts, ends, self._keys, EARLIEST, latest, MAX_BYTES, out)
         key = self._identity.key_of
-        counts, (begins, stops) = out.counts, out.api_key.T.tolist()
+        counts, names = out.counts, Names(data, out.names)
         columns = Columns(
             np.arange(len(messages)),
             np.zeros(len(messages), np.int64),
-            [key(data[start:end]) for start, end in zip(begins, stops, strict=True)],
+            [key(text) for text in names.texts("api_key")],
             out.ts,
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(out.prompt, counts),
             out.hashes,
+            counts[:, 4],
+            names,
             Prompts(out.text, out.prompt),
         )
         if out.plain.all():
@@ -154,11 +193,14 @@ class Reader:
         texts["network"] = [network_of(event.ip) for event in events]
         counts = np.array(
             [
-                (each.input_tokens or 0, each.output_tokens or 0, each.max_tokens or 0, each.turns)
+                (
+                    *(each.input_tokens or 0, each.output_tokens or 0, each.max_tokens or 0),
+                    *(each.turns, each.status or 0),
+                )
                 for each in events
             ],
             np.int64,
-        ).reshape(-1, 4)
+        ).reshape(-1, 5)
         return Columns(
             np.asarray(decoded.sources, np.int64),
             np.asarray(decoded.elements, np.int64),
@@ -167,6 +209,8 @@ class Reader:
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(prompts.places, counts),
             np.stack([hash_texts(texts[kind], kind, self._keys) for kind in HASH_KINDS], axis=1),
+            counts[:, 4],
+            Names.of([getattr(event, name) for event in events for name in NAMED_FIELDS]),
             prompts,
         )
 
@@ -228,9 +272,9 @@ def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint16]:
 
     Args:
         places: `(n, 2) int64`, byte offsets where each prompt begins and ends.
-        counts: `(n, 4) int64`, see `ParsedEvents.counts`.
+        counts: `(n, 5) int64`, see `ParsedEvents.counts`.
     """
-    input_tokens, _, allowed, turns = counts.T
+    input_tokens, _, allowed, turns, _ = counts.T
     size = places[:, 1] - places[:, 0]
     known = (turns > 0) | (input_tokens > 0) & (size > 0)
     longer = input_tokens * _BYTES_PER_TOKEN > size + _FRAME_BYTES
@@ -247,6 +291,11 @@ def _merge(plain: Columns, other: Columns) -> Columns:
         np.concatenate([plain.prompts.data, other.prompts.data]),
         np.concatenate([plain.prompts.places, other.prompts.places + size]),
     )
+    begin = len(plain.names.data)
+    names = Names(
+        plain.names.data + other.names.data,
+        np.concatenate([plain.names.places, other.names.places + begin]),
+    )
     both = Columns(
         np.concatenate([plain.sources, other.sources]),
         np.concatenate([plain.elements, other.elements]),
@@ -255,6 +304,8 @@ def _merge(plain: Columns, other: Columns) -> Columns:
         np.concatenate([plain.tokens, other.tokens]),
         np.concatenate([plain.marks, other.marks]),
         np.concatenate([plain.hashes, other.hashes]),
+        np.concatenate([plain.status, other.status]),
+        names,
         prompts,
     )
     return both.take(np.argsort(both.sources, kind="stable"))

@@ -40,14 +40,16 @@ from monitor.requests.mappings import MAX_COUNT
 
 # Fields by how they are processed. HASHED_FIELDS is also the order of the columns of hashes.
 COUNTED_FIELDS = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
-HASHED_FIELDS = (*COUNTED_FIELDS, "id", "model", "payment", "tls_fingerprint")
+HASHED_FIELDS = (*COUNTED_FIELDS, "id", "model", "payment", "tls_fingerprint", "account")
 NETWORK = len(HASHED_FIELDS)  # the column of the network's hash
 HASH_KINDS = (*HASHED_FIELDS, "network")  # of values that are hashed, each with a key of its own
-_STRINGS = (*HASHED_FIELDS, "account", "country", "prompt", "api_key")
+NAMED_FIELDS = ("api_key", "account", "payment", "end_user")  # pseudonyms are made of their texts
+_STRINGS = (*HASHED_FIELDS, "country", "prompt", "api_key")
 _INTEGERS = (
-    *("input_tokens", "output_tokens", "max_tokens", "turns"),
-    *("asn", "status", "latency_ms", "n", "tools"),
+    *("input_tokens", "output_tokens", "max_tokens", "turns", "status"),
+    *("asn", "latency_ms", "n", "tools"),
 )
+_COUNTS = U(5)  # the first integers are columns of `ParsedEvents.counts`
 _NAMES = (*_STRINGS, *_INTEGERS, "temperature", "ts", "logprobs", "messages")
 _IP, _PROMPT, _API_KEY, _TURNS, _TS, _LOGPROBS, _MESSAGES = (
     U(_NAMES.index(name))
@@ -57,6 +59,10 @@ _HASHED_END, _STRINGS_END, _INTEGERS_END = (
     U(len(names)) for names in (HASHED_FIELDS, _STRINGS, _STRINGS + _INTEGERS)
 )
 _OTHER = U(len(_NAMES))
+_NOT_NAMED = len(NAMED_FIELDS)
+_NAMED = np.array(
+    [NAMED_FIELDS.index(name) if name in NAMED_FIELDS else _NOT_NAMED for name in _STRINGS]
+)
 _REQUIRED = U(1) << _TS | U(1) << _API_KEY
 _NEVER_NULL = _REQUIRED | U(1) << _TURNS
 
@@ -72,10 +78,11 @@ class ParsedEvents(NamedTuple):
     Attributes:
         plain: `(n,) bool`, whether the message is a plain event.
         ts: `(n,) float64`, epoch seconds.
-        counts: `(n, 4) int64`, input tokens, output tokens, largest output allowed in tokens, and
-            turns; 0 if absent.
+        counts: `(n, 5) int64`, input tokens, output tokens, largest output allowed in tokens,
+            turns, and status; 0 if absent.
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent only.
-        api_key: `(n, 2) int64`, byte offsets in the messages where the key begins and ends.
+        names: `(n, len(NAMED_FIELDS), 2) int64`, byte offsets in the messages where each text
+            begins and ends; both 0 if absent.
         prompt: `(n, 2) int64`, byte offsets in `text` where the prompt begins and ends.
         text: `(size,) uint8`, the prompts.
     """
@@ -84,7 +91,7 @@ class ParsedEvents(NamedTuple):
     ts: npt.NDArray[np.float64]
     counts: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint64]
-    api_key: npt.NDArray[np.int64]
+    names: npt.NDArray[np.int64]
     prompt: npt.NDArray[np.int64]
     text: npt.NDArray[np.uint8]
 
@@ -94,9 +101,9 @@ class ParsedEvents(NamedTuple):
         return cls(
             np.empty(n, np.bool_),
             np.empty(n, np.float64),
-            np.empty((n, 4), np.int64),
+            np.empty((n, int(_COUNTS)), np.int64),
             np.empty((n, len(HASH_KINDS)), np.uint64),
-            np.empty((n, 2), np.int64),
+            np.empty((n, len(NAMED_FIELDS), 2), np.int64),
             np.empty((n, 2), np.int64),
             np.empty(size + 32, np.uint8),
         )
@@ -207,7 +214,9 @@ def _read_text(
         at, after = parse_string(data, at, end, text, o)
         out.prompt[i, 0], out.prompt[i, 1] = o, after
         return at, after
-    begin = at
+    begin, named = at, _NOT_NAMED
+    if field < _STRINGS_END:
+        named = _NAMED[field]
     quote = simple_string_end(data, at, end)
     if quote:
         at = quote + U(1)
@@ -217,11 +226,11 @@ def _read_text(
         at, after = parse_string(data, begin, end, text, o)
         if field < _HASHED_END and after > o:
             _write_hash(field, text, o, after, keys, i, out)
-        if field == _API_KEY and at - U(1) - begin != after - o:  # it has escapes
+        if named != _NOT_NAMED and at - U(1) - begin != after - o:  # it has escapes
             return U(0), o
-    if field == _API_KEY and at:
-        out.api_key[i, 0], out.api_key[i, 1] = begin, at - U(1)
-        if at - U(1) == begin:
+    if named != _NOT_NAMED and at:
+        out.names[i, named, 0], out.names[i, named, 1] = begin, at - U(1)
+        if field == _API_KEY and at - U(1) == begin:
             return U(0), o
     return at, o
 
@@ -254,7 +263,7 @@ def _read_value(
     if field < _INTEGERS_END:
         if fraction or digits > U(MAX_COUNT):
             return U(0), o
-        if field - _STRINGS_END < U(4):
+        if field - _STRINGS_END < _COUNTS:
             out.counts[i, field - _STRINGS_END] = digits
     elif field == _TS and after:
         out.ts[i] = to_float(digits, fraction)
@@ -326,6 +335,7 @@ def parse_events(
     o = U(0)
     for i in range(len(starts)):
         out.counts[i, :] = 0
+        out.names[i, :, :] = 0
         out.hashes[i, :] = 0
         out.prompt[i, :] = 0
         ok, after = False, o
@@ -336,7 +346,7 @@ def parse_events(
             o = after
         else:
             out.plain[i] = False
-            out.api_key[i, :] = 0
+            out.names[i, :, :] = 0
 
 
 @jit

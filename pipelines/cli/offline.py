@@ -91,7 +91,7 @@ def replay(
             if out is not None:
                 out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
     summary.seconds = time.perf_counter() - begun
-    if not (summary.events or summary.repeated):
+    if not (summary.events or summary.repeated or summary.refused):
         raise InputError(_no_requests(files, summary))
     show(summary)
     shards = list(linker.partitions.values())

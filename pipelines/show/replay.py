@@ -20,6 +20,9 @@ def show(summary: ReplaySummary, console: Console | None = None) -> None:
         f"{count(summary.events, 'request')} in {summary.seconds:.1f} s ({rate:,.0f}/s), "
         f"{summary.repeated:,} repeated, {summary.rejected.total():,} rejected."
     )
+    if summary.refused:
+        statuses = ", ".join(f"{number:,} with {each}" for each, number in summary.refused.items())
+        console.print(f"  {summary.refused.total():,} not evaluated, refused: {statuses}")
     for line in rejections(summary):
         console.print(f"  {line}", markup=False)
     console.print()

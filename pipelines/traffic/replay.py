@@ -23,6 +23,7 @@ class ReplaySummary:
     Attributes:
         events: requests observed.
         repeated: requests seen before, which count once.
+        refused: requests answered with 401, 403, 429 or 5xx, by status; they are not in `events`.
         rejected: requests rejected, by reason.
         samples: the detail of the first rejection, by reason.
         alerts: opened or updated alerts, by kind and severity.
@@ -33,6 +34,7 @@ class ReplaySummary:
 
     events: int = 0
     repeated: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -43,6 +45,7 @@ class ReplaySummary:
         """Count the outcome of one batch."""
         self.events += outcome.events
         self.repeated += outcome.repeated
+        self.refused += outcome.refused
         for _, rejection in outcome.rejected:
             self.rejected[rejection.reason] += 1
             self.samples.setdefault(rejection.reason, rejection.detail)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from monitor.batch import Batch
 from monitor.config import Settings
@@ -229,6 +230,31 @@ def test_repeated_request_id_counts_once():
     assert (outcome.events, outcome.repeated) == (3, 1)
     row = engine.table.rows(["sk-1"])[0]
     assert engine.table.records[row]["requests"] == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_refused_requests_leave_no_trace(status):
+    store = MemoryStore()
+    engine = engine_on(store)
+    outcome = observe(engine, [request(f"sk-{n}", n, status=status) for n in range(50)])
+    assert (outcome.events, outcome.refused.total()) == (0, 50)
+    assert (len(engine.table), engine.partitions["t:0"].baseline.today.sum()) == (0, 0.0)
+    assert engine.partitions["t:0"].watermark == 0.0
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 422, 499, None])
+def test_other_statuses_count(status):
+    outcome = observe(engine_on(MemoryStore()), [request(status=status)])
+    assert (outcome.events, outcome.refused) == (1, {})
+
+
+def test_refused_requests_are_counted_by_bounded_labels():
+    engine = engine_on(MemoryStore())
+    values = [request(at=n, status=status) for n, status in enumerate((401, 429, 500, 599))]
+    outcome = observe(engine, values)
+    assert outcome.refused == {"401": 1, "429": 1, "5xx": 2}
+    text = generate_latest(engine.metrics.registry).decode()
+    assert 'xm_refused_requests_total{status="5xx"} 2.0' in text
 
 
 def test_late_request_counts_at_the_watermark():

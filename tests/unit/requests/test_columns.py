@@ -20,7 +20,7 @@ from monitor.kernels.buffers import Messages
 from monitor.prompts.normalise import LIMIT, normalise
 from monitor.requests.columns import Reader, hash_keys, hash_texts
 from monitor.requests.decoder import MAX_AHEAD, MAX_BYTES, Decoder
-from monitor.requests.fast_json import NETWORK
+from monitor.requests.fast_json import NAMED_FIELDS, NETWORK
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
 from monitor.store.memory import MemoryStore
 from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
@@ -80,6 +80,8 @@ def shown(columns, rejections):
         [array.tolist() for array in arrays],
         [array.dtype for array in arrays],
         columns.keys,
+        columns.status.tolist(),
+        [columns.names.texts(field) for field in NAMED_FIELDS],
         (texts.data, *(array.tolist() for array in texts[1:])),
         rejections,
     )
