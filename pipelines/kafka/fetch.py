@@ -16,7 +16,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import aiokafka
-from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 
 from pipelines.kafka.record_batch import Records, decode, is_current
@@ -92,7 +92,7 @@ class RawBatches(MemoryRecords):  # type: ignore[misc]
 class RawPartition:
     """The fetched part of a partition, in `Records` of at most `limit` each (`None`: one).
 
-    Old message formats and aborted transactions are left to aiokafka's own parser.
+    Old message formats and fetches with aborted transactions are left to aiokafka's own parser.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RawPartition:
         isolation: int,
     ) -> Iterator[Records]:
         position = self.next_fetch_offset
-        if isolation != READ_COMMITTED and is_current(fetched.data):
+        if not aborted and is_current(fetched.data):
             records, following = decode(fetched.data, position, check_crcs=check_crcs)
         else:
             one_by_one = PartitionRecords(

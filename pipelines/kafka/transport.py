@@ -126,6 +126,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # wait that long behind an idle one.
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _BROKER_WAIT_MS
+        # Requests of an aborted transaction were never logged. Faust offers this isolation only
+        # together with transactional producers.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
@@ -146,6 +149,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         super()._reset_state()
         #: Fetched but not delivered: at most one batch per partition, the oldest first.
         self._fetched: dict[TP, Records] = {}
+        #: Offset after the last fetched record.
+        self._fetched_until: dict[TP, int] = {}
         #: Delivered but not committed, in order.
         self._delivered: defaultdict[TP, deque[_Delivery]] = defaultdict(deque)
         #: Held during a fetch and during a seek, so that no fetch spans a seek.
@@ -180,6 +185,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         async with self._position_lock:
             for tp, fetched in (await self._getmany(wanted, seconds)).items():
                 [self._fetched[tp]] = fetched
+                self._fetched_until[tp] = int(fetched[0].offsets[-1]) + 1
 
     def _has_room(self, tp: TP) -> bool:
         return not any(channel.queue.full() for channel in self.app.topics._tp_index.get(tp, ()))
@@ -197,6 +203,27 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing to do: see `on_buffer_full`."""
+
+    # Progress
+
+    def lag(self, tp: TP, offset: int) -> int:
+        """Messages of a partition that are not observed yet.
+
+        Offsets include the markers at the end of transactions, which are never delivered. So behind
+        the last record that was fetched, the position of the fetcher counts, not `offset`.
+
+        Args:
+            tp: an assigned partition.
+            offset: after the last message that was observed.
+        """
+        consumer = self._thread._ensure_consumer()
+        position = consumer._subscription.subscription.assignment.state_value(tp).position
+        if offset >= self._fetched_until.get(tp, offset) and position is not None:
+            offset = max(offset, position)
+        # Up to the first open transaction; a broker without transactions has only the end.
+        end = consumer.last_stable_offset(tp)
+        end = consumer.highwater(tp) if end is None or end < 0 else end
+        return max(0, (end or 0) - offset)
 
     # Acknowledgement
 
@@ -250,6 +277,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _forget(self, tps: Iterable[TP]) -> None:
         for tp in tps:
             self._fetched.pop(tp, None)
+            self._fetched_until.pop(tp, None)
             self._delivered.pop(tp, None)
             self._forget_acks(tp)
 

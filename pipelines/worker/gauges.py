@@ -39,24 +39,22 @@ class Gauges:
         self._numbers: set[int] = set()  # partitions with gauges
         self._kinds: set[tuple[str, Severity]] = set()  # that have had open alerts
 
-    def set(self, progress: Progress, ends: dict[int, int]) -> None:
+    def set(self, progress: Progress, lags: dict[int, int]) -> None:
         """Set the gauges of the assigned partitions.
 
         Args:
             progress: of the operator.
-            ends: by number of an assigned partition, the offset of its next message; 0 if unknown.
+            lags: messages that are not observed, by number of an assigned partition.
         """
         alerts = progress.open_alerts
         for kind, severity in self._kinds | alerts.keys():
             self._metrics.open_alerts.labels(kind, severity).set(alerts[kind, severity])
         self._kinds |= alerts.keys()
-        for number, end in ends.items():
-            found = progress.partitions.get(f"{self._topic}:{number}")
-            if found is not None:
-                offset, watermark = found
-                self._numbers.add(number)
-                self._metrics.lag.labels(self._topic, number).set(max(0, end - offset))
-                self._metrics.watermark.labels(self._topic, number).set(watermark)
+        for number, lag in lags.items():
+            _, watermark = progress.partitions[f"{self._topic}:{number}"]
+            self._numbers.add(number)
+            self._metrics.lag.labels(self._topic, number).set(lag)
+            self._metrics.watermark.labels(self._topic, number).set(watermark)
 
     def clear(self) -> None:
         """Remove the gauges of all partitions: another worker shows them from now on."""

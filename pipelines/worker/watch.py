@@ -233,10 +233,12 @@ class Watch:
     async def set_gauges(self) -> None:
         """Set the gauges of the assigned partitions."""
         progress: Progress = await self._run(Progress.of, self._operator)
-        consumer = self._app.consumer
-        assigned = [tp for tp in consumer.assignment() if tp.topic == self._source]
-        ends = {tp.partition: consumer.highwater(tp) or 0 for tp in assigned}
-        self._gauges.set(progress, ends)
+        consumer, lags = self._app.consumer, {}
+        for tp in consumer.assignment():
+            found = progress.partitions.get(f"{tp.topic}:{tp.partition}")
+            if tp.topic == self._source and found is not None:
+                lags[tp.partition] = consumer.lag(tp, found[0])
+        self._gauges.set(progress, lags)
 
     # Assignment
 

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
+from tests.support import servers
 from tests.support.apps import (
     SETTINGS,
     batch_app,
@@ -215,3 +216,32 @@ async def test_acknowledgement_from_before_a_seek_is_ignored(kafka: str) -> None
         await app.consumer.commit()
         assert await committed(kafka, group, topic) == 10
     assert offsets(events) == [*range(30), *range(30)]
+
+
+async def send_transaction(kafka: str, topic: str, values: list[bytes], *, commit: bool) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=fresh("producer"))
+    await producer.start()
+    await producer.begin_transaction()
+    for value in values:
+        await producer.send_and_wait(topic, value, partition=0)
+    await (producer.commit_transaction() if commit else producer.abort_transaction())
+    await producer.stop()
+
+
+async def test_aborted_transactions_do_not_count_and_lag_ends(
+    apache_kafka: servers.Kafka,
+) -> None:
+    kafka = apache_kafka.address
+    topic = new_topic(kafka)
+    tp = TP(topic, 0)
+    await send_transaction(kafka, topic, [b"a", b"b"], commit=True)
+    await send_transaction(kafka, topic, [b"lost"] * 3, commit=False)
+    await send_transaction(kafka, topic, [b"c"], commit=True)
+    app = batch_app(kafka, fresh("group"))
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: len(offsets(events)) == 3)
+        assert [value for event in events for value in event.value.values] == [b"a", b"b", b"c"]
+        observed = offsets(events)[-1] + 1
+        await until(lambda: app.consumer.lag(tp, observed) == 0)
+        assert app.consumer.lag(tp, offsets(events)[0]) > 0

@@ -105,7 +105,7 @@ class App:
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
         self.consumer_generation_id = 1
-        self.consumer = SimpleNamespace(assignment=lambda: {TP}, highwater=lambda _: None)
+        self.consumer = SimpleNamespace(assignment=lambda: {TP}, lag=lambda *_: 0)
         self.should_stop = False
         self.crashes: list[BaseException] = []
 
