@@ -9,7 +9,6 @@ it and exits with status 2; the worker logs it.
     └── StoreError                  the state store
         ├── StoreUnavailableError   retry: away, loading, read-only, full, failing over
         ├── StoreRefusedError       do not retry: somebody has to change something first
-        │   └── TooFewRowsError     fewer messages at once may succeed
         └── FencedError             do not retry: start again from the last checkpoint
 """
 
@@ -45,10 +44,6 @@ class StoreRefusedError(StoreError):
 
     A retry cannot help. The worker stops with the message.
     """
-
-
-class TooFewRowsError(StoreRefusedError):
-    """A batch needs more records at once than XM_ROWS allows. A smaller batch may succeed."""
 
 
 class FencedError(StoreError):

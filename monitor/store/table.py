@@ -2,7 +2,9 @@
 
 A row is loaded from the store when its key is first seen and written back by a checkpoint. A full
 table evicts the least recently used rows. Only rows that the store has in their present form can
-be evicted, so the caller writes a checkpoint when the table is `crowded`.
+be evicted, so the caller writes a checkpoint when the table is `crowded`. If a batch still needs
+more rows than can be evicted, the table grows for it, and shrinks with the next checkpoint: one
+message with very many new keys must not stop the stream.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import StoreRefusedError, TooFewRowsError
+from monitor.errors import StoreRefusedError
 from monitor.records.migrations import damaged, read
 from monitor.records.profile import RECORD, Records, blank
 from monitor.store.base import Store
@@ -26,7 +28,7 @@ class Table:
 
     Args:
         store: where rows are loaded from.
-        capacity: number of rows.
+        capacity: number of rows; exceeded only while a batch needs more.
     """
 
     def __init__(self, store: Store, capacity: int) -> None:
@@ -72,7 +74,6 @@ class Table:
             `(len(names),) int64`.
 
         Raises:
-            TooFewRowsError: if the names do not fit into the table at once.
             StoreError: if the store cannot load, or a record is of an unknown version.
         """
         self._tick += 1
@@ -99,6 +100,8 @@ class Table:
     def commit(self) -> None:
         """The snapshot is in the store."""
         self._saving[:] = False
+        if len(self.records) > self._capacity:
+            self._shrink()
 
     def rollback(self) -> None:
         """The snapshot is not in the store: include its rows in the next one."""
@@ -129,12 +132,42 @@ class Table:
         evictable[self._free] = False
         rows = np.flatnonzero(evictable)
         if len(rows) < needed:
-            raise TooFewRowsError(
-                f"This batch needs {needed} more records than XM_ROWS allows: "
-                f"raise XM_ROWS (now {self._capacity})."
-            )
+            self._grow(needed - len(rows))
         count = min(len(rows), max(needed, self._capacity // 16))
-        oldest = rows[np.argpartition(self._used[rows], count - 1)[:count]]
-        for row in oldest.tolist():
+        if count:
+            oldest = rows[np.argpartition(self._used[rows], count - 1)[:count]]
+            self._drop(oldest.tolist())
+
+    def _drop(self, rows: list[int]) -> None:
+        for row in rows:
             del self._index[self._names[row]]
             self._free.append(row)
+
+    def _grow(self, more: int) -> None:
+        size = len(self.records)
+        self._resize(np.arange(size), size + more)
+        self._free += range(size, size + more)
+
+    def _shrink(self) -> None:
+        """Return to `capacity` rows, as far as the store has the others in their present form."""
+        used = np.sort(np.fromiter(self._index.values(), np.int64, len(self._index)))
+        unsaved = self._changed[used]
+        recent = used[np.lexsort([self._used[used], unsaved])]  # unsaved rows last
+        keep = max(self._capacity, int(np.count_nonzero(unsaved)))
+        self._drop(recent[: max(0, len(recent) - keep)].tolist())
+        kept = np.sort(recent[max(0, len(recent) - keep) :])
+        self._resize(kept, keep)
+        self._index = {name: row for row, name in enumerate(self._names[: len(kept)])}
+        self._free = list(range(keep - 1, len(kept) - 1, -1))
+
+    def _resize(self, kept: Rows, size: int) -> None:
+        """Move the rows `kept`, `(k,) int64`, to the front of a table of `size` rows."""
+        records = np.zeros(size, RECORD)
+        records[: len(kept)] = self.records[kept]
+        self.records = records
+        self._names = [self._names[row] for row in kept.tolist()] + [""] * (size - len(kept))
+        extended = (
+            np.concatenate([each[kept], np.zeros(size - len(kept), each.dtype)])
+            for each in (self._used, self._changed, self._saving)
+        )
+        self._used, self._changed, self._saving = extended

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,20 @@ class Records:
 
     def __getitem__(self, part: slice) -> Records:
         return Records(self.offsets[part], self.timestamps[part], self.values[part])
+
+    def parts(self, most: int, most_bytes: int) -> list[Records]:
+        """The records in parts of at most `most` records and `most_bytes` bytes of values.
+
+        A larger record is a part of its own.
+        """
+        sizes = np.maximum(self.values.ends - self.values.starts, 0).tolist()
+        cuts, size = [0], 0
+        for i, each in enumerate(sizes):
+            if i > cuts[-1] and (i - cuts[-1] == most or size + each > most_bytes):
+                cuts.append(i)
+                size = 0
+            size += each
+        return [self[start:end] for start, end in pairwise([*cuts, len(self)]) if end > start]
 
     def __repr__(self) -> str:
         where = f", offsets {self.offsets[0]} to {self.offsets[-1]}" if len(self) else ""

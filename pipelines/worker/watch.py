@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from monitor.backoff import pauses
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
-from monitor.errors import MonitorError, StoreError, StoreRefusedError, TooFewRowsError
+from monitor.errors import MonitorError, StoreError, StoreRefusedError
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.store.base import Store
@@ -29,7 +28,7 @@ from pipelines.worker.gauges import Gauges, Progress
 log = logging.getLogger(__name__)
 
 _REJECTED_BYTES = 512 << 10  # sent of a rejected element; the source topic has all of it
-_BATCH = 4_000  # messages observed in one call
+_BATCH, _BATCH_BYTES = 4_000, 4 << 20  # messages observed in one call, and their bytes
 _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
 
 
@@ -95,18 +94,9 @@ class Watch:
         Returns when it is observed, or when the partition is no longer assigned.
         """
         message, records = event.message, event.value
-        parts = deque(records[i : i + _BATCH] for i in range(0, len(records), _BATCH))
-        while parts:
-            try:
-                if not await self._observe_part(message, parts[0]):
-                    return
-            except TooFewRowsError:
-                part = parts.popleft()
-                if len(part) == 1:
-                    raise
-                parts.extendleft((part[len(part) // 2 :], part[: len(part) // 2]))
-            else:
-                parts.popleft()
+        for part in records.parts(_BATCH, _BATCH_BYTES):
+            if not await self._observe_part(message, part):
+                return
         if self._owns(message):
             records.clear()  # the event is kept only for its acknowledgement
             self._checkpoints.observed.events.append(event)

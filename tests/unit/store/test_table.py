@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.errors import StoreError, StoreRefusedError
+from monitor.errors import StoreRefusedError
 from monitor.records.profile import blank
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
@@ -67,11 +67,42 @@ def test_row_changed_during_a_commit_is_in_the_next_snapshot():
     assert list(table.snapshot()) == ["k_1"]
 
 
-def test_unsaved_rows_are_not_evicted():
-    table = Table(MemoryStore(), 4)
-    add(table, [1, 2, 3])
-    with pytest.raises(StoreError, match="raise XM_ROWS"):
-        table.rows(["k_4", "k_5"])
+def test_table_grows_for_a_batch_and_shrinks_when_saved():
+    store = MemoryStore()
+    table = Table(store, 4)
+    add(table, range(10))
+    add(table, range(3, 13))
+    assert len(table.records) == 13
+    table.snapshot()
+    add(table, [7])
+    save_first = {name: table.records[table.rows([name])[0]].tobytes() for name in ("k_0", "k_7")}
+    table.rollback()
+    save(table, store)
+    assert len(table.records) == 4
+    assert store.load(["k_0", "k_7"]) == list(save_first.values())
+    add(table, [7])
+    assert table.records[table.rows(["k_7"])[0]]["requests"] == 4
+
+
+@settings(deadline=None)
+@given(batches, st.integers(1, 20))
+def test_small_table_counts_like_a_large_one(batches, capacity):
+    store, counts = MemoryStore(), {}
+    table = Table(store, capacity)
+    for number, keys in enumerate(batches):
+        add(table, keys)
+        for key in keys:
+            counts[key] = counts.get(key, 0) + 1
+        if number % 3 == 0:
+            snapshot = table.snapshot()
+            add(table, keys[:1])  # while the snapshot is being written
+            counts[keys[0]] += 1
+            store.commit(Checkpoint(snapshot))
+            table.commit()
+    save(table, store)
+    assert len(table.records) == capacity
+    for key, count in counts.items():
+        assert table.records[table.rows([f"k_{key}"])[0]]["requests"] == count
 
 
 @pytest.mark.parametrize("data", [b"", bytes(10), (999).to_bytes(2, "little") + bytes(2_038)])

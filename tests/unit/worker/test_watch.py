@@ -19,7 +19,6 @@ from monitor.errors import (
     FencedError,
     StoreRefusedError,
     StoreUnavailableError,
-    TooFewRowsError,
 )
 from monitor.identity import Identity
 from monitor.linker import Linker
@@ -235,25 +234,21 @@ async def test_unknown_state_version_stops_the_worker(kafka: Kafka, store: Memor
     assert [type(error) for error in app.crashes] == [StoreRefusedError]
 
 
-async def test_batch_with_more_keys_than_rows_is_split(kafka: Kafka, store: MemoryStore) -> None:
-    engine = engine_on(store)
-    engine.table = Table(store, 8)
-    watch = watch_on(App(kafka), store, engine)
-    await watch.observe(Event(0, [request(f"sk-{n}") for n in range(30)]))
-    assert await watch.checkpoint()
-    assert len(store.records) == 30
-
-
-async def test_message_with_more_keys_than_rows_stops_the_worker(
-    kafka: Kafka, store: MemoryStore
+@pytest.mark.parametrize("split", [True, False])
+async def test_more_keys_than_rows_are_all_recorded(
+    kafka: Kafka, store: MemoryStore, split: bool
 ) -> None:
     engine = engine_on(store)
     engine.table = Table(store, 8)
-    message = b"[" + b",".join(request(f"sk-{n}") for n in range(30)) + b"]"
+    requests = [request(f"sk-{n}") for n in range(30)]
     app = App(kafka)
-    with pytest.raises(TooFewRowsError, match="XM_ROWS"):
-        await watch_on(app, store, engine).consume(Stream([Event(0, [message])]))
-    assert len(app.crashes) == 1
+    values = requests if split else [b"[" + b",".join(requests) + b"]"]
+    watch = watch_on(app, store, engine)
+    await watch.observe(Event(0, values))
+    assert await watch.checkpoint()
+    assert len(store.records) == 30
+    assert len(engine.table.records) == 8
+    assert not app.crashes
 
 
 async def test_gauges_read_the_operator_in_its_own_thread(kafka: Kafka, store: MemoryStore) -> None:
