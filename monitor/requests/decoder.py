@@ -24,7 +24,7 @@ import msgspec
 
 from monitor.requests.mappings import Count, ElementError, FieldMapping, Reason
 from monitor.requests.presets import Unbundle
-from monitor.requests.turns import read_turns
+from monitor.requests.turns import SYSTEM, USER, Part, read_turns
 
 MAX_AHEAD = 60.0  # seconds that ts may lie ahead of the clock
 EARLIEST = 946_684_800.0  # 2000-01-01: an earlier ts comes from a clock that was never set
@@ -45,7 +45,9 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     """One request. `ts` is in epoch seconds; identifiers are as the gateway sent them.
 
     `prompt` is the last user turn and `turns` the number of user turns, 0 if unknown. Both, and
-    `system`, are taken from `messages` where present; `messages` itself is then dropped.
+    `system`, are taken from `messages` where present; `messages` itself is then dropped. `parts`
+    are all texts of the request, from `messages`, `system` and `prompt`. `joins` says that another
+    record of the same call may have the same id. Both are derived; a sender cannot set them.
     """
 
     ts: Instant
@@ -73,6 +75,8 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     tools: Count | None = None
     turns: Count = 0
     messages: Any = None
+    parts: list[Part] = []
+    joins: bool = False
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -273,12 +277,21 @@ def _finish(event: RequestEvent, latest: float) -> bool:
     ts: Any = event.ts
     if type(ts) is not float:
         event.ts = ts.timestamp()
+    system, prompt = event.system, event.prompt
+    event.parts, event.joins = [], False
     if event.messages is not None:
         turns = read_turns(event.messages)
         event.messages = None
-        event.prompt = event.prompt or turns.prompt
-        event.system = event.system or turns.system
+        event.prompt = prompt or turns.prompt
+        event.system = system or turns.system
         event.turns = turns.number
+        event.parts += turns.parts
+        known = {part.text for part in turns.parts}
+        system, prompt = (None if text in known else text for text in (system, prompt))
+    if prompt:
+        event.parts.insert(0, Part(USER, prompt))
+    if system:
+        event.parts.insert(0, Part(SYSTEM, system))
     # fmt: off
     if "" in (
         event.id, event.account, event.end_user, event.payment, event.ip, event.tls_fingerprint,

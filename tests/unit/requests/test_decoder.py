@@ -341,7 +341,7 @@ def test_tool_results_are_not_turns():
     [
         7,
         {},
-        [None, 7, [], {"content": {"a": 1}}, {"role": ["user"], "content": "x"}],
+        [None, 7, [], {"content": {"a": 1}}, {"role": ["user"]}],
         [{"role": "user", "content": [None, {"type": ["text"]}, {"text": 7}]}],
     ],
 )

@@ -22,7 +22,8 @@ def read(mapping, document) -> dict:
     assert not decoded.rejections
     (event,) = decoded.events
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    return {name: value for name, value in fields.items() if value is not None}
+    derived = ("parts", "joins")
+    return {n: value for n, value in fields.items() if value is not None and n not in derived}
 
 
 ASKED = {
