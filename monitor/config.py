@@ -90,6 +90,20 @@ class Decisions(BaseModel):
     block_minutes: float = Field(240, gt=0)
 
 
+class Gateway(BaseModel):
+    """Where gateways and clients put the API key; comma-separated names, without case."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key_headers: str = (
+        "Authorization,X-API-Key,api-key,apikey,x-goog-api-key,x-litellm-api-key,"
+        "Ocp-Apim-Subscription-Key"
+    )
+    key_parameters: str = Field(
+        "api_key,apikey,key,subscription-key,access_token", description="of the URL's query"
+    )
+
+
 class Receivers(BaseModel):
     """Receivers of alerts besides the topic. A receiver without a URL is off."""
 
@@ -159,6 +173,9 @@ class Settings(BaseSettings):
     mapping: str | dict[str, Any] = Field(
         "native", description="a preset's name or a table of fields"
     )
+    rejected: Literal["redacted", "full"] = Field(
+        "redacted", description="what the topic of rejected requests holds"
+    )
     reference: Path | None = Field(None, description="written by `xm calibrate`; default: shipped")
     content: Path | None = Field(None, description="written by `xm learn`; default: shipped")
     web_host: str = "127.0.0.1"
@@ -170,6 +187,7 @@ class Settings(BaseSettings):
     detection: Detection = Detection()
     campaigns: Campaigns = Campaigns()
     decisions: Decisions = Decisions()
+    gateway: Gateway = Gateway()
     receivers: Receivers = Receivers()
     kafka_security: KafkaSecurity = KafkaSecurity()
 

@@ -137,4 +137,5 @@ class Metrics:
         for action in ACTIONS:
             self.decisions.labels(action)
             self.decision_lookups.labels(action)
-        self.decision_lookups.labels("unknown")
+        for label in ("unknown", "no_key", "unreadable_key"):
+            self.decision_lookups.labels(label)

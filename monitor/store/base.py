@@ -78,6 +78,9 @@ class Store(Protocol):
     def decision(self, key: str) -> ActiveDecision | None:
         """The decision in force on a key; `until` says when it ends."""
 
+    def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
+        """The decisions in force on several keys, in order; unreadable ones are left out."""
+
     def ping(self) -> None:
         """Raise unless a checkpoint could be written now."""
 

@@ -22,6 +22,8 @@ from __future__ import annotations
 import random
 import re
 import threading
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -92,6 +94,12 @@ class Cluster(Primary):
         if owner is None:
             raise ClusterDownError(f"no server has slot {slot}")
         return pooled(self._pool_of(owner))
+
+    def by_server(self, keys: Sequence[str]) -> list[Sequence[str]]:
+        owners, groups = self._slot_owners(), defaultdict[Address | None, list[str]](list)
+        for key in keys:
+            groups[owners[key_slot(key.encode())]].append(key)
+        return list(groups.values())
 
     def nodes(self) -> list[Node]:
         owners = sorted({owner for owner in self.run(self._slot_owners) if owner is not None})

@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain, groupby, islice
 from typing import Any, TypeVar, cast
@@ -119,6 +119,10 @@ class Primary:
     def connection(self, key: str = "") -> AbstractContextManager[Any]:
         """A connection, for one user at a time, to the server that has a key."""
         return pooled(self._pool)
+
+    def by_server(self, keys: Sequence[str]) -> list[Sequence[str]]:
+        """Keys in groups that one connection serves."""
+        return [keys] if keys else []
 
     def nodes(self) -> list[Node]:
         """For each server with keys, what opens a connection to it."""

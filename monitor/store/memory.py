@@ -66,5 +66,8 @@ class MemoryStore:
         found = (self._decisions.get((origin, key)) for origin in ORIGINS)
         return stronger(each for each in found if each and self._clock() < each.until)
 
+    def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
+        return [self.decision(key) for key in keys]
+
     def ping(self) -> None:
         pass

@@ -227,6 +227,23 @@ class RedisStore:
                 f"({error}): upgrade all workers to one version."
             ) from error
 
+    def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
+        def read() -> dict[str, bytes | None]:
+            values: dict[str, bytes | None] = {}
+            for group in self.server.by_server(names):
+                with self.server.connection(group[0]) as connection:
+                    values |= zip(
+                        group, execute(connection, [("GET", name) for name in group]), strict=True
+                    )
+            return values
+
+        names = [decision_name(origin, key) for key in keys for origin in ORIGINS]
+        values = self.server.run(read)
+        return [
+            stronger(_decision(values[decision_name(origin, key)], key) for origin in ORIGINS)
+            for key in keys
+        ]
+
     def publish_shadow(self, shadow: bool) -> None:
         """Report for MODE_SECONDS that a worker runs, in shadow mode or not."""
         self._call("SET", _mode_name(shadow), b"1", "EX", MODE_SECONDS)
@@ -278,6 +295,15 @@ class RedisStore:
 def decision_name(origin: str, key: str) -> str:
     """The Redis key of a decision; detectors and campaigns have one each."""
     return DECISION_KEY + key if origin == ORIGINS[0] else f"{DECISION_KEY}{origin}:{key}"
+
+
+def _decision(value: bytes | None, key: str) -> ActiveDecision | None:
+    """A decision from its JSON; one of a newer version is logged and left out."""
+    try:
+        return msgspec.json.decode(value, type=ActiveDecision) if value else None
+    except msgspec.MsgspecError as error:
+        log.error("decision_unreadable key=%s reason=%r", key, str(error))
+        return None
 
 
 def _tag_of(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -20,22 +19,26 @@ from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
+from pipelines.gateways.decisions import LOOKUP_SECONDS, Decisions
+from pipelines.gateways.keys import KeyReader
+from pipelines.gateways.service import DecisionService
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
 from pipelines.worker.deliver import deliver
+from pipelines.worker.server import WebServer, raise_descriptor_limit
 from pipelines.worker.watch import Watch
-from pipelines.worker.web import add_pages
+from pipelines.worker.web import pages
 
-_LOOKUP_SECONDS = 0.5  # within which Redis must answer a decision lookup
-_LOOKUP_THREADS = 8
 # Our own events from INFO on, those of libraries from WARNING on.
 _LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"sparse": {"()": "pipelines.worker.server.Sparse"}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
+        "asyncio": {"filters": ["sparse"]},
         "pipelines": {"level": "INFO"},
         "pipelines.kafka.transport": {"level": "WARNING"},
         "monitor": {"level": "INFO"},
@@ -52,7 +55,7 @@ def build(settings: Settings) -> Any:
     """
     identity = from_settings(settings)
     store = RedisStore(settings.redis_url, settings.record_seconds)
-    lookups = RedisStore(settings.redis_url, settings.record_seconds, timeout=_LOOKUP_SECONDS)
+    lookups = RedisStore(settings.redis_url, settings.record_seconds, timeout=LOOKUP_SECONDS)
     metrics = Metrics(_registry())
     engine = Engine(settings, identity, store, metrics=metrics)
     linker = Linker(settings, store, metrics=metrics)
@@ -64,18 +67,26 @@ def build(settings: Settings) -> Any:
     app = faust.App(
         settings.group,
         **faust_options(settings.kafka, settings.kafka_security),
-        web_bind=settings.web_host,
-        web_host=settings.web_host,
-        web_port=settings.web_port,
-        web_metrics_enabled=False,
         consumer_max_fetch_size=4 << 20,
         consumer_auto_offset_reset="earliest",
         producer_linger=0.005,
         producer_max_batch_size=256 << 10,
         **DEFAULTS,
     )
-    watch = Watch(app, engine, store, topics, topics.requests, metrics=metrics)
-    link = Watch(app, linker, store, topics, topics.fingerprints, metrics=metrics)
+    decisions = Decisions(lookups)
+    watch, link = (
+        Watch(
+            app,
+            operator,
+            store,
+            topics,
+            source,
+            metrics=metrics,
+            decided=decisions.add,
+            redact=settings.rejected == "redacted",
+        )
+        for operator, source in ((engine, topics.requests), (linker, topics.fingerprints))
+    )
 
     @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
     async def watch_requests(stream: Any) -> None:
@@ -109,15 +120,15 @@ def build(settings: Settings) -> Any:
         app.on_partitions_revoked.connect(each.revoke)
         app.on_partitions_assigned.connect(each.assign)
         app.on_before_shutdown.connect(each.revoke)
-    add_pages(
-        app,
-        watch,
-        lookups,
-        identity,
-        executor=ThreadPoolExecutor(_LOOKUP_THREADS, "lookup"),
-        metrics=metrics,
+    service = DecisionService(
+        KeyReader(settings.gateway),
+        decisions,
+        from_settings(settings),
+        metrics,
         shadow=settings.decisions.shadow,
     )
+    # In place of Faust's own server, which has other pages and no bounds.
+    app.web = WebServer(pages(watch, service, metrics), settings.web_host, settings.web_port)
     return app
 
 
@@ -133,6 +144,7 @@ def run_worker(settings: Settings) -> None:
     """Run a worker until SIGINT or SIGTERM."""
     app = build(settings)
     _check_port(settings)
+    raise_descriptor_limit()
     check_topics(settings)
     worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
     # All objects so far live as long as the process. Reference counts free most later ones.

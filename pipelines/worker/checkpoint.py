@@ -26,19 +26,21 @@ from typing import Any
 import msgspec
 
 from monitor.alerting.alerts import Alert
+from monitor.alerting.decisions import ActiveDecision
 from monitor.backoff import pauses
 from monitor.batch import Outcome
 from monitor.config import Topics
 from monitor.errors import FencedError, MonitorError, StoreError, StoreRefusedError
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
-from monitor.store.base import Checkpoint, Store
+from monitor.store.base import Checkpoint, Store, active
 
 log = logging.getLogger(__name__)
 
 PAUSES = 0.1, 5.0  # seconds between attempts, the first and the longest
 
 Run = Callable[..., Awaitable[Any]]
+Decided = Callable[[Iterable[ActiveDecision]], None]
 
 
 class FlushError(MonitorError):
@@ -90,6 +92,7 @@ class Checkpointer:
         topics: names of the output topics.
         source: name of the input topic.
         metrics: counts and times checkpoints.
+        decided: is told which decisions a checkpoint has put into force.
 
     Attributes:
         observed: what the next checkpoint covers.
@@ -107,6 +110,7 @@ class Checkpointer:
         topics: Topics,
         source: str,
         metrics: Metrics,
+        decided: Decided | None = None,
     ) -> None:
         self._app = app
         self._operator = operator
@@ -116,6 +120,7 @@ class Checkpointer:
         self._store_thread = ThreadPoolExecutor(1, "checkpoint")
         self._topics = topics
         self._metrics = metrics
+        self._decided = decided
         self._written_at = metrics.checkpoint_timestamp.labels(source)
         self._written_at.set_to_current_time()
         self._writing = asyncio.Lock()
@@ -167,6 +172,8 @@ class Checkpointer:
             raise
         if checkpoint is not None:
             await self._run(self._operator.commit, checkpoint)
+            if self._decided is not None:
+                self._decided(active(checkpoint, time.time()))
             self._metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
             self._metrics.checkpoint_records.inc(len(checkpoint.records))
             self._written_at.set_to_current_time()

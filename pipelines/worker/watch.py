@@ -22,7 +22,7 @@ from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.store.base import Store
 from pipelines.kafka.record_batch import Records
-from pipelines.worker.checkpoint import PAUSES, Checkpointer
+from pipelines.worker.checkpoint import PAUSES, Checkpointer, Decided
 from pipelines.worker.gauges import Gauges, Progress
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class Watch:
         topics: names of the output topics.
         source: name of the input topic.
         metrics: default: metrics in a private registry.
+        decided: is told which decisions have come into force.
+        redact: whether the rejected topic gets the reason and the place of an element only.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Watch:
         source: str,
         *,
         metrics: Metrics | None = None,
+        decided: Decided | None = None,
+        redact: bool = True,
     ) -> None:
         self._app = app
         self._operator = operator
@@ -61,8 +65,9 @@ class Watch:
         self._metrics = metrics or Metrics()
         self._gauges = Gauges(self._metrics, source)
         self._thread = ThreadPoolExecutor(1, "operator")
+        self._redact = redact
         self._checkpoints = Checkpointer(
-            app, operator, self._run, self._assign, store, topics, source, self._metrics
+            app, operator, self._run, self._assign, store, topics, source, self._metrics, decided
         )
         self._revoked: int | None = None  # the generation of partitions that was revoked
         self._starts: dict[str, int] = {}  # where the first batch of a partition may begin
@@ -191,7 +196,7 @@ class Watch:
             "offset": str(rejected.offset).encode(),
             "element": str(rejection.element).encode(),
         }
-        value = rejection.value[:_REJECTED_BYTES]
+        value = b"" if self._redact else rejection.value[:_REJECTED_BYTES]
         return await self._checkpoints.produce(self._topics.rejected, None, value, headers)
 
     # Checkpoint

@@ -136,9 +136,11 @@ def test_rejected_topic_has_offset_and_reason(
     assert hour.found.rejected == places
 
 
-def test_rejected_topic_has_the_original_bytes(hour: Hour) -> None:
+def test_rejected_topic_holds_nothing_of_a_request(hour: Hour) -> None:
     rejected = read_topic(hour.worker, hour.worker.settings.topics.rejected)
-    assert {record.value for record in rejected} == {part for _, _, part in BAD}
+    assert {record.value for record in rejected} == {b""}
+    sizes = {int(dict(record.headers)["bytes"]) for record in rejected}
+    assert sizes == {len(part) for _, _, part in BAD}
 
 
 def test_rejections_are_counted_by_reason(hour: Hour) -> None:
@@ -185,11 +187,22 @@ def test_workers_report_their_modes_in_redis(
             until(lambda name=f"xm:mode:{mode}": 0 < store.ttl(name) <= MODE_SECONDS)
 
 
-def test_lookup_without_a_key_is_a_bad_request(enforcing: Worker) -> None:
-    assert get_page(enforcing, "/v1/decision").status == 400
+@pytest.mark.parametrize(
+    ("header", "status"), [({}, 401), ({"Authorization": "Basic !"}, 400), ({"api-key": COT}, 403)]
+)
+def test_lookup_without_a_readable_key_does_not_pass(
+    enforcing: Worker, header: dict[str, str], status: int
+) -> None:
+    answer = get_page(enforcing, "/v1/decision", **header)
+    assert answer.status == status
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
 
 # Health, and an unavailable store
+
+
+def test_worker_serves_no_page_of_the_framework(hour: Hour) -> None:
+    assert {get_page(hour.worker, page).status for page in ("/", "/router/", "/table/")} == {404}
 
 
 def test_worker_is_healthy_and_ready(hour: Hour) -> None:
@@ -207,12 +220,14 @@ def test_read_only_store_is_reported_and_loses_nothing(hour: Hour, own_redis: Re
     assert differences(hour.worker) == []
 
 
-def test_unavailable_store_passes_requests_and_loses_nothing(
+def test_unavailable_store_passes_unknown_keys_and_loses_nothing(
     hour: Hour, enforcing: Worker, own_redis: Redis
 ) -> None:
+    assert get_page(enforcing, "/v1/decision", X_API_Key=COT).status == 403
     own_redis.stop()
     more(hour.worker)
-    assert get_page(enforcing, "/v1/decision", X_API_Key=COT).status == 200
+    assert get_page(enforcing, "/v1/decision", X_API_Key="sk-new").status == 200
+    assert get_page(enforcing, "/v1/decision", X_API_Key=COT).status == 403
     until(lambda: get_page(hour.worker, "/readyz").status == 503)
     assert "is away" in get_page(hour.worker, "/readyz").text
     assert get_page(hour.worker, "/healthz").status == 200

@@ -169,6 +169,27 @@ async def test_failed_produce_commits_no_offset_without_its_rows(
     assert [type(error) for error in app.crashes] == [FlushError]
 
 
+@pytest.mark.parametrize(("redact", "values"), [(True, [b""]), (False, [b"no JSON"])])
+async def test_rejected_element_is_sent_as_the_setting_says(
+    kafka: Kafka, store: MemoryStore, redact: bool, values: list[bytes]
+) -> None:
+    topics = Settings().topics
+    watch = Watch(App(kafka), engine_on(store), store, topics, TOPIC, redact=redact)
+    await watch.observe(Event(0, [b"no JSON"]))
+    assert [value for topic, value in kafka.taken if topic == topics.rejected] == values
+
+
+async def test_decisions_in_force_are_passed_on(kafka: Kafka, store: MemoryStore) -> None:
+    decided: list[Any] = []
+    topics = Settings().topics
+    watch = Watch(App(kafka), engine_on(store), store, topics, TOPIC, decided=decided.extend)
+    await watch.observe(Event(0, elicitor()))
+    assert decided == []
+    assert await watch.checkpoint()
+    assert {each.key for each in decided} == {"sk-cot"}
+    assert all(each.until > time.time() for each in decided)
+
+
 async def test_outputs_count_from_the_arrival_of_the_requests(
     kafka: Kafka, store: MemoryStore
 ) -> None:

@@ -1,0 +1,106 @@
+import base64
+import hashlib
+
+import pytest
+
+from monitor.config import Gateway
+from pipelines.gateways.keys import KeyReader, key_forms
+
+
+@pytest.fixture
+def reader():
+    return KeyReader(Gateway())
+
+
+def basic(credentials):
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer sk-1",
+        "bearer sk-1",
+        "BEARER   sk-1",
+        "Bearer\tsk-1",
+        " Bearer \t sk-1 ",
+        "Bearer Bearer sk-1",
+        'Bearer "sk-1"',
+        "Bearer sk-1, Bearer sk-2",
+        "sk-1",
+        "Token sk-1",
+        "Token token=sk-1",
+        "Unknown sk-1",
+        basic("sk-1:"),
+        basic("sk-1:x"),
+        basic(":sk-1"),
+        basic("sk-1"),
+        basic("user:sk-1").replace("Basic", "BASIC"),
+        basic("user:sk-1").replace(" ", "\t"),
+        basic("user:sk-1").rstrip("="),
+    ],
+)
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "X-API-Key", "x_api_key"])
+def test_key_is_found_in_every_spelling(reader, name, value):
+    named = reader.read([(name, value)])
+    assert "sk-1" in named.keys
+    assert not named.unreadable
+
+
+@pytest.mark.parametrize(
+    "name", ["api-key", "x-goog-api-key", "x-litellm-api-key", "Ocp-Apim-Subscription-Key"]
+)
+def test_key_is_found_in_headers_of_other_apis(reader, name):
+    assert reader.read([(name, "sk-1")]).keys == ("sk-1",)
+
+
+@pytest.mark.parametrize("query", ["api_key=sk-1", "KEY=sk%2D1", "a=b&k%65y=sk-1", "a=b;key=sk-1"])
+def test_key_is_found_in_the_query(reader, query):
+    assert "sk-1" in reader.read([], query).keys
+    assert "sk-1" in reader.read([("X-Original-URI", f"/v1/models?{query}")]).keys
+
+
+def test_all_keys_of_a_request_are_found(reader):
+    headers = [
+        ("Authorization", "Bearer sk-1"),
+        ("Authorization", "Bearer sk-2"),
+        ("X-API-Key", "sk-3"),
+    ]
+    assert {f"sk-{n}" for n in range(1, 6)} <= set(reader.read(headers, "key=sk-4&key=sk-5").keys)
+
+
+def test_header_as_it_is_logged_is_a_key_too(reader):
+    assert "Bearer sk-1" in reader.read([("Authorization", "Bearer sk-1")]).keys
+
+
+@pytest.mark.parametrize("value", ["Bearer", "Basic", "Basic !", "Basic AAAAA", basic(":"), ",;"])
+def test_key_that_cannot_be_read_is_noted(reader, value):
+    named = reader.read([("Authorization", value)])
+    assert named.unreadable
+    assert named.keys == ()
+
+
+def test_unreadable_key_beside_a_readable_one_is_noted(reader):
+    named = reader.read([("Authorization", "Basic !"), ("X-API-Key", "sk-1")])
+    assert named == (("sk-1",), True)
+
+
+def test_more_keys_than_are_read_are_noted(reader):
+    named = reader.read([("X-API-Key", " ".join(f"sk-{n}" for n in range(1_000)))])
+    assert named.unreadable
+    assert len(named.keys) < 50
+
+
+@pytest.mark.parametrize("headers", [[], [("Authorization", "")], [("X-API-Key", " ")]])
+def test_request_without_a_key_names_none(reader, headers):
+    assert reader.read(headers, "keyed=sk-1") == ((), False)
+
+
+def test_names_are_a_setting():
+    reader = KeyReader(Gateway(key_headers="X-Tenant-Key, X-Other", key_parameters="secret"))
+    assert reader.read([("x-tenant-key", "sk-1")], "secret=sk-2").keys == ("sk-1", "sk-2")
+    assert reader.read([("X-API-Key", "sk-1")], "key=sk-2").keys == ()
+
+
+def test_forms_include_the_hash_that_litellm_logs():
+    assert key_forms("sk-1") == ("sk-1", hashlib.sha256(b"sk-1").hexdigest())
