@@ -156,6 +156,47 @@ class KafkaSecurity(BaseModel):
         return self
 
 
+class Registry(BaseModel):
+    """Where the schemas of Avro and Protobuf messages are: a schema registry, or one file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = Field(None, description="of a Confluent-compatible schema registry")
+    user: str | None = Field(None, description="of HTTP basic authentication")
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = Field(None, description="CA certificates, PEM; default: the system's")
+    timeout_seconds: float = Field(5, gt=0, le=60)
+    file: Path | None = Field(
+        None, description="an Avro schema or a Protobuf descriptor set, instead of the registry"
+    )
+    message: str | None = Field(
+        None, description="Protobuf message type in the file; default: its first"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("write it as http://host:port or https://host:port")
+        if value is not None and "@" in value:
+            raise ValueError("put the login into user and password")
+        return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        password = self.password or self.password_file
+        if self.url and self.file:
+            raise ValueError("set url or file, not both")
+        if bool(self.user) != bool(password):
+            raise ValueError("a login needs user, and password or password_file")
+        if not self.url and (self.user or self.ca_file):
+            raise ValueError("user and ca_file need url")
+        if self.message and not self.file:
+            raise ValueError("message needs file")
+        return self
+
+
 class Settings(BaseSettings):
     """All settings.
 
@@ -190,6 +231,7 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     receivers: Receivers = Receivers()
     kafka_security: KafkaSecurity = KafkaSecurity()
+    registry: Registry = Registry()
 
     @property
     def record_seconds(self) -> float:

@@ -107,7 +107,7 @@ class Engine(PartitionedOperator[Partition]):
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
         self._on_evaluation = on_evaluation
-        self._read = Reader(Decoder(settings.mapping), identity)
+        self._read = Reader(Decoder.of(settings), identity)
         self._lexicon = Lexicon()
         self._extractor = Extractor(identity.derive("prompts", 32), load_content(settings.content))
         self._lifecycle = Lifecycle(settings.detection, action_for, detectors)

@@ -6,6 +6,7 @@ it and exits with status 2; the worker logs it.
     MonitorError
     ├── ConfigError                 a setting is missing or invalid
     ├── InputError                  a file or mapping cannot be read
+    ├── RegistryUnavailableError    retry: the schema registry is away, refuses or fails
     └── StoreError                  the state store
         ├── StoreUnavailableError   retry: away, loading, read-only, full, failing over
         ├── StoreRefusedError       do not retry: somebody has to change something first
@@ -26,6 +27,13 @@ class ConfigError(MonitorError):
 
 class InputError(MonitorError):
     """A file or mapping that the operator named cannot be read."""
+
+
+# The schema registry: raised while requests are decoded, before anything changes.
+
+
+class RegistryUnavailableError(MonitorError):
+    """The schema registry cannot be asked now; retry the same batch later."""
 
 
 # The state store: raised while requests are read.

@@ -20,7 +20,6 @@ from monitor.requests.decoder import (
     EARLIEST,
     LATEST,
     MAX_AHEAD,
-    MAX_BYTES,
     Decoded,
     Decoder,
     Rejection,
@@ -32,6 +31,7 @@ from monitor.requests.fast_json import (
     NAMED_FIELDS,
     ParsedEvents,
 )
+from monitor.requests.framing.elements import MAX_BYTES
 from monitor.requests.marks import (
     BOUNDED,
     FIRST_TURN,

@@ -1,11 +1,12 @@
 """Request events: one per LLM request, decoded from Kafka messages in batches.
 
-A message is one JSON object, an array of objects, or newline-delimited objects. Each element
-becomes an event or a rejection, independently of its neighbours. Input in the native format is
-decoded straight into events. Everything else, and every mapped format, is read field by field. That
-path is lenient: it accepts numbers in strings, content parts instead of text, what Python's JSON
-writer emits (NaN, lone surrogates) and invalid UTF-8. A sender must not be able to hide a request
-by encoding it oddly.
+A message is one JSON object, an array of objects, or several objects one after the other, plain or
+wrapped (`framing/unframe.py`). Each element becomes an event or a rejection, independently of its
+neighbours. An envelope around records (`framing/envelopes.py`) is opened. Input in the native
+format is decoded straight into events. Everything else, and every mapped format, is read field by
+field. That path is lenient: it accepts numbers in strings, content parts instead of text, what
+Python's JSON writer emits (NaN, lone surrogates) and invalid UTF-8. A sender must not be able to
+hide a request by encoding it oddly.
 
 >>> decoded = Decoder().decode([b'{"ts": 1772040000, "api_key": "k", "prompt": "Hi"}'], 1772040001)
 >>> decoded.events[0].prompt
@@ -14,14 +15,26 @@ by encoding it oddly.
 
 from __future__ import annotations
 
-import json
-from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast, get_args
 
 import msgspec
 
+from monitor.config import Settings
+from monitor.requests.framing import envelopes
+from monitor.requests.framing.elements import (
+    MAX_BYTES,
+    MAX_ELEMENTS,
+    UNPARSED,
+    Element,
+    split,
+    split_text,
+    too_deep,
+)
+from monitor.requests.framing.schemas import Schemas
+from monitor.requests.framing.unframe import Unframer
 from monitor.requests.mappings import Count, ElementError, FieldMapping, Reason
 from monitor.requests.presets import Unbundle
 from monitor.requests.turns import SYSTEM, USER, Part, read_turns
@@ -29,9 +42,6 @@ from monitor.requests.turns import SYSTEM, USER, Part, read_turns
 MAX_AHEAD = 60.0  # seconds that ts may lie ahead of the clock
 EARLIEST = 946_684_800.0  # 2000-01-01: an earlier ts comes from a clock that was never set
 LATEST = 1e11  # the year 5138: a later ts is not in seconds
-MAX_BYTES = 16 * 2**20  # of a message
-MAX_ELEMENTS = 100_000  # of a message: one message must not stall the stream
-KEPT_BYTES = 64 * 2**10  # of a message that is too large
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
@@ -113,16 +123,16 @@ class Decoded(NamedTuple):
     rejections: list[Rejection]
 
 
+_Outcome = tuple["Element", RequestEvent | ElementError]
+_OF_ENVELOPES = {"ts", "id"}  # fields of a request that an envelope may seem to have
+
 _PARSE_ERRORS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
 _BATCH = 256  # messages that are first tried as one document
-_UNPARSED = object()  # a document that has not been parsed yet
 
 _decode_event_or_events: Callable[[bytes], RequestEvent | list[RequestEvent]]
 _decode_event_or_events = msgspec.json.Decoder(RequestEvent | list[RequestEvent]).decode
 _decode_event = msgspec.json.Decoder(RequestEvent).decode
 _decode_lines = msgspec.json.Decoder(RequestEvent).decode_lines
-_decode_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_anything = msgspec.json.Decoder().decode
 
 
 class Decoder:
@@ -130,10 +140,19 @@ class Decoder:
 
     Args:
         mapping: name of a preset, or a mapping table (see `mappings.py`).
+        schemas: decodes messages that are encoded with a schema; default: none is known.
     """
 
-    def __init__(self, mapping: str | Mapping[str, Any] = "native") -> None:
+    def __init__(
+        self, mapping: str | Mapping[str, Any] = "native", schemas: Schemas | None = None
+    ) -> None:
         self._mapping = FieldMapping(mapping)
+        self._unframe = Unframer(schemas or Schemas(), MAX_BYTES)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Decoder:
+        """The decoder of the configured format."""
+        return cls(settings.mapping, Schemas(settings.registry))
 
     @property
     def native(self) -> bool:
@@ -141,12 +160,16 @@ class Decoder:
         return self._mapping.native
 
     def decode(self, values: Sequence[bytes | None], now: float) -> Decoded:
-        """Decode a batch of message values. Never raises, whatever the bytes.
+        """Decode a batch of message values. No bytes make it raise by themselves.
 
         Args:
             values: the messages, `None` for a message without a value.
             now: reference clock, epoch seconds. An event whose `ts` lies more than `MAX_AHEAD`
                 seconds after it is rejected as `future`.
+
+        Raises:
+            RegistryUnavailableError: if a schema cannot be fetched now; decode again later.
+            ConfigError: if the library for a message's schema is not installed.
         """
         decoded = Decoded([], [], [], [])
         latest = min(now + MAX_AHEAD, LATEST)
@@ -165,7 +188,7 @@ class Decoder:
 
     def split(self, value: bytes) -> list[bytes]:
         """The bytes of each element of a message, at least one, in the order of `elements`."""
-        return [element.to_bytes() for element in self._elements(value)]
+        return [element.to_bytes() for element, _ in self._outcomes(value, math.inf)]
 
     def _decode_native(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
         """Decode a message in the strict native format; return false if it is anything else."""
@@ -184,26 +207,54 @@ class Decoder:
 
     def _decode_elements(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
         """Decode a message element by element, leniently."""
-        for index, element in enumerate(self._elements(value)):
-            try:
-                event = self._event(element, latest)
-            except ElementError as error:
-                decoded.rejections.append(
-                    Rejection(error.reason, error.detail, source, element.to_bytes(), index)
-                )
-            else:
+        for index, (element, event) in enumerate(self._outcomes(value, latest)):
+            if isinstance(event, RequestEvent):
                 decoded.events.append(event)
                 decoded.sources.append(source)
                 decoded.elements.append(index)
+            else:
+                decoded.rejections.append(
+                    Rejection(event.reason, event.detail, source, element.to_bytes(), index)
+                )
 
-    def _elements(self, value: bytes) -> list[_Element]:
-        elements = _split(value)
-        if self._mapping.unbundle is None:
-            return elements
-        return [part for each in elements for part in _unbundle(each, self._mapping.unbundle)]
+    def _outcomes(self, value: bytes, latest: float) -> Iterator[_Outcome]:
+        """The elements of a message, each with its event or the error that rejects it."""
+        opener = envelopes.Opener(self._unframe, MAX_BYTES, MAX_ELEMENTS)
+        for element in split(value, self._unframe):
+            yield from self._read(element, latest, opener, envelopes.LAYERS)
 
-    def _event(self, element: _Element, latest: float) -> RequestEvent:
-        if self._mapping.native and element.document is _UNPARSED:
+    def _read(
+        self, element: Element, latest: float, opener: envelopes.Opener, layers: int
+    ) -> Iterator[_Outcome]:
+        """One element, or those in its envelope if it is one."""
+        unbundle = self._mapping.unbundle
+        for part in [element] if unbundle is None else _unbundle(element, unbundle):
+            try:
+                yield part, self._event(part, latest)
+                continue
+            except ElementError as error:
+                outcome = part, error
+            try:
+                records = self._opened(part, opener) if layers else None
+            except ElementError as error:
+                records, outcome = None, (part, error)
+            if records is None:
+                yield outcome
+                continue
+            for record in records:
+                found = split_text(record) if type(record) is bytes else [Element(b"", record)]
+                for inner in found:
+                    yield from self._read(inner, latest, opener, layers - 1)
+
+    def _opened(self, element: Element, opener: envelopes.Opener) -> list[Any] | None:
+        """The records in an envelope; `None` for a record as the gateway writes it."""
+        document = element.parsed()
+        if type(document) is not dict or not self._mapping.names(document) <= _OF_ENVELOPES:
+            return None
+        return opener(document)
+
+    def _event(self, element: Element, latest: float) -> RequestEvent:
+        if self._mapping.native and element.document is UNPARSED:
             event = _strict_events(element.raw)
             if isinstance(event, RequestEvent) and _finish(event, latest):
                 return event
@@ -216,29 +267,6 @@ class Decoder:
         if not _finish(event, latest):
             raise _time_error(event.ts, latest)
         return event
-
-
-class _Element(NamedTuple):
-    """One element of a message.
-
-    Attributes:
-        raw: its bytes; empty if it has none of its own.
-        document: the parsed JSON, or the `ElementError` that says why there is none.
-    """
-
-    raw: bytes
-    document: Any = _UNPARSED
-
-    def parsed(self) -> Any:
-        return _parse(self.raw) if self.document is _UNPARSED else self.document
-
-    def to_bytes(self) -> bytes:
-        if self.raw or type(self.document) is ElementError:
-            return self.raw
-        try:
-            return msgspec.json.encode(self.document)
-        except _PARSE_ERRORS:
-            return b""
 
 
 def _decode_one_per_message(
@@ -312,80 +340,16 @@ def _time_error(ts: float, latest: float) -> ElementError:
     return ElementError("bad_time", "ts is before the year 2000")
 
 
-def _split(value: bytes) -> list[_Element]:
-    """The elements of a message, at least one."""
-    if len(value) > MAX_BYTES:
-        return [_too_large(value, f"{len(value)} bytes, more than {MAX_BYTES}")]
-    value = value.removeprefix(BOM_UTF8)
-    if not value.strip():
-        return [_Element(value, ElementError("empty", "the message has no value"))]
-    elements = _split_array(value) if value.lstrip()[:1] == b"[" else None
-    elements = _split_documents(value) if elements is None else elements
-    return elements or [_Element(value, ElementError("empty", "the array has no elements"))]
-
-
-def _split_array(value: bytes) -> list[_Element] | None:
-    try:
-        elements = _decode_raw_elements(value)
-    except _PARSE_ERRORS:
-        return None
-    if len(elements) > MAX_ELEMENTS:
-        return [_too_large(value, f"{len(elements)} elements, more than {MAX_ELEMENTS}")]
-    return [_Element(bytes(raw)) for raw in elements]
-
-
-def _split_documents(value: bytes) -> list[_Element]:
-    """One document, or one per line."""
-    document = _parse(value)
-    if type(document) is list and len(document) <= MAX_ELEMENTS:  # an array with a NaN or the like
-        return [_Element(b"", each) for each in document]
-    if type(document) is ElementError and b"\n" in value:
-        if value.count(b"\n") > MAX_ELEMENTS:
-            return [_too_large(value, f"more than {MAX_ELEMENTS} lines")]
-        lines = [_Element(line) for line in value.splitlines() if line.strip()]
-        if any(type(line.parsed()) is dict for line in lines):
-            return lines
-    return [_Element(value, document)]
-
-
-def _too_large(value: bytes, what: str) -> _Element:
-    return _Element(value[:KEPT_BYTES], ElementError("too_large", f"the message has {what}"))
-
-
-def _unbundle(element: _Element, unbundle: Unbundle) -> list[_Element]:
+def _unbundle(element: Element, unbundle: Unbundle) -> list[Element]:
     """The requests in one element of a format that bundles several, such as an OTLP export."""
     document = element.parsed()
     if type(document) is not dict:
-        return [_Element(element.raw, document)]
+        return [Element(element.raw, document)]
     try:
         calls = unbundle(document)
     except RecursionError:
-        return [_Element(element.raw, _too_deep())]
+        return [Element(element.raw, too_deep())]
     if not calls:
         error = ElementError("missing_field", "the export has no model call (no gen_ai attribute)")
-        return [_Element(element.raw, error)]
-    return [_Element(element.raw if len(calls) == 1 else b"", call) for call in calls]
-
-
-def _parse(raw: bytes) -> Any:
-    """The JSON document in the bytes, parsed leniently, or the error that explains its absence."""
-    try:
-        return _decode_anything(raw)
-    except RecursionError:
-        return _too_deep()
-    except ValueError:
-        pass
-    try:
-        lenient = json.loads(raw.decode("utf-8", "replace"))
-        # A lone surrogate cannot be encoded as UTF-8 again: replace it.
-        return json.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
-    except json.JSONDecodeError as error:
-        return ElementError("not_json", f"malformed JSON at character {error.pos}")
-    except ValueError:
-        return ElementError("not_json", "a number has thousands of digits")
-    except RecursionError:
-        return _too_deep()
-
-
-def _too_deep() -> ElementError:
-    return ElementError("not_json", "nested too deeply")
+        return [Element(element.raw, error)]
+    return [Element(element.raw if len(calls) == 1 else b"", call) for call in calls]

@@ -36,6 +36,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 Reason = Literal[
     "empty",
     "not_json",
+    "undecodable",
     "not_an_object",
     "missing_field",
     "wrong_type",
@@ -47,6 +48,7 @@ Reason = Literal[
 
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _REQUIRED = ("ts", "api_key")
+_ABSENT: tuple[Any, ...] = (None, "")
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 
 
@@ -112,6 +114,15 @@ class FieldMapping:
             for field, parser in _PARSERS.items()
             if field in places
         ]
+
+    def names(self, document: dict[str, Any]) -> set[str]:
+        """The fields that have a value in a document, usable or not."""
+        holders = [_walk(document, steps) for steps in self._holders]
+        return {
+            field
+            for field, places, _ in self._plan
+            if any(_child(holders[index], place.name) not in _ABSENT for index, place in places)
+        }
 
     def read(self, document: dict[str, Any]) -> dict[str, Any]:
         """The fields of a document, each in its own type.

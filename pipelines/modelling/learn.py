@@ -85,7 +85,7 @@ def extract_features(prompts: Sequence[str]) -> PromptFeatures:
 
 def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:
     """The first different prompts of each key and file, in order of appearance."""
-    decoder, prompts = Decoder(settings.mapping), dict[str, None]()
+    decoder, prompts = Decoder.of(settings), dict[str, None]()
     for name in files:
         by_key: defaultdict[str, set[str]] = defaultdict(set)
         with LineFile(name) as file:

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from monitor.errors import InputError
-from monitor.requests.decoder import MAX_BYTES
+from monitor.requests.framing.elements import MAX_BYTES
 
 _GZIP = b"\x1f\x8b"
 

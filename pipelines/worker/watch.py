@@ -17,7 +17,12 @@ from typing import Any
 from monitor.backoff import pauses
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
-from monitor.errors import MonitorError, StoreError, StoreRefusedError
+from monitor.errors import (
+    MonitorError,
+    RegistryUnavailableError,
+    StoreError,
+    StoreRefusedError,
+)
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.store.base import Store
@@ -71,6 +76,7 @@ class Watch:
         )
         self._revoked: int | None = None  # the generation of partitions that was revoked
         self._starts: dict[str, int] = {}  # where the first batch of a partition may begin
+        self._no_schema: dict[str, str] = {}  # why a partition waits for the schema registry
 
     @property
     def assigned(self) -> bool:
@@ -79,8 +85,8 @@ class Watch:
 
     @property
     def trouble(self) -> str | None:
-        """Why the store fails at present; `None` while it works."""
-        return self._checkpoints.trouble
+        """Why the store or the schema registry fails at present; `None` while both work."""
+        return self._checkpoints.trouble or next(iter(self._no_schema.values()), None)
 
     # Consume
 
@@ -110,14 +116,17 @@ class Watch:
         """Observe some records as soon as store and memory allow; False if they were revoked."""
         waiting = pauses(*PAUSES)
         while self._owns(message):
-            if self.trouble is None and not self._operator.needs_checkpoint:
+            if self._checkpoints.trouble is None and not self._operator.needs_checkpoint:
                 try:
                     async with self._checkpoints.observing:
                         if self._owns(message):  # it may have been revoked meanwhile
                             await self._observe_batch(message, records)
+                            self._registry_works(message)
                             return True
                 except StoreRefusedError:
                     raise
+                except RegistryUnavailableError as error:
+                    self._registry_failed(message, error)
                 except StoreError as error:
                     self._checkpoints.store_failed(error)
             elif await self.checkpoint():
@@ -164,6 +173,18 @@ class Watch:
             await self._app.consumer.seek(tp, offset)
         self._starts[name] = first
         return True
+
+    def _registry_failed(self, message: Any, error: RegistryUnavailableError) -> None:
+        """Note that a batch waits: nothing of it was observed, and it is observed again."""
+        name = f"{message.topic}:{message.partition}"
+        if name not in self._no_schema:
+            log.error("schema_registry_failed name=%s reason=%r", name, str(error))
+        self._no_schema[name] = str(error)
+
+    def _registry_works(self, message: Any) -> None:
+        name = f"{message.topic}:{message.partition}"
+        if self._no_schema.pop(name, None):
+            log.info("schema_registry_back name=%s", name)
 
     def _owns(self, message: Any) -> bool:
         generation = self._app.consumer_generation_id
@@ -250,6 +271,7 @@ class Watch:
             log.warning("handover_without_checkpoint seconds=%g", _HANDOVER)
         self._checkpoints.forget()
         self._starts.clear()
+        self._no_schema.clear()
         await self._run(self._operator.revoke)
         self._gauges.clear()
 

@@ -17,6 +17,7 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import (
     FencedError,
+    RegistryUnavailableError,
     StoreRefusedError,
     StoreUnavailableError,
 )
@@ -220,6 +221,25 @@ async def test_failed_commit_is_retried_with_everything(kafka: Kafka) -> None:
     assert first.acked
     assert second.acked
     assert watch.trouble is None
+
+
+async def test_batch_waits_for_the_schema_registry(
+    kafka: Kafka, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watch_on(App(kafka), store)
+    observe, troubles = watch._observe, list[str | None]()
+
+    def observe_or_fail(batch: Any) -> Any:
+        troubles.append(watch.trouble)
+        if len(troubles) < 3:
+            raise RegistryUnavailableError("The registry is away.")
+        return observe(batch)
+
+    monkeypatch.setattr(watch, "_observe", observe_or_fail)
+    await watch.observe(Event(0, [request("sk-1")]))
+    assert [*troubles, watch.trouble] == [None, *["The registry is away."] * 2, None]
+    assert await watch.checkpoint()
+    assert store.records.keys() == {"sk-1"}
 
 
 async def test_cancelled_checkpoint_is_rolled_back(kafka: Kafka, store: MemoryStore) -> None:
