@@ -135,7 +135,10 @@ _NAMES = frozenset(
         *("from", "author", "sender", *_MEDIA_TYPES),
     ]
 )  # fields of an unknown object that hold no text
-_BODY = ("messages", "message", "prompt", "input", "inputs", "contents", "content", "role", "parts")
+_BODY = (
+    *("messages", "message", "prompt", "input", "inputs", "contents", "content", "role", "parts"),
+    "text",
+)
 
 
 class _Walk:
