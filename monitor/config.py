@@ -42,6 +42,7 @@ class Topics(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     requests: str = "llm.requests"
+    keyed: str = Field("llm.requests.keyed", description="only used by `xm worker --rekey`")
     rejected: str = "llm.requests.rejected"
     alerts: str = "extraction.alerts"
     fingerprints: str = "extraction.fingerprints"

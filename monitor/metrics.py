@@ -47,6 +47,9 @@ class Metrics:
         # Requests
         self.events = counter("xm_events", "Requests observed.")
         self.repeated = counter("xm_repeated_events", "Requests skipped as repeated ids.")
+        self.unkeyed = counter(
+            "xm_unkeyed_messages", "Messages without a Kafka key, by topic.", "topic"
+        )
         self.late = counter(
             "xm_late_requests", "Requests that came too late and count at the watermark."
         )

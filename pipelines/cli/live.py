@@ -11,6 +11,13 @@ from monitor import config
 from monitor.identity import from_settings
 from pipelines.cli.options import RequestFile
 
+Rekey = Annotated[
+    bool,
+    typer.Option(
+        "--rekey", help="First copy requests to a topic keyed by account, for logs without keys."
+    ),
+]
+
 commands = typer.Typer()
 topics_app = typer.Typer(no_args_is_help=True, help="Manage the Kafka topics.")
 commands.add_typer(topics_app, name="topics")
@@ -38,25 +45,26 @@ def demo(
 
 
 @commands.command(epilog="Example: `XM_IDENTITY_SECRET_FILE=/run/secrets/xm xm worker`")
-def worker() -> None:
+def worker(rekey: Rekey = False) -> None:
     """Monitor the live stream: read requests from Kafka, emit alerts, decisions and metrics.
 
-    Start several with the same settings to share the partitions, one per core.
+    Start several with the same settings to share the partitions, one per core. If your gateway
+    writes messages without a key, start all of them with `--rekey`.
     """
     settings = config.load()
     from_settings(settings)  # a missing secret is reported before the slow imports
     from pipelines.worker.app import run_worker
 
-    run_worker(settings)
+    run_worker(settings, rekey=rekey)
 
 
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
-def topics_create() -> None:
+def topics_create(rekey: Rekey = False) -> None:
     """Create missing topics with the partitions and retention from the settings."""
     settings = config.load()
     from pipelines.kafka.topics import create
 
-    for name, outcome in create(settings):
+    for name, outcome in create(settings, rekey=rekey):
         typer.echo(f"{name}: {outcome}")
 
 

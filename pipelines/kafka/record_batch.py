@@ -2,7 +2,7 @@
 
 A fetch contains a partition's records as the broker stores them: batches of a header and records,
 often compressed, of variable-length integers, keys, values and headers. One compiled pass finds
-each value. The result is four numbers per record and one block of bytes.
+each value. The result is five numbers per record and one block of bytes.
 
 Source: message format 2 (KIP-98), https://kafka.apache.org/protocol#message_sets
 """
@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from aiokafka import codec
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.util import calc_crc32c
@@ -22,6 +23,8 @@ from numba import types
 
 from monitor.kernels.buffers import PADDING, Integers, Messages
 from monitor.kernels.jit import cached_jit
+
+Flags = npt.NDArray[np.bool_]
 
 FORMAT = 2  # the message format that `decode` reads
 NO_TIME = -1  # timestamp of a record without one, by the protocol
@@ -63,29 +66,36 @@ class Records:
         offsets: `(n,) int64`, rising, with gaps.
         timestamps: `(n,) int64`, milliseconds since the epoch.
         values: n.
+        keyed: `(n,) bool`, whether the record has a key.
     """
 
-    __slots__ = ("offsets", "timestamps", "values")
+    __slots__ = ("keyed", "offsets", "timestamps", "values")
 
-    def __init__(self, offsets: Integers, timestamps: Integers, values: Messages) -> None:
+    def __init__(
+        self, offsets: Integers, timestamps: Integers, values: Messages, keyed: Flags
+    ) -> None:
         self.offsets = offsets
         self.timestamps = timestamps
         self.values = values
+        self.keyed = keyed
 
     @classmethod
     def of(cls, records: Sequence[Any]) -> Records:
-        """From objects with `offset`, `timestamp` (milliseconds) and `value`."""
+        """From objects with `offset`, `timestamp` (milliseconds), `key` and `value`."""
         return cls(
             np.array([record.offset for record in records], np.int64),
             np.array([NO_TIME if r.timestamp is None else r.timestamp for r in records], np.int64),
             Messages.of([record.value for record in records]),
+            np.array([record.key is not None for record in records], np.bool_),
         )
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def __getitem__(self, part: slice) -> Records:
-        return Records(self.offsets[part], self.timestamps[part], self.values[part])
+        return Records(
+            self.offsets[part], self.timestamps[part], self.values[part], self.keyed[part]
+        )
 
     def parts(self, most: int, most_bytes: int) -> list[Records]:
         """The records in parts of at most `most` records and `most_bytes` bytes of values.
@@ -109,6 +119,7 @@ class Records:
         """Release the bytes and drop all records."""
         self.values = Messages.of([])
         self.offsets = self.timestamps = self.values.starts
+        self.keyed = np.zeros(0, np.bool_)
 
 
 def is_current(data: bytes) -> bool:
@@ -151,7 +162,7 @@ def decode(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Reco
         data += PADDING
     raw = np.frombuffer(data, np.uint8)
     room = int(np.clip(headers["count"], 0, (ends - first) // _MIN_RECORD).sum())
-    found = np.empty((4, room), np.int64)
+    found = np.empty((5, room), np.int64)
     by_broker = headers["attributes"] & _APPEND_TIME != 0
     count = _find(
         raw,
@@ -166,8 +177,8 @@ def decode(data: bytes, position: int, *, check_crcs: bool = True) -> tuple[Reco
     )
     if count < 0:
         raise _corrupt(headers[-1 - count], "its records do not match its length")
-    offsets, timestamps, *spans = found[:, :count]
-    return Records(offsets, timestamps, Messages(data, *spans)), following
+    offsets, timestamps, begins, stops, keyed = found[:, :count]
+    return Records(offsets, timestamps, Messages(data, begins, stops), keyed != 0), following
 
 
 def _starts(data: bytes) -> list[int]:
@@ -295,7 +306,8 @@ def _find(
         timestamps: `(k,) int64`, milliseconds, added to the timestamps of the batch's records.
         by_broker: `(k,) bool`, whether the batch's time applies to all its records instead.
         position: first offset to return.
-        found: `(4, room) int64`, output: offset, timestamp, start and end of each value.
+        found: `(5, room) int64`, output: offset, timestamp, start and end of each value, and 1
+            if the record has a key.
 
     Returns:
         the number of records, or -1 - i if the records of batch i are corrupt.
@@ -310,7 +322,7 @@ def _find(
             end = at + size
             later, at = _varint(data, at + 1, end)  # after one byte of unused attributes
             further, at = _varint(data, at, end)
-            _, _, at = _bytes(data, at, end)  # the key
+            key, key_end, at = _bytes(data, at, end)
             first, last, at = _bytes(data, at, end)
             if at > end:
                 return -1 - i
@@ -321,6 +333,7 @@ def _find(
             found[1, n] = timestamps[i] + (0 if by_broker[i] else later)
             found[2, n] = first
             found[3, n] = last
+            found[4, n] = key_end >= key
             n += 1
         if at != ends[i]:
             return -1 - i

@@ -27,15 +27,20 @@ from pipelines.kafka.security import check_login_in_thread, client_options
 _TIMEOUT_MS = 8_000
 
 
-def create(settings: Settings) -> list[tuple[str, str]]:
+def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
     """Create missing topics; each topic's name with `created`, `exists` or how it differs.
+
+    Args:
+        rekey: also the topic that `xm worker --rekey` needs.
 
     Raises:
         ConfigError: if Kafka is down or refuses.
     """
     wanted = settings.topics
     topics = {
-        wanted.requests: (wanted.partitions, wanted.requests_retention_hours),
+        **dict.fromkeys(
+            _inputs(settings, rekey), (wanted.partitions, wanted.requests_retention_hours)
+        ),
         wanted.rejected: (wanted.partitions, wanted.requests_retention_hours),
         wanted.fingerprints: (wanted.linkers, wanted.requests_retention_hours),
         wanted.alerts: (wanted.partitions, wanted.alerts_retention_hours),
@@ -50,22 +55,28 @@ def create(settings: Settings) -> list[tuple[str, str]]:
         ]
 
 
-def check_topics(settings: Settings) -> None:
+def check_topics(settings: Settings, *, rekey: bool = False) -> None:
     """Check that all topics exist. A worker would wait for a missing one without a message.
+
+    Args:
+        rekey: also the topic that `xm worker --rekey` needs.
 
     Raises:
         ConfigError: if Kafka is down, or a topic is missing.
     """
     wanted = settings.topics
     with _admin(settings) as admin:
-        missing = {wanted.requests, wanted.rejected, wanted.fingerprints, wanted.alerts} - set(
-            admin.list_topics()
-        )
+        outputs = {wanted.rejected, wanted.fingerprints, wanted.alerts}
+        missing = {*_inputs(settings, rekey), *outputs} - set(admin.list_topics())
     if missing:
         raise ConfigError(
             f"Kafka at {settings.kafka} has no topic {', '.join(sorted(missing))}: "
-            "create it with `xm topics create`."
+            f"create it with `xm topics create{' --rekey' if rekey else ''}`."
         )
+
+
+def _inputs(settings: Settings, rekey: bool) -> list[str]:
+    return [settings.topics.requests, *([settings.topics.keyed] if rekey else [])]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from monitor.errors import ConfigError, StoreError
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
+from monitor.requests.decoder import Decoder
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
 from pipelines.gateways.decisions import LOOKUP_SECONDS, Decisions
@@ -26,6 +27,7 @@ from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
 from pipelines.worker.deliver import deliver
+from pipelines.worker.rekey import Rekey
 from pipelines.worker.server import WebServer, raise_descriptor_limit
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import pages
@@ -47,8 +49,11 @@ _LOGGING = {
 }
 
 
-def build(settings: Settings) -> Any:
+def build(settings: Settings, *, rekey: bool = False) -> Any:
     """The Faust app of a worker.
+
+    Args:
+        rekey: first copy the requests to a topic keyed by account, see `rekey.py`.
 
     Raises:
         ConfigError: if the settings lack or contradict something.
@@ -63,6 +68,7 @@ def build(settings: Settings) -> Any:
         notify.receivers(settings), settings.receivers.least_severity, metrics=metrics
     )
     topics = settings.topics
+    source = topics.keyed if rekey else topics.requests
 
     app = faust.App(
         settings.group,
@@ -80,15 +86,22 @@ def build(settings: Settings) -> Any:
             operator,
             store,
             topics,
-            source,
+            topic,
             metrics=metrics,
             decided=decisions.add,
             redact=settings.rejected == "redacted",
         )
-        for operator, source in ((engine, topics.requests), (linker, topics.fingerprints))
+        for operator, topic in ((engine, source), (linker, topics.fingerprints))
     )
 
-    @app.agent(app.topic(topics.requests), name="watch_requests")  # type: ignore[untyped-decorator]
+    if rekey:
+        copier = Rekey(app, Decoder(settings.mapping), topics.keyed)
+
+        @app.agent(app.topic(topics.requests), name="rekey_requests")  # type: ignore[untyped-decorator]
+        async def rekey_requests(stream: Any) -> None:
+            await copier.consume(stream)
+
+    @app.agent(app.topic(source), name="watch_requests")  # type: ignore[untyped-decorator]
     async def watch_requests(stream: Any) -> None:
         await watch.consume(stream)
 
@@ -140,12 +153,12 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-def run_worker(settings: Settings) -> None:
+def run_worker(settings: Settings, *, rekey: bool = False) -> None:
     """Run a worker until SIGINT or SIGTERM."""
-    app = build(settings)
+    app = build(settings, rekey=rekey)
     _check_port(settings)
     raise_descriptor_limit()
-    check_topics(settings)
+    check_topics(settings, rekey=rekey)
     worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
     # All objects so far live as long as the process. Reference counts free most later ones.
     gc.freeze()

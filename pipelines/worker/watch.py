@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from monitor.backoff import pauses
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.config import Topics
@@ -34,6 +36,10 @@ log = logging.getLogger(__name__)
 
 _REJECTED_BYTES = 512 << 10  # sent of a rejected element; the source topic has all of it
 _BATCH, _BATCH_BYTES = 4_000, 4 << 20  # messages observed in one call, and their bytes
+_UNKEYED = (
+    "The requests of one API key may reach several workers, and none sees all of them: let the "
+    "gateway set the message key, or start all workers with --rekey."
+)
 _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
 
 
@@ -74,6 +80,7 @@ class Watch:
         self._checkpoints = Checkpointer(
             app, operator, self._run, self._assign, store, topics, source, self._metrics, decided
         )
+        self._warned_of_unkeyed = False
         self._revoked: int | None = None  # the generation of partitions that was revoked
         self._starts: dict[str, int] = {}  # where the first batch of a partition may begin
         self._no_schema: dict[str, str] = {}  # why a partition waits for the schema registry
@@ -142,6 +149,7 @@ class Watch:
             await self._run(self._assign)
         if await self._begins_late(message.tp, batch):
             return
+        self._count_unkeyed(message, records)
         outcome: Outcome = await self._run(self._observe, batch)
         observed, arrival = self._checkpoints.observed, float(arrivals[-1])
         if arrival >= 0:  # else the records have no time
@@ -154,6 +162,20 @@ class Watch:
                 self._topics.fingerprints, key.encode(), value, timestamp=arrival
             )
             observed.outputs.append(await produced)
+
+    def _count_unkeyed(self, message: Any, records: Records) -> None:
+        """Count messages without a key; warn once. Their requests are spread over the workers."""
+        unkeyed = len(records) - int(np.count_nonzero(records.keyed))
+        if unkeyed:
+            if not self._warned_of_unkeyed:
+                self._warned_of_unkeyed = True
+                log.warning(
+                    "messages_without_key topic=%s offset=%d reason=%r",
+                    message.topic,
+                    int(records.offsets[np.argmin(records.keyed)]),
+                    _UNKEYED,
+                )
+            self._metrics.unkeyed.labels(message.topic).inc(unkeyed)
 
     async def _begins_late(self, tp: Any, batch: Batch) -> bool:
         """Whether a first batch begins after messages that were not observed.

@@ -58,8 +58,11 @@ class Worker(WebServer):
 
     page = "/readyz"
 
-    def __init__(self, folder: Path, kafka: str, redis_url: str, **chosen: str) -> None:
+    def __init__(
+        self, folder: Path, kafka: str, redis_url: str, *, rekey: bool = False, **chosen: str
+    ) -> None:
         super().__init__(folder)
+        self.rekey = rekey
         name = uuid.uuid4().hex[:12]
         self.environment = {
             "XM_KAFKA": kafka,
@@ -69,6 +72,7 @@ class Worker(WebServer):
             "XM_WEB_PORT": str(self.port),
             "XM_CHECKPOINT_SECONDS": "0.2",
             "XM_TOPICS__REQUESTS": f"requests-{name}",
+            "XM_TOPICS__KEYED": f"keyed-{name}",
             "XM_TOPICS__REJECTED": f"rejected-{name}",
             "XM_TOPICS__ALERTS": f"alerts-{name}",
             "XM_TOPICS__FINGERPRINTS": f"fingerprints-{name}",
@@ -91,11 +95,12 @@ class Worker(WebServer):
 
     def command(self) -> list[str]:
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "worker"]
+        options = ["--rekey"] if self.rekey else []
+        return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "worker", *options]
 
     def start(self) -> None:
         compile_kernels()
-        topics.create(self.settings)
+        topics.create(self.settings, rekey=self.rekey)
         super().start()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import aiokafka
@@ -101,8 +102,9 @@ def fetch_of(parts: list[Batch], base: int = 0) -> tuple[bytes, int]:
     return data, base
 
 
-def rows(found: Records) -> list[tuple[int, int, bytes | None]]:
-    columns = found.offsets.tolist(), found.timestamps.tolist(), list(found.values)
+def rows(found: Records) -> list[tuple[int, int, bool, bytes | None]]:
+    times, keyed = found.timestamps.tolist(), found.keyed.tolist()
+    columns = found.offsets.tolist(), times, keyed, list(found.values)
     return list(zip(*columns, strict=True))
 
 
@@ -118,7 +120,8 @@ def drained(reader: Any, data: bytes, position: int, **how: Any) -> tuple[list[A
 def aiokafkas(data: bytes, position: int, **how: Any) -> tuple[list[Any], int]:
     found, following = drained(PartitionRecords, data, position, **how)
     times = [NO_TIME if record.timestamp is None else record.timestamp for record in found]
-    return [(r.offset, t, r.value) for r, t in zip(found, times, strict=True)], following
+    rows = zip(found, times, strict=True)
+    return [(r.offset, t, r.key is not None, r.value) for r, t in rows], following
 
 
 def ours(data: bytes, position: int, most: int | None = None, **how: Any) -> tuple[list[Any], int]:
@@ -220,3 +223,15 @@ def test_unknown_aiokafka_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fetcher, "_proc_fetch_request", lambda self: None)
     with pytest.raises(ImportError, match=rf"^aiokafka {aiokafka.__version__} parses fetches"):
         fetch.check_aiokafka()
+
+
+@given(st.lists(st.none() | st.binary(max_size=40), max_size=60), st.integers(1, 9))
+def test_parts_are_small_and_lose_nothing(values: list[bytes | None], most: int) -> None:
+    records = Records.of(
+        [SimpleNamespace(offset=n, timestamp=n, key=b"", value=v) for n, v in enumerate(values)]
+    )
+    parts = records.parts(most, 64)
+    assert [row for part in parts for row in rows(part)] == rows(records)
+    for part in parts:
+        assert len(part) == 1 or sum(len(value or b"") for value in part.values) <= 64
+        assert 0 < len(part) <= most

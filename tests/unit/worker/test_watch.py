@@ -119,11 +119,17 @@ class App:
 class Event:
     """Messages that arrived in Kafka at one time, epoch seconds; `None` if it is not recorded."""
 
-    def __init__(self, start: int, values: list[bytes], arrived: float | None = None) -> None:
+    def __init__(
+        self,
+        start: int,
+        values: list[bytes],
+        arrived: float | None = None,
+        key: bytes | None = b"key",
+    ) -> None:
         offsets = range(start, start + len(values))
         timestamp = None if arrived is None else int(1000 * arrived)
         records = [
-            SimpleNamespace(offset=n, timestamp=timestamp, value=v)
+            SimpleNamespace(offset=n, timestamp=timestamp, key=key, value=v)
             for n, v in zip(offsets, values, strict=True)
         ]
         self.message = SimpleNamespace(topic=TOPIC, partition=0, tp=TP, generation_id=1)
@@ -290,6 +296,21 @@ async def test_more_keys_than_rows_are_all_recorded(
     assert len(store.records) == 30
     assert len(engine.table.records) == 8
     assert not app.crashes
+
+
+async def test_messages_without_key_are_counted_and_warned_of_once(
+    kafka: Kafka, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    app = App(kafka)
+    watch = Watch(app, engine_on(store), store, Settings().topics, TOPIC, metrics=metrics)
+    await watch.observe(Event(0, [request("sk-1")]))
+    assert not caplog.records
+    for start in (1, 3):
+        await watch.observe(Event(start, [request("sk-1"), request("sk-2")], key=None))
+    assert metrics.registry.get_sample_value("xm_unkeyed_messages_total", {"topic": TOPIC}) == 4
+    assert [each.getMessage().split()[0] for each in caplog.records] == ["messages_without_key"]
+    assert "--rekey" in caplog.text
 
 
 async def test_gauges_read_the_operator_in_its_own_thread(kafka: Kafka, store: MemoryStore) -> None:
