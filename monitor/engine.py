@@ -14,18 +14,17 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import INFO, Lifecycle, Severity
-from monitor.alerting.decisions import Decision, action_for, duration, strongest
+from monitor.alerting.alerts import Severity
 from monitor.batch import Batch, KeyFingerprint, Outcome, Rejected
 from monitor.campaigns import fingerprint
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, Combined, Detector
-from monitor.detectors.base import Evaluation, Finding
+from monitor.detectors.base import Evaluation
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.metrics import Metrics
@@ -38,15 +37,18 @@ from monitor.prompts.normalise import Texts, normalise
 from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
+from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.records.stream_clock import FUTURE, LATE
-from monitor.records.update import Requests, Today, update, warm
+from monitor.records.update import update, warm
 from monitor.requests import status
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
 from monitor.requests.marks import INTENT
+from monitor.response import Response
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
+from monitor.subjects import BatchSubjects, Subjects
 
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
@@ -58,16 +60,20 @@ class _Evaluated(NamedTuple):
     Attributes:
         records: `(n,) RECORD`, copied right after the request that made each due, in a buffer that
             the next epoch overwrites.
+        entries: `(n,) int64`, index of the entry of that request.
         events: `(n,) int64`, index of that request in its batch.
-        keys: the n keys.
         rows: `(n,) int64`, row of each record in the table.
+        roles: `(n,) uint8`, whose records they are.
+        ids: their subjects.
         ts: `(n,) float64`, time of the request, epoch seconds.
     """
 
     records: Records
+    entries: Rows
     events: Rows
-    keys: list[str]
     rows: Rows
+    roles: Marks
+    ids: list[str]
     ts: Floats
 
 
@@ -110,9 +116,10 @@ class Engine(PartitionedOperator[Partition]):
         self._read = Reader(Decoder.of(settings), identity)
         self._lexicon = Lexicon()
         self._extractor = Extractor(identity.derive("prompts", 32), load_content(settings.content))
-        self._lifecycle = Lifecycle(settings.detection, action_for, detectors)
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
+        self._subjects = Subjects(identity, store, self.table)
+        self._response = Response(settings, self.table, self._detectors)
         self._read(Messages.of([]), 0.0)  # compiles the kernels before the first batch
         warm(self._extractor(Texts.of([])))
 
@@ -174,32 +181,40 @@ class Engine(PartitionedOperator[Partition]):
             watermarks: `(n + 1,) float64`, before each of them and after the last.
             out: receives alerts, decisions, fingerprints and counts.
         """
-        keys = columns.keys
         epochs = (watermarks // EPOCH).astype(np.int64)
         # Load all that may be needed first: a store that fails must not leave half a batch.
         alerted = list(partition.alerted) if epochs[-1] > epochs[0] else []
         new_day = watermarks[-1] // DAY > partition.baseline.day
         baselines = decode(self._store.baselines()) if new_day else {}
-        rows = self._rows(partition, keys + alerted)[: len(keys)]
-
-        self.table.mark_changed(rows)
-        requests, features, admitted = self._features(columns, times, rows)
-        out.events += len(keys)
+        rows, accounts = self._subjects.load(partition, columns, alerted)
+        with self.table.restored_on_error(rows):
+            requests, features, admitted = self._features(columns, times, rows)
+            subjects = self._subjects.select(
+                partition, columns, rows, accounts, requests, features, admitted
+            )
+        entries = subjects.entries
+        self.table.mark_changed(np.concatenate([rows, entries.rows]))
+        out.events += len(rows)
         out.repeated += int(np.count_nonzero(admitted == REPEATED))
-        starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(keys)]
+        starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(rows)]
         for start, end in itertools.pairwise(starts):
             if epochs[start + 1] > epochs[start]:
                 self._end_epoch(partition, int(epochs[start + 1]), baselines, out)
-            records, events = self._update(
-                partition, rows, admitted, requests, features, start, end
-            )
-            if len(events) and self._combined.parts:
-                evaluated_keys = [keys[event] for event in events.tolist()]
-                evaluated = _Evaluated(records, events, evaluated_keys, rows[events], times[events])
-                self._evaluate(partition, evaluated, columns, out)
-
-    def _rows(self, partition: Partition, keys: list[str]) -> Rows:
-        return self.table.rows(self._store.names(partition.name, keys))
+            first, last = np.searchsorted(entries.events, (start, end)).tolist()
+            records, due = self._update(partition, entries, requests, features, first, last)
+            if len(due) and self._combined.parts:
+                events = entries.events[due]
+                evaluated = _Evaluated(
+                    records,
+                    due,
+                    events,
+                    entries.rows[due],
+                    entries.roles[due],
+                    [subjects.ids[i] for i in due.tolist()],
+                    times[events],
+                )
+                self._evaluate(partition, evaluated, subjects, out)
+            self._response.decide_on_keys(partition, subjects, end, out)
 
     def _features(
         self, columns: Columns, times: Floats, rows: Rows
@@ -232,34 +247,28 @@ class Engine(PartitionedOperator[Partition]):
             self.metrics.baseline_key_days.set(mean.key_days)
             self.metrics.baseline_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
-        rows = self._rows(partition, alerted)
-        records = self.table.records
-        for i in np.flatnonzero(self._lifecycle.is_quiet(records[rows], now)).tolist():
-            key, record = alerted[i], records[rows[i]]
-            out.alerts += self._lifecycle.resolve(record, key, now)
-            partition.set_open_alerts(key, self._lifecycle.open_on(record, key))
-        records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
+        rows = self._subjects.rows(partition, alerted)
+        self._response.resolve_calm(partition, alerted, rows, now, out)
         self.table.mark_changed(rows)
 
     def _update(
         self,
         partition: Partition,
-        rows: Rows,
-        admitted: Marks,
+        entries: Entries,
         requests: Requests,
         features: Features,
         start: int,
         end: int,
     ) -> tuple[Records, Rows]:
-        """Add requests `start` to `end` of one epoch to their records.
+        """Process the entries `start` to `end` of one epoch.
 
         Returns:
-            copies of the records to evaluate, and the index of the request after which each was
+            copies of the records to evaluate, and the index of the entry after which each was
             copied.
         """
         if end - start > len(self._copies):
             self._copies = np.empty(end - start, RECORD)
-        events = np.empty(end - start, np.int64)
+        due = np.empty(end - start, np.int64)
         baseline = partition.baseline
         today = Today(
             baseline.day,
@@ -270,22 +279,25 @@ class Engine(PartitionedOperator[Partition]):
         )
         count = update(
             self.table.records,
-            rows,
-            admitted,
+            entries,
             requests,
             features,
             today,
             start,
             end,
             self._copies,
-            events,
+            due,
         )
-        return self._copies[:count], events[:count]
+        return self._copies[:count], due[:count]
 
     # Evaluations
 
     def _evaluate(
-        self, partition: Partition, evaluated: _Evaluated, columns: Columns, out: Outcome
+        self,
+        partition: Partition,
+        evaluated: _Evaluated,
+        subjects: BatchSubjects,
+        out: Outcome,
     ) -> None:
         """Run the detectors; open and update alerts, make decisions, emit fingerprints."""
         records, rows = self.table.records, evaluated.rows
@@ -294,50 +306,23 @@ class Engine(PartitionedOperator[Partition]):
         partition.baseline.set_level(records, COMBINED, rows, findings[-1].evidence["level"])
         if self._on_evaluation is not None:
             self._on_evaluation(
-                Evaluation(evaluated.keys, evaluated.ts, profile, partition.baseline, findings)
+                Evaluation(
+                    *(evaluated.ids, evaluated.ts, profile, partition.baseline, findings),
+                    evaluated.roles == KEY,
+                )
             )
         p = np.stack([finding.p for finding in findings])  # (detectors, n)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
-        for i, d in np.argwhere(self._lifecycle.confirming >= p.T).tolist():
-            if self._update_alert(partition, evaluated, i, d, findings[d], out):
-                severity[i:][rows[i:] == rows[i]] = records[rows[i]]["severity"].max()
-        out.fingerprints += _fingerprints(evaluated, columns.hashes, p.min(axis=0), severity)
-
-    def _update_alert(
-        self,
-        partition: Partition,
-        evaluated: _Evaluated,
-        i: int,
-        d: int,
-        finding: Finding,
-        out: Outcome,
-    ) -> bool:
-        """Apply the finding of detector `d` at evaluation `i`; whether an alert changed."""
-        key, now = evaluated.keys[i], float(evaluated.ts[i])
-        record = self.table.records[evaluated.rows[i]]
-        alert = self._lifecycle.evaluate(record, key, now, self._detectors[d], finding, i)
-        if alert is not None:
-            out.alerts.append(alert)
-            partition.set_open_alerts(key, self._lifecycle.open_on(record, key))
-            if alert.severity != "info":
-                partition.baseline.exclude(record)
-        decision = self._decide(record, key, now, alert_changed=alert is not None)
-        if decision is not None:
-            out.decisions.append(decision)
-        return alert is not None
-
-    def _decide(self, record: Any, key: str, now: float, *, alert_changed: bool) -> Decision | None:
-        """The decision on a key with open alerts, if one changed or half its time is over."""
-        open_alerts = self._lifecycle.open_on(record, key)
-        actions = [action_for(kind, severity) for kind, severity, _ in open_alerts]
-        action = strongest(actions)
-        seconds = duration(action, self._settings.decisions)
-        half_over = now - float(record["decided"]) >= seconds / 2
-        if not seconds or not (alert_changed or half_over):
-            return None
-        record["decided"] = now
-        return Decision(key, action, open_alerts[actions.index(action)][2], now, seconds)
+        for i, d in np.argwhere(self._response.confirming >= p.T).tolist():
+            row, now = int(rows[i]), float(evaluated.ts[i])
+            self._response.decide_on_keys(partition, subjects, int(evaluated.events[i]), out)
+            subject = subjects.subject(partition, int(evaluated.entries[i]))
+            if self._response.apply(partition, subject, row, now, d, findings[d], i, out):
+                severity[i:][rows[i:] == row] = records[row]["severity"].max()
+        out.fingerprints += _fingerprints(
+            evaluated, subjects.columns.hashes, p.min(axis=0), severity
+        )
 
     def _count_findings(self, p: Floats) -> None:
         for detector, flagged in zip(
@@ -382,7 +367,7 @@ class Engine(PartitionedOperator[Partition]):
 def _fingerprints(
     evaluated: _Evaluated, hashes: npt.NDArray[np.uint64], p: Floats, severity: Marks
 ) -> Iterator[KeyFingerprint]:
-    """The fingerprints of the keys that changed enough.
+    """The fingerprints of the keys and accounts that changed enough.
 
     Args:
         evaluated: n evaluations.
@@ -391,13 +376,15 @@ def _fingerprints(
         severity: `(n,) uint8`, of the severest open alert on the key; 0 for none.
     """
     due = fingerprint.due(evaluated.records)
+    due = due[evaluated.roles[due] != END_USER]
     if len(due):
-        keys = [evaluated.keys[i] for i in due.tolist()]
+        keys = [evaluated.ids[i] for i in due.tolist()]
         fingerprints = fingerprint.from_records(
             evaluated.records[due],
             evaluated.ts[due],
             -np.log(p[due]),
             hashes[evaluated.events[due]],
             severity[due],
+            evaluated.roles[due] == ACCOUNT,
         )
         yield from map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))

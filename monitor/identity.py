@@ -1,9 +1,10 @@
 """Identity: pseudonyms and keys from the deployment's secret.
 
-An API key is replaced on entry by its keyed BLAKE2b hash (RFC 7693). The same secret gives the same
-pseudonym on every worker and after every restart. Without the secret nobody can invert a pseudonym
-or test a candidate. All other hashes have keys of their own, derived here, one for each purpose: no
-two kinds of values share a hash, and one key reveals nothing about another.
+An API key, an account or an end user is replaced on entry by its keyed BLAKE2b hash (RFC 7693). The
+same secret gives the same pseudonym on every worker and after every restart. Without the secret
+nobody can invert a pseudonym or test a candidate. All other hashes have keys of their own,
+derived here, one for each purpose: no two kinds of values share a hash, and one key reveals nothing
+about another.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Identity:
 
     Args:
         secret: at least 16 bytes, the same for all workers of a deployment.
-        plain: leave API keys as they are; for labelled experiments only.
+        plain: leave API keys, accounts and end users as they are; for labelled experiments only.
         cached: number of pseudonyms to keep in memory.
 
     Raises:
@@ -42,7 +43,10 @@ class Identity:
                 "Make one with `openssl rand -hex 32`."
             )
         self._secret = hashlib.blake2b(secret).digest()
-        self.key_of: Callable[[bytes], str] = _text if plain else lru_cache(cached)(self._key)
+        memory = lru_cache(cached)
+        self.key_of: Callable[[bytes], str] = _text if plain else memory(self._key)
+        self.account_of: Callable[[bytes], str] = _text if plain else memory(self._account)
+        self.end_user_of: Callable[[str, bytes], str] = _joined if plain else self._end_user
 
     def key(self, api_key: str) -> str:
         """The pseudonym of an API key."""
@@ -52,9 +56,25 @@ class Identity:
         """A key for one purpose, see `derive`."""
         return derive(self._secret, purpose, size)
 
+    def account(self, account: str) -> str:
+        """The pseudonym of an account."""
+        return self.account_of(account.encode("utf-8", "surrogatepass"))
+
+    def end_user(self, api_key: str, end_user: str) -> str:
+        """The pseudonym of an end user of an API key. Other keys' end users have others."""
+        return self.end_user_of(self.key(api_key), end_user.encode("utf-8", "surrogatepass"))
+
     def _key(self, data: bytes) -> str:
-        hashed = hashlib.blake2b(data, digest_size=12, key=self._secret, person=b"key")
-        return "k_" + hashed.hexdigest()
+        return "k_" + self._hash(data, b"key")
+
+    def _account(self, data: bytes) -> str:
+        return "a_" + self._hash(data, b"account")
+
+    def _end_user(self, key: str, data: bytes) -> str:
+        return "u_" + self._hash(key.encode() + data, b"end user")
+
+    def _hash(self, data: bytes, person: bytes) -> str:
+        return hashlib.blake2b(data, digest_size=12, key=self._secret, person=person).hexdigest()
 
 
 def derive(secret: bytes, purpose: str, size: int = 16) -> bytes:
@@ -72,12 +92,17 @@ def derive(secret: bytes, purpose: str, size: int = 16) -> bytes:
 
 
 def is_pseudonym(text: str) -> bool:
-    """Whether a text has the form of a key's pseudonym: k_ and 24 hexadecimal digits."""
-    return re.fullmatch("k_[0-9a-f]{24}", text) is not None
+    """Whether a text has the form of a pseudonym: k_ (key), a_ (account) or u_ (end user) and 24
+    hexadecimal digits."""
+    return re.fullmatch("[kau]_[0-9a-f]{24}", text) is not None
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
+
+
+def _joined(key: str, data: bytes) -> str:
+    return f"{key}/{_text(data)}"
 
 
 def from_settings(settings: Settings, *, plain: bool = False) -> Identity:

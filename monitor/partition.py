@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import msgspec
 
-from monitor.alerting.alerts import Alert, Severity
+from monitor.alerting.alerts import Alert, Severity, Subject
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline import Baseline, Reference
 from monitor.records.stream_clock import SOURCES, Source, StreamClock
 
 EPOCH = 300.0  # seconds
+MAX_KEYS = 256  # of a flagged account that are kept
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -79,6 +80,29 @@ class PartitionState(ABC):
         """
 
 
+class FlaggedAccount(msgspec.Struct, array_like=True):
+    """An account with open alerts.
+
+    Attributes:
+        hash: keyed hash of its name.
+        keys: its latest keys, and when the last decision on each was made; 0 before the first.
+    """
+
+    hash: int
+    keys: dict[str, float] = {}
+
+    def decided(self, key: str) -> float:
+        """When the last decision on a key was made, epoch seconds."""
+        return self.keys.get(key, 0.0)
+
+    def add(self, key: str, decided: float) -> None:
+        """Make a key the latest; of more than MAX_KEYS the oldest leaves."""
+        self.keys.pop(key, None)
+        self.keys[key] = decided
+        if len(self.keys) > MAX_KEYS:
+            del self.keys[next(iter(self.keys))]
+
+
 class _State(msgspec.Struct, array_like=True):
     version: int
     offset: int
@@ -87,41 +111,65 @@ class _State(msgspec.Struct, array_like=True):
     alerted: dict[str, list[tuple[str, Severity]]]
     outbox: list[Alert]
     sources: list[Source] = []  # none before version 3
+    accounts: dict[str, FlaggedAccount] = {}  # none before version 4
+    end_users: dict[str, str] = {}
 
 
 class Partition(PartitionState):
-    """A partition of requests: also its baseline, and the keys with open alerts.
+    """A partition of requests: also its baseline, and the subjects with open alerts.
 
     Attributes:
         baseline: what ordinary keys reach per day.
-        alerted: kind and severity of the open alerts by key.
+        alerted: kind and severity of the open alerts by subject.
+        accounts: the accounts among these subjects.
+        end_users: the end users among them, and the key of each.
     """
 
     def __init__(self, name: str, claim: int, reference: Reference) -> None:
         super().__init__(name, claim)
         self.baseline = Baseline(reference)
         self.alerted: dict[str, list[tuple[str, Severity]]] = {}
+        self.accounts: dict[str, FlaggedAccount] = {}
+        self.end_users: dict[str, str] = {}
 
-    def set_open_alerts(self, key: str, open_alerts: list[tuple[str, Severity, str]]) -> None:
-        """Replace the open alerts of a key: kind, severity and id of each."""
-        self.alerted.pop(key, None)
+    def subject(self, id: str) -> Subject:
+        """A subject with open alerts, or one that is about to have some."""
+        if id in self.accounts:
+            return Subject("account", id, sorted(self.accounts[id].keys))
+        if id in self.end_users:
+            return Subject("end_user", id, [self.end_users[id]])
+        return Subject("api_key", id)
+
+    def set_open_alerts(self, id: str, open_alerts: list[tuple[str, Severity, str]]) -> None:
+        """Replace the open alerts of a subject: kind, severity and id of each.
+
+        The keys of an account get new decisions.
+        """
+        self.alerted.pop(id, None)
         if open_alerts:
-            self.alerted[key] = [(kind, severity) for kind, severity, _ in open_alerts]
+            self.alerted[id] = [(kind, severity) for kind, severity, _ in open_alerts]
+            if id in self.accounts:
+                self.accounts[id].keys = dict.fromkeys(self.accounts[id].keys, 0.0)
+        else:
+            self.accounts.pop(id, None)
+            self.end_users.pop(id, None)
 
     def snapshot(self) -> bytes:
         state = _State(
-            version=3,
+            version=4,
             offset=self.offset,
             watermark=self.watermark,
             baseline=self.baseline.snapshot(),
             alerted=self.alerted,
             outbox=self.outbox,
             sources=self.clock.sources,
+            accounts=self.accounts,
+            end_users=self.end_users,
         )
         return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        state = decode_state(data, _State, (1, 2, 3), self.name)
+        state = decode_state(data, _State, (1, 2, 3, 4), self.name)
         self._resume(state.offset, state.watermark, state.sources)
         try:
             self.baseline.restore(state.baseline)
@@ -131,6 +179,7 @@ class Partition(PartitionState):
                 "run all workers with the newest release that has written to this store."
             ) from error
         self.alerted, self.outbox = state.alerted, state.outbox
+        self.accounts, self.end_users = state.accounts, state.end_users
         self.dirty = bool(self.outbox)
 
 

@@ -2,7 +2,7 @@
 
 An alert opens when a finding is improbable enough. It is updated when the severity rises; the
 severity never falls. It resolves after a quiet time without evidence that confirms it. Weaker
-evidence confirms an alert than opens it. The state of an alert is in the key's record, survives
+evidence confirms an alert than opens it. The state of an alert is in the subject's record, survives
 whatever the record survives, and depends on event time only.
 """
 
@@ -33,9 +33,14 @@ OPENING_WINDOW = 300.0  # seconds; alerts that open within one have the same id
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What an alert is about: a key, or a campaign with its members. Ids are pseudonyms."""
+    """What an alert is about. Ids are pseudonyms.
 
-    type: Literal["api_key", "campaign"]
+    Attributes:
+        members: of a campaign, its keys and accounts; of an account, the keys that have been seen
+            since the alert opened; of an end user, the key.
+    """
+
+    type: Literal["api_key", "account", "end_user", "campaign"]
     id: str
     members: list[str] = []
 
@@ -91,17 +96,24 @@ class Lifecycle:
         return sum(p <= threshold for threshold in self._thresholds)
 
     def evaluate(
-        self, record: Any, key: str, now: float, detector: Detector, finding: Finding, i: int
+        self,
+        record: Any,
+        subject: Subject,
+        now: float,
+        detector: Detector,
+        finding: Finding,
+        i: int,
+        strongest: Action = "block",
     ) -> Alert | None:
-        """Open, update or confirm a key's alert.
+        """Open, update or confirm an alert.
 
         Args:
-            record: the key's RECORD, updated in place.
-            key: its pseudonym.
+            record: the subject's RECORD, updated in place.
             now: event time of the evaluation, epoch seconds.
             detector: the detector that made the finding.
-            finding: for several keys.
-            i: index of this key in the finding.
+            finding: for several subjects.
+            i: index of this one in the finding.
+            strongest: the strongest decision that the alert may lead to.
 
         Returns:
             The alert if it opened or became more severe.
@@ -119,17 +131,17 @@ class Lifecycle:
         severity = SEVERITIES[found - 1]
         evidence = {name: float(values[i]) for name, values in finding.evidence.items()}
         return Alert(
-            id=alert_id(key, detector.name, float(record["opened"][slot])),
+            id=alert_id(subject.id, detector.name, float(record["opened"][slot])),
             kind=detector.name,
             state="update" if before else "open",
             severity=severity,
             score=1.0 - p,
-            subject=Subject("api_key", key),
+            subject=subject,
             detected_at=now,
             window=(float(finding.since[i]), now),
             evidence={"probability": p, **evidence},
-            summary=f"{key}: {detector.summary(evidence)}.",
-            decision=self._action(detector.name, severity),
+            summary=f"{subject.id}: {detector.summary(evidence)}.",
+            decision=weaker(self._action(detector.name, severity), strongest),
         )
 
     def is_quiet(self, records: Records, now: float) -> npt.NDArray[np.bool_]:
@@ -137,8 +149,8 @@ class Lifecycle:
         quiet = now - records["confirmed"].astype(np.float64) >= self.quiet
         return np.asarray(((records["severity"] > 0) & quiet).any(axis=1))
 
-    def resolve(self, record: Any, key: str, now: float) -> list[Alert]:
-        """Resolve the quiet alerts of a key; `record` is updated in place."""
+    def resolve(self, record: Any, subject: Subject, now: float) -> list[Alert]:
+        """Resolve the quiet alerts of a subject; its RECORD is updated in place."""
         resolved = []
         for slot, kind in self._kinds.items():
             severity = int(record["severity"][slot])
@@ -150,33 +162,38 @@ class Lifecycle:
             record["severity"][slot] = 0
             resolved.append(
                 Alert(
-                    id=alert_id(key, kind, opened),
+                    id=alert_id(subject.id, kind, opened),
                     kind=kind,
                     state="resolved",
                     severity=SEVERITIES[severity - 1],
                     score=0.0,
-                    subject=Subject("api_key", key),
+                    subject=subject,
                     detected_at=now,
                     window=(opened, confirmed),
                     evidence={"calm_seconds": quiet},
-                    summary=f"{key}: {kind} resolved after {quiet / 60:.0f} minutes without new "
-                    "evidence.",
+                    summary=f"{subject.id}: {kind} resolved after {quiet / 60:.0f} minutes without "
+                    "new evidence.",
                     decision="observe",
                 )
             )
         return resolved
 
-    def open_on(self, record: Any, key: str) -> list[tuple[str, Severity, str]]:
-        """Kind, severity and id of the alerts that are open on a key."""
+    def open_on(self, record: Any, id: str) -> list[tuple[str, Severity, str]]:
+        """Kind, severity and id of the alerts that are open on a subject."""
         return [
             (
                 kind,
                 SEVERITIES[record["severity"][slot] - 1],
-                alert_id(key, kind, float(record["opened"][slot])),
+                alert_id(id, kind, float(record["opened"][slot])),
             )
             for slot, kind in self._kinds.items()
             if record["severity"][slot]
         ]
+
+
+def weaker(action: Action, limit: Action) -> Action:
+    """An action, or `limit` if that is weaker."""
+    return min(action, limit, key=ACTIONS.index)
 
 
 def alert_id(subject: str, kind: str, opened: float) -> str:

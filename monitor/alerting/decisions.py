@@ -1,21 +1,25 @@
-"""Decisions: what a gateway should do with a key, and for how long.
+"""Decisions: what a gateway should do with a key, an account or an end user, and for how long.
 
-A decision follows from the alerts that are open on a key: the strongest action of any of them. It
-expires by itself. While the alert is confirmed, the decision is renewed at half of its duration.
+A decision follows from the alerts that are open on a subject: the strongest action of any of them.
+It expires by itself. While the alert is confirmed, the decision is renewed at half of its duration.
+One end user must not get an application blocked: while the evidence against a key comes from few
+of its end users, the decision on the key is at most LIMIT_OF_FEW. The end users get their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import msgspec
 
 from monitor import config
 from monitor.alerting.alerts import ACTIONS, Action, Severity
 
+Scope = Literal["api_key", "account", "end_user"]  # what a decision applies to
 _D = TypeVar("_D", bound="Decision")
-ORIGINS = ("detector", "campaign")  # each decides on its own
+ORIGINS = ("detector", "campaign", "account")  # each decides on a key on its own
+LIMIT_OF_FEW: Action = "throttle"  # on a key, while the evidence comes from few of its end users
 
 ANY_KIND = "any other"
 #: The decision for each kind of alert and severity; ANY_KIND is for the kinds without a row.
@@ -28,15 +32,22 @@ POLICY: Mapping[str, Mapping[Severity, Action]] = {
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What to do with a key. Times are event time; `seconds` is its duration."""
+    """What to do with a subject. Times are event time; `seconds` is its duration.
+
+    Attributes:
+        key: pseudonym of the key, account or end user.
+        reason: id of the alert that it follows from.
+        origin: one of ORIGINS.
+        scope: what `key` names: api_key, account or end_user.
+    """
 
     key: str
     action: Action
-    reason: str  # id of the alert that it follows from
+    reason: str
     made_at: float
     seconds: float
     origin: str = "detector"
-    scope: str = "api_key"
+    scope: Scope = "api_key"
 
     @property
     def until(self) -> float:

@@ -19,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.prompts.projection import CONTENT, LISTS
+from monitor.records.inputs import ACCOUNT_KEYS
 from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile, Records
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.sketches import hyperloglog
 
 FINGERPRINT_VERSION = 2
+SHORT_LIVED = 20  # mean requests of a key up to which the linker compares its account
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 FINGERPRINT_DISTINCT = ("prompts", "templates")
 _COLUMNS = [NETWORK if name == "network" else HASHED_FIELDS.index(name) for name in IDENTIFIERS]
@@ -32,7 +34,7 @@ FINGERPRINT = np.dtype(
     [
         ("version", "<u2"),
         ("severity", "u1"),  # of the most severe open alert of the key, 0 without one
-        ("reserved", "u1"),
+        ("account", "u1"),  # 1 for an account, 0 for a key
         ("requests", "<u4"),
         ("ts", "<f8"),
         ("first_seen", "<f8"),
@@ -92,6 +94,7 @@ def from_records(
     surprisal: npt.NDArray[np.float64],
     hashes: npt.NDArray[np.uint64],
     severity: Any,
+    accounts: Any,
 ) -> Fingerprints:
     """The fingerprints of n records.
 
@@ -101,6 +104,8 @@ def from_records(
         surprisal: `(n,) float64`, -log p of each key's strongest detector, nats.
         hashes: `(n, columns) uint64`, of the requests that were evaluated, see `Columns`.
         severity: `(n,) uint8`, of each key's most severe open alert.
+        accounts: `(n,) bool`, which are of accounts. An account whose keys have many requests each
+            has no prompts in its fingerprint: the linker compares these keys instead.
 
     Returns:
         `(n,) FINGERPRINT`.
@@ -111,6 +116,9 @@ def from_records(
     for name in ("requests", "first_seen", "tokens", "sketch_prompts", "long_head", "middle_head"):
         out[name] = records[name]
     out["ts"], out["surprisal"] = ts, surprisal
+    out["account"] = accounts
+    keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
+    out["sketch_prompts"][accounts & (records["requests"] > SHORT_LIVED * keys)] = 0
     out["distinct"] = records["distinct"][
         :, [DISTINCT.index(kind) for kind in FINGERPRINT_DISTINCT]
     ]
@@ -125,8 +133,9 @@ def from_records(
 def migrated(earlier: Fingerprints) -> Fingerprints:
     """Fingerprints of an earlier layout, `(n,)`, as `(n,) FINGERPRINT`."""
     out = np.zeros(len(earlier), FINGERPRINT)
-    for name in FINGERPRINT.names or ():
-        out[name] = earlier[name]
+    for name in earlier.dtype.names or ():
+        if name in (FINGERPRINT.names or ()):
+            out[name] = earlier[name]
     out["version"] = FINGERPRINT_VERSION
     return out
 

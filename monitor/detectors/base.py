@@ -97,11 +97,12 @@ class Evaluation(NamedTuple):
     """One evaluation of n records by all detectors.
 
     Attributes:
-        keys: pseudonyms, `n` of them; a key may occur several times.
+        keys: pseudonyms, `n` of them, of keys, accounts or end users; each may occur several times.
         ts: `(n,) float64`, event time, epoch seconds.
         profile: the records.
         baseline: what they were compared with.
         findings: one per detector; the last is that of all detectors combined.
+        of_keys: `(n,) bool`, whether the records are of keys, not of accounts or end users.
     """
 
     keys: list[str]
@@ -109,6 +110,7 @@ class Evaluation(NamedTuple):
     profile: Profile
     baseline: Baseline
     findings: list[Finding]
+    of_keys: npt.NDArray[np.bool_]
 
 
 def ordinary_shares(keys: Profile, baseline: Baseline, levels: Sequence[int]) -> Floats:

@@ -14,6 +14,10 @@ on it. So an attacker's accounts do not change the baseline that evaluates them.
 has its own baseline, a fair sample of all keys. It changes only at the end of a day of event time,
 so results depend neither on batch boundaries nor on how the stream is shared among workers.
 
+New keys are cheap, so a key counts only after VOTE_REQUESTS requests and VOTE_AGE. Keys that stay
+just below the thresholds must not raise them beyond reach, so no scale exceeds that of the
+reference by more than MAX_EXCESS.
+
 `baseline_mean.py` keeps where the prompts of ordinary keys lie.
 """
 
@@ -29,15 +33,21 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import ConfigError
+from monitor.kernels.jit import jit
 from monitor.prompts.kernel import MEANING
 from monitor.records.baseline_mean import GROUPS, BaselineMean, Sums
-from monitor.records.profile import LEVELS, MAX_LEVEL
+from monitor.records.profile import HOUR, LEVELS, MAX_LEVEL, OWN
 
 PER_LEVEL = 4  # bins per level
 BINS = 128
 TAIL = 0.002  # share of key-days above which the tail is extrapolated
 CEILING = 0.001  # share of key-days above which a level does not count towards a key's own past
 EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its weight in keys
+MAX_EXCESS = 1.25  # largest mean excess, relative to that of the reference
+VOTE_REQUESTS, VOTE_AGE = (
+    8,
+    float(HOUR),
+)  # of a key that counts: requests, and seconds since its first
 _HALF_LIFE_DAYS = 7.0
 
 _EARLIER_LEVELS = {1: 10, 2: 16}  # by state version; version 1 has no mean
@@ -81,6 +91,8 @@ class Baseline:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference.peaks
+        known = self.reference.sum(axis=1) > 0.0
+        self._max_excess = np.where(known, MAX_EXCESS * _tails(self.reference)[1], np.inf)
         self.mean = BaselineMean(reference.mean)
         self.past = np.zeros((LEVELS, BINS))
         self.today = np.zeros((LEVELS, BINS))
@@ -124,6 +136,7 @@ class Baseline:
         records["level"][rows, which] = levels
         records["day_peak"][unique, which] = peaks
         counted = (records["day"][unique] == self.day) & np.isfinite(before)
+        counted &= has_votes(records[unique])
         for values, change in ((before, -1.0), (peaks, 1.0)):
             bins = (values[counted] * PER_LEVEL).astype(np.int64)
             np.add.at(self.today[which], np.minimum(bins, BINS - 1), change)
@@ -132,30 +145,20 @@ class Baseline:
         """Exclude a flagged key, one RECORD, from today's histograms; updated in place."""
         peaks = record["day_peak"]
         if record["day"] == self.day and np.isfinite(peaks).all():
-            bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
-            self.today[np.arange(LEVELS), bins] -= 1.0
+            if has_vote(record):
+                bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
+                self.today[np.arange(LEVELS), bins] -= 1.0
             record["day_peak"] = np.inf  # excludes its later requests of today, too
 
     def _fit(self) -> None:
         """Fit the tails to the reference and the past."""
         counts = self.reference + self.past
         self.total = counts.sum(axis=1)
-        # Share of key-days at or above the lower edge of each bin.
-        self._share = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] / np.maximum(
-            self.total[:, None], 1.0
-        )
-        self._edge, self._excess = np.empty(LEVELS), np.empty(LEVELS)
-        self.ceiling = np.empty(LEVELS)
-        for i in range(LEVELS):
-            first = int(np.searchsorted(-self._share[i], -TAIL, side="right"))
-            first = min(first, BINS - 1)
-            above = counts[i, first:]
-            beyond = float(above @ (_BIN_CENTRES[first:] - first / PER_LEVEL))
-            self._edge[i] = first / PER_LEVEL
-            self._excess[i] = (beyond + EXCESS * EXCESS_WEIGHT) / (above.sum() + EXCESS_WEIGHT)
-            rarest = max(CEILING, 1.0 / max(self.total[i], 1.0))
-            last = int(np.searchsorted(-self._share[i], -rarest, side="right"))
-            self.ceiling[i] = last / PER_LEVEL
+        self._share = _share_from(counts)
+        self._edge, excess = _tails(counts)
+        self._excess = np.minimum(excess, self._max_excess)
+        rarest = np.maximum(CEILING, 1.0 / np.maximum(self.total, 1.0))
+        self.ceiling = (self._share >= rarest[:, None]).sum(axis=1) / PER_LEVEL
         edge_bin = (self._edge * PER_LEVEL).astype(int)
         # At least half a key: a level that no key has reached yet is not impossible. A level
         # without key-days starts at 1.
@@ -203,6 +206,83 @@ class Baseline:
         if not first:
             self.mean.restore(data[end:])
         self._fit()
+
+
+def _share_from(counts: Histogram) -> Histogram:
+    """Share of key-days at or above the lower edge of each bin, as `counts`."""
+    total = np.maximum(counts.sum(axis=1), 1.0)
+    return np.asarray(np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] / total[:, None])
+
+
+def _tails(counts: Histogram) -> tuple[Histogram, Histogram]:
+    """The level at which the tail of each histogram begins, and its mean excess, `(LEVELS,)`."""
+    first = np.minimum((_share_from(counts) >= TAIL).sum(axis=1), BINS - 1)
+    excess = np.empty(LEVELS)
+    for i in range(LEVELS):
+        above = counts[i, first[i] :]
+        beyond = float(above @ (_BIN_CENTRES[first[i] :] - first[i] / PER_LEVEL))
+        excess[i] = (beyond + EXCESS * EXCESS_WEIGHT) / (above.sum() + EXCESS_WEIGHT)
+    return first / PER_LEVEL, excess
+
+
+def has_votes(records: Any) -> npt.NDArray[np.bool_]:
+    """Which of n keys count in the baseline, `(n,) bool`. New keys are cheap, so they do not.
+
+    Args:
+        records: `(n,) RECORD`.
+    """
+    age = records["last_seen"] - records["first_seen"]
+    return np.asarray((records["requests"] >= VOTE_REQUESTS) & (age >= VOTE_AGE))
+
+
+@jit
+def has_vote(r: Any) -> bool:
+    """Whether the key of one RECORD counts in the baseline, see `has_votes`."""
+    return bool(r["requests"] >= VOTE_REQUESTS and r["last_seen"] - r["first_seen"] >= VOTE_AGE)
+
+
+@jit
+def update_peaks(r: Any, levels: Any, first_today: bool, voted: bool, peaks: Any) -> None:
+    """Store the levels in a key's record, with their peaks of the hour and of the day.
+
+    Args:
+        levels: `(LEVELS,) float64`.
+        first_today: whether this is the key's first request of the day.
+        voted: whether the key counted in the baseline before this request.
+        peaks: `(LEVELS, BINS) float64`, keys by peak of the day; updated in place.
+    """
+    votes = has_vote(r)
+    for i in range(LEVELS):
+        level = min(levels[i], MAX_LEVEL)
+        r["level"][i] = level
+        if i < OWN:
+            r["hour_peak"][i] = max(r["hour_peak"][i], level)
+        before = 0.0 if first_today else r["day_peak"][i]
+        peak = max(before, level)
+        r["day_peak"][i] = peak
+        if not votes or peak == np.inf:
+            continue
+        if first_today or not voted:
+            peaks[i, _bin(peak)] += 1.0
+        elif peak > before:
+            peaks[i, _bin(before)] -= 1.0
+            peaks[i, _bin(peak)] += 1.0
+
+
+@jit
+def set_levels(r: Any, levels: Any) -> None:
+    """Store the levels in a record that does not count in the baseline."""
+    for i in range(LEVELS):
+        level = min(levels[i], MAX_LEVEL)
+        r["level"][i] = level
+        r["day_peak"][i] = np.inf
+        if i < OWN:
+            r["hour_peak"][i] = max(r["hour_peak"][i], level)
+
+
+@jit
+def _bin(level: float) -> int:
+    return min(int(level * PER_LEVEL), BINS - 1)
 
 
 def load_reference(file: Path | None) -> Reference:

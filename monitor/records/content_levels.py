@@ -25,9 +25,9 @@ from monitor.sketches import hyperloglog, kernel_mean
 # The sum of scores of a narrow key whose template slightly resembles a list grows with each prompt.
 # So similarity counts only as far as the mean prompt resembles the list: not at all below the first
 # value, in full above the second.
-_RAMPS = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
-_RAMP_START = tuple(_RAMPS.get(name, (0.0, 0.0))[0] for name in LISTS)
-_RAMP_END = tuple(_RAMPS.get(name, (0.0, 0.0))[1] for name in LISTS)
+RAMPS = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
+_RAMP_START = tuple(RAMPS.get(name, (0.0, 0.0))[0] for name in LISTS)
+_RAMP_END = tuple(RAMPS.get(name, (0.0, 0.0))[1] for name in LISTS)
 # Sweeps consist of what applications send all day. Similarity to sweeps counts only as far as the
 # key is broader than an application: in full below BROADER (self-similarity in content), not at all
 # above NARROW.

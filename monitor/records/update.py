@@ -1,8 +1,9 @@
-"""The kernel that adds a batch of requests to the records of their keys.
+"""The kernel that adds a batch of requests to records.
 
-One pass in stream order. A record depends on the key's own requests and their order alone, never on
+A request counts in the record of its key, and it may count in those of its account and of its end
+user. One pass in stream order. A record depends on its own requests and their order alone, never on
 where batches begin or end: the same stream gives the same bytes live, in replay and after a crash.
-For the same reason detectors do not run once per batch. An evaluation is due when a key has made
+For the same reason detectors do not run once per batch. An evaluation is due when there are
 enough further requests to show something new. It sees the record as it was then, so the kernel
 copies the record aside.
 
@@ -12,19 +13,19 @@ a request; `requests`, `features`, `today` are `Requests`, `Features` (`(n, …)
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
 from monitor.prompts.style import STYLE
-from monitor.records import behaviour, content_levels, volume
-from monitor.records.admission import READ, REPEATED, admit, time_bits
-from monitor.records.baseline import BINS, PER_LEVEL
+from monitor.records import baseline, behaviour, content_levels, end_users, volume
+from monitor.records.admission import READ, admit, time_bits
+from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
+from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import (
     AUTOMATION,
     DISTINCT,
@@ -33,7 +34,6 @@ from monitor.records.profile import (
     HOUR,
     LEVELS,
     LISTS_HALF_LIFE,
-    MAX_LEVEL,
     OWN,
     PIVOT,
     RECORD,
@@ -54,6 +54,11 @@ MATCH = float(np.log(_ELICITING_MATCHES / _ORDINARY_MATCHES))
 MISS = float(np.log((1 - _ELICITING_MATCHES) / (1 - _ORDINARY_MATCHES)))
 MAX_NATS = 40.0  # nats; more would only take longer to decay
 
+# An account is fed by the first requests of each key, and by fewer while it has one key: a key with
+# many requests is judged by itself.
+ACCOUNT_REQUESTS, FIRST_KEY_REQUESTS = 32, 8
+MIN_ACCOUNT_KEYS = 2  # of an account that is evaluated
+
 OWN_HOURS = 168.0  # active hours after which older ones fade
 
 _ELICITATION, _INTENTS = ELICITATION.start, ELICITATION.stop - ELICITATION.start
@@ -65,54 +70,10 @@ _LISTS_DECAY = kernel_mean.decay(LISTS_HALF_LIFE)
 _DECAYS = tuple(kernel_mean.decay(half_life) for half_life in HALF_LIVES)
 
 
-class Requests(NamedTuple):
-    """Columns of n requests, `(n,)` each except `metadata`.
-
-    Attributes:
-        ts: float64, when it counts, epoch seconds.
-        sent: float64, its own time, earlier than `ts` if it is late. Volume counts at this time: a
-            delayed delivery of old requests is not a burst.
-        tokens: float64, of input and output.
-        ids: uint32, hashes of the request ids, 0 without one.
-        marks: uint16, bits of `requests/marks.py`.
-        models: uint32, hashes of the models' names, 0 without one.
-        metadata: `(n, 4) uint64`, hashes of address, end user, user agent and system prompt, 0
-            without one.
-    """
-
-    ts: npt.NDArray[np.float64]
-    sent: npt.NDArray[np.float64]
-    tokens: npt.NDArray[np.float64]
-    ids: npt.NDArray[np.uint32]
-    marks: npt.NDArray[np.uint16]
-    models: npt.NDArray[np.uint32]
-    metadata: npt.NDArray[np.uint64]
-
-
-class Today(NamedTuple):
-    """What a partition's baseline learns and knows on one day.
-
-    Attributes:
-        day: of the partition's watermark, days since the epoch.
-        peaks: `(LEVELS, BINS) float64`, keys by their peak of the day, updated in place.
-        ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key exceeds.
-        content_model: tag of the content model.
-        vectors, prompts: the day's `Sums`, updated in place.
-    """
-
-    day: int
-    peaks: npt.NDArray[np.float64]
-    ceiling: npt.NDArray[np.float64]
-    content_model: int
-    vectors: npt.NDArray[np.float64]
-    prompts: npt.NDArray[np.float64]
-
-
 @jit
 def update(
     records: Any,
-    rows: Any,
-    admitted: Any,
+    entries: Any,
     requests: Any,
     features: Any,
     today: Any,
@@ -121,27 +82,28 @@ def update(
     evaluations: Any,
     evaluated_at: Any,
 ) -> int:
-    """Add the requests `start` to `end` of n, in stream order.
+    """Process the entries `start` to `end`, in stream order.
 
     Args:
         records: `(capacity,) RECORD`, the table; updated in place.
-        rows: `(n,) int64`, the record of each request.
-        admitted: `(n,) uint8`, as `admit` returns it.
+        entries: the `Entries`; none is of a repeated request.
         requests: the `Requests`.
         features: the `Features` of the n prompts; only those admitted as READ are used.
         today: the partition's `Today`.
         evaluations: `(end - start,) RECORD`, receives copies of the records due for evaluation.
-        evaluated_at: `(end - start,) int64`, receives the request after which each is due.
+        evaluated_at: `(end - start,) int64`, receives the entry after which each is due.
 
     Returns:
         Number of evaluations due.
     """
     count = 0
     levels = np.empty(LEVELS, np.float64)
-    for e in range(start, end):
-        if admitted[e] == REPEATED:
+    for i in range(start, end):
+        e, role = entries.events[i], entries.roles[i]
+        r = records[entries.rows[i]]
+        if role == ACCOUNT and not _feeds(r, records[entries.keys[e]]["requests"]):
             continue
-        r = records[rows[e]]
+        voted = role == KEY and baseline.has_vote(r)
         t, tokens, mark = requests.ts[e], requests.tokens[e], requests.marks[e]
         if r["requests"] == 0:
             _start_record(r, t)
@@ -154,28 +116,52 @@ def update(
             r["day"] = today.day
             r["baseline_prompts"] = 0
 
-        for i in range(_ELICITATION, LEVELS):
-            levels[i] = r["level"][i]
+        for j in range(_ELICITATION, LEVELS):
+            levels[j] = r["level"][j]
         volume.add_to_panes(r, t, requests.sent[e], tokens)
         last_hour = volume.update_levels(r, levels)
-        if mark & HAS_PROMPT and admitted[e] == READ:
+        read = mark & HAS_PROMPT and entries.admitted[e] == READ
+        if read and role == KEY and entries.users[e] >= 0:
+            read = end_users.has_vote(r, records[entries.users[e]])
+        elif read and role == END_USER:
+            read = end_users.add_prompt(r, features.prompt[e])
+        if read:
             r["prompts"] += 1
             _intent_levels(r, mark, levels)
             if _has_words(features.style[e]):
                 _add_to_sketches(r, e, features, today)
-                _add_to_baseline_mean(r, e, features, today)
+                if role == KEY:
+                    _add_to_baseline_mean(r, e, features, today)
                 content_levels.update_levels(r, levels)
         _add_metadata(r, e, requests)
         _behaviour_levels(r, t, requests.models[e], mark, levels)
 
         if t // HOUR > r["hour"]:
             _end_own_hour(r, t, today.ceiling)
-        _update_peaks(r, levels, first_today, today.peaks)
+        if role == KEY:
+            baseline.update_peaks(r, levels, first_today, voted, today.peaks)
+        else:
+            baseline.set_levels(r, levels)
+        if role == ACCOUNT and r["user_counts"][ACCOUNT_KEYS] < MIN_ACCOUNT_KEYS:
+            continue
         if _is_evaluation_due(r, last_hour):
-            evaluations[count] = records[rows[e]]
-            evaluated_at[count] = e
+            evaluations[count] = records[entries.rows[i]]
+            evaluated_at[count] = i
             count += 1
     return count
+
+
+@jit
+def _feeds(r: Any, before: int) -> bool:
+    """Whether a request of a key, which has made `before` others, counts in its account's RECORD.
+
+    Counts the key if it is new.
+    """
+    keys = r["user_counts"]
+    if before == 0 and keys[ACCOUNT_KEYS] < np.iinfo(np.uint16).max:
+        keys[ACCOUNT_KEYS] += 1
+    several = keys[ACCOUNT_KEYS] >= MIN_ACCOUNT_KEYS
+    return bool(before < (ACCOUNT_REQUESTS if several else FIRST_KEY_REQUESTS))
 
 
 @jit
@@ -243,8 +229,8 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
 @jit
 def _add_to_baseline_mean(r: Any, e: int, features: Any, today: Any) -> None:
     """Add prompt `e` of the `Features` to the baseline mean of the `Today`, unless the key of this
-    RECORD is flagged or has added enough today."""
-    if r["baseline_prompts"] < PROMPTS_PER_DAY and not r["flagged"]:
+    RECORD is new or flagged, or has added enough today."""
+    if r["baseline_prompts"] < PROMPTS_PER_DAY and not r["flagged"] and baseline.has_vote(r):
         r["baseline_prompts"] += 1
         group = r["baseline_group"]
         vectors = today.vectors[group]
@@ -300,34 +286,6 @@ def _end_own_hour(r: Any, t: float, ceiling: Any) -> None:
 
 
 @jit
-def _update_peaks(r: Any, levels: Any, first_today: bool, peaks: Any) -> None:
-    """Store the levels in a record, with their peaks of the hour and of the day.
-
-    Args:
-        levels: `(LEVELS,) float64`.
-        first_today: whether this is the key's first request of the day.
-        peaks: `(LEVELS, BINS) float64`, keys by peak of the day; updated in place.
-    """
-    for i in range(LEVELS):
-        level = min(levels[i], MAX_LEVEL)
-        r["level"][i] = level
-        if i < OWN:
-            r["hour_peak"][i] = max(r["hour_peak"][i], level)
-        if first_today:
-            r["day_peak"][i] = level
-            peaks[i, _bin(level)] += 1.0
-        elif level > r["day_peak"][i]:
-            peaks[i, _bin(r["day_peak"][i])] -= 1.0
-            peaks[i, _bin(level)] += 1.0
-            r["day_peak"][i] = level
-
-
-@jit
-def _bin(level: float) -> int:
-    return min(int(level * PER_LEVEL), BINS - 1)
-
-
-@jit
 def _is_evaluation_due(r: Any, last_hour: float) -> bool:
     """Whether detectors should evaluate the record; marks it as evaluated and as published.
 
@@ -354,9 +312,12 @@ def warm(features: Features) -> None:
     records, rows = np.zeros(0, RECORD), np.zeros(0, np.int64)
     admitted = np.zeros(0, np.uint8)
     requests = _no_requests()
+    entries = Entries(rows, rows, admitted, rows, rows, admitted)
+    users, flags = rows.astype(np.uint32), rows.astype(bool)
     day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
     admit(records, rows, requests.ts, requests.ids, admitted)
-    update(records, rows, admitted, requests, features, day, 0, 0, records, rows)
+    end_users.select(records, rows, admitted, users, flags, flags)
+    update(records, entries, requests, features, day, 0, 0, records, rows)
 
 
 def _no_requests() -> Requests:

@@ -94,6 +94,11 @@ def active(checkpoint: Checkpoint, now: float) -> Iterator[ActiveDecision]:
             yield started
 
 
+def name_in(partition: str, subject: str) -> str:
+    """The name of the record that a partition has of a subject for itself."""
+    return f"{{{partition}}}:{subject}"
+
+
 def fenced(name: str) -> FencedError:
     """The error for a checkpoint under an old claim."""
     return FencedError(f"{name} has been claimed by another worker. Nothing was written.")

@@ -55,7 +55,7 @@ from redis.exceptions import ResponseError
 
 from monitor.alerting.decisions import ORIGINS, ActiveDecision, stronger
 from monitor.errors import FencedError, StoreRefusedError
-from monitor.store.base import Checkpoint, active, fenced
+from monitor.store.base import Checkpoint, active, fenced, name_in
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, Node, execute, info, transact
 from monitor.store.record_block import Block, pack
@@ -94,7 +94,7 @@ class RedisStore:
         return f"RedisStore({self.server})"
 
     def names(self, partition: str, keys: Sequence[str]) -> Sequence[str]:
-        return [f"{{{partition}}}:{key}" for key in keys] if self.server.is_cluster else keys
+        return [name_in(partition, key) for key in keys] if self.server.is_cluster else keys
 
     def load(self, names: Sequence[str]) -> list[bytes | None]:
         def mget() -> list[bytes | None]:

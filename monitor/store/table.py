@@ -9,12 +9,13 @@ message with very many new keys must not stop the stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import StoreRefusedError
+from monitor.errors import StoreError, StoreRefusedError
 from monitor.records.migrations import damaged, read
 from monitor.records.profile import RECORD, Records, blank
 from monitor.store.base import Store
@@ -64,11 +65,12 @@ class Table:
         """Whether a checkpoint should be written before the next batch."""
         return self.unsaved > self._capacity // 2
 
-    def rows(self, names: Sequence[str]) -> Rows:
+    def rows(self, names: Sequence[str], keep: Rows | None = None) -> Rows:
         """The rows of some records, loaded or created where needed.
 
         Args:
             names: of the records, see `Store.names`.
+            keep: rows that must stay, besides those of `names`.
 
         Returns:
             `(len(names),) int64`.
@@ -80,11 +82,24 @@ class Table:
         get = self._index.get
         rows = np.array([get(name, -1) for name in names], np.int64)
         self._used[rows[rows >= 0]] = self._tick
+        if keep is not None:
+            self._used[keep] = self._tick
         if (rows < 0).any():
             missing = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
             self._load(list(dict.fromkeys(missing)))
             rows = np.array([self._index[name] for name in names], np.int64)
         return rows
+
+    @contextmanager
+    def restored_on_error(self, rows: Rows) -> Iterator[None]:
+        """Restore the records at these rows if a store fails meanwhile."""
+        rows = np.unique(rows)
+        before = self.records[rows]
+        try:
+            yield
+        except StoreError:
+            self.records[rows] = before
+            raise
 
     def mark_changed(self, rows: Rows) -> None:
         """Include these rows in the next snapshot."""

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from monitor.alerting.alerts import Lifecycle, alert_id
+from monitor.alerting.alerts import Lifecycle, Subject, alert_id
 from monitor.alerting.decisions import action_for, duration, strongest
 from monitor.config import Decisions, Detection
 from monitor.detectors.base import Finding
 from monitor.records.profile import blank
+
+KEY = Subject("api_key", "k_1")
 
 
 class Something:
@@ -25,9 +27,9 @@ def record():
     return np.array([blank()])[0]
 
 
-def evaluate(lifecycle, record, p, at=1_000.0):
+def evaluate(lifecycle, record, p, at=1_000.0, strongest="block"):
     finding = Finding(np.array([p]), np.array([at - 60]), {"seen": np.array([3.0])})
-    return lifecycle.evaluate(record, "k_1", at, Something(), finding, 0)
+    return lifecycle.evaluate(record, KEY, at, Something(), finding, 0, strongest)
 
 
 def test_probable_finding_opens_nothing(lifecycle, record):
@@ -57,33 +59,39 @@ def test_alert_has_summary_evidence_and_decision(lifecycle, record):
     assert alert.decision == "throttle"
 
 
+def test_alert_is_limited_to_the_strongest_decision(lifecycle, record):
+    alert = evaluate(lifecycle, record, 1e-9, strongest="throttle")
+    assert (alert.severity, alert.decision) == ("critical", "throttle")
+
+
 def test_alert_resolves_after_the_quiet_time(lifecycle, record):
     opened = evaluate(lifecycle, record, 1e-5)
-    assert lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet - 1) == []
-    (resolved,) = lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet)
+    assert lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet - 1) == []
+    (resolved,) = lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet)
     assert (resolved.state, resolved.id) == ("resolved", opened.id)
     assert resolved.summary == "k_1: burst resolved after 60 minutes without new evidence."
-    assert lifecycle.resolve(record, "k_1", 1e9) == []
+    assert lifecycle.resolve(record, KEY, 1e9) == []
 
 
 def test_weaker_finding_confirms_an_open_alert(lifecycle, record):
     evaluate(lifecycle, record, 1e-5)
     evaluate(lifecycle, record, 5e-3, at=2_000.0)
-    assert lifecycle.resolve(record, "k_1", 1_000.0 + lifecycle.quiet) == []
+    assert lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet) == []
 
 
 def test_alert_reopens_under_another_id(lifecycle, record):
     first = evaluate(lifecycle, record, 1e-5)
-    lifecycle.resolve(record, "k_1", 10_000.0)
+    lifecycle.resolve(record, KEY, 10_000.0)
     again = evaluate(lifecycle, record, 1e-5, at=20_000.0)
     assert again.state == "open"
     assert again.id != first.id
 
 
 def test_ids_differ_by_subject_kind_and_window():
-    ids = {
-        alert_id(*of) for of in [("k_1", "burst", 0), ("k_2", "burst", 0), ("k_1", "pivot", 0)]
-    } | {alert_id("k_1", "burst", 300.0), alert_id("k_1", "burst", 299.0)}
+    ids = {alert_id(*of) for of in [(KEY, "burst", 0), ("k_2", "burst", 0), (KEY, "pivot", 0)]} | {
+        alert_id(KEY, "burst", 300.0),
+        alert_id(KEY, "burst", 299.0),
+    }
     assert len(ids) == 4
 
 

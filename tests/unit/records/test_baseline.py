@@ -8,6 +8,8 @@ from monitor.errors import ConfigError
 from monitor.records.baseline import (
     BINS,
     PER_LEVEL,
+    VOTE_AGE,
+    VOTE_REQUESTS,
     Baseline,
     Reference,
     read_reference,
@@ -87,6 +89,7 @@ def test_set_level_moves_the_key_in_the_histogram_of_the_day():
     baseline, records = Baseline(Reference.empty()), np.zeros(2, RECORD)
     baseline.start_day(100)
     records["day"] = 100
+    records["requests"], records["last_seen"] = VOTE_REQUESTS, VOTE_AGE
     baseline.today[COMBINED, 0] = 2
     baseline.set_level(records, COMBINED, np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))
     assert records["level"][:, COMBINED].tolist() == [2.0, 1.0]
@@ -117,6 +120,7 @@ def test_excluded_key_leaves_the_histogram():
     baseline.start_day(100)
     record = np.zeros((), RECORD)
     record["day"] = 100
+    record["requests"], record["last_seen"] = VOTE_REQUESTS, VOTE_AGE
     baseline.today[:, 0] += 1
     baseline.exclude(record)
     baseline.exclude(record)

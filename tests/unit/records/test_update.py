@@ -9,10 +9,11 @@ from monitor.prompts.kernel import MEANING
 from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
 from monitor.prompts.style import STYLE
 from monitor.records.admission import BUDGET, READ, REPEATED, admit
-from monitor.records.baseline import BINS
+from monitor.records.baseline import BINS, VOTE_AGE, VOTE_REQUESTS
 from monitor.records.baseline_mean import PROMPTS_PER_DAY, Sums
+from monitor.records.inputs import KEY, Entries, Requests, Today
 from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
-from monitor.records.update import FIRST_EVALUATION, FOLLOW_UP, MAX_NATS, Requests, Today, update
+from monitor.records.update import FIRST_EVALUATION, FOLLOW_UP, MAX_NATS, update
 from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.sketches import hyperloglog
 
@@ -92,10 +93,13 @@ class Table:
         features = prompts(range(n) if numbers is None else numbers)
         features.style[:] = style
         admit(self.records, rows, requests.ts, requests.ids, admitted)
+        counted = np.flatnonzero(admitted != REPEATED)
+        users, roles = np.full(n, -1, np.int64), np.full(len(counted), KEY, np.uint8)
+        entries = Entries(rows[counted], counted, roles, rows, users, admitted)
         count = update(
-            self.records, rows, admitted, requests, features, today, 0, n, evaluations, at
+            self.records, entries, requests, features, today, 0, len(counted), evaluations, at
         )
-        return evaluations[:count], at[:count], admitted
+        return evaluations[:count], counted[at[:count]], admitted
 
     @property
     def profile(self):
@@ -147,8 +151,17 @@ def test_keys_do_not_affect_each_other(requests):
 @given(times)
 def test_each_key_counts_once_per_level(seconds):
     table = Table()
-    table.observe(seconds)
-    assert (table.today.sum(axis=1) == 1).all()
+    table.observe(sorted(seconds))
+    old = max(seconds) - min(seconds) >= VOTE_AGE
+    assert (table.today.sum(axis=1) == (len(seconds) >= VOTE_REQUESTS and old)).all()
+
+
+def test_new_keys_do_not_count_in_the_baseline():
+    table = Table(500)
+    for row in range(500):
+        table.observe(range(7), rows=[row] * 7, numbers=range(7))
+    assert not table.today.any()
+    assert not table.sums.prompts.any()
 
 
 def test_late_request_counts_where_its_pane_exists():
@@ -273,7 +286,7 @@ def test_budget_renews_after_five_minutes():
 
 def test_key_adds_few_prompts_a_day_to_the_baseline_mean():
     table = Table()
-    table.observe(range(100))
+    table.observe(range(0, 6_000, 60))
     assert table.sums.prompts.sum() == PROMPTS_PER_DAY
     table.observe([86_400.0], day=DAY + 1)
     assert table.sums.prompts.sum() == PROMPTS_PER_DAY + 1

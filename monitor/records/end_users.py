@@ -1,0 +1,192 @@
+"""End users of a key: which of them are judged by themselves, and how much each moves the key.
+
+An application sends the requests of many end users under one key. One of them must not get the
+whole application blocked, and must not hide among the others. So a key's record counts its main end
+users (J. Misra and D. Gries, Science of Computer Programming 2, 1982). A suspicious prompt, which
+asks for the reasoning trace or for grades, counts as much as WEIGHT others. An end user is judged
+by itself, with a record of its own, from its first suspicious prompt, or once it is one of several
+heavy end users. From then on it has one vote: its further prompts do not count in the key's
+statistics of prompts while it makes up less than 1 in MINORITY of the key's requests of a day.
+
+The last count is that of suspicious prompts of everybody else: of requests that name no end user,
+and of end users that found no room.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.kernels.jit import jit
+from monitor.prompts.extractor import Features
+from monitor.prompts.lexicon import INTENTS
+from monitor.prompts.projection import LISTS, SHARES
+from monitor.records.admission import REPEATED
+from monitor.records.content_levels import RAMPS
+from monitor.records.profile import PARTS, REQUESTS, SCALES, USERS
+from monitor.requests.marks import INTENT
+
+WEIGHT = 16  # of a suspicious prompt
+HEAVY = 64  # weight from which one of several end users is judged by itself
+MINORITY = 8  # an end user with less than 1 in this many of the key's requests has one vote
+FEW = 3  # end users; evidence from so few does not count against the whole key
+_FEW_SHARE, _FEW_WEIGHT = 0.8, 8  # share of the weight that makes it theirs, and its minimum
+_OTHERS = USERS - 1  # index of the count of everybody else
+_OWN = 0x8000  # bit of a count: the end user has a record
+_COUNT = 0x7FFF
+_HALVE = 2048  # weight at which all counts are halved: the recent past counts more
+_DAY_LEVEL = REQUESTS.start + SCALES.index("24h")
+_WARNING = 2  # severity of a flagged key
+_LIKE = [
+    (LISTS.index(kind) * len(SHARES) + share, RAMPS[kind][0])
+    for kind in ("cot", "grader")
+    for share in range(len(SHARES))
+]
+
+
+def suspicious(marks: npt.NDArray[np.uint16], features: Features) -> npt.NDArray[np.bool_]:
+    """Which of n prompts ask for reasoning or grades, by the lexicon or by similarity, `(n,)`."""
+    found = marks & np.uint16((1 << len(INTENTS)) - 1) * np.uint16(INTENT) != 0
+    for column, least in _LIKE:
+        found |= features.lists[:, column] >= least
+    return np.asarray(found)
+
+
+@jit
+def select(records: Any, rows: Any, admitted: Any, users: Any, suspects: Any, judged: Any) -> None:
+    """Count the end users of n requests, and decide who is judged by itself.
+
+    Args:
+        records: `(capacity,) RECORD`, the table; only the counts of end users are updated.
+        rows: `(n,) int64`, the key's record of each request.
+        admitted: `(n,) uint8`, as `admit` returns it.
+        users: `(n,) uint32`, hashes of the end users, 0 without one.
+        suspects: `(n,) bool`, whether each prompt is suspicious.
+        judged: `(n,) bool`, receives whether the request also counts in its end user's record.
+    """
+    for e in range(len(rows)):
+        judged[e] = False
+        if admitted[e] == REPEATED or (users[e] == 0 and not suspects[e]):
+            continue
+        r = records[rows[e]]
+        names, counts = r["user_names"], r["user_counts"]
+        if users[e] == 0:
+            counts[_OTHERS] += WEIGHT
+        else:
+            place = _add(names, counts, users[e], WEIGHT if suspects[e] else 1, suspects[e])
+            if place >= 0 and not counts[place] & _OWN:
+                if suspects[e]:
+                    own = r["severity"].max() < _WARNING or _is_few(counts)
+                else:
+                    own = counts[place] >= HEAVY and _several(counts, place)
+                if own:
+                    counts[place] |= _OWN
+            judged[e] = place >= 0 and counts[place] & _OWN != 0
+        _halve(counts)
+
+
+@jit
+def _add(names: Any, counts: Any, name: int, weight: int, suspect: bool) -> int:
+    """Add a weight to an end user's count; return its place, -1 if it found no room.
+
+    Args:
+        names, counts: of a RECORD, updated in place.
+    """
+    least = 0
+    for i in range(_OTHERS):
+        if names[i] == name:
+            counts[i] += weight
+            return i
+        if counts[i] & _COUNT < counts[least] & _COUNT:
+            least = i
+    lost = min(int(counts[least] & _COUNT), weight)
+    if lost:
+        for i in range(_OTHERS):
+            counts[i] -= lost
+        if suspect:
+            counts[_OTHERS] += lost
+    if weight == lost:
+        return -1
+    names[least], counts[least] = name, weight - lost
+    return least
+
+
+@jit
+def _halve(counts: Any) -> None:
+    """Halve `(USERS,) uint16` counts if one is large."""
+    large = False
+    for i in range(USERS):
+        large |= counts[i] & _COUNT >= _HALVE
+    if large:
+        for i in range(USERS):
+            counts[i] = (counts[i] & _OWN) | ((counts[i] & _COUNT) >> 1)
+
+
+@jit
+def _several(counts: Any, place: int) -> bool:
+    """Whether another end user than the one at `place` has a count."""
+    several = False
+    for i in range(_OTHERS):
+        several |= i != place and counts[i] & _COUNT != 0
+    return several
+
+
+@jit
+def _is_few(counts: Any) -> bool:
+    """Whether few end users have nearly all the weight of `(USERS,) uint16` counts."""
+    first, second, third, total = 0, 0, 0, 0
+    for i in range(USERS):
+        count = int(counts[i] & _COUNT)
+        total += count
+        if i == _OTHERS:
+            continue
+        if count > first:
+            first, second, third = count, first, second
+        elif count > second:
+            second, third = count, second
+        elif count > third:
+            third = count
+    top = first + second + third
+    return bool(top >= _FEW_WEIGHT and top >= _FEW_SHARE * total)
+
+
+def from_few(record: Any) -> bool:
+    """Whether the evidence against a key, one RECORD, comes from at most FEW of its end users."""
+    return bool(_is_few(record["user_counts"]))
+
+
+@jit
+def add_prompt(r: Any, prompt: Any) -> bool:
+    """Remember a prompt of an end user; return whether it is none of the last PARTS different ones.
+
+    People repeat themselves, above all in an application with fixed questions. One odd question
+    does not become evidence by repetition.
+
+    Args:
+        r: the end user's RECORD. Its `parts` hold prompts.
+        prompt: uint64, hash of the prompt.
+    """
+    short = np.uint16(prompt >> np.uint64(48)) | np.uint16(1)
+    for i in range(PARTS):
+        if r["parts"][i] == short:
+            return False
+    hand = r["part_hand"]
+    r["parts"][hand] = short
+    r["part_hand"] = (hand + 1) % PARTS
+    return True
+
+
+@jit
+def has_vote(key: Any, user: Any) -> bool:
+    """Whether a prompt of an end user counts in the statistics of its key's prompts.
+
+    Args:
+        key: the key's RECORD, before the request.
+        user: the end user's RECORD, after it.
+    """
+    if user["prompts"] <= 1:
+        return True
+    of_user, of_key = 2.0 ** user["level"][_DAY_LEVEL], 2.0 ** key["level"][_DAY_LEVEL]
+    return bool((of_user - 1.0) * MINORITY >= of_key - 1.0)

@@ -1,0 +1,74 @@
+"""What the kernel that updates records reads: requests, their records, and the day."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+KEY, ACCOUNT, END_USER = 0, 1, 2  # whose record an entry updates
+ACCOUNT_KEYS = 0  # index in `user_counts` of an account's record: the number of its keys
+
+
+class Requests(NamedTuple):
+    """Columns of n requests, `(n,)` each except `metadata`.
+
+    Attributes:
+        ts: float64, when it counts, epoch seconds.
+        sent: float64, its own time, earlier than `ts` if it is late. Volume counts at this time: a
+            delayed delivery of old requests is not a burst.
+        tokens: float64, of input and output.
+        ids: uint32, hashes of the request ids, 0 without one.
+        marks: uint16, bits of `requests/marks.py`.
+        models: uint32, hashes of the models' names, 0 without one.
+        metadata: `(n, 4) uint64`, hashes of address, end user, user agent and system prompt, 0
+            without one.
+    """
+
+    ts: npt.NDArray[np.float64]
+    sent: npt.NDArray[np.float64]
+    tokens: npt.NDArray[np.float64]
+    ids: npt.NDArray[np.uint32]
+    marks: npt.NDArray[np.uint16]
+    models: npt.NDArray[np.uint32]
+    metadata: npt.NDArray[np.uint64]
+
+
+class Entries(NamedTuple):
+    """m updates of records by n requests, in stream order; of one request, its key's is the last.
+
+    Attributes:
+        rows: `(m,) int64`, the record that is updated.
+        events: `(m,) int64`, index of the request.
+        roles: `(m,) uint8`, KEY, ACCOUNT or END_USER.
+        keys: `(n,) int64`, the key's record of each request.
+        users: `(n,) int64`, the end user's record of each request, -1 without one.
+        admitted: `(n,) uint8`, as `admit` returns it.
+    """
+
+    rows: npt.NDArray[np.int64]
+    events: npt.NDArray[np.int64]
+    roles: npt.NDArray[np.uint8]
+    keys: npt.NDArray[np.int64]
+    users: npt.NDArray[np.int64]
+    admitted: npt.NDArray[np.uint8]
+
+
+class Today(NamedTuple):
+    """What a partition's baseline learns and knows on one day.
+
+    Attributes:
+        day: of the partition's watermark, days since the epoch.
+        peaks: `(LEVELS, BINS) float64`, keys by their peak of the day, updated in place.
+        ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key exceeds.
+        content_model: tag of the content model.
+        vectors, prompts: the day's `Sums`, updated in place.
+    """
+
+    day: int
+    peaks: npt.NDArray[np.float64]
+    ceiling: npt.NDArray[np.float64]
+    content_model: int
+    vectors: npt.NDArray[np.float64]
+    prompts: npt.NDArray[np.float64]

@@ -1,0 +1,195 @@
+"""Subjects: in whose records a request counts, and whom an alert is about.
+
+A request counts in the record of its key. Two more records exist for those who change the key or
+share one:
+
+- **Account** (`a_…`): the customer behind keys, by `account`, else by `payment`. The first requests
+  of each of its keys count, so a customer who makes a new key every few requests is judged as one.
+  Its alert applies to its keys: each gets the decision with its next request. An account has one
+  record per partition that its keys write to.
+- **End user** (`u_…`): who uses an application, under one key, see `records/end_users.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.alerting.alerts import Subject
+from monitor.identity import Identity
+from monitor.partition import FlaggedAccount, Partition
+from monitor.prompts.extractor import Features
+from monitor.records import end_users
+from monitor.records.admission import REPEATED
+from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
+from monitor.records.update import ACCOUNT_REQUESTS
+from monitor.requests.columns import Columns
+from monitor.requests.fast_json import HASHED_FIELDS
+from monitor.store.base import Store, name_in
+from monitor.store.table import Rows, Table
+
+_ACCOUNT, _PAYMENT = HASHED_FIELDS.index("account"), HASHED_FIELDS.index("payment")
+
+Flags = npt.NDArray[np.uint8]
+
+
+class Accounts(NamedTuple):
+    """The accounts in a batch that requests may count in, or that have an open alert.
+
+    Attributes:
+        events: `(k,) int64`, indices of the requests, rising.
+        ids: the k accounts.
+        rows: `(k,) int64`, their records.
+        hashes: `(k,) uint64`, keyed hashes of their names.
+    """
+
+    events: Rows
+    ids: list[str]
+    rows: Rows
+    hashes: npt.NDArray[np.uint64]
+
+
+@dataclass(slots=True)
+class BatchSubjects:
+    """The subjects of a batch of n requests.
+
+    Attributes:
+        columns: the requests.
+        times: `(n,) float64`, when each counts, epoch seconds.
+        entries: in whose records they count.
+        ids: the subject of each entry.
+        accounts: see above.
+    """
+
+    columns: Columns
+    times: npt.NDArray[np.float64]
+    entries: Entries
+    ids: list[str]
+    accounts: Accounts
+    _passed: int = 0
+
+    def accounts_before(self, event: int) -> range:
+        """Indices in `accounts` of the requests before this one that were not returned before."""
+        first = self._passed
+        self._passed = max(first, int(np.searchsorted(self.accounts.events, event)))
+        return range(first, self._passed)
+
+    def subject(self, partition: Partition, i: int) -> Subject:
+        """The subject of entry `i`, in a form in which alerts on it can open."""
+        id, role, event = self.ids[i], self.entries.roles[i], int(self.entries.events[i])
+        if role == ACCOUNT and id not in partition.accounts:
+            at = int(np.searchsorted(self.accounts.events, event))
+            hashed = int(self.accounts.hashes[at])
+            partition.accounts[id] = FlaggedAccount(hashed, {self.columns.keys[event]: 0.0})
+        elif role == END_USER:
+            partition.end_users[id] = self.columns.keys[event]
+        return partition.subject(id)
+
+
+class Subjects:
+    """Finds the records of subjects.
+
+    Args:
+        identity: makes their pseudonyms.
+        store: names their records.
+        table: has their records.
+    """
+
+    def __init__(self, identity: Identity, store: Store, table: Table) -> None:
+        self._identity = identity
+        self._store = store
+        self._table = table
+
+    def rows(self, partition: Partition, ids: Sequence[str]) -> Rows:
+        """The rows of subjects with open alerts, `(len(ids),) int64`."""
+        return self._table.rows(self._names(partition, ids))
+
+    def load(
+        self, partition: Partition, columns: Columns, alerted: Sequence[str]
+    ) -> tuple[Rows, Accounts]:
+        """Load the records of a batch's keys and accounts, and those of the subjects `alerted`.
+
+        Returns:
+            `(n,) int64`, the rows of the keys, and the accounts.
+
+        Raises:
+            StoreError: nothing has changed.
+        """
+        keys = self._store.names(partition.name, columns.keys)
+        loaded = self._table.rows([*keys, *self._names(partition, alerted)])
+        rows = loaded[: len(keys)]
+        hashes = columns.hashes[:, _ACCOUNT]
+        hashes = np.where(hashes == 0, columns.hashes[:, _PAYMENT], hashes)
+        may = (self._table.records["requests"][rows] < ACCOUNT_REQUESTS) & (hashes != 0)
+        if partition.accounts:
+            may |= np.isin(hashes, [account.hash for account in partition.accounts.values()])
+        which = np.flatnonzero(may)
+        names = columns.names
+        both = zip(names.texts("account", which), names.texts("payment", which), strict=True)
+        texts = np.array([account or payment for account, payment in both], object)
+        own = np.array(names.texts("api_key", which), object)
+        other = np.asarray(texts != own, bool)  # an account by the name of its key adds nothing
+        which, hashes = which[other], hashes[which[other]]
+        ids = [self._identity.account_of(text) for text in texts[other].tolist()]
+        account_rows = self._table.rows([name_in(partition.name, id) for id in ids], keep=loaded)
+        self._loaded = np.concatenate([loaded, account_rows])
+        return rows, Accounts(which, ids, account_rows, hashes)
+
+    def select(
+        self,
+        partition: Partition,
+        columns: Columns,
+        rows: Rows,
+        accounts: Accounts,
+        requests: Requests,
+        features: Features,
+        admitted: Flags,
+    ) -> BatchSubjects:
+        """Decide in whose records each request counts. End users are counted in the keys' records.
+
+        Args:
+            rows, accounts: as `load` returned them.
+            admitted: `(n,) uint8`, as `admit` returns it.
+
+        Raises:
+            StoreError: the records of the keys have changed.
+        """
+        n = len(rows)
+        judged = np.zeros(n, bool)
+        suspects = end_users.suspicious(requests.marks, features)
+        users = columns.short_hashes("end_user")
+        if users.any() or suspects.any():
+            end_users.select(self._table.records, rows, admitted, users, suspects, judged)
+        which = np.flatnonzero(judged)
+        texts = columns.names.texts("end_user", which)
+        ids = [
+            self._identity.end_user_of(columns.keys[event], text)
+            for event, text in zip(which.tolist(), texts, strict=True)
+        ]
+        names = self._store.names(partition.name, ids)
+        user_rows = np.full(n, -1, np.int64)
+        user_rows[which] = self._table.rows(names, keep=self._loaded)
+        sources = ((ACCOUNT, accounts.events), (END_USER, which), (KEY, np.arange(n)))
+        events = np.concatenate([events for _, events in sources])
+        roles = np.repeat(
+            np.array([role for role, _ in sources], np.uint8), [len(part) for _, part in sources]
+        )
+        all_rows = np.concatenate([accounts.rows, user_rows[which], rows])
+        all_ids = [*accounts.ids, *ids, *columns.keys]
+        order = np.argsort(events, kind="stable")
+        order = order[admitted[events[order]] != REPEATED]
+        entries = Entries(all_rows[order], events[order], roles[order], rows, user_rows, admitted)
+        ids = [all_ids[i] for i in order.tolist()]
+        return BatchSubjects(columns, requests.ts, entries, ids, accounts)
+
+    def _names(self, partition: Partition, ids: Sequence[str]) -> list[str]:
+        """The names of the records of subjects with open alerts."""
+        names = self._store.names(partition.name, ids)
+        return [
+            name_in(partition.name, id) if id in partition.accounts else name
+            for id, name in zip(ids, names, strict=True)
+        ]
