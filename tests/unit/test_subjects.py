@@ -194,7 +194,7 @@ def test_end_users_of_other_keys_are_others():
 
 def test_end_user_who_repeats_one_question_is_not_flagged():
     asks = [
-        request("sk-app", 9_000.0 + 90.0 * i, ASKS.format(1), end_user="keen") for i in range(40)
+        request("sk-app", 30_000.0 + 90.0 * i, ASKS.format(1), end_user="keen") for i in range(40)
     ]
     assert not flagged(outcome_of(in_order(chatbot(), asks)))
 
