@@ -10,8 +10,8 @@
 In shadow mode the status is 200 and the decision `observe`; `X-XM-Shadow` has what would apply.
 
 `Cache-Control` bounds how long a cache may repeat the answer: one second, and a decision until its
-end if the monitor cannot be reached (`stale-if-error`, RFC 5861). An answer that rests on a failed
-lookup must not be kept.
+end if the monitor cannot be reached (`stale-if-error`, RFC 5861). An answer without a lookup, or
+from a failed one, must not be kept.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def unreadable_key(*, shadow: bool) -> Answer:
 
 def _without_key(status: int, reason: str, message: str, shadow: bool) -> Answer:
     body = _body("challenge", reason) | {"message": message}
-    headers = _headers("challenge", f"max-age={_CACHE_SECONDS}")
+    headers = _headers("challenge", "no-store")
     return _applied(status, headers, body, reason, shadow)
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import itertools
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,9 +13,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from multidict import CIMultiDictProxy
+from yarl import URL
 
 from monitor.alerting.alerts import Action
 from monitor.alerting.decisions import Decision
+from monitor.config import Gateway
 from monitor.identity import Identity
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
@@ -35,17 +41,20 @@ class Nginx(WebServer):
         super().__init__(folder)
         text = CONFIG.read_text()
         if patient:  # a worker on a busy machine may take longer than in production
-            text = text.replace("100ms;", "20s;").replace(" 50ms;", " 20s;")
-        for shipped, here in {"8080": self.port, "8000": llm_api, "6066": monitor}.items():
-            assert text.count(f"127.0.0.1:{shipped};") == 1
+            text = re.sub(r"(\d+m?s);", "20s;", text)
+        ports = {"8080": self.port, "8000": llm_api, "6066": monitor, "8081": free_port()}
+        for shipped, here in ports.items():
+            assert f"127.0.0.1:{shipped};" in text
             text = text.replace(f"127.0.0.1:{shipped};", f"127.0.0.1:{here};")
+        assert "/dev/shm/xm-decisions" in text
+        text = text.replace("/dev/shm/xm-decisions", f"{folder}/decisions")
         folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         private = "".join(f"{name}_temp_path {folder}/{name};\n" for name in folders)
         self.config = folder / "nginx.conf"
         self.config.write_text(text.replace("http {", f"http {{\naccess_log off;\n{private}"))
 
     def command(self) -> list[str]:
-        own = f"daemon off; pid {self.folder}/pid; error_log stderr;"
+        own = f"daemon off; pid {self.folder}/pid; error_log stderr; user root;"
         return [program("nginx"), "-c", str(self.config), "-g", own]
 
 
@@ -55,9 +64,11 @@ class Api:
     def __init__(self) -> None:
         self.port = free_port()
         self.served: list[str] = []
+        self.headers: list[CIMultiDictProxy[str]] = []
 
     async def serve(self, request: web.Request) -> web.Response:
         self.served.append((await request.read()).decode())
+        self.headers.append(request.headers)
         return web.json_response({"served": request.path})
 
 
@@ -95,12 +106,15 @@ async def gateway(
     """Run an nginx that asks this monitor; yield a function that sends it a request with a key."""
     nginx = Nginx(folder, llm_api, monitor, patient=patient)
     await asyncio.to_thread(nginx.start)
-    async with aiohttp.ClientSession() as session:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
 
-        async def ask(key: str = "sk-1", **headers: str) -> aiohttp.ClientResponse:
-            headers = headers or {"X-API-Key": key}
-            url = f"{nginx.url}/v1/chat/completions"
-            async with session.post(url, data="a prompt", headers=headers) as response:
+        async def ask(
+            key: str = "sk-1", *, query: str = "", method: str = "POST", **headers: str
+        ) -> aiohttp.ClientResponse:
+            headers = headers or ({} if query else {"X-API-Key": key})
+            url = URL(f"{nginx.url}/v1/chat/completions?{query}", encoded=True)
+            async with session.request(method, url, data="a prompt", headers=headers) as response:
                 await response.read()
                 return response
 
@@ -155,6 +169,7 @@ async def ask(api: Api, workers: dict[bool, Worker], tmp_path: Path) -> AsyncIte
     """Sends a request through a gateway that asks the worker that enforces."""
     async with gateway(tmp_path / "nginx", api.port, workers[False].port) as ask:
         api.served.clear()
+        api.headers.clear()
         yield ask
 
 
@@ -190,16 +205,111 @@ async def test_blocked_key_gets_403_and_does_not_reach_the_api(
     assert api.served == []
 
 
+def basic(credentials: str) -> str:
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer sk-blocked", "X-API-Key": "junk"},
+        {"Authorization": "Bearer\tsk-blocked"},
+        {"Authorization": "bEARER  sk-blocked"},
+        {"Authorization": "Bearer Bearer sk-blocked"},
+        {"Authorization": "sk-blocked"},
+        {"Authorization": basic("sk-blocked:")},
+        {"Authorization": basic("anyone:sk-blocked").replace(" ", "\t")},
+        {"X-API-Key": "sk-blocked", "api-key": "junk"},
+        {"X-API-Key": "Bearer sk-blocked"},
+        {"api-key": "sk-blocked"},
+        {"x-goog-api-key": "sk-blocked"},
+        {"x-litellm-api-key": "sk-blocked"},
+        {"Ocp-Apim-Subscription-Key": "sk-blocked"},
+    ],
+    ids=str,
+)
+async def test_blocked_key_is_refused_however_it_is_written(
+    ask: Ask, api: Api, decide: Decide, headers: dict[str, str]
+) -> None:
+    decide("sk-blocked", "block")
+    response = await ask(**headers)
+    assert response.status == 403
+    assert response.content_type == "application/json"
+    assert api.served == []
+
+
+@pytest.mark.parametrize("query", ["key=sk-blocked", "a=b&api%5Fk%65y=sk%2Dblocked"])
+async def test_blocked_key_in_the_url_is_refused(ask: Ask, decide: Decide, query: str) -> None:
+    decide("sk-blocked", "block")
+    assert (await ask(query=query)).status == 403
+    assert (await ask(query=query, Authorization="Bearer junk")).status == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        (
+            {"Authorization": "bearer \t sk-1", "X-API-Key": "sk-2"},
+            ("Authorization", "Bearer sk-1"),
+        ),
+        ({"Authorization": "sk-1", "x-goog-api-key": "sk-2"}, ("Authorization", "Bearer sk-1")),
+        ({"api-key": "sk-2", "X-API-Key": "sk-1"}, ("X-API-Key", "sk-1")),
+        ({"x-litellm-api-key": "sk-1"}, ("x-litellm-api-key", "sk-1")),
+    ],
+    ids=str,
+)
+async def test_api_gets_the_one_key_that_was_looked_up(
+    ask: Ask, api: Api, headers: dict[str, str], sent: tuple[str, str]
+) -> None:
+    assert (await ask(**headers)).status == 200
+    (received,) = api.headers
+    names = [name.strip() for name in Gateway().key_headers.split(",")]
+    assert [(name, received[name]) for name in names if name in received] == [sent]
+
+
+async def test_unreadable_key_is_refused(ask: Ask, api: Api) -> None:
+    for _ in range(2):
+        response = await ask(Authorization="Basic !")
+        assert response.status == 400
+    assert api.served == []
+
+
+async def test_request_without_a_key_is_left_to_the_api(ask: Ask, api: Api) -> None:
+    for method in ("POST", "OPTIONS"):
+        assert (await ask(method=method, Origin="https://example.org")).status == 200
+    assert {len(api.served), len(api.headers)} == {2}
+
+
 async def test_challenged_key_gets_401_and_a_challenge(ask: Ask, decide: Decide) -> None:
     decide("sk-challenged", "challenge")
-    response = await ask("sk-challenged")
-    assert response.status == 401
-    assert response.headers["WWW-Authenticate"] == "Bearer"
+    for _ in range(2):  # from the worker, then from the cache
+        response = await ask("sk-challenged")
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_throttled_key_gets_429_and_retry_after(ask: Ask, decide: Decide) -> None:
-    decide("sk-throttled", "throttle")
-    answers = [await ask("sk-throttled") for _ in range(12)]
+THROTTLED = {
+    "one spelling": [{"X-API-Key": "sk-throttled-1"}],
+    "changing case": [
+        {"Authorization": f"{scheme} sk-throttled-2"} for scheme in ("Bearer", "bearer", "BEARER")
+    ],
+    "changing header": [
+        {"X-API-Key": "sk-throttled-3"},
+        {"api-key": "sk-throttled-3"},
+        {"Authorization": "Bearer\tsk-throttled-3"},
+    ],
+    "changing company": [{"Authorization": basic(f"{n}:sk-throttled-4")} for n in range(12)],
+}
+
+
+@pytest.mark.parametrize("spelling", THROTTLED)
+async def test_throttled_key_gets_429_and_retry_after(
+    ask: Ask, decide: Decide, spelling: str
+) -> None:
+    for n in range(1, 5):
+        decide(f"sk-throttled-{n}", "throttle")
+    spellings = itertools.cycle(THROTTLED[spelling])
+    answers = [await ask(**next(spellings)) for _ in range(12)]
     statuses = [answer.status for answer in answers]
     assert 6 <= statuses.count(200) < 12  # the burst, and one more per second that this takes
     limited = next(answer for answer in answers if answer.status == 429)
@@ -227,6 +337,60 @@ async def test_shadow_mode_passes_every_request(
         answers = [await ask(key) for key in ["sk-blocked"] * 2 + ["sk-throttled"] * 20]
     assert {answer.status for answer in answers} == {200}
     assert not [name for answer in answers for name in answer.headers if name.startswith("X-XM")]
+
+
+@pytest.mark.parametrize("connections", [64, 256])
+async def test_flood_of_unknown_keys_does_not_open_the_gate(
+    api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path, connections: int
+) -> None:
+    decide("sk-blocked", "block")
+    numbers, passed = itertools.count(), 0
+    async with gateway(tmp_path / "nginx", api.port, workers[False].port, patient=False) as ask:
+
+        async def flood() -> None:
+            nonlocal passed
+            while True:
+                response = await ask(f"sk-junk-{next(numbers)}")
+                passed += response.status == 200
+
+        floods = [asyncio.ensure_future(flood()) for _ in range(connections)]
+        try:
+            await asyncio.sleep(0.5)
+            async with asyncio.timeout(30):
+                statuses = [
+                    (
+                        await ask(Authorization="Bearer sk-blocked", **{"X-API-Key": f"junk {n}"})
+                    ).status
+                    for n in range(60)
+                ]
+                await asyncio.sleep(1.5)  # until the cached answer must be confirmed
+                statuses += [(await ask("sk-blocked")).status for _ in range(20)]
+        finally:
+            for each in floods:
+                each.cancel()
+            await asyncio.gather(*floods, return_exceptions=True)
+    assert set(statuses) == {403}
+    assert passed > 100
+
+
+async def test_known_block_holds_while_the_monitor_hangs(
+    api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
+) -> None:
+    worker = workers[False]
+    decide("sk-blocked", "block")
+    async with gateway(tmp_path / "nginx", api.port, worker.port, patient=False) as ask:
+        assert (await ask("sk-blocked")).status == 403
+        worker.pause()
+        try:
+            await asyncio.sleep(1.5)
+            assert [(await ask("sk-blocked")).status for _ in range(3)] == [403] * 3
+            assert (await ask("sk-unknown")).status == 200
+        finally:
+            worker.resume()
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(worker.ready):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        assert (await ask("sk-blocked")).status == 403
 
 
 # With a monitor that is broken
