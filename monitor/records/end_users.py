@@ -186,7 +186,7 @@ def has_vote(key: Any, user: Any) -> bool:
         key: the key's RECORD, before the request.
         user: the end user's RECORD, after it.
     """
-    if user["prompts"] <= 1:
+    if user["requests"] <= 1:
         return True
     of_user, of_key = 2.0 ** user["level"][_DAY_LEVEL], 2.0 ** key["level"][_DAY_LEVEL]
     return bool((of_user - 1.0) * MINORITY >= of_key - 1.0)
