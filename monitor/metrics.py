@@ -14,7 +14,7 @@ from monitor.alerting.alerts import ACTIONS, SEVERITIES, State
 from monitor.batch import Outcome
 from monitor.detectors import ALL_DETECTORS
 from monitor.requests import status
-from monitor.requests.decoder import REASONS
+from monitor.requests.reasons import REASONS
 
 _MESSAGES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

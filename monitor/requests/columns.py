@@ -16,14 +16,7 @@ import numpy.typing as npt
 from monitor.identity import Identity
 from monitor.kernels.buffers import PADDING, Messages, Prompts
 from monitor.requests import fast_json
-from monitor.requests.decoder import (
-    EARLIEST,
-    LATEST,
-    MAX_AHEAD,
-    Decoded,
-    Decoder,
-    Rejection,
-)
+from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, Rejection
 from monitor.requests.fast_json import (
     COUNTED_FIELDS,
     HASH_KINDS,
@@ -40,6 +33,7 @@ from monitor.requests.marks import (
     LARGE,
     LARGE_OUTPUT,
 )
+from monitor.requests.parsing.times import EARLIEST, LATEST
 
 Integers = npt.NDArray[np.int64]
 

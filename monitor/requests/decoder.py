@@ -4,9 +4,8 @@ A message is one JSON object, an array of objects, or several objects one after 
 wrapped (`framing/unframe.py`). Each element becomes an event or a rejection, independently of its
 neighbours. An envelope around records (`framing/envelopes.py`) is opened. Input in the native
 format is decoded straight into events. Everything else, and every mapped format, is read field by
-field. That path is lenient: it accepts numbers in strings, content parts instead of text, what
-Python's JSON writer emits (NaN, lone surrogates) and invalid UTF-8. A sender must not be able to
-hide a request by encoding it oddly.
+field. That path is lenient: only `ts` and `api_key` are required, and a field that cannot be read
+is left out and counted. Nothing that a client can write may hide its request.
 
 >>> decoded = Decoder().decode([b'{"ts": 1772040000, "api_key": "k", "prompt": "Hi"}'], 1772040001)
 >>> decoded.events[0].prompt
@@ -16,34 +15,33 @@ hide a request by encoding it oddly.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import msgspec
 
 from monitor.config import Settings
 from monitor.requests.framing import envelopes
 from monitor.requests.framing.elements import (
+    KEPT_BYTES,
     MAX_BYTES,
     MAX_ELEMENTS,
     UNPARSED,
     Element,
     split,
     split_text,
-    too_deep,
 )
 from monitor.requests.framing.schemas import Schemas
 from monitor.requests.framing.unframe import Unframer
-from monitor.requests.mappings import Count, ElementError, FieldMapping, Reason
-from monitor.requests.presets import Unbundle
+from monitor.requests.mappings import FieldMapping
+from monitor.requests.parsing.fields import NO_VALUE, Count
+from monitor.requests.parsing.json_text import parse_shallow, parse_text
+from monitor.requests.parsing.times import EARLIEST, LATEST
+from monitor.requests.parsing.times import MAX_AHEAD as MAX_AHEAD
+from monitor.requests.reasons import ElementError, Reason
 from monitor.requests.turns import SYSTEM, USER, Part, read_turns
-
-MAX_AHEAD = 60.0  # seconds that ts may lie ahead of the clock
-EARLIEST = 946_684_800.0  # 2000-01-01: an earlier ts comes from a clock that was never set
-LATEST = 1e11  # the year 5138: a later ts is not in seconds
-
-REASONS: tuple[Reason, ...] = get_args(Reason)
 
 if TYPE_CHECKING:
     Instant = float
@@ -77,6 +75,7 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     max_tokens: Count | None = None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
+    cached_tokens: Count | None = None
     prompt: str | None = None
     system: str | None = None
     temperature: float | None = None
@@ -115,15 +114,17 @@ class Decoded(NamedTuple):
         sources: index of each event's message in the batch.
         elements: index of each event's element in its message.
         rejections: the elements that cannot be used.
+        unreadable: number of events by field that they had, but that could not be read.
     """
 
     events: list[RequestEvent]
     sources: list[int]
     elements: list[int]
     rejections: list[Rejection]
+    unreadable: Counter[str]
 
 
-_Outcome = tuple["Element", RequestEvent | ElementError]
+_Outcome = tuple[Element, RequestEvent | ElementError]
 _OF_ENVELOPES = {"ts", "id"}  # fields of a request that an envelope may seem to have
 
 _PARSE_ERRORS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
@@ -171,7 +172,7 @@ class Decoder:
             RegistryUnavailableError: if a schema cannot be fetched now; decode again later.
             ConfigError: if the library for a message's schema is not installed.
         """
-        decoded = Decoded([], [], [], [])
+        decoded = Decoded([], [], [], [], Counter())
         latest = min(now + MAX_AHEAD, LATEST)
         native = self._mapping.native
         for start in range(0, len(values), _BATCH):
@@ -188,7 +189,7 @@ class Decoder:
 
     def split(self, value: bytes) -> list[bytes]:
         """The bytes of each element of a message, at least one, in the order of `elements`."""
-        return [element.to_bytes() for element, _ in self._outcomes(value, math.inf)]
+        return [element.to_bytes() for element, _ in self._outcomes(value, math.inf, Counter())]
 
     def _decode_native(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
         """Decode a message in the strict native format; return false if it is anything else."""
@@ -207,7 +208,8 @@ class Decoder:
 
     def _decode_elements(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
         """Decode a message element by element, leniently."""
-        for index, (element, event) in enumerate(self._outcomes(value, latest)):
+        outcomes = self._outcomes(value, latest, decoded.unreadable)
+        for index, (element, event) in enumerate(outcomes):
             if isinstance(event, RequestEvent):
                 decoded.events.append(event)
                 decoded.sources.append(source)
@@ -217,20 +219,26 @@ class Decoder:
                     Rejection(event.reason, event.detail, source, element.to_bytes(), index)
                 )
 
-    def _outcomes(self, value: bytes, latest: float) -> Iterator[_Outcome]:
+    def _outcomes(
+        self, value: bytes, latest: float, unreadable: Counter[str]
+    ) -> Iterator[_Outcome]:
         """The elements of a message, each with its event or the error that rejects it."""
         opener = envelopes.Opener(self._unframe, MAX_BYTES, MAX_ELEMENTS)
         for element in split(value, self._unframe):
-            yield from self._read(element, latest, opener, envelopes.LAYERS)
+            yield from self._read(element, latest, unreadable, opener, envelopes.LAYERS)
 
     def _read(
-        self, element: Element, latest: float, opener: envelopes.Opener, layers: int
+        self,
+        element: Element,
+        latest: float,
+        unreadable: Counter[str],
+        opener: envelopes.Opener,
+        layers: int,
     ) -> Iterator[_Outcome]:
         """One element, or those in its envelope if it is one."""
-        unbundle = self._mapping.unbundle
-        for part in [element] if unbundle is None else _unbundle(element, unbundle):
+        for part in self._records(element):
             try:
-                yield part, self._event(part, latest)
+                yield part, self._event(part, latest, unreadable)
                 continue
             except ElementError as error:
                 outcome = part, error
@@ -244,7 +252,27 @@ class Decoder:
             for record in records:
                 found = split_text(record) if type(record) is bytes else [Element(b"", record)]
                 for inner in found:
-                    yield from self._read(inner, latest, opener, layers - 1)
+                    yield from self._read(inner, latest, unreadable, opener, layers - 1)
+
+    def _records(self, element: Element) -> list[Element]:
+        """The records in an element, at least one."""
+        if self._mapping.single:
+            return [element]
+        document = element.parsed()
+        if type(document) is ElementError:
+            document = element.repaired() or document
+        if type(document) is not dict:
+            return [Element(element.raw, document)]
+        try:
+            records = self._mapping.records(document)
+        except ElementError as error:
+            records = [error]
+        except RecursionError:
+            return self._records(Element(element.raw, element.repaired()))
+        if len(records) > MAX_ELEMENTS:
+            large = ElementError("too_large", f"it has more than {MAX_ELEMENTS} records")
+            return [Element(element.raw[:KEPT_BYTES], large)]
+        return [Element(element.raw if len(records) == 1 else b"", each) for each in records]
 
     def _opened(self, element: Element, opener: envelopes.Opener) -> list[Any] | None:
         """The records in an envelope; `None` for a record as the gateway writes it."""
@@ -253,19 +281,38 @@ class Decoder:
             return None
         return opener(document)
 
-    def _event(self, element: Element, latest: float) -> RequestEvent:
+    def _event(self, element: Element, latest: float, unreadable: Counter[str]) -> RequestEvent:
         if self._mapping.native and element.document is UNPARSED:
             event = _strict_events(element.raw)
             if isinstance(event, RequestEvent) and _finish(event, latest):
                 return event
         document = element.parsed()
-        if type(document) is ElementError:
-            raise ElementError(document.reason, document.detail)
+        if type(document) is not ElementError:
+            try:
+                return self._mapped(document, latest, unreadable)
+            except RecursionError:
+                document = ElementError("not_json", "nested too deeply")
+        if (repaired := element.repaired()) is not None:
+            try:
+                return self._mapped(repaired, latest, unreadable, parse_shallow)
+            except ElementError:
+                pass
+        raise ElementError(document.reason, document.detail)
+
+    def _mapped(
+        self,
+        document: Any,
+        latest: float,
+        unreadable: Counter[str],
+        parse_text: Callable[[str], Any] = parse_text,
+    ) -> RequestEvent:
         if type(document) is not dict:
             raise ElementError("not_an_object", "it is JSON, but not an object")
-        event = RequestEvent(**self._mapping.read(document))
-        if not _finish(event, latest):
-            raise _time_error(event.ts, latest)
+        found: Counter[str] = Counter()
+        fields = self._mapping.read(document, latest, found, parse_text)
+        event = RequestEvent(**fields)
+        _finish(event, latest)
+        unreadable.update(found)
         return event
 
 
@@ -301,7 +348,10 @@ def _strict_events(value: bytes) -> RequestEvent | list[RequestEvent] | None:
 
 
 def _finish(event: RequestEvent, latest: float) -> bool:
-    """Fill in the derived fields of an event; return whether its `ts` is in range."""
+    """Fill in the derived fields of an event; return whether it is valid in the strict format.
+
+    An event whose time is out of range or whose key needs cleaning is not.
+    """
     ts: Any = event.ts
     if type(ts) is not float:
         event.ts = ts.timestamp()
@@ -320,36 +370,21 @@ def _finish(event: RequestEvent, latest: float) -> bool:
         event.parts.insert(0, Part(USER, prompt))
     if system:
         event.parts.insert(0, Part(SYSTEM, system))
+    if any(part.text in NO_VALUE for part in event.parts):
+        event.parts = [part for part in event.parts if part.text not in NO_VALUE]
+    # One test for all fields: this runs for every event.
     # fmt: off
-    if "" in (
+    if not NO_VALUE.isdisjoint((
         event.id, event.account, event.end_user, event.payment, event.ip, event.tls_fingerprint,
         event.user_agent, event.country, event.model, event.prompt, event.system,
-    ):  # one test for all fields: this runs for every event
+    )):
         # fmt: on
         for name in event.__struct_fields__:
-            if getattr(event, name) == "":
+            if type(value := getattr(event, name)) is str and value in NO_VALUE:
                 setattr(event, name, None)
-    return EARLIEST <= event.ts <= latest
+    return EARLIEST <= event.ts <= latest and not _is_unclean(event.api_key)
 
 
-def _time_error(ts: float, latest: float) -> ElementError:
-    if ts > LATEST:
-        return ElementError("bad_time", "ts is not in seconds: map it with its unit (ms, us or ns)")
-    if ts > latest:
-        return ElementError("future", f"ts is {ts - latest + MAX_AHEAD:.0f} s ahead of the clock")
-    return ElementError("bad_time", "ts is before the year 2000")
-
-
-def _unbundle(element: Element, unbundle: Unbundle) -> list[Element]:
-    """The requests in one element of a format that bundles several, such as an OTLP export."""
-    document = element.parsed()
-    if type(document) is not dict:
-        return [Element(element.raw, document)]
-    try:
-        calls = unbundle(document)
-    except RecursionError:
-        return [Element(element.raw, too_deep())]
-    if not calls:
-        error = ElementError("missing_field", "the export has no model call (no gen_ai attribute)")
-        return [Element(element.raw, error)]
-    return [Element(element.raw if len(calls) == 1 else b"", call) for call in calls]
+def _is_unclean(key: str) -> bool:
+    """Whether a key may have blanks or a scheme around it, or says nothing."""
+    return " " in key or "\t" in key or key in NO_VALUE

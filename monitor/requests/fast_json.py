@@ -1,7 +1,8 @@
 """The fast path: a compiled kernel that reads plain events from bytes into columns.
 
 A plain message is one event in the native format, without `messages`, whose values have the right
-types and whose unknown fields hold neither objects nor arrays. The kernel leaves every other
+types, none of which may stand for no value, and whose unknown fields hold neither objects nor
+arrays. The kernel leaves every other
 message to `decoder.Decoder`, whatever the reason.
 
 Why a hand-written JSON kernel stays: it reads an event with its columns in 3 µs; through msgspec
@@ -36,7 +37,7 @@ from monitor.requests.json_literals import (
     skip_number,
     to_float,
 )
-from monitor.requests.mappings import MAX_COUNT
+from monitor.requests.parsing.fields import MAX_COUNT, NO_VALUE
 
 # Fields by how they are processed. HASHED_FIELDS is also the order of the columns of hashes.
 COUNTED_FIELDS = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
@@ -70,6 +71,19 @@ _LONGEST_NAME = U(16)  # bytes: the first and last eight of them identify every 
 _SLOT_SHIFT = U(57)  # leaves the highest 7 bits
 _NULL, _TRUE, _FALSE = (U(int.from_bytes(x, "little")) for x in (b"null", b"true", b"false"))
 _FOUR_BYTES, _FIVE_BYTES = U(0xFFFFFFFF), U(0xFFFFFFFFFF)
+
+_MARK_SIZES = 32  # bytes: more than any text that stands for no value
+
+
+def _mark_table() -> npt.NDArray[np.bool_]:
+    """Sizes and first bytes of the texts that stand for no value, `(_MARK_SIZES, 256) bool`."""
+    table = np.zeros((_MARK_SIZES, 256), np.bool_)
+    for text in filter(None, NO_VALUE):
+        table[len(text), ord(text[0])] = True
+    return table
+
+
+_MARKS = _mark_table()
 
 
 class ParsedEvents(NamedTuple):
@@ -201,6 +215,20 @@ def _write_hash(field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, out
 
 
 @inner
+def _may_be_no_value(data: Any, at: Any, end: Any) -> Any:
+    """Whether the text `data[at:end]` may stand for no value, and is not empty."""
+    size = end - at
+    return size < U(_MARK_SIZES) and _MARKS[size, data[at]]
+
+
+@inner
+def _needs_cleaning(data: Any, at: Any, end: Any) -> Any:
+    """Whether an API key, `data[at:end]`, may have blanks or a scheme around it."""
+    scheme = end - at > U(6) and data[at + U(6)] == 32
+    return end == at or data[at] == 32 or data[end - U(1)] == 32 or scheme
+
+
+@inner
 def _read_text(
     field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: Any
 ) -> Any:
@@ -213,24 +241,28 @@ def _read_text(
     if field == _PROMPT:
         at, after = parse_string(data, at, end, text, o)
         out.prompt[i, 0], out.prompt[i, 1] = o, after
-        return at, after
+        return U(0) if _may_be_no_value(text, o, after) else at, after
     begin, named = at, _NOT_NAMED
     if field < _STRINGS_END:
         named = _NAMED[field]
     quote = simple_string_end(data, at, end)
     if quote:
         at = quote + U(1)
+        if field != _OTHER and _may_be_no_value(data, begin, quote):
+            return U(0), o
         if field < _HASHED_END and quote > begin:
             _write_hash(field, data, begin, quote, keys, i, out)
     else:
         at, after = parse_string(data, begin, end, text, o)
+        if field != _OTHER and at and _may_be_no_value(text, o, after):
+            return U(0), o
         if field < _HASHED_END and after > o:
             _write_hash(field, text, o, after, keys, i, out)
         if named != _NOT_NAMED and at - U(1) - begin != after - o:  # it has escapes
             return U(0), o
     if named != _NOT_NAMED and at:
         out.names[i, named, 0], out.names[i, named, 1] = begin, at - U(1)
-        if field == _API_KEY and at - U(1) == begin:
+        if field == _API_KEY and _needs_cleaning(data, begin, at - U(1)):
             return U(0), o
     return at, o
 

@@ -6,75 +6,46 @@ words:
 
     [mapping]
     preset = "litellm"                              # optional: start from a preset
+    root = "/message"                               # the record stands inside an envelope
+    each = "/records"                               # an array of records in one element
+    zone = "Europe/Berlin"                          # of times that have no offset
+    identity = "sha256"                             # the log names keys by their SHA-256
+    strip = ["Bearer "]                             # prefixes that do not belong to the key
     api_key = "/metadata/user_api_key_alias"
     end_user = ["/end_user", "/metadata/user_id"]
-    ts = { path = "/startTimeMs", unit = "ms" }     # s, ms, us or ns
+    ts = { path = "/startTimeMs", unit = "ms", add = { path = "/took", unit = "s" } }
     status = { path = "/outcome", values = { ok = 200, failed = 500 } }
     system = []                                     # ignore this field
 
-Numbers and times in strings are parsed, an array of tools is read as its length, and null and
-empty strings count as absent. The presets are such tables (`monitor/requests/presets.py`).
+All places of texts (`messages`, `prompt`, `system`, `documents`) are read, so that no text of the
+client hides another. Only `ts` and `api_key` are required. Any other field that cannot be read is
+left out and counted. The presets are such tables (`monitor/requests/presets/*.toml`).
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from math import isfinite
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn
-
-import msgspec
+from datetime import tzinfo
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
 
 from monitor.errors import ConfigError
-from monitor.requests.presets import PRESETS, UNBUNDLE
-from monitor.requests.turns import text_of
+from monitor.requests import presets
+from monitor.requests.parsing.fields import KINDS, PARSERS, Place, Reading, clean_key
+from monitor.requests.parsing.json_text import parse_text
+from monitor.requests.parsing.pointers import Document, Pointer, compile_pointer, is_headers
+from monitor.requests.parsing.times import PER_SECOND, TimeError
+from monitor.requests.reasons import ElementError
 
-MAX_COUNT = 2**32 - 1
+Identity = Literal["plain", "sha256"]
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
-Reason = Literal[
-    "empty",
-    "not_json",
-    "undecodable",
-    "not_an_object",
-    "missing_field",
-    "wrong_type",
-    "bad_time",
-    "future",
-    "too_large",
-    "not_a_fingerprint",
-]
-
-_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _REQUIRED = ("ts", "api_key")
 _ABSENT: tuple[Any, ...] = (None, "")
-_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
-
-
-class ElementError(Exception):
-    """Why an element cannot become an event. The detail never quotes the element."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class Place(NamedTuple):
-    """One place where a field may stand.
-
-    Attributes:
-        steps: names that lead to the object or array that holds the field.
-        name: name or index of the field in it.
-        per_second: units of time per second, if the place gives a unit.
-        values: meaning of words, if the place gives them.
-    """
-
-    steps: tuple[str, ...]
-    name: str
-    per_second: float | None
-    values: Mapping[str, Any] | None
+_DURATIONS = ("ts", "latency_ms")
+_PLACE = {"path", "unit", "values", "add"}
+_MAX_ADDED = 86_400.0  # seconds: a longer request is a wrong duration
 
 
 class FieldMapping:
@@ -83,6 +54,10 @@ class FieldMapping:
     Args:
         mapping: name of a preset, or a mapping table.
 
+    Attributes:
+        native: whether the format is the native one and every field stands in its own place.
+        single: whether every element is one record.
+
     Raises:
         ConfigError: if the mapping is invalid.
     """
@@ -90,16 +65,23 @@ class FieldMapping:
     def __init__(self, mapping: str | Mapping[str, Any]) -> None:
         spec = {"preset": mapping} if isinstance(mapping, str) else dict(mapping)
         preset = spec.pop("preset", "")
-        if preset not in ["", *_PRESETS]:
+        if preset not in ["", *presets.NAMES]:
             raise ConfigError(
-                f"Unknown mapping preset {preset!r}. Use {', '.join(_PRESETS)} "
+                f"Unknown mapping preset {preset!r}. Use {', '.join(presets.NAMES)} "
                 "or a table of fields."
             )
-        self.native = preset == "native" and not spec
-        self.unbundle = UNBUNDLE.get(preset)
+        self.native = preset == "native" and spec.keys() <= {"zone", "identity"}
+        self._prepare = presets.CODE.get(preset)
+        table = (presets.load(preset) if preset else {}) | spec
+        self._roots = _pointers("root", table.pop("root", []))
+        self._each = _pointers("each", table.pop("each", []))
+        self.single = not (self._roots or self._each or self._prepare)
+        self._identity = _identity(table.pop("identity", "plain"))
+        strip = _strip(table.pop("strip", ["Bearer "]))
+        self._reading = Reading(_zone(table.pop("zone", None)), strip)
         places = {
             field: [_place(field, each) for each in (found if isinstance(found, list) else [found])]
-            for field, found in (_PRESETS.get(preset, {}) | spec).items()
+            for field, found in table.items()
         }
         for field in _REQUIRED:
             if not places.get(field):
@@ -107,72 +89,185 @@ class FieldMapping:
                     f"The mapping has no place for the required field {field}. Add a line such as "
                     f'{field} = "/{field}".'
                 )
-        steps = [place.steps for found in places.values() for place in found]
-        self._holders = list(dict.fromkeys(steps))  # each is looked up once per document
+        holders = [(p.steps, p.headers) for found in places.values() for p in found]
+        self._holders = list(dict.fromkeys(steps for steps, _ in holders))  # each is found once
         self._plan = [
             (field, [(self._holders.index(place.steps), place) for place in places[field]], parser)
-            for field, parser in _PARSERS.items()
+            for field, parser in PARSERS.items()
             if field in places
         ]
 
-    def names(self, document: dict[str, Any]) -> set[str]:
-        """The fields that have a value in a document, usable or not."""
-        holders = [_walk(document, steps) for steps in self._holders]
+    def key_forms(self, raw: str) -> list[str]:
+        """The forms under which the log may name an API key that a gateway asks with.
+
+        Args:
+            raw: the key as the client sent it, with or without a scheme such as `Bearer`.
+
+        Returns:
+            The key without blanks and prefixes and, if the log names keys by their SHA-256, its
+            hash in lower-case hex; nothing if `raw` names no key.
+        """
+        key = clean_key(raw, self._reading.strip)
+        if key is None:
+            return []
+        if self._identity == "plain":
+            return [key]
+        return [key, hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()]
+
+    def names(self, value: dict[str, Any]) -> set[str]:
+        """The fields that have a value in a record, usable or not."""
+        document = Document(value)
+        holders = [document.find(steps) for steps in self._holders]
         return {
             field
             for field, places, _ in self._plan
-            if any(_child(holders[index], place.name) not in _ABSENT for index, place in places)
+            if any(
+                self._at(document, holders[index], place) not in _ABSENT for index, place in places
+            )
         }
 
-    def read(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a document, each in its own type.
+    def records(self, value: dict[str, Any]) -> list[Any]:
+        """The records in one element of a message, at least one: documents or `ElementError`s.
 
         Raises:
-            ElementError: if a required field is absent or a field cannot be used.
+            ElementError: if the element has no records where the mapping says.
         """
-        holders = [_walk(document, steps) for steps in self._holders]
-        found = {}
+        found = self._found_records(value)
+        if self._prepare is None:
+            return found
+        prepared: list[Any] = []
+        for record in found:
+            if type(record) is dict:
+                prepared += self._prepare(record)
+            else:
+                prepared.append(record)
+        return prepared
+
+    def _found_records(self, value: dict[str, Any]) -> list[Any]:
+        found: list[Any] = [value]
+        if self._each:
+            document = Document(value)
+            arrays = (_opened(document, steps) for steps in self._each)
+            records = next((each for each in arrays if each is not None), None)
+            if records is None:
+                raise ElementError("missing_field", f"no records at {_names(self._each)} (each)")
+            found = records if type(records) is list else [records]
+            if not found:
+                raise ElementError("empty", f"no records at {_names(self._each)} (each)")
+        return [self._root(each) for each in found] if self._roots else found
+
+    def _root(self, value: Any) -> Any:
+        document = Document(value)
+        for steps in self._roots:
+            record = _opened(document, steps)
+            if type(record) is dict:
+                return record
+        return ElementError("missing_field", f"no record at {_names(self._roots)} (root)")
+
+    def read(
+        self,
+        value: dict[str, Any],
+        latest: float,
+        unreadable: Counter[str],
+        parse_text: Callable[[str], Any] = parse_text,
+    ) -> dict[str, Any]:
+        """The fields of an event in a record, each in its own type.
+
+        Args:
+            latest: the latest possible time, epoch seconds.
+            unreadable: gets one for each field that is present but cannot be read.
+            parse_text: reads the JSON in a string.
+
+        Raises:
+            ElementError: if a required field is absent or cannot be read.
+        """
+        document = Document(value, parse_text)
+        reading = self._reading._replace(latest=latest)
+        holders = [document.find(steps) for steps in self._holders]
+        fields = {}
         for field, places, parser in self._plan:
-            error: tuple[Reason, str] | None = None
-            for index, (_, name, per_second, values) in places:
-                holder = holders[index]
-                value = holder.get(name) if type(holder) is dict else _child(holder, name)
-                if values is not None:
-                    value = _translate(value, values)
-                if value is None:
+            found: list[Any] = []
+            error: Exception | None = None
+            for index, place in places:
+                if (each := self._at(document, holders[index], place)) is None:
                     continue
                 try:
-                    value = parser.parse(value, per_second)
-                except ElementError as failed:
-                    error = error or (failed.reason, failed.detail)
-                except (ValueError, TypeError, OverflowError):
-                    kind = _KINDS.get(type(value), "a number out of its range")
-                    error = error or ("wrong_type", f"{field} is {kind}, not {parser.expected}")
-                else:
-                    if value is not None:
-                        found[field] = value
+                    parsed = parser.parse(each, place, reading)
+                except (ValueError, TypeError, OverflowError) as failed:
+                    error = error or _described(failed, each)
+                    continue
+                if parsed is not None:
+                    if place.add is not None:  # never past the clock: that would reject the request
+                        parsed = min(parsed + self._duration(document, place.add), latest)
+                    found.append(parsed)
+                    if parser.combine is None:
                         break
-            else:
-                if error is not None:
-                    raise ElementError(*error)
-                if field in _REQUIRED:
-                    raise ElementError("missing_field", f"{field} is missing or empty")
-        return found
+            if found:
+                fields[field] = found[0] if parser.combine is None else parser.combine(found)
+            elif field in _REQUIRED:
+                raise _required(field, places, error)
+            if error is not None and (parser.combine is not None or not found):
+                unreadable[field] += 1
+        return _with_texts(fields)
+
+    def _at(self, document: Document, holder: Any, place: Place) -> Any:
+        """The value at a place whose holder has been found, or `None`."""
+        if holder is None:
+            return None
+        value = document.child(holder, place.name, place.headers)
+        return value if value is None or place.values is None else _translate(value, place.values)
+
+    def _duration(self, document: Document, place: Place) -> float:
+        """The duration at a place, in seconds; 0 if there is none that makes sense."""
+        value = document.child(document.find(place.steps), place.name, place.headers)
+        try:
+            seconds = PARSERS["temperature"].parse(value, place, self._reading)
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+        seconds = (seconds or 0.0) / (place.per_second or 1.0)
+        return float(seconds) if 0.0 <= seconds <= _MAX_ADDED else 0.0
 
 
-def _walk(document: Any, steps: tuple[str, ...]) -> Any:
-    for step in steps:
-        document = _child(document, step)
-    return document
+def _with_texts(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with one prompt and one system prompt; all other texts are with the messages."""
+    first, *others = fields.pop("prompt", [None])
+    documents = [{"type": "document", "text": text} for text in fields.pop("documents", ())]
+    messages = [*others, *documents, *fields.pop("messages", ())]
+    return {
+        **fields,
+        "prompt": first,
+        "system": "\n".join(fields.pop("system", ())) or None,
+        "messages": messages if len(messages) > 1 else messages[0] if messages else None,
+    }
 
 
-def _child(holder: Any, name: str) -> Any:
-    """The value under a name in an object or an index in an array, or `None`."""
-    if type(holder) is dict:
-        return holder.get(name)
-    if type(holder) is list and name.isdecimal() and int(name) < len(holder):
-        return holder[int(name)]
-    return None
+def _described(error: Exception, value: Any) -> Exception:
+    if isinstance(error, TimeError):
+        return error
+    return TypeError(KINDS.get(type(value), "a value"))
+
+
+def _required(field: str, places: list[tuple[int, Place]], error: Exception | None) -> ElementError:
+    """Why a required field cannot be used, with the remedy."""
+    if isinstance(error, TimeError):
+        return ElementError("future" if error.future else "bad_time", str(error))
+    if error is not None:
+        expected = PARSERS[field].expected
+        return ElementError("wrong_type", f"{field} is {error}, not {expected}")
+    first = "/".join(("", *places[0][1].steps, places[0][1].name))
+    where = first if len(places) == 1 else f"{first} or {len(places) - 1} more places"
+    return ElementError(
+        "missing_field", f'{field} is missing or empty at {where[:80]}: set {field} = "/its/place"'
+    )
+
+
+def _opened(document: Document, steps: Pointer) -> Any:
+    value = document.find(steps)
+    return document.opened(value) if type(value) is str else value
+
+
+def _names(pointers: list[Pointer]) -> str:
+    return " or ".join("/".join(("", *steps))[:40] or '""' for steps in pointers[:3])
 
 
 def _translate(word: Any, values: Mapping[str, Any]) -> Any:
@@ -182,137 +277,80 @@ def _translate(word: Any, values: Mapping[str, Any]) -> Any:
     return values.get(str(word), word if str(word).isdecimal() else None)
 
 
+def _pointers(name: str, spec: Any) -> list[Pointer]:
+    pointers = [compile_pointer(each) for each in (spec if isinstance(spec, list) else [spec])]
+    found = [steps for steps in pointers if steps is not None]
+    if len(found) < len(pointers):
+        raise ConfigError(
+            f"Mapping: {name} must be a JSON Pointer such as /payload, or a list of them of which "
+            'the first that leads to something is used; "" is the whole element.'
+        )
+    return found
+
+
+def _identity(spec: Any) -> Identity:
+    if spec not in get_args(Identity):
+        raise ConfigError(
+            f"Mapping: identity cannot be {spec!r}. Use sha256 if the log names API keys by their "
+            "SHA-256 in hex, or plain."
+        )
+    identity: Identity = spec
+    return identity
+
+
+def _strip(spec: Any) -> tuple[str, ...]:
+    if not isinstance(spec, list) or not all(isinstance(each, str) for each in spec):
+        raise ConfigError('Mapping: strip must be a list of prefixes such as ["Bearer "].')
+    return tuple(prefix.lower() for prefix in spec if prefix)
+
+
+def _zone(spec: Any) -> tzinfo | None:
+    if spec is None:
+        return None
+    try:
+        return ZoneInfo(spec)
+    except (ValueError, TypeError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise ConfigError(
+            f"Mapping: unknown zone {spec!r}. Use an IANA name such as UTC or Europe/Berlin."
+        ) from None
+
+
 def _place(field: str, spec: Any) -> Place:
-    if field not in _PARSERS:
-        raise ConfigError(f"Unknown mapping field {field!r}. Use one of {', '.join(_PARSERS)}.")
+    if field not in PARSERS:
+        raise ConfigError(
+            f"Unknown mapping field {field!r}. Use one of {', '.join(PARSERS)}, or root, each, "
+            "zone, identity, strip."
+        )
     entry = {"path": spec} if isinstance(spec, str) else spec
-    if not isinstance(entry, Mapping) or entry.keys() - {"path", "unit", "values"}:
+    if not isinstance(entry, Mapping) or entry.keys() - _PLACE:
         raise ConfigError(
             f"Mapping field {field} must be a JSON Pointer, a list of places, or a table of "
-            "path and, where needed, unit or values."
+            "path and, where needed, unit, values or add."
         )
     path, unit, values = entry.get("path"), entry.get("unit", "s"), entry.get("values")
-    if not isinstance(path, str) or not re.fullmatch(r"(/([^~/]|~[01])*)+", path):
+    steps = compile_pointer(path)
+    if not steps:
         raise ConfigError(
             f"Mapping field {field}: {path!r} is not a JSON Pointer. Write it like /request/model, "
             "with ~1 for / and ~0 for ~ inside a name."
         )
-    if "unit" in entry and (unit not in [*_PER_SECOND] or field not in ("ts", "latency_ms")):
+    if "unit" in entry and (unit not in [*PER_SECOND] or field not in _DURATIONS):
         raise ConfigError(
             f"Mapping field {field} cannot have the unit {unit!r}. Only ts and latency_ms have a "
-            f"unit, one of {', '.join(_PER_SECOND)}."
+            f"unit, one of {', '.join(PER_SECOND)}."
         )
     if values is not None and not isinstance(values, Mapping):
         raise ConfigError(
             f"Mapping field {field}: values must be a table such as {{ success = 200 }}."
         )
-    *steps, name = [
-        step.replace("~1", "/").replace("~0", "~") for step in path.removeprefix("/").split("/")
-    ]
-    return Place(tuple(steps), name, _PER_SECOND[unit] if "unit" in entry else None, values)
-
-
-# Parsers: (value, units per second or None) to the value in the field's own type. None means
-# absent; an error means that the value cannot be used.
-
-
-def _text(value: Any, _: float | None) -> str | None:
-    return value or None if type(value) is str else _wrong_type(value)
-
-
-def _name(value: Any, _: float | None) -> str | None:
-    return str(value) if type(value) is int else _text(value, _)
-
-
-def _passage(value: Any, _: float | None) -> str | None:
-    return text_of(value) if type(value) is list else _text(value, _)
-
-
-def _messages(value: Any, _: float | None) -> Any:
-    return value
-
-
-def _number(value: Any, _: float | None) -> float | None:
-    number = value if type(value) is float else msgspec.convert(value, float, strict=False)
-    return number if isfinite(number) else None
-
-
-def _count(value: Any, _: float | None) -> int | None:
-    if type(value) is int and 0 <= value <= MAX_COUNT:
-        return value
-    if type(value) is float and not isfinite(value):
-        return None
-    return msgspec.convert(value, Count, strict=False)
-
-
-def _length_or_count(value: Any, _: float | None) -> int | None:
-    return len(value) if type(value) is list else _count(value, _)
-
-
-def _flag(value: Any, _: float | None) -> bool:
-    return value > 0 if type(value) is int else msgspec.convert(value, bool, strict=False)
-
-
-def _milliseconds(value: Any, per_second: float | None) -> int | None:
-    number = _number(value, None)
-    scale = 1.0 if per_second is None else 1e3 / per_second
-    return None if number is None else _count(round(number * scale), None)
-
-
-def _time(value: Any, per_second: float | None) -> float:
-    try:
-        return msgspec.convert(value, float, strict=False) / (per_second or 1.0)
-    except ValueError:
-        if type(value) not in (int, str):
-            raise
-    try:
-        moment = msgspec.convert(value, datetime)
-    except ValueError:
-        raise ElementError(
-            "bad_time", "ts is neither a finite number nor an RFC 3339 time"
-        ) from None
-    if moment.tzinfo is None:
-        raise ElementError("bad_time", "ts has no offset: RFC 3339 times end in Z or +hh:mm")
-    return moment.timestamp()
-
-
-def _wrong_type(value: Any) -> NoReturn:
-    raise TypeError(type(value))
-
-
-class _Parser(NamedTuple):
-    parse: Callable[[Any, float | None], Any]
-    expected: str
-
-
-_NAMES = _Parser(_name, "a string")
-_COUNTS = _Parser(_count, f"a whole number from 0 to {MAX_COUNT}")
-_PASSAGES = _Parser(_passage, "a string or a list of parts")
-_PARSERS = {
-    "ts": _Parser(_time, "a time"),
-    "api_key": _Parser(_text, "a string"),
-    "id": _NAMES,
-    "account": _NAMES,
-    "end_user": _NAMES,
-    "payment": _NAMES,
-    "ip": _NAMES,
-    "tls_fingerprint": _NAMES,
-    "user_agent": _NAMES,
-    "country": _NAMES,
-    "model": _NAMES,
-    "asn": _COUNTS,
-    "status": _COUNTS,
-    "latency_ms": _Parser(_milliseconds, "a duration"),
-    "max_tokens": _COUNTS,
-    "input_tokens": _COUNTS,
-    "output_tokens": _COUNTS,
-    "prompt": _PASSAGES,
-    "system": _PASSAGES,
-    "messages": _Parser(_messages, "a list of messages"),
-    "turns": _COUNTS,
-    "temperature": _Parser(_number, "a number"),
-    "n": _COUNTS,
-    "logprobs": _Parser(_flag, "a boolean"),
-    "tools": _Parser(_length_or_count, "a number or a list of tools"),
-}
-_PRESETS = {"native": {field: f"/{field}" for field in _PARSERS}, **PRESETS}
+    add = entry.get("add")
+    if add is not None and field != "ts":
+        raise ConfigError(f"Mapping field {field} cannot have add. Only ts adds a duration.")
+    return Place(
+        steps[:-1],
+        steps[-1],
+        any(is_headers(step) for step in steps[-2:-1]),
+        PER_SECOND[unit] if "unit" in entry else None,
+        values,
+        None if add is None else _place("latency_ms", add),
+    )

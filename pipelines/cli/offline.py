@@ -105,7 +105,7 @@ def replay(
 
 def _no_requests(files: list[str], summary: ReplaySummary) -> str:
     """Why a replay found no request, and what to do."""
-    from monitor.requests.presets import PRESETS
+    from monitor.requests.presets import NAMES
     from pipelines.show.replay import rejections
 
     names = " ".join(files)
@@ -113,7 +113,7 @@ def _no_requests(files: list[str], summary: ReplaySummary) -> str:
         return f"{names} has no request. Name a file with one JSON object per line."
     return (
         f"No request of {names} is valid: {', '.join(rejections(summary))}. Set XM_MAPPING to the "
-        f"format of the file: {', '.join(['native', *PRESETS])}, or a table of fields."
+        f"format of the file: {', '.join(NAMES)}, or a table of fields."
     )
 
 

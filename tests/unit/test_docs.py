@@ -22,7 +22,8 @@ from monitor.alerting.decisions import action_for
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
 from monitor.identity import from_settings
-from monitor.requests.decoder import REASONS, Decoder
+from monitor.requests.decoder import Decoder
+from monitor.requests.reasons import REASONS
 from pipelines.cli.main import app
 from tests.support.settings import setting_defaults
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitor.errors import ConfigError
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 CONTAINER = b"Obj\x01"  # the first bytes of an object container file
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import zstandard
 
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 _LZMA_BYTES = 128 << 20  # of memory for one xz value
 _ZSTD_BYTES = 32 << 20  # the largest window of a zstd value

@@ -5,14 +5,15 @@ An element that is not read as JSON yet keeps its bytes, so that the strict deco
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 import msgspec
 
 from monitor.requests.framing.text import split_documents
 from monitor.requests.framing.unframe import Unframer
-from monitor.requests.mappings import ElementError
+from monitor.requests.parsing.json_text import JSONError, repair
+from monitor.requests.parsing.json_text import parse as parse_json
+from monitor.requests.reasons import ElementError
 
 MAX_BYTES = 16 * 2**20  # of a message, also decompressed
 MAX_ELEMENTS = 100_000  # of a message: one message must not stall the stream
@@ -21,7 +22,6 @@ UNPARSED = object()  # a document that has not been parsed yet
 
 _PARSE_ERRORS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
 _decode_raw_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_anything = msgspec.json.Decoder().decode
 
 
 class Element(NamedTuple):
@@ -36,7 +36,17 @@ class Element(NamedTuple):
     document: Any = UNPARSED
 
     def parsed(self) -> Any:
+        """The document, or the `ElementError` that says why there is none."""
         return parse(self.raw) if self.document is UNPARSED else self.document
+
+    def repaired(self) -> Any:
+        """The document in bytes that are almost JSON, or `None`."""
+        if type(self.document) is ElementError and self.document.reason != "not_json":
+            return None
+        try:
+            return repair(self.raw.decode("utf-8", "replace"))
+        except JSONError:
+            return None
 
     def to_bytes(self) -> bytes:
         if self.raw or type(self.document) is ElementError:
@@ -111,22 +121,6 @@ def _too_large(value: bytes, what: str) -> Element:
 def parse(raw: bytes) -> Any:
     """The JSON document in the bytes, parsed leniently, or the error that explains its absence."""
     try:
-        return _decode_anything(raw)
-    except RecursionError:
-        return too_deep()
-    except ValueError:
-        pass
-    try:
-        lenient = json.loads(raw.decode("utf-8", "replace"))
-        # A lone surrogate cannot be encoded as UTF-8 again: replace it.
-        return json.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
-    except json.JSONDecodeError as error:
-        return ElementError("not_json", f"malformed JSON at character {error.pos}")
-    except ValueError:
-        return ElementError("not_json", "a number has thousands of digits")
-    except RecursionError:
-        return too_deep()
-
-
-def too_deep() -> ElementError:
-    return ElementError("not_json", "nested too deeply")
+        return parse_json(raw)
+    except JSONError as error:
+        return ElementError("not_json", str(error))

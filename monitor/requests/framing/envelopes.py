@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 LAYERS = 4  # of envelopes in envelopes
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monitor.errors import ConfigError
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 try:
     from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory

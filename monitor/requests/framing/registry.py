@@ -24,7 +24,7 @@ import msgspec
 from monitor.config import Registry as Settings
 from monitor.config import secret
 from monitor.errors import RegistryUnavailableError
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 _LONGEST = 8 << 20  # bytes of an answer
 _MOST_REFERENCES = 256  # of one schema, direct and indirect

@@ -15,7 +15,7 @@ from monitor.config import Registry as Settings
 from monitor.errors import ConfigError
 from monitor.requests.framing import avro, protobuf
 from monitor.requests.framing.registry import Registry, Resolved
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 Decode = Callable[[bytes], Any]
 

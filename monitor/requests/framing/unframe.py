@@ -17,7 +17,7 @@ from typing import Any
 from monitor.requests.framing import avro, text
 from monitor.requests.framing.compression import decompress
 from monitor.requests.framing.schemas import Schemas
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 _LAYERS = 4  # of wrapping
 _GLUE = (b"\x03\x00", b"\x03\x05")  # plain and zlib, followed by a 16-byte schema id

@@ -31,7 +31,9 @@ from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.prompts.normalise import normalise
 from monitor.requests.columns import Reader
-from monitor.requests.decoder import EARLIEST, MAX_AHEAD, REASONS, Decoded, Decoder, RequestEvent
+from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, RequestEvent
+from monitor.requests.parsing.times import EARLIEST
+from monitor.requests.reasons import REASONS
 
 NOW = 1_772_040_010.0
 PAYLOADS = json.loads((Path(__file__).parents[2] / "support" / "payloads.json").read_text())
@@ -165,7 +167,7 @@ def faults(
         bundles: whether the format bundles several requests in one element.
     """
     found = []
-    events, sources, elements, rejections = decoded
+    events, sources, elements, rejections, _ = decoded
     places = defaultdict(list)
     for source, element in zip(sources, elements, strict=True):
         places[source].append(element)

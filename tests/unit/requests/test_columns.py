@@ -19,8 +19,9 @@ from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.prompts.normalise import LIMIT, normalise
 from monitor.requests.columns import Reader, hash_keys, hash_texts
-from monitor.requests.decoder import MAX_AHEAD, MAX_BYTES, Decoder
+from monitor.requests.decoder import MAX_AHEAD, Decoder
 from monitor.requests.fast_json import NAMED_FIELDS, NETWORK
+from monitor.requests.framing.elements import MAX_BYTES
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
 from monitor.store.memory import MemoryStore
 from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants

@@ -48,7 +48,7 @@ def test_native_format_as_a_table_gives_the_same_events():
 
 def test_litellm_success():
     assert read("litellm", PAYLOADS["litellm"][0]) == ASKED | {
-        "ts": 1_772_040_000.25,
+        "ts": 1_772_040_001.062,
         "api_key": "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b",
         "id": "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
         "account": "dana@example.com",
@@ -73,7 +73,7 @@ def test_litellm_failure():
 
 @pytest.mark.parametrize(
     ("status", "code", "read_as"),
-    [("failure", "", 500), ("success", None, 200), ("failure", "Timeout", 500), ("new", "", None)],
+    [("failure", "", 500), ("success", None, 200), ("failure", "Timeout", 504), ("new", "", None)],
 )
 def test_unusable_litellm_status_keeps_the_event(status, code, read_as):
     failed = PAYLOADS["litellm"][1]
@@ -203,11 +203,18 @@ def test_the_first_usable_place_wins():
         assert read(table, {"ts": NOW, "api_key": "k"} | document)["status"] == 429
 
 
-def test_event_without_a_usable_place_is_rejected():
-    decoded = decode(LEAST | {"status": ["/a", "/b"]}, {"ts": NOW, "api_key": "k", "b": "bad"})
+def test_key_without_a_usable_place_is_rejected():
+    decoded = decode(LEAST | {"api_key": ["/a", "/b"]}, {"ts": NOW, "a": "", "b": {}})
     (refused,) = decoded.rejections
-    assert refused.reason == "wrong_type"
-    assert refused.detail.startswith("status is a string")
+    assert (refused.reason, refused.detail) == ("wrong_type", "api_key is an object, not a string")
+
+
+def test_missing_key_is_rejected_with_place_and_remedy():
+    decoded = decode(LEAST | {"api_key": ["/a/b", "/c"]}, {"ts": NOW, "a": {"b": "None"}})
+    (refused,) = decoded.rejections
+    assert refused.detail == (
+        'api_key is missing or empty at /a/b or 1 more places: set api_key = "/its/place"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -254,8 +261,8 @@ def test_field_without_a_place_is_ignored():
 @pytest.mark.parametrize(
     ("mapping", "remedy"),
     [
-        ("kong", "native, litellm, openai, otel-genai"),
-        ({"preset": ["native"]}, "native, litellm"),
+        ("kong", "native, anthropic, litellm"),
+        ({"preset": ["native"]}, "native, anthropic"),
         ({"api_key": "/k"}, 'ts = "/ts"'),
         ({"preset": "native", "api_key": []}, 'api_key = "/api_key"'),
         (LEAST | {"promt": "/p"}, "prompt"),
@@ -264,7 +271,7 @@ def test_field_without_a_place_is_ignored():
         (LEAST | {"prompt": "/a~2"}, "~1 for /"),
         (LEAST | {"prompt": 7}, "a JSON Pointer, a list of places, or a table"),
         (LEAST | {"prompt": ["/a", ["/b"]]}, "a JSON Pointer, a list of places, or a table"),
-        (LEAST | {"prompt": {"path": "/a", "scale": 2}}, "path and, where needed, unit or values"),
+        (LEAST | {"prompt": {"path": "/a", "scale": 2}}, "path and, where needed"),
         (LEAST | {"prompt": {"path": "/a", "unit": "ms"}}, "Only ts and latency_ms"),
         (LEAST | {"ts": {"path": "/a", "unit": "hours"}}, "s, ms, us, ns"),
         (LEAST | {"ts": {"path": "/a", "unit": []}}, "s, ms, us, ns"),

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import InputError
-from monitor.requests.decoder import MAX_BYTES, Decoder
+from monitor.requests.decoder import Decoder
+from monitor.requests.framing.elements import MAX_BYTES
 from pipelines.traffic.files import LineFile
 
 # No text in another format: those begin with other bytes.

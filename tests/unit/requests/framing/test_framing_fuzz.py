@@ -18,7 +18,7 @@ from monitor.requests.framing import avro, protobuf
 from monitor.requests.framing.envelopes import ENVELOPES
 from monitor.requests.framing.schemas import Schemas
 from monitor.requests.framing.unframe import Unframer
-from monitor.requests.mappings import ElementError
+from monitor.requests.reasons import ElementError
 
 LINE = b'{"ts": 1772040000, "api_key": "k", "message": "{\\"a\\": [1, null]}"}'
 SCHEMA = {
