@@ -30,7 +30,8 @@ from pyarrow import ipc
 from pyarrow import parquet as pq
 
 from monitor.errors import ConfigError, InputError
-from monitor.requests.decoder import MAX_BYTES, Decoder
+from monitor.requests.decoder import Decoder
+from monitor.requests.framing.elements import MAX_BYTES
 from pipelines.traffic import tables
 from pipelines.traffic.files import LineFile, expand
 
