@@ -95,7 +95,7 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     )
 
     if rekey:
-        copier = Rekey(app, Decoder(settings.mapping), topics.keyed)
+        copier = Rekey(app, Decoder.of(settings), topics.keyed)
 
         @app.agent(app.topic(topics.requests), name="rekey_requests")  # type: ignore[untyped-decorator]
         async def rekey_requests(stream: Any) -> None:

@@ -18,6 +18,7 @@ import logging
 import math
 from typing import Any
 
+from monitor.errors import RegistryUnavailableError
 from monitor.kernels.buffers import Messages
 from monitor.requests.decoder import Decoder, RequestEvent
 
@@ -45,10 +46,26 @@ class Rekey:
         """Copy the batches of a Faust stream until the app stops."""
         async for event in stream.noack().events():
             for part in event.value.parts(_BATCH, _BATCH_BYTES):
-                copies = await asyncio.to_thread(self.copies, part.values)
+                copies = await self._decoded(part.values)
                 await self._send(copies, part.timestamps.tolist())
             event.value.clear()
             event.ack()
+
+    async def _decoded(self, messages: Messages) -> list[tuple[int, bytes, bytes]]:
+        """Copies of some messages, as soon as their schemas can be fetched."""
+        failed = False
+        while True:
+            try:
+                copies = await asyncio.to_thread(self.copies, messages)
+            except RegistryUnavailableError as error:
+                if not failed:
+                    log.error("schema_registry_failed name=rekey reason=%r", str(error))
+                failed = True
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                if failed:
+                    log.info("schema_registry_back name=rekey")
+                return copies
 
     def copies(self, messages: Messages) -> list[tuple[int, bytes, bytes]]:
         """Each request of some messages: index of its message, its key, its bytes."""
