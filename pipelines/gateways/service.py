@@ -8,7 +8,7 @@ must set these two headers itself, or remove them from what a client sends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from monitor.identity import Identity
 from monitor.metrics import Metrics
@@ -17,7 +17,7 @@ from pipelines.gateways.answers import Answer
 from pipelines.gateways.decisions import Decisions
 from pipelines.gateways.keys import KeyReader, key_forms
 
-ACCOUNT_HEADER, END_USER_HEADER = "X-XM-Account", "X-XM-End-User"
+ACCOUNT_HEADER, END_USER_HEADER = "x-xm-account", "x-xm-end-user"
 
 
 class DecisionService:
@@ -59,7 +59,7 @@ class DecisionService:
 
     async def _answer(self, headers: Sequence[tuple[str, str]], query: str) -> Answer:
         named = self._reader.read(headers, query)
-        subjects = [self._identity.key(form) for key in named.keys for form in self._forms(key)]
+        subjects = list(self._subjects(named.keys, headers))
         if not subjects:
             refuse = answers.unreadable_key if named.unreadable else answers.no_key
             return refuse(shadow=self._shadow)
@@ -68,3 +68,13 @@ class DecisionService:
         if named.unreadable and not blocked:
             return answers.unreadable_key(shadow=self._shadow)
         return answers.decided(found, shadow=self._shadow, now=time.time())
+
+    def _subjects(self, keys: Sequence[str], headers: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """The pseudonyms of keys, and of the account and end users that the gateway names."""
+        forms = [form for key in keys for form in self._forms(key)]
+        yield from map(self._identity.key, forms)
+        for name, value in headers:
+            if value and name.lower() == ACCOUNT_HEADER:
+                yield self._identity.account(value)
+            elif value and name.lower() == END_USER_HEADER:
+                yield from (self._identity.end_user(form, value) for form in forms)

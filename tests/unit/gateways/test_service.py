@@ -36,9 +36,12 @@ async def service(store, metrics):
     return service_on(store, metrics)
 
 
-def decide(store, key, action, **fields):
-    decision = Decision(IDENTITY.key(key), action, "a_1", time.time(), 60.0, **fields)
-    store.commit(Checkpoint(decisions=[decision]))
+def decided(subject, action, **fields):
+    return Decision(subject, action, "a_1", time.time(), 60.0, **fields)
+
+
+def decide(store, key, action):
+    store.commit(Checkpoint(decisions=[decided(IDENTITY.key(key), action)]))
 
 
 def bearer(key):
@@ -76,6 +79,22 @@ async def test_key_without_a_decision_passes(service):
 async def test_blocked_key_cannot_hide_beside_another(service, store, headers):
     decide(store, "sk-bad", "block")
     assert (await service.answer(headers)).status == 403
+
+
+async def test_decisions_on_account_and_end_user_apply(service, store):
+    subjects = {
+        ("X-XM-Account", "acme"): IDENTITY.account("acme"),
+        ("X-XM-End-User", "mallory"): IDENTITY.end_user("sk-1", "mallory"),
+    }
+    for header, subject in subjects.items():
+        scope = header[0][5:].lower().replace("-", "_")
+        store.commit(Checkpoint(decisions=[decided(subject, "block", scope=scope)]))
+        answer = await service.answer([*bearer("sk-1"), header])
+        assert (answer.status, answer.body["scope"]) == (403, scope)
+        other = (header[0], "another")
+        assert (await service.answer([*bearer("sk-1"), other])).status == 200
+    mallory = ("X-XM-End-User", "mallory")
+    assert (await service.answer([*bearer("sk-2"), mallory])).status == 200
 
 
 async def test_raw_key_meets_the_hash_in_the_log(service, store):
