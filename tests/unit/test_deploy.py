@@ -170,12 +170,23 @@ def test_kubernetes_accepts_manifests(manifest: dict[str, Any]):
 
 
 def test_service_selects_workers_and_monitor_selects_service():
-    _, deployment, service, _ = MANIFESTS
+    _, deployment, service, *_ = MANIFESTS
     monitor = yaml.safe_load((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels
     assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_only_labelled_pods_reach_the_workers():
+    deployment, policy = MANIFESTS[1], MANIFESTS[-1]
+    assert policy["kind"] == "NetworkPolicy"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"] == labels
+    (rule,) = policy["spec"]["ingress"]
+    assert all(source["podSelector"]["matchLabels"] for source in rule["from"])
+    (port,) = deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+    assert rule["ports"] == [{"port": port["name"]}]
 
 
 def test_systemd_accepts_unit_and_rates_it_confined(tmp_path: Path):
