@@ -372,6 +372,7 @@ def _finish(event: RequestEvent, latest: float) -> bool:
         event.parts.insert(0, Part(SYSTEM, system))
     if any(part.text in NO_VALUE for part in event.parts):
         event.parts = [part for part in event.parts if part.text not in NO_VALUE]
+    clean = not _is_unclean(event.api_key)
     # One test for all fields: this runs for every event.
     # fmt: off
     if not NO_VALUE.isdisjoint((
@@ -382,7 +383,7 @@ def _finish(event: RequestEvent, latest: float) -> bool:
         for name in event.__struct_fields__:
             if type(value := getattr(event, name)) is str and value in NO_VALUE:
                 setattr(event, name, None)
-    return EARLIEST <= event.ts <= latest and not _is_unclean(event.api_key)
+    return clean and EARLIEST <= event.ts <= latest
 
 
 def _is_unclean(key: str) -> bool:

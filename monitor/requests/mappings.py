@@ -18,8 +18,9 @@ words:
     system = []                                     # ignore this field
 
 All places of texts (`messages`, `prompt`, `system`, `documents`) are read, so that no text of the
-client hides another. Only `ts` and `api_key` are required. Any other field that cannot be read is
-left out and counted. The presets are such tables (`monitor/requests/presets/*.toml`).
+client hides another; of a place and one inside it, the outer. Only `ts` and `api_key` are required.
+Any other field that cannot be read is left out and counted. The presets are such tables
+(`monitor/requests/presets/*.toml`).
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class FieldMapping:
         holders = [document.find(steps) for steps in self._holders]
         fields = {}
         for field, places, parser in self._plan:
-            found: list[Any] = []
+            found: dict[Pointer, Any] = {}
             error: Exception | None = None
             for index, place in places:
                 if (each := self._at(document, holders[index], place)) is None:
@@ -199,11 +200,12 @@ class FieldMapping:
                 if parsed is not None:
                     if place.add is not None:  # never past the clock: that would reject the request
                         parsed = min(parsed + self._duration(document, place.add), latest)
-                    found.append(parsed)
+                    found[(*place.steps, place.name)] = parsed
                     if parser.combine is None:
                         break
             if found:
-                fields[field] = found[0] if parser.combine is None else parser.combine(found)
+                values = _outermost(document, found)
+                fields[field] = parser.combine(values) if parser.combine else values[0]
             elif field in _REQUIRED:
                 raise _required(field, places, error)
             if error is not None and (parser.combine is not None or not found):
@@ -226,6 +228,19 @@ class FieldMapping:
             return 0.0
         seconds = (seconds or 0.0) / (place.per_second or 1.0)
         return float(seconds) if 0.0 <= seconds <= _MAX_ADDED else 0.0
+
+
+def _outermost(document: Document, found: dict[Pointer, Any]) -> list[Any]:
+    """The values that no other one contains. A container that is a string is opened: what stands
+    inside it shows that it holds JSON.
+    """
+    inner = {steps: [steps[:end] for end in range(1, len(steps))] for steps in found}
+    containers = {steps for above in inner.values() for steps in above}
+    return [
+        document.opened(value) if steps in containers and type(value) is str else value
+        for steps, value in found.items()
+        if not any(container in found for container in inner[steps])
+    ]
 
 
 def _with_texts(fields: dict[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ ODD_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1.5, 2**31, 2**63, -(2**64), 10**40, 1e300, -1e-300),
     *(math.nan, math.inf, -math.inf, "", " ", "12", "-1", "1e3", "nan", "\ud800", "\x00", "é" * 99),
     *("2026-02-25T17:20:00", "2026-02-25T17:20:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31"),
+    *("-", "null", "None", "undefined", "[REDACTED]", "Bearer k", "Bearer -", " k ", 4711),
     *([], {}, [None], [[]], [{}], {"": ""}, [1, "a", {"text": "b"}], {"role": "user"}),
     *([{"role": "user", "content": []}], [{"role": [], "parts": [{"type": {}, "text": 1}]}]),
     *([{"key": "gen_ai.x", "value": {"arrayValue": {"values": [{"kvlistValue": 1}]}}}], "[{]"),

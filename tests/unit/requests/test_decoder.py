@@ -241,6 +241,20 @@ def test_integers_are_accepted_in_any_notation(value):
     assert event(max_tokens=value, latency_ms=value).max_tokens == 12
 
 
+@pytest.mark.parametrize("text", ["-", "null", "None", "undefined", "[REDACTED]", "***"])
+@pytest.mark.parametrize("field", ["id", "account", "ip", "prompt", "system", "model"])
+def test_text_that_stands_for_no_value_is_absent(field, text):
+    assert event(**{field: text}) == event(**{field: text}, max_tokens="-") == event()
+    nobody = decode(LEAST | {field: text, "api_key": text})
+    assert [no.reason for no in nobody.rejections] == ["missing_field"]
+
+
+@pytest.mark.parametrize("text", ["redacted-by-litellm", "default-message-value"])
+def test_redacted_message_is_no_prompt(text):
+    read = event(messages=[{"role": "user", "content": text}])
+    assert (read.prompt, read.parts) == (None, [])
+
+
 UNREADABLE = {
     "max_tokens": [-1, "-1", 12.5, "many", "1,024", True, [], {}, 2**32, 2**63, 10**400],
     "account": [1.5, True, [], {}, ["a", "b"]],

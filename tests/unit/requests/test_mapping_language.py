@@ -113,6 +113,14 @@ def test_texts_of_all_places_are_read():
     assert both.prompt == "Hello."
 
 
+@pytest.mark.parametrize("serialise", [json.dumps, lambda body: body])
+def test_place_inside_another_is_read_once(serialise):
+    body = {"system": "Be brief.", "messages": [{"role": "user", "content": "Why?"}], "tools": []}
+    table = LEAST | {"messages": ["/body/messages", "/body"]}
+    event = read(table, RECORD | {"body": serialise(body)})
+    assert (event.prompt, event.system, event.turns) == ("Why?", "Be brief.", 1)
+
+
 # Headers
 
 
