@@ -33,7 +33,7 @@ from monitor.partition import EPOCH, Partition
 from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.lexicon import Lexicon
-from monitor.prompts.normalise import Texts, normalise
+from monitor.prompts.normalise import Normaliser, Texts
 from monitor.records.admission import READ, REPEATED, admit
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
@@ -114,8 +114,10 @@ class Engine(PartitionedOperator[Partition]):
         self._clock = clock
         self._on_evaluation = on_evaluation
         self._read = Reader(Decoder.of(settings), identity)
+        secret = identity.derive("prompts", 32)
+        self._normalise = Normaliser(secret)
         self._lexicon = Lexicon()
-        self._extractor = Extractor(identity.derive("prompts", 32), load_content(settings.content))
+        self._extractor = Extractor(secret, load_content(settings.content))
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self._subjects = Subjects(identity, store, self.table)
@@ -223,7 +225,7 @@ class Engine(PartitionedOperator[Partition]):
         ids = columns.short_hashes("id")
         admitted = np.empty(len(rows), np.uint8)
         admit(self.table.records, rows, columns.ts, ids, admitted)
-        texts = normalise(columns.prompts.masked(admitted == READ))
+        texts = self._normalise(columns.prompts.masked(admitted == READ))
         requests = Requests(
             times,
             columns.ts,

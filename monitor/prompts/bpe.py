@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.kernels.bits import C1, U, character, inner
+from monitor.kernels.bits import C1, HIGH, U, character, inner, load_bytes
 
 OPENING, CLOSING = 4, 5  # chunks at the beginning and the end whose meaning is a feature
 CACHED = 12  # tokens that a slot holds; a chunk with more is encoded each time
@@ -99,7 +99,7 @@ def _encode_chunk(buffer: Any, at: Any, end: Any, spaced: Any, tables: Any, work
 @inner
 def append_tokens(
     buffer: Any, chunks: int, tables: Any, workspace: Any, n: int
-) -> tuple[int, int, int, int]:
+) -> tuple[int, int, int, int, int]:
     """Append the tokens of all chunks of a prompt to `workspace.tokens`.
 
     Args:
@@ -107,19 +107,22 @@ def append_tokens(
         n: number of tokens there already.
 
     Returns:
-        Number of tokens, number of cache misses, index of the token after the opening, and index
-        of the first token of the closing.
+        Number of tokens, number of cache misses, index of the token after the opening, index of
+        the first token of the closing, and number of tokens of ASCII letters.
     """
     slots, tokens, work = workspace.slots, workspace.tokens, workspace.work
     hashes, begins, ends = workspace.chunks[0], workspace.chunks[1], workspace.chunks[2]
     last, low = U(len(slots) - 1), U(0x7FFF)
-    misses, opening, closing = 0, 0, n
+    misses, opening, closing, spelt = 0, 0, n, 0
     for i in range(chunks):
         if i == OPENING:
             opening = n
         if i == chunks - CLOSING:
             closing = n
         chunk = hashes[i]
+        begin = begins[i] >> U(1)
+        eight = load_bytes(buffer, begin) << (U(8) * (U(8) - min(ends[i] - begin, U(8))))
+        is_letter = buffer[begin] >= 97 and buffer[begin] <= 122 and eight & HIGH == U(0)
         slot = (chunk >> U(20)) & last
         way = 0 if slots[slot, 0, 0] == chunk else 1
         if slots[slot, way, 0] != chunk:
@@ -130,6 +133,7 @@ def append_tokens(
                 for k in range(count):
                     tokens[n + k] = work[0, k]
                 n += count
+                spelt += count * is_letter
                 continue
             way = 0
             for k in range(4):
@@ -148,4 +152,5 @@ def append_tokens(
         for k in range(4, count):
             tokens[n + k] = (slots[slot, way, 1 + k // 4] >> U(15 * (k % 4))) & low
         n += count
-    return n, misses, opening if chunks > OPENING else n, closing
+        spelt += count * is_letter
+    return n, misses, opening if chunks > OPENING else n, closing, spelt

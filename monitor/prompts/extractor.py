@@ -22,7 +22,7 @@ from monitor.prompts import kernel
 from monitor.prompts.characters import characters
 from monitor.prompts.content_model import Content, shipped_content
 from monitor.prompts.kernel import CELL, KEYED, MEANING, Tables
-from monitor.prompts.normalise import LIMIT, Texts
+from monitor.prompts.normalise import MAX_BYTES, Texts
 from monitor.prompts.projection import CONTENT, LISTS, SHARES
 from monitor.prompts.segment import SEEDS
 from monitor.prompts.style import STYLE, style_tables
@@ -45,6 +45,7 @@ class Features(NamedTuple):
         content: `(n, CONTENT) int8`, position relative to the baseline, times SCALE.
         lists: `(n, len(LISTS) * len(SHARES)) float32`, similarity to prompt lists, in standard
             deviations, see `projection.py`.
+        unreadable: `(n,) bool`, whether most words are of no language, see `kernel.py`.
     """
 
     meaning: npt.NDArray[np.int8]
@@ -56,6 +57,7 @@ class Features(NamedTuple):
     style: npt.NDArray[np.float32]
     content: npt.NDArray[np.int8]
     lists: npt.NDArray[np.float32]
+    unreadable: npt.NDArray[np.bool_]
 
 
 class Extractor:
@@ -81,7 +83,7 @@ class Extractor:
         content = shipped_content() if content is None else content
         self.model = content.tag
         self.tables = _tables(secret, content)
-        self.workspace = kernel.allocate(slots, 4 * (LIMIT + 16))
+        self.workspace = kernel.allocate(slots, MAX_BYTES + 64)
         self.cache_misses = 0
         self(Texts.of(["Compile."]))
 
@@ -98,6 +100,7 @@ class Extractor:
             np.empty((n, len(STYLE)), np.float32),
             np.empty((n, CONTENT), np.int8),
             np.empty((n, len(LISTS) * len(SHARES)), np.float32),
+            np.empty(n, np.bool_),
         )
         buffer = np.frombuffer(texts.data, np.uint8)
         self.cache_misses += kernel.extract(

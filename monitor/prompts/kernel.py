@@ -16,13 +16,15 @@ from monitor.kernels.bits import U, aligned, entry, inner
 from monitor.kernels.siphash import siphash_word
 from monitor.prompts.bpe import append_tokens
 from monitor.prompts.projection import SUM_COLUMNS, Projection, project
-from monitor.prompts.segment import COUNTS, LONGEST, segment
+from monitor.prompts.segment import COUNTS, DIGITS, LETTERS, LONGEST, MARKS, OTHER, segment
 from monitor.prompts.style import DISTINCT_WORDS, StyleTables, style_features
 from monitor.prompts.template_hash import template_hash
 
 MEANING = 64  # dimensions
 MEANING_LENGTH = 127  # of a meaning as int8 components
 CELL = 16  # planes between cells of meaning space
+UNREADABLE = 0.55  # tokens per letter; ordinary languages have 0.2 to 0.5, ROT13 0.62
+UNREADABLE_LETTERS = 32  # in a prompt that can be judged
 KEYED = ("prompt", "template", "cell")  # features that are keyed hashes, each with its own key
 
 
@@ -190,6 +192,20 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
     return cell
 
 
+@inner
+def _is_unreadable(counts: Any, spelt: int) -> Any:
+    """Whether the words are of no language: a word has a token per three or four letters, a cipher
+    one per letter or two. Only ASCII letters count, and only where they are most of the prompt.
+
+    Args:
+        counts: `(COUNTS,) int64`, of characters.
+        spelt: tokens of the ASCII letters.
+    """
+    letters = counts[LETTERS]
+    others = counts[OTHER] + counts[DIGITS] + counts[MARKS]
+    return letters >= UNREADABLE_LETTERS and letters > others and spelt > UNREADABLE * letters
+
+
 @entry
 def extract(
     buffer: Any, starts: Any, ends: Any, tables: Tables, workspace: Workspace, features: Any
@@ -210,7 +226,7 @@ def extract(
     cache_misses = 0
     for i in range(len(starts)):
         chunks, n, words, whole = segment(buffer, U(starts[i]), U(ends[i]), tables, workspace)
-        end, misses, opening, closing = append_tokens(buffer, chunks, tables, workspace, n)
+        end, misses, opening, closing, spelt = append_tokens(buffer, chunks, tables, workspace, n)
         cache_misses += misses
         _sum_few(workspace.tokens, n, opening, tables.vectors, total)
         _normalise(total, features.opening, i)
@@ -220,6 +236,7 @@ def extract(
         _normalise(total, features.meaning, i)
         style_features(words, workspace, tables.style, features.style, i)
         project(features, i, tables.projection, workspace.sums)
+        features.unreadable[i] = _is_unreadable(workspace.counts, spelt)
         template = template_hash(words, workspace, tables.vocabulary)
         cell = U(_cell(features.meaning, i, tables.planes))
         features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])

@@ -39,10 +39,10 @@ class Lexicon:
         """
         found: list[tuple[int, int]] = []
         self._database.scan(texts.data, match_event_handler=_record_match, context=found)
-        intents = np.zeros(len(texts.ends), np.uint8)
+        intents = np.zeros(len(texts.stops), np.uint8)
         if found:
             expressions, ends = np.array(found, np.int64).T
-            where = np.searchsorted(texts.ends, ends)
+            where = np.searchsorted(texts.stops, ends)
             np.bitwise_or.at(intents, where, self._bits[expressions])
         return intents
 

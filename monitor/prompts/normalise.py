@@ -1,36 +1,46 @@
-"""Normalisation: prompts in lower case, long ones shortened, side by side in one buffer.
+"""Normalisation: prompts as plain words in lower case, side by side in one buffer.
 
-Of a prompt longer than `LIMIT` characters only the beginning, the middle and the end are kept
-(half, a quarter and a quarter of the limit). An instruction that wraps a document stands before or
-after it, and a prompt list shows in either.
+What hides words is removed first: look-alike and invisible characters, and encodings (`cleaning/`).
+
+Of a prompt longer than `LIMIT` characters only windows are kept (`windows.py`): features describe
+those. Phrases are searched for in more of it, up to `SEARCHED` characters, which follow the windows
+in the buffer.
 
 Case is ignored. It separates users from prompt lists a little, but an attacker can easily change
 it. Letters of up to two bytes in UTF-8 are folded (Latin, Greek and Cyrillic), if their lower case
 has as many bytes.
 
 In all kernels here `data` is `(size,) uint8`, whole prompts as UTF-8, and `out` is `(size,) uint8`,
-the normalised ones; `at`, `end` and `o` are uint64 offsets, `o` in `out`, and `count` is uint64;
-`lower` is `(2048,) uint16`, the lower case of each character.
+the normalised ones; `at`, `end` and `o` are uint64 offsets, `o` in `out`; `count` and `seed` are
+uint64, the characters of a prompt and its keyed hash; `lower` is `(2048,) uint16`, the lower case
+of each character.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import HIGH, ONES, U, count_ones, entry, inner, letters, load_bytes
+from monitor.identity import derive
+from monitor.kernels.bits import U, entry, inner, letters, load_bytes
 from monitor.kernels.buffers import PADDING, Prompts
 from monitor.prompts.characters import characters
+from monitor.prompts.cleaning.clean import clean
+from monitor.prompts.cleaning.inspection import base64_values, inspect
+from monitor.prompts.cleaning.looks import looks
+from monitor.prompts.cleaning.windows import WINDOWS, cut, window
 
-LIMIT = 2048  # characters of a prompt that are kept
-BORDER = b"\n.\n"  # after each prompt and in each cut: no word or phrase extends across it
+LIMIT = 4096  # characters of a prompt that features describe
+SEARCHED = 16_384  # characters of a prompt that are searched for phrases
+CLEANED = 8192  # characters that are cleaned of a prompt that needs it
+BORDER = b"\n.\n"  # after each prompt and each window: no word or phrase extends across it
 
 _BORDER = tuple(BORDER)
-_QUARTER = LIMIT // 4
-_MAX_BYTES = 4 * LIMIT + 2 * len(BORDER)  # of a normalised prompt
+MAX_BYTES = 4 * LIMIT + WINDOWS * len(BORDER)  # of the windows of a prompt
 
 
 class Texts(NamedTuple):
@@ -39,50 +49,87 @@ class Texts(NamedTuple):
     Attributes:
         data: the prompts, each followed by `BORDER`, then `PADDING`.
         starts: `(n,) int64`, byte offset where each prompt begins.
-        ends: `(n,) int64`, byte offset where it ends.
+        ends: `(n,) int64`, byte offset where it ends, or where the windows of a long one end.
+        stops: `(n,) int64`, byte offset where the text to search ends; equals `ends` unless the
+            prompt is long.
         lengths: `(n,) int64`, characters of each whole prompt.
     """
 
     data: bytes
     starts: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
+    stops: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, prompts: Sequence[str | None]) -> Texts:
-        """Normalise strings.
+        """Normalise strings; windows of long ones do not depend on a secret.
 
         >>> texts = Texts.of(["Hi", None, "Grüezi"])
         >>> texts.data[texts.starts[2] : texts.ends[2]].decode(), texts.lengths.tolist()
         ('grüezi', [2, 0, 6])
         """
-        return normalise(Prompts.of(prompts))
+        return _without_secret()(Prompts.of(prompts))
 
 
-def normalise(prompts: Prompts) -> Texts:
-    """Normalise n prompts, in their order."""
-    n = len(prompts.places)
-    sizes = prompts.places[:, 1] - prompts.places[:, 0]
-    most = int(np.minimum(sizes, _MAX_BYTES).sum()) + int((sizes > LIMIT).sum()) * _MAX_BYTES
-    out = np.empty(most + n * len(BORDER) + len(PADDING), np.uint8)
-    texts = np.empty((3, n), np.int64)
-    size = _normalise(prompts.data, prompts.places, characters().lower, out, texts)
-    return Texts(out[:size].tobytes(), *texts)
+class Normaliser:
+    """Normalises prompts.
+
+    Args:
+        secret: up to 64 bytes, derived from the deployment's secret.
+
+    Attributes:
+        cleaned: prompts so far from which something was removed that hides words.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = np.frombuffer(derive(secret, "windows", 16), "<u8").astype(np.uint64)
+        self.cleaned = 0
+
+    def __call__(self, prompts: Prompts) -> Texts:
+        """Normalise n prompts, in their order."""
+        n = len(prompts.places)
+        reasons, counts = np.empty(n, np.uint8), np.empty((2, n), np.uint64)
+        classes, values = looks().classes, base64_values()
+        data, places = prompts.data, prompts.places
+        found = inspect(data, places, classes, values, self._key, LIMIT, reasons, counts)
+        lengths = counts[0].astype(np.int64)
+        if found:
+            data, places = self._clean(prompts, np.flatnonzero(reasons), counts)
+        sizes = places[:, 1] - places[:, 0]
+        is_long = counts[0] > LIMIT
+        most = int(
+            np.minimum(sizes, 4 * LIMIT).sum() + np.minimum(sizes[is_long], 4 * SEARCHED).sum()
+        )
+        borders = n + 2 * WINDOWS * int(np.count_nonzero(is_long))
+        out = np.empty(most + borders * len(BORDER) + len(PADDING), np.uint8)
+        texts = np.empty((3, n), np.int64)
+        size = _normalise(data, places, counts, characters().lower, out, texts)
+        starts, ends, stops = texts
+        return Texts(out[:size].tobytes(), starts, ends, stops, lengths)
+
+    def _clean(
+        self, prompts: Prompts, which: npt.NDArray[np.int64], counts: npt.NDArray[np.uint64]
+    ) -> Prompts:
+        """The prompts with those at the indices `which` cleaned; their `counts` are changed."""
+        cleaned = []
+        for i in which.tolist():
+            begin, end = prompts.places[i].tolist()
+            text = prompts.data[begin:end].tobytes().decode("utf-8", "replace")
+            text = clean(cut(text, CLEANED, int(counts[1, i]), BORDER.decode()))
+            counts[0, i] = len(text)
+            cleaned.append(text.encode())
+        self.cleaned += len(cleaned)
+        data = np.frombuffer(b"".join([prompts.data.tobytes(), *cleaned, PADDING]), np.uint8)
+        ends = len(prompts.data) + np.cumsum([0, *map(len, cleaned)])
+        places = prompts.places.copy()
+        places[which, 0], places[which, 1] = ends[:-1], ends[1:]
+        return Prompts(data, places)
 
 
-@inner
-def _count_characters(data: Any, at: Any, end: Any) -> Any:
-    """The number of characters in `data[at:end]`, uint64: its bytes without continuation bytes."""
-    count = end - at
-    while at + U(8) <= end:
-        x = load_bytes(data, at)
-        if x & HIGH:
-            count -= count_ones((x >> U(7)) & ~(x >> U(6)) & ONES)
-        at += U(8)
-    while at < end:
-        count -= U(U(data[at]) & U(0xC0) == U(0x80))
-        at += U(1)
-    return count
+@lru_cache(1)
+def _without_secret() -> Normaliser:
+    return Normaliser(b"")
 
 
 @inner
@@ -129,32 +176,51 @@ def _fold(lower: Any, out: Any, at: Any, end: Any) -> None:
         at += U(1)
 
 
+@inner
+def _copy_windows(
+    data: Any, at: Any, end: Any, count: Any, seed: Any, limit: Any, out: Any, o: Any
+) -> Any:
+    """Copy a prompt, or the windows of one with more than `limit` characters.
+
+    Returns:
+        Offset in `out`, uint64, where the border after it begins.
+    """
+    if count <= limit:
+        return _copy(data, at, end, out, o)
+    border, before = U(len(_BORDER)), U(0)
+    for i in range(WINDOWS):
+        begin, stop = window(i, count, limit, seed)
+        at = _skip(data, at, begin - before)
+        after = _skip(data, at, stop - begin)
+        o = _copy(data, at, after, out, o) + border
+        at, before = after, stop
+    return o - border
+
+
 @entry
-def _normalise(data: Any, places: Any, lower: Any, out: Any, texts: Any) -> Any:
+def _normalise(data: Any, places: Any, counts: Any, lower: Any, out: Any, texts: Any) -> Any:
     """Write n normalised prompts, with borders and padding.
 
     Args:
         places: `(n, 2) int64`, byte offsets in `data` where each one begins and ends.
-        texts: `(3, n) int64`, the result: `starts`, `ends` and `lengths` of `Texts`.
+        counts: `(2, n) uint64`, see `inspect`.
+        texts: `(3, n) int64`, the result: `starts`, `ends` and `stops` of `Texts`.
 
     Returns:
         Bytes written, uint64.
     """
-    o, border, quarter = U(0), U(len(BORDER)), U(_QUARTER)
+    o, border = U(0), U(len(_BORDER))
     for i in range(len(places)):
         at, end = U(places[i, 0]), U(places[i, 1])
-        count = _count_characters(data, at, end)
-        texts[0, i], texts[2, i] = o, count
-        if count > U(LIMIT):
-            middle = _skip(data, at, (count - quarter) // U(2))
-            o = border + _copy(data, at, _skip(data, at, U(2) * quarter), out, o)
-            after = _skip(data, middle, quarter)
-            o = border + _copy(data, middle, after, out, o)
-            at = _skip(data, after, count - (count - quarter) // U(2) - U(2) * quarter)
-        o = _copy(data, at, end, out, o)
-        if count < end - U(places[i, 0]):
-            _fold(lower, out, U(texts[0, i]), o)
+        count, seed = counts[0, i], counts[1, i]
+        texts[0, i] = o
+        o = _copy_windows(data, at, end, count, seed, U(LIMIT), out, o)
         texts[1, i] = o
+        if count > U(LIMIT):
+            o = _copy_windows(data, at, end, count, seed, U(SEARCHED), out, o + border)
+        if count < end - at:
+            _fold(lower, out, U(texts[0, i]), o)
+        texts[2, i] = o
         o += border
     for i in range(len(PADDING)):
         out[o + U(i)] = 0

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
-from monitor.prompts.normalise import normalise
+from monitor.prompts.normalise import Normaliser
 from monitor.requests.columns import Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, RequestEvent
 from monitor.requests.parsing.times import EARLIEST
@@ -219,6 +219,7 @@ def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[s
         for name in arrays
         if not _same(getattr(columns, name), getattr(expected, name))
     ]
+    normalise = Normaliser(b"")
     texts, others = normalise(columns.prompts), normalise(expected.prompts)
     if texts.data != others.data or columns.keys != expected.keys:
         found.append("prompts or keys differ")

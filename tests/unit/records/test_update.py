@@ -46,6 +46,7 @@ def prompts(numbers):
         style=np.ones((n, len(STYLE)), np.float32),
         content=drawn_normal(CONTENT, SCALE).astype(np.int8),
         lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
+        unreadable=np.zeros(n, np.bool_),
     )
 
 

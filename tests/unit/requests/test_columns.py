@@ -17,7 +17,7 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
-from monitor.prompts.normalise import LIMIT, normalise
+from monitor.prompts.normalise import LIMIT, Normaliser
 from monitor.requests.columns import Reader, hash_keys, hash_texts
 from monitor.requests.decoder import MAX_AHEAD, Decoder
 from monitor.requests.fast_json import NAMED_FIELDS, NETWORK
@@ -58,6 +58,7 @@ WHOLE = {
 }
 FIELDS = {**WHOLE, "messages": None, "other": 1, "a field with a long name": 1}
 OTHERWISE = Settings(mapping={"preset": "native", "id": "/id"})  # the same, but read as mapped
+NORMALISE = Normaliser(b"")
 
 unhurried = settings(deadline=None)
 
@@ -68,7 +69,7 @@ def by_way_of_objects(values):
 
 
 def shown(columns, rejections):
-    texts = normalise(columns.prompts)
+    texts = NORMALISE(columns.prompts)
     arrays = (
         columns.sources,
         columns.elements,
