@@ -23,11 +23,12 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from monitor import config
+from monitor.requests.mappings import FieldMapping
 
 _MOST_KEYS = 24  # readings of one request; a client that needs more hides one
 _SCHEMES = frozenset({"bearer", "token", "key", "apikey", "api-key"})
@@ -90,9 +91,14 @@ class KeyReader:
                     yield value.strip()
 
 
-def key_forms(key: str) -> Sequence[str]:
-    """The forms of a key by which logs identify it: the key, and its SHA-256 as LiteLLM logs it."""
-    return key, hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+def key_forms(key: str, mapping: FieldMapping) -> list[str]:
+    """The forms of a key by which a log may identify it, each once.
+
+    Its SHA-256 is among them whatever the mapping says: gateways that hash keys, such as LiteLLM,
+    log it in the same field as others log the key.
+    """
+    hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return list(dict.fromkeys((key, *mapping.key_forms(key), hashed)))
 
 
 def _readings(value: str) -> list[str]:

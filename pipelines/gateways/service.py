@@ -8,10 +8,11 @@ must set these two headers itself, or remove them from what a client sends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from monitor.identity import Identity
 from monitor.metrics import Metrics
+from monitor.requests.mappings import FieldMapping
 from pipelines.gateways import answers
 from pipelines.gateways.answers import Answer
 from pipelines.gateways.decisions import Decisions
@@ -28,9 +29,9 @@ class DecisionService:
         decisions: finds decisions.
         identity: makes pseudonyms. Not the one of the stream: a flood of made-up keys would push
             the keys of the stream out of its cache.
+        mapping: of the log, which names keys in a form of its own.
         metrics: counts answers.
         shadow: whether to let every request pass.
-        forms: the forms of a key by which the log may identify it.
     """
 
     def __init__(
@@ -38,13 +39,13 @@ class DecisionService:
         reader: KeyReader,
         decisions: Decisions,
         identity: Identity,
+        mapping: FieldMapping,
         metrics: Metrics,
         *,
         shadow: bool,
-        forms: Callable[[str], Sequence[str]] = key_forms,
     ) -> None:
         self._reader, self._decisions, self._identity = reader, decisions, identity
-        self._metrics, self._shadow, self._forms = metrics, shadow, forms
+        self._mapping, self._metrics, self._shadow = mapping, metrics, shadow
 
     async def answer(self, headers: Iterable[tuple[str, str]], query: str = "") -> Answer:
         """The answer to one request.
@@ -56,6 +57,10 @@ class DecisionService:
         answer = await self._answer(list(headers), query)
         self._metrics.decision_lookups.labels(answer.label).inc()
         return answer
+
+    async def close(self) -> None:
+        """Give up waiting lookups."""
+        await self._decisions.close()
 
     async def _answer(self, headers: Sequence[tuple[str, str]], query: str) -> Answer:
         named = self._reader.read(headers, query)
@@ -71,7 +76,7 @@ class DecisionService:
 
     def _subjects(self, keys: Sequence[str], headers: Sequence[tuple[str, str]]) -> Iterator[str]:
         """The pseudonyms of keys, and of the account and end users that the gateway names."""
-        forms = [form for key in keys for form in self._forms(key)]
+        forms = [form for key in keys for form in key_forms(key, self._mapping)]
         yield from map(self._identity.key, forms)
         for name, value in headers:
             if value and name.lower() == ACCOUNT_HEADER:

@@ -18,6 +18,7 @@ from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
+from monitor.requests.mappings import FieldMapping
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines import notify
 from pipelines.gateways.decisions import LOOKUP_SECONDS, Decisions
@@ -137,6 +138,7 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
         KeyReader(settings.gateway),
         decisions,
         from_settings(settings),
+        FieldMapping(settings.mapping),
         metrics,
         shadow=settings.decisions.shadow,
     )

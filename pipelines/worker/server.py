@@ -159,7 +159,7 @@ class WebServer(Service):  # type: ignore[misc]
         pages.middlewares.append(_note_use)
         self._runner = web.AppRunner(pages, handle_signals=False)
         self._server: asyncio.Server | None = None
-        self._connections = Connections(min(_MOST_CONNECTIONS, descriptors() // 2))
+        self._connections = Connections(_MOST_CONNECTIONS)
 
     @property
     def url(self) -> str:
@@ -167,6 +167,8 @@ class WebServer(Service):  # type: ignore[misc]
         return f"http://{self._host}:{self._port}"
 
     async def on_start(self) -> None:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._connections = Connections(min(_MOST_CONNECTIONS, descriptors // 2))
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
@@ -188,11 +190,6 @@ class WebServer(Service):  # type: ignore[misc]
         while not self.should_stop:
             await self.sleep(1.0)
             self._connections.expire(time.monotonic())
-
-
-def descriptors() -> int:
-    """File descriptors that this process may open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def raise_descriptor_limit() -> None:

@@ -51,7 +51,11 @@ def pages(watch: Watch, service: DecisionService, metrics: Metrics) -> web.Appli
         answer = await service.answer(request.headers.items(), request.rel_url.raw_query_string)
         return web.json_response(answer.body, status=answer.status, headers=answer.headers)
 
+    async def close(_: web.Application) -> None:
+        await service.close()
+
     app = web.Application()
+    app.on_cleanup.append(close)
     app.router.add_get("/metrics", metrics_page)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

@@ -4,6 +4,7 @@ import hashlib
 import pytest
 
 from monitor.config import Gateway
+from monitor.requests.mappings import FieldMapping
 from pipelines.gateways.keys import KeyReader, key_forms
 
 
@@ -102,5 +103,8 @@ def test_names_are_a_setting():
     assert reader.read([("X-API-Key", "sk-1")], "key=sk-2").keys == ()
 
 
-def test_forms_include_the_hash_that_litellm_logs():
-    assert key_forms("sk-1") == ("sk-1", hashlib.sha256(b"sk-1").hexdigest())
+def test_forms_are_those_of_the_log_and_the_hash():
+    hashed = hashlib.sha256(b"sk-1").hexdigest()
+    assert key_forms("sk-1", FieldMapping("native")) == ["sk-1", hashed]
+    mapping = FieldMapping({"preset": "native", "strip": ["Key:"], "identity": "sha256"})
+    assert {"Key:sk-1", "sk-1", hashed} <= set(key_forms("Key:sk-1", mapping))

@@ -1,3 +1,4 @@
+import hashlib
 import time
 
 import pytest
@@ -7,10 +8,11 @@ from monitor.config import Gateway
 from monitor.errors import StoreUnavailableError
 from monitor.identity import Identity
 from monitor.metrics import Metrics
+from monitor.requests.mappings import FieldMapping
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from pipelines.gateways.decisions import Decisions
-from pipelines.gateways.keys import KeyReader, key_forms
+from pipelines.gateways.keys import KeyReader
 from pipelines.gateways.service import DecisionService
 
 IDENTITY = Identity(b"0123456789abcdef")
@@ -28,7 +30,8 @@ def metrics():
 
 def service_on(store, metrics, *, shadow=False):
     reader = KeyReader(Gateway())
-    return DecisionService(reader, Decisions(store), IDENTITY, metrics, shadow=shadow)
+    mapping = FieldMapping("native")
+    return DecisionService(reader, Decisions(store), IDENTITY, mapping, metrics, shadow=shadow)
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ async def test_decisions_on_account_and_end_user_apply(service, store):
 
 
 async def test_raw_key_meets_the_hash_in_the_log(service, store):
-    decide(store, key_forms("sk-bad")[1], "block")
+    decide(store, hashlib.sha256(b"sk-bad").hexdigest(), "block")
     assert (await service.answer(bearer("sk-bad"))).status == 403
 
 

@@ -10,6 +10,7 @@ from monitor.alerting.decisions import Decision
 from monitor.config import Gateway
 from monitor.identity import Identity
 from monitor.metrics import Metrics
+from monitor.requests.mappings import FieldMapping
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from pipelines.gateways.decisions import Decisions
@@ -32,7 +33,12 @@ async def client(watch):
         decision = Decision(IDENTITY.key(f"sk-{action}"), action, "a_1", time.time(), 60.0)
         store.commit(Checkpoint(decisions=[decision]))
     service = DecisionService(
-        KeyReader(Gateway()), Decisions(store), IDENTITY, metrics, shadow=False
+        KeyReader(Gateway()),
+        Decisions(store),
+        IDENTITY,
+        FieldMapping("native"),
+        metrics,
+        shadow=False,
     )
     async with TestClient(TestServer(pages(watch, service, metrics))) as client:
         yield client
