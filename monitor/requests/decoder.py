@@ -237,17 +237,18 @@ class Decoder:
     ) -> Iterator[_Outcome]:
         """One element, or those in its envelope if it is one."""
         for part in self._records(element):
+            records: list[Any] | None = None
             try:
-                yield part, self._event(part, latest, unreadable)
-                continue
+                outcome: _Outcome = part, self._event(part, latest, unreadable)
             except ElementError as error:
                 outcome = part, error
-            try:
-                records = self._opened(part, opener) if layers else None
-            except ElementError as error:
-                records, outcome = None, (part, error)
+                try:
+                    records = self._opened(part, opener) if layers else None
+                except ElementError as failed:
+                    outcome = part, failed
             if records is None:
-                yield outcome
+                if not self._mapping.selective or self._mapping.wants(part.parsed()):
+                    yield outcome
                 continue
             for record in records:
                 found = split_text(record) if type(record) is bytes else [Element(b"", record)]

@@ -8,6 +8,7 @@ words:
     preset = "litellm"                              # optional: start from a preset
     root = "/message"                               # the record stands inside an envelope
     each = "/records"                               # an array of records in one element
+    only = { path = "/type", values = ["chat"] }    # records of another type are no requests
     zone = "Europe/Berlin"                          # of times that have no offset
     identity = "sha256"                             # the log names keys by their SHA-256
     strip = ["Bearer "]                             # prefixes that do not belong to the key
@@ -34,7 +35,14 @@ from zoneinfo import ZoneInfo
 
 from monitor.errors import ConfigError
 from monitor.requests import presets
-from monitor.requests.parsing.fields import KINDS, PARSERS, Place, Reading, clean_key
+from monitor.requests.parsing.fields import (
+    KINDS,
+    PARSERS,
+    Place,
+    Reading,
+    clean_key,
+    of_first_element,
+)
 from monitor.requests.parsing.json_text import parse_text
 from monitor.requests.parsing.pointers import Document, Pointer, compile_pointer, is_headers
 from monitor.requests.parsing.times import PER_SECOND, TimeError
@@ -76,7 +84,7 @@ class FieldMapping:
         table = (presets.load(preset) if preset else {}) | spec
         self._roots = _pointers("root", table.pop("root", []))
         self._each = _pointers("each", table.pop("each", []))
-        self.single = not (self._roots or self._each or self._prepare)
+        self._only = _only(table.pop("only", None))
         self._identity = _identity(table.pop("identity", "plain"))
         strip = _strip(table.pop("strip", ["Bearer "]))
         self._reading = Reading(_zone(table.pop("zone", None)), strip)
@@ -90,6 +98,9 @@ class FieldMapping:
                     f"The mapping has no place for the required field {field}. Add a line such as "
                     f'{field} = "/{field}".'
                 )
+        if not (self._each or self._roots):
+            self._each, places = of_first_element(places)
+        self.single = not (self._roots or self._each or self._prepare)
         holders = [(p.steps, p.headers) for found in places.values() for p in found]
         self._holders = list(dict.fromkeys(steps for steps, _ in holders))  # each is found once
         self._plan = [
@@ -150,12 +161,26 @@ class FieldMapping:
             document = Document(value)
             arrays = (_opened(document, steps) for steps in self._each)
             records = next((each for each in arrays if each is not None), None)
+            if records is None and self.names(value) >= {*_REQUIRED}:
+                records = [value]  # one record alone, as the re-keying agent copies it
             if records is None:
                 raise ElementError("missing_field", f"no records at {_names(self._each)} (each)")
             found = records if type(records) is list else [records]
             if not found:
                 raise ElementError("empty", f"no records at {_names(self._each)} (each)")
         return [self._root(each) for each in found] if self._roots else found
+
+    @property
+    def selective(self) -> bool:
+        """Whether only records of some kinds are requests."""
+        return self._only is not None
+
+    def wants(self, record: Any) -> bool:
+        """Whether a record is of a kind that is a request, or does not say its kind."""
+        if self._only is None or type(record) is not dict:
+            return True
+        pointer, kinds = self._only
+        return Document(record).find(pointer) in (None, *kinds)
 
     def _root(self, value: Any) -> Any:
         document = Document(value)
@@ -292,6 +317,18 @@ def _translate(word: Any, values: Mapping[str, Any]) -> Any:
     return values.get(str(word), word if str(word).isdecimal() else None)
 
 
+def _only(spec: Any) -> tuple[Pointer, tuple[str, ...]] | None:
+    if spec is None:
+        return None
+    path = compile_pointer(spec.get("path")) if isinstance(spec, Mapping) else None
+    kinds = spec.get("values") if path else None
+    if not path or not isinstance(kinds, list) or not kinds:
+        raise ConfigError(
+            'Mapping: only must be a table such as { path = "/type", values = ["chat"] }.'
+        )
+    return path, tuple(kinds)
+
+
 def _pointers(name: str, spec: Any) -> list[Pointer]:
     pointers = [compile_pointer(each) for each in (spec if isinstance(spec, list) else [spec])]
     found = [steps for steps in pointers if steps is not None]
@@ -334,7 +371,7 @@ def _place(field: str, spec: Any) -> Place:
     if field not in PARSERS:
         raise ConfigError(
             f"Unknown mapping field {field!r}. Use one of {', '.join(PARSERS)}, or root, each, "
-            "zone, identity, strip."
+            "only, zone, identity, strip."
         )
     entry = {"path": spec} if isinstance(spec, str) else spec
     if not isinstance(entry, Mapping) or entry.keys() - _PLACE:

@@ -6,6 +6,7 @@ A value that cannot be read is an error of its field alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from math import isfinite
@@ -47,6 +48,7 @@ STATUS_WORDS = {
     **dict.fromkeys(("invalid_argument", "bad_request", "invalid_request_error"), 400),
     **dict.fromkeys(("not_found", "not_found_error"), 404),
 }
+_WITH_PORT = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):\d+|\[([\da-fA-F:.]+)\](?::\d+)?")
 
 
 class Place(NamedTuple):
@@ -67,6 +69,28 @@ class Place(NamedTuple):
     per_second: float | None = None
     values: Mapping[str, Any] | None = None
     add: Place | None = None
+
+
+def of_first_element(
+    places: dict[str, list[Place]],
+) -> tuple[list[tuple[str, ...]], dict[str, list[Place]]]:
+    """The array whose first element holds all places, and the places in an element of it.
+
+    A mapping that names only the first of several records, as `/records/0/time`, means each.
+    """
+    first = places["ts"][0].steps
+    if "0" not in first:
+        return [], places
+    end = first.index("0") + 1
+    if any(place.steps[:end] != first[:end] for found in places.values() for place in found):
+        return [], places
+    inner = {field: [_inside(place, end) for place in found] for field, found in places.items()}
+    return [first[: end - 1]], inner
+
+
+def _inside(place: Place, end: int) -> Place:
+    add = None if place.add is None else _inside(place.add, end)
+    return place._replace(steps=place.steps[end:], add=add)
 
 
 class Reading(NamedTuple):
@@ -114,6 +138,12 @@ def _name(value: Any, place: Place, reading: Reading) -> str | None:
     if type(value) is list and len(value) == 1:
         return _name(value[0], place, reading)
     return _wrong_type(value)
+
+
+def _address(value: Any, place: Place, reading: Reading) -> str | None:
+    name = _name(value, place, reading)
+    with_port = None if name is None else _WITH_PORT.fullmatch(name)
+    return name if with_port is None else with_port[1] or with_port[2]
 
 
 def _passage(value: Any, *_: Any) -> str | None:
@@ -225,7 +255,7 @@ PARSERS = {
     "account": _NAMES,
     "end_user": _NAMES,
     "payment": _NAMES,
-    "ip": _NAMES,
+    "ip": Parser(_address, "a string"),
     "tls_fingerprint": _NAMES,
     "user_agent": _NAMES,
     "country": _NAMES,

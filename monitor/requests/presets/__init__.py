@@ -14,6 +14,7 @@ from typing import Any
 
 from monitor.requests.presets.litellm import open_pass_through
 from monitor.requests.presets.otel import model_calls
+from monitor.requests.presets.vllm import read_log_line
 
 _FOLDER = Path(__file__).parent
 
@@ -23,6 +24,7 @@ CODE: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "litellm": open_pass_through,
     "litellm-spendlogs": open_pass_through,
     "otel-genai": model_calls,
+    "vllm": read_log_line,
 }
 
 

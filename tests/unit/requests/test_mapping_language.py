@@ -83,6 +83,55 @@ def test_element_without_records_is_rejected_once(records, reason):
     assert (refused.reason, refused.detail) == (reason, "no records at /records (each)")
 
 
+def test_record_alone_is_read_as_one_of_each():
+    assert read(LEAST | {"each": "/records"}, RECORD).api_key == "k"
+
+
+def test_mapping_of_the_first_record_means_each():
+    table = {"ts": "/batch/records/0/ts", "api_key": "/batch/records/0/who/api_key"}
+    records = [{"ts": RECORD["ts"], "who": {"api_key": key}} for key in "abc"]
+    decoded = decode(table, {"batch": {"records": records}})
+    assert [event.api_key for event in decoded.events] == ["a", "b", "c"]
+
+
+def test_mapping_of_the_first_record_and_of_its_envelope_stays():
+    table = {"ts": "/records/0/ts", "api_key": "/records/0/api_key", "model": "/model"}
+    assert read(table, {"model": "m", "records": [RECORD, RECORD]}).model == "m"
+
+
+# Kinds of records
+
+
+def test_record_of_another_kind_is_no_request():
+    table = LEAST | {"only": {"path": "/type", "values": ["chat", "text"]}}
+    kinds = [RECORD | {"type": "chat"}, RECORD | {"type": "tool"}, RECORD, {"type": "tool"}]
+    decoded = decode(table, *kinds)
+    assert (decoded.sources, decoded.rejections) == ([0, 2], [])
+
+
+@pytest.mark.parametrize("only", ["chat", {}, {"path": "/type"}, {"path": "type", "values": ["x"]}])
+def test_unusable_kinds_are_an_error(only):
+    with pytest.raises(ConfigError, match="only must be a table"):
+        FieldMapping(LEAST | {"only": only})
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("logged", "address"),
+    [
+        ("192.0.2.7:51034", "192.0.2.7"),
+        ("[2001:db8::7]:443", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_address_is_read_without_its_port(logged, address):
+    assert read(LEAST | {"ip": "/peer"}, RECORD | {"peer": logged}).ip == address
+
+
 # Strings that hold JSON
 
 
