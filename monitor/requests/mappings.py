@@ -29,12 +29,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import tzinfo
-from typing import Any, Literal, get_args
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from monitor.errors import ConfigError
 from monitor.requests import presets
+from monitor.requests.parsing import options
 from monitor.requests.parsing.fields import (
     KINDS,
     PARSERS,
@@ -47,8 +46,6 @@ from monitor.requests.parsing.json_text import parse_text
 from monitor.requests.parsing.pointers import Document, Pointer, compile_pointer, is_headers
 from monitor.requests.parsing.times import PER_SECOND, TimeError
 from monitor.requests.reasons import ElementError
-
-Identity = Literal["plain", "sha256"]
 
 _REQUIRED = ("ts", "api_key")
 _ABSENT: tuple[Any, ...] = (None, "")
@@ -82,12 +79,12 @@ class FieldMapping:
         self.native = preset == "native" and spec.keys() <= {"zone", "identity"}
         self._prepare = presets.CODE.get(preset)
         table = (presets.load(preset) if preset else {}) | spec
-        self._roots = _pointers("root", table.pop("root", []))
-        self._each = _pointers("each", table.pop("each", []))
-        self._only = _only(table.pop("only", None))
-        self._identity = _identity(table.pop("identity", "plain"))
-        strip = _strip(table.pop("strip", ["Bearer "]))
-        self._reading = Reading(_zone(table.pop("zone", None)), strip)
+        self._roots = options.pointers("root", table.pop("root", []))
+        self._each = options.pointers("each", table.pop("each", []))
+        self._only = options.only(table.pop("only", None))
+        self._identity = options.identity(table.pop("identity", "plain"))
+        strip = options.strip(table.pop("strip", ["Bearer "]))
+        self._reading = Reading(options.zone(table.pop("zone", None)), strip)
         places = {
             field: [_place(field, each) for each in (found if isinstance(found, list) else [found])]
             for field, found in table.items()
@@ -315,56 +312,6 @@ def _translate(word: Any, values: Mapping[str, Any]) -> Any:
     if type(word) not in (str, int):
         return None
     return values.get(str(word), word if str(word).isdecimal() else None)
-
-
-def _only(spec: Any) -> tuple[Pointer, tuple[str, ...]] | None:
-    if spec is None:
-        return None
-    path = compile_pointer(spec.get("path")) if isinstance(spec, Mapping) else None
-    kinds = spec.get("values") if path else None
-    if not path or not isinstance(kinds, list) or not kinds:
-        raise ConfigError(
-            'Mapping: only must be a table such as { path = "/type", values = ["chat"] }.'
-        )
-    return path, tuple(kinds)
-
-
-def _pointers(name: str, spec: Any) -> list[Pointer]:
-    pointers = [compile_pointer(each) for each in (spec if isinstance(spec, list) else [spec])]
-    found = [steps for steps in pointers if steps is not None]
-    if len(found) < len(pointers):
-        raise ConfigError(
-            f"Mapping: {name} must be a JSON Pointer such as /payload, or a list of them of which "
-            'the first that leads to something is used; "" is the whole element.'
-        )
-    return found
-
-
-def _identity(spec: Any) -> Identity:
-    if spec not in get_args(Identity):
-        raise ConfigError(
-            f"Mapping: identity cannot be {spec!r}. Use sha256 if the log names API keys by their "
-            "SHA-256 in hex, or plain."
-        )
-    identity: Identity = spec
-    return identity
-
-
-def _strip(spec: Any) -> tuple[str, ...]:
-    if not isinstance(spec, list) or not all(isinstance(each, str) for each in spec):
-        raise ConfigError('Mapping: strip must be a list of prefixes such as ["Bearer "].')
-    return tuple(prefix.lower() for prefix in spec if prefix)
-
-
-def _zone(spec: Any) -> tzinfo | None:
-    if spec is None:
-        return None
-    try:
-        return ZoneInfo(spec)
-    except (ValueError, TypeError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
-        raise ConfigError(
-            f"Mapping: unknown zone {spec!r}. Use an IANA name such as UTC or Europe/Berlin."
-        ) from None
 
 
 def _place(field: str, spec: Any) -> Place:

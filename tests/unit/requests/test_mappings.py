@@ -261,7 +261,7 @@ def test_field_without_a_place_is_ignored():
 @pytest.mark.parametrize(
     ("mapping", "remedy"),
     [
-        ("acme", "native, anthropic, litellm"),
+        ("acme", "native, anthropic"),
         ({"preset": ["native"]}, "native, anthropic"),
         ({"api_key": "/k"}, 'ts = "/ts"'),
         ({"preset": "native", "api_key": []}, 'api_key = "/api_key"'),
