@@ -69,12 +69,14 @@ class Outcome:
         repeated: requests skipped because their id was seen before.
         late: requests counted at the watermark, because they came too long after their `ts`.
         refused: requests that were refused, by status; they are not in `events`.
+        unreadable: requests by field that they had, but that could not be read.
     """
 
     events: int = 0
     repeated: int = 0
     late: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)

@@ -132,7 +132,7 @@ class Engine(PartitionedOperator[Partition]):
 
     def _observe(self, partition: Partition, batch: Batch, out: Outcome) -> None:
         messages = Messages.of(batch.values)
-        columns, rejections = self._read(messages, math.inf)
+        columns, rejections, out.unreadable = self._read(messages, math.inf)
         if (refused := status.refused(columns.status)).any():
             out.refused = status.by_label(columns.status)
             columns = columns.take(np.flatnonzero(~refused))
@@ -156,6 +156,8 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.late.inc(out.late)
         for label, number in out.refused.items():
             self.metrics.refused.labels(label).inc(number)
+        for name, number in out.unreadable.items():
+            self.metrics.unreadable.labels(name).inc(number)
         self.metrics.live_keys.set(len(self.table))
 
     def _reject(self, columns: Columns, messages: Messages) -> Iterator[Rejection]:

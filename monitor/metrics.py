@@ -14,6 +14,7 @@ from monitor.alerting.alerts import ACTIONS, SEVERITIES, State
 from monitor.batch import Outcome
 from monitor.detectors import ALL_DETECTORS
 from monitor.requests import status
+from monitor.requests.parsing.fields import PARSERS
 from monitor.requests.reasons import REASONS
 
 _MESSAGES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
@@ -57,6 +58,11 @@ class Metrics:
             "xm_refused_requests",
             "Requests answered with 401, 403, 429 or 5xx; they are not evaluated.",
             "status",
+        )
+        self.unreadable = counter(
+            "xm_unreadable_fields",
+            "Requests read without a field that is unreadable.",
+            "field",
         )
         self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
         self.batch_size = Histogram(
@@ -128,6 +134,8 @@ class Metrics:
         """Create every known label set at once, so that queries find zeros instead of nothing."""
         for reason in REASONS:
             self.rejections.labels(reason)
+        for name in PARSERS.keys() - {"ts", "api_key"}:
+            self.unreadable.labels(name)
         for label in status.LABELS:
             self.refused.labels(label)
         for name in (detector.name for detector in ALL_DETECTORS):

@@ -6,6 +6,7 @@ event objects (`decoder.py`) and then converted. Both ways give identical bits i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -132,8 +133,11 @@ class Reader:
         self._identity = identity
         self._keys = hash_keys(identity)
 
-    def __call__(self, messages: Messages, now: float) -> tuple[Columns, list[Rejection]]:
-        """The events of a batch, and the elements that cannot be used. Never raises.
+    def __call__(
+        self, messages: Messages, now: float
+    ) -> tuple[Columns, list[Rejection], Counter[str]]:
+        """The events of a batch, the elements that cannot be used, and the number of events by
+        field that cannot be read. Never raises.
 
         Args:
             now: reference clock, epoch seconds. An event whose `ts` lies more than `MAX_AHEAD`
@@ -141,10 +145,10 @@ class Reader:
         """
         if not self._decoder.native:
             decoded = self._decoder.decode(messages, now)
-            return self.from_events(decoded), decoded.rejections
+            return self.from_events(decoded), decoded.rejections, decoded.unreadable
         plain, others = self.plain(messages, now)
         if not len(others):
-            return plain, []
+            return plain, [], Counter()
         decoded = self._decoder.decode([messages[i] for i in others.tolist()], now)
         columns = self.from_events(decoded)
         columns = columns._replace(sources=others[columns.sources])
@@ -152,7 +156,7 @@ class Reader:
             msgspec.structs.replace(each, source=int(others[each.source]))
             for each in decoded.rejections
         ]
-        return _merge(plain, columns), rejections
+        return _merge(plain, columns), rejections, decoded.unreadable
 
     def plain(self, messages: Messages, now: float) -> tuple[Columns, Integers]:
         """The events of plain messages, and the indices of all other messages."""

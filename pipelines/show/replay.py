@@ -23,6 +23,8 @@ def show(summary: ReplaySummary, console: Console | None = None) -> None:
     if summary.refused:
         statuses = ", ".join(f"{number:,} with {each}" for each, number in summary.refused.items())
         console.print(f"  {summary.refused.total():,} not evaluated, refused: {statuses}")
+    for name, number in summary.unreadable.most_common():
+        console.print(f"  {number:,} read without {name}, which cannot be read")
     for line in rejections(summary):
         console.print(f"  {line}", markup=False)
     console.print()

@@ -24,6 +24,7 @@ class ReplaySummary:
         events: requests observed.
         repeated: requests seen before, which count once.
         refused: requests answered with 401, 403, 429 or 5xx, by status; they are not in `events`.
+        unreadable: requests by field that they had, but that could not be read.
         rejected: requests rejected, by reason.
         samples: the detail of the first rejection, by reason.
         alerts: opened or updated alerts, by kind and severity.
@@ -35,6 +36,7 @@ class ReplaySummary:
     events: int = 0
     repeated: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -46,6 +48,7 @@ class ReplaySummary:
         self.events += outcome.events
         self.repeated += outcome.repeated
         self.refused += outcome.refused
+        self.unreadable += outcome.unreadable
         for _, rejection in outcome.rejected:
             self.rejected[rejection.reason] += 1
             self.samples.setdefault(rejection.reason, rejection.detail)

@@ -257,6 +257,15 @@ def test_refused_requests_are_counted_by_bounded_labels():
     assert 'xm_refused_requests_total{status="5xx"} 2.0' in text
 
 
+def test_unreadable_fields_are_counted_by_name():
+    engine = engine_on(MemoryStore())
+    values = [request(at=n, max_tokens=-1, account=account) for n, account in enumerate(("a", {}))]
+    outcome = observe(engine, values)
+    assert (outcome.events, outcome.unreadable) == (2, {"max_tokens": 2, "account": 1})
+    text = generate_latest(engine.metrics.registry).decode()
+    assert 'xm_unreadable_fields_total{field="max_tokens"} 2.0' in text
+
+
 def test_late_request_counts_at_the_watermark():
     engine = engine_on(MemoryStore())
     outcome = observe(engine, [request(at=1000.0), request(at=401.0), request(at=399.0)])

@@ -210,7 +210,7 @@ def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[s
     values = [
         value for value, _ in batch if not value or value.count(b"[") + value.count(b"{") < 500
     ]
-    columns, rejections = reader(Messages.of(values), NOW)
+    columns, rejections, unreadable = reader(Messages.of(values), NOW)
     decoded = decoder.decode(values, NOW)
     expected = reader.from_events(decoded)
     arrays = ("sources", "elements", "ts", "tokens", "marks", "hashes")
@@ -223,7 +223,7 @@ def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[s
     texts, others = normalise(columns.prompts), normalise(expected.prompts)
     if texts.data != others.data or columns.keys != expected.keys:
         found.append("prompts or keys differ")
-    if rejections != decoded.rejections:
+    if rejections != decoded.rejections or unreadable != decoded.unreadable:
         found.append("rejections differ")
     return found
 

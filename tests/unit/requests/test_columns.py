@@ -65,10 +65,10 @@ unhurried = settings(deadline=None)
 
 def by_way_of_objects(values):
     decoded = DECODER.decode(values, NOW)
-    return READER.from_events(decoded), decoded.rejections
+    return READER.from_events(decoded), decoded.rejections, decoded.unreadable
 
 
-def shown(columns, rejections):
+def shown(columns, rejections, unreadable):
     texts = NORMALISE(columns.prompts)
     arrays = (
         columns.sources,
@@ -86,6 +86,7 @@ def shown(columns, rejections):
         [columns.names.texts(field) for field in NAMED_FIELDS],
         (texts.data, *(array.tolist() for array in texts[1:])),
         rejections,
+        unreadable,
     )
 
 
@@ -149,7 +150,7 @@ def test_event_with_all_fields_is_plain(value):
 
 def test_pseudonym_ignores_escapes_in_the_key():
     values = [event(api_key="sk-é"), with_text("api_key", '"sk-é"'.encode())]
-    columns, _ = READER(Messages.of(values), NOW)
+    columns, *_ = READER(Messages.of(values), NOW)
     assert columns.keys == [IDENTITY.key("sk-é")] * 2
     assert [is_plain(value) for value in values] == [False, True]
 
@@ -202,7 +203,7 @@ def test_repeated_fields_read_the_same_on_both_paths(name):
 
 @given(st.floats(946_684_800.0, NOW + MAX_AHEAD))
 def test_times_are_parsed_exactly(ts):
-    found, _ = READER(Messages.of([event(ts=ts)]), NOW)
+    found, *_ = READER(Messages.of([event(ts=ts)]), NOW)
     assert found.ts.tolist() == [ts]
 
 
@@ -211,7 +212,7 @@ def test_times_are_parsed_exactly(ts):
 def test_times_with_many_digits_are_parsed_exactly(seconds, fraction):
     text = f"{seconds}.{fraction}"
     value = with_text("ts", text.encode())
-    found, _ = READER(Messages.of([value]), NOW)
+    found, *_ = READER(Messages.of([value]), NOW)
     assert found.ts.tolist() == [float(text)]
     assert is_plain(value) == (len(text) <= 20)
 
@@ -341,7 +342,7 @@ def test_future_single_event_is_rejected_with_its_message():
 )
 def test_marks_of_a_request(said, marks):
     event = {"ts": NOW, "api_key": "k", "prompt": "Tell me " * 15, **said}
-    columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
+    columns, *_ = READER(Messages.of([json.dumps(event).encode()]), NOW)
     assert columns.marks.tolist() == [HAS_PROMPT | marks]
 
 
@@ -357,5 +358,5 @@ def test_marks_of_a_request(said, marks):
 )
 def test_addresses_of_a_network_share_its_hash(address, network):
     event = {"ts": NOW, "api_key": "k", "ip": address}
-    columns, _ = READER(Messages.of([json.dumps(event).encode()]), NOW)
+    columns, *_ = READER(Messages.of([json.dumps(event).encode()]), NOW)
     assert columns.hashes[0, NETWORK] == hash_texts([network], "network", KEYS)[0]
