@@ -235,6 +235,7 @@ class Engine(PartitionedOperator[Partition]):
             ids,
             columns.marks | self._lexicon.match(texts) * np.uint16(INTENT),
             columns.short_hashes("model"),
+            columns.origins,
             columns.counted,
         )
         return requests, self._extractor(texts), admitted

@@ -10,6 +10,7 @@ from monitor.detectors.combined import Combined
 from monitor.detectors.coverage import Coverage
 from monitor.detectors.elicitation import Elicitation
 from monitor.detectors.pivot import Pivot
+from monitor.detectors.takeover import Takeover
 from monitor.detectors.templates import Templates
 
 DETECTORS: tuple[Detector, ...] = (
@@ -19,6 +20,7 @@ DETECTORS: tuple[Detector, ...] = (
     Automation(),
     Pivot(),
     Templates(),
+    Takeover(),
 )
 ALL_DETECTORS: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
 #: Kinds of alerts, in the order of their slots in the record.
@@ -36,5 +38,6 @@ __all__ = [
     "Elicitation",
     "Finding",
     "Pivot",
+    "Takeover",
     "Templates",
 ]

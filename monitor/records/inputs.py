@@ -12,7 +12,7 @@ ACCOUNT_KEYS = 0  # index in `user_counts` of an account's record: the number of
 
 
 class Requests(NamedTuple):
-    """Columns of n requests, `(n,)` each except `metadata`.
+    """Columns of n requests, `(n,)` each except the last two.
 
     Attributes:
         ts: float64, when it counts, epoch seconds.
@@ -22,6 +22,7 @@ class Requests(NamedTuple):
         ids: uint32, hashes of the request ids, 0 without one.
         marks: uint16, bits of `requests/marks.py`.
         models: uint32, hashes of the models' names, 0 without one.
+        origins: `(n, 2) uint32`, hashes of network and client, 0 if unknown.
         metadata: `(n, 4) uint64`, hashes of address, end user, user agent and system prompt, 0
             without one.
     """
@@ -32,6 +33,7 @@ class Requests(NamedTuple):
     ids: npt.NDArray[np.uint32]
     marks: npt.NDArray[np.uint16]
     models: npt.NDArray[np.uint32]
+    origins: npt.NDArray[np.uint32]
     metadata: npt.NDArray[np.uint64]
 
 

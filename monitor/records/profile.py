@@ -59,7 +59,7 @@ ALERT_SLOTS = 8  # alerts that a record has room for, one per kind
 IDS = 12
 PARTS = 60  # text parts that a key's record remembers
 USERS = 8  # end users of a key whose requests are counted
-ORIGINS = 4  # networks and clients of a key whose requests are counted
+ORIGINS = 3  # usual networks and clients of a key
 HALF_LIVES = (64.0, 1024.0)  # prompts, of the kernel means
 LISTS_HALF_LIFE = 256.0  # prompts, of prompt list scores: a list may be mixed in or start late
 #: Counted without repeats. The first three are of prompts, the others of request metadata.
@@ -115,10 +115,13 @@ RECORD = np.dtype(
         ("unreadable", "<f4"),  # of prompts whose text is mostly encoded
         ("user_names", "<u4", USERS),  # hashes of the most frequent end users
         ("user_counts", "<u2", USERS),
-        ("networks", "<u4", ORIGINS),  # hashes of the most frequent networks
+        ("networks", "<u4", ORIGINS),  # hashes of the usual networks
         ("network_counts", "<f4", ORIGINS),
-        ("clients", "<u4", ORIGINS),  # hashes of the most frequent clients
+        ("clients", "<u4", ORIGINS),  # hashes of the usual clients
         ("client_counts", "<f4", ORIGINS),
+        ("moved_since", "<u4"),  # first request from new origins, whole seconds; 0 without a move
+        ("moved_requests", "<u2"),  # requests from new origins since then
+        ("unmoved_requests", "<u2"),  # requests from usual origins since then
         ("model_names", "<u4", MODELS),
         ("model_counts", "<f4", MODELS),
         ("new_model", "<u4"),  # hash of the model newest to the key, 0 without one

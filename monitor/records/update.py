@@ -21,7 +21,7 @@ from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
 from monitor.prompts.style import STYLE
-from monitor.records import baseline, behaviour, content_levels, end_users, volume
+from monitor.records import baseline, behaviour, content_levels, end_users, origins, volume
 from monitor.records.admission import READ, admit, time_bits
 from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
@@ -37,6 +37,7 @@ from monitor.records.profile import (
     OWN,
     PIVOT,
     RECORD,
+    TAKEOVER,
 )
 from monitor.requests.marks import FOLLOW_UP, HAS_PROMPT, INTENT
 from monitor.sketches import good_turing, habits, hyperloglog, kernel_mean
@@ -133,6 +134,9 @@ def update(
                 if role == KEY:
                     _add_to_baseline_mean(r, e, features, today)
                 content_levels.update_levels(r, levels)
+                levels[TAKEOVER] = origins.work_change(r)
+        if role == KEY:
+            origins.update_origins(r, t, requests.origins[e, 0], requests.origins[e, 1])
         _add_metadata(r, e, requests)
         _behaviour_levels(r, t, requests.models[e], mark, levels)
 
@@ -329,5 +333,6 @@ def _no_requests() -> Requests:
         nothing.astype(np.uint32),
         nothing.astype(np.uint16),
         nothing.astype(np.uint32),
+        np.zeros((0, 2), np.uint32),
         np.zeros((0, 4), np.uint64),
     )

@@ -114,9 +114,16 @@ class Columns(NamedTuple):
         """Hashes of the fields in COUNTED_FIELDS, `(n, len(COUNTED_FIELDS)) uint64`."""
         return np.ascontiguousarray(self.hashes[:, : len(COUNTED_FIELDS)])
 
+    @property
+    def origins(self) -> npt.NDArray[np.uint32]:
+        """Hashes of network and client (user agent, else TLS fingerprint), `(n, 2) uint32`."""
+        client = self.short_hashes("user_agent")
+        client = np.where(client == 0, self.short_hashes("tls_fingerprint"), client)
+        return np.stack([self.short_hashes("network"), client], axis=1)
+
     def short_hashes(self, name: str) -> npt.NDArray[np.uint32]:
         """`(n,) uint32`, 32 bits of the hashes of a field; never 0; 0 if absent."""
-        hashes = self.hashes[:, HASHED_FIELDS.index(name)]
+        hashes = self.hashes[:, HASH_KINDS.index(name)]
         return np.where(hashes == 0, 0, np.maximum(hashes >> np.uint64(32), 1)).astype(np.uint32)
 
 

@@ -383,3 +383,36 @@ def test_rejections_are_in_stream_order():
     outcome = observe(engine_on(MemoryStore()), [start, request(at=1e9), request(), b"{"])
     reasons = [(each.offset, each.rejection.reason) for each in outcome.rejected]
     assert reasons == [(1, "future"), (3, "not_json")]
+
+
+def takeover_alerts(network="198.51.100.7", client="python-requests/2.31", work="Write verse {} of a poem in Basque."):
+    owner = {"ip": "192.0.2.9", "user_agent": "shop/1.4"}
+    thief = {"ip": network, "user_agent": client}
+    before = [
+        request("sk-shop", 60.0 * n, f"Where is the parcel of customer number {n}?", **owner)
+        for n in range(100)
+    ]
+    after = [
+        request("sk-shop", 6_060.0 + 30.0 * n, work.format(n), **thief)
+        for n in range(60)
+    ]
+    return [each for each in alerts_of(before + after) if each.kind == "takeover"]
+
+
+def test_stolen_key_is_reported():
+    alert = takeover_alerts()[-1]
+    assert alert.severity == "warning"
+    assert alert.evidence["requests_from_new_origins"] >= 8
+    assert "from new networks and clients" in alert.summary
+
+
+@pytest.mark.parametrize(
+    "ordinary",
+    [
+        {"network": "192.0.2.77"},
+        {"client": "shop/1.4"},
+        {"work": "Where is the parcel of customer number {}?"},
+    ],
+)
+def test_one_ordinary_change_is_no_takeover(ordinary):
+    assert takeover_alerts(**ordinary) == []

@@ -168,6 +168,7 @@ def recorded(rows: Rows, features: Features) -> Profile:
         np.zeros(size, np.uint32),
         np.full(size, HAS_PROMPT, np.uint8),
         np.zeros(size, np.uint32),
+        np.zeros((size, 2), np.uint32),
         np.zeros((size, 4), np.uint64),
     )
     found, evaluated = np.full(size, READ, np.uint8), np.empty(size, RECORD)

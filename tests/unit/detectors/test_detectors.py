@@ -166,6 +166,7 @@ def test_slots_are_those_of_stored_records():
         "pivot",
         "templates",
         "combined",
+        "takeover",
     )
 
 

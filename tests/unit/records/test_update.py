@@ -70,6 +70,7 @@ class Table:
         rows=None,
         day=DAY,
         numbers=None,
+        origins=(0, 0),
         metadata=(0, 0, 0, 0),
         model=0,
         style=1.0,
@@ -88,6 +89,7 @@ class Table:
             ids=np.array(ids if ids is not None else [0] * n, np.uint32),
             marks=np.broadcast_to(np.array(marks, np.uint16), n).copy(),
             models=np.full(n, model, np.uint32),
+            origins=np.broadcast_to(np.array(origins, np.uint32), (n, 2)).copy(),
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
         )
         today = Today(day, self.today, self.ceiling, self.model, *self.sums)
