@@ -32,7 +32,7 @@ class Takeover:
         floor: smallest probability reported; a change of hands is never certain.
     """
 
-    floor: float = 1e-6
+    floor: float = 1e-5
     name: ClassVar[str] = "takeover"
     slot: ClassVar[int] = 7
     levels: ClassVar[Sequence[int]] = (TAKEOVER,)

@@ -229,7 +229,7 @@ def test_readme_states_decision_of_each_alert():
     for kind, row in rows.items():
         if row[3].startswith("`"):
             assert row[3:] == [f"`{action_for(kind, s)}`" for s in ("warning", "critical")]
-    assert len(rows) == 8
+    assert len(rows) == 9
 
 
 def test_whose_key_script_finds_the_api_key(tmp_path: Path):

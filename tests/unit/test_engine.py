@@ -385,17 +385,18 @@ def test_rejections_are_in_stream_order():
     assert reasons == [(1, "future"), (3, "not_json")]
 
 
-def takeover_alerts(network="198.51.100.7", client="python-requests/2.31", work="Write verse {} of a poem in Basque."):
+def takeover_alerts(
+    network="198.51.100.7",
+    client="python-requests/2.31",
+    work="Write verse {} of a poem in Basque.",
+):
     owner = {"ip": "192.0.2.9", "user_agent": "shop/1.4"}
     thief = {"ip": network, "user_agent": client}
     before = [
         request("sk-shop", 60.0 * n, f"Where is the parcel of customer number {n}?", **owner)
         for n in range(100)
     ]
-    after = [
-        request("sk-shop", 6_060.0 + 30.0 * n, work.format(n), **thief)
-        for n in range(60)
-    ]
+    after = [request("sk-shop", 6_060.0 + 30.0 * n, work.format(n), **thief) for n in range(60)]
     return [each for each in alerts_of(before + after) if each.kind == "takeover"]
 
 
