@@ -115,6 +115,7 @@ class Decoded(NamedTuple):
         elements: index of each event's element in its message.
         rejections: the elements that cannot be used.
         unreadable: number of events by field that they had, but that could not be read.
+        ignored: number of records that are no request of their own, by reason.
     """
 
     events: list[RequestEvent]
@@ -122,6 +123,14 @@ class Decoded(NamedTuple):
     elements: list[int]
     rejections: list[Rejection]
     unreadable: Counter[str]
+    ignored: Counter[str]
+
+
+class _Counts(NamedTuple):
+    """The counters of `Decoded`."""
+
+    unreadable: Counter[str]
+    ignored: Counter[str]
 
 
 _Outcome = tuple[Element, RequestEvent | ElementError]
@@ -148,7 +157,7 @@ class Decoder:
         self, mapping: str | Mapping[str, Any] = "native", schemas: Schemas | None = None
     ) -> None:
         self._mapping = FieldMapping(mapping)
-        self._unframe = Unframer(schemas or Schemas(), MAX_BYTES)
+        self._unframe = Unframer(schemas or Schemas(), MAX_BYTES, self._mapping.binary)
 
     @classmethod
     def of(cls, settings: Settings) -> Decoder:
@@ -172,7 +181,7 @@ class Decoder:
             RegistryUnavailableError: if a schema cannot be fetched now; decode again later.
             ConfigError: if the library for a message's schema is not installed.
         """
-        decoded = Decoded([], [], [], [], Counter())
+        decoded = Decoded([], [], [], [], Counter(), Counter())
         latest = min(now + MAX_AHEAD, LATEST)
         native = self._mapping.native
         for start in range(0, len(values), _BATCH):
@@ -188,8 +197,9 @@ class Decoder:
         return decoded
 
     def split(self, value: bytes) -> list[bytes]:
-        """The bytes of each element of a message, at least one, in the order of `elements`."""
-        return [element.to_bytes() for element, _ in self._outcomes(value, math.inf, Counter())]
+        """The bytes of each element of a message, in the order of `elements`."""
+        counts = _Counts(Counter(), Counter())
+        return [element.to_bytes() for element, _ in self._outcomes(value, math.inf, counts)]
 
     def _decode_native(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
         """Decode a message in the strict native format; return false if it is anything else."""
@@ -208,7 +218,7 @@ class Decoder:
 
     def _decode_elements(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
         """Decode a message element by element, leniently."""
-        outcomes = self._outcomes(value, latest, decoded.unreadable)
+        outcomes = self._outcomes(value, latest, _Counts(decoded.unreadable, decoded.ignored))
         for index, (element, event) in enumerate(outcomes):
             if isinstance(event, RequestEvent):
                 decoded.events.append(event)
@@ -219,27 +229,25 @@ class Decoder:
                     Rejection(event.reason, event.detail, source, element.to_bytes(), index)
                 )
 
-    def _outcomes(
-        self, value: bytes, latest: float, unreadable: Counter[str]
-    ) -> Iterator[_Outcome]:
+    def _outcomes(self, value: bytes, latest: float, counts: _Counts) -> Iterator[_Outcome]:
         """The elements of a message, each with its event or the error that rejects it."""
         opener = envelopes.Opener(self._unframe, MAX_BYTES, MAX_ELEMENTS)
         for element in split(value, self._unframe):
-            yield from self._read(element, latest, unreadable, opener, envelopes.LAYERS)
+            yield from self._read(element, latest, counts, opener, envelopes.LAYERS)
 
     def _read(
         self,
         element: Element,
         latest: float,
-        unreadable: Counter[str],
+        counts: _Counts,
         opener: envelopes.Opener,
         layers: int,
     ) -> Iterator[_Outcome]:
         """One element, or those in its envelope if it is one."""
-        for part in self._records(element):
+        for part in self._records(element, counts.ignored):
             records: list[Any] | None = None
             try:
-                outcome: _Outcome = part, self._event(part, latest, unreadable)
+                outcome: _Outcome = part, self._event(part, latest, counts.unreadable)
             except ElementError as error:
                 outcome = part, error
                 try:
@@ -253,10 +261,10 @@ class Decoder:
             for record in records:
                 found = split_text(record) if type(record) is bytes else [Element(b"", record)]
                 for inner in found:
-                    yield from self._read(inner, latest, unreadable, opener, layers - 1)
+                    yield from self._read(inner, latest, counts, opener, layers - 1)
 
-    def _records(self, element: Element) -> list[Element]:
-        """The records in an element, at least one."""
+    def _records(self, element: Element, ignored: Counter[str]) -> list[Element]:
+        """The records in an element."""
         if self._mapping.single:
             return [element]
         document = element.parsed()
@@ -265,11 +273,11 @@ class Decoder:
         if type(document) is not dict:
             return [Element(element.raw, document)]
         try:
-            records = self._mapping.records(document)
+            records = self._mapping.records(document, ignored)
         except ElementError as error:
             records = [error]
         except RecursionError:
-            return self._records(Element(element.raw, element.repaired()))
+            return self._records(Element(element.raw, element.repaired()), ignored)
         if len(records) > MAX_ELEMENTS:
             large = ElementError("too_large", f"it has more than {MAX_ELEMENTS} records")
             return [Element(element.raw[:KEPT_BYTES], large)]
@@ -313,6 +321,7 @@ class Decoder:
         fields = self._mapping.read(document, latest, found, parse_text)
         event = RequestEvent(**fields)
         _finish(event, latest)
+        event.joins = self._mapping.joins and event.id is not None
         unreadable.update(found)
         return event
 

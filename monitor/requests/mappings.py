@@ -63,6 +63,8 @@ class FieldMapping:
     Attributes:
         native: whether the format is the native one and every field stands in its own place.
         single: whether every element is one record.
+        binary: decodes values that are no JSON, if the preset reads such values.
+        joins: whether several records may describe one request.
 
     Raises:
         ConfigError: if the mapping is invalid.
@@ -77,8 +79,10 @@ class FieldMapping:
                 "or a table of fields."
             )
         self.native = preset == "native" and spec.keys() <= {"zone", "identity"}
-        self._prepare = presets.CODE.get(preset)
         table = (presets.load(preset) if preset else {}) | spec
+        self._prepare = presets.code(preset, spec, table)
+        self.binary = presets.BINARY.get(preset)
+        self.joins = preset == "otel-genai"
         self._roots = options.pointers("root", table.pop("root", []))
         self._each = options.pointers("each", table.pop("each", []))
         self._only = options.only(table.pop("only", None))
@@ -135,8 +139,11 @@ class FieldMapping:
             )
         }
 
-    def records(self, value: dict[str, Any]) -> list[Any]:
-        """The records in one element of a message, at least one: documents or `ElementError`s.
+    def records(self, value: dict[str, Any], ignored: Counter[str]) -> list[Any]:
+        """The records in one element of a message: documents or `ElementError`s.
+
+        Args:
+            ignored: gets the number of records that are no request, by reason.
 
         Raises:
             ElementError: if the element has no records where the mapping says.
@@ -147,7 +154,7 @@ class FieldMapping:
         prepared: list[Any] = []
         for record in found:
             if type(record) is dict:
-                prepared += self._prepare(record)
+                prepared += self._prepare(record, ignored)
             else:
                 prepared.append(record)
         return prepared

@@ -11,6 +11,7 @@ b'{"ts": 1}'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from monitor.requests.framing.schemas import Schemas
 from monitor.requests.reasons import ElementError
 
 _LAYERS = 4  # of wrapping
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1d\x1f]")  # never in text; RFC 7464 has 0x1e
+_LOOKED_AT = 256  # bytes
 _GLUE = (b"\x03\x00", b"\x03\x05")  # plain and zlib, followed by a 16-byte schema id
 _GLUE_HEADER = 18
 _SINGLE_OBJECT = b"\xc3\x01"  # Avro, followed by an 8-byte fingerprint of the schema
@@ -106,5 +109,7 @@ class Unframer:
             return None
         try:
             return self._binary(value)
-        except ElementError:  # it may still be text, for example one that begins with a blank line
-            return None
+        except ElementError:
+            if _CONTROL.search(value[:_LOOKED_AT]):
+                raise
+            return None  # it may be text that begins with a blank line

@@ -1,31 +1,48 @@
 """Presets: the mapping tables that ship with the package, one TOML file for each format.
 
 A file is a table as an operator would write it under `[mapping]` (`monitor/requests/mappings.py`).
-Formats that a table cannot describe have a function as well: it makes the records of a document
-that `root` and `each` led to, and may add fields to them.
+Formats that a table cannot describe have code as well: it makes the records of a document that
+`root` and `each` led to, and may add fields to them. It counts what is no record, by reason.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from monitor.requests.presets import otel
 from monitor.requests.presets.litellm import open_pass_through
-from monitor.requests.presets.otel import model_calls
 from monitor.requests.presets.vllm import read_log_line
 
 _FOLDER = Path(__file__).parent
 
 NAMES = ("native", *sorted({file.stem for file in _FOLDER.glob("*.toml")} - {"native"}))
+BINARY = {"otel-genai": otel.decode_binary}  # read values that are no JSON
 
-CODE: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
+Prepare = Callable[[dict[str, Any], Counter[str]], list[Any]]
+
+_CODE = {
     "litellm": open_pass_through,
     "litellm-spendlogs": open_pass_through,
-    "otel-genai": model_calls,
     "vllm": read_log_line,
 }
+
+
+def code(preset: str, own: Mapping[str, Any], table: Mapping[str, Any]) -> Prepare | None:
+    """The code of a preset.
+
+    Args:
+        preset: its name.
+        own: what the operator maps.
+        table: the whole mapping.
+    """
+    if preset == "otel-genai":
+        return otel.ModelCalls(own, table)
+    prepare = _CODE.get(preset)
+    return None if prepare is None else lambda document, ignored: prepare(document)
 
 
 def load(name: str) -> dict[str, Any]:
