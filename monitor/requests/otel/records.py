@@ -31,6 +31,7 @@ _RESPONSE_IDS = ("gen_ai.response.id", "ai.response.id", "llm.response.id")
 _SERVERS = ("2", "5", "server", "consumer")
 _MOST_SHARED = 512  # attributes of a scope or a resource; every record in it gets them
 _NAMES = ("name", "operationName", "SpanName")
+_TOOL_LISTS = ("gen_ai.tool.definitions", "ai.prompt.tools")
 _TOOL_NAMES = (("llm.request.functions.", ".name"), ("llm.tools.", ".json_schema"))
 
 IsMapped = Callable[[dict[str, Any]], bool]
@@ -118,6 +119,17 @@ class Record:
         self.span, self.trace = self.span or other.span, self.trace or other.trace
         self.start, self.end = self.start or other.start, self.end or other.end
 
+    def _tools(self) -> int:
+        """Number of tools that the model was offered."""
+        for name in _TOOL_LISTS:
+            if type(tools := opened(self.attributes.get(name))) is list:
+                return len(tools)
+        return sum(
+            name.startswith(start) and name.endswith(end)
+            for name in self.attributes
+            for start, end in _TOOL_NAMES
+        )
+
     def _know(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
             self.attributes.setdefault(name, value)
@@ -125,18 +137,13 @@ class Record:
     def flat(self) -> dict[str, Any]:
         """The record as one object, as the mapping reads it."""
         flat = {**self.source, "attributes": self.attributes, "record": self.kind}
-        tools = sum(
-            name.startswith(start) and name.endswith(end)
-            for name in self.own
-            for start, end in _TOOL_NAMES
-        )
         for name, value in (
             ("traceId", self.trace),
             ("spanId", self.span),
             ("callId", self.call_id),
             ("startTimeUnixNano", self.start),
             ("endTimeUnixNano", self.end),
-            ("toolCount", tools),
+            ("toolCount", self._tools()),
             ("messages", self.conversation.messages),
         ):
             flat.pop(name, None)
