@@ -125,12 +125,9 @@ class Decoded(NamedTuple):
     unreadable: Counter[str]
     ignored: Counter[str]
 
-
-class _Counts(NamedTuple):
-    """The counters of `Decoded`."""
-
-    unreadable: Counter[str]
-    ignored: Counter[str]
+    @classmethod
+    def empty(cls) -> Decoded:
+        return cls([], [], [], [], Counter(), Counter())
 
 
 _Outcome = tuple[Element, RequestEvent | ElementError]
@@ -181,7 +178,7 @@ class Decoder:
             RegistryUnavailableError: if a schema cannot be fetched now; decode again later.
             ConfigError: if the library for a message's schema is not installed.
         """
-        decoded = Decoded([], [], [], [], Counter(), Counter())
+        decoded = Decoded.empty()
         latest = min(now + MAX_AHEAD, LATEST)
         native = self._mapping.native
         for start in range(0, len(values), _BATCH):
@@ -198,8 +195,8 @@ class Decoder:
 
     def split(self, value: bytes) -> list[bytes]:
         """The bytes of each element of a message, in the order of `elements`."""
-        counts = _Counts(Counter(), Counter())
-        return [element.to_bytes() for element, _ in self._outcomes(value, math.inf, counts)]
+        outcomes = self._outcomes(value, math.inf, Decoded.empty())
+        return [element.to_bytes() for element, _ in outcomes]
 
     def _decode_native(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
         """Decode a message in the strict native format; return false if it is anything else."""
@@ -218,8 +215,7 @@ class Decoder:
 
     def _decode_elements(self, value: bytes, source: int, latest: float, decoded: Decoded) -> None:
         """Decode a message element by element, leniently."""
-        outcomes = self._outcomes(value, latest, _Counts(decoded.unreadable, decoded.ignored))
-        for index, (element, event) in enumerate(outcomes):
+        for index, (element, event) in enumerate(self._outcomes(value, latest, decoded)):
             if isinstance(event, RequestEvent):
                 decoded.events.append(event)
                 decoded.sources.append(source)
@@ -229,7 +225,7 @@ class Decoder:
                     Rejection(event.reason, event.detail, source, element.to_bytes(), index)
                 )
 
-    def _outcomes(self, value: bytes, latest: float, counts: _Counts) -> Iterator[_Outcome]:
+    def _outcomes(self, value: bytes, latest: float, counts: Decoded) -> Iterator[_Outcome]:
         """The elements of a message, each with its event or the error that rejects it."""
         opener = envelopes.Opener(self._unframe, MAX_BYTES, MAX_ELEMENTS)
         for element in split(value, self._unframe):
@@ -239,7 +235,7 @@ class Decoder:
         self,
         element: Element,
         latest: float,
-        counts: _Counts,
+        counts: Decoded,
         opener: envelopes.Opener,
         layers: int,
     ) -> Iterator[_Outcome]:

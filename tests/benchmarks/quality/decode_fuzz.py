@@ -168,7 +168,7 @@ def faults(
         bundles: whether the format bundles several requests in one element.
     """
     found = []
-    events, sources, elements, rejections, _ = decoded
+    events, sources, elements, rejections, *_ = decoded
     places = defaultdict(list)
     for source, element in zip(sources, elements, strict=True):
         places[source].append(element)
