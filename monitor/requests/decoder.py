@@ -250,11 +250,11 @@ class Decoder:
                     records = self._opened(part, opener) if layers else None
                 except ElementError as failed:
                     outcome = part, failed
-            if records is None:
-                if not self._mapping.selective or self._mapping.wants(part.parsed()):
-                    yield outcome
-                continue
-            for record in records:
+            if records is None and self._mapping.wants(part.parsed):
+                yield outcome
+            elif not records:
+                counts.ignored["no_row" if records == [] else "other_type"] += 1
+            for record in records or ():
                 found = split_text(record) if type(record) is bytes else [Element(b"", record)]
                 for inner in found:
                     yield from self._read(inner, latest, counts, opener, layers - 1)

@@ -174,17 +174,13 @@ class FieldMapping:
                 raise ElementError("empty", f"no records at {_names(self._each)} (each)")
         return [self._root(each) for each in found] if self._roots else found
 
-    @property
-    def selective(self) -> bool:
-        """Whether only records of some kinds are requests."""
-        return self._only is not None
-
-    def wants(self, record: Any) -> bool:
-        """Whether a record is of a kind that is a request, or does not say its kind."""
-        if self._only is None or type(record) is not dict:
+    def wants(self, parse: Callable[[], Any]) -> bool:
+        """Whether the record that `parse` gives is of a type that is a request, or of none."""
+        if self._only is None:
             return True
-        pointer, kinds = self._only
-        return Document(record).find(pointer) in (None, *kinds)
+        pointer, types = self._only
+        record = parse()
+        return type(record) is not dict or Document(record).find(pointer) in (None, *types)
 
     def _root(self, value: Any) -> Any:
         document = Document(value)

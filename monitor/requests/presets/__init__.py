@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.requests.presets import otel
+from monitor.requests.presets.bedrock import split_session
 from monitor.requests.presets.litellm import open_pass_through
 from monitor.requests.presets.vllm import read_log_line
 
@@ -24,7 +25,8 @@ BINARY = {"otel-genai": otel.decode_binary}  # read values that are no JSON
 
 Prepare = Callable[[dict[str, Any], Counter[str]], list[Any]]
 
-_CODE = {
+_CODE: dict[str, Prepare] = {
+    "bedrock": split_session,
     "litellm": open_pass_through,
     "litellm-spendlogs": open_pass_through,
     "vllm": read_log_line,
@@ -41,8 +43,7 @@ def code(preset: str, own: Mapping[str, Any], table: Mapping[str, Any]) -> Prepa
     """
     if preset == "otel-genai":
         return otel.ModelCalls(own, table)
-    prepare = _CODE.get(preset)
-    return None if prepare is None else lambda document, ignored: prepare(document)
+    return _CODE.get(preset)
 
 
 def load(name: str) -> dict[str, Any]:

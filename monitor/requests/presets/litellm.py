@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from monitor.requests.parsing.json_text import parse_text
 
 
-def open_pass_through(document: dict[str, Any]) -> list[dict[str, Any]]:
+def open_pass_through(document: dict[str, Any], _: Counter[str]) -> list[dict[str, Any]]:
     """The record, with the body of a pass-through request as `passed_body`.
 
     LiteLLM writes the body as JSON into the content of a single message. The type of call, which

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ast import literal_eval
+from collections import Counter
 from typing import Any
 
 _REQUEST = re.compile(
@@ -15,7 +16,7 @@ _LINE = ("message", "msg", "log")
 _PARAMETER = re.compile(r"\b(n|temperature|max_tokens|logprobs)=(-?[\d.]+)")
 
 
-def read_log_line(record: dict[str, Any]) -> list[Any]:
+def read_log_line(record: dict[str, Any], ignored: Counter[str]) -> list[Any]:
     """The request in a log record, with the fields `request_id`, `prompt` and `params`.
 
     Returns:
@@ -26,6 +27,7 @@ def read_log_line(record: dict[str, Any]) -> list[Any]:
         return [record]
     found = _REQUEST.search(line)
     if found is None:
+        ignored["other_type"] += 1
         return []
     try:
         prompt = literal_eval(found["prompt"])

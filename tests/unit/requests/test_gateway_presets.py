@@ -346,6 +346,14 @@ def test_bedrock_reads_bodies_of_all_makers(body: dict[str, Any]) -> None:
     assert (event.prompt, event.max_tokens) == (ASK, 256)
 
 
+def test_bedrock_sessions_of_a_role_are_one_key() -> None:
+    arns = [f"arn:aws:sts::111122223333:assumed-role/etl/{session}" for session in "ab"]
+    records = [bedrock(CONVERSE) | {"identity": {"arn": arn}} for arn in arns]
+    events = decode("bedrock", *records)
+    assert {event.api_key for event in events} == {"arn:aws:sts::111122223333:assumed-role/etl"}
+    assert [event.end_user for event in events] == ["a", "b"]
+
+
 def test_bedrock_failure_has_its_status() -> None:
     [event] = decode("bedrock", bedrock(CONVERSE) | {"errorCode": "ThrottlingException"})
     assert event.status == 429
@@ -377,7 +385,8 @@ def test_encrypted_cloudflare_body_is_no_prompt() -> None:
     ],
 )
 def test_record_of_another_kind_is_no_request(preset: str, record: dict[str, Any]) -> None:
-    assert decode(preset, record) == []
+    decoded = Decoder(preset).decode([json.dumps(record).encode()], NOW)
+    assert (decoded.events, decoded.rejections, decoded.ignored) == ([], [], {"other_type": 1})
 
 
 def test_vllm_prompt_cannot_end_its_own_quotes() -> None:

@@ -106,7 +106,7 @@ def test_record_of_an_envelope_is_rejected_alone():
 )
 def test_deleted_row_is_no_request(document):
     decoded = decode(document)
-    assert (decoded.events, decoded.rejections) == ([], [])
+    assert (decoded.events, decoded.rejections, decoded.ignored) == ([], [], {"no_row": 1})
 
 
 @pytest.mark.parametrize(
