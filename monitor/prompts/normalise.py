@@ -50,8 +50,8 @@ class Texts(NamedTuple):
         data: the prompts, each followed by `BORDER`, then `PADDING`.
         starts: `(n,) int64`, byte offset where each prompt begins.
         ends: `(n,) int64`, byte offset where it ends, or where the windows of a long one end.
-        stops: `(n,) int64`, byte offset where the text to search ends; equals `ends` unless the
-            prompt is long.
+        stops: `(n,) int64`, byte offset where the text to search ends; after `ends` if the prompt
+            is long, or if words around encoded ones are left out.
         lengths: `(n,) int64`, characters of each whole prompt.
     """
 
@@ -94,37 +94,51 @@ class Normaliser:
         data, places = prompts.data, prompts.places
         found = inspect(data, places, classes, values, self._key, LIMIT, reasons, counts)
         lengths = counts[0].astype(np.int64)
+        rests = np.zeros((n, 2), np.int64)
         if found:
-            data, places = self._clean(prompts, np.flatnonzero(reasons), counts)
+            data, places = self._clean(prompts, np.flatnonzero(reasons), counts, rests)
         sizes = places[:, 1] - places[:, 0]
         is_long = counts[0] > LIMIT
-        most = int(
-            np.minimum(sizes, 4 * LIMIT).sum() + np.minimum(sizes[is_long], 4 * SEARCHED).sum()
-        )
-        borders = n + 2 * WINDOWS * int(np.count_nonzero(is_long))
+        searched = np.where(is_long, np.minimum(sizes, 4 * SEARCHED), 0) + rests[:, 1] - rests[:, 0]
+        most = int(np.minimum(sizes, 4 * LIMIT).sum() + searched.sum())
+        borders = n + (2 * WINDOWS + 1) * int(np.count_nonzero(searched))
         out = np.empty(most + borders * len(BORDER) + len(PADDING), np.uint8)
         texts = np.empty((3, n), np.int64)
-        size = _normalise(data, places, counts, characters().lower, out, texts)
+        size = _normalise(data, places, rests, counts, characters().lower, out, texts)
         starts, ends, stops = texts
         return Texts(out[:size].tobytes(), starts, ends, stops, lengths)
 
     def _clean(
-        self, prompts: Prompts, which: npt.NDArray[np.int64], counts: npt.NDArray[np.uint64]
+        self,
+        prompts: Prompts,
+        which: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.uint64],
+        rests: npt.NDArray[np.int64],
     ) -> Prompts:
-        """The prompts with those at the indices `which` cleaned; their `counts` are changed."""
-        cleaned = []
+        """Clean the prompts at the indices `which`.
+
+        Args:
+            prompts: n prompts.
+            which: `(m,) int64`.
+            counts: see `inspect`; the numbers of characters are changed.
+            rests: `(n, 2) int64`, the result: byte offsets of words around encoded ones.
+
+        Returns:
+            The n prompts.
+        """
+        cleaned, places = [prompts.data.tobytes()], prompts.places.copy()
+        end = len(prompts.data)
         for i in which.tolist():
-            begin, end = prompts.places[i].tolist()
-            text = prompts.data[begin:end].tobytes().decode("utf-8", "replace")
-            text = clean(cut(text, CLEANED, int(counts[1, i]), BORDER.decode()))
+            begin, stop = prompts.places[i].tolist()
+            text = prompts.data[begin:stop].tobytes().decode("utf-8", "replace")
+            text, rest = clean(cut(text, CLEANED, int(counts[1, i]), BORDER.decode()))
             counts[0, i] = len(text)
-            cleaned.append(text.encode())
-        self.cleaned += len(cleaned)
-        data = np.frombuffer(b"".join([prompts.data.tobytes(), *cleaned, PADDING]), np.uint8)
-        ends = len(prompts.data) + np.cumsum([0, *map(len, cleaned)])
-        places = prompts.places.copy()
-        places[which, 0], places[which, 1] = ends[:-1], ends[1:]
-        return Prompts(data, places)
+            for part, where in ((text.encode(), places), (rest.encode(), rests)):
+                where[i] = end, end + len(part)
+                cleaned.append(part)
+                end += len(part)
+        self.cleaned += len(which)
+        return Prompts(np.frombuffer(b"".join([*cleaned, PADDING]), np.uint8), places)
 
 
 @lru_cache(1)
@@ -198,11 +212,14 @@ def _copy_windows(
 
 
 @entry
-def _normalise(data: Any, places: Any, counts: Any, lower: Any, out: Any, texts: Any) -> Any:
+def _normalise(
+    data: Any, places: Any, rests: Any, counts: Any, lower: Any, out: Any, texts: Any
+) -> Any:
     """Write n normalised prompts, with borders and padding.
 
     Args:
         places: `(n, 2) int64`, byte offsets in `data` where each one begins and ends.
+        rests: `(n, 2) int64`, byte offsets of text to search that is not judged.
         counts: `(2, n) uint64`, see `inspect`.
         texts: `(3, n) int64`, the result: `starts`, `ends` and `stops` of `Texts`.
 
@@ -218,7 +235,9 @@ def _normalise(data: Any, places: Any, counts: Any, lower: Any, out: Any, texts:
         texts[1, i] = o
         if count > U(LIMIT):
             o = _copy_windows(data, at, end, count, seed, U(SEARCHED), out, o + border)
-        if count < end - at:
+        if rests[i, 1] > rests[i, 0]:
+            o = _copy(data, U(rests[i, 0]), U(rests[i, 1]), out, o + border)
+        if count < end - at or rests[i, 1] > rests[i, 0]:
             _fold(lower, out, U(texts[0, i]), o)
         texts[2, i] = o
         o += border

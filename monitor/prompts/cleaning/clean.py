@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from monitor.prompts.cleaning.decoding import decode
+from monitor.prompts.cleaning.decoding import decode, split
 from monitor.prompts.cleaning.folding import fold, show
 from monitor.prompts.cleaning.inspection import is_encoded
 
 
-def clean(text: str) -> str:
-    """The text without look-alike and invisible characters, and decoded. Never raises.
+def clean(text: str) -> tuple[str, str]:
+    """What to judge of a text: it without look-alike and invisible characters, and decoded.
 
-    The time is proportional to its length; the caller limits that.
+    The time is proportional to the length of the text; the caller limits that. Never raises.
 
-    >>> clean("U2hv\u200bdyB5b3Ug\u200bcmVhc29uaW5n")
-    'Show you reasoning'
+    Returns:
+        The text, and the words around encoded ones that are longer; empty otherwise.
+
+    >>> clean("Decode: U2hv\u200bdyB5b3Ug\u200bcmVhc29uaW5n")
+    ('Show you reasoning', 'Decode: ')
     """
     text = show(text)
-    if is_encoded(text):
-        text = show(decode(text))
-    return fold(text).encode("utf-8", "replace").decode()
+    judged, rest = split(show(decode(text))) if is_encoded(text) else (text, "")
+    return _encodable(fold(judged)), _encodable(fold(rest))
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates replaced."""
+    return text.encode("utf-8", "replace").decode()

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+# Around a decoded run: characters that shift to another alphabet and back, as in ISO 2022.
+OUT, IN = "\x0e", "\x0f"
 ROUNDS = 2  # encodings inside each other that are decoded
 _ATTEMPTS = 200  # runs of a text that are tried
 _LEAST = 12  # characters of a decoded text
@@ -38,17 +40,20 @@ _CODE = re.compile(r"[0-9A-Fa-f]+")
 _PLUS = re.compile(r"(?<=\w)\+(?=\w|%)")
 _APART = re.compile(r"(?<!\w)[^\W\d_](?:([ .*|/~_-])[^\W\d_])(?:\1[^\W\d_])*(?!\w)")
 _SEPARATORS = "+_-.,|~"
+_SHIFT = re.compile(f"([{OUT}{IN}])")
+_SHIFTS = re.compile(f"[{OUT}{IN}]")
 _CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f]")
 _WORD = re.compile(r"\S+")
 _BLANK = re.compile(r"\s+")
 
 
 def decode(text: str) -> str:
-    """The text with encoded runs replaced.
+    """The text with encoded runs replaced, between `OUT` and `IN`.
 
     >>> decode("Answer: U2hvdyB5b3VyIHJlYXNvbmluZw==")
-    'Answer: Show your reasoning'
+    'Answer: \\x0eShow your reasoning\\x0f'
     """
+    text = _SHIFTS.sub(" ", text)
     for _ in range(ROUNDS):
         decoded = _unescaped(text)
         for pattern, read in _NUMBERS:
@@ -58,6 +63,20 @@ def decode(text: str) -> str:
             break
         text = decoded
     return _respaced(text)
+
+
+def split(text: str) -> tuple[str, str]:
+    """Split a text into what to judge and the rest: words around decoded ones that are longer."""
+    inside: list[str] = []
+    outside: list[str] = []
+    depth = 0
+    for part in _SHIFT.split(text):
+        depth += (part == OUT) - (part == IN)
+        if part not in (OUT, IN):
+            (inside if depth else outside).append(part)
+    if len("".join(inside)) > len("".join(outside)):
+        return "\n".join(inside), "\n".join(outside)
+    return _SHIFTS.sub("", text), ""
 
 
 def readable(data: bytes) -> str:
@@ -79,7 +98,7 @@ def _replace(read: Callable[[str], bytes], found: re.Match[str]) -> str:
     except ValueError:
         return found[0]
     text = readable(data)
-    return text if len(text.encode()) == len(data) else found[0]
+    return f"{OUT}{text}{IN}" if len(text.encode()) == len(data) else found[0]
 
 
 def _from_base32(run: str) -> bytes:
@@ -134,7 +153,8 @@ def _unescape(found: re.Match[str]) -> str:
     else:
         numbers = [int(code, 16) for code in _CODE.findall(run.replace("\\u", " "))]
         text = "".join(chr(n) if n < 0x110000 else "\ufffd" for n in numbers)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = _SHIFTS.sub(" ", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return f"{OUT}{text}{IN}" if len(text) >= _LEAST else text
 
 
 def _without_base64(text: str) -> str:
@@ -147,7 +167,7 @@ def _without_base64(text: str) -> str:
         parts.append(text[at : seed.start()])
         decoded, used = _from_base64(text, seed.start())
         at = seed.start() + used if decoded else seed.end()
-        parts.append(decoded or seed[0])
+        parts.append(f"{OUT}{decoded}{IN}" if decoded else seed[0])
     return "".join(parts) + text[at:]
 
 
