@@ -70,6 +70,7 @@ class Outcome:
         late: requests counted at the watermark, because they came too long after their `ts`.
         refused: requests that were refused, by status; they are not in `events`.
         unreadable: requests by field that they had, but that could not be read.
+        times: `(n,) float64`, of all requests that were read, in stream order, epoch seconds.
     """
 
     events: int = 0
@@ -77,6 +78,7 @@ class Outcome:
     late: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    times: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)

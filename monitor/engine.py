@@ -133,6 +133,7 @@ class Engine(PartitionedOperator[Partition]):
     def _observe(self, partition: Partition, batch: Batch, out: Outcome) -> None:
         messages = Messages.of(batch.values)
         columns, rejections, out.unreadable = self._read(messages, math.inf)
+        out.times = columns.ts
         if (refused := status.refused(columns.status)).any():
             out.refused = status.by_label(columns.status)
             columns = columns.take(np.flatnonzero(~refused))

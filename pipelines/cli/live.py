@@ -85,6 +85,7 @@ def produce(
     from pipelines.traffic.producer import send_file
     from pipelines.traffic.schedule import SendSchedule
 
+    rejected: list[str] = []
     with bar("Sending") as progress:
         sent = asyncio.run(
             send_file(
@@ -95,9 +96,12 @@ def produce(
                 schedule=SendSchedule(speed, rate),
                 security=settings.kafka_security,
                 on_progress=lambda _sent, source: progress(source),
+                on_rejections=lambda rejections: rejected.extend(rejections.lines()),
             )
         )
     typer.echo(
         f"{sent.acknowledged:,} messages in {settings.topics.requests}, "
         f"{sent.keyless:,} without a key, {sent.refused:,} rejected as too large."
     )
+    for line in rejected:
+        typer.echo(f"  The worker rejects: {line}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from monitor import config
-from monitor.errors import ConfigError, InputError
+from monitor.errors import ConfigError
 from pipelines.cli.options import (
     AsJson,
     RequestFile,
@@ -23,14 +23,19 @@ from pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.traffic.replay import ReplaySummary
+    from monitor.batch import Outcome
+    from pipelines.inspect.key_source import KeyTrace
+    from pipelines.traffic.recording import Recording
+    from pipelines.traffic.replay import Replayed
 
 commands = typer.Typer()
 
 
 @commands.command(epilog="Example: `xm replay day.jsonl.gz --alerts alerts.jsonl`")
 def replay(
-    files: Annotated[list[str], typer.Argument(help="Request files, oldest first; - is stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Request files, folders or patterns; - is stdin.")
+    ],
     alerts: Annotated[
         Path | None, typer.Option(help="Write alerts to this file, one JSON object per line.")
     ] = None,
@@ -51,7 +56,11 @@ def replay(
         ),
     ] = None,
 ) -> None:
-    """Run recorded requests through the same engine as a worker, without Kafka or Redis."""
+    """Run recorded requests through the same engine as a worker, without Kafka or Redis.
+
+    Files may be in any order and format: JSON lines, arrays, CSV, Parquet; gzip, zstd, bz2, xz,
+    zip. Exit status 1: nothing, or less than half, could be read.
+    """
     settings = config.load()
     if explain is not None and not plain_keys:
         check_pseudonym(explain, "The key of --explain", "Name an API key only with --plain-keys")
@@ -60,10 +69,8 @@ def replay(
                 "--explain needs the secret that gave the pseudonym. Set XM_IDENTITY_SECRET, or "
                 "name an API key with --plain-keys."
             )
-    from monitor.engine import Engine
     from monitor.identity import from_settings
-    from monitor.linker import Linker
-    from monitor.store.memory import MemoryStore
+    from monitor.requests.decoder import Decoder
     from pipelines.inspect.campaigns import list_campaigns
     from pipelines.inspect.key_source import KeyTrace
     from pipelines.show import campaigns as campaigns_table
@@ -71,50 +78,56 @@ def replay(
     from pipelines.show.progress import bar
     from pipelines.show.replay import show
     from pipelines.show.style import require_plot_extra
-    from pipelines.traffic.replay import ReplaySummary, replay_files
+    from pipelines.traffic.recording import Recording
+    from pipelines.traffic.replay import replay_recording
 
     if graphs is not None:
         require_plot_extra()
     if not has_secret(settings) and not plain_keys:
         stderr.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
     settings = with_secret(settings)
-    store = MemoryStore()
-    trace = None if explain is None else KeyTrace(explain)
     identity = from_settings(settings, plain=plain_keys)
-    engine, linker = Engine(settings, identity, store, on_evaluation=trace), Linker(settings, store)
-    summary, begun = ReplaySummary(), time.perf_counter()
-    with bar("Replaying") as progress, output_file(alerts, "--alerts") as out:
-        for outcome in replay_files(files, engine, store, linker, progress=progress):
-            summary.add(outcome)
+
+    def run(recording: Recording) -> tuple[Replayed, KeyTrace | None]:
+        trace = None if explain is None else KeyTrace(explain)
+        written.seek(0)
+        written.truncate()
+
+        def on_outcome(outcome: Outcome) -> None:
             if trace is not None:
                 trace.record(outcome)
-            if out is not None:
-                out.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
-    summary.seconds = time.perf_counter() - begun
-    if not (summary.events or summary.repeated or summary.refused):
-        raise InputError(_no_requests(files, summary))
+            if alerts is not None:
+                written.writelines(msgspec.json.encode(alert) + b"\n" for alert in outcome.alerts)
+
+        replayed = replay_recording(
+            recording, settings, identity, on_evaluation=trace, on_outcome=on_outcome
+        )
+        return replayed, trace
+
+    with bar("Replaying") as progress, output_file(alerts, "--alerts") as out:
+        # A replay may begin again, and a pipe cannot.
+        written = out if out is not None and out.seekable() else BytesIO()
+        replayed, trace = Recording(files, Decoder.of(settings), progress=progress).run(run)
+        if out is not None and isinstance(written, BytesIO):
+            out.write(written.getvalue())
+    summary = replayed.summary
+    if not summary.read:
+        if replayed.damage is not None:
+            raise replayed.damage
+        stderr.print(summary.rejected.why_nothing(files), markup=False)
+        raise typer.Exit(1)
     show(summary)
-    shards = list(linker.partitions.values())
+    shards = list(replayed.linker.partitions.values())
     if campaigns:
         campaigns_table.show(list_campaigns(shards, ended=True))
     if graphs is not None:
         export.write_graphs(shards, graphs)
     if trace is not None:
-        key.show(trace.explain(engine, store, settings))
-
-
-def _no_requests(files: list[str], summary: ReplaySummary) -> str:
-    """Why a replay found no request, and what to do."""
-    from monitor.requests.presets import NAMES
-    from pipelines.show.replay import rejections
-
-    names = " ".join(files)
-    if not summary.rejected:
-        return f"{names} has no request. Name a file with one JSON object per line."
-    return (
-        f"No request of {names} is valid: {', '.join(rejections(summary))}. Set XM_MAPPING to the "
-        f"format of the file: {', '.join(NAMES)}, or a table of fields."
-    )
+        key.show(trace.explain(replayed.engine, replayed.store, settings))
+    if replayed.damage is not None:
+        raise replayed.damage
+    if summary.mostly_unreadable:
+        raise typer.Exit(1)
 
 
 @commands.command(epilog="Example: `xm simulate day.jsonl.gz --hours 24`")

@@ -39,7 +39,7 @@ def save_calibration(
     """Save a reference (`records/baseline.py`) and, on request, thresholds.
 
     Args:
-        files: recordings of ordinary traffic, each in time order.
+        files: recordings of ordinary traffic, each a file or a folder of files.
         out: the reference file; the thresholds go beside it as TOML.
         weight: key-days that the reference counts as.
         source: a note in the reference on where the traffic is from.
@@ -94,7 +94,8 @@ def _check_days(split: SplitReference) -> None:
         if each.days < MIN_DAYS:
             raise InputError(
                 f"{each.name} covers {each.days * DAY / HOUR:.1f} hours, and thresholds need "
-                "recordings of whole days. Join shorter recordings in time order with cat."
+                "recordings of whole days. Put the files of one recording into a folder, and name "
+                "the folder."
             )
 
 

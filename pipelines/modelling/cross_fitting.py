@@ -31,9 +31,12 @@ from monitor.identity import Identity
 from monitor.records.baseline import BINS, PER_LEVEL, Baseline, Reference
 from monitor.records.baseline_mean import Sums
 from monitor.records.profile import COMBINED, DAY
+from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
-from pipelines.traffic.files import LineFile, Progress, no_progress
+from pipelines.traffic.files import Progress, no_progress
 from pipelines.traffic.producer import MessageParser
+from pipelines.traffic.recording import Recording
+from pipelines.traffic.rejections import Rejections
 
 HALVES = ("half:0", "half:1")
 
@@ -43,8 +46,8 @@ _IDENTITY = Identity(bytes(32), plain=True)
 Floats = npt.NDArray[np.float64]
 
 
-class Recording(NamedTuple):
-    """The extent of one file.
+class Extent(NamedTuple):
+    """The extent of one recording.
 
     Attributes:
         key_days: number of pairs of a key and a day on which it sent requests.
@@ -60,7 +63,7 @@ class SplitReference(NamedTuple):
     """A reference of each half of the keys, and the recordings they come from."""
 
     halves: list[Reference]
-    recordings: list[Recording]
+    recordings: list[Extent]
 
     @property
     def key_days(self) -> float:
@@ -133,19 +136,27 @@ def split_reference(
     Raises:
         InputError: the files contain no requests.
     """
-    halves, recordings = [Reference.empty() for _ in HALVES], []
+    halves, recordings, rejections = [Reference.empty() for _ in HALVES], [], Rejections()
+
+    def count(recording: Recording) -> tuple[list[_CountingBaseline], float, Rejections]:
+        baselines, rejected = [_CountingBaseline() for _ in HALVES], Rejections()
+        days = _replay_halves(recording, settings, baselines, rejected, detectors=())
+        return baselines, days, rejected
+
     for name in files:
-        baselines = [_CountingBaseline() for _ in HALVES]
-        days = _replay_halves(name, settings, baselines, progress, detectors=())
+        baselines, days, rejected = Recording([name], Decoder.of(settings), progress=progress).run(
+            count
+        )
+        rejections.merge(rejected)
         seen = [baseline.seen for baseline in baselines]
         halves = [
             Reference(half.peaks + new.peaks, half.mean.plus(new.mean))
             for half, new in zip(halves, seen, strict=True)
         ]
-        recordings.append(Recording(name, float(sum(s.peaks[0].sum() for s in seen)), days))
+        recordings.append(Extent(name, float(sum(s.peaks[0].sum() for s in seen)), days))
     split = SplitReference(halves, recordings)
     if not split.key_days:
-        raise InputError("These files contain no valid requests. Name recordings of requests.")
+        raise InputError(rejections.why_nothing(files))
     return split
 
 
@@ -164,10 +175,16 @@ def cross_score(
         weight: key-days that each reference counts as.
     """
     rows: dict[tuple[str, int, str], Floats] = {}
-    for name in files:
+
+    def score(recording: Recording) -> _SmallestProbabilities:
         smallest = _SmallestProbabilities()
         baselines = [Baseline(pool([half], weight)) for half in reversed(halves)]
-        _replay_halves(name, settings, baselines, progress, on_evaluation=smallest)
+        _replay_halves(recording, settings, baselines, Rejections(), on_evaluation=smallest)
+        return smallest
+
+    for name in files:
+        recording = Recording([name], Decoder.of(settings), progress=progress)
+        smallest = recording.run(score)
         rows |= {(name, *key_day): row for key_day, row in smallest.p.items()}
     p = np.array([*rows.values()]).reshape(len(rows), len(DETECTORS) + 2).T
     levels, several = -p[-2], -p[-1]
@@ -205,15 +222,15 @@ def _with_levels(half: Reference, levels: Floats) -> Reference:
 
 
 def _replay_halves(
-    name: str,
+    recording: Recording,
     settings: Settings,
     baselines: Sequence[Baseline],
-    progress: Progress,
+    rejections: Rejections,
     *,
     detectors: Sequence[Detector] = DETECTORS,
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> float:
-    """Replay a file with one partition and one baseline per half; return its length in days."""
+    """Replay a recording with one partition and one baseline per half; return its days."""
     store, parser, begun = MemoryStore(), MessageParser(settings.mapping), None
     engine = Engine(
         settings,
@@ -226,19 +243,22 @@ def _replay_halves(
     partitions = [engine.assign(half) for half in HALVES]
     for partition, baseline in zip(partitions, baselines, strict=True):
         partition.baseline = baseline
-    with LineFile(name) as file:
-        for lines in file.batches():
-            messages = parser.messages(lines)
-            if begun is None:
-                begun = next((each.ts for each in messages if each.ts is not None), None)
-            for half, partition in enumerate(partitions):
-                values = [each.value for each in messages if _half_of(each.key or b"") == half]
-                offsets = range(partition.offset, partition.offset + len(values))
-                engine.observe(Batch(partition.name, offsets, values))
-            progress(file)
-            if engine.needs_checkpoint:
-                checkpoint = engine.snapshot()
-                store.commit(checkpoint)
-                engine.commit(checkpoint)
+    for values in recording.batches():
+        messages = parser.messages(values)
+        times = np.array([each.ts for each in messages if each.ts is not None])
+        recording.check(times)
+        if begun is None and len(times):
+            begun = times[0]
+        of_half = np.array([_half_of(each.key or b"") for each in messages])
+        for half, partition in enumerate(partitions):
+            which = np.flatnonzero(of_half == half).tolist()
+            offsets = range(partition.offset, partition.offset + len(which))
+            batch = Batch(partition.name, offsets, [messages[i].value for i in which])
+            rejected = [each.rejection for each in engine.observe(batch).rejected]
+            rejections.add(rejected, lambda index: recording.place(which[index]))  # noqa: B023
+        if engine.needs_checkpoint:
+            checkpoint = engine.snapshot()
+            store.commit(checkpoint)
+            engine.commit(checkpoint)
     ended = max(partition.watermark for partition in partitions)
     return 0.0 if begun is None else max(ended - begun, 0.0) / DAY

@@ -23,17 +23,16 @@ from monitor.alerting.alerts import Alert
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
 from monitor.detectors.base import Evaluation
-from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import from_settings
-from monitor.linker import Linker
 from monitor.records.baseline import Baseline
 from monitor.records.migrations import read
 from monitor.records.profile import DAY, HOUR, RECORD, Records
-from monitor.store.memory import MemoryStore
-from pipelines.traffic.files import LineFile, Progress, no_progress
+from monitor.requests.decoder import Decoder
+from pipelines.traffic.files import Progress, no_progress
 from pipelines.traffic.labels import Label
-from pipelines.traffic.replay import PARTITION, replay_file
+from pipelines.traffic.recording import Recording
+from pipelines.traffic.replay import PARTITION, Replayed, replay_recording
 
 MIN_REQUESTS = 20  # of an attacker that counts in recall
 EXCLUDED_CLASSES = {"evaluator"}  # neither attack nor ordinary: a single run of a benchmark
@@ -210,15 +209,25 @@ def replay_labelled(
     Raises:
         InputError: the file cannot be read, or no key in it has a label.
     """
-    store, log, requests = MemoryStore(), ReplayLog(), 0
     identity = from_settings(settings, plain=True)
-    engine = Engine(settings, identity, store, on_evaluation=log)
-    linker = Linker(settings, store)
-    with LineFile(file) as lines:
-        for outcome in replay_file(engine, store, lines, linker):
-            requests += outcome.events
-            log.add_alerts(outcome.alerts)
-            progress(lines)
+
+    def run(recording: Recording) -> tuple[ReplayLog, Replayed]:
+        log = ReplayLog()
+        replayed = replay_recording(
+            recording,
+            settings,
+            identity,
+            on_evaluation=log,
+            on_outcome=lambda outcome: log.add_alerts(outcome.alerts),
+        )
+        return log, replayed
+
+    log, replayed = Recording([file], Decoder.of(settings), progress=progress).run(run)
+    if replayed.damage is not None:
+        raise replayed.damage
+    store, engine, summary = replayed.store, replayed.engine, replayed.summary
+    if not summary.read:
+        raise InputError(summary.rejected.why_nothing([file]))
     store.commit(engine.snapshot())
     found = zip(labels, store.load(list(labels)), strict=True)
     records = {key: read(data) for key, data in found if data is not None}
@@ -232,7 +241,7 @@ def replay_labelled(
         np.array(list(records.values()), RECORD),
         log,
         engine.partitions[PARTITION].baseline,
-        requests,
+        summary.events,
         len(store.records) - len(records),
     )
 

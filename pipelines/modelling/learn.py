@@ -22,7 +22,9 @@ from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS
 from monitor.requests.decoder import Decoder
 from pipelines.modelling.fit_content import MIN_PROMPTS, PromptFeatures, fit_content
-from pipelines.traffic.files import LineFile, Progress, no_progress
+from pipelines.traffic.files import LineFile, Progress, expand, no_progress
+from pipelines.traffic.recording import Recording
+from pipelines.traffic.rejections import Rejections
 
 PROMPTS_PER_KEY = 100
 _BATCH_SIZE = 2_000  # prompts
@@ -85,17 +87,20 @@ def extract_features(prompts: Sequence[str]) -> PromptFeatures:
 
 def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:
     """The first different prompts of each key and file, in order of appearance."""
-    decoder, prompts = Decoder.of(settings), dict[str, None]()
-    for name in files:
+    decoder, prompts, rejections = Decoder.of(settings), dict[str, None](), Rejections()
+    for name in expand(files):
         by_key: defaultdict[str, set[str]] = defaultdict(set)
-        with LineFile(name) as file:
-            for lines in file.batches():
-                for event in decoder.decode([x for x in lines if x], time.time()).events:
-                    seen = by_key[event.api_key]
-                    if event.prompt and len(seen) < PROMPTS_PER_KEY:
-                        seen.add(event.prompt)
-                        prompts[event.prompt] = None
-                progress(file)
+        recording = Recording([name], decoder, progress=progress)
+        for values in recording.batches():
+            decoded = decoder.decode(values, time.time())
+            rejections.add(decoded.rejections, recording.place)
+            for event in decoded.events:
+                seen = by_key[event.api_key]
+                if event.prompt and len(seen) < PROMPTS_PER_KEY:
+                    seen.add(event.prompt)
+                    prompts[event.prompt] = None
+    if rejections.total() and not prompts:
+        raise InputError(rejections.why_nothing(files))
     return list(prompts)
 
 

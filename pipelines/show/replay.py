@@ -8,6 +8,7 @@ from rich.text import Text
 from monitor.alerting.alerts import SEVERITIES
 from pipelines.show.style import SEVERITY_STYLES, add_columns, count, default_console, table
 from pipelines.traffic.replay import ReplaySummary, severity_rank
+from pipelines.traffic.sample import FEW_TEXTS, Sample
 
 _TOP = 15
 
@@ -20,12 +21,14 @@ def show(summary: ReplaySummary, console: Console | None = None) -> None:
         f"{count(summary.events, 'request')} in {summary.seconds:.1f} s ({rate:,.0f}/s), "
         f"{summary.repeated:,} repeated, {summary.rejected.total():,} rejected."
     )
+    if summary.late:
+        console.print(f"  {count(summary.late, 'request')} late, counted at the time reached")
     if summary.refused:
         statuses = ", ".join(f"{number:,} with {each}" for each, number in summary.refused.items())
         console.print(f"  {summary.refused.total():,} not evaluated, refused: {statuses}")
     for name, number in summary.unreadable.most_common():
         console.print(f"  {number:,} read without {name}, which cannot be read")
-    for line in rejections(summary):
+    for line in (*summary.rejected.lines(), *gaps(summary.sample)):
         console.print(f"  {line}", markup=False)
     console.print()
     if not summary.worst:
@@ -53,10 +56,19 @@ def show(summary: ReplaySummary, console: Console | None = None) -> None:
         console.print(f"… and {len(worst) - _TOP:,} more. `--alerts FILE` writes all of them.")
 
 
-def rejections(summary: ReplaySummary) -> list[str]:
-    """The number of rejected requests by reason, with the detail of the first of each."""
-    return [
-        f"{number:,} rejected as {reason}"
-        + (f" ({detail})" if (detail := summary.samples.get(reason)) else "")
-        for reason, number in summary.rejected.most_common()
-    ]
+def gaps(sample: Sample) -> list[str]:
+    """What the requests of a sample lack, each with the remedy."""
+    lines = []
+    if sample.without_prompt and sample.requests:
+        share = sample.without_prompt / sample.requests
+        lines.append(
+            f"{share:.0%} of requests have no prompt: only their volume is evaluated. Log prompts, "
+            "or name their field in the mapping"
+        )
+    if share := sample.placeholder_share:
+        texts = min(len(sample.texts), FEW_TEXTS)
+        lines.append(
+            f"{share:.0%} of prompts are {count(texts, 'text')}, as of a log that redacts prompts: "
+            "only their volume tells something"
+        )
+    return lines

@@ -77,9 +77,10 @@ class LineFile:
         """Bytes of `size` read so far."""
         return self._read if self.size is None else self._file.tell()
 
-    def place(self, number: int) -> str:
-        """Where an element of the last batch stands: the file, and one of `numbers`."""
-        return f"{self._member}, {self._unit} {number}"
+    @property
+    def origin(self) -> str:
+        """Where the last batch is from, to be completed with one of `numbers`: "a.csv, line"."""
+        return f"{self._member}, {self._unit}"
 
     def rewind(self) -> None:
         """Read from the beginning again, once."""
@@ -89,6 +90,10 @@ class LineFile:
         else:
             self._copy.seek(0)
             self._again, self._copy = self._copy, None
+
+    def forget(self) -> None:
+        """Keep no copy of what follows: the file is not read again."""
+        self._copy = None
 
     def batches(self, max_lines: int = BATCH) -> Iterator[list[bytes]]:
         """Yield lists of up to `max_lines` elements without newlines, each as soon as it is read.
@@ -148,11 +153,15 @@ class LineFile:
                 "disk or connection and start again."
             ) from error
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def __enter__(self) -> LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
 
 
 def _tells_kind(head: bytes) -> bool:

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from monitor.config import KafkaSecurity
 from monitor.requests.decoder import Decoder
 from pipelines.kafka.outlet import DeliveryError, Message, Outlet, Sent
 from pipelines.kafka.security import PLAINTEXT
 from pipelines.traffic.files import LineFile
+from pipelines.traffic.recording import OutOfOrderError, Recording
+from pipelines.traffic.rejections import Rejections
 from pipelines.traffic.schedule import SendSchedule
 
 __all__ = ["DeliveryError", "Message", "MessageParser", "SendSchedule", "Sent", "send", "send_file"]
@@ -39,16 +42,20 @@ async def send_file(
     mapping: str | dict[str, Any] = "native",
     schedule: SendSchedule | None = None,
     on_progress: Callable[[Sent, LineFile], None] | None = None,
+    on_rejections: Callable[[Rejections], None] | None = None,
     security: KafkaSecurity = PLAINTEXT,
 ) -> Sent:
-    """Send each line of a file as one message; blank lines are skipped.
+    """Send each request of a file as one message, in the order of the file.
+
+    A file whose first requests are not in time order, such as one that is newest first, is sorted.
 
     Args:
-        path: the file; `-` is stdin.
+        path: the file or folder; `-` is stdin.
         bootstrap: Kafka brokers, `host:port`, separated by commas.
         mapping: the field mapping, a preset's name or a table.
         schedule: when to send each message; at once by default.
         on_progress: called after each batch.
+        on_rejections: called at the end with the elements that the worker will reject.
         security: TLS and login.
 
     Raises:
@@ -56,17 +63,44 @@ async def send_file(
         DeliveryError: Kafka is down or rejects messages. The text has the acknowledged count.
     """
     parser = MessageParser(mapping)
-    with LineFile(path) as file:
-        report = None if on_progress is None else lambda sent: on_progress(sent, file)
-        batches = map(parser.messages, file.batches())
-        return await send(
-            batches,
-            bootstrap,
-            topic,
-            schedule=schedule,
-            on_progress=report,
-            security=security,
-        )
+    read: list[LineFile] = []  # the last file only
+    recording = Recording(
+        [str(path)], Decoder(mapping), progress=lambda file: read.__setitem__(slice(None), [file])
+    )
+
+    def report(sent: Sent) -> None:
+        if on_progress is not None and read:
+            on_progress(sent, read[-1])
+
+    sent = await send(
+        _messages(recording, parser),
+        bootstrap,
+        topic,
+        schedule=schedule,
+        on_progress=report,
+        security=security,
+    )
+    if on_rejections is not None:
+        on_rejections(parser.rejections)
+    return sent
+
+
+def _messages(recording: Recording, parser: MessageParser) -> Iterator[list[Message]]:
+    """The messages of a recording, sorted by time if its first batch is not."""
+    begun = False
+    try:
+        for values in recording.batches():
+            messages = parser.messages(values, recording.place)
+            if not begun:
+                recording.check(np.array([each.ts for each in messages if each.ts is not None]))
+                recording.settle()
+            begun = True
+            yield messages
+    except OutOfOrderError:
+        recording.sort()
+        parser.rejections = Rejections()
+        for values in recording.batches():
+            yield parser.messages(values, recording.place)
 
 
 async def send(
@@ -146,25 +180,34 @@ def _fetch(
 
 
 class MessageParser:
-    """Turns lines into messages with the API key and event time of their request.
+    """Turns elements into messages with the API key and event time of their request.
 
     Args:
         mapping: the field mapping that the worker uses, a preset's name or a table.
+
+    Attributes:
+        rejections: the elements that the worker will reject.
     """
 
     def __init__(self, mapping: str | dict[str, Any] = "native") -> None:
+        self.rejections = Rejections()
         self._decoder = Decoder(mapping)
         self._head = msgspec.json.Decoder(_Head) if mapping == "native" else None
 
-    def messages(self, lines: Iterable[bytes]) -> list[Message]:
-        """One message per line that is not blank; key and time are `None` if unreadable."""
-        messages = [self._parse_head(line) for line in lines if line and not line.isspace()]
+    def messages(self, values: Iterable[bytes], place: Callable[[int], str] = str) -> list[Message]:
+        """One message per element; key and time are `None` if unreadable.
+
+        Args:
+            place: gives the file and line of an element by its index.
+        """
+        messages = [self._parse_head(value) for value in values]
         # The worker's decoder reads what the fast path cannot, for example arrays.
         unread = [at for at, message in enumerate(messages) if message.key is None]
         decoded = self._decoder.decode([messages[at].value for at in unread], math.inf)
         for event, source in zip(reversed(decoded.events), reversed(decoded.sources), strict=True):
             at = unread[source]
             messages[at] = Message(event.api_key.encode(), messages[at].value, event.ts)
+        self.rejections.add(decoded.rejections, lambda index: place(unread[index]))
         return messages
 
     def _parse_head(self, line: bytes) -> Message:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, Alert
 from monitor.batch import Batch, KeyFingerprint, Outcome
+from monitor.config import Settings
+from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
+from monitor.errors import InputError
+from monitor.identity import Identity
 from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
-from pipelines.traffic.files import LineFile, Progress, no_progress
+from pipelines.traffic.recording import Recording
+from pipelines.traffic.rejections import Rejections
+from pipelines.traffic.sample import Sample, Sampler
 
 PARTITION, FINGERPRINTS = "replay:0", "fingerprints:0"
 
@@ -23,10 +30,11 @@ class ReplaySummary:
     Attributes:
         events: requests observed.
         repeated: requests seen before, which count once.
+        late: requests counted at a later time than their own, because they came out of order.
         refused: requests answered with 401, 403, 429 or 5xx, by status; they are not in `events`.
         unreadable: requests by field that they had, but that could not be read.
         rejected: requests rejected, by reason.
-        samples: the detail of the first rejection, by reason.
+        sample: what a sample of the requests lacks.
         alerts: opened or updated alerts, by kind and severity.
         worst: the alert of the highest severity and the strongest decision, by subject; of several,
             the last that names one sign.
@@ -35,23 +43,37 @@ class ReplaySummary:
 
     events: int = 0
     repeated: int = 0
+    late: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    samples: dict[str, str] = field(default_factory=dict)
+    rejected: Rejections = field(default_factory=Rejections)
+    sample: Sample = field(default_factory=Sample)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
     worst: dict[str, Alert] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, outcome: Outcome) -> None:
-        """Count the outcome of one batch."""
+    @property
+    def read(self) -> int:
+        """Requests that could be read, whether or not they were evaluated."""
+        return self.events + self.refused.total()
+
+    @property
+    def mostly_unreadable(self) -> bool:
+        """Whether more was rejected than read, or nothing was read."""
+        return not self.read or self.rejected.total() > self.read
+
+    def add(self, outcome: Outcome, place: Callable[[int], str] = str) -> None:
+        """Count the outcome of one batch.
+
+        Args:
+            place: gives the file and line of a message by its index in the batch.
+        """
         self.events += outcome.events
         self.repeated += outcome.repeated
+        self.late += outcome.late
         self.refused += outcome.refused
         self.unreadable += outcome.unreadable
-        for _, rejection in outcome.rejected:
-            self.rejected[rejection.reason] += 1
-            self.samples.setdefault(rejection.reason, rejection.detail)
+        self.rejected.add((each.rejection for each in outcome.rejected), place)
         for alert in outcome.alerts:
             if alert.state == "resolved":
                 continue
@@ -70,39 +92,77 @@ def _rank(alert: Alert) -> tuple[int, int, bool]:
     return severity_rank(alert), ACTIONS.index(alert.decision), alert.kind != "combined"
 
 
-def replay_files(
-    files: Sequence[str],
-    engine: Engine,
-    store: MemoryStore,
-    linker: Linker,
+@dataclass(slots=True)
+class Replayed:
+    """The end of a replay.
+
+    Attributes:
+        store: of the engine and the linker.
+        damage: why a file could not be read to its end; what was before it was replayed.
+    """
+
+    summary: ReplaySummary
+    engine: Engine
+    linker: Linker
+    store: MemoryStore
+    damage: InputError | None = None
+
+
+def replay_recording(
+    recording: Recording,
+    settings: Settings,
+    identity: Identity,
     *,
-    progress: Progress = no_progress,
-) -> Iterator[Outcome]:
-    """Replay files through an engine and a linker; yield the outcome of each batch.
+    on_evaluation: Callable[[Evaluation], None] | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> Replayed:
+    """Replay a recording through a new engine and linker, within `Recording.run`.
 
     Args:
-        files: request files, oldest first; `-` is stdin.
-        store: the store of the engine and the linker.
+        on_evaluation: see `Engine`.
+        on_outcome: called with the outcome of each batch.
+
+    Raises:
+        OutOfOrderError: a request lies before an earlier one, and the recording is not sorted.
     """
-    for name in files:
-        with LineFile(name) as file:
-            for outcome in replay_file(engine, store, file, linker):
-                yield outcome
-                progress(file)
+    store = MemoryStore()
+    engine = Engine(settings, identity, store, on_evaluation=on_evaluation)
+    replayed = Replayed(ReplaySummary(), engine, Linker(settings, store), store)
+    summary, sampler, begun = replayed.summary, Sampler(settings), time.perf_counter()
+    try:
+        for outcome in replay(recording, engine, store, replayed.linker, sampler.add):
+            summary.add(outcome, recording.place)
+            on_outcome(outcome)
+    except InputError as error:
+        replayed.damage = error
+    summary.sample, summary.seconds = sampler.sample, time.perf_counter() - begun
+    return replayed
 
 
-def replay_file(
-    engine: Engine, store: MemoryStore, file: LineFile, linker: Linker | None = None
+def replay(
+    recording: Recording,
+    engine: Engine,
+    store: MemoryStore,
+    linker: Linker | None = None,
+    on_batch: Callable[[Sequence[bytes]], None] = lambda values: None,
 ) -> Iterator[Outcome]:
-    """Replay one file as the next messages of a single partition.
+    """Replay a recording as the messages of a single partition; yield the outcome of each batch.
 
-    The linker, if any, gets the fingerprints; its alerts and decisions are added to the outcome.
+    Args:
+        store: of the engine and the linker.
+        linker: gets the fingerprints; its alerts and decisions are added to the outcome.
+        on_batch: called with the elements of each batch.
+
+    Raises:
+        InputError: a file cannot be read to its end. The requests before that were replayed.
+        OutOfOrderError: a request lies before an earlier one, and the recording is not sorted.
     """
-    partition = engine.partitions.get(PARTITION) or engine.assign(PARTITION)
-    for lines in file.batches():
-        values = [line for line in lines if line and not line.isspace()]
+    partition = engine.assign(PARTITION)
+    for values in recording.batches():
         offsets = range(partition.offset, partition.offset + len(values))
         outcome = engine.observe(Batch(PARTITION, offsets, values))
+        recording.check(outcome.times)
+        on_batch(values)
         if linker is not None and outcome.fingerprints:
             linked = link(linker, outcome.fingerprints)
             outcome.alerts += linked.alerts

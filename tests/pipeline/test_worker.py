@@ -17,11 +17,13 @@ from monitor.alerting.decisions import Decision
 from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.linker import Linker
+from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION_KEY, MODE_SECONDS
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
-from pipelines.traffic.replay import replay_files
+from pipelines.traffic.recording import Recording
+from pipelines.traffic.replay import replay
 from tests.support.apps import committed
 from tests.support.programs import Worker
 from tests.support.requests import request
@@ -111,7 +113,8 @@ def test_worker_and_replay_give_the_same_alerts(hour: Hour, tmp_path: Path) -> N
     file.write_bytes(b"\n".join(message.value for message in hour.stream))
     settings, store = hour.worker.settings, MemoryStore()
     engine = Engine(settings, from_settings(settings), store)
-    outcomes = replay_files([str(file)], engine, store, Linker(settings, store))
+    recording = Recording([str(file)], Decoder.of(settings))
+    outcomes = replay(recording, engine, store, Linker(settings, store))
     of_replay = [msgspec.json.encode(alert) for each in outcomes for alert in each.alerts]
     of_campaigns = [line for line in of_replay if b'"type":"campaign"' in line]
     assert hour.found.alerts == [line for line in of_replay if line not in of_campaigns]

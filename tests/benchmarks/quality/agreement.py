@@ -24,9 +24,11 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
 from monitor.linker import Linker
+from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.producer import send_file
-from pipelines.traffic.replay import replay_files
+from pipelines.traffic.recording import Recording
+from pipelines.traffic.replay import replay
 from tests.support.programs import Worker
 
 SECRET = "known to this test only"
@@ -41,7 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings, store = Settings(identity_secret=SECRET), MemoryStore()
         engine, linker = Engine(settings, from_settings(settings), store), Linker(settings, store)
-        outcomes = replay_files([arguments.traffic], engine, store, linker)
+        recording = Recording([arguments.traffic], Decoder.of(settings))
+        outcomes = replay(recording, engine, store, linker)
         replayed = [alert for outcome in outcomes for alert in outcome.alerts]
         for partitions in (1, 4):
             redis.from_url(arguments.redis).flushdb()

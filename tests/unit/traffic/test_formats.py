@@ -191,7 +191,7 @@ def test_file_tells_the_line_of_an_element(path: Path, name: str, place: str) ->
     path.write_bytes(FORMATS[name](ROWS))
     with LineFile(path) as file:
         found = [
-            file.place(number)
+            f"{file.origin} {number}"
             for batch in file.batches()
             for value, number in zip(batch, file.numbers, strict=True)
             if b'"id": "3"' in value
@@ -202,7 +202,7 @@ def test_file_tells_the_line_of_an_element(path: Path, name: str, place: str) ->
 def test_place_names_the_member_of_an_archive(path: Path) -> None:
     path.write_bytes(zipped(ROWS))
     with LineFile(path) as file:
-        places = [file.place(file.numbers[0]) for _ in file.batches()]
+        places = [f"{file.origin} {file.numbers[0]}" for _ in file.batches()]
     assert places == [f"{path}:a.jsonl, line 1", f"{path}:b.jsonl, line 1"]
 
 
@@ -412,7 +412,7 @@ def test_parquet_reads_what_was_written(path: Path) -> None:
     pq.write_table(arrow(rows), path, compression="zstd")
     with LineFile(path) as file:
         assert parsed([x for batch in file.batches() for x in batch]) == rows
-        assert file.place(file.numbers[-1]) == f"{path}, row 5000"
+        assert f"{file.origin} {file.numbers[-1]}" == f"{path}, row 5000"
         assert (file.format, file.size) == ("Parquet", path.stat().st_size)
 
 
