@@ -136,7 +136,8 @@ def test_calibration_rejects_short_recordings(tmp_path):
     file = tmp_path / "hour.jsonl"
     file.write_bytes(b"\n".join(person("sk-1", 13)))
     with pytest.raises(
-        InputError, match=r"hour\.jsonl covers 1\.0 hours.* Put the files of one recording into a folder"
+        InputError,
+        match=r"hour\.jsonl covers 1\.0 hours.* Put the files of one",
     ):
         save_calibration(
             [str(file)], Settings(), tmp_path / "out", weight=1.0, source="", false_alerts=1
@@ -145,7 +146,7 @@ def test_calibration_rejects_short_recordings(tmp_path):
 
 def test_calibration_rejects_files_without_requests(tmp_path):
     (tmp_path / "empty").write_bytes(b"\nno JSON\n")
-    with pytest.raises(InputError, match="No request of .* is valid"):
+    with pytest.raises(InputError, match=r"No request of .* is valid"):
         cross_fitting.split_reference([str(tmp_path / "empty")], Settings())
 
 
