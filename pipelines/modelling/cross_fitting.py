@@ -156,7 +156,9 @@ def split_reference(
         recordings.append(Extent(name, float(sum(s.peaks[0].sum() for s in seen)), days))
     split = SplitReference(halves, recordings)
     if not split.key_days:
-        raise InputError(rejections.why_nothing(files))
+        if rejections.total() or not any(each.days for each in recordings):
+            raise InputError(rejections.why_nothing(files))
+        raise InputError(f"{' '.join(files)} has too little traffic. Record a day or more.")
     return split
 
 

@@ -75,7 +75,9 @@ class LineFile:
     @property
     def position(self) -> int:
         """Bytes of `size` read so far."""
-        return self._read if self.size is None else self._file.tell()
+        if self.size is None:
+            return self._read
+        return self.size if self._file.closed else self._file.tell()
 
     @property
     def origin(self) -> str:

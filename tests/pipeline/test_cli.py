@@ -154,7 +154,7 @@ def test_replay_explains_a_key(xm: Xm, recording: Path) -> None:
             "2 rejected as missing_field (ts is missing or empty at /ts: set ts = ",
         ),
         (
-            b"\x00\xff\n{}\n\x01\n",
+            b"\x02\xff\n{}\n\x01\n",
             "2 rejected as not_json (malformed JSON at character 0; {file}, line 1): check how the "
             "file is written, 1 rejected as missing_field (ts is missing or empty at /ts: ",
         ),
@@ -253,7 +253,7 @@ def test_calibrate_rejects_thresholds_from_one_hour(xm: Xm, simulated: Path) -> 
     recording, out = simulated / "hour.jsonl", simulated / "public.json"
     ended = xm("calibrate", recording, "--out", out, "--false-alerts-per-day", 1)
     assert (ended.status, ended.error.count("\n"), out.exists()) == (2, 1, False)
-    assert "Join shorter recordings in time order" in ended.error
+    assert "Put the files of one recording into a folder" in ended.error
 
 
 # Errors that an operator can fix
