@@ -114,6 +114,9 @@ class Metrics:
         self.checkpoint_failures = counter(
             "xm_checkpoint_failures", "Failed store calls of checkpoints and batches."
         )
+        self.state_losses = counter(
+            "xm_state_losses", "Partitions whose state Redis had lost altogether.", "topic"
+        )
         self.checkpoint_timestamp = gauge(
             "xm_checkpoint_timestamp_seconds",
             "Time of the last checkpoint, epoch seconds, by input topic.",

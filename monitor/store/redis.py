@@ -175,7 +175,12 @@ class RedisStore:
         _, values = execute(connection, [("WATCH", *keys), ("MGET", *keys)])
         states = values[len(claims) :]
         for (name, claim), latest, state in zip(claims.items(), values, states, strict=False):
-            if int(latest or 0) != claim:
+            if latest is None:
+                raise FencedError(
+                    f"Redis at {self.server} has lost its data: the claim to {name} is gone. "
+                    "Nothing was written; the worker restarts and reads again what Kafka has."
+                )
+            if int(latest) != claim:
                 raise fenced(name)
             if state not in self._states.get(name, {state}):
                 raise FencedError(

@@ -34,6 +34,7 @@ from monitor.errors import FencedError, MonitorError, StoreError, StoreRefusedEr
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.store.base import Checkpoint, Store, active
+from pipelines.worker.patience import Patience
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Checkpointer:
         topics: names of the output topics.
         source: name of the input topic.
         metrics: counts and times checkpoints.
+        patience: says when Kafka does not accept the output.
         decided: is told which decisions a checkpoint has put into force.
 
     Attributes:
@@ -110,6 +112,7 @@ class Checkpointer:
         topics: Topics,
         source: str,
         metrics: Metrics,
+        patience: Patience,
         decided: Decided | None = None,
     ) -> None:
         self._app = app
@@ -120,7 +123,7 @@ class Checkpointer:
         self._store_thread = ThreadPoolExecutor(1, "checkpoint")
         self._topics = topics
         self._metrics = metrics
-        self._decided = decided
+        self._patience, self._decided = patience, decided
         self._written_at = metrics.checkpoint_timestamp.labels(source)
         self._written_at.set_to_current_time()
         self._writing = asyncio.Lock()
@@ -162,7 +165,8 @@ class Checkpointer:
                 checkpoint.arrivals = observed.decisions
         try:
             # 3. Flush
-            await _flush(observed.outputs)
+            with self._patience.waiting(self._topics.rejected, self._topics.fingerprints):
+                await _flush(observed.outputs)
             # 4. Commit
             await self._commit(checkpoint)
         except BaseException:  # also a cancellation, by a handover that takes too long
@@ -179,7 +183,8 @@ class Checkpointer:
             self._written_at.set_to_current_time()
             # 5. Publish
             if checkpoint.alerts:
-                await self._publish(checkpoint.alerts)
+                with self._patience.waiting(self._topics.alerts):
+                    await self._publish(checkpoint.alerts)
                 await self._run(self._operator.published, checkpoint)
             for arrival in observed.alerts:
                 self._metrics.alert_seconds.observe(max(0.0, time.time() - arrival))

@@ -31,6 +31,8 @@ from monitor.store.base import Store
 from pipelines.kafka.record_batch import Records
 from pipelines.worker.checkpoint import PAUSES, Checkpointer, Decided
 from pipelines.worker.gauges import Gauges, Progress
+from pipelines.worker.patience import Patience
+from pipelines.worker.starts import Starts
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +79,22 @@ class Watch:
         self._gauges = Gauges(self._metrics, source)
         self._thread = ThreadPoolExecutor(1, "operator")
         self._redact = redact
+        self._patience = Patience()
         self._checkpoints = Checkpointer(
-            app, operator, self._run, self._assign, store, topics, source, self._metrics, decided
+            app,
+            operator,
+            self._run,
+            self._assign,
+            store,
+            topics,
+            source,
+            self._metrics,
+            self._patience,
+            decided,
         )
         self._warned_of_unkeyed = False
         self._revoked: int | None = None  # the generation of partitions that was revoked
-        self._starts: dict[str, int] = {}  # where the first batch of a partition may begin
+        self._starts = Starts(app, self._metrics)
         self._no_schema: dict[str, str] = {}  # why a partition waits for the schema registry
 
     @property
@@ -93,7 +105,8 @@ class Watch:
     @property
     def trouble(self) -> str | None:
         """Why the store or the schema registry fails at present; `None` while both work."""
-        return self._checkpoints.trouble or next(iter(self._no_schema.values()), None)
+        no_schema = next(iter(self._no_schema.values()), None)
+        return self._checkpoints.trouble or no_schema or self._patience.trouble
 
     # Consume
 
@@ -147,21 +160,23 @@ class Watch:
         batch = Batch(name, records.offsets, records.values, arrivals)
         if name not in self._operator.partitions:
             await self._run(self._assign)
-        if await self._begins_late(message.tp, batch):
+        if await self._starts.must_skip(message.tp, name, int(batch.offsets[0])):
             return
         self._count_unkeyed(message, records)
         outcome: Outcome = await self._run(self._observe, batch)
         observed, arrival = self._checkpoints.observed, float(arrivals[-1])
         if arrival >= 0:  # else the records have no time
             observed.add_arrival(outcome, arrival)
-        for rejected in outcome.rejected:
-            observed.outputs.append(await self._reject(message, rejected))
-        for key, value in outcome.fingerprints:
-            # With the time of the requests, so that campaign decisions count from there.
-            produced = self._checkpoints.produce(
-                self._topics.fingerprints, key.encode(), value, timestamp=arrival
-            )
-            observed.outputs.append(await produced)
+        with self._patience.waiting(self._topics.rejected):
+            for rejected in outcome.rejected:
+                observed.outputs.append(await self._reject(message, rejected))
+        with self._patience.waiting(self._topics.fingerprints):
+            for key, value in outcome.fingerprints:
+                # With the time of the requests, so that campaign decisions count from there.
+                produced = self._checkpoints.produce(
+                    self._topics.fingerprints, key.encode(), value, timestamp=arrival
+                )
+                observed.outputs.append(await produced)
 
     def _count_unkeyed(self, message: Any, records: Records) -> None:
         """Count messages without a key; warn once. Their requests are spread over the workers."""
@@ -176,25 +191,6 @@ class Watch:
                     _UNKEYED,
                 )
             self._metrics.unkeyed.labels(message.topic).inc(unkeyed)
-
-    async def _begins_late(self, tp: Any, batch: Batch) -> bool:
-        """Whether a first batch begins after messages that were not observed.
-
-        If Redis lost its last checkpoints, its offset is lower than Kafka's: the messages in
-        between are fetched again. Batches that were fetched before the seek arrive first, each
-        beginning later than the one before, and are skipped. The first one that does not begin
-        later is where Kafka's messages begin.
-        """
-        name, first = batch.partition, int(batch.offsets[0])
-        if first <= self._starts.get(name, first):
-            self._starts.pop(name, None)
-            return False
-        offset = self._operator.partitions[name].offset
-        if self._starts[name] == offset:
-            log.info("store_behind name=%s offset=%d committed=%d", name, offset, first)
-            await self._app.consumer.seek(tp, offset)
-        self._starts[name] = first
-        return True
 
     def _registry_failed(self, message: Any, error: RegistryUnavailableError) -> None:
         """Note that a batch waits: nothing of it was observed, and it is observed again."""
@@ -224,8 +220,7 @@ class Watch:
             name = f"{tp.topic}:{tp.partition}"
             if tp.topic == self._source and name not in self._operator.partitions:
                 partition = self._operator.assign(name)
-                if partition.offset:
-                    self._starts[name] = partition.offset
+                self._starts.assigned(name, partition.offset)
                 log.info("partition_assigned name=%s offset=%d", name, partition.offset)
 
     async def _reject(self, message: Any, rejected: Rejected) -> asyncio.Future[Any]:

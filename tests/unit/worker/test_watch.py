@@ -28,6 +28,7 @@ from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
 from monitor.store.table import Table
 from pipelines.kafka.record_batch import Records
+from pipelines.worker import patience
 from pipelines.worker.checkpoint import FlushError
 from pipelines.worker.watch import Watch
 from tests.support.requests import elicitor, request
@@ -105,12 +106,24 @@ class App:
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
         self.consumer_generation_id = 1
-        self.consumer = SimpleNamespace(assignment=lambda: {TP}, lag=lambda *_: 0)
+        self.sought: list[int] = []
+        self.consumer = SimpleNamespace(
+            assignment=lambda: {TP},
+            lag=lambda *_: 0,
+            seek=self.seek,
+            earliest_offsets=self.earliest_offsets,
+        )
         self.should_stop = False
         self.crashes: list[BaseException] = []
 
     async def maybe_start_producer(self) -> Kafka:
         return self.kafka
+
+    async def seek(self, _: Any, offset: int) -> None:
+        self.sought.append(offset)
+
+    async def earliest_offsets(self, tp: Any) -> dict[Any, int]:
+        return {tp: 100}
 
     async def crash(self, error: BaseException) -> None:
         self.crashes.append(error)
@@ -195,6 +208,52 @@ async def test_decisions_in_force_are_passed_on(kafka: Kafka, store: MemoryStore
     assert await watch.checkpoint()
     assert {each.key for each in decided} == {"sk-cot"}
     assert all(each.until > time.time() for each in decided)
+
+
+async def test_lost_state_is_reported_and_read_again(
+    kafka: Kafka, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, metrics = App(kafka), Metrics()
+    watch = Watch(app, engine_on(store), store, Settings().topics, TOPIC, metrics=metrics)
+    for start in (500, 600, 100):  # two batches were fetched before the seek
+        await watch.observe(Event(start, [request(f"sk-{start}")]))
+    assert await watch.checkpoint()
+    assert app.sought == [100]
+    assert store.records.keys() == {"sk-100"}
+    assert caplog.text.count("state_lost name=requests:0 committed=500 earliest=100") == 1
+    assert metrics.registry.get_sample_value("xm_state_losses_total", {"topic": TOPIC}) == 1
+
+
+async def test_first_batch_at_the_beginning_of_kafka_is_no_loss(
+    kafka: Kafka, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App(kafka)
+    watch = watch_on(app, store)
+    await watch.observe(Event(100, [request("sk-1")]))
+    assert await watch.checkpoint()
+    assert store.records.keys() == {"sk-1"}
+    assert app.sought == []
+    assert "state_lost" not in caplog.text
+
+
+async def test_topic_that_accepts_nothing_is_reported(
+    kafka: Kafka,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.1)
+    watch = watch_on(App(kafka), store)
+    kafka.holds = True
+    await watch.observe(Event(0, [b"no JSON"]))
+    writing = asyncio.ensure_future(watch.checkpoint())
+    await asyncio.sleep(0.3)
+    assert watch.trouble is not None
+    assert "llm.requests.rejected" in watch.trouble
+    kafka.release()
+    assert await writing
+    assert watch.trouble is None
+    assert [line.split()[0] for line in caplog.messages] == ["kafka_waits", "kafka_accepts"]
 
 
 async def test_outputs_count_from_the_arrival_of_the_requests(
