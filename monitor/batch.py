@@ -66,7 +66,7 @@ class Outcome:
 
     Attributes:
         events: requests (or fingerprints) observed, repeated ones included.
-        repeated: requests skipped because their id was seen before.
+        repeated: requests skipped as second messages or records of the same call.
         late: requests counted at the watermark, because they came too long after their `ts`.
         refused: requests that were refused, by status; they are not in `events`.
         unreadable: requests by field that they had, but that could not be read.

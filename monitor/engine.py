@@ -34,7 +34,7 @@ from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.lexicon import Lexicon
 from monitor.prompts.normalise import Normaliser, Texts
-from monitor.records.admission import READ, REPEATED, admit
+from monitor.records.admission import UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests, Today
@@ -200,7 +200,7 @@ class Engine(PartitionedOperator[Partition]):
         entries = subjects.entries
         self.table.mark_changed(np.concatenate([rows, entries.rows]))
         out.events += len(rows)
-        out.repeated += int(np.count_nonzero(admitted == REPEATED))
+        out.repeated += int(np.count_nonzero(admitted < UNREAD))
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(rows)]
         for start, end in itertools.pairwise(starts):
             if epochs[start + 1] > epochs[start]:
@@ -225,21 +225,20 @@ class Engine(PartitionedOperator[Partition]):
         self, columns: Columns, times: Floats, rows: Rows
     ) -> tuple[Requests, Features, Marks]:
         """Columns and prompt features of n requests, and which of the requests to count."""
-        ids = columns.short_hashes("id")
-        admitted = np.empty(len(rows), np.uint8)
-        admit(self.table.records, rows, columns.ts, ids, admitted)
-        texts = self._normalise(columns.prompts.masked(admitted == READ))
+        read = admit_columns(self.table.records, rows, columns)
+        self.metrics.reused_ids.inc(read.reused)
+        texts = self._normalise(read.prompts)
         requests = Requests(
             times,
             columns.ts,
-            columns.tokens,
-            ids,
-            columns.marks | self._lexicon.match(texts) * np.uint16(INTENT),
+            read.tokens,
+            columns.short_hashes("id"),
+            read.marks | self._lexicon.match(texts) * np.uint16(INTENT),
             columns.short_hashes("model"),
             columns.origins,
             columns.counted,
         )
-        return requests, self._extractor(texts), admitted
+        return requests, self._extractor(texts), read.admitted
 
     def _end_epoch(
         self, partition: Partition, epoch: int, baselines: dict[str, Learned], out: Outcome

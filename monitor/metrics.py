@@ -47,10 +47,11 @@ class Metrics:
 
         # Requests
         self.events = counter("xm_events", "Requests observed.")
-        self.repeated = counter("xm_repeated_events", "Requests skipped as repeated ids.")
+        self.repeated = counter("xm_repeated_events", "Requests skipped as repeated messages.")
         self.unkeyed = counter(
             "xm_unkeyed_messages", "Messages without a Kafka key, by topic.", "topic"
         )
+        self.reused_ids = counter("xm_reused_ids", "Requests whose id another request had.")
         self.late = counter(
             "xm_late_requests", "Requests that came too late and count at the watermark."
         )

@@ -84,7 +84,7 @@ RECORD = np.dtype(
         ("matches", "<u4", len(INTENTS)),  # prompts that matched each intent
         ("evaluated", "<u4"),  # `requests` at the last evaluation
         ("sketch_prompts", "<u4"),  # prompts in the sketches
-        ("ids", "<u4", IDS),  # 16 bits of the id, 16 bits of time and content
+        ("ids", "<u4", IDS),  # see `admission.py`
         ("id_count", "u1"),  # index in `ids` of the next one
         ("reused_ids", "<u2"),  # requests whose id another request of the key had
         ("late", "<u2"),  # requests that came after the lateness limit

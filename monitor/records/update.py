@@ -20,9 +20,10 @@ import numpy as np
 from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
+from monitor.prompts.judged_text import judged_texts
 from monitor.prompts.style import STYLE
 from monitor.records import baseline, behaviour, content_levels, end_users, origins, volume
-from monitor.records.admission import READ, admit, time_bits
+from monitor.records.admission import JOINED, UNREAD, admit, time_bits
 from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
 from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, END_USER, KEY, Entries, Requests, Today
@@ -39,7 +40,9 @@ from monitor.records.profile import (
     RECORD,
     TAKEOVER,
 )
-from monitor.requests.marks import FOLLOW_UP, HAS_PROMPT, INTENT
+from monitor.requests.marks import FOLLOW_UP, HAS_PROMPT, INTENT, TINY_TURN, UNEXPLAINED
+from monitor.requests.parts import Parts
+from monitor.requests.turns import USER, Part
 from monitor.sketches import good_turing, habits, hyperloglog, kernel_mean
 
 # Requests before the first evaluation, and between two: at least EVALUATE_MIN, and this share of
@@ -66,7 +69,7 @@ _ELICITATION, _INTENTS = ELICITATION.start, ELICITATION.stop - ELICITATION.start
 _PROMPTS, _CELLS, _TEMPLATES = (DISTINCT.index(kind) for kind in ("prompts", "cells", "templates"))
 _METADATA = DISTINCT.index("addresses")  # the first kind of DISTINCT that is request metadata
 _WORD_LENGTH, _DIGITS = STYLE.index("word length"), STYLE.index("digits")
-_FOLLOW_UPS_DECAY = 0.5 ** (1.0 / habits.HALF_LIFE)
+_SHARE_DECAY = 0.5 ** (1.0 / habits.HALF_LIFE)
 _LISTS_DECAY = kernel_mean.decay(LISTS_HALF_LIFE)
 _DECAYS = tuple(kernel_mean.decay(half_life) for half_life in HALF_LIVES)
 
@@ -89,7 +92,7 @@ def update(
         records: `(capacity,) RECORD`, the table; updated in place.
         entries: the `Entries`; none is of a repeated request.
         requests: the `Requests`.
-        features: the `Features` of the n prompts; only those admitted as READ are used.
+        features: the `Features` of the n prompts; those of READ and JOINED ones are used.
         today: the partition's `Today`.
         evaluations: `(end - start,) RECORD`, receives copies of the records due for evaluation.
         evaluated_at: `(end - start,) int64`, receives the entry after which each is due.
@@ -108,9 +111,11 @@ def update(
         t, tokens, mark = requests.ts[e], requests.tokens[e], requests.marks[e]
         if r["requests"] == 0:
             _start_record(r, t)
-        r["requests"] += 1
+        counted = entries.admitted[e] != JOINED
+        r["requests"] += counted
         r["tokens"] += tokens
-        behaviour.update_tests(r, t, r["last_seen"], mark)
+        if counted:
+            behaviour.update_tests(r, t, r["last_seen"], mark)
         r["last_seen"] = max(r["last_seen"], t)
         first_today = today.day > r["day"]
         if first_today:
@@ -119,15 +124,17 @@ def update(
 
         for j in range(_ELICITATION, LEVELS):
             levels[j] = r["level"][j]
-        volume.add_to_panes(r, t, requests.sent[e], tokens)
+        volume.add_to_panes(r, t, requests.sent[e], counted, tokens)
         last_hour = volume.update_levels(r, levels)
-        read = mark & HAS_PROMPT and entries.admitted[e] == READ
+        read = mark & HAS_PROMPT and entries.admitted[e] != UNREAD
         if read and role == KEY and entries.users[e] >= 0:
             read = end_users.has_vote(r, records[entries.users[e]])
         elif read and role == END_USER:
             read = end_users.add_prompt(r, features.prompt[e])
         if read:
             r["prompts"] += 1
+            r["tiny_turns"] = _share(r["tiny_turns"], mark & TINY_TURN)
+            r["unexplained"] = _share(r["unexplained"], mark & UNEXPLAINED)
             _intent_levels(r, mark, levels)
             if _has_words(features.style[e]):
                 _add_to_sketches(r, e, features, today)
@@ -138,7 +145,8 @@ def update(
         if role == KEY:
             origins.update_origins(r, t, requests.origins[e, 0], requests.origins[e, 1])
         _add_metadata(r, e, requests)
-        _behaviour_levels(r, t, requests.models[e], mark, levels)
+        if counted:
+            _behaviour_levels(r, t, requests.models[e], mark, levels)
 
         if t // HOUR > r["hour"]:
             _end_own_hour(r, t, today.ceiling)
@@ -265,9 +273,14 @@ def _behaviour_levels(r: Any, t: float, model: int, mark: int, levels: Any) -> N
     levels[PIVOT] = behaviour.pivot(r, t)
     levels[AUTOMATION] = behaviour.automation(r, t)
     habits.add_hour(r["rhythm"], int(t // HOUR) % habits.HOURS)
-    r["follow_ups"] *= _FOLLOW_UPS_DECAY
-    if mark & FOLLOW_UP:
-        r["follow_ups"] += 1.0 - _FOLLOW_UPS_DECAY
+    r["follow_ups"] = _share(r["follow_ups"], mark & FOLLOW_UP)
+
+
+@jit
+def _share(share: Any, bit: int) -> Any:
+    """A recent share of requests or prompts, after one more that has a mark, `bit`, or not."""
+    share = np.float32(share * _SHARE_DECAY)
+    return np.float32(share + (1.0 - _SHARE_DECAY)) if bit else share
 
 
 @jit
@@ -314,12 +327,16 @@ def warm(features: Features) -> None:
         features: of no prompts.
     """
     records, rows = np.zeros(0, RECORD), np.zeros(0, np.int64)
-    admitted = np.zeros(0, np.uint8)
-    requests = _no_requests()
+    admitted, requests = np.zeros(0, np.uint8), _no_requests()
+    parts, judged = Parts.of([[Part(USER, "Compile"), Part(USER, "it.")]]), np.ones(2, np.bool_)
+    judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
     entries = Entries(rows, rows, admitted, rows, rows, admitted)
     users, flags = rows.astype(np.uint32), rows.astype(bool)
     day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
-    admit(records, rows, requests.ts, requests.ids, admitted)
+    admit(
+        *(records, rows, requests.ts, requests.tokens, requests.ids),
+        *(parts, requests.marks, admitted, judged),
+    )
     end_users.select(records, rows, admitted, users, flags, flags)
     update(records, entries, requests, features, day, 0, 0, records, rows)
 

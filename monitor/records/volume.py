@@ -18,13 +18,14 @@ _TOKENS_1M, _TOKENS_5M, _TOKENS_1H, _TOKENS_24H = range(TOKENS.start, TOKENS.sto
 
 
 @jit
-def add_to_panes(r: Any, t: float, sent: float, tokens: float) -> None:
+def add_to_panes(r: Any, t: float, sent: float, requests: int, tokens: float) -> None:
     """Count a request. A late one counts where the pane of its own time still exists.
 
     Args:
         r: RECORD, updated in place.
         t: event time, epoch seconds.
         sent: the request's own time, epoch seconds.
+        requests: 1, or 0 for another record of a request that is counted.
         tokens: of the request.
     """
     short_requests, short_tokens = r["short_requests"], r["short_tokens"]
@@ -41,13 +42,13 @@ def add_to_panes(r: Any, t: float, sent: float, tokens: float) -> None:
     long = int(sent // _LONG_WIDTH)
     if short > r["short_head"] - _SHORT_PANES:
         slot = short % _SHORT_PANES
-        short_requests[slot] = min(short_requests[slot] + 1, MAX_IN_PANE)
+        short_requests[slot] = min(short_requests[slot] + requests, MAX_IN_PANE)
         short_tokens[slot] += tokens
     if middle > r["middle_head"] - _MIDDLE_PANES:
-        middle_requests[middle % _MIDDLE_PANES] += 1
+        middle_requests[middle % _MIDDLE_PANES] += requests
         middle_tokens[middle % _MIDDLE_PANES] += tokens
     if long > r["long_head"] - _LONG_PANES:
-        long_requests[long % _LONG_PANES] += 1
+        long_requests[long % _LONG_PANES] += requests
         long_tokens[long % _LONG_PANES] += tokens
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.identity import Identity
-from monitor.kernels.buffers import PADDING, Messages, Prompts
+from monitor.kernels.buffers import PADDING, Messages
 from monitor.requests import fast_json
 from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, Rejection
 from monitor.requests.fast_json import (
@@ -26,15 +26,21 @@ from monitor.requests.fast_json import (
     ParsedEvents,
 )
 from monitor.requests.framing.elements import MAX_BYTES
+from monitor.requests.hashing import hash_each
 from monitor.requests.marks import (
     BOUNDED,
+    CONVERSATION,
     FIRST_TURN,
     FOLLOW_UP,
     HAS_PROMPT,
+    JOINS,
     LARGE,
     LARGE_OUTPUT,
+    UNEXPLAINED,
 )
 from monitor.requests.parsing.times import EARLIEST, LATEST
+from monitor.requests.parts import Parts
+from monitor.requests.turns import USER
 
 Integers = npt.NDArray[np.int64]
 
@@ -80,7 +86,7 @@ class Columns(NamedTuple):
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent.
         status: `(n,) int64`, HTTP status of the answer, 0 if unknown.
         names: texts of which pseudonyms are made.
-        prompts: n whole prompts.
+        parts: their text parts.
     """
 
     sources: Integers
@@ -92,7 +98,7 @@ class Columns(NamedTuple):
     hashes: npt.NDArray[np.uint64]
     status: Integers
     names: Names
-    prompts: Prompts
+    parts: Parts
 
     def take(self, which: Integers) -> Columns:
         """The events at the indices `which`, `(m,) int64`."""
@@ -106,7 +112,7 @@ class Columns(NamedTuple):
             self.hashes[which],
             self.status[which],
             Names(self.names.data, self.names.places[which]),
-            Prompts(self.prompts.data, self.prompts.places[which]),
+            self.parts.take(which),
         )
 
     @property
@@ -174,17 +180,18 @@ class Reader:
         fast_json.parse_events(buffer, starts, ends, self._keys, EARLIEST, latest, MAX_BYTES, out)
         key = self._identity.key_of
         counts, names = out.counts, Names(data, out.names)
+        parts = Parts.of_plain(out.text, out.parts, out.part_hashes)
         columns = Columns(
             np.arange(len(messages)),
             np.zeros(len(messages), np.int64),
             [key(text) for text in names.texts("api_key")],
             out.ts,
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
-            _marks(out.prompt, counts),
+            _marks(parts, counts, 0),
             out.hashes,
             counts[:, 4],
             names,
-            Prompts(out.text, out.prompt),
+            parts,
         )
         if out.plain.all():
             return columns, np.zeros(0, np.int64)
@@ -193,7 +200,14 @@ class Reader:
     def from_events(self, decoded: Decoded) -> Columns:
         """The columns of decoded events."""
         identity, events = self._identity, decoded.events
-        prompts = Prompts.of([event.prompt for event in events])
+        parts = Parts.of([event.parts for event in events])
+        hash_each(
+            parts.data, parts.places[:, 1].copy(), self._keys, fast_json.PART_KEY, parts.hashes
+        )
+        others = [
+            CONVERSATION * any(part.turn for part in event.parts) + JOINS * event.joins
+            for event in events
+        ]
         texts = {name: [getattr(event, name) for event in events] for name in HASHED_FIELDS}
         texts["network"] = [network_of(event.ip) for event in events]
         counts = np.array(
@@ -212,11 +226,11 @@ class Reader:
             [identity.key(event.api_key) for event in events],
             np.array([event.ts for event in events], np.float64),
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
-            _marks(prompts.places, counts),
+            _marks(parts, counts, np.array(others, np.int64)),
             np.stack([hash_texts(texts[kind], kind, self._keys) for kind in HASH_KINDS], axis=1),
             counts[:, 4],
             Names.of([getattr(event, name) for event in events for name in NAMED_FIELDS]),
-            prompts,
+            parts,
         )
 
     def element_bytes(self, columns: Columns, messages: Messages) -> list[bytes]:
@@ -265,37 +279,38 @@ def hash_texts(
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     hashes = np.empty(len(parts), np.uint64)
     buffer = np.frombuffer(b"".join([*parts, PADDING]), np.uint8)
-    fast_json.hash_each(buffer, ends, keys, HASH_KINDS.index(kind), hashes)
+    hash_each(buffer, ends, keys, HASH_KINDS.index(kind), hashes)
     return hashes
 
 
-def _marks(places: Integers, counts: Integers) -> npt.NDArray[np.uint16]:
+def _marks(parts: Parts, counts: Integers, others: Integers | int) -> npt.NDArray[np.uint16]:
     """Flags of n requests.
 
-    Without a number of turns, a request is a follow-up if its input has more tokens than its prompt
-    can have: `3 * input_tokens > prompt bytes + 48`.
+    Without messages and without a number of turns, a request is a follow-up if its input has more
+    tokens than its prompt can have: `3 * input_tokens > prompt bytes + 48`. With messages, the
+    record decides (`admission.py`).
 
     Args:
-        places: `(n, 2) int64`, byte offsets where each prompt begins and ends.
+        parts: of the requests.
         counts: `(n, 5) int64`, see `ParsedEvents.counts`.
+        others: `(n,) int64`, further flags, among them CONVERSATION if there are messages.
     """
     input_tokens, _, allowed, turns, _ = counts.T
-    size = places[:, 1] - places[:, 0]
-    known = (turns > 0) | (input_tokens > 0) & (size > 0)
+    size, whole = parts.sizes(USER), parts.sizes()
+    alone = others & CONVERSATION == 0
+    known = ((turns > 0) | (input_tokens > 0) & (size > 0)) & alone
     longer = input_tokens * _BYTES_PER_TOKEN > size + _FRAME_BYTES
     follow_up = (turns > 1) | (turns == 0) & known & longer
-    marks = (size > 0) * HAS_PROMPT + follow_up * FOLLOW_UP + (known & ~follow_up) * FIRST_TURN
-    marks = marks + (allowed > 0) * BOUNDED + (allowed >= LARGE_OUTPUT) * LARGE
+    unexplained = input_tokens * _BYTES_PER_TOKEN > whole + _FRAME_BYTES
+    unexplained &= ~(alone & (turns > 1))
+    marks = (whole > 0) * HAS_PROMPT + (known & follow_up) * FOLLOW_UP
+    marks = marks + (known & ~follow_up) * FIRST_TURN + unexplained * UNEXPLAINED
+    marks = marks + (allowed > 0) * BOUNDED + (allowed >= LARGE_OUTPUT) * LARGE + others
     return np.asarray(marks, np.uint16)
 
 
 def _merge(plain: Columns, other: Columns) -> Columns:
     """Merge two sets of events in stream order. All events of one message are in the same set."""
-    size = len(plain.prompts.data)
-    prompts = Prompts(
-        np.concatenate([plain.prompts.data, other.prompts.data]),
-        np.concatenate([plain.prompts.places, other.prompts.places + size]),
-    )
     begin = len(plain.names.data)
     names = Names(
         plain.names.data + other.names.data,
@@ -311,6 +326,6 @@ def _merge(plain: Columns, other: Columns) -> Columns:
         np.concatenate([plain.hashes, other.hashes]),
         np.concatenate([plain.status, other.status]),
         names,
-        prompts,
+        plain.parts.followed_by(other.parts),
     )
     return both.take(np.argsort(both.sources, kind="stable"))

@@ -15,7 +15,7 @@ In all kernels here:
   it. An offset of 0 as a result means "not plain".
 - `field` is the number of a field, uint64, and `keys` is `(len(HASH_KINDS), 2) uint64`.
 - `out` is a `ParsedEvents`, `i` its row (int64), and `o` the offset in `out.text` (uint64) where
-  the next prompt begins.
+  the next part begins.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from monitor.kernels.bits import U, inner, load_bytes
 from monitor.kernels.jit import jit
-from monitor.kernels.siphash import siphash
+from monitor.requests.hashing import hash_text
 from monitor.requests.json_literals import (
     is_digit,
     parse_number,
@@ -52,6 +52,8 @@ _INTEGERS = (
 )
 _COUNTS = U(5)  # the first integers are columns of `ParsedEvents.counts`
 _NAMES = (*_STRINGS, *_INTEGERS, "temperature", "ts", "logprobs", "messages")
+PART_KEY = HASH_KINDS.index("system")  # of the hashes of all parts
+_SYSTEM = U(PART_KEY)
 _IP, _PROMPT, _API_KEY, _TURNS, _TS, _LOGPROBS, _MESSAGES = (
     U(_NAMES.index(name))
     for name in ("ip", "prompt", "api_key", "turns", "ts", "logprobs", "messages")
@@ -97,8 +99,10 @@ class ParsedEvents(NamedTuple):
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent only.
         names: `(n, len(NAMED_FIELDS), 2) int64`, byte offsets in the messages where each text
             begins and ends; both 0 if absent.
-        prompt: `(n, 2) int64`, byte offsets in `text` where the prompt begins and ends.
-        text: `(size,) uint8`, the prompts.
+        parts: `(n, 2, 2) int64`, byte offsets in `text` where the system prompt and the prompt
+            begin and end.
+        part_hashes: `(n, 2) uint64`, of both.
+        text: `(size,) uint8`, the system prompts and prompts.
     """
 
     plain: npt.NDArray[np.bool_]
@@ -106,7 +110,8 @@ class ParsedEvents(NamedTuple):
     counts: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint64]
     names: npt.NDArray[np.int64]
-    prompt: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
+    part_hashes: npt.NDArray[np.uint64]
     text: npt.NDArray[np.uint8]
 
     @classmethod
@@ -118,7 +123,8 @@ class ParsedEvents(NamedTuple):
             np.empty((n, int(_COUNTS)), np.int64),
             np.empty((n, len(HASH_KINDS)), np.uint64),
             np.empty((n, len(NAMED_FIELDS), 2), np.int64),
-            np.empty((n, 2), np.int64),
+            np.empty((n, 2, 2), np.int64),
+            np.empty((n, 2), np.uint64),
             np.empty(size + 32, np.uint8),
         )
 
@@ -169,16 +175,6 @@ def _field(data: Any, at: Any, end: Any) -> Any:
         last = load_bytes(data, end - U(8))
     slot = _slot(first, last, _MULTIPLIER)
     return _TABLE[slot, 2] if _TABLE[slot, 0] == first and _TABLE[slot, 1] == last else _OTHER
-
-
-@inner
-def hash_text(data: Any, at: Any, end: Any, keys: Any, kind: Any) -> Any:
-    """The keyed hash of the text `data[at:end]`, which is not empty; uint64, never 0.
-
-    Args:
-        kind: index in HASH_KINDS.
-    """
-    return siphash(data, at, end, keys[kind, 0], keys[kind, 1]) or U(1)
 
 
 @inner
@@ -235,12 +231,15 @@ def _read_text(
     """Read a string value that begins at `at`, after its opening quote.
 
     Returns:
-        Offset after the closing quote (0: not plain), and offset in `out.text` of the next prompt.
+        Offset after the closing quote (0: not plain), and offset in `out.text` of the next part.
     """
     text = out.text
-    if field == _PROMPT:
+    if field in (_PROMPT, _SYSTEM):
         at, after = parse_string(data, at, end, text, o)
-        out.prompt[i, 0], out.prompt[i, 1] = o, after
+        part = U(field == _PROMPT)
+        out.parts[i, part, 0], out.parts[i, part, 1] = o, after
+        if at and after > o:
+            out.part_hashes[i, part] = hash_text(text, o, after, keys, _SYSTEM)
         return U(0) if _may_be_no_value(text, o, after) else at, after
     begin, named = at, _NOT_NAMED
     if field < _STRINGS_END:
@@ -274,7 +273,7 @@ def _read_value(
     """Read the value of a field.
 
     Returns:
-        Offset after the value (0: not plain), and offset in `out.text` of the next prompt.
+        Offset after the value (0: not plain), and offset in `out.text` of the next part.
     """
     byte = U(data[at])
     if byte == U(34):
@@ -307,7 +306,7 @@ def _read_event(data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: An
     """Read the message `data[at:end]`.
 
     Returns:
-        Whether the message is plain, and offset in `out.text` of the next prompt.
+        Whether the message is plain, and offset in `out.text` of the next part.
     """
     seen = U(0)
     at = skip_blanks(data, at, end)
@@ -369,30 +368,15 @@ def parse_events(
         out.counts[i, :] = 0
         out.names[i, :, :] = 0
         out.hashes[i, :] = 0
-        out.prompt[i, :] = 0
+        out.parts[i, :, :] = 0
+        out.part_hashes[i, :] = 0
         ok, after = False, o
         if 0 < ends[i] - starts[i] <= max_bytes:
             ok, after = _read_event(data, U(starts[i]), U(ends[i]), keys, i, o, out)
         if ok and earliest <= out.ts[i] <= latest:
             out.plain[i] = True
+            out.hashes[i, _SYSTEM] = out.part_hashes[i, 0]
             o = after
         else:
             out.plain[i] = False
             out.names[i, :, :] = 0
-
-
-@jit
-def hash_each(data: Any, ends: Any, keys: Any, kind: int, hashes: Any) -> None:
-    """Hash n texts that follow one another; an empty text gets 0.
-
-    Args:
-        data: `(size,) uint8`, the texts and `PADDING`.
-        ends: `(n,) int64`, byte offset where each text ends.
-        kind: index in HASH_KINDS.
-        hashes: `(n,) uint64`, the result.
-    """
-    at = U(0)
-    for i in range(len(ends)):
-        end = U(ends[i])
-        hashes[i] = hash_text(data, at, end, keys, kind) if end > at else U(0)
-        at = end

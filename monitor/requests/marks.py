@@ -10,8 +10,9 @@ LARGE = 32  # allows an output of LARGE_OUTPUT tokens or more
 BOUNDED = 64  # limits the length of its output
 JOINS = 128  # may be a second record of the same call, with the same id
 LATE = 256  # came after the lateness limit
-TINY_TURN = 512  # its last turn is tiny beside the new text before it
+TINY_TURN = 512  # has a tiny last turn after a large new text
 UNEXPLAINED = 1024  # has more input tokens than its text explains
 UNREADABLE = 2048  # much of its text is encoded
+CONVERSATION = 4096  # has messages: the record tells whether it continues a conversation
 
 LARGE_OUTPUT = 4096  # tokens

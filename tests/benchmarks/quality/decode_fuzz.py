@@ -29,8 +29,7 @@ from rich.table import Table
 
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
-from monitor.prompts.normalise import Normaliser
-from monitor.requests.columns import Reader
+from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, RequestEvent
 from monitor.requests.parsing.times import EARLIEST
 from monitor.requests.reasons import REASONS
@@ -197,6 +196,14 @@ def faults(
     return found
 
 
+def parts_of(columns: Columns) -> list[list[tuple[int, int, bytes]]]:
+    """Kind, hash and text of each event's parts."""
+    parts, data = columns.parts, columns.parts.data.tobytes()
+    texts = [data[begin:end] for begin, end in parts.places.tolist()]
+    whole = list(zip(parts.kinds.tolist(), parts.hashes.tolist(), texts, strict=True))
+    return [whole[begin:end] for begin, end in parts.ranges.tolist()]
+
+
 def as_encoded(event: RequestEvent) -> RequestEvent:
     """The event as it is encoded: without what the decoder derives."""
     return msgspec.structs.replace(event, parts=[], joins=False)
@@ -219,10 +226,8 @@ def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[s
         for name in arrays
         if not _same(getattr(columns, name), getattr(expected, name))
     ]
-    normalise = Normaliser(b"")
-    texts, others = normalise(columns.prompts), normalise(expected.prompts)
-    if texts.data != others.data or columns.keys != expected.keys:
-        found.append("prompts or keys differ")
+    if parts_of(columns) != parts_of(expected) or columns.keys != expected.keys:
+        found.append("parts or keys differ")
     if rejections != decoded.rejections or unreadable != decoded.unreadable:
         found.append("rejections differ")
     return found

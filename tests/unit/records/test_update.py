@@ -15,6 +15,8 @@ from monitor.records.inputs import KEY, Entries, Requests, Today
 from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
 from monitor.records.update import FIRST_EVALUATION, FOLLOW_UP, MAX_NATS, update
 from monitor.requests.marks import HAS_PROMPT, INTENT
+from monitor.requests.parts import LAST_TURN, Parts
+from monitor.requests.turns import USER
 from monitor.sketches import hyperloglog
 
 START = 1_772_409_600.0
@@ -47,6 +49,18 @@ def prompts(numbers):
         content=drawn_normal(CONTENT, SCALE).astype(np.int8),
         lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
         unreadable=np.zeros(n, np.bool_),
+    )
+
+
+def prompt_parts(present, hashes):
+    """A part of 100 bytes for each prompt."""
+    n, first = len(hashes), np.arange(len(hashes))
+    return Parts(
+        np.zeros(100, np.uint8),
+        np.tile([0, 100], (n, 1)),
+        np.full(n, USER | LAST_TURN, np.uint8),
+        hashes,
+        np.stack([first, first + present], axis=1),
     )
 
 
@@ -95,7 +109,12 @@ class Table:
         today = Today(day, self.today, self.ceiling, self.model, *self.sums)
         features = prompts(range(n) if numbers is None else numbers)
         features.style[:] = style
-        admit(self.records, rows, requests.ts, requests.ids, admitted)
+        parts = prompt_parts(requests.marks & HAS_PROMPT != 0, features.prompt)
+        judged = np.zeros(n, np.bool_)
+        admit(
+            *(self.records, rows, requests.ts, requests.tokens, requests.ids),
+            *(parts, requests.marks, admitted, judged),
+        )
         counted = np.flatnonzero(admitted != REPEATED)
         users, roles = np.full(n, -1, np.int64), np.full(len(counted), KEY, np.uint8)
         entries = Entries(rows[counted], counted, roles, rows, users, admitted)
@@ -177,7 +196,7 @@ def test_late_request_counts_where_its_pane_exists():
 def test_repeated_id_changes_nothing():
     once, twice = Table(), Table()
     once.observe([1.0], ids=[7])
-    _, _, admitted = twice.observe([1.0, 2.0], ids=[7, 7])
+    _, _, admitted = twice.observe([1.0, 1.0], ids=[7, 7], numbers=[0, 0])
     assert admitted.tolist() == [READ, REPEATED]
     assert once.records.tobytes() == twice.records.tobytes()
 

@@ -17,14 +17,14 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
-from monitor.prompts.normalise import LIMIT, Normaliser
+from monitor.prompts.normalise import LIMIT
 from monitor.requests.columns import Reader, hash_keys, hash_texts
 from monitor.requests.decoder import MAX_AHEAD, Decoder
 from monitor.requests.fast_json import NAMED_FIELDS, NETWORK
 from monitor.requests.framing.elements import MAX_BYTES
-from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE
+from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE, UNEXPLAINED
 from monitor.store.memory import MemoryStore
-from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
+from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants, parts_of
 from tests.support.requests import START, elicitor, in_order, person, request, scraper
 
 IDENTITY = Identity(b"0123456789abcdef")
@@ -58,7 +58,6 @@ WHOLE = {
 }
 FIELDS = {**WHOLE, "messages": None, "other": 1, "a field with a long name": 1}
 OTHERWISE = Settings(mapping={"preset": "native", "id": "/id"})  # the same, but read as mapped
-NORMALISE = Normaliser(b"")
 
 unhurried = settings(deadline=None)
 
@@ -69,7 +68,6 @@ def by_way_of_objects(values):
 
 
 def shown(columns, rejections, unreadable):
-    texts = NORMALISE(columns.prompts)
     arrays = (
         columns.sources,
         columns.elements,
@@ -84,7 +82,7 @@ def shown(columns, rejections, unreadable):
         columns.keys,
         columns.status.tolist(),
         [columns.names.texts(field) for field in NAMED_FIELDS],
-        (texts.data, *(array.tolist() for array in texts[1:])),
+        parts_of(columns),
         rejections,
         unreadable,
     )
@@ -332,9 +330,11 @@ def test_future_single_event_is_rejected_with_its_message():
     [
         ({"turns": 2}, FOLLOW_UP),
         ({"turns": 1}, FIRST_TURN),
-        ({"turns": 1, "input_tokens": 9_000}, FIRST_TURN),
+        ({"turns": 1, "input_tokens": 9_000}, FIRST_TURN | UNEXPLAINED),
+        ({"turns": 2, "input_tokens": 9_000}, FOLLOW_UP),
         ({"input_tokens": 40}, FIRST_TURN),
-        ({"input_tokens": 400}, FOLLOW_UP),
+        ({"input_tokens": 400}, FOLLOW_UP | UNEXPLAINED),
+        ({"input_tokens": 400, "system": "Be brief. " * 200}, FOLLOW_UP),
         ({}, 0),
         ({"max_tokens": 256}, BOUNDED),
         ({"max_tokens": 4_096}, BOUNDED | LARGE),
