@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.requests.decoder import Decoder
 from tests.benchmarks.quality.decode_fuzz import (
+    GATEWAYS,
     MAPPINGS,
     NOW,
     PAYLOADS,
@@ -89,6 +90,16 @@ def test_any_json_is_accounted_for(name, value):
 def test_mutated_messages_are_accounted_for(name, seed):
     source = mutants(random.Random(seed), SEEDS[name])
     decode(name, *(next(source) for _ in range(10)))
+
+
+@pytest.mark.parametrize("preset", GATEWAYS)
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 2**32))
+def test_mutated_gateway_records_are_accounted_for(preset, seed):
+    source, decoder = mutants(random.Random(seed), GATEWAYS[preset]), Decoder(preset)
+    batch = [next(source) for _ in range(10)]
+    decoded = decoder.decode([mutant.value for mutant in batch], NOW)
+    assert not faults(decoder, batch, decoded, bundles=True)
 
 
 @each_mapping
