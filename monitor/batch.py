@@ -71,6 +71,8 @@ class Outcome:
         refused: requests that were refused, by status; they are not in `events`.
         unreadable: requests by field that they had, but that could not be read.
         times: `(n,) float64`, of all requests that were read, in stream order, epoch seconds.
+        ignored: records that are no request of their own, by reason.
+        without_prompt: requests without any text.
     """
 
     events: int = 0
@@ -79,6 +81,8 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
     times: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    ignored: Counter[str] = field(default_factory=Counter)
+    without_prompt: int = 0
     alerts: list[Alert] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)

@@ -44,7 +44,7 @@ from monitor.records.update import update, warm
 from monitor.requests import status
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
-from monitor.requests.marks import INTENT
+from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.response import Response
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
@@ -132,7 +132,8 @@ class Engine(PartitionedOperator[Partition]):
 
     def _observe(self, partition: Partition, batch: Batch, out: Outcome) -> None:
         messages = Messages.of(batch.values)
-        columns, rejections, out.unreadable = self._read(messages, math.inf)
+        columns, rejections, decoded = self._read(messages, math.inf)
+        out.unreadable, out.ignored = decoded.unreadable, decoded.ignored
         out.times = columns.ts
         if (refused := status.refused(columns.status)).any():
             out.refused = status.by_label(columns.status)
@@ -146,6 +147,7 @@ class Engine(PartitionedOperator[Partition]):
             watermarks = watermarks[np.append(0, kept + 1)]
         if columns.keys:
             times = np.where(places == LATE, watermarks[:-1], columns.ts)
+            out.without_prompt = int(np.count_nonzero(columns.marks & HAS_PROMPT == 0))
             out.late = int(np.count_nonzero(places == LATE))
             self._observe_requests(partition, columns, times, watermarks, out)
         partition.clock = clock
@@ -155,10 +157,6 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.events.inc(out.events)
         self.metrics.repeated.inc(out.repeated)
         self.metrics.late.inc(out.late)
-        for label, number in out.refused.items():
-            self.metrics.refused.labels(label).inc(number)
-        for name, number in out.unreadable.items():
-            self.metrics.unreadable.labels(name).inc(number)
         self.metrics.live_keys.set(len(self.table))
 
     def _reject(self, columns: Columns, messages: Messages) -> Iterator[Rejection]:

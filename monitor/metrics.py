@@ -15,7 +15,7 @@ from monitor.batch import Outcome
 from monitor.detectors import ALL_DETECTORS
 from monitor.requests import status
 from monitor.requests.parsing.fields import PARSERS
-from monitor.requests.reasons import REASONS
+from monitor.requests.reasons import IGNORED, REASONS
 
 _MESSAGES = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -64,6 +64,14 @@ class Metrics:
             "xm_unreadable_fields",
             "Requests read without a field that is unreadable.",
             "field",
+        )
+        self.ignored = counter(
+            "xm_ignored_records",
+            "Records that are no request of their own, by reason.",
+            "reason",
+        )
+        self.without_prompt = counter(
+            "xm_requests_without_prompt", "Requests without any text. Does the log record prompts?"
         )
         self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
         self.batch_size = Histogram(
@@ -126,7 +134,15 @@ class Metrics:
         self._show_zeros()
 
     def count(self, outcome: Outcome) -> None:
-        """Add the alerts, decisions and rejections of one batch."""
+        """Add what one batch gave, its events apart: those of the linker are no requests."""
+        self.without_prompt.inc(outcome.without_prompt)
+        for by_label, numbers in (
+            (self.refused, outcome.refused),
+            (self.unreadable, outcome.unreadable),
+            (self.ignored, outcome.ignored),
+        ):
+            for label, number in numbers.items():
+                by_label.labels(label).inc(number)
         for rejected in outcome.rejected:
             self.rejections.labels(rejected.rejection.reason).inc()
         for alert in outcome.alerts:
@@ -140,6 +156,8 @@ class Metrics:
             self.rejections.labels(reason)
         for name in PARSERS.keys() - {"ts", "api_key"}:
             self.unreadable.labels(name)
+        for why in IGNORED:
+            self.ignored.labels(why)
         for label in status.LABELS:
             self.refused.labels(label)
         for name in (detector.name for detector in ALL_DETECTORS):

@@ -6,7 +6,6 @@ event objects (`decoder.py`) and then converted. Both ways give identical bits i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -146,11 +145,9 @@ class Reader:
         self._identity = identity
         self._keys = hash_keys(identity)
 
-    def __call__(
-        self, messages: Messages, now: float
-    ) -> tuple[Columns, list[Rejection], Counter[str]]:
-        """The events of a batch, the elements that cannot be used, and the number of events by
-        field that cannot be read. Never raises.
+    def __call__(self, messages: Messages, now: float) -> tuple[Columns, list[Rejection], Decoded]:
+        """The events of a batch, the elements that cannot be used, and the counts of `Decoded`.
+        Never raises.
 
         Args:
             now: reference clock, epoch seconds. An event whose `ts` lies more than `MAX_AHEAD`
@@ -158,10 +155,10 @@ class Reader:
         """
         if not self._decoder.native:
             decoded = self._decoder.decode(messages, now)
-            return self.from_events(decoded), decoded.rejections, decoded.unreadable
+            return self.from_events(decoded), decoded.rejections, decoded
         plain, others = self.plain(messages, now)
         if not len(others):
-            return plain, [], Counter()
+            return plain, [], Decoded.empty()
         decoded = self._decoder.decode([messages[i] for i in others.tolist()], now)
         columns = self.from_events(decoded)
         columns = columns._replace(sources=others[columns.sources])
@@ -169,7 +166,7 @@ class Reader:
             msgspec.structs.replace(each, source=int(others[each.source]))
             for each in decoded.rejections
         ]
-        return _merge(plain, columns), rejections, decoded.unreadable
+        return _merge(plain, columns), rejections, decoded
 
     def plain(self, messages: Messages, now: float) -> tuple[Columns, Integers]:
         """The events of plain messages, and the indices of all other messages."""

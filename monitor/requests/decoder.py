@@ -127,6 +127,7 @@ class Decoded(NamedTuple):
 
     @classmethod
     def empty(cls) -> Decoded:
+        """That of an empty batch."""
         return cls([], [], [], [], Counter(), Counter())
 
 

@@ -18,6 +18,9 @@ Reason = Literal[
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
+# Why a record of a log is no request of its own.
+IGNORED = ("other_operation", "other_type", "outer_call", "joined", "answer", "no_row")
+
 
 class ElementError(Exception):
     """Why an element cannot become an event. The detail never quotes the element."""

@@ -28,6 +28,8 @@ def show(summary: ReplaySummary, console: Console | None = None) -> None:
         console.print(f"  {summary.refused.total():,} not evaluated, refused: {statuses}")
     for name, number in summary.unreadable.most_common():
         console.print(f"  {number:,} read without {name}, which cannot be read")
+    for reason, number in summary.ignored.most_common():
+        console.print(f"  {number:,} records that are no request: {reason}")
     for line in (*summary.rejected.lines(), *gaps(summary.sample)):
         console.print(f"  {line}", markup=False)
     console.print()

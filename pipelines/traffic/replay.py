@@ -33,6 +33,7 @@ class ReplaySummary:
         late: requests counted at a later time than their own, because they came out of order.
         refused: requests answered with 401, 403, 429 or 5xx, by status; they are not in `events`.
         unreadable: requests by field that they had, but that could not be read.
+        ignored: records that are no request of their own, by reason.
         rejected: requests rejected, by reason.
         sample: what a sample of the requests lacks.
         alerts: opened or updated alerts, by kind and severity.
@@ -46,6 +47,7 @@ class ReplaySummary:
     late: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
     rejected: Rejections = field(default_factory=Rejections)
     sample: Sample = field(default_factory=Sample)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -73,6 +75,7 @@ class ReplaySummary:
         self.late += outcome.late
         self.refused += outcome.refused
         self.unreadable += outcome.unreadable
+        self.ignored += outcome.ignored
         self.rejected.add((each.rejection for each in outcome.rejected), place)
         for alert in outcome.alerts:
             if alert.state == "resolved":

@@ -266,6 +266,26 @@ def test_unreadable_fields_are_counted_by_name():
     assert 'xm_unreadable_fields_total{field="max_tokens"} 2.0' in text
 
 
+def test_records_that_are_no_request_are_counted_by_reason():
+    engine = Engine(Settings(mapping="otel-genai"), IDENTITY, MemoryStore())
+    engine.assign("t:0")
+    spans = [{"attributes": {name: "x"}} for name in ("db.system", "http.route")]
+    export = {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+    outcome = observe(engine, [json.dumps(export).encode()])
+    assert (outcome.events, outcome.rejected, outcome.ignored) == (0, [], {"other_operation": 2})
+    text = generate_latest(engine.metrics.registry).decode()
+    assert 'xm_ignored_records_total{reason="other_operation"} 2.0' in text
+
+
+def test_requests_without_a_prompt_are_counted():
+    engine = engine_on(MemoryStore())
+    observe(
+        engine, [request(at=0, prompt="Hello"), request(at=1, prompt=""), request(at=2, prompt="-")]
+    )
+    text = generate_latest(engine.metrics.registry).decode()
+    assert "xm_requests_without_prompt_total 2.0" in text
+
+
 def test_late_request_counts_at_the_watermark():
     engine = engine_on(MemoryStore())
     outcome = observe(engine, [request(at=1000.0), request(at=401.0), request(at=399.0)])

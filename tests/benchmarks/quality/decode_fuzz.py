@@ -225,7 +225,7 @@ def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[s
     values = [
         value for value, _ in batch if not value or value.count(b"[") + value.count(b"{") < 500
     ]
-    columns, rejections, unreadable = reader(Messages.of(values), NOW)
+    columns, rejections, counts = reader(Messages.of(values), NOW)
     decoded = decoder.decode(values, NOW)
     expected = reader.from_events(decoded)
     arrays = ("sources", "elements", "ts", "tokens", "marks", "hashes")
@@ -236,7 +236,7 @@ def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[s
     ]
     if parts_of(columns) != parts_of(expected) or columns.keys != expected.keys:
         found.append("parts or keys differ")
-    if rejections != decoded.rejections or unreadable != decoded.unreadable:
+    if rejections != decoded.rejections or counts.unreadable != decoded.unreadable:
         found.append("rejections differ")
     return found
 

@@ -64,10 +64,10 @@ unhurried = settings(deadline=None)
 
 def by_way_of_objects(values):
     decoded = DECODER.decode(values, NOW)
-    return READER.from_events(decoded), decoded.rejections, decoded.unreadable
+    return READER.from_events(decoded), decoded.rejections, decoded
 
 
-def shown(columns, rejections, unreadable):
+def shown(columns, rejections, decoded):
     arrays = (
         columns.sources,
         columns.elements,
@@ -84,7 +84,7 @@ def shown(columns, rejections, unreadable):
         [columns.names.texts(field) for field in NAMED_FIELDS],
         parts_of(columns),
         rejections,
-        unreadable,
+        (decoded.unreadable, decoded.ignored),
     )
 
 

@@ -26,7 +26,7 @@ READERS = {
 
 def hashes_of(reader, **fields):
     value = json.dumps({"ts": NOW, "api_key": "k", **fields}).encode()
-    columns, _ = reader(Messages.of([value]), NOW)
+    columns, *_ = reader(Messages.of([value]), NOW)
     return columns.hashes[0].tolist()
 
 
@@ -118,7 +118,7 @@ def test_hashes_are_unbiased():
         json.dumps({"ts": NOW, "api_key": "k", "end_user": f"user-{i}"}).encode()
         for i in range(4_096)
     ]
-    columns, _ = reader(Messages.of(values), NOW)
+    columns, *_ = reader(Messages.of(values), NOW)
     hashes = columns.hashes[:, HASHED_FIELDS.index("end_user")]
     ones = [(int(np.count_nonzero(hashes >> np.uint64(i) & np.uint64(1)))) for i in range(64)]
     assert all(abs(count - 2_048) < 6 * 32 for count in ones)
