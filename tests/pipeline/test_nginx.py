@@ -373,6 +373,14 @@ async def test_flood_of_unknown_keys_does_not_open_the_gate(
     assert passed > 100
 
 
+async def test_lookups_beyond_the_limit_are_refused(ask: Ask, api: Api) -> None:
+    answers = await asyncio.gather(*(ask(f"sk-many-{n}") for n in range(1_000)))
+    assert {answer.status for answer in answers} == {200, 429}
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.headers["Retry-After"] == "1"
+    assert len(api.served) == [answer.status for answer in answers].count(200)
+
+
 async def test_known_block_holds_while_the_monitor_hangs(
     api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
 ) -> None:
