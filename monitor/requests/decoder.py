@@ -228,7 +228,7 @@ class Decoder:
 
     def _outcomes(self, value: bytes, latest: float, counts: Decoded) -> Iterator[_Outcome]:
         """The elements of a message, each with its event or the error that rejects it."""
-        opener = envelopes.Opener(self._unframe, MAX_BYTES, MAX_ELEMENTS)
+        opener = envelopes.Opener(self._unframe.open_text, MAX_BYTES, MAX_ELEMENTS)
         for element in split(value, self._unframe):
             yield from self._read(element, latest, counts, opener, envelopes.LAYERS)
 

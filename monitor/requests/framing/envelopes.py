@@ -90,18 +90,18 @@ class Opener:
     """Opens the envelopes of one message.
 
     Args:
-        unframe: unwraps text that is base64, compressed or both.
+        open_text: unwraps text that is base64, compressed or both.
         most_bytes: that the wrapped records of the message may have together, unwrapped.
         most_records: of the message.
     """
 
     def __init__(
         self,
-        unframe: Callable[[bytes], bytes | list[Any]],
+        open_text: Callable[[bytes], bytes],
         most_bytes: int,
         most_records: int,
     ) -> None:
-        self._unframe = unframe
+        self._open_text = open_text
         self._bytes_left = most_bytes
         self._records_left = most_records
 
@@ -135,9 +135,7 @@ class Opener:
 
     def _unwrapped(self, value: str) -> list[Any] | None:
         data = value.encode("utf-8", "replace")
-        found = self._unframe(data)
-        if isinstance(found, list):
-            return found
+        found = self._open_text(data)
         if found != data:
             self._bytes_left -= len(found)
             if self._bytes_left < 0:

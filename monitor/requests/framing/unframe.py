@@ -69,6 +69,23 @@ class Unframer:
             value = inner
         raise ElementError("undecodable", f"the value is wrapped more than {_LAYERS} times")
 
+    def open_text(self, value: bytes) -> bytes:
+        """What a text in an envelope holds: itself, or what is in its base64 and compression.
+
+        Never asks the registry: a client may have written the text.
+
+        Raises:
+            ElementError: if compressed data is damaged or too large.
+        """
+        for _ in range(_LAYERS):
+            inner = text.from_base64(value)
+            if inner is None:
+                inner = decompress(value, self._limit)
+            if inner is None:
+                break
+            value = inner
+        return value
+
     def _unwrap(self, value: bytes) -> Unframed | None:
         """The value without its outermost layer; `None` if it has none."""
         utf8 = text.to_utf8(value)

@@ -181,6 +181,12 @@ def test_registry_json_schema_is_not_asked_for(registry):
     assert registry.asked == []
 
 
+def test_text_in_an_envelope_does_not_ask_the_registry(registry):
+    text = framed(7, b"\x06abc").decode()
+    [rejection] = decoder(url=registry.url).decode([json.dumps({"message": text}).encode()], 0.0)[3]
+    assert (rejection.reason, registry.asked) == ("missing_field", [])
+
+
 def test_registry_login_is_sent(registry):
     registry.answers["/schemas/ids/7"] = {"schema": json.dumps(AVRO)}
     found = decoder(url=registry.url, user="ann", password="pw")
