@@ -44,7 +44,7 @@ class Element(NamedTuple):
         if type(self.document) is ElementError and self.document.reason != "not_json":
             return None
         try:
-            return repair(self.raw.decode("utf-8", "replace"))
+            return repair(self.raw)
         except JSONError:
             return None
 

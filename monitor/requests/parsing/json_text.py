@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-MAX_DEPTH = 100  # levels of objects and arrays; anything deeper is read as null
+from monitor.requests.parsing.nesting import shallow
+
 MAX_DIGITS = 400  # characters of a number; a longer one is read as null
 
 _decode = msgspec.json.Decoder().decode
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[][{}:,]|[^][{}:,"\s]++', re.DOTALL)
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+("|\\?)|[][{}:,]|[^][{}:,"\s]++', re.DOTALL)
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LITERALS = ("null", "true", "false", "NaN", "Infinity", "-Infinity")
 _ESCAPE = re.compile(r'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.?))', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -40,13 +41,10 @@ def parse(raw: bytes) -> Any:
         return _decode(raw)
     except (ValueError, RecursionError):
         pass
-    text = raw.decode("utf-8", "replace")
     try:
-        return _without_surrogates(json.loads(text, parse_int=_integer, strict=False))
-    except json.JSONDecodeError as error:
-        raise JSONError(f"malformed JSON at character {error.pos}") from None
+        return _loads(raw.decode("utf-8", "replace"))
     except RecursionError:
-        return repair(text)
+        return _loads(shallow(raw).decode("utf-8", "replace"))
 
 
 def parse_text(text: str) -> Any:
@@ -60,24 +58,34 @@ def parse_text(text: str) -> Any:
 
 
 def parse_shallow(text: str) -> Any:
-    """The same, but nothing deeper than `MAX_DEPTH`; takes longer."""
+    """The same, but nothing deeper than `nesting.MAX_DEPTH`; takes longer."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
-        return repair(text)
+        return repair(text.encode("utf-8", "replace"))
     except JSONError:
         return None
 
 
-def repair(text: str) -> Any:
-    """The object or array in a text that is almost JSON.
+def repair(raw: bytes) -> Any:
+    """The object or array in bytes that are almost JSON.
 
-    Values that are no JSON and values deeper than `MAX_DEPTH` become null, invalid escapes stand
-    for themselves, and what is open at the end is closed.
+    Values that are no JSON and values that are too deep become null, invalid escapes stand for
+    themselves, and what is open at the end is closed.
 
     Raises:
-        JSONError: if the text is not an object or an array.
+        JSONError: if the bytes are not an object or an array.
     """
+    text = shallow(raw).decode("utf-8", "replace")
+    try:
+        return _loads(text)
+    except JSONError:
+        pass
+    return _loads(_completed(text))
+
+
+def _completed(text: str) -> str:
+    """The text as valid JSON, as far as its tokens allow."""
     out: list[str] = []
     stack: list[str] = []
     previous = ""
@@ -86,24 +94,15 @@ def repair(text: str) -> Any:
         mark = token[0]
         if previous and not stack:
             raise JSONError(f"a second document begins at character {match.start()}")
-        deep = len(stack) > MAX_DEPTH
         if mark in "{[":
             stack.append(mark)
-            if len(stack) == MAX_DEPTH + 1:
-                token = "null"
-            elif deep:
-                continue
         elif mark in "}]":
             if not stack or _CLOSING[stack.pop()] != mark:
                 raise JSONError(f"malformed JSON at character {match.start()}")
-            if len(stack) >= MAX_DEPTH:
-                continue
             if previous == ":":
                 out.append("null")
             elif previous == ",":
                 out.pop()
-        elif deep:
-            continue
         elif mark == '"':
             token = _string(token, closed=match[1] == '"')
         elif mark == "," and previous == ":":
@@ -113,11 +112,10 @@ def repair(text: str) -> Any:
         out.append(token)
         previous = mark
     if stack:
-        _close(out, stack[:MAX_DEPTH], previous)
-    try:
-        return _without_surrogates(json.loads("".join(out), strict=False))
-    except json.JSONDecodeError as error:
-        raise JSONError(f"malformed JSON at character {error.pos}") from None
+        _close(out, stack, previous)
+    elif previous not in ("}", "]"):
+        raise JSONError("it is neither an object nor an array")
+    return "".join(out)
 
 
 def _close(out: list[str], stack: list[str], previous: str) -> None:
@@ -162,9 +160,13 @@ def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= MAX_DIGITS else None
 
 
-def _without_surrogates(document: Any) -> Any:
-    """The document without lone surrogates, which cannot be encoded as UTF-8 again."""
-    text = json.dumps(document, ensure_ascii=False)
-    if _SURROGATE.search(text) is None:
+def _loads(text: str) -> Any:
+    try:
+        document = json.loads(text, parse_int=_integer, strict=False)
+    except json.JSONDecodeError as error:
+        raise JSONError(f"malformed JSON at character {error.pos}") from None
+    # A lone surrogate cannot be encoded as UTF-8 again: replace it.
+    again = json.dumps(document, ensure_ascii=False)
+    if _SURROGATE.search(again) is None:
         return document
-    return json.loads(text.encode("utf-8", "replace"))
+    return json.loads(again.encode("utf-8", "replace"))

@@ -1,7 +1,8 @@
 """Decode a million random and mutated messages, and account for every one.
 
-Valid messages of every preset are mutated: bits flipped, cut, spliced, filled with JSON's hard
-cases, values replaced by values of other types, nested deeply, bundled into arrays and lines.
+Valid messages of every preset (recorded ones, and documents made from its table) are mutated: bits
+flipped, cut, spliced, filled with JSON's hard cases, values replaced by values of other types,
+nested deeply, bundled into arrays and lines.
 Checks for every message: no exception; each element of it is one event or one rejection; events
 have the types that they declare, and decode from their own JSON to themselves. In the native
 format, the fast path and the decoder give identical columns, to the bit.
@@ -31,8 +32,10 @@ from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, RequestEvent
-from monitor.requests.parsing.times import EARLIEST
-from monitor.requests.presets import NAMES
+from monitor.requests.mappings import FieldMapping
+from monitor.requests.parsing.fields import PARSERS
+from monitor.requests.parsing.times import EARLIEST, PER_SECOND
+from monitor.requests.presets import NAMES, load
 from monitor.requests.reasons import REASONS
 from tests.support.gateway_records import RECORDS
 
@@ -46,9 +49,60 @@ GATEWAYS: dict[str, list[Any]] = {}
 for _preset, _record, *_ in RECORDS.values():
     GATEWAYS.setdefault(_preset, []).append(_record)
 ALL_MAPPINGS = MAPPINGS | {preset: preset for preset in NAMES}
-_SEEDS = PAYLOADS | GATEWAYS
-_ALIKE = {"a table": "native", "anthropic": "openai", "litellm-spendlogs": "litellm"}
 BATCH = 1_000
+
+# A value of each kind of field, for documents that are made from a preset's table.
+_MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+_SAMPLE: dict[str, Any] = {
+    **dict.fromkeys(PARSERS, 12),
+    **{field: f"a {field}" for field in ("prompt", "system", "documents", "end_user", "account")},
+    **{"ts": NOW - 10, "api_key": "sk-one", "messages": _MESSAGES, "model": "atlas", "status": 200},
+}
+
+
+def seeds_of(name: str) -> list[Any]:
+    """Valid documents of a mapping: recorded ones, and some with values where its table says."""
+    if name not in NAMES:
+        return list(PAYLOADS["native"])
+    made = [_made(load(name), random.Random(seed)) for seed in range(6)]
+    return [*PAYLOADS.get(name, []), *GATEWAYS.get(name, []), *made]
+
+
+def bundles(mapping: Any) -> bool:
+    """Whether an element of a message may hold several records, or none."""
+    compiled = FieldMapping(mapping)
+    return not compiled.single or compiled.selective
+
+
+def _made(table: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """A document with a value at one of the places of each field."""
+    record: dict[str, Any] = {}
+    for field in sorted(PARSERS.keys() & table.keys()):
+        place = rng.choice(table[field] if isinstance(table[field], list) else [table[field]])
+        place = place if isinstance(place, dict) else {"path": place}
+        value = _SAMPLE[field]
+        if field == "ts" and "unit" in place:
+            value = int(value * PER_SECOND[place["unit"]])
+        _put(record, place["path"], value)
+    if only := table.get("only"):
+        _put(record, only["path"], only["values"][0])
+    for option in ("root", "each"):
+        pointers = table.get(option, "")
+        if pointer := rng.choice(pointers) if isinstance(pointers, list) else pointers:
+            inner: Any = [record] if option == "each" else rng.choice([record, json.dumps(record)])
+            record = {}
+            _put(record, pointer, inner)
+    return record
+
+
+def _put(document: dict[str, Any], pointer: str, value: Any) -> None:
+    *steps, name = (step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    holder: Any = document
+    for step in steps:
+        holder = holder.setdefault(step, {}) if isinstance(holder, dict) else None
+    if isinstance(holder, dict):
+        holder.setdefault(name, value)
+
 
 HARD_CASES = [
     *(b"\\ud800", b"\\udc00\\ud800", b"\\u0000", b"\\x", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf"),
@@ -167,12 +221,12 @@ def _dumps(rng: random.Random, document: Any) -> bytes:
 
 
 def faults(
-    decoder: Decoder, batch: list[Mutant], decoded: Decoded, bundles: bool = False
+    decoder: Decoder, batch: list[Mutant], decoded: Decoded, bundled: bool = False
 ) -> list[str]:
     """Descriptions of what is wrong with a decoded batch.
 
     Args:
-        bundles: whether the format bundles several requests in one element.
+        bundled: see `bundles`.
     """
     found = []
     events, sources, elements, rejections, *_ = decoded
@@ -185,7 +239,7 @@ def faults(
         count = len(decoder.split(value or b""))
         if sorted(places[source]) != list(range(count)):
             found.append(f"elements {sorted(places[source])} of {count} in {value!r}")
-        if expected and count != expected and not bundles:
+        if expected and count != expected and not bundled:
             found.append(f"{count} elements instead of {expected} in {value!r}")
     found += [
         f"incomplete: {event}"
@@ -199,7 +253,7 @@ def faults(
         found.append("events do not decode to themselves")
     for rejection in rejections:
         detail = rejection.detail
-        if rejection.reason not in REASONS or not detail.isprintable() or len(detail) > 120:
+        if rejection.reason not in REASONS or not detail.isprintable() or len(detail) > 160:
             found.append(f"odd: {rejection}")
     return found
 
@@ -250,6 +304,7 @@ def run(mapping: Any, seeds: list[Any], count: int, seed: int) -> tuple[Counter[
     decoder, rng, tally, spent = Decoder(mapping), random.Random(seed), Counter[str](), 0.0
     reader = Reader(decoder, Identity(b"0123456789abcdef"))
     source = mutants(rng, seeds)
+    bundled = bundles(mapping)
     for start in range(0, count, BATCH):
         batch = [next(source) for _ in range(min(BATCH, count - start))]
         began = time.perf_counter()
@@ -261,8 +316,7 @@ def run(mapping: Any, seeds: list[Any], count: int, seed: int) -> tuple[Counter[
             continue
         finally:
             spent += time.perf_counter() - began
-        bundles = mapping == "otel-genai" or str(mapping) in GATEWAYS  # or skips records
-        wrong = faults(decoder, batch, decoded, bundles=bundles)
+        wrong = faults(decoder, batch, decoded, bundled)
         if decoder.native:
             wrong += differences(reader, decoder, batch)
         for fault in wrong[:3]:
@@ -287,8 +341,7 @@ def main() -> int:
     seconds = 0.0
     share, rest = divmod(options.count, len(ALL_MAPPINGS))
     for number, (name, mapping) in enumerate(ALL_MAPPINGS.items()):
-        seeds = _SEEDS.get(name) or _SEEDS[_ALIKE[name]]
-        tally, spent = run(mapping, seeds, share + (number < rest), options.seed + number)
+        tally, spent = run(mapping, seeds_of(name), share + (number < rest), options.seed + number)
         total += tally
         seconds += spent
         table.add_row(name, *(f"{tally[column]:,}" for column in columns), f"{spent:.1f}")

@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 
 from monitor.requests.decoder import Decoder
 from tests.benchmarks.quality.decode_fuzz import (
-    GATEWAYS,
+    ALL_MAPPINGS,
     MAPPINGS,
     NOW,
-    PAYLOADS,
     Mutant,
     as_encoded,
+    bundles,
     faults,
     mutants,
+    seeds_of,
 )
 
 DECODERS = {name: Decoder(mapping) for name, mapping in MAPPINGS.items()}
-SEEDS = {name: PAYLOADS.get(name, PAYLOADS["native"]) for name in MAPPINGS}
+SEEDS = {name: seeds_of(name) for name in ALL_MAPPINGS}
 
 unhurried = settings(deadline=None)
 each_mapping = pytest.mark.parametrize("name", MAPPINGS)
@@ -62,7 +63,7 @@ near_events = st.fixed_dictionaries(
 
 def decode(name, *mutants):
     decoded = DECODERS[name].decode([mutant.value for mutant in mutants], NOW)
-    assert not faults(DECODERS[name], list(mutants), decoded, bundles=name == "otel-genai")
+    assert not faults(DECODERS[name], list(mutants), decoded, bundles(MAPPINGS[name]))
     return decoded
 
 
@@ -92,14 +93,20 @@ def test_mutated_messages_are_accounted_for(name, seed):
     decode(name, *(next(source) for _ in range(10)))
 
 
-@pytest.mark.parametrize("preset", GATEWAYS)
+@pytest.mark.parametrize("preset", ALL_MAPPINGS)
+def test_preset_reads_records_of_its_format(preset):
+    decoded = Decoder(ALL_MAPPINGS[preset]).decode([dumped(seed) for seed in SEEDS[preset]], NOW)
+    assert len(decoded.events) >= len(SEEDS[preset])
+
+
+@pytest.mark.parametrize("preset", ALL_MAPPINGS)
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 2**32))
-def test_mutated_gateway_records_are_accounted_for(preset, seed):
-    source, decoder = mutants(random.Random(seed), GATEWAYS[preset]), Decoder(preset)
+def test_mutated_records_of_every_preset_are_accounted_for(preset, seed):
+    source, decoder = mutants(random.Random(seed), SEEDS[preset]), Decoder(ALL_MAPPINGS[preset])
     batch = [next(source) for _ in range(10)]
     decoded = decoder.decode([mutant.value for mutant in batch], NOW)
-    assert not faults(decoder, batch, decoded, bundles=True)
+    assert not faults(decoder, batch, decoded, bundles(ALL_MAPPINGS[preset]))
 
 
 @each_mapping
