@@ -70,8 +70,8 @@ def seeds_of(name: str) -> list[Any]:
 
 def bundles(mapping: Any) -> bool:
     """Whether an element of a message may hold several records, or none."""
-    compiled = FieldMapping(mapping)
-    return not compiled.single or compiled.selective
+    table = load(mapping) if isinstance(mapping, str) else mapping
+    return not FieldMapping(mapping).single or "only" in table
 
 
 def _made(table: dict[str, Any], rng: random.Random) -> dict[str, Any]:
