@@ -1,4 +1,4 @@
-"""Read-only commands on the workers' data in Redis: keys, explain, campaigns, public."""
+"""Read-only commands: inspect a log; keys, explain, campaigns and public on the workers' data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from monitor import config
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, check_pseudonym, output
+from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, output
 
 if TYPE_CHECKING:
     from monitor.store.redis import RedisStore
@@ -23,6 +23,29 @@ campaigns_app = typer.Typer()
 commands.add_typer(campaigns_app, name="campaigns")
 
 CampaignId = Annotated[str, typer.Argument(help="Campaign id or unique prefix.")]
+
+
+@commands.command("inspect", epilog="Example: `xm inspect gateway.log.zst --prompts`")
+def inspect_file(
+    file: RequestFile,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Show the first characters of prompts.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a first look at a log: its format, how requests are read, what is missing.
+
+    Guesses the mapping unless one is configured. Needs no server. Exit status 0: at least half of
+    the records are read. 1: fewer or none. 2: the file cannot be opened.
+    """
+    settings = config.load()
+    from pipelines.inspect.recording import inspect_recording
+    from pipelines.show.recording import show
+
+    seen = inspect_recording(file, settings.mapping, prompts=prompts)
+    output(seen, as_json, show)
+    if not seen.mostly_read:
+        raise typer.Exit(1)
 
 
 def _store(settings: Settings) -> RedisStore:
@@ -155,6 +178,6 @@ def public(as_json: AsJson = False) -> None:
     """Show the baseline that workers have learned from all keys, and its uncertainty."""
     settings = config.load()
     from pipelines.inspect.baseline import baseline_report
-    from pipelines.show.baseline import show
+    from pipelines.show.calibration import show_baseline
 
-    output(baseline_report(_store(settings), settings), as_json, show)
+    output(baseline_report(_store(settings), settings), as_json, show_baseline)

@@ -17,7 +17,7 @@ from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.identity import is_pseudonym
 
-RequestFile = Annotated[str, typer.Argument(help="Requests, one per line; gzip too; - is stdin.")]
+RequestFile = Annotated[str, typer.Argument(help="A file or folder of requests; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""Show the thresholds that `calibrate` has fitted."""
+"""Show the baseline that workers have learned, and the thresholds that `calibrate` has fitted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.inspect.baseline import BaselineReport
 from pipelines.modelling.settings_file import CONFIDENCE_TEXT, Calibration, format_rate
-from pipelines.show.style import add_columns, table
+from pipelines.show.style import add_columns, default_console, table
 
 
 def show(calibration: Calibration, console: Console | None = None) -> None:
@@ -40,6 +41,28 @@ def show(calibration: Calibration, console: Console | None = None) -> None:
     )
     if calibration.caveat:
         console.print(calibration.caveat, markup=False)
+
+
+def show_baseline(report: BaselineReport, console: Console | None = None) -> None:
+    """Print a report as a table and a sentence."""
+    console = console or default_console()
+    rows = table()
+    add_columns(rows, "partition", "learned until")
+    add_columns(rows, "key-days", "distance", numbers=True)
+    for part in report.partitions:
+        day = part.day or "first day not over"
+        rows.add_row(part.partition, day, f"{part.key_days:,.0f}", f"{part.moved:.4f}")
+    rows.add_section()
+    rows.add_row("all and reference", "", f"{report.key_days:,.0f}", f"{report.moved:.4f}")
+    console.print(rows)
+    console.print("Distance: of the mean prompt from that of the reference.")
+    if report.meaning_uncertainty is None:
+        console.print("The mean prompt of ordinary keys is not known yet.")
+    else:
+        console.print(
+            "Expected squared error of the mean prompt of ordinary keys: "
+            f"{report.meaning_uncertainty:.2g}."
+        )
 
 
 def _table(title: str, *columns: str) -> Table:

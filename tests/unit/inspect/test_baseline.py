@@ -10,7 +10,7 @@ from monitor.identity import Identity
 from monitor.records.baseline_mean import PROMPTS_PER_DAY
 from monitor.store.memory import MemoryStore
 from pipelines.inspect.baseline import baseline_report
-from pipelines.show.baseline import show
+from pipelines.show.calibration import show_baseline as show
 from tests.support.requests import request
 
 DAY, KEYS = 86_400.0, 64
