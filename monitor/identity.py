@@ -105,8 +105,14 @@ def _joined(key: str, data: bytes) -> str:
     return f"{key}/{_text(data)}"
 
 
-def from_settings(settings: Settings, *, plain: bool = False) -> Identity:
+def from_settings(
+    settings: Settings, *, plain: bool = False, cached: int | None = None
+) -> Identity:
     """The deployment's identity.
+
+    Args:
+        plain: see `Identity`.
+        cached: number of pseudonyms to keep in memory; default: enough for `rows` keys.
 
     Raises:
         ConfigError: if there is no secret, or it is too short.
@@ -117,4 +123,4 @@ def from_settings(settings: Settings, *, plain: bool = False) -> Identity:
             "No identity secret: set XM_IDENTITY_SECRET, or XM_IDENTITY_SECRET_FILE to a file "
             "with the output of `openssl rand -hex 32`."
         )
-    return Identity(found, plain=plain, cached=max(settings.rows, _CACHED))
+    return Identity(found, plain=plain, cached=cached or max(settings.rows, _CACHED))

@@ -33,6 +33,7 @@ from pipelines.worker.server import WebServer, raise_descriptor_limit
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import pages
 
+_LOOKUP_PSEUDONYMS = 10_000  # kept in memory: made-up keys must not fill it
 # Our own events from INFO on, those of libraries from WARNING on.
 _LOGGING = {
     "version": 1,
@@ -137,7 +138,7 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     service = DecisionService(
         KeyReader(settings.gateway),
         decisions,
-        from_settings(settings),
+        from_settings(settings, cached=_LOOKUP_PSEUDONYMS),
         FieldMapping(settings.mapping),
         metrics,
         shadow=settings.decisions.shadow,

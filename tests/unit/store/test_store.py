@@ -205,6 +205,33 @@ def test_stronger_decision_of_detector_and_campaign_applies(store):
     assert plain(store.decision("k_1")) == BLOCK
 
 
+def test_decisions_of_several_keys_are_found_at_once(store):
+    campaign = Decision("k_2", "throttle", "a_3", made_at=1.0, seconds=60.0, origin="campaign")
+    store.commit(Checkpoint(decisions=[BLOCK, campaign]))
+    found = store.decisions([f"k_{n}" for n in range(3)])
+    assert [each and plain(each) for each in found] == [None, BLOCK, campaign]
+    assert store.decisions([]) == []
+
+
+def test_unreadable_decision_is_logged_and_left_out(redis_url, caplog):
+    store = RedisStore(redis_url, 100)
+    store.commit(Checkpoint(decisions=[BLOCK]))
+    with redis.from_url(redis_url) as client:
+        client.set("xm:d:k_2", b'{"action": "of a newer version"}')
+    found = store.decisions(["k_1", "k_2"])
+    assert [each and plain(each) for each in found] == [BLOCK, None]
+    assert "decision_unreadable key=k_2" in caplog.text
+
+
+def test_lost_claim_is_told_from_another_worker(redis_url):
+    store = RedisStore(redis_url, 100)
+    claim, _ = store.claim("t:0")
+    with redis.from_url(redis_url) as client:
+        client.flushdb()
+    with pytest.raises(FencedError, match="has lost its data"):
+        store.commit(Checkpoint(partitions={"t:0": b"state"}, claims={"t:0": claim}))
+
+
 def test_latest_claim_writes(store):
     store.claim("t:0")
     claim, _ = store.claim("t:0")
