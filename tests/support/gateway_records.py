@@ -229,9 +229,35 @@ VLLM = {
     "temperature=0.5, top_p=1.0, max_tokens=256, logprobs=None), lora_request: None.",
 }
 
+SPENDLOGS = {
+    "request_id": "r-1",
+    "call_type": "acompletion",
+    "api_key": "hash-1",
+    "startTime": "2026-02-25T10:00:00.000000",
+    "endTime": "2026-02-25T10:00:01.500000",
+    "model": "atlas-small",
+    "messages": CHAT["messages"],
+    "prompt_tokens": 21,
+    "completion_tokens": 40,
+    "status": "success",
+}
+ANTHROPIC = {
+    "timestamp": "2026-02-25T10:00:00Z",
+    "api_key_id": "key-1",
+    "request": {
+        "model": "atlas-small",
+        "max_tokens": 256,
+        "system": TERSE,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": ASK}]}],
+    },
+    "response": {"id": "r-1", "usage": {"input_tokens": 21, "output_tokens": 40}},
+}
+
 START, END = 1_772_013_600.0, 1_772_013_601.5
 # Preset, record, and what must be read of it: the key, the time, and fields that are not read.
 RECORDS: dict[str, tuple[str, dict[str, Any], str, float, set[str]]] = {
+    "SpendLogs": ("litellm-spendlogs", SPENDLOGS, "hash-1", END, {"max_tokens"}),
+    "Anthropic": ("anthropic", ANTHROPIC, "key-1", START, set()),
     "Kong": ("kong", KONG, "credential-1", END, set()),
     "Kong before 3.10": ("kong", KONG_OLD, "credential-1", END, set()),
     "Databricks": ("databricks", DATABRICKS, "analyst@example.com", END, set()),
