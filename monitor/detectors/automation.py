@@ -46,6 +46,8 @@ class Automation:
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "requests": Evidence("count"),
         "follow_ups": Evidence("share"),
+        "tiny_turns": Evidence("share", "tiny last turns"),
+        "unexplained": Evidence("share", "unexplained input"),
         "unattended_nats": Evidence("nats", "few follow-ups"),
         "regular_nats": Evidence("nats", "regularity"),
         "gap_seconds": Evidence("seconds"),
@@ -61,6 +63,8 @@ class Automation:
         evidence = {
             "requests": keys["requests"].astype(np.float64),
             "follow_ups": keys["follow_ups"].astype(np.float64),
+            "tiny_turns": keys["tiny_turns"].astype(np.float64),
+            "unexplained": keys["unexplained"].astype(np.float64),
             "unattended_nats": unattended,
             "regular_nats": regular,
             "gap_seconds": np.exp(keys["gap"].astype(np.float64)),

@@ -135,6 +135,7 @@ def update(
             r["prompts"] += 1
             r["tiny_turns"] = _share(r["tiny_turns"], mark & TINY_TURN)
             r["unexplained"] = _share(r["unexplained"], mark & UNEXPLAINED)
+            r["unreadable"] = _share(r["unreadable"], features.unreadable[e])
             _intent_levels(r, mark, levels)
             if _has_words(features.style[e]):
                 _add_to_sketches(r, e, features, today)

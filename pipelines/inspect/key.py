@@ -7,6 +7,7 @@ for all other values they are those of other, unflagged keys as they are now.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -232,7 +233,21 @@ def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivi
         ),
         ("deviation", "baseline distance", "score", deviation),
         ("novelty", "new kinds", "share", lambda keys: keys.novelty),
-        ("follow-ups", "follow-ups", "share", lambda keys: keys["follow_ups"].astype(np.float64)),
+        *(
+            (label, label, "share", partial(_share, field=field))
+            for label, field in (
+                ("follow-ups", "follow_ups"),
+                ("tiny last turns", "tiny_turns"),
+                ("unexplained input", "unexplained"),
+                ("unreadable prompts", "unreadable"),
+            )
+        ),
+        (
+            "reused ids",
+            "reused ids",
+            "share",
+            lambda keys: keys["reused_ids"] / np.maximum(keys["requests"], 1),
+        ),
     ]
     facts = []
     for name, label, unit, measure in measures:
@@ -261,6 +276,10 @@ def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivi
         },
         facts=facts,
     )
+
+
+def _share(keys: Profile, field: str) -> Floats:
+    return np.asarray(keys[field].astype(np.float64))
 
 
 def _last(head: int, panes: int) -> range:
