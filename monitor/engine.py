@@ -37,7 +37,7 @@ from monitor.prompts.normalise import Normaliser, Texts
 from monitor.records.admission import UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
-from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests, Today
+from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.records.stream_clock import FUTURE, LATE
 from monitor.records.update import update, warm
@@ -388,6 +388,6 @@ def _fingerprints(
             -np.log(p[due]),
             hashes[evaluated.events[due]],
             severity[due],
-            evaluated.roles[due] == ACCOUNT,
+            evaluated.roles[due],
         )
         yield from map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))

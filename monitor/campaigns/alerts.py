@@ -8,9 +8,10 @@ duration while the member is active.
 
 from __future__ import annotations
 
-from monitor.alerting.alerts import Alert, Severity, State, Subject, alert_id
-from monitor.alerting.decisions import Decision, Scope, action_for, duration
+from monitor.alerting.alerts import Alert, Severity, State, Subject, alert_id, weaker
+from monitor.alerting.decisions import LIMIT_OF_FEW, Decision, Scope, action_for, duration
 from monitor.campaigns.campaign import Campaign
+from monitor.campaigns.fingerprint import FEW_END_USERS, IS_ACCOUNT
 from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.records.profile import HOUR
@@ -65,15 +66,17 @@ class CampaignAlerts:
         seconds = duration(action, self._settings.decisions)
         reason = alert_id(campaign.id, KIND, campaign.opened)
         last = self._population.rows["fingerprint"]["ts"]
-        accounts = self._population.rows["fingerprint"]["account"]
+        flags = self._population.rows["fingerprint"]["flags"]
         for key in campaign.named:
             at = self._population.index(key)
             active = at is not None and self._now - last[at] < SILENT
             if active and self._now - campaign.decided.get(key, 0.0) >= seconds / 2:
                 campaign.decided[key] = self._now
-                scope: Scope = "account" if accounts[at] else "api_key"
+                scope: Scope = "account" if flags[at] & IS_ACCOUNT else "api_key"
+                limit = LIMIT_OF_FEW if flags[at] & FEW_END_USERS else action
+                decision = weaker(action, limit)
                 self.decisions.append(
-                    Decision(key, action, reason, self._now, seconds, origin=KIND, scope=scope)
+                    Decision(key, decision, reason, self._now, seconds, origin=KIND, scope=scope)
                 )
 
     def _severity(self, campaign: Campaign) -> Severity:

@@ -244,6 +244,11 @@ def is_campaign(results: Iterable[Result]) -> bool:
     return "required" not in failed and len(failed) < 2
 
 
+def is_coordinated(results: Iterable[Result]) -> bool:
+    """Whether all criteria of the route COORDINATION are met."""
+    return all(result.met for result in results if result.route is COORDINATION)
+
+
 def reason(results: Sequence[Result]) -> str:
     """Why a group is a campaign, from met criteria only; or why it is none."""
     failed = [result for result in results if not result.met]

@@ -19,12 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.prompts.projection import CONTENT, LISTS
-from monitor.records.inputs import ACCOUNT_KEYS
+from monitor.records.end_users import from_few
+from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS
 from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile, Records
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.sketches import hyperloglog
 
 FINGERPRINT_VERSION = 2
+# Flags: of an account, not of a key; and the evidence against the key is of few of its end users.
+IS_ACCOUNT, FEW_END_USERS = 1, 2
 SHORT_LIVED = 20  # mean requests of a key up to which the linker compares its account
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 FINGERPRINT_DISTINCT = ("prompts", "templates")
@@ -34,7 +37,7 @@ FINGERPRINT = np.dtype(
     [
         ("version", "<u2"),
         ("severity", "u1"),  # of the most severe open alert of the key, 0 without one
-        ("account", "u1"),  # 1 for an account, 0 for a key
+        ("flags", "u1"),  # IS_ACCOUNT, FEW_END_USERS
         ("requests", "<u4"),
         ("ts", "<f8"),
         ("first_seen", "<f8"),
@@ -94,7 +97,7 @@ def from_records(
     surprisal: npt.NDArray[np.float64],
     hashes: npt.NDArray[np.uint64],
     severity: Any,
-    accounts: Any,
+    roles: npt.NDArray[np.uint8],
 ) -> Fingerprints:
     """The fingerprints of n records.
 
@@ -104,8 +107,8 @@ def from_records(
         surprisal: `(n,) float64`, -log p of each key's strongest detector, nats.
         hashes: `(n, columns) uint64`, of the requests that were evaluated, see `Columns`.
         severity: `(n,) uint8`, of each key's most severe open alert.
-        accounts: `(n,) bool`, which are of accounts. An account whose keys have many requests each
-            has no prompts in its fingerprint: the linker compares these keys instead.
+        roles: `(n,) uint8`, KEY or ACCOUNT. An account whose keys have many requests each has no
+            prompts in its fingerprint: the linker compares these keys instead.
 
     Returns:
         `(n,) FINGERPRINT`.
@@ -116,7 +119,9 @@ def from_records(
     for name in ("requests", "first_seen", "tokens", "sketch_prompts", "long_head", "middle_head"):
         out[name] = records[name]
     out["ts"], out["surprisal"] = ts, surprisal
-    out["account"] = accounts
+    accounts = roles == ACCOUNT
+    few = np.fromiter(map(from_few, records), bool, len(records)) & ~accounts
+    out["flags"] = accounts * IS_ACCOUNT + few * FEW_END_USERS
     keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
     out["sketch_prompts"][accounts & (records["requests"] > SHORT_LIVED * keys)] = 0
     out["distinct"] = records["distinct"][

@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import WARNING, Alert
+from monitor.alerting.alerts import INFO, WARNING, Alert
 from monitor.alerting.decisions import Decision
 from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
@@ -36,6 +36,7 @@ _STEPS = 8  # of a new group; a known one takes one per round
 _SAMPLE, _SAMPLED_MEMBERS = 30_000, 64  # keys that stand for all, and those of a group among them
 _SETTLED_EVERY = 3  # rounds between evaluations of a group that was no campaign for an hour
 _MIN_PROBABILITY = 1e-3  # of a membership that is kept
+_SURPRISING = 5.0  # nats of a key that may be named because other members have alerts
 _MERGED_RATE = 0.7  # octaves between the median rates of campaigns that may be one, at most
 _MERGED_FIRST_SEEN = 2 * HOUR  # seconds between their median first-seen times, at most
 
@@ -262,7 +263,10 @@ class _Round:
     def _report(self, campaign: Campaign, group: Group, verdict: Verdict) -> None:
         """Name the sure members and publish what is new."""
         before = set(campaign.named)
-        sure = [self._population.keys[i] for i in np.flatnonzero(group.member > SURE).tolist()]
+        named = group.member > SURE
+        if not verdict.is_coordinated:
+            named &= self._is_surprising()
+        sure = [self._population.keys[i] for i in np.flatnonzero(named).tolist()]
         probable = {key for key, p in campaign.membership.items() if p > PROBABLE}
         campaign.named = {k: at for k, at in campaign.named.items() if k in probable}
         campaign.named |= {key: self._now for key in sure if key not in campaign.named}
@@ -274,6 +278,15 @@ class _Round:
         if self.output.publish(campaign):
             campaign.log(self._now, change, origin)
         self.output.decide(campaign)
+
+    def _is_surprising(self) -> Mask:
+        """Which keys detectors find unusual by themselves, `(n,) bool`.
+
+        Whoever copies the prompts and the times of an honest key draws it into the group. If the
+        members' own alerts are what makes a campaign, it must not name a key without any.
+        """
+        flagged = self._population.rows["fingerprint"]["severity"] >= INFO
+        return np.asarray(flagged | (self._population.traits.surprisal >= _SURPRISING))
 
     def _origin(self, campaign: Campaign) -> str:
         """The id of the campaign in which most members of a new one were named, if there is one."""

@@ -38,11 +38,13 @@ class Verdict(NamedTuple):
         is_campaign: whether the group meets the criteria.
         evidence: numbers by name.
         reason: which criteria decide, in plain words.
+        is_coordinated: whether the members' behaviour as a group decides, not their own alerts.
     """
 
     is_campaign: bool
     evidence: dict[str, float]
     reason: str
+    is_coordinated: bool
 
 
 def evaluate(
@@ -61,7 +63,12 @@ def evaluate(
     """
     evidence = _evidence(population, group, members, eligible)
     results = criteria.apply(evidence)
-    return Verdict(criteria.is_campaign(results), evidence, criteria.reason(results))
+    return Verdict(
+        criteria.is_campaign(results),
+        evidence,
+        criteria.reason(results),
+        criteria.is_coordinated(results),
+    )
 
 
 def _evidence(

@@ -135,11 +135,13 @@ def _several(counts: Any, place: int) -> bool:
 
 @jit
 def _is_few(counts: Any) -> bool:
-    """Whether few end users have nearly all the weight of `(USERS,) uint16` counts."""
-    first, second, third, total = 0, 0, 0, 0
+    """Whether few end users have nearly all the weight of `(USERS,) uint16` counts, and are judged
+    by themselves."""
+    first, second, third, total, own = 0, 0, 0, 0, False
     for i in range(USERS):
         count = int(counts[i] & _COUNT)
         total += count
+        own |= counts[i] & _OWN != 0
         if i == _OTHERS:
             continue
         if count > first:
@@ -149,11 +151,12 @@ def _is_few(counts: Any) -> bool:
         elif count > third:
             third = count
     top = first + second + third
-    return bool(top >= _FEW_WEIGHT and top >= _FEW_SHARE * total)
+    return bool(own and top >= _FEW_WEIGHT and top >= _FEW_SHARE * total)
 
 
 def from_few(record: Any) -> bool:
-    """Whether the evidence against a key, one RECORD, comes from at most FEW of its end users."""
+    """Whether the evidence against a key, one RECORD, comes from at most FEW of its end users, who
+    are judged by themselves."""
     return bool(_is_few(record["user_counts"]))
 
 
