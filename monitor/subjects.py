@@ -149,7 +149,7 @@ class Subjects:
         features: Features,
         admitted: Flags,
     ) -> BatchSubjects:
-        """Decide in whose records each request counts. End users are counted in the keys' records.
+        """Decide in whose records each request counts.
 
         Args:
             rows, accounts: as `load` returned them.
@@ -162,8 +162,11 @@ class Subjects:
         judged = np.zeros(n, bool)
         suspects = end_users.suspicious(requests.marks, features)
         users = columns.short_hashes("end_user")
-        if users.any() or suspects.any():
-            end_users.select(self._table.records, rows, admitted, users, suspects, judged)
+        if users.any():
+            records, keys = self._table.records, np.unique(rows)
+            before = records["user_names"][keys], records["user_counts"][keys]
+            end_users.select(records, rows, admitted, users, suspects, judged)
+            records["user_names"][keys], records["user_counts"][keys] = before
         which = np.flatnonzero(judged)
         texts = columns.names.texts("end_user", which)
         ids = [
@@ -181,8 +184,9 @@ class Subjects:
         all_rows = np.concatenate([accounts.rows, user_rows[which], rows])
         all_ids = [*accounts.ids, *ids, *columns.keys]
         order = np.argsort(events, kind="stable")
+        by_request = rows, user_rows, users, suspects, admitted
         order = order[admitted[events[order]] != REPEATED]
-        entries = Entries(all_rows[order], events[order], roles[order], rows, user_rows, admitted)
+        entries = Entries(all_rows[order], events[order], roles[order], *by_request)
         ids = [all_ids[i] for i in order.tolist()]
         return BatchSubjects(columns, requests.ts, entries, ids, accounts)
 

@@ -38,7 +38,7 @@ _OWN = 0x8000  # bit of a count: the end user has a record
 _COUNT = 0x7FFF
 _HALVE = 2048  # weight at which all counts are halved: the recent past counts more
 _DAY_LEVEL = REQUESTS.start + SCALES.index("24h")
-_WARNING = 2  # severity of a flagged key
+_SPREAD = 8 * WEIGHT  # least count of everybody else
 _LIKE = [
     (LISTS.index(kind) * len(SHARES) + share, RAMPS[kind][0])
     for kind in ("cot", "grader")
@@ -56,35 +56,43 @@ def suspicious(marks: npt.NDArray[np.uint16], features: Features) -> npt.NDArray
 
 @jit
 def select(records: Any, rows: Any, admitted: Any, users: Any, suspects: Any, judged: Any) -> None:
-    """Count the end users of n requests, and decide who is judged by itself.
+    """Decide which of n requests also count in their end user's record.
 
     Args:
-        records: `(capacity,) RECORD`, the table; only the counts of end users are updated.
+        records: `(capacity,) RECORD`, the table. The counts of end users are updated; the caller
+            puts them back, because the same requests are counted again with everything else.
         rows: `(n,) int64`, the key's record of each request.
         admitted: `(n,) uint8`, as `admit` returns it.
         users: `(n,) uint32`, hashes of the end users, 0 without one.
         suspects: `(n,) bool`, whether each prompt is suspicious.
-        judged: `(n,) bool`, receives whether the request also counts in its end user's record.
+        judged: `(n,) bool`, the result.
     """
     for e in range(len(rows)):
-        judged[e] = False
-        if admitted[e] == REPEATED or (users[e] == 0 and not suspects[e]):
-            continue
-        r = records[rows[e]]
-        names, counts = r["user_names"], r["user_counts"]
-        if users[e] == 0:
-            counts[_OTHERS] += WEIGHT
-        else:
-            place = _add(names, counts, users[e], WEIGHT if suspects[e] else 1, suspects[e])
-            if place >= 0 and not counts[place] & _OWN:
-                if suspects[e]:
-                    own = r["severity"].max() < _WARNING or _is_few(counts)
-                else:
-                    own = counts[place] >= HEAVY and _several(counts, place)
-                if own:
-                    counts[place] |= _OWN
-            judged[e] = place >= 0 and counts[place] & _OWN != 0
+        judged[e] = admitted[e] != REPEATED and count(records[rows[e]], users[e], suspects[e])
+
+
+@jit
+def count(r: Any, user: int, suspect: bool) -> bool:
+    """Count a request in its key's RECORD; return whether its end user is judged by itself.
+
+    Args:
+        user: uint32, hash of the end user, 0 without one.
+        suspect: whether the prompt is suspicious.
+    """
+    names, counts = r["user_names"], r["user_counts"]
+    place = -1
+    if user != 0:
+        place = _add(names, counts, user, WEIGHT if suspect else 1, suspect)
+    elif suspect:
+        counts[_OTHERS] += WEIGHT
+    if place >= 0 and not counts[place] & _OWN:
+        heavy = counts[place] >= HEAVY
+        if (suspect and (heavy or not _is_spread(counts))) or (heavy and _several(counts, place)):
+            counts[place] |= _OWN
+    judged = place >= 0 and counts[place] & _OWN != 0
+    if user != 0 or suspect:
         _halve(counts)
+    return judged
 
 
 @jit
@@ -131,6 +139,15 @@ def _several(counts: Any, place: int) -> bool:
     for i in range(_OTHERS):
         several |= i != place and counts[i] & _COUNT != 0
     return several
+
+
+@jit
+def _is_spread(counts: Any) -> bool:
+    """Whether most suspicious prompts are of ever new end users, who get no records then."""
+    total = 0
+    for i in range(USERS):
+        total += int(counts[i] & _COUNT)
+    return bool(counts[_OTHERS] >= _SPREAD and 2 * int(counts[_OTHERS]) > total)
 
 
 @jit

@@ -46,6 +46,8 @@ class Entries(NamedTuple):
         roles: `(m,) uint8`, KEY, ACCOUNT or END_USER.
         keys: `(n,) int64`, the key's record of each request.
         users: `(n,) int64`, the end user's record of each request, -1 without one.
+        names: `(n,) uint32`, hashes of the end users, 0 without one.
+        suspects: `(n,) bool`, whether each prompt is suspicious, see `end_users.py`.
         admitted: `(n,) uint8`, as `admit` returns it.
     """
 
@@ -54,6 +56,8 @@ class Entries(NamedTuple):
     roles: npt.NDArray[np.uint8]
     keys: npt.NDArray[np.int64]
     users: npt.NDArray[np.int64]
+    names: npt.NDArray[np.uint32]
+    suspects: npt.NDArray[np.bool_]
     admitted: npt.NDArray[np.uint8]
 
 

@@ -108,6 +108,8 @@ def update(
         if role == ACCOUNT and not _feeds(r, records[entries.keys[e]]["requests"]):
             continue
         voted = role == KEY and baseline.has_vote(r)
+        if role == KEY:
+            end_users.count(r, entries.names[e], entries.suspects[e])
         t, tokens, mark = requests.ts[e], requests.tokens[e], requests.marks[e]
         if r["requests"] == 0:
             _start_record(r, t)
@@ -331,8 +333,8 @@ def warm(features: Features) -> None:
     admitted, requests = np.zeros(0, np.uint8), _no_requests()
     parts, judged = Parts.of([[Part(USER, "Compile"), Part(USER, "it.")]]), np.ones(2, np.bool_)
     judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
-    entries = Entries(rows, rows, admitted, rows, rows, admitted)
     users, flags = rows.astype(np.uint32), rows.astype(bool)
+    entries = Entries(rows, rows, admitted, rows, rows, users, flags, admitted)
     day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
     admit(
         *(records, rows, requests.ts, requests.tokens, requests.ids),

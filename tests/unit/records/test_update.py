@@ -117,7 +117,8 @@ class Table:
         )
         counted = np.flatnonzero(admitted != REPEATED)
         users, roles = np.full(n, -1, np.int64), np.full(len(counted), KEY, np.uint8)
-        entries = Entries(rows[counted], counted, roles, rows, users, admitted)
+        nobody = np.zeros(n, np.uint32), np.zeros(n, bool)
+        entries = Entries(rows[counted], counted, roles, rows, users, *nobody, admitted)
         count = update(
             self.records, entries, requests, features, today, 0, len(counted), evaluations, at
         )
