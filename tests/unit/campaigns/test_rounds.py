@@ -219,14 +219,27 @@ def test_population_stays_within_its_capacity():
     assert 0 < after_the_last_round < SOURCES
 
 
+@pytest.mark.parametrize(("surprisal", "named"), [(1.0, False), (9.0, True)])
+def test_key_beside_a_flagged_fleet_is_named_if_unusual(surprisal, named):
+    members = fleet(20, severity=2, surprisal=9.0, sessions=True, repeats=40)
+    copied = fleet(1, seed=8, surprisal=surprisal, sessions=True, repeats=40)
+    copied.task = members.task
+    _, out = linked(population(), members, copied)
+    found = {key for alert in out.alerts for key in alert.subject.members}
+    assert len(found & set(members.names)) > 10
+    assert (copied.names[0] in found) == named
+    assert {decision.key for decision in out.decisions} == found
+
+
 def test_alert_says_when_a_campaign_is_unconfirmed():
-    first, later = fleet(30), fleet(40, seed=7, start=3.2, hours=5.4, surprisal=0.0)
+    first = fleet(30)
+    later = fleet(40, seed=7, start=3.2, hours=5.4, surprisal=6.0, sessions=True)
     later.task = first.task
     _, out = linked(population(), first, later)
     opened, *_ = out.alerts
-    update = next(a for a in out.alerts if a.state == "update" and a.evidence["surprise"] < 2.0)
+    update = next(a for a in out.alerts if a.state == "update" and a.evidence["uneven"] > 0.15)
     assert COORDINATION.reason in opened.summary
     assert COORDINATION.reason not in update.summary
     assert "not confirmed by the last evaluation: few members" in update.summary
-    assert "detectors find the members ordinary" in update.summary
+    assert "they come in sessions, as users do" in update.summary
     assert "not confirmed" not in opened.summary
