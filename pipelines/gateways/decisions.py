@@ -27,7 +27,7 @@ from pipelines.gateways.memory import DecisionMemory
 log = logging.getLogger(__name__)
 
 LOOKUP_SECONDS = 0.5  # within which every lookup is answered
-_MOST_PENDING = 4_000  # subjects that wait for the store; a further request passes at once
+_MOST_PENDING = 20_000  # subjects that wait for the store; a further request passes at once
 _PROBES = (0.1, 2.0)  # seconds between probes of a store that fails, the first and the longest
 _PROBED = ["k_"]  # a subject that no decision is about
 
@@ -128,11 +128,12 @@ class Decisions:
                 return
             error = reading.exception()
             if error is not None:
-                self._break(str(error))
+                if batch is self._sent:  # else it was given up
+                    self._break(str(error))
                 return
             for subject, decision in zip(subjects, reading.result(), strict=True):
                 self._memory.put(subject, decision, asked_at)
-            if batch is self._sent:  # else it was given up
+            if batch is self._sent:
                 batch.done.set_result(True)
                 self._send()
 

@@ -142,6 +142,19 @@ async def test_known_block_holds_while_the_store_is_away(decisions, store, stale
     await until(decisions, "k_2", "observe")
 
 
+async def test_late_error_of_a_call_that_was_given_up_changes_nothing(decisions, store):
+    store.works.clear()
+    assert await action(decisions, "k_2") == "unknown"
+    hanging, store.works = store.works, threading.Event()
+    store.works.set()
+    await until(decisions, "k_2", "observe")
+    store.away = True
+    hanging.set()
+    await asyncio.sleep(0.1)
+    store.away = False
+    assert await action(decisions, "k_3") == "observe"
+
+
 async def test_queue_of_waiting_lookups_is_bounded(decisions, store, monkeypatch):
     monkeypatch.setattr(module, "_MOST_PENDING", 3)
     store.works.clear()
