@@ -43,7 +43,13 @@ from monitor.requests.parsing.fields import (
     of_first_element,
 )
 from monitor.requests.parsing.json_text import parse_text
-from monitor.requests.parsing.pointers import Document, Pointer, compile_pointer, is_headers
+from monitor.requests.parsing.pointers import (
+    Document,
+    Holders,
+    Pointer,
+    compile_pointer,
+    is_headers,
+)
 from monitor.requests.parsing.times import PER_SECOND, TimeError
 from monitor.requests.reasons import ElementError
 
@@ -102,10 +108,9 @@ class FieldMapping:
         if not (self._each or self._roots):
             self._each, places = of_first_element(places)
         self.single = not (self._roots or self._each or self._prepare)
-        holders = [(p.steps, p.headers) for found in places.values() for p in found]
-        self._holders = list(dict.fromkeys(steps for steps, _ in holders))  # each is found once
+        self._holders = Holders()
         self._plan = [
-            (field, [(self._holders.index(place.steps), place) for place in places[field]], parser)
+            (field, [(self._holders.add(place.steps), place) for place in places[field]], parser)
             for field, parser in PARSERS.items()
             if field in places
         ]
@@ -130,12 +135,13 @@ class FieldMapping:
     def names(self, value: dict[str, Any]) -> set[str]:
         """The fields that have a value in a record, usable or not."""
         document = Document(value)
-        holders = [document.find(steps) for steps in self._holders]
+        holders = self._holders.find(document)
         return {
             field
             for field, places, _ in self._plan
             if any(
-                self._at(document, holders[index], place) not in _ABSENT for index, place in places
+                document.child(holders[index], place.name, place.headers) not in _ABSENT
+                for index, place in places
             )
         }
 
@@ -209,13 +215,23 @@ class FieldMapping:
         """
         document = Document(value, parse_text)
         reading = self._reading._replace(latest=latest)
-        holders = [document.find(steps) for steps in self._holders]
+        holders = self._holders.find(document)
         fields = {}
         for field, places, parser in self._plan:
-            found: dict[Pointer, Any] = {}
+            found: list[Any] = []
+            where: list[Pointer] = []
             error: Exception | None = None
             for index, place in places:
-                if (each := self._at(document, holders[index], place)) is None:
+                holder = holders[index]
+                if holder is None:
+                    continue
+                if type(holder) is dict and not place.headers:  # most places: no call for them
+                    each = holder.get(place.name)
+                else:
+                    each = document.child(holder, place.name, place.headers)
+                if each is not None and place.values is not None:
+                    each = _translate(each, place.values)
+                if each is None:
                     continue
                 try:
                     parsed = parser.parse(each, place, reading)
@@ -225,24 +241,19 @@ class FieldMapping:
                 if parsed is not None:
                     if place.add is not None:  # never past the clock: that would reject the request
                         parsed = min(parsed + self._duration(document, place.add), latest)
-                    found[(*place.steps, place.name)] = parsed
+                    found.append(parsed)
+                    where.append((*place.steps, place.name))
                     if parser.combine is None:
                         break
+            if len(found) > 1:
+                found = _outermost(document, dict(zip(where, found, strict=True)))
             if found:
-                values = _outermost(document, found)
-                fields[field] = parser.combine(values) if parser.combine else values[0]
+                fields[field] = parser.combine(found) if parser.combine else found[0]
             elif field in _REQUIRED:
                 raise _required(field, places, error)
             if error is not None and (parser.combine is not None or not found):
                 unreadable[field] += 1
         return _with_texts(fields)
-
-    def _at(self, document: Document, holder: Any, place: Place) -> Any:
-        """The value at a place whose holder has been found, or `None`."""
-        if holder is None:
-            return None
-        value = document.child(holder, place.name, place.headers)
-        return value if value is None or place.values is None else _translate(value, place.values)
 
     def _duration(self, document: Document, place: Place) -> float:
         """The duration at a place, in seconds; 0 if there is none that makes sense."""

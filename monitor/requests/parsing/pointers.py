@@ -75,6 +75,35 @@ class Document:
         return text if inner is None else inner
 
 
+class Holders:
+    """The objects and arrays that several pointers lead through; each is found once a document."""
+
+    def __init__(self) -> None:
+        self._places: dict[Pointer, int] = {(): 0}
+        self._steps: list[tuple[int, str, bool]] = []  # number of the outer one, name, headers
+
+    def add(self, steps: Pointer) -> int:
+        """The number of the holder that a pointer leads to."""
+        if steps not in self._places:
+            outer = self.add(steps[:-1])
+            self._steps.append((outer, steps[-1], any(map(is_headers, steps[-2:-1]))))
+            self._places[steps] = len(self._steps)
+        return self._places[steps]
+
+    def find(self, document: Document) -> list[Any]:
+        """All holders in a document, by number; `None` where there is none."""
+        found = [document.value]
+        for outer, name, headers in self._steps:
+            holder = found[outer]
+            if holder is None:
+                found.append(None)
+            elif type(holder) is dict and not headers:
+                found.append(holder.get(name))
+            else:
+                found.append(document.child(holder, name, headers))
+        return found
+
+
 def is_headers(step: str) -> bool:
     """Whether a name is one under which logs write HTTP headers."""
     return "header" in step.lower()
