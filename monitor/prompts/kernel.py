@@ -196,6 +196,7 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
 def _is_unreadable(counts: Any, spelt: int) -> Any:
     """Whether the words are of no language: a word has a token per three or four letters, a cipher
     one per letter or two. Only ASCII letters count, and only where they are most of the prompt.
+    Hashes have more digits than letters.
 
     Args:
         counts: `(COUNTS,) int64`, of characters.
@@ -203,7 +204,7 @@ def _is_unreadable(counts: Any, spelt: int) -> Any:
     """
     letters = counts[LETTERS]
     others = counts[OTHER] + counts[DIGITS] + counts[MARKS]
-    return letters >= UNREADABLE_LETTERS and letters > others and spelt > UNREADABLE * letters
+    return letters >= UNREADABLE_LETTERS and letters > 2 * others and spelt > UNREADABLE * letters
 
 
 @entry

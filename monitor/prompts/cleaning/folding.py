@@ -26,7 +26,7 @@ _SELECTED = re.compile(f"[{SELECTORS}]{{{_HIDDEN_TEXT},}}")
 _JOINERS = re.compile("(.?)([\u200c\u200d\ufe00-\ufe0f]+)", re.DOTALL)
 _BEYOND = re.compile("[\U000e0000-\U000e0fff]+")
 _REVERSED = re.compile("\u202e([^\u202c\u202d\n]*)[\u202c\u202d]?")  # shown from right to left
-_MARKS = re.compile(f"[{MARKS}]+")
+_MARK = re.compile(f"[{MARKS}]")
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff](?:\\W{0,3}[\U0001f1e6-\U0001f1ff]){5,}")  # no flag
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -58,8 +58,8 @@ def show(text: str) -> str:
         return text
     text = _turned(_unhidden(text))
     text = _BEYOND.sub("", _JOINERS.sub(_keep_joiners, text)).translate(looks().changed)
-    text = _MARKS.sub("", unicodedata.normalize("NFC", text))
-    return _without_accents(_full_width(text))
+    text, clutter = _MARK.subn("", unicodedata.normalize("NFC", text))
+    return _without_accents(_full_width(text), clutter)
 
 
 def fold(text: str) -> str:
@@ -138,17 +138,21 @@ def _full_width(text: str) -> str:
     return text if _UNSPACED.search(text) else text.translate(_WIDE)
 
 
-def _without_accents(text: str) -> str:
+def _without_accents(text: str, clutter: int) -> str:
     """The text without accents if most letters have one: no language is written like that.
 
     A dotless i stays in a text that has other letters of Turkish.
+
+    Args:
+        text: without combining marks.
+        clutter: number of marks that it had and that fit no letter; they count as accents.
     """
-    plain = _MARKS.sub("", unicodedata.normalize("NFD", text))
+    plain = _MARK.sub("", unicodedata.normalize("NFD", text))
     letters = _count_letters(plain)
     accented = letters - _count_letters(text)
     if text.count(chr(DOTLESS)) > 2 + 2 * accented:
         text = text.replace(chr(DOTLESS), "i")
-    if accented <= 8 or accented * 2 <= letters:
+    if accented + clutter <= 8 or (accented + clutter) * 2 <= letters:
         return text
     return unicodedata.normalize("NFC", plain)
 

@@ -152,3 +152,40 @@ def test_stored_hashes_use_independent_keys(extractor):
     stored = {int(each[0]) for each in (features.prompt, features.template, features.cell)}
     assert len(stored) == 3
     assert 0 not in stored
+
+
+PROMPT = "Explain why the sky is blue and how the colour changes when the sun goes down."
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SWAPPED = str.maketrans(LETTERS, LETTERS[13:] + LETTERS[:13])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        PROMPT.lower().translate(SWAPPED),
+        PROMPT.lower().translate(str.maketrans(LETTERS, LETTERS[::-1])),
+        re.sub("[aeiou]", "", PROMPT),
+    ],
+)
+def test_words_of_no_language_are_unreadable(extractor, prompt):
+    assert extractor(Texts.of([prompt])).unreadable[0]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        PROMPT,
+        "Päivää, voisitko selittää miten tämä järjestelmä toimii ja mitä sillä tehdään?",
+        "Wyjaśnij mi proszę, jak działa ta funkcja i dlaczego zwraca błędny wynik.",
+        "for (i = 0; i < n; ++i) { total += values[i] * weights[i]; count++; }",
+        "commit a94a8fe5ccb19ba61c4c0873d391e987982fbbd3 in tree 2fd4e1c67a2d28fced849ee1",
+        "x, y, z",
+        "",
+    ],
+)
+def test_ordinary_text_is_readable(extractor, prompt):
+    assert not extractor(Texts.of([prompt])).unreadable[0]
+
+
+def test_simulated_prompts_are_readable(extractor, simulated):
+    assert not extractor(Texts.of(simulated)).unreadable.any()
