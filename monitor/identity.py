@@ -18,6 +18,7 @@ from monitor.config import Settings, secret
 from monitor.errors import ConfigError
 
 _CACHED = 1 << 18  # pseudonyms
+ACCOUNT_PREFIX, END_USER_PREFIX = "a_", "u_"
 _MIN_BYTES = 16  # of a secret
 
 
@@ -68,10 +69,10 @@ class Identity:
         return "k_" + self._hash(data, b"key")
 
     def _account(self, data: bytes) -> str:
-        return "a_" + self._hash(data, b"account")
+        return ACCOUNT_PREFIX + self._hash(data, b"account")
 
     def _end_user(self, key: str, data: bytes) -> str:
-        return "u_" + self._hash(key.encode() + data, b"end user")
+        return END_USER_PREFIX + self._hash(key.encode() + data, b"end user")
 
     def _hash(self, data: bytes, person: bytes) -> str:
         return hashlib.blake2b(data, digest_size=12, key=self._secret, person=person).hexdigest()
@@ -95,6 +96,11 @@ def is_pseudonym(text: str) -> bool:
     """Whether a text has the form of a pseudonym: k_ (key), a_ (account) or u_ (end user) and 24
     hexadecimal digits."""
     return re.fullmatch("[kau]_[0-9a-f]{24}", text) is not None
+
+
+def is_other_subject(pseudonym: str) -> bool:
+    """Whether a pseudonym is that of an account or an end user, not of a key."""
+    return pseudonym.startswith((ACCOUNT_PREFIX, END_USER_PREFIX))
 
 
 def _text(data: bytes) -> str:

@@ -9,6 +9,7 @@
 | `xm:m` | hash: the baseline that each partition has learned | never |
 | `xm:d:<pseudonym>` | a detector's decision as JSON | when the decision ends |
 | `xm:d:campaign:<pseudonym>` | a campaign's decision as JSON | when the decision ends |
+| `xm:d:account:<pseudonym>` | an account's decision on one of its keys | when the decision ends |
 | `xm:mode:shadow`, `xm:mode:enforce` | set while workers in this mode run | after 30 s |
 
 A checkpoint is one MULTI/EXEC: Redis applies all of it or nothing. It WATCHes the claims and states

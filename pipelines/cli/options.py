@@ -51,7 +51,8 @@ def check_pseudonym(text: str, what: str, remedy: str) -> None:
     """
     if not is_pseudonym(text):
         raise InputError(
-            f"{what} is not a pseudonym (k_ and 24 hexadecimal digits, as in alerts). {remedy}."
+            f"{what} is not a pseudonym (k_ and 24 hexadecimal digits, as in alerts; a_ for an "
+            f"account, u_ for an end user). {remedy}."
         )
 
 

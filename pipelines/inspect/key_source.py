@@ -19,10 +19,12 @@ from monitor.detectors import ALL_DETECTORS
 from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
+from monitor.identity import ACCOUNT_PREFIX
 from monitor.partition import Partition
 from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
 from monitor.store import inventory
+from monitor.store.base import name_in
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
@@ -61,7 +63,9 @@ def _find(store: RedisStore, key: str, settings: Settings) -> tuple[np.void, Par
     found = None
     reference = load_reference(settings.reference)
     for name in sorted(store.baselines()):
-        (data,), state = store.load(store.names(name, [key])), store.state(name)
+        own = key.startswith(ACCOUNT_PREFIX)  # each partition has its own record of an account
+        names = [name_in(name, key)] if own else store.names(name, [key])
+        (data,), state = store.load(names), store.state(name)
         if data is None or state is None:
             continue
         partition = Partition(name, 0, reference)
@@ -128,18 +132,20 @@ class KeyTrace:
             InputError: if the replay had no request of the key.
         """
         store.commit(engine.snapshot())
-        if self.key not in store.records:
+        (partition,) = engine.partitions.values()
+        names = (self.key, name_in(partition.name, self.key))  # the second is an account's
+        data = next((store.records[name] for name in names if name in store.records), None)
+        if data is None:
             raise InputError(
                 f"No request in these files is from {self.key}. Name the key as alerts do, under "
                 "the same XM_IDENTITY_SECRET, or as in the files with --plain-keys."
             )
-        (partition,) = engine.partitions.values()
         decision = self._decision
         if decision and decision.until <= partition.watermark:
             decision = None
         return explain_record(
             self.key,
-            read(store.records[self.key]),
+            read(data),
             partition.baseline,
             settings,
             partition="this replay",

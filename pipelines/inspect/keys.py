@@ -1,5 +1,7 @@
 """List the keys whose records are in Redis: the first by some ranking, and totals over all.
 
+Accounts and end users are listed among the keys. The totals are of keys alone.
+
 Records are read one page at a time, each as one array, and only the first keys are kept, so memory
 does not grow with their number. A record shows its key as of the last request: `hour`
 counts the requests in the hour before it. A ranking by a detector evaluates it against the shipped
@@ -21,6 +23,7 @@ from monitor.alerting.alerts import SEVERITIES, Action, Severity
 from monitor.config import Settings
 from monitor.detectors import ALERT_KINDS, ALL_DETECTORS, Detector
 from monitor.errors import ConfigError
+from monitor.identity import is_other_subject
 from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
 from monitor.records.profile import RECORD, SCALES, Profile, Records
@@ -94,10 +97,11 @@ class _Totals:
     records: Records = field(default_factory=lambda: np.empty(0, RECORD))
 
     def add(self, names: list[str], records: Records, ranking: Ranking, top: int) -> None:
-        self.keys += len(names)
-        self.requests += int(records["requests"].sum())
-        self.tokens += float(records["tokens"].sum())
-        self.alerted.update(records["severity"].max(axis=1).tolist())
+        keys = records[[not is_other_subject(name) for name in names]]
+        self.keys += len(keys)
+        self.requests += int(keys["requests"].sum())
+        self.tokens += float(keys["tokens"].sum())
+        self.alerted.update(keys["severity"].max(axis=1).tolist())
         names, records = self.names + names, np.concatenate([self.records, records])
         order = np.lexsort([records["requests"], ranking.score(Profile(records))])[::-1][:top]
         self.names, self.records = [names[i] for i in order.tolist()], records[order]

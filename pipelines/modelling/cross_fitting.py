@@ -123,7 +123,10 @@ class _SmallestProbabilities:
         several = np.where(combined.evidence["signs"] > 1, level, 0.0)
         p = np.stack([*(finding.p for finding in findings), -level, -several], axis=1)
         days = (evaluation.ts // DAY).astype(np.int64).tolist()
-        for key_day, row in zip(zip(days, evaluation.keys, strict=True), p, strict=True):
+        key_days = zip(days, evaluation.keys, strict=True)
+        for key_day, row, is_key in zip(key_days, p, evaluation.of_keys, strict=True):
+            if not is_key:
+                continue
             before = self.p.get(key_day)
             self.p[key_day] = row if before is None else np.minimum(before, row)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import NamedTuple
 
 import msgspec
@@ -140,7 +141,7 @@ class ReplayLog:
         p = np.stack([finding.p for finding in evaluation.findings], axis=1)
         requests = evaluation.profile["requests"].tolist()
         rows = zip(evaluation.keys, evaluation.ts.tolist(), p, requests, strict=True)
-        for key, ts, row, count in rows:
+        for key, ts, row, count in compress(rows, evaluation.of_keys):
             before = self.smallest.get(key)
             self.smallest[key] = row if before is None else np.minimum(before, row)
             self._requests.setdefault(key, []).append((ts, count))
@@ -149,6 +150,8 @@ class ReplayLog:
         """Add the alerts of one batch, after its evaluations."""
         for alert in alerts:
             if alert.state == "resolved" or alert.severity == "info":
+                continue
+            if alert.subject.type in ("account", "end_user"):  # not among the labelled keys
                 continue
             keys = [alert.subject.id]
             if alert.subject.type == "campaign":
