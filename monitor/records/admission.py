@@ -64,7 +64,8 @@ _SYSTEMS = DISTINCT.index("systems")
 _HISTORY = 4  # new parts before the last turn that one request adds to the memory
 _FAST = PARTS // 2  # requests in five minutes from which on the memory is too short for turns
 
-# Entry of the ring of ids: 16 bits of the id, 14 bits of time and content, and two flags.
+# Entry of the ring of ids: 16 bits of the id, 14 bits of time and content, and two flags. Another
+# eight bits of time and content are in `id_checks`.
 _ID, _CHECK, _HAS_TOKENS, _IS_JOINED = 16, 0xFFFC, 2, 1
 _NEW, _REUSED, _REPEAT, _SECOND = 0, 1, 2, 3  # what an id says of a request
 
@@ -188,14 +189,14 @@ def _look_up_id(r: Any, hashed: Any, check: Any, joins: bool, tokens: Any, e: in
     """
     ids = r["ids"]
     name: Any = max(np.int64(hashed) >> _ID, 1)
-    bits = np.int64(check >> np.uint64(32)) & _CHECK
+    bits, more = np.int64(check >> np.uint64(32)) & _CHECK, np.uint8(check & np.uint64(0xFF))
     has_tokens = _HAS_TOKENS if tokens[e] > 0.0 else 0
     found = _NEW
     for i in range(IDS):
         entry = np.int64(ids[i])
         if entry >> _ID != name:
             continue
-        if entry & _CHECK == bits:
+        if entry & _CHECK == bits and r["id_checks"][i] == more:
             return _REPEAT
         if joins and not entry & _IS_JOINED:
             ids[i] = entry | has_tokens | _IS_JOINED
@@ -204,6 +205,7 @@ def _look_up_id(r: Any, hashed: Any, check: Any, joins: bool, tokens: Any, e: in
             return _SECOND
         found = _REUSED
     ids[r["id_count"]] = name << _ID | bits | has_tokens
+    r["id_checks"][r["id_count"]] = more
     r["id_count"] = (r["id_count"] + 1) % IDS
     return found
 

@@ -85,6 +85,7 @@ RECORD = np.dtype(
         ("evaluated", "<u4"),  # `requests` at the last evaluation
         ("sketch_prompts", "<u4"),  # prompts in the sketches
         ("ids", "<u4", IDS),  # see `admission.py`
+        ("id_checks", "u1", IDS),  # further bits of time and content
         ("id_count", "u1"),  # index in `ids` of the next one
         ("reused_ids", "<u2"),  # requests whose id another request of the key had
         ("late", "<u2"),  # requests that came after the lateness limit
