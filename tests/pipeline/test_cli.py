@@ -117,6 +117,30 @@ def test_replay_reads_stdin(pack: Callable[[bytes], bytes]) -> None:
     assert ended.stdout.decode().startswith(f"{len(TRAFFIC)} requests in ")
 
 
+def test_replay_gives_the_same_alerts_in_any_order(xm: Xm, tmp_path: Path) -> None:
+    halves = TRAFFIC[::2], TRAFFIC[1::2]
+    orders = {"oldest": [TRAFFIC], "newest": [TRAFFIC[::-1]], "shards": halves}
+    alerts = {}
+    for name, shards in orders.items():
+        for number, lines in enumerate(shards):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{number}.jsonl").write_bytes(b"\n".join(lines))
+        out = tmp_path / f"{name}.alerts"
+        assert xm("replay", tmp_path / name, "--plain-keys", "--alerts", out).status == 0
+        alerts[name] = out.read_bytes()
+    assert alerts["oldest"]
+    assert alerts["newest"] == alerts["shards"] == alerts["oldest"]
+
+
+def test_inspect_exit_status_tells_whether_most_is_read(xm: Xm, recording: Path) -> None:
+    assert xm("inspect", recording).status == 0
+    garbage = recording.with_name("garbage")
+    garbage.write_text("no request\n" * 9)
+    assert xm("inspect", garbage).status == 1
+    assert xm("inspect", recording.with_name("missing")).status == 2
+    assert json.loads(xm("inspect", recording, "--json").out)["mapping"] == {"preset": "native"}
+
+
 def test_replay_memory_is_independent_of_file_size(tmp_path: Path) -> None:
     program = (
         "import atexit, resource, pipelines.cli.main\n"
@@ -127,7 +151,8 @@ def test_replay_memory_is_independent_of_file_size(tmp_path: Path) -> None:
 
     def kilobytes(times: int) -> int:
         file = tmp_path / f"{times}.gz"
-        file.write_bytes(gzip.compress(b"\n".join(TRAFFIC) + b"\n") * times)
+        in_order = b"".join((line + b"\n") * times for line in TRAFFIC)
+        file.write_bytes(gzip.compress(in_order))
         command = [sys.executable, "-c", program, "replay", str(file)]
         ended = subprocess.run(command, capture_output=True, check=True, timeout=60)
         return int(ended.stdout.split()[-1])
