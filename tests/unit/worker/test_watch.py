@@ -26,7 +26,6 @@ from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
-from monitor.store.table import Table
 from pipelines.kafka.record_batch import Records
 from pipelines.worker import patience
 from pipelines.worker.checkpoint import FlushError
@@ -163,8 +162,9 @@ def store() -> MemoryStore:
     return MemoryStore()
 
 
-def engine_on(store: MemoryStore) -> Engine:
-    return Engine(Settings(), Identity(b"0123456789abcdef", plain=True), store)
+def engine_on(store: MemoryStore, **settings: object) -> Engine:
+    chosen = Settings().model_copy(update=settings)  # unchecked: 8 rows are too few for a worker
+    return Engine(chosen, Identity(b"0123456789abcdef", plain=True), store)
 
 
 def watch_on(app: App, store: MemoryStore, engine: Engine | None = None) -> Watch:
@@ -344,8 +344,7 @@ async def test_unknown_state_version_stops_the_worker(kafka: Kafka, store: Memor
 async def test_more_keys_than_rows_are_all_recorded(
     kafka: Kafka, store: MemoryStore, split: bool
 ) -> None:
-    engine = engine_on(store)
-    engine.table = Table(store, 8)
+    engine = engine_on(store, rows=8)
     requests = [request(f"sk-{n}") for n in range(30)]
     app = App(kafka)
     values = requests if split else [b"[" + b",".join(requests) + b"]"]
