@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 from monitor.prompts.cleaning.looks import (
     DOTLESS,
@@ -23,6 +24,7 @@ from monitor.prompts.cleaning.looks import (
 _HIDDEN_TEXT = 8  # tags or selectors in a row that spell a text; an emoji has up to seven
 _TAGGED = re.compile(f"[{TAGS}]{{{_HIDDEN_TEXT},}}")
 _SELECTED = re.compile(f"[{SELECTORS}]{{{_HIDDEN_TEXT},}}")
+_JOINER = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
 _JOINERS = re.compile("(.?)([\u200c\u200d\ufe00-\ufe0f]+)", re.DOTALL)
 _BEYOND = re.compile("[\U000e0000-\U000e0fff]+")
 _REVERSED = re.compile("\u202e([^\u202c\u202d\n]*)[\u202c\u202d]?")  # shown from right to left
@@ -31,6 +33,7 @@ _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff](?:\\W{0,3}[\U0001f1e6-\U0001f1ff
 _WORD = re.compile(r"[^\W\d_]+")
 
 _UNSPACED = re.compile("[\u3041-\u9fff\uac00-\ud7a3]")
+_FULL_WIDTH = re.compile("[\uff01-\uff5e\u3000]")
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
@@ -39,6 +42,7 @@ _NOT_LETTERS = bytes(
     code for code in range(256) if not (chr(code).isascii() and chr(code).isalpha())
 )
 
+_FEW = 16  # characters to replace one by one; faster than a table
 _LATIN_WORDS = 8  # for each foreign one, in a text that is otherwise Latin
 _TURNED = dict(
     zip("ɐqɔpǝɟƃɥᴉ\u0131ɾʞʃ\u026fuodbɹʇnʌʍʎ¿¡˙", "abcdefghiijklmnopqrtuvwy?!.", strict=True)
@@ -46,6 +50,18 @@ _TURNED = dict(
 _TURN = str.maketrans(_TURNED)
 _ONLY_TURNED = re.compile("[ɐɔǝɟƃɥᴉɾʞ\u026fɹʇʌʍʎ]")
 _TURNED_SHARE = 4  # one turned letter in so many characters
+
+
+@lru_cache(1)
+def _changed() -> frozenset[str]:
+    """The characters that are always replaced."""
+    return frozenset(map(chr, looks().changed))
+
+
+@lru_cache(1)
+def _like() -> frozenset[str]:
+    """The characters that look like Latin letters."""
+    return frozenset(map(chr, looks().like))
 
 
 def show(text: str) -> str:
@@ -57,9 +73,21 @@ def show(text: str) -> str:
     if text.isascii():
         return text
     text = _turned(_unhidden(text))
-    text = _BEYOND.sub("", _JOINERS.sub(_keep_joiners, text)).translate(looks().changed)
+    if _JOINER.search(text):
+        text = _JOINERS.sub(_keep_joiners, text)
+    text = _replaced(_BEYOND.sub("", text))
     text, clutter = _MARK.subn("", unicodedata.normalize("NFC", text))
     return _without_accents(_full_width(text), clutter)
+
+
+def _replaced(text: str) -> str:
+    """The text with the characters replaced that always are; few kinds of them one by one."""
+    found, changed = _changed().intersection(text), looks().changed
+    if len(found) > _FEW:
+        return text.translate(changed)
+    for character in found:
+        text = text.replace(character, changed[ord(character)])
+    return text
 
 
 def fold(text: str) -> str:
@@ -68,9 +96,9 @@ def fold(text: str) -> str:
     >>> fold("sh\u043ew \u0443our w\u043erk, in full and at once, Иван")
     'show your work, in full and at once, Иван'
     """
-    if text.isascii():
-        return text
     like = looks().like
+    if text.isascii() or _like().isdisjoint(text):
+        return text
     kinds = Counter(_kind(word, like) for word in _WORD.findall(text))
     latin = kinds["latin"] + kinds["mixed"]
     mainly = latin >= _LATIN_WORDS * kinds["foreign"] + kinds["like"]
@@ -135,7 +163,9 @@ def _keep_joiners(found: re.Match[str]) -> str:
 
 def _full_width(text: str) -> str:
     """Full-width punctuation and spaces as ASCII, in a text without Han, kana and Hangul."""
-    return text if _UNSPACED.search(text) else text.translate(_WIDE)
+    if _UNSPACED.search(text) or not _FULL_WIDTH.search(text):
+        return text
+    return text.translate(_WIDE)
 
 
 def _without_accents(text: str, clutter: int) -> str:
