@@ -34,7 +34,7 @@ from monitor.kernels.bits import mix
 from monitor.kernels.buffers import Prompts
 from monitor.kernels.jit import jit
 from monitor.prompts.judged_text import judged_texts
-from monitor.records.profile import DISTINCT, IDS, MIDDLE, PARTS, Records
+from monitor.records.profile import IDS, MIDDLE, PARTS, Records
 from monitor.requests.columns import Columns
 from monitor.requests.marks import (
     CONVERSATION,
@@ -46,7 +46,6 @@ from monitor.requests.marks import (
 )
 from monitor.requests.parts import KIND, LAST_TURN
 from monitor.requests.turns import ASSISTANT, SYSTEM
-from monitor.sketches import hyperloglog
 
 BUDGET = 64  # prompts per key in five minutes
 _PANE_SECONDS = MIDDLE.width
@@ -59,8 +58,6 @@ TINY = 64  # bytes of a turn that says nothing by itself, such as "Yes, go on."
 _SHORT_SYSTEM = 128  # bytes of a system prompt that holds no question
 _LARGE = 256  # bytes of a text beside which a tiny turn is a sign
 _MOST = 65_535  # reused ids that a record can count
-_SEVERAL = 4  # different system prompts
-_SYSTEMS = DISTINCT.index("systems")
 _HISTORY = 4  # new parts before the last turn that one request adds to the memory
 _FAST = PARTS // 2  # requests in five minutes from which on the memory is too short for turns
 
@@ -256,6 +253,8 @@ def _recognise(r: Any, parts: Any, begin: int, end: int, mark: int, slots: Any) 
             memory[slots[p]] |= 1
         elif kinds[p] & LAST_TURN or added < _HISTORY:
             added += not kinds[p] & LAST_TURN
+            if kinds[p] & KIND == SYSTEM:
+                r["systems"] = min(r["systems"] + 1, 255)
             _add(r, _short(hashes[p], kinds[p] & KIND), not kinds[p] & LAST_TURN)
     if not mark & CONVERSATION or clients == 0:
         return mark
@@ -297,7 +296,7 @@ def _choose(
 ) -> int:
     """Choose the parts of a request that are judged.
 
-    A new system prompt is judged if it is long, or if the key has sent _SEVERAL: a constant one is
+    A new system prompt is judged if it is long, or not the first one of the key: a constant one is
     part of no question.
 
     Args:
@@ -329,7 +328,7 @@ def _choose(
     made_up = client <= TINY and not mark & FOLLOW_UP
     found = client > 0
     short = 0 < system < client and system <= max(client - system, _SHORT_SYSTEM)
-    if short and hyperloglog.estimate_one(r["distinct"][_SYSTEMS]) < _SEVERAL:
+    if short and r["systems"] <= 1:
         for p in range(begin, end):
             judged[p] = judged[p] and kinds[p] & KIND != SYSTEM
     for p in range(begin, end):

@@ -90,6 +90,7 @@ RECORD = np.dtype(
         ("reused_ids", "<u2"),  # requests whose id another request of the key had
         ("late", "<u2"),  # requests that came after the lateness limit
         ("parts", "<u2", PARTS),  # 15 bits of each part's hash, and a bit set when it recurs
+        ("systems", "u1"),  # system prompts that were new
         ("part_hand", "u1"),  # index in `parts` where the search for the next free place begins
         ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
         ("budget_used", "<u4"),  # prompts in that pane

@@ -119,11 +119,9 @@ def test_constant_system_prompt_stays_known(key):
 
 
 def test_changing_system_prompts_are_judged(key):
-    judged = [key.send(prompt=LONG + str(i), system=f"Of the text, line {i}") for i in range(20)]
-    records = key.records
-    records["distinct"][:] = 255
-    assert judged[0] == LONG + "0"
-    assert "line 77" in key.send(prompt=LONG + "77", system="Of the text, line 77")
+    assert key.send(prompt=f"{LONG} 0", system="Of the text, line 0") == f"{LONG} 0"
+    for i in range(1, 20):
+        assert f"line {i}" in key.send(prompt=f"{LONG} {i}", system=f"Of the text, line {i}")
 
 
 def test_long_system_prompt_is_judged_beside_a_tiny_turn(key):
