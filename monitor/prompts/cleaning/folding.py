@@ -26,6 +26,7 @@ _TAGGED = re.compile(f"[{TAGS}]{{{_HIDDEN_TEXT},}}")
 _SELECTED = re.compile(f"[{SELECTORS}]{{{_HIDDEN_TEXT},}}")
 _JOINER = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
 _JOINERS = re.compile("(.?)([\u200c\u200d\ufe00-\ufe0f]+)", re.DOTALL)
+_UNUSUAL = re.compile(f"[\u202e\U0001f1e6-\U0001f1ff\U000e0000-\U000e0fff{SELECTORS}]")
 _BEYOND = re.compile("[\U000e0000-\U000e0fff]+")
 _REVERSED = re.compile("\u202e([^\u202c\u202d\n]*)[\u202c\u202d]?")  # shown from right to left
 _MARK = re.compile(f"[{MARKS}]")
@@ -72,10 +73,12 @@ def show(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _turned(_unhidden(text))
+    if _UNUSUAL.search(text):
+        text = _BEYOND.sub("", _unhidden(text))
+    text = _turned(text)
     if _JOINER.search(text):
         text = _JOINERS.sub(_keep_joiners, text)
-    text = _replaced(_BEYOND.sub("", text))
+    text = _replaced(text)
     text, clutter = _MARK.subn("", unicodedata.normalize("NFC", text))
     return _without_accents(_full_width(text), clutter)
 
