@@ -61,9 +61,10 @@ _MOST = 65_535  # reused ids that a record can count
 _HISTORY = 4  # new parts before the last turn that one request adds to the memory
 _FAST = PARTS // 2  # requests in five minutes from which on the memory is too short for turns
 
-# Entry of the ring of ids: 16 bits of the id, 14 bits of time and content, and two flags. Another
-# eight bits of time and content are in `id_checks`.
-_ID, _CHECK, _HAS_TOKENS, _IS_JOINED = 16, 0xFFFC, 2, 1
+# Entry of the ring of ids: 16 bits of the id, 13 bits of time and content, and three flags. Another
+# eight bits of time and content are in `id_checks`. A record of a call with a second id makes an
+# entry for this one, too.
+_ID, _CHECK, _IS_SECOND, _HAS_TOKENS, _IS_JOINED = 16, 0xFFF8, 4, 2, 1
 _NEW, _REUSED, _REPEAT, _SECOND = 0, 1, 2, 3  # what an id says of a request
 
 
@@ -121,7 +122,8 @@ def admit(
         ts: `(n,) float64`, epoch seconds.
         tokens: `(n,) float64`, tokens of each request; set to 0 where another record of the same
             call had them.
-        ids: `(n,) uint32`, hashes of the request ids, 0 without one.
+        ids: `(n,) uint32`, hashes of the request ids, 0 without one. With JOINS, the lower 16 bits
+            are of the second id of the call, 0 without one.
         parts: the requests' `Parts`.
         marks: `(n,) uint16`, bits of `requests/marks.py`; updated in place.
         admitted: `(n,) uint8`, receives REPEATED, UNREAD, READ or JOINED.
@@ -186,24 +188,31 @@ def _look_up_id(r: Any, hashed: Any, check: Any, joins: bool, tokens: Any, e: in
     """
     ids = r["ids"]
     name: Any = max(np.int64(hashed) >> _ID, 1)
+    second: Any = np.int64(hashed) & 0xFFFF if joins else 0
     bits, more = np.int64(check >> np.uint64(32)) & _CHECK, np.uint8(check & np.uint64(0xFF))
     has_tokens = _HAS_TOKENS if tokens[e] > 0.0 else 0
     found = _NEW
     for i in range(IDS):
         entry = np.int64(ids[i])
-        if entry >> _ID != name:
+        same = entry >> _ID == name
+        if not same and (second == 0 or entry >> _ID != second or entry & _IS_SECOND):
             continue
-        if entry & _CHECK == bits and r["id_checks"][i] == more:
+        if same and entry & _CHECK == bits and r["id_checks"][i] == more:
             return _REPEAT
         if joins and not entry & _IS_JOINED:
             ids[i] = entry | has_tokens | _IS_JOINED
             if entry & _HAS_TOKENS:
                 tokens[e] = 0.0
             return _SECOND
-        found = _REUSED
+        if same:
+            found = _REUSED
     ids[r["id_count"]] = name << _ID | bits | has_tokens
     r["id_checks"][r["id_count"]] = more
     r["id_count"] = (r["id_count"] + 1) % IDS
+    if second:
+        ids[r["id_count"]] = second << _ID | bits | has_tokens | _IS_SECOND
+        r["id_checks"][r["id_count"]] = more
+        r["id_count"] = (r["id_count"] + 1) % IDS
     return found
 
 

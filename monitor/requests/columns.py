@@ -16,7 +16,7 @@ import numpy.typing as npt
 from monitor.identity import Identity
 from monitor.kernels.buffers import PADDING, Messages
 from monitor.requests import fast_json
-from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, Rejection
+from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, Rejection, RequestEvent
 from monitor.requests.fast_json import (
     COUNTED_FIELDS,
     HASH_KINDS,
@@ -202,11 +202,16 @@ class Reader:
             parts.data, parts.places[:, 1].copy(), self._keys, fast_json.PART_KEY, parts.hashes
         )
         others = [
-            CONVERSATION * any(part.turn for part in event.parts) + JOINS * event.joins
+            CONVERSATION * any(part.turn for part in event.parts)
+            + JOINS * (event.joins is not None)
             for event in events
         ]
         texts = {name: [getattr(event, name) for event in events] for name in HASHED_FIELDS}
         texts["network"] = [network_of(event.ip) for event in events]
+        hashes = np.stack(
+            [hash_texts(texts[kind], kind, self._keys) for kind in HASH_KINDS], axis=1
+        )
+        self._add_second_ids(events, hashes[:, HASHED_FIELDS.index("id")])
         counts = np.array(
             [
                 (
@@ -224,11 +229,21 @@ class Reader:
             np.array([event.ts for event in events], np.float64),
             (counts[:, 0] + counts[:, 1]).astype(np.float64),
             _marks(parts, counts, np.array(others, np.int64)),
-            np.stack([hash_texts(texts[kind], kind, self._keys) for kind in HASH_KINDS], axis=1),
+            hashes,
             counts[:, 4],
             Names.of([getattr(event, name) for event in events for name in NAMED_FIELDS]),
             parts,
         )
+
+    def _add_second_ids(self, events: list[RequestEvent], hashes: npt.NDArray[np.uint64]) -> None:
+        """Put a hash of the second id of calls with two into bits 32 to 47 of that of the first."""
+        joins = np.array([event.joins is not None for event in events], np.bool_)
+        if joins.any():
+            others = hash_texts([event.joins for event in events], "id", self._keys)
+            both = hashes >> np.uint64(48) << np.uint64(48) | others >> np.uint64(48) << np.uint64(
+                32
+            )
+            hashes[joins] = np.where(hashes == 0, 0, both | np.uint64(1))[joins]
 
     def element_bytes(self, columns: Columns, messages: Messages) -> list[bytes]:
         """The bytes of the element that each event was decoded from, without its neighbours.

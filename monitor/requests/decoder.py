@@ -54,8 +54,9 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
 
     `prompt` is the last user turn and `turns` the number of user turns, 0 if unknown. Both, and
     `system`, are taken from `messages` where present; `messages` itself is then dropped. `parts`
-    are all texts of the request, from `messages`, `system` and `prompt`. `joins` says that another
-    record of the same call may have the same id. Both are derived; a sender cannot set them.
+    are all texts of the request, from `messages`, `system` and `prompt`. `joins` is not
+    `None` if another record of the same call may have the same id, or this second one. Both are
+    derived; a sender cannot set them.
     """
 
     ts: Instant
@@ -85,7 +86,7 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     turns: Count = 0
     messages: Any = None
     parts: list[Part] = []
-    joins: bool = False
+    joins: str | None = None
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -318,7 +319,7 @@ class Decoder:
         fields = self._mapping.read(document, latest, found, parse_text)
         event = RequestEvent(**fields)
         _finish(event, latest)
-        event.joins = self._mapping.joins and event.id is not None
+        event.joins = self._mapping.second_id(document, event.id)
         unreadable.update(found)
         return event
 
@@ -363,7 +364,7 @@ def _finish(event: RequestEvent, latest: float) -> bool:
     if type(ts) is not float:
         event.ts = ts.timestamp()
     system, prompt = event.system, event.prompt
-    event.parts, event.joins = [], False
+    event.parts, event.joins = [], None
     if event.messages is not None:
         turns = read_turns(event.messages)
         event.messages = None

@@ -70,7 +70,6 @@ class FieldMapping:
         native: whether the format is the native one and every field stands in its own place.
         single: whether every element is one record.
         binary: decodes values that are no JSON, if the preset reads such values.
-        joins: whether several records may describe one request.
 
     Raises:
         ConfigError: if the mapping is invalid.
@@ -88,7 +87,7 @@ class FieldMapping:
         table = (presets.load(preset) if preset else {}) | spec
         self._prepare = presets.code(preset, spec, table)
         self.binary = presets.BINARY.get(preset)
-        self.joins = preset == "otel-genai"
+        self._joins = preset == "otel-genai"
         self._roots = options.pointers("root", table.pop("root", []))
         self._each = options.pointers("each", table.pop("each", []))
         self._only = options.only(table.pop("only", None))
@@ -253,7 +252,20 @@ class FieldMapping:
                 raise _required(field, places, error)
             if error is not None and (parser.combine is not None or not found):
                 unreadable[field] += 1
+        if fields.get("end_user") == fields["api_key"]:  # the key is a user's own
+            del fields["end_user"]
         return _with_texts(fields)
+
+    def second_id(self, document: dict[str, Any], first: str | None) -> str | None:
+        """The second id of a request that several records may describe, empty if it has one id.
+
+        Returns:
+            `None` if no other record describes the request.
+        """
+        if not self._joins or first is None:
+            return None
+        second = document.get("callId")
+        return second if type(second) is str and second != first else ""
 
     def _duration(self, document: Document, place: Place) -> float:
         """The duration at a place, in seconds; 0 if there is none that makes sense."""

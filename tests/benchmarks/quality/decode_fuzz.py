@@ -268,7 +268,7 @@ def parts_of(columns: Columns) -> list[list[tuple[int, int, bytes]]]:
 
 def as_encoded(event: RequestEvent) -> RequestEvent:
     """The event as it is encoded: without what the decoder derives."""
-    return msgspec.structs.replace(event, parts=[], joins=False)
+    return msgspec.structs.replace(event, parts=[], joins=None)
 
 
 def differences(reader: Reader, decoder: Decoder, batch: list[Mutant]) -> list[str]:

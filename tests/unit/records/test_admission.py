@@ -10,7 +10,7 @@ from monitor.kernels.buffers import Messages
 from monitor.records.admission import JOINED, READ, REPEATED, TINY, admit_columns
 from monitor.records.profile import PARTS, RECORD
 from monitor.requests.columns import Reader
-from monitor.requests.decoder import Decoder
+from monitor.requests.decoder import Decoded, Decoder, RequestEvent
 from monitor.requests.marks import FIRST_TURN, FOLLOW_UP, HAS_PROMPT, JOINS, TINY_TURN
 
 READER = Reader(Decoder(), Identity(b"0123456789abcdef"))
@@ -22,6 +22,16 @@ def task(i):
     return f"{LONG} This is question number {i}."
 
 
+def joining(columns, first, second):
+    """The columns of a record of a call with one or two ids."""
+    event = RequestEvent(columns.ts[0], "k", id=first, joins=second or "")
+    decoded = Decoded.empty()
+    for field, value in (("events", event), ("sources", 0), ("elements", 0)):
+        getattr(decoded, field).append(value)
+    hashes = READER.from_events(decoded).hashes
+    return columns._replace(marks=columns.marks | JOINS, hashes=hashes)
+
+
 class Key:
     """A key, whose requests are admitted one after the other."""
 
@@ -29,7 +39,7 @@ class Key:
         self.records = np.zeros(1, RECORD)
         self.time = START
 
-    def send(self, *turns, joins=False, seconds=60.0, **fields):
+    def send(self, *turns, joins=False, second=None, seconds=60.0, **fields):
         """Send a request; turns are texts or pairs of a role and content."""
         self.time += seconds
         messages = [
@@ -41,7 +51,8 @@ class Key:
         event = {"ts": self.time, "api_key": "k", **fields}
         event |= {"messages": messages} if messages else {}
         columns, *_ = READER(Messages.of([json.dumps(event).encode()]), np.inf)
-        columns.marks[:] |= JOINS * joins
+        if joins:
+            columns = joining(columns, event.get("id"), second)
         found = admit_columns(self.records, np.zeros(1, np.int64), columns)
         self.admitted, self.marks = int(found.admitted[0]), int(found.marks[0])
         self.reused, self.tokens = found.reused, float(found.tokens[0])
@@ -186,6 +197,27 @@ def test_only_two_records_join(key):
         assert key.send(task(i), id="c1", joins=True) == task(i)
         admitted.append(key.admitted)
     assert admitted == [READ, JOINED] * 3
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ({"id": "span", "second": "call"}, {"id": "call"}),
+        ({"id": "span", "second": "call"}, {"id": "span"}),
+        ({"id": "call"}, {"id": "span", "second": "call"}),
+        ({"id": "span"}, {"id": "span", "second": "call"}),
+    ],
+)
+def test_records_of_one_call_join_by_either_id(key, first, other):
+    key.send(joins=True, **first)
+    assert key.send(task(1), joins=True, **other) == task(1)
+    assert key.admitted == JOINED
+
+
+def test_calls_with_one_second_id_stay_apart(key):
+    for i in range(9):
+        assert key.send(task(i), joins=True, id=f"span {i}", second="call") == task(i)
+        assert key.admitted == READ
 
 
 def test_requests_of_two_keys_have_their_own_memories(key):

@@ -130,7 +130,7 @@ def test_otel_span_with_an_attributes_object():
     assert read("otel-genai", PAYLOADS["otel-genai"][0]) == ASKED | {
         "ts": pytest.approx(1_772_040_000.25),
         "api_key": "key_9f",
-        "id": "chatcmpl-1",
+        "id": "5fb397be34d26b51",
         "end_user": "u-12",
         "ip": "203.0.113.9",
         "user_agent": "python-httpx/0.28.1",

@@ -55,12 +55,19 @@ def test_time_is_the_end_of_the_call():
     assert (event.ts, event.latency_ms) == (1_772_040_003.0, 3_000)
 
 
-@pytest.mark.parametrize("kind", ["gen_ai.response.id", "ai.response.id"])
-def test_records_of_one_call_may_join(kind):
-    event = read(span(ASKED | {kind: "r1"}))
-    assert (event.id, event.joins) == ("r1", True)
+@pytest.mark.parametrize("name", ["gen_ai.response.id", "ai.response.id"])
+def test_records_of_one_call_may_join_by_either_id(name):
+    event = read(span(ASKED | {name: "r1"}))
+    assert (event.id, event.joins) == ("a1", "r1")
+    event = read(span(ASKED | {name: "r1"}, spanId=""))
+    assert (event.id, event.joins) == ("r1", "")
     event = read(span(ASKED))
-    assert (event.id, event.joins) == ("a1", True)
+    assert (event.id, event.joins) == ("a1", "")
+
+
+def test_user_that_is_the_key_is_no_end_user():
+    event = read(span({"gen_ai.system": "x", "user.id": "u"}))
+    assert (event.api_key, event.end_user) == ("u", None)
 
 
 def test_protobuf_is_read_as_the_same_export_in_json():
