@@ -80,7 +80,7 @@ class Outcome:
     late: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
-    times: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    times: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     ignored: Counter[str] = field(default_factory=Counter)
     without_prompt: int = 0
     alerts: list[Alert] = field(default_factory=list)
