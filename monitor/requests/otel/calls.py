@@ -10,8 +10,8 @@ agent, a framework or an HTTP client. It counts once, with the text of all its r
 - Spans of agents, chains, tools and HTTP, answers, and unfinished spans do not count.
 
 The records of one call may also come in several messages. They name each other by `spanId` and
-`callId` (the response id), and the engine counts them once. Two spans are never one call, even
-with the same ids, because some proxies take the id of a span from the client.
+`callId` (the response id), and the engine counts them once. Two spans of an export are never one
+call, even with the same ids, because some proxies take the id of a span from the client.
 """
 
 from __future__ import annotations
