@@ -34,7 +34,7 @@ from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.lexicon import Lexicon
 from monitor.prompts.normalise import Normaliser, Texts
-from monitor.records.admission import UNREAD, admit_columns
+from monitor.records.admission import JOINED, UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
 from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
@@ -147,7 +147,6 @@ class Engine(PartitionedOperator[Partition]):
             watermarks = watermarks[np.append(0, kept + 1)]
         if columns.keys:
             times = np.where(places == LATE, watermarks[:-1], columns.ts)
-            out.without_prompt = int(np.count_nonzero(columns.marks & HAS_PROMPT == 0))
             out.late = int(np.count_nonzero(places == LATE))
             self._observe_requests(partition, columns, times, watermarks, out)
         partition.clock = clock
@@ -199,6 +198,11 @@ class Engine(PartitionedOperator[Partition]):
         self.table.mark_changed(np.concatenate([rows, entries.rows]))
         out.events += len(rows)
         out.repeated += int(np.count_nonzero(admitted < UNREAD))
+        has_prompt = columns.marks & HAS_PROMPT != 0
+        silent = np.count_nonzero(~has_prompt & (admitted >= UNREAD))
+        out.without_prompt += max(
+            int(silent - np.count_nonzero(has_prompt & (admitted == JOINED))), 0
+        )
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(rows)]
         for start, end in itertools.pairwise(starts):
             if epochs[start + 1] > epochs[start]:

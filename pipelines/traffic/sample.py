@@ -24,7 +24,8 @@ class Sample:
 
     Attributes:
         requests: in the sample.
-        without_prompt: requests without any text from the client.
+        without_prompt: requests without any text from the client, and without another record of
+            the same call that has it.
         unreadable: fields that were left out because they cannot be read, by name.
         texts: requests by hash of their text.
     """
@@ -38,12 +39,15 @@ class Sample:
         """Count decoded requests."""
         self.requests += len(decoded.events)
         self.unreadable += decoded.unreadable
+        joined = 0  # records that may bring the text of another one
         for event in decoded.events:
             text = text_of(event)
+            joined += event.joins is not None and (1 if text else -1)
             if not text:
-                self.without_prompt += 1
+                self.without_prompt += event.joins is None
             elif len(self.texts) < _TEXTS:
                 self.texts[hash(text)] += 1
+        self.without_prompt += max(-joined, 0)
 
     @property
     def placeholder_share(self) -> float:
@@ -69,7 +73,8 @@ class Sampler:
     def add(self, values: Sequence[bytes]) -> None:
         """Sample a batch."""
         wanted = max(_FIRST - self.sample.requests, _EACH)
-        values = values[:: max(len(values) // wanted, 1)]
+        # An odd step, because spans and log records may alternate.
+        values = values[:: max(len(values) // wanted, 1) | 1]
         self.sample.add(self._decoder.decode(values, math.inf))
 
 

@@ -286,6 +286,16 @@ def test_requests_without_a_prompt_are_counted():
     assert "xm_requests_without_prompt_total 2.0" in text
 
 
+def test_call_whose_log_record_has_its_prompt_has_one():
+    engine = Engine(Settings(mapping="otel-genai"), IDENTITY, MemoryStore())
+    engine.assign("t:0")
+    span = {"spanId": "a1", "endTimeUnixNano": int(START * 1e9)}
+    span["attributes"] = {"gen_ai.operation.name": "chat", "api_key.id": "k"}
+    log = {**span, "attributes": span["attributes"] | {"gen_ai.prompt": "Hello"}, "body": ""}
+    outcome = observe(engine, [json.dumps(each).encode() for each in (span, log)])
+    assert (outcome.events, outcome.repeated, outcome.without_prompt) == (2, 1, 0)
+
+
 def test_late_request_counts_at_the_watermark():
     engine = engine_on(MemoryStore())
     outcome = observe(engine, [request(at=1000.0), request(at=401.0), request(at=399.0)])
