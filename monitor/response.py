@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monitor.alerting.alerts import INFO, Action, Lifecycle, Severity, Subject, weaker
+from monitor.alerting.alerts import ACTIONS, INFO, Action, Lifecycle, Severity, Subject, weaker
 from monitor.alerting.decisions import (
     LIMIT_OF_FEW,
     Decision,
@@ -44,6 +44,7 @@ class Response:
 
     def __init__(self, settings: Settings, table: Table, detectors: Sequence[Detector]) -> None:
         self._durations = settings.decisions
+        self._shortest = min(filter(None, (duration(each, settings.decisions) for each in ACTIONS)))
         self._table = table
         self._detectors = detectors
         self._lifecycle = Lifecycle(settings.detection, action_for, detectors)
@@ -108,6 +109,9 @@ class Response:
                 continue
             event = int(accounts.events[i])
             key, now = subjects.columns.keys[event], float(subjects.times[event])
+            if now - flagged.decided(key) < self._shortest / 2:
+                flagged.add(key, flagged.decided(key))
+                continue
             record = self._table.records[accounts.rows[i]]
             action, seconds, reason = self._ruling(
                 self._lifecycle.open_on(record, accounts.ids[i]), "block"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -180,14 +181,14 @@ class Lifecycle:
 
     def open_on(self, record: Any, id: str) -> list[tuple[str, Severity, str]]:
         """Kind, severity and id of the alerts that are open on a subject."""
+        severities = record["severity"].tolist()
+        if not any(severities):
+            return []
+        opened = record["opened"].tolist()
         return [
-            (
-                kind,
-                SEVERITIES[record["severity"][slot] - 1],
-                alert_id(id, kind, float(record["opened"][slot])),
-            )
+            (kind, SEVERITIES[severities[slot] - 1], alert_id(id, kind, opened[slot]))
             for slot, kind in self._kinds.items()
-            if record["severity"][slot]
+            if severities[slot]
         ]
 
 
@@ -198,5 +199,10 @@ def weaker(action: Action, limit: Action) -> Action:
 
 def alert_id(subject: str, kind: str, opened: float) -> str:
     """The alert id: a hash of subject, kind and opening window, the same in every replay."""
-    text = f"{subject}\n{kind}\n{int(opened // OPENING_WINDOW)}"
+    return _alert_id(subject, kind, int(opened // OPENING_WINDOW))
+
+
+@lru_cache(1 << 14)
+def _alert_id(subject: str, kind: str, window: int) -> str:
+    text = f"{subject}\n{kind}\n{window}"
     return "a_" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=10).hexdigest()
