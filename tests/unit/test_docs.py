@@ -232,21 +232,30 @@ def test_readme_states_decision_of_each_alert():
     assert len(rows) == 9
 
 
-def test_whose_key_script_finds_the_api_key(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("key", ["sk-one", "sk-two"]),
+        ("account", ["acme", "globex"]),
+        ("end_user", ["sk-one\tvisitor-1", "sk-one\tvisitor-2"]),
+    ],
+)
+def test_whose_key_script_finds_the_name(tmp_path: Path, kind: str, names: list[str]):
     (script,) = [block for block in blocks(DOCS / "respond.md", "python") if "whose_key" in block]
     (tmp_path / "whose_key.py").write_text(script)
     secret = "known to this test only, 32 bytes"
-    pseudonym = from_settings(Settings(identity_secret=secret)).key("sk-two")
+    identity = from_settings(Settings(identity_secret=secret))
+    pseudonym = getattr(identity, kind)(*names[1].split("\t"))
     done = subprocess.run(
         [sys.executable, "whose_key.py", pseudonym],
         cwd=tmp_path,
         env={**os.environ, "XM_IDENTITY_SECRET": secret, "PYTHONPATH": str(ROOT)},
-        input="sk-one\nsk-two\n",
+        input="".join(f"{name}\n" for name in names),
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert (done.stdout, done.stderr) == ("sk-two\n", "")
+    assert (done.stdout, done.stderr) == (f"{names[1]}\n", "")
 
 
 def test_documented_log_events_are_those_of_the_code() -> None:
