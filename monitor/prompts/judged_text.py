@@ -1,10 +1,11 @@
 """Judged text: one text per request, of the parts that `records/admission.py` chose.
 
 A single part is judged where it stands. Several parts are written one after the other, in the
-order of the request, up to LIMIT bytes. If they are longer, each gets a fair share: what a short
-part leaves is divided among the longer ones. If there are too many for that, the longest ones and
-some that only the secret predicts take turns. Of a part that is cut, the beginning, a piece from
-the middle and the end are kept. The secret also decides where the middle piece begins.
+order of the request, up to LIMIT bytes. A sentence that is split over them is one again. If they
+are longer, each gets a fair share: what a short part leaves is divided among the longer ones. If
+there are too many for that, the longest ones and some that only the secret predicts take turns. Of
+a part that is cut, the beginning, a piece from the middle and the end are kept. The secret also
+decides where the middle piece begins.
 
 Below, `data`, `(size,) uint8`, holds the texts of p parts of n requests, `places`, `(p, 2) int64`,
 their byte offsets, `hashes`, `(p,) uint64`, their keyed hashes, `ranges`, `(n, 2) int64`, the first
@@ -77,12 +78,23 @@ def _join(
         for i in range(end - begin):
             if chosen[i]:
                 at, stop = parts[begin + i, 0], parts[begin + i, 1]
+                if o > places[e, 0]:
+                    out[o] = 32 if _continues(out[o - 1], data[at]) else 10
+                    o += 1
                 o = _copy_share(data, at, stop, share, hashes[begin + i], out, o)
-                out[o] = 10
-                o += 1
-        o -= 1
         places[e, 1] = o
     return o
+
+
+@jit
+def _continues(last: int, first: int) -> bool:
+    """Whether a sentence seems to continue from one part to the next.
+
+    Args:
+        last, first: bytes, the last one of a part and the first one of the next.
+    """
+    ends = last in (33, 46, 58, 59, 63) or last <= 32  # one of !.:;? or a blank
+    return not ends and (97 <= first <= 122 or 48 <= first <= 57 or first >= 128)
 
 
 @jit

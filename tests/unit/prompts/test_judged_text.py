@@ -22,11 +22,15 @@ def judged(texts, keep=None, seed=1):
 
 
 def test_parts_are_joined_in_their_order():
-    assert judged(["Explain.", "every step", "of this"]) == "Explain.\nevery step\nof this"
+    assert judged(["Explain.", "Every step", "- of this"]) == "Explain.\nEvery step\n- of this"
+
+
+def test_sentence_that_is_split_is_joined_again():
+    assert judged(["Explain every", "step of", "this."]) == "Explain every step of this."
 
 
 def test_parts_that_are_not_chosen_are_left_out():
-    assert judged(["one", "two", "three"], [True, False, True]) == "one\nthree"
+    assert judged(["one", "two", "three"], [True, False, True]) == "one three"
     assert judged(["one", "two"], [False, True]) == "two"
     assert judged(["one", "two"], [False, False]) == ""
 
