@@ -184,7 +184,9 @@ class Subjects:
         all_rows = np.concatenate([accounts.rows, user_rows[which], rows])
         all_ids = [*accounts.ids, *ids, *columns.keys]
         order = np.argsort(events, kind="stable")
-        by_request = rows, user_rows, users, suspects, admitted
+        account_rows = np.full(n, -1, np.int64)
+        account_rows[accounts.events] = accounts.rows
+        by_request = rows, account_rows, user_rows, users, suspects, admitted
         order = order[admitted[events[order]] != REPEATED]
         entries = Entries(all_rows[order], events[order], roles[order], *by_request)
         ids = [all_ids[i] for i in order.tolist()]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.end_users import from_few
-from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS
+from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, SHORT_LIVED
 from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile, Records
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.sketches import hyperloglog
@@ -28,7 +28,6 @@ from monitor.sketches import hyperloglog
 FINGERPRINT_VERSION = 2
 # Flags: of an account, not of a key; and the evidence against the key is of few of its end users.
 IS_ACCOUNT, FEW_END_USERS = 1, 2
-SHORT_LIVED = 20  # mean requests of a key up to which the linker compares its account
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 FINGERPRINT_DISTINCT = ("prompts", "templates")
 _COLUMNS = [NETWORK if name == "network" else HASHED_FIELDS.index(name) for name in IDENTIFIERS]

@@ -36,6 +36,7 @@ _STEPS = 8  # of a new group; a known one takes one per round
 _SAMPLE, _SAMPLED_MEMBERS = 30_000, 64  # keys that stand for all, and those of a group among them
 _SETTLED_EVERY = 3  # rounds between evaluations of a group that was no campaign for an hour
 _MIN_PROBABILITY = 1e-3  # of a membership that is kept
+_FEW_REQUESTS, _LATELY = 16, 2 * HOUR  # of a key, and seconds since its last fingerprint
 _SURPRISING = 5.0  # nats of a key that may be named because other members have alerts
 _MERGED_RATE = 0.7  # octaves between the median rates of campaigns that may be one, at most
 _MERGED_FIRST_SEEN = 2 * HOUR  # seconds between their median first-seen times, at most
@@ -83,12 +84,14 @@ def group_of(campaign: Campaign, population: Population) -> Group:
 def eligible(population: Population, campaigns: Iterable[Campaign], now: float) -> Mask:
     """Which keys may be members of a group, `(n,) bool`.
 
-    A key needs enough prompts and has to be active. Applications, which fill templates, need an
-    alert of their own. Named members of open campaigns stay eligible.
+    A key needs enough prompts and has to be active. One with few requests has to be active lately: a
+    customer who changes keys leaves many such keys behind. Applications, which fill templates, need
+    an alert of their own. Named members of open campaigns stay eligible.
     """
     fingerprints = population.rows["fingerprint"]
     varied = population.traits.variety <= MAX_VARIETY
     may = (varied | (fingerprints["severity"] >= WARNING)) & (fingerprints["ts"] > now - SILENT)
+    may &= (fingerprints["requests"] >= _FEW_REQUESTS) | (fingerprints["ts"] > now - _LATELY)
     for campaign in campaigns:
         if not campaign.ended:
             may[population.rows_of(campaign.named)] = True

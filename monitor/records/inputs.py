@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 KEY, ACCOUNT, END_USER = 0, 1, 2  # whose record an entry updates
+SHORT_LIVED = 20  # mean requests of an account's keys up to which the account stands for them
 ACCOUNT_KEYS = 0  # index in `user_counts` of an account's record: the number of its keys
 
 
@@ -45,6 +46,7 @@ class Entries(NamedTuple):
         events: `(m,) int64`, index of the request.
         roles: `(m,) uint8`, KEY, ACCOUNT or END_USER.
         keys: `(n,) int64`, the key's record of each request.
+        accounts: `(n,) int64`, the account's record of a request that may count in it, else -1.
         users: `(n,) int64`, the end user's record of each request, -1 without one.
         names: `(n,) uint32`, hashes of the end users, 0 without one.
         suspects: `(n,) bool`, whether each prompt is suspicious, see `end_users.py`.
@@ -55,6 +57,7 @@ class Entries(NamedTuple):
     events: npt.NDArray[np.int64]
     roles: npt.NDArray[np.uint8]
     keys: npt.NDArray[np.int64]
+    accounts: npt.NDArray[np.int64]
     users: npt.NDArray[np.int64]
     names: npt.NDArray[np.uint32]
     suspects: npt.NDArray[np.bool_]

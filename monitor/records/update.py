@@ -26,7 +26,16 @@ from monitor.records import baseline, behaviour, content_levels, end_users, orig
 from monitor.records.admission import JOINED, UNREAD, admit, time_bits
 from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
-from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, END_USER, KEY, Entries, Requests, Today
+from monitor.records.inputs import (
+    ACCOUNT,
+    ACCOUNT_KEYS,
+    END_USER,
+    KEY,
+    SHORT_LIVED,
+    Entries,
+    Requests,
+    Today,
+)
 from monitor.records.profile import (
     AUTOMATION,
     DISTINCT,
@@ -61,6 +70,7 @@ MAX_NATS = 40.0  # nats; more would only take longer to decay
 # An account is fed by the first requests of each key, and by fewer while it has one key: a key with
 # many requests is judged by itself.
 ACCOUNT_REQUESTS, FIRST_KEY_REQUESTS = 32, 8
+_FEWER = 1.25  # mean requests of the account's other keys, relative to those of this one
 MIN_ACCOUNT_KEYS = 2  # of an account that is evaluated
 
 OWN_HOURS = 168.0  # active hours after which older ones fade
@@ -161,6 +171,9 @@ def update(
             continue
         if _is_evaluation_due(r, last_hour):
             evaluations[count] = records[entries.rows[i]]
+            account = entries.accounts[e]
+            if role == KEY and account >= 0 and _is_represented(r, records[account]):
+                evaluations[count]["published"] = np.uint16(r["requests"] + 1)  # not due
             evaluated_at[count] = i
             count += 1
     return count
@@ -177,6 +190,22 @@ def _feeds(r: Any, before: int) -> bool:
         keys[ACCOUNT_KEYS] += 1
     several = keys[ACCOUNT_KEYS] >= MIN_ACCOUNT_KEYS
     return bool(before < (ACCOUNT_REQUESTS if several else FIRST_KEY_REQUESTS))
+
+
+@jit
+def _is_represented(r: Any, account: Any) -> bool:
+    """Whether a key's account is compared with other keys instead of the key.
+
+    It is if the account changes its keys: they are short-lived, and this one has fewer requests
+    than the others had. Keys that an account uses at the same time have about as many.
+
+    Args:
+        r, account: RECORD of the key and of its account.
+    """
+    keys, requests = account["user_counts"][ACCOUNT_KEYS], account["requests"]
+    if keys < MIN_ACCOUNT_KEYS or requests > SHORT_LIVED * keys:
+        return False
+    return bool(requests - r["requests"] >= _FEWER * r["requests"] * (keys - 1))
 
 
 @jit
@@ -334,7 +363,7 @@ def warm(features: Features) -> None:
     parts, judged = Parts.of([[Part(USER, "Compile"), Part(USER, "it.")]]), np.ones(2, np.bool_)
     judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
     users, flags = rows.astype(np.uint32), rows.astype(bool)
-    entries = Entries(rows, rows, admitted, rows, rows, users, flags, admitted)
+    entries = Entries(rows, rows, admitted, rows, rows, rows, users, flags, admitted)
     day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
     admit(
         *(records, rows, requests.ts, requests.tokens, requests.ids),

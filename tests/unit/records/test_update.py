@@ -11,7 +11,7 @@ from monitor.prompts.style import STYLE
 from monitor.records.admission import BUDGET, READ, REPEATED, admit
 from monitor.records.baseline import BINS, VOTE_AGE, VOTE_REQUESTS
 from monitor.records.baseline_mean import PROMPTS_PER_DAY, Sums
-from monitor.records.inputs import KEY, Entries, Requests, Today
+from monitor.records.inputs import ACCOUNT_KEYS, KEY, Entries, Requests, Today
 from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
 from monitor.records.update import FIRST_EVALUATION, FOLLOW_UP, MAX_NATS, update
 from monitor.requests.marks import HAS_PROMPT, INTENT
@@ -88,6 +88,7 @@ class Table:
         metadata=(0, 0, 0, 0),
         model=0,
         style=1.0,
+        account=-1,
     ):
         n = len(seconds)
         evaluations, at, admitted = (
@@ -117,8 +118,9 @@ class Table:
         )
         counted = np.flatnonzero(admitted != REPEATED)
         users, roles = np.full(n, -1, np.int64), np.full(len(counted), KEY, np.uint8)
+        accounts = np.full(n, account, np.int64)
         nobody = np.zeros(n, np.uint32), np.zeros(n, bool)
-        entries = Entries(rows[counted], counted, roles, rows, users, *nobody, admitted)
+        entries = Entries(rows[counted], counted, roles, rows, accounts, users, *nobody, admitted)
         count = update(
             self.records, entries, requests, features, today, 0, len(counted), evaluations, at
         )
@@ -370,3 +372,13 @@ def test_key_without_prompts_has_neutral_values():
     assert key.departure(0)[0] == 0
     assert key.content(0).self_similarity[0] == 0
     assert not key.lists.any()
+
+
+def test_account_that_changes_keys_stands_for_them():
+    table = Table(2)
+    table.records["user_counts"][1, ACCOUNT_KEYS] = 10
+    for before, due in ((145, False), (60, True), (900, True)):
+        table.records[0] = np.zeros((), RECORD)
+        table.records["requests"][1] = before
+        evaluated, _, _ = table.observe(range(0, 900, 100), account=1)
+        assert (evaluated["published"] == evaluated["requests"]).any() == due
