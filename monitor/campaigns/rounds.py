@@ -84,9 +84,9 @@ def group_of(campaign: Campaign, population: Population) -> Group:
 def eligible(population: Population, campaigns: Iterable[Campaign], now: float) -> Mask:
     """Which keys may be members of a group, `(n,) bool`.
 
-    A key needs enough prompts and has to be active. One with few requests has to be active lately: a
-    customer who changes keys leaves many such keys behind. Applications, which fill templates, need
-    an alert of their own. Named members of open campaigns stay eligible.
+    A key needs enough prompts and has to be active. One with few requests has to be active lately:
+    a customer who changes keys leaves many such keys behind. Applications, which fill templates,
+    need an alert of their own. Named members of open campaigns stay eligible.
     """
     fingerprints = population.rows["fingerprint"]
     varied = population.traits.variety <= MAX_VARIETY
