@@ -321,15 +321,18 @@ class Engine(PartitionedOperator[Partition]):
         p = np.stack([finding.p for finding in findings])  # (detectors, n)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
-        for i, d in np.argwhere(self._response.confirming >= p.T).tolist():
+        acted = set()  # rows whose alerts or decisions have changed
+        for i, d, due in self._response.confirm(rows, evaluated.ts, p):
             row, now = int(rows[i]), float(evaluated.ts[i])
+            if not due and row not in acted:
+                continue
             self._response.decide_on_keys(partition, subjects, int(evaluated.events[i]), out)
             subject = subjects.subject(partition, int(evaluated.entries[i]))
+            acted.add(row)
             if self._response.apply(partition, subject, row, now, d, findings[d], i, out):
                 severity[i:][rows[i:] == row] = records[row]["severity"].max()
-        out.fingerprints += _fingerprints(
-            evaluated, subjects.columns.hashes, p.min(axis=0), severity
-        )
+        hashes = subjects.columns.hashes
+        out.fingerprints += _fingerprints(evaluated, hashes, p.min(axis=0), severity)
 
     def _count_findings(self, p: Floats) -> None:
         for detector, flagged in zip(

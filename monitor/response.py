@@ -7,9 +7,10 @@ each of them gets it with its next request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.alerting.alerts import ACTIONS, INFO, Action, Lifecycle, Severity, Subject, weaker
 from monitor.alerting.decisions import (
@@ -27,6 +28,7 @@ from monitor.records.end_users import from_few
 from monitor.store.table import Rows, Table
 from monitor.subjects import BatchSubjects
 
+Floats = npt.NDArray[np.float64]
 OpenAlerts = list[tuple[str, Severity, str]]  # kind, severity and id of each
 
 
@@ -37,9 +39,6 @@ class Response:
         settings: thresholds and durations.
         table: has the records of all subjects concerned.
         detectors: that make the findings.
-
-    Attributes:
-        confirming: probability up to which a finding confirms an open alert.
     """
 
     def __init__(self, settings: Settings, table: Table, detectors: Sequence[Detector]) -> None:
@@ -47,8 +46,35 @@ class Response:
         self._shortest = min(filter(None, (duration(each, settings.decisions) for each in ACTIONS)))
         self._table = table
         self._detectors = detectors
+        self._slots = np.array([each.slot for each in detectors])
         self._lifecycle = Lifecycle(settings.detection, action_for, detectors)
-        self.confirming = self._lifecycle.confirming
+
+    def confirm(self, rows: Rows, ts: Floats, p: Floats) -> Iterator[tuple[int, int, bool]]:
+        """Confirm the open alerts that findings support.
+
+        Args:
+            rows: `(n,) int64`, the records of n subjects, in stream order.
+            ts: `(n,) float64`, event times of the evaluations, epoch seconds.
+            p: `(detectors, n) float64`, probabilities of the findings.
+
+        Yields:
+            index of the subject and of the detector of each finding that may open or confirm an
+            alert, in stream order, and whether it must be applied: it opens or raises an alert, or
+            a decision may have to be renewed. Others only need to be applied to a subject
+            whose alerts have changed since the first of them.
+        """
+        records = self._table.records
+        subjects, detectors = np.nonzero(self._lifecycle.confirming >= p.T)
+        rows, slots, ts = rows[subjects], self._slots[detectors], ts[subjects]
+        found = self._lifecycle.severities(p[detectors, subjects])
+        before = records["severity"][rows, slots]
+        confirms = (found > 0) | (before > 0)
+        whole_seconds = ts[confirms].astype(np.uint32)
+        np.maximum.at(records["confirmed"], (rows[confirms], slots[confirms]), whole_seconds)
+        worst = records["severity"][rows].max(axis=1)
+        renews = (worst > INFO) & (ts - records["decided"][rows] >= self._shortest / 2)
+        due = (found > before) | renews
+        yield from zip(subjects.tolist(), detectors.tolist(), due.tolist(), strict=True)
 
     def apply(
         self,
@@ -110,7 +136,6 @@ class Response:
             event = int(accounts.events[i])
             key, now = subjects.columns.keys[event], float(subjects.times[event])
             if now - flagged.decided(key) < self._shortest / 2:
-                flagged.add(key, flagged.decided(key))
                 continue
             record = self._table.records[accounts.rows[i]]
             action, seconds, reason = self._ruling(

@@ -96,6 +96,13 @@ class Lifecycle:
         """0 for nothing, 1 for info, 2 for warning, 3 for critical."""
         return sum(p <= threshold for threshold in self._thresholds)
 
+    def severities(self, p: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+        """The severity of each of n probabilities, `(n,) uint8`."""
+        found = np.zeros(len(p), np.uint8)
+        for threshold in self._thresholds:
+            found += p <= threshold
+        return found
+
     def evaluate(
         self,
         record: Any,

@@ -88,9 +88,11 @@ def test_alert_reopens_under_another_id(lifecycle, record):
 
 
 def test_ids_differ_by_subject_kind_and_window():
-    ids = {alert_id(*of) for of in [(KEY, "burst", 0), ("k_2", "burst", 0), (KEY, "pivot", 0)]} | {
-        alert_id(KEY, "burst", 300.0),
-        alert_id(KEY, "burst", 299.0),
+    ids = {
+        alert_id(*of) for of in [(KEY.id, "burst", 0), ("k_2", "burst", 0), (KEY.id, "pivot", 0)]
+    } | {
+        alert_id(KEY.id, "burst", 300.0),
+        alert_id(KEY.id, "burst", 299.0),
     }
     assert len(ids) == 4
 
