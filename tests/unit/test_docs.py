@@ -16,12 +16,14 @@ import msgspec
 import pytest
 import typer
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import action_for
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
 from monitor.identity import from_settings
+from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
 from monitor.requests.reasons import REASONS
 from pipelines.cli.main import app
@@ -273,3 +275,13 @@ def test_documented_log_events_are_those_of_the_code() -> None:
     table = page.partition("| event | meaning |")[2].partition("\n\n")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert {event for row in rows for event in re.findall(r"`(\w+)`", row)} == logged
+
+
+def test_operations_page_lists_all_metrics_with_labels() -> None:
+    rows = " ".join(row[0] for row in tables(DOCS / "operations.md"))
+    listed = dict(re.findall(r"`(xm_\w+)(?:\{([\w,]+)\})?`", rows))
+    metrics = [each for each in vars(Metrics()).values() if isinstance(each, MetricWrapperBase)]
+    suffix = {"counter": "_total"}
+    assert listed == {
+        each._name + suffix.get(each._type, ""): ",".join(each._labelnames) for each in metrics
+    }
