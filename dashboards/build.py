@@ -1,7 +1,8 @@
 """The Grafana dashboard as code: `python dashboards/build.py` writes overview.json beside it.
 
 The rows follow the questions of a person on call: is an extraction going on, is the monitor
-healthy, what do the detectors find, which campaigns are open, what comes in, what goes out.
+healthy, what do the detectors find, which campaigns are open, what comes in, how well is it read,
+what goes out.
 """
 
 from __future__ import annotations
@@ -124,8 +125,9 @@ def by(label: str, expression: str) -> dict[str, str]:
 
 # After a rebalance two workers may report the same partition; count it once.
 LAG = f"sum(max by (topic, partition) ({metric('xm_lag')}))"
+EVENTS = per_second("xm_events_total")
 REJECTED = per_second("xm_rejections_total")
-READ = f"({REJECTED} + {per_second('xm_events_total')})"
+READ = f"({REJECTED} + {EVENTS})"
 
 ROWS: dict[str, list[Panel | Figure]] = {
     "At a glance": [
@@ -142,7 +144,7 @@ ROWS: dict[str, list[Panel | Figure]] = {
             "none",
             f"sum({metric('xm_open_alerts', severity='warning')})",
         ),
-        Figure("Requests", "All workers together.", "reqps", per_second("xm_events_total")),
+        Figure("Requests", "All workers together.", "reqps", EVENTS),
         Figure("Lag", "Kafka messages not yet processed.", "short", LAG, alarm=10_000),
         Figure(
             "Rejected",
@@ -290,7 +292,7 @@ ROWS: dict[str, list[Panel | Figure]] = {
         ),
         Panel(
             "Repeated requests",
-            "Requests skipped because their id was seen before: retries by the sender, restarts.",
+            "Requests whose id, time and text were seen before: messages that were sent twice.",
             "reqps",
             by("instance", per_second("xm_repeated_events_total", "instance")),
         ),
@@ -306,6 +308,38 @@ ROWS: dict[str, list[Panel | Figure]] = {
             "Time to decode a batch and run the detectors, without Kafka and Redis.",
             "s",
             quantiles("xm_observe_seconds"),
+        ),
+    ],
+    "Input quality": [
+        Panel(
+            "Refused requests",
+            "Requests answered with 401, 403, 429 or 5xx. They are not evaluated.",
+            "reqps",
+            by("status", per_second("xm_refused_requests_total", "status")),
+            stacked=True,
+        ),
+        Panel(
+            "Unreadable fields",
+            "Requests read without a field that cannot be read. Adapt the mapping.",
+            "reqps",
+            by("field", per_second("xm_unreadable_fields_total", "field")),
+        ),
+        Panel(
+            "Requests without a prompt",
+            "Share of requests without any text. Near 1, the log does not record prompts.",
+            "percentunit",
+            {"share": f"{per_second('xm_requests_without_prompt_total')} / ({EVENTS} > 0)"},
+        ),
+        Panel(
+            "Late, reused id, no message key",
+            "Late requests count at a later time. A client chooses ids that are reused. Messages "
+            "without a key spread one API key over all workers.",
+            "reqps",
+            {
+                "late": per_second("xm_late_requests_total"),
+                "reused id": per_second("xm_reused_ids_total"),
+                "no message key": f"{per_second('xm_unkeyed_messages_total')} or vector(0)",
+            },
         ),
     ],
     "Outputs": [
