@@ -283,6 +283,7 @@ class Engine(PartitionedOperator[Partition]):
             baseline.ceiling,
             self._extractor.model,
             *baseline.mean.today,
+            baseline.trusted,
         )
         count = update(
             self.table.records,

@@ -14,9 +14,9 @@ on it. So an attacker's accounts do not change the baseline that evaluates them.
 has its own baseline, a fair sample of all keys. It changes only at the end of a day of event time,
 so results depend neither on batch boundaries nor on how the stream is shared among workers.
 
-New keys are cheap, so a key counts only after VOTE_REQUESTS requests and VOTE_AGE. Keys that stay
-just below the thresholds must not raise them beyond reach, so no scale exceeds that of the
-reference by more than MAX_EXCESS.
+New keys are cheap, so a key counts only after VOTE_REQUESTS requests and VOTE_AGE, unless the
+traffic is known to be ordinary. Keys that stay just below the thresholds must not raise them beyond
+reach, so no scale exceeds that of the reference by more than MAX_EXCESS.
 
 `baseline_mean.py` keeps where the prompts of ordinary keys lie.
 """
@@ -44,10 +44,7 @@ TAIL = 0.002  # share of key-days above which the tail is extrapolated
 CEILING = 0.001  # share of key-days above which a level does not count towards a key's own past
 EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its weight in keys
 MAX_EXCESS = 1.25  # largest mean excess, relative to that of the reference
-VOTE_REQUESTS, VOTE_AGE = (
-    8,
-    float(HOUR),
-)  # of a key that counts: requests, and seconds since its first
+VOTE_REQUESTS, VOTE_AGE = 8, float(HOUR)  # of a key that counts; seconds since its first request
 _HALF_LIFE_DAYS = 7.0
 
 _EARLIER_LEVELS = {1: 10, 2: 16}  # by state version; version 1 has no mean
@@ -79,6 +76,7 @@ class Baseline:
 
     Args:
         reference: what the deployment starts from.
+        trusted: whether new keys count, too: for traffic that is known to be ordinary.
 
     Attributes:
         mean: where the prompts of ordinary keys lie.
@@ -89,7 +87,8 @@ class Baseline:
         ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key exceeds.
     """
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, *, trusted: bool = False) -> None:
+        self.trusted = trusted
         self.reference = reference.peaks
         known = self.reference.sum(axis=1) > 0.0
         self._max_excess = np.where(known, MAX_EXCESS * _tails(self.reference)[1], np.inf)
@@ -136,7 +135,7 @@ class Baseline:
         records["level"][rows, which] = levels
         records["day_peak"][unique, which] = peaks
         counted = (records["day"][unique] == self.day) & np.isfinite(before)
-        counted &= has_votes(records[unique])
+        counted &= has_votes(records[unique]) | self.trusted
         for values, change in ((before, -1.0), (peaks, 1.0)):
             bins = (values[counted] * PER_LEVEL).astype(np.int64)
             np.add.at(self.today[which], np.minimum(bins, BINS - 1), change)
@@ -145,7 +144,7 @@ class Baseline:
         """Exclude a flagged key, one RECORD, from today's histograms; updated in place."""
         peaks = record["day_peak"]
         if record["day"] == self.day and np.isfinite(peaks).all():
-            if has_vote(record):
+            if has_vote(record, self.trusted):
                 bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
                 self.today[np.arange(LEVELS), bins] -= 1.0
             record["day_peak"] = np.inf  # excludes its later requests of today, too
@@ -236,22 +235,24 @@ def has_votes(records: Any) -> npt.NDArray[np.bool_]:
 
 
 @jit
-def has_vote(r: Any) -> bool:
-    """Whether the key of one RECORD counts in the baseline, see `has_votes`."""
+def has_vote(r: Any, trusted: bool) -> bool:
+    """Whether the key of one RECORD counts in the baseline, see `has_votes` and `Baseline`."""
+    if trusted:
+        return True
     return bool(r["requests"] >= VOTE_REQUESTS and r["last_seen"] - r["first_seen"] >= VOTE_AGE)
 
 
 @jit
-def update_peaks(r: Any, levels: Any, first_today: bool, voted: bool, peaks: Any) -> None:
+def update_peaks(r: Any, levels: Any, first_today: bool, voted: bool, today: Any) -> None:
     """Store the levels in a key's record, with their peaks of the hour and of the day.
 
     Args:
         levels: `(LEVELS,) float64`.
         first_today: whether this is the key's first request of the day.
         voted: whether the key counted in the baseline before this request.
-        peaks: `(LEVELS, BINS) float64`, keys by peak of the day; updated in place.
+        today: the partition's `Today`; its peaks are updated in place.
     """
-    votes = has_vote(r)
+    votes, peaks = has_vote(r, today.trusted), today.peaks
     for i in range(LEVELS):
         level = min(levels[i], MAX_LEVEL)
         r["level"][i] = level

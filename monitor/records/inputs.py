@@ -73,6 +73,7 @@ class Today(NamedTuple):
         ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key exceeds.
         content_model: tag of the content model.
         vectors, prompts: the day's `Sums`, updated in place.
+        trusted: whether new keys count, too.
     """
 
     day: int
@@ -81,3 +82,4 @@ class Today(NamedTuple):
     content_model: int
     vectors: npt.NDArray[np.float64]
     prompts: npt.NDArray[np.float64]
+    trusted: bool = False

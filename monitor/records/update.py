@@ -117,7 +117,7 @@ def update(
         r = records[entries.rows[i]]
         if role == ACCOUNT and not _feeds(r, records[entries.keys[e]]["requests"]):
             continue
-        voted = role == KEY and baseline.has_vote(r)
+        voted = role == KEY and baseline.has_vote(r, today.trusted)
         if role == KEY:
             end_users.count(r, entries.names[e], entries.suspects[e])
         t, tokens, mark = requests.ts[e], requests.tokens[e], requests.marks[e]
@@ -164,7 +164,7 @@ def update(
         if t // HOUR > r["hour"]:
             _end_own_hour(r, t, today.ceiling)
         if role == KEY:
-            baseline.update_peaks(r, levels, first_today, voted, today.peaks)
+            baseline.update_peaks(r, levels, first_today, voted, today)
         else:
             baseline.set_levels(r, levels)
         if role == ACCOUNT and r["user_counts"][ACCOUNT_KEYS] < MIN_ACCOUNT_KEYS:
@@ -274,7 +274,9 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
 def _add_to_baseline_mean(r: Any, e: int, features: Any, today: Any) -> None:
     """Add prompt `e` of the `Features` to the baseline mean of the `Today`, unless the key of this
     RECORD is new or flagged, or has added enough today."""
-    if r["baseline_prompts"] < PROMPTS_PER_DAY and not r["flagged"] and baseline.has_vote(r):
+    if r["flagged"] or not baseline.has_vote(r, today.trusted):
+        return
+    if r["baseline_prompts"] < PROMPTS_PER_DAY:
         r["baseline_prompts"] += 1
         group = r["baseline_group"]
         vectors = today.vectors[group]

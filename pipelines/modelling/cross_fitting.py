@@ -87,10 +87,10 @@ class CrossScores(NamedTuple):
 
 
 class _CountingBaseline(Baseline):
-    """A baseline that starts empty and gives past days their full weight."""
+    """A baseline that starts empty, counts all keys and gives past days their full weight."""
 
     def __init__(self) -> None:
-        super().__init__(Reference.empty())
+        super().__init__(Reference.empty(), trusted=True)
         self.ended = np.zeros_like(self.today)
 
     def start_day(self, day: int) -> bool:

@@ -67,7 +67,8 @@ def prompt_parts(present, hashes):
 class Table:
     """A few records, and the kernel's arguments around them."""
 
-    def __init__(self, rows=1):
+    def __init__(self, rows=1, *, trusted=False):
+        self.trusted = trusted
         self.records = np.zeros(rows, RECORD)
         self.today = np.zeros((LEVELS, BINS))
         self.ceiling = np.full(LEVELS, 30.0)
@@ -107,7 +108,7 @@ class Table:
             origins=np.broadcast_to(np.array(origins, np.uint32), (n, 2)).copy(),
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
         )
-        today = Today(day, self.today, self.ceiling, self.model, *self.sums)
+        today = Today(day, self.today, self.ceiling, self.model, *self.sums, self.trusted)
         features = prompts(range(n) if numbers is None else numbers)
         features.style[:] = style
         parts = prompt_parts(requests.marks & HAS_PROMPT != 0, features.prompt)
@@ -187,6 +188,14 @@ def test_new_keys_do_not_count_in_the_baseline():
         table.observe(range(7), rows=[row] * 7, numbers=range(7))
     assert not table.today.any()
     assert not table.sums.prompts.any()
+
+
+def test_new_keys_count_where_all_traffic_is_ordinary():
+    table = Table(5, trusted=True)
+    for row in range(5):
+        table.observe(range(7), rows=[row] * 7, numbers=range(7))
+    assert (table.today.sum(axis=1) == 5).all()
+    assert table.sums.prompts.sum() > 0
 
 
 def test_late_request_counts_where_its_pane_exists():
