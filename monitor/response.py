@@ -129,21 +129,16 @@ class Response:
     ) -> None:
         """Decide on the keys of flagged accounts that made requests before request `before`."""
         accounts = subjects.accounts
-        for i in subjects.accounts_before(before):
-            flagged = partition.accounts.get(accounts.ids[i])
-            if flagged is None:
-                continue
-            event = int(accounts.events[i])
-            key, now = subjects.columns.keys[event], float(subjects.times[event])
-            if now - flagged.decided(key) < self._shortest / 2:
+        for i, (id, key, now) in subjects.accounts_before(before):
+            flagged = partition.accounts.get(id)
+            if flagged is None or now - flagged.decided(key) < self._shortest / 2:
                 continue
             record = self._table.records[accounts.rows[i]]
-            action, seconds, reason = self._ruling(
-                self._lifecycle.open_on(record, accounts.ids[i]), "block"
-            )
+            action, seconds, reason = self._ruling(self._lifecycle.open_on(record, id), "block")
             due = seconds > 0 and now - flagged.decided(key) >= seconds / 2
             flagged.add(key, now if due else flagged.decided(key))
             if due:
+                event = accounts.events[i]
                 partition.baseline.exclude(self._table.records[subjects.entries.keys[event]])
                 out.decisions.append(Decision(key, action, reason, now, seconds, origin="account"))
 

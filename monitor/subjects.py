@@ -12,8 +12,8 @@ share one:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -71,12 +71,21 @@ class BatchSubjects:
     ids: list[str]
     accounts: Accounts
     _passed: int = 0
+    _requests: list[tuple[str, str, float]] = field(default_factory=list)
 
-    def accounts_before(self, event: int) -> range:
-        """Indices in `accounts` of the requests before this one that were not returned before."""
+    def __post_init__(self) -> None:
+        events = self.accounts.events
+        keys = [self.columns.keys[event] for event in events.tolist()]
+        self._requests = list(
+            zip(self.accounts.ids, keys, self.times[events].tolist(), strict=True)
+        )
+
+    def accounts_before(self, event: int) -> Iterator[tuple[int, tuple[str, str, float]]]:
+        """The requests before this one that were not returned before: index in `accounts`, and
+        account, key and time of each."""
         first = self._passed
         self._passed = max(first, int(np.searchsorted(self.accounts.events, event)))
-        return range(first, self._passed)
+        yield from enumerate(self._requests[first : self._passed], first)
 
     def subject(self, partition: Partition, i: int) -> Subject:
         """The subject of entry `i`, in a form in which alerts on it can open."""
