@@ -142,6 +142,17 @@ def test_docs_show_every_command():
     assert missing == []
 
 
+def options(command: Any) -> set[str]:
+    """The long options of a command and its subcommands."""
+    own = {name for each in command.params for name in each.opts if name.startswith("--")}
+    return own.union(*(options(each) for each in getattr(command, "commands", {}).values()))
+
+
+def test_docs_name_every_option():
+    named = {name for page in PAGES for name in re.findall(r"--[a-z][a-z-]+", text_of(page))}
+    assert options(COMMANDS) - named == set()
+
+
 @pytest.mark.parametrize("wrong", ["explian k_1", "explain k_1 --rwa", "campaigns shwo c_1"])
 def test_parse_rejects_unknown_commands_and_options(wrong: str):
     with pytest.raises(Exception, match="No such"):
