@@ -134,8 +134,8 @@ class Subjects:
         hashes = columns.hashes[:, _ACCOUNT]
         hashes = np.where(hashes == 0, columns.hashes[:, _PAYMENT], hashes)
         may = (self._table.records["requests"][rows] < ACCOUNT_REQUESTS) & (hashes != 0)
-        if partition.accounts:
-            may |= np.isin(hashes, [account.hash for account in partition.accounts.values()])
+        flagged = [account.hash for account in partition.accounts.values()]
+        may |= np.isin(hashes, np.append(hashes[may], np.array(flagged, np.uint64)))
         which = np.flatnonzero(may)
         names = columns.names
         both = zip(names.texts("account", which), names.texts("payment", which), strict=True)

@@ -207,6 +207,7 @@ DAY = in_order(
     chatbot(count=150, every=40.0, users=20),
     eliciting(["mallory"], count=24, begin=2_500.0),
     eliciting(["x", "y"], key="sk-own", count=40, begin=1_000.0),
+    [request("sk-old", 10.0 * n, f"Topic {n}?", account="acme") for n in range(130)],
     [request(f"sk-calm{at // 250 % 9}", at) for at in range(3_000, 20_000, 250)],
 )
 
@@ -243,6 +244,7 @@ def test_subjects_do_not_depend_on_batches_and_restarts(uninterrupted, cuts, dat
     assert decisions == outcome.decisions
     assert prints == outcome.fingerprints
     assert store.records == before.records
+    assert store.claim("t:0")[1] == before.claim("t:0")[1]
 
 
 class FailingStore(MemoryStore):
