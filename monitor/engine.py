@@ -278,10 +278,7 @@ class Engine(PartitionedOperator[Partition]):
         due = np.empty(end - start, np.int64)
         baseline = partition.baseline
         today = Today(
-            baseline.day,
-            baseline.today,
-            baseline.ceiling,
-            self._extractor.model,
+            *(baseline.day, baseline.today, baseline.ceiling, self._extractor.model),
             *baseline.mean.today,
             baseline.trusted,
         )

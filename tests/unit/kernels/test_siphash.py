@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import numba
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from monitor.kernels.bits import U
 from monitor.kernels.buffers import PADDING
 from monitor.kernels.siphash import siphash, siphash_word
+from tests.support.programs import program
 
 MASK = 2**64 - 1
 # Of the reference implementation: key 00 01 … 0f, messages of 0, 1, … bytes 00 01 ….
@@ -98,13 +98,12 @@ def test_siphash_of_a_word_is_that_of_its_bytes(key, message):
     assert int(_hash_word(x, *halves(key))) == reference(key, message)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 63, 255, 256, 1_000])
 def test_siphash_agrees_with_openssl(size, tmp_path):
     rng = np.random.default_rng(size)
     key, message = rng.bytes(16), rng.bytes(size)
     (tmp_path / "message").write_bytes(message)
     options = ["-macopt", f"hexkey:{key.hex()}", "-macopt", "size:8", "-binary"]
-    command = ["openssl", "mac", *options, "-in", str(tmp_path / "message"), "SIPHASH"]
+    command = [program("openssl"), "mac", *options, "-in", str(tmp_path / "message"), "SIPHASH"]
     result = subprocess.run(command, capture_output=True, check=True)
     assert compiled(key, message) == int.from_bytes(result.stdout, "little")
