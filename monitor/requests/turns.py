@@ -265,23 +265,30 @@ def _strings(node: Any, but: frozenset[str] = frozenset()) -> Iterator[str]:
 def _media_type(node: dict[str, Any], name: str) -> object:
     """What an object says about the encoded data in its field of this name."""
     default = "binary" if name in ("bytes", "file_data") else ""
-    return next(map(node.get, _MEDIA_TYPES & node.keys()), default)
+    return next((node[each] for each in node if each in _MEDIA_TYPES), default)
 
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_BASE64 = re.compile(
+    r"(?:[A-Za-z0-9+/_-]{16,}|(?:[A-Za-z0-9+/_-]{60,}\r?\n)+[A-Za-z0-9+/_-]*)={0,2}\s*"
+)
+_DATA_URL = re.compile(
+    r"data:((?:[a-z]+/[a-z\d.+-]{1,80})?(?:;[a-z]+=[\w.-]{1,40}){0,3})(;base64)?,", re.IGNORECASE
+)
 _TEXT_MEDIA = re.compile(r"text|txt|json|xml|yaml|csv|md|html|javascript", re.IGNORECASE)
 
 
 def _from_base64(text: str, media_type: object = "") -> str:
-    """The text in base64 or in a data URL; empty if that is no text; any other string unchanged."""
+    """The text in base64 or in a data URL; empty if it holds no text; any other string unchanged.
+
+    A client may call a plain text an image: only what is base64 is left out.
+    """
     data = text
-    if text.startswith("data:"):
-        head, _, data = text.partition(",")
-        media_type = head[5:]
-        if not head.endswith(";base64"):
+    if url := _DATA_URL.match(text):
+        data, media_type = text[url.end() :], url[1]
+        if url[2] is None:
             return data
     binary = type(media_type) is str and media_type and not _TEXT_MEDIA.search(media_type)
-    if not binary and (not _BASE64.fullmatch(data) or (len(data) < 64 and data.isalpha())):
+    if not _BASE64.fullmatch(data) or (not binary and len(data) < 64 and data.isalpha()):
         return text
     try:
         decoded = a2b_base64(data.replace("-", "+").replace("_", "/") + "=" * (-len(data) % 4))

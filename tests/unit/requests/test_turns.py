@@ -11,7 +11,7 @@ from tests.unit.requests.test_decoder_fuzz import json_values
 
 QUESTION = "Where do the terns of this coast go in winter?"
 ENCODED = base64.b64encode(QUESTION.encode()).decode()
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n\xff\xfe").decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(128, 256))).decode()
 
 
 def texts(messages):
@@ -108,6 +108,21 @@ def test_part_of_a_message_has_its_kind(part, kind):
 )
 def test_part_without_text_is_skipped(part):
     assert texts([{"role": "user", "content": [part]}]) == []
+
+
+@pytest.mark.parametrize("text", [f"data: {QUESTION}", f"data:{QUESTION}, please", "data:,,"])
+def test_text_that_begins_like_a_data_url_is_read(text):
+    assert texts([{"role": "user", "content": text}])[0][1].endswith(text[6:])
+
+
+@pytest.mark.parametrize("field", ["format", "media_type", "mimeType", "modality"])
+def test_text_that_is_called_an_image_is_read(field):
+    assert texts([{"role": "user", "content": QUESTION, field: "image/png"}]) == one(USER)
+
+
+def test_text_beside_encoded_data_is_read():
+    text = f"data:{QUESTION};base64,{PNG}"
+    assert texts([{"role": "user", "content": text}]) == [(USER, text)]
 
 
 def test_responses_items_are_turns_without_roles():
