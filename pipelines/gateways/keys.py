@@ -25,7 +25,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from monitor import config
 from monitor.requests.mappings import FieldMapping
@@ -84,7 +84,7 @@ class KeyReader:
             if folded in self._headers and value.strip():
                 yield value.strip()
             elif folded in _ORIGINAL_URLS:
-                queries.append(urlsplit(value).query)
+                queries.append(value.partition("?")[2])
         for each in queries:
             for name, value in parse_qsl(each.replace(";", "&")):
                 if _fold(name) in self._parameters and value.strip():

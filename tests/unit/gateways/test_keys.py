@@ -108,3 +108,8 @@ def test_forms_are_those_of_the_log_and_the_hash():
     assert key_forms("sk-1", FieldMapping("native")) == ["sk-1", hashed]
     mapping = FieldMapping({"preset": "native", "strip": ["Key:"], "identity": "sha256"})
     assert {"Key:sk-1", "sk-1", hashed} <= set(key_forms("Key:sk-1", mapping))
+
+
+@pytest.mark.parametrize("path", ["//[/../v1/models", "//a]b", "//\u2100.com/v1"])
+def test_key_is_found_in_a_url_with_a_strange_path(reader, path):
+    assert reader.read([("X-Forwarded-Uri", f"{path}?key=sk-1")]).keys == ("sk-1",)
