@@ -83,7 +83,3 @@ class Prompts(NamedTuple):
         edges = np.cumsum([0, *map(len, parts)])
         data = np.frombuffer(bytearray().join([*parts, PADDING]), np.uint8)
         return cls(data, np.stack([edges[:-1], edges[1:]], axis=1))
-
-    def masked(self, keep: npt.NDArray[np.bool_]) -> Prompts:
-        """The same n prompts, with those not in `keep`, `(n,) bool`, made empty."""
-        return Prompts(self.data, np.where(keep[:, None], self.places, 0))

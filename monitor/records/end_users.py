@@ -31,8 +31,7 @@ from monitor.requests.marks import INTENT
 WEIGHT = 16  # of a suspicious prompt
 HEAVY = 64  # weight from which one of several end users is judged by itself
 MINORITY = 8  # an end user with less than 1 in this many of the key's requests has one vote
-FEW = 3  # end users; evidence from so few does not count against the whole key
-_FEW_SHARE, _FEW_WEIGHT = 0.8, 8  # share of the weight that makes it theirs, and its minimum
+_FEW_SHARE, _FEW_WEIGHT = 0.8, 8  # share of the weight that makes it of three, and its minimum
 _OTHERS = USERS - 1  # index of the count of everybody else
 _OWN = 0x8000  # bit of a count: the end user has a record
 _COUNT = 0x7FFF
@@ -172,8 +171,8 @@ def _is_few(counts: Any) -> bool:
 
 
 def from_few(record: Any) -> bool:
-    """Whether the evidence against a key, one RECORD, comes from at most FEW of its end users, who
-    are judged by themselves."""
+    """Whether the evidence against a key, one RECORD, comes from at most three of its end users,
+    who are judged by themselves."""
     return bool(_is_few(record["user_counts"]))
 
 
