@@ -37,6 +37,7 @@ from monitor.prompts.normalise import Normaliser, Texts
 from monitor.records.admission import JOINED, UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
+from monitor.records.end_users import from_few
 from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.records.stream_clock import FUTURE, LATE
@@ -327,7 +328,8 @@ class Engine(PartitionedOperator[Partition]):
             self._response.decide_on_keys(partition, subjects, int(evaluated.events[i]), out)
             subject = subjects.subject(partition, int(evaluated.entries[i]))
             acted.add(row)
-            if self._response.apply(partition, subject, row, now, d, findings[d], i, out):
+            few = from_few(evaluated.records[i], int(evaluated.roles[i]))
+            if self._response.apply(partition, subject, row, now, d, findings[d], i, few, out):
                 severity[i:][rows[i:] == row] = records[row]["severity"].max()
         hashes = subjects.columns.hashes
         out.fingerprints += _fingerprints(evaluated, hashes, p.min(axis=0), severity)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from monitor.alerting.alerts import Alert, Severity, Subject
+from monitor.alerting.alerts import Action, Alert, Severity, Subject
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline import Baseline, Reference
 from monitor.records.stream_clock import SOURCES, Source, StreamClock
@@ -86,10 +86,12 @@ class FlaggedAccount(msgspec.Struct, array_like=True):
     Attributes:
         hash: keyed hash of its name.
         keys: its latest keys, and when the last decision on each was made; 0 before the first.
+        limit: the strongest decision on it and its keys.
     """
 
     hash: int
     keys: dict[str, float] = {}
+    limit: Action = "block"
 
     def decided(self, key: str) -> float:
         """When the last decision on a key was made, epoch seconds."""

@@ -24,7 +24,6 @@ from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.detectors.base import Detector, Finding
 from monitor.partition import Partition
-from monitor.records.end_users import from_few
 from monitor.store.table import Rows, Table
 from monitor.subjects import BatchSubjects
 
@@ -85,6 +84,7 @@ class Response:
         d: int,
         finding: Finding,
         i: int,
+        few: bool,
         out: Outcome,
     ) -> bool:
         """Apply a finding; return whether an alert changed.
@@ -96,12 +96,11 @@ class Response:
             d: index of the detector.
             finding: for several subjects.
             i: index of this one in the finding.
+            few: whether the evidence comes from few end users, see `from_few`.
             out: receives alerts and decisions.
         """
         record = self._table.records[row]
-        limit: Action = "block"
-        if subject.type == "api_key" and from_few(record):
-            limit = LIMIT_OF_FEW
+        limit: Action = LIMIT_OF_FEW if few else "block"
         alert = self._lifecycle.evaluate(
             record, subject, now, self._detectors[d], finding, i, limit
         )
@@ -112,6 +111,9 @@ class Response:
             out.alerts.append(alert)
             if alert.severity != "info":
                 partition.baseline.exclude(record)
+        if (account := partition.accounts.get(subject.id)) is not None:
+            account.limit = account.limit if alert is None else limit
+            limit = account.limit
         action, seconds, reason = self._ruling(open_alerts, limit)
         due = alert is not None or now - float(record["decided"]) >= seconds / 2
         if seconds and due:
@@ -134,7 +136,9 @@ class Response:
             if flagged is None or now - flagged.decided(key) < self._shortest / 2:
                 continue
             record = self._table.records[accounts.rows[i]]
-            action, seconds, reason = self._ruling(self._lifecycle.open_on(record, id), "block")
+            action, seconds, reason = self._ruling(
+                self._lifecycle.open_on(record, id), flagged.limit
+            )
             due = seconds > 0 and now - flagged.decided(key) >= seconds / 2
             flagged.add(key, now if due else flagged.decided(key))
             if due:

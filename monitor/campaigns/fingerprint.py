@@ -119,7 +119,7 @@ def from_records(
         out[name] = records[name]
     out["ts"], out["surprisal"] = ts, surprisal
     accounts = roles == ACCOUNT
-    few = np.fromiter(map(from_few, records), bool, len(records)) & ~accounts
+    few = np.fromiter(map(from_few, records, roles), bool, len(records))
     out["flags"] = accounts * IS_ACCOUNT + few * FEW_END_USERS
     keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
     out["sketch_prompts"][accounts & (records["requests"] > SHORT_LIVED * keys)] = 0

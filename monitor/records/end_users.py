@@ -25,6 +25,7 @@ from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS, SHARES
 from monitor.records.admission import REPEATED
 from monitor.records.content_levels import RAMPS
+from monitor.records.inputs import ACCOUNT, FEW_SUSPECTS, KEY, SUSPECTS
 from monitor.records.profile import PARTS, REQUESTS, SCALES, USERS
 from monitor.requests.marks import INTENT
 
@@ -170,10 +171,28 @@ def _is_few(counts: Any) -> bool:
     return bool(own and top >= _FEW_WEIGHT and top >= _FEW_SHARE * total)
 
 
-def from_few(record: Any) -> bool:
-    """Whether the evidence against a key, one RECORD, comes from at most three of its end users,
-    who are judged by themselves."""
-    return bool(_is_few(record["user_counts"]))
+@jit
+def add_suspect(account: Any, key: Any) -> None:
+    """Count a suspicious prompt in an account's RECORD; `key` is that of its key, before it."""
+    counts = account["user_counts"]
+    if counts[SUSPECTS] < _COUNT:
+        counts[SUSPECTS] += 1
+        counts[FEW_SUSPECTS] += _is_few(key["user_counts"])
+
+
+def from_few(record: Any, role: int) -> bool:
+    """Whether the evidence against a key or an account comes from few end users of a key.
+
+    Of a key: from at most three of its end users, who are judged by themselves.
+
+    Args:
+        record: RECORD.
+        role: whose it is, see `inputs.py`.
+    """
+    counts = record["user_counts"]
+    if role == ACCOUNT:
+        return bool(2 * int(counts[FEW_SUSPECTS]) > counts[SUSPECTS])
+    return role == KEY and bool(_is_few(counts))
 
 
 @jit

@@ -117,6 +117,8 @@ def update(
         r = records[entries.rows[i]]
         if role == ACCOUNT and not _feeds(r, records[entries.keys[e]]["requests"]):
             continue
+        if role == ACCOUNT and entries.suspects[e]:
+            end_users.add_suspect(r, records[entries.keys[e]])
         voted = role == KEY and baseline.has_vote(r, today.trusted)
         if role == KEY:
             end_users.count(r, entries.names[e], entries.suspects[e])

@@ -56,11 +56,11 @@ def eliciting(names, key="sk-app", count=32, every=9.0, begin=40_000.0, **more):
     ]
 
 
-def chatbot(key="sk-app", count=600, every=60.0, users=100):
+def chatbot(key="sk-app", count=600, every=60.0, users=100, begin=0.0):
     return [
         request(
             key,
-            jittered(i) * every,
+            begin + jittered(i) * every,
             f"What about topic {i * 7 % 401}?",
             turns=1 + i % 5,
             end_user=f"u{i * 11 % users}",
@@ -133,6 +133,18 @@ def test_decision_on_an_account_reaches_its_older_keys():
     last = request("sk-old", 4_000.0, account="acme")
     outcome = outcome_of(in_order(old, rotating(count=40), [last]))
     assert "sk-old" in {d.key for d in outcome.decisions if d.origin == "account"}
+
+
+def test_end_user_of_a_new_key_does_not_get_the_account_blocked():
+    old = chatbot("sk-old", count=340)
+    new = chatbot("sk-new", count=12, begin=20_000.0)
+    asks = eliciting(["mallory"], key="sk-new", count=24, begin=20_005.0)
+    values = [value[:-1] + b', "account": "honest"}' for value in in_order(old, new, asks)]
+    outcome = outcome_of(values)
+    assert ("account", "honest") in flagged(outcome)
+    decisions = strongest_decisions(outcome)
+    assert decisions.pop("sk-new/mallory") == "block"
+    assert set(decisions.values()) <= {"observe", "throttle"}
 
 
 def test_partitions_keep_accounts_apart():
