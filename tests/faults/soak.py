@@ -29,8 +29,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
+
 from monitor.identity import from_settings
 from monitor.records.migrations import read as read_record
+from monitor.requests.status import refused
 from monitor.store.redis import RECORD_KEY
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, SendSchedule, send
@@ -221,13 +225,13 @@ class Comparison(NamedTuple):
     """Workers that were disturbed beside an engine that was not.
 
     Attributes:
-        requests: on the topic.
+        requests: on the topic, without refused ones.
         records: number of compared records, partition states and decisions.
         alerts: number of different alerts.
         differing: names of records, states and decisions whose bytes differ.
         missing: alerts and rejections that the workers have not sent.
         extra: that the workers alone have sent.
-        lost: requests on the topic that are in no record.
+        lost: of these requests, those that are in no record.
         doubled: requests that records count more often than the topic has them.
     """
 
@@ -259,9 +263,8 @@ def compare(worker: Worker) -> Comparison:
         {*each.alerts, *map(str.encode, each.rejected)} for each in (expected, found)
     )
     identity = from_settings(worker.settings)
-    keys = [
-        each.key.decode() for each in read_topic(worker, worker.requests) if each.key is not None
-    ]
+    on_topic = [each for each in read_topic(worker, worker.requests) if each.key is not None]
+    keys = [each.key.decode() for each in on_topic if not _is_refused(each.value)]
     sent, observed = Counter(map(identity.key, keys)), Counter(_requests(found.stored))
     return Comparison(
         requests=len(keys),
@@ -280,8 +283,13 @@ def _requests(stored: dict[str, bytes | None]) -> dict[str, int]:
     return {
         key.removeprefix(RECORD_KEY): int(read_record(value)["requests"])
         for key, value in stored.items()
-        if key.startswith(RECORD_KEY) and value is not None
+        if key.startswith(RECORD_KEY + "k_") and value is not None
     }
+
+
+def _is_refused(request: bytes) -> bool:
+    status = msgspec.json.decode(request).get("status") or 0
+    return bool(refused(np.array([status]))[0])
 
 
 def disturbed(

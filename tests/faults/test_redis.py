@@ -27,8 +27,8 @@ from tests.support.workers import (
     differences,
     fill,
     load_link_partition,
-    metrics,
     read_topic,
+    requests_read,
     traffic,
     until,
 )
@@ -422,7 +422,7 @@ def test_worker_rereads_what_a_restored_redis_lost(
 
     def finish(count: int) -> None:
         """Wait until engine and linker are idle, so that what is in Redis belongs together."""
-        until(lambda: metrics(worker)["xm_events_total"] == count)
+        until(lambda: requests_read(worker) == count)
         until(lambda: committed(worker) == count)
         end = read_topic(worker, worker.settings.topics.fingerprints)[-1].offset + 1
         until(lambda: load_link_partition(server.client.get(links)).offset == end)

@@ -151,7 +151,7 @@ def worker_results(worker: Worker, expected: Results) -> Results:
     topics = worker.settings.topics
     return Results(
         found,
-        _alerts(worker, "api_key"),
+        _alerts(worker, campaigns=False),
         [record.value for record in read_topic(worker, topics.fingerprints)],
         [_place(record) for record in read_topic(worker, topics.rejected)],
     )
@@ -189,7 +189,7 @@ def linker_results(worker: Worker, expected: LinkerResults) -> LinkerResults:
 
         until(is_done)
         state, rows = store.get(PARTITION_KEY + name), store.hgetall(ROWS_KEY + name)
-    return LinkerResults(state, rows, _alerts(worker, "campaign"))
+    return LinkerResults(state, rows, _alerts(worker, campaigns=True))
 
 
 def differences(worker: Worker) -> list[str]:
@@ -219,10 +219,11 @@ def differences(worker: Worker) -> list[str]:
     ]
 
 
-def _alerts(worker: Worker, subject: str) -> list[bytes]:
-    """Alerts on the worker's topic, of keys or of campaigns."""
+def _alerts(worker: Worker, *, campaigns: bool) -> list[bytes]:
+    """Alerts on the worker's topic, those of campaigns or all others."""
     values = [record.value for record in read_topic(worker, worker.settings.topics.alerts)]
-    return [v for v in values if msgspec.json.decode(v, type=Alert).subject.type == subject]
+    types = [msgspec.json.decode(value, type=Alert).subject.type for value in values]
+    return [v for v, of in zip(values, types, strict=True) if (of == "campaign") == campaigns]
 
 
 def _place(record: Any) -> str:
@@ -272,6 +273,15 @@ def metrics(worker: Worker) -> dict[str, float]:
         for family in families
         for sample in family.samples
     }
+
+
+def requests_read(worker: Worker) -> float:
+    """Valid requests that the worker has read: those it evaluated, and those that were refused."""
+    return sum(
+        n
+        for name, n in metrics(worker).items()
+        if name.startswith(("xm_events_total", "xm_refused_requests_total"))
+    )
 
 
 def until(condition: Callable[[], object], seconds: float = 120.0) -> None:

@@ -75,7 +75,7 @@ def _stream(arguments: argparse.Namespace, folder: Path, partitions: int) -> lis
 def _count_events(worker: Worker) -> float:
     with urllib.request.urlopen(f"{worker.url}/metrics") as page:
         lines = page.read().decode().splitlines()
-    counted = ("xm_events_total", "xm_rejections_total")
+    counted = ("xm_events_total", "xm_refused_requests_total", "xm_rejections_total")
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counted))
 
 

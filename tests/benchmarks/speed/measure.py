@@ -24,6 +24,7 @@ from tests.support.programs import Worker
 _INTERVAL = 0.25  # seconds between reads of a worker's metrics, which cost it 5 ms each
 _TIMEOUT = 180.0  # seconds
 _SERVERS = {"kafka": "host:port", "redis": "URL; the database is emptied"}
+_DONE = ("xm_events_total", "xm_refused_requests_total", "xm_rejections_total")  # of messages
 
 
 class Cost(NamedTuple):
@@ -95,7 +96,7 @@ def numbers(worker: Worker) -> dict[str, float]:
     """The worker's metrics, summed over their labels; of timestamps, the latest."""
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
-    found: dict[str, float] = {"xm_rejections_total": 0.0, "xm_events_total": 0.0}
+    found = dict.fromkeys(_DONE, 0.0)
     for line in lines:
         if line.startswith("xm_"):
             name, _, value = line.rpartition(" ")
@@ -121,7 +122,7 @@ def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = No
         time.sleep(_INTERVAL)
         pages = [numbers(worker) for worker in workers]
         now, cpu = time.time(), sum(map(cpu_seconds, pids))
-        done = sum(page["xm_events_total"] + page["xm_rejections_total"] for page in pages)
+        done = sum(page[name] for page in pages for name in _DONE)
         if done and not begun:
             begun, before, used = now, done, cpu
         elif begun and done >= sent and not any(page.get("xm_lag", 1.0) for page in pages):
