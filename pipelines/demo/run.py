@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -150,10 +150,8 @@ async def _until_ready(
 ) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with web.get(f"{page}/readyz") as answer:
-                if answer.status == 200:
-                    return
+        if await _get(web, f"{page}/readyz") is not None:
+            return
         await asyncio.sleep(0.1)
     if process.poll() is None:
         raise MonitorError(
@@ -185,10 +183,22 @@ async def _poll(
 ) -> None:
     """Read the worker's metrics; return when it has ended."""
     while process.poll() is None:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with web.get(f"{page}/metrics") as answer:
-                scene.read_metrics(await answer.text())
+        text = await _get(web, f"{page}/metrics")
+        if text is not None:
+            scene.read_metrics(text)
         await asyncio.sleep(0.5)
+
+
+async def _get(web: aiohttp.ClientSession, url: str) -> str | None:
+    """The text of a page; `None` if it does not answer with 200."""
+    try:
+        async with web.get(url) as answer:
+            return await answer.text() if answer.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # Ctrl-C at the moment of a timeout
+            raise asyncio.CancelledError from None
+        return None
 
 
 def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
