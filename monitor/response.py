@@ -90,7 +90,7 @@ class Response:
         """Apply a finding; return whether an alert changed.
 
         Args:
-            subject: whom it is about.
+            subject: of the finding.
             row: of the subject's record.
             now: event time of the evaluation, epoch seconds.
             d: index of the detector.

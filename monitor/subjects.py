@@ -1,4 +1,4 @@
-"""Subjects: in whose records a request counts, and whom an alert is about.
+"""Subjects of alerts: the key, the account and the end user whose records a request counts in.
 
 A request counts in the record of its key. Two more records exist for those who change the key or
 share one:

@@ -16,7 +16,7 @@ import numpy as np
 from monitor.kernels.jit import jit
 from monitor.prompts.projection import CONTENT, SCALE
 from monitor.records.profile import HALF_LIVES, ORIGINS
-from monitor.sketches import kernel_mean
+from monitor.sketches import habits, kernel_mean
 
 MOVE_HOURS = 24.0
 PAST = 20.0  # requests, decayed, from usual origins before a move can be seen
@@ -48,8 +48,8 @@ def update_origins(r: Any, t: float, network: int, client: int) -> None:
         return
     if r["moved_since"] > 0:
         r["unmoved_requests"] = min(r["unmoved_requests"] + 1, _MAX_COUNT)
-    _add(r["networks"], r["network_counts"], network)
-    _add(r["clients"], r["client_counts"], client)
+    habits.add_name(r["networks"], r["network_counts"], network, _DECAY)
+    habits.add_name(r["clients"], r["client_counts"], client, _DECAY)
 
 
 @jit
@@ -59,24 +59,6 @@ def _is_usual(names: Any, name: int) -> bool:
     for i in range(ORIGINS):
         found |= names[i] == name
     return bool(found)
-
-
-@jit
-def _add(names: Any, counts: Any, name: int) -> None:
-    """Add a uint32 hash to a space-saving list of `(ORIGINS,)` names and decayed counts."""
-    if name == 0:
-        return
-    place, smallest = -1, 0
-    for i in range(ORIGINS):
-        counts[i] *= np.float32(_DECAY)
-        if names[i] == name:
-            place = i
-        if counts[i] < counts[smallest]:
-            smallest = i
-    if place < 0:
-        place = smallest
-        names[place] = name
-    counts[place] += np.float32(1.0)
 
 
 @jit

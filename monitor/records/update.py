@@ -304,7 +304,7 @@ def _behaviour_levels(r: Any, t: float, model: int, mark: int, levels: Any) -> N
         mark: bits of `requests/marks.py`.
         levels: `(LEVELS,) float64`, updated in place.
     """
-    new = habits.add_model(r["model_names"], r["model_counts"], model)
+    new = habits.add_name(r["model_names"], r["model_counts"], model, habits.DECAY)
     behaviour.track_new_model(r, t, model, new)
     levels[PIVOT] = behaviour.pivot(r, t)
     levels[AUTOMATION] = behaviour.automation(r, t)

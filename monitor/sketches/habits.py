@@ -1,7 +1,7 @@
 """Habits: which models a key uses, and at which hours of the day.
 
 Model shares are a space-saving list of four (Metwally, Agrawal, El Abbadi, ICDT 2005) whose counts
-decay with a half-life of 64 requests. A model that is not in the list replaces the least used one
+decay with a half-life of 64 requests. A name that is not in the list replaces the least used one
 and inherits its count, so a count is never too low, and too high by at most the inherited part. The
 rhythm is a histogram of requests by hour of the day (UTC); all its counts are halved when one
 reaches 255.
@@ -20,28 +20,28 @@ from monitor.sketches.kernel_mean import decay
 MODELS = 4
 HOURS = 24
 HALF_LIFE = 64.0  # requests
-_DECAY = decay(HALF_LIFE)
+DECAY = decay(HALF_LIFE)
 _FULL = 255
 
 
 @jit
-def add_model(names: Any, counts: Any, hashed: int) -> bool:
-    """Count a request to a model.
+def add_name(names: Any, counts: Any, hashed: int, decay: float) -> bool:
+    """Count a request in a space-saving list of names: of models, networks or clients.
 
     Args:
-        names: `(MODELS,) uint32`, hashes of the listed models, 0 for an empty place; updated in
-            place.
-        counts: `(MODELS,) float32`, decayed requests; updated in place.
-        hashed: uint32, hash of the model's name, 0 if the request names none.
+        names: `(k,) uint32`, hashes of the listed names, 0 for an empty place; updated in place.
+        counts: `(k,) float32`, decayed requests; updated in place.
+        hashed: uint32, hash of the request's name, 0 if it has none.
+        decay: factor on all counts per request.
 
     Returns:
-        Whether the model was not in the list.
+        Whether the name was not in the list.
     """
     if hashed == 0:
         return False
     smallest, place = 0, -1
-    for i in range(MODELS):
-        counts[i] *= np.float32(_DECAY)
+    for i in range(len(names)):
+        counts[i] *= np.float32(decay)
         if names[i] == hashed:
             place = i
         if counts[i] < counts[smallest]:

@@ -1,4 +1,4 @@
-"""What a gateway is told: status, headers and a JSON body.
+"""The answer to a gateway: status, headers and a JSON body.
 
 | status | `decision` | |
 |---|---|---|

@@ -26,7 +26,7 @@ _SHOWN = 60  # characters of a field, and of a prompt
 
 COSTS = {
     "prompt": "only volume and timing are evaluated: no elicitation, coverage or templates",
-    "end_user": "end users of an application cannot be told apart: its key is judged as one",
+    "end_user": "end users of an application cannot be distinguished: its key is evaluated as one",
     "account": "keys of one account are not added up: an attacker who rotates keys is seen later",
     "payment": "accounts with the same payment are not linked",
     "ip": "keys are not linked by network; a stolen key is seen later",

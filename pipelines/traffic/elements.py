@@ -97,7 +97,7 @@ def encoding_of(head: bytes) -> str | None:
 
 
 def to_utf8(chunks: Chunks, encoding: str) -> Chunks:
-    """Encode a text anew; what cannot be decoded becomes U+FFFD.
+    """Encode a text as UTF-8; what cannot be decoded becomes U+FFFD.
 
     Raises:
         DamagedError: the text ends within a character.

@@ -15,7 +15,7 @@ FEW_TEXTS = 5  # that make up nearly all prompts if these are placeholders
 PLACEHOLDER_SHARE = 0.9  # of the prompts, for "nearly all"
 LEAST_PROMPTS = 30  # below which nothing is said of their texts
 _FIRST, _EACH = 500, 20  # requests in the sample: of the first batch, and of each later one
-_TEXTS = 100_000  # different texts that are told apart
+_TEXTS = 100_000  # different texts that are counted
 
 
 @dataclass(slots=True)

@@ -94,7 +94,7 @@ class Checkpointer:
         source: name of the input topic.
         metrics: counts and times checkpoints.
         patience: says when Kafka does not accept the output.
-        decided: is told which decisions a checkpoint has put into force.
+        decided: called with the decisions that a checkpoint has committed.
 
     Attributes:
         observed: what the next checkpoint covers.

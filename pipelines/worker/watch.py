@@ -55,7 +55,7 @@ class Watch:
         topics: names of the output topics.
         source: name of the input topic.
         metrics: default: metrics in a private registry.
-        decided: is told which decisions have come into force.
+        decided: called with the decisions that a checkpoint has committed.
         redact: whether the rejected topic gets the reason and the place of an element only.
     """
 

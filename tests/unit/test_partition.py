@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from monitor.errors import StoreRefusedError
-from monitor.partition import Partition
+from monitor.partition import FlaggedAccount, Partition
 from monitor.prompts.kernel import MEANING
 from monitor.records.baseline import BINS, Reference
 from monitor.records.baseline_mean import GROUPS
@@ -72,3 +72,11 @@ def test_state_of_a_later_version_is_refused():
     state = [4, 7, 0.0, b"", {}, []]
     with pytest.raises(StoreRefusedError):
         Partition("requests:0", 1, Reference.empty()).restore(msgspec.msgpack.encode(state))
+
+
+def test_changed_alert_on_an_account_decides_on_its_keys_again():
+    partition = Partition("requests:0", 1, Reference.empty())
+    partition.accounts["a_1"] = FlaggedAccount(7, {"k_1": 50.0, "k_2": 60.0})
+    partition.set_open_alerts("a_1", [("burst", "critical", "a_f00")])
+    account = partition.accounts["a_1"]
+    assert [account.decided(key) for key in ("k_1", "k_2")] == [0.0, 0.0]

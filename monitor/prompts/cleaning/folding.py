@@ -50,7 +50,7 @@ _TURNED = dict(
 )
 _TURN = str.maketrans(_TURNED)
 _ONLY_TURNED = re.compile("[ɐɔǝɟƃɥᴉɾʞ\u026fɹʇʌʍʎ]")
-_TURNED_SHARE = 4  # one turned letter in so many characters
+_TURNED_SHARE = 4  # at least one letter in this many is turned
 
 
 @lru_cache(1)

@@ -20,7 +20,7 @@ from monitor.requests.reasons import ElementError
 Decode = Callable[[bytes], Any]
 
 _HEADER = 5  # bytes: the zero and the id
-_LONG_HEADER = 9  # bytes, with the ids that Apicurio writes unless it is told otherwise
+_LONG_HEADER = 9  # bytes, with the ids that Apicurio writes by default
 _NO_SOURCE = (
     "Avro or Protobuf with schema {}: set XM_REGISTRY__URL (registry) or XM_REGISTRY__FILE (schema)"
 )

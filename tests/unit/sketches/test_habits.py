@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.sketches.habits import (
+    DECAY,
     HOURS,
     MODELS,
     add_hour,
-    add_model,
+    add_name,
     model_counts,
 )
 
@@ -15,7 +16,7 @@ from monitor.sketches.habits import (
 def models(requests):
     names, seen = np.zeros(MODELS, np.uint32), np.zeros(MODELS, np.float32)
     for model in requests:
-        add_model(names, seen, model)
+        add_name(names, seen, model, DECAY)
     return model_counts(names, seen)
 
 
