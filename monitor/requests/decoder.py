@@ -84,7 +84,7 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     logprobs: bool | None = None
     tools: Count | None = None
     turns: Count = 0
-    messages: Any = None
+    messages: list[Any] | dict[str, Any] | str | None = None
     parts: list[Part] = []
     joins: str | None = None
 
@@ -363,8 +363,8 @@ def _finish(event: RequestEvent, latest: float) -> bool:
     ts: Any = event.ts
     if type(ts) is not float:
         event.ts = ts.timestamp()
-    system, prompt = event.system, event.prompt
-    event.parts, event.joins = [], None
+    system, prompt = (None if text in NO_VALUE else text for text in (event.system, event.prompt))
+    event.system, event.prompt, event.parts, event.joins = system, prompt, [], None
     if event.messages is not None:
         turns = read_turns(event.messages)
         event.messages = None

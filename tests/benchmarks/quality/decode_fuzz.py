@@ -43,7 +43,7 @@ NOW = 1_772_040_010.0
 PAYLOADS = json.loads((Path(__file__).parents[2] / "support" / "payloads.json").read_text())
 MAPPINGS: dict[str, Any] = {
     **{preset: preset for preset in PAYLOADS},
-    "a table": {"preset": "native", "ts": [{"path": "/ts", "unit": "s"}], "ip": ["/0/1", "/ip"]},
+    "a table": {"preset": "native", "ip": ["/0/1", "/ip"]},
 }
 GATEWAYS: dict[str, list[Any]] = {}
 for _preset, _record, *_ in RECORDS.values():

@@ -3,7 +3,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitor.requests.decoder import Decoder
@@ -138,6 +138,7 @@ def test_array_decodes_like_its_elements(name, elements):
 
 @unhurried
 @given(elements=st.lists(near_events, min_size=1, max_size=5))
+@example(elements=[{"ts": 1_772_064_000_000_000_000, "api_key": "in nanoseconds"}])
 def test_strict_and_lenient_decoding_agree(elements):
     values = [Mutant(dumped(element)) for element in elements]
     assert decode("native", *values) == decode("a table", *values)
