@@ -1,0 +1,80 @@
+"""The results of several days as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pipelines.modelling.results import (
+    FalseKeys,
+    KeyResult,
+    Recall,
+    false_by,
+    mean_recall,
+    quantiles,
+    recall_by,
+    wilson_interval,
+)
+from tests.benchmarks.quality.field.days import DayResult
+
+KEY_DAYS = 1_500  # that false keys are stated for
+
+
+def show(results: Sequence[DayResult], *, sources: bool = True) -> None:
+    """Print recall by class and source, flagged ordinary keys by kind, and mixed campaigns."""
+    keys = [key for each in results for key in each.keys.values()]
+    print(f"{'':34}{'keys':>6}{'fleets':>7}{'recall':>8}  {'95%':9}{'p50':>6}{'p90':>6}  first by")
+    for row in recall_by(keys):
+        print(recall_line(row))
+        if sources:
+            of_class = [key for key in keys if key.kind == row.name]
+            for part in recall_by(of_class, lambda key: key.source):
+                print(recall_line(part, indent=2))
+    for ordinary in false_by(keys):
+        if ordinary.flagged:
+            print(false_line(ordinary))
+            if sources:
+                of_kind = [key for key in keys if key.kind == ordinary.name]
+                for found in false_by(of_kind, lambda key: key.source or "-"):
+                    if found.flagged:
+                        print(false_line(found, indent=2))
+    for each in results:
+        for mixed in each.mixed:
+            print(f"mixed campaign of {mixed.day}: {mixed.name} {mixed.kinds}")
+    for each in results:
+        print(summary(each.day.name, each.keys.values(), each.seconds))
+    if len(results) > 1:
+        print(summary("all", keys, sum(each.seconds for each in results)))
+
+
+def recall_line(row: Recall, indent: int = 0) -> str:
+    low, high = row.interval
+    p50, p90 = row.requests or ("-", "-")
+    first = ", ".join(f"{kind} {count}" for kind, count in row.first.items())
+    name = " " * indent + row.name
+    return (
+        f"{name:34.34}{row.keys:6}{row.fleets:7}{row.recall:8.3f}  {low:.2f}-{high:.2f}"
+        f"{p50:>6}{p90:>6}  {first}"
+    )
+
+
+def false_line(row: FalseKeys, indent: int = 0) -> str:
+    kinds = ", ".join(f"{kind} {count}" for kind, count in row.kinds.items())
+    name = " " * indent + ("ordinary " * (not indent)) + row.name
+    return f"{name:34.34}{row.keys:6}{row.flagged:7} flagged  {kinds}"
+
+
+def summary(name: str, keys: Iterable[KeyResult], seconds: float) -> str:
+    """One line: mean recall over classes, requests until flagged, ordinary keys flagged, cost."""
+    keys = list(keys)
+    mean, low, high = mean_recall(keys)
+    ordinary = [key for key in keys if not key.attack]
+    flagged = sum(bool(key.flagged) for key in ordinary)
+    share = flagged / max(len(ordinary), 1)
+    rates = [KEY_DAYS * each for each in (share, *wilson_interval(share, len(ordinary)))]
+    until = quantiles(key.until for key in keys if key.attack and key.counts and key.flagged)
+    requests = sum(key.requests for key in keys)
+    return (
+        f"{name:16} mean {mean:.3f} ({low:.2f}-{high:.2f})  p50 {until[0] if until else '-'}  "
+        f"false {flagged} of {len(ordinary):,}: {rates[0]:.2f} ({rates[1]:.2f}-{rates[2]:.2f}) "
+        f"per {KEY_DAYS:,} key-days  {1e6 * seconds / max(requests, 1):.0f} ms CPU per 1,000 events"
+    )
