@@ -1,10 +1,11 @@
 """Fingerprints: what the linker knows about a key.
 
-Each key periodically emits a fingerprint, a fixed-size record of 380 bytes: the key's mean prompt,
+Each key periodically emits a fingerprint, a fixed-size record of 400 bytes: the key's mean prompt,
 its similarity to distillation prompt lists, its distinct prompts and templates, its requests per
-hour, and keyed hashes of its payment, network, TLS and user agent, system prompt and model. Except
-for these hashes, a fingerprint holds nothing that the key's record does not hold. On Kafka the
-key's pseudonym follows the bytes. In Redis the bytes are part of a row (`population.py`).
+hour, how it is used (follow-ups, end users, timers), and keyed hashes of its payment, network, TLS
+and user agent, system prompt and model. Except for these hashes, a fingerprint holds nothing that
+the key's record does not hold. On Kafka the key's pseudonym follows the bytes. In Redis the bytes
+are part of a row (`population.py`).
 
 A key emits a fingerprint when its requests have grown by an eighth: at least 8 and at most 64 after
 the last one, but no more than 16 times per hour (`records/update.py`).
@@ -25,9 +26,11 @@ from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile,
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.sketches import hyperloglog
 
-FINGERPRINT_VERSION = 2
+FINGERPRINT_VERSION = 3
 # Flags: of an account, not of a key; and the evidence against the key is of few of its end users.
 IS_ACCOUNT, FEW_END_USERS = 1, 2
+#: How a key is used, as in the record; NaN if unknown (before version 3).
+USE = ("follow_ups", "unattended", "regular", "novelty", "end_users")
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 FINGERPRINT_DISTINCT = ("prompts", "templates")
 _COLUMNS = [NETWORK if name == "network" else HASHED_FIELDS.index(name) for name in IDENTIFIERS]
@@ -51,36 +54,36 @@ FINGERPRINT = np.dtype(
         ("middle_requests", "<u2", MIDDLE.panes),
         ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 if unknown
         ("distinct", "u1", (len(FINGERPRINT_DISTINCT), hyperloglog.BYTES)),
+        *((name, "<f4") for name in USE),
     ]
 )
-assert FINGERPRINT.itemsize == 380, FINGERPRINT.itemsize
+assert FINGERPRINT.itemsize == 380 + 4 * len(LISTS), FINGERPRINT.itemsize
 
-#: The layout of version 1. It also held a MinHash of the templates, which nothing reads.
-FINGERPRINT_V1 = np.dtype(
-    [
-        ("version", "<u2"),
-        ("severity", "u1"),
-        ("reserved", "u1"),
-        ("requests", "<u4"),
-        ("ts", "<f8"),
-        ("first_seen", "<f8"),
-        ("tokens", "<f8"),
-        ("sketch_prompts", "<u4"),
-        ("surprisal", "<f4"),
-        ("content", "<i2", 64),
-        ("lists", "<f4", 5),
-        ("minhash", "<u4", 16),
-        ("long_head", "<i4"),
-        ("middle_head", "<i4"),
-        ("long_requests", "<u2", 24),
-        ("middle_requests", "<u2", 12),
-        ("ids", "<u8", 6),
-        ("distinct", "u1", (2, 32)),
-    ]
-)
-assert FINGERPRINT_V1.itemsize == 444, FINGERPRINT_V1.itemsize
+_V2: list[Any] = [
+    ("version", "<u2"),
+    ("severity", "u1"),
+    ("flags", "u1"),
+    ("requests", "<u4"),
+    ("ts", "<f8"),
+    ("first_seen", "<f8"),
+    ("tokens", "<f8"),
+    ("sketch_prompts", "<u4"),
+    ("surprisal", "<f4"),
+    ("content", "<i2", 64),
+    ("lists", "<f4", 5),
+    ("long_head", "<i4"),
+    ("middle_head", "<i4"),
+    ("long_requests", "<u2", 24),
+    ("middle_requests", "<u2", 12),
+    ("ids", "<u8", 6),
+    ("distinct", "u1", (2, 32)),
+]
+#: The layouts of versions 2 and 1. Version 1 also held a MinHash of the templates.
+FINGERPRINT_V2 = np.dtype(_V2)
+FINGERPRINT_V1 = np.dtype([*_V2[:11], ("minhash", "<u4", 16), *_V2[11:]])
+assert (FINGERPRINT_V1.itemsize, FINGERPRINT_V2.itemsize) == (444, 380)
 
-LAYOUTS = {1: FINGERPRINT_V1, FINGERPRINT_VERSION: FINGERPRINT}
+LAYOUTS = {1: FINGERPRINT_V1, 2: FINGERPRINT_V2, FINGERPRINT_VERSION: FINGERPRINT}
 
 Fingerprints = npt.NDArray[np.void]
 
@@ -127,7 +130,11 @@ def from_records(
         :, [DISTINCT.index(kind) for kind in FINGERPRINT_DISTINCT]
     ]
     out["content"] = records["content"][:, len(HALF_LIVES) - 1]
-    out["lists"] = Profile(records).lists.max(axis=2)
+    profile = Profile(records)
+    out["lists"] = profile.lists.max(axis=2)
+    for name in ("follow_ups", "unattended", "regular"):
+        out[name] = records[name]
+    out["novelty"], out["end_users"] = profile.novelty, profile.distinct("end_users")
     for name in ("long_requests", "middle_requests"):
         out[name] = np.minimum(records[name], np.iinfo(np.uint16).max)
     out["ids"] = hashes[:, _COLUMNS]
@@ -137,8 +144,10 @@ def from_records(
 def migrated(earlier: Fingerprints) -> Fingerprints:
     """Fingerprints of an earlier layout, `(n,)`, as `(n,) FINGERPRINT`."""
     out = np.zeros(len(earlier), FINGERPRINT)
+    for name in USE:
+        out[name] = np.nan
     for name in earlier.dtype.names or ():
-        if name in (FINGERPRINT.names or ()):
+        if name in (FINGERPRINT.names or ()) and earlier[name].shape == out[name].shape:
             out[name] = earlier[name]
     out["version"] = FINGERPRINT_VERSION
     return out

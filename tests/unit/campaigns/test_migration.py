@@ -10,7 +10,9 @@ import pytest
 from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import (
     FINGERPRINT,
+    FINGERPRINT_V2,
     FINGERPRINT_VERSION,
+    USE,
     from_messages,
     to_messages,
 )
@@ -83,6 +85,19 @@ def test_message_of_version_1_is_read_among_others():
     assert (keys, which) == ([crowd.names[0], "k_1", crowd.names[1]], [0, 2, 4])
     assert np.array_equal(found[[0, 2]], crowd.fingerprints())
     check(found[1])
+
+
+def test_use_is_unknown_in_a_message_of_version_2():
+    new = population(1).fingerprints()
+    old = np.zeros(1, FINGERPRINT_V2)
+    for name in FINGERPRINT_V2.names:
+        old[name] = new[name]
+    old["version"] = 2
+    found, keys, _ = from_messages([old.tobytes() + b"k_1"])
+    assert keys == ["k_1"]
+    assert found["version"] == FINGERPRINT_VERSION
+    assert np.array_equal(found["content"], new["content"])
+    assert all(np.isnan(found[name][0]) for name in USE)
 
 
 def test_fingerprints_survive_a_round_trip():
