@@ -57,7 +57,7 @@ class Coverage:
     name: ClassVar[str] = "coverage"
     slot: ClassVar[int] = 2
     levels: ClassVar[Sequence[int]] = (
-        *(LIKENESS.start + LISTS.index(kind) for kind in _LISTS),
+        *(LIKENESS[LISTS.index(kind)] for kind in _LISTS),
         BREADTH,
     )
     evidence: ClassVar[Mapping[str, Evidence]] = {

@@ -48,7 +48,7 @@ class Elicitation:
     slot: ClassVar[int] = 1
     levels: ClassVar[Sequence[int]] = (
         *range(ELICITATION.start, ELICITATION.stop),
-        *(LIKENESS.start + LISTS.index(kind) for kind in _LISTS),
+        *(LIKENESS[LISTS.index(kind)] for kind in _LISTS),
     )
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "prompts": Evidence("count"),

@@ -36,10 +36,8 @@ from monitor.errors import ConfigError
 from monitor.kernels.jit import jit
 from monitor.prompts.kernel import MEANING
 from monitor.records.baseline_mean import GROUPS, BaselineMean, Sums
-from monitor.records.profile import HOUR, LEVELS, MAX_LEVEL, OWN
+from monitor.records.profile import BINS, EXCLUDED, HOUR, LEVELS, MAX_LEVEL, OWN, PER_LEVEL
 
-PER_LEVEL = 4  # bins per level
-BINS = 128
 TAIL = 0.002  # share of key-days above which the tail is extrapolated
 CEILING = 0.001  # share of key-days above which a level does not count towards a key's own past
 EXCESS, EXCESS_WEIGHT = 0.5, 10.0  # prior of the mean excess, in levels, and its weight in keys
@@ -131,23 +129,21 @@ class Baseline:
         unique, where = np.unique(rows, return_inverse=True)
         before = records["day_peak"][unique, which]
         peaks = before.copy()
-        np.maximum.at(peaks, where, levels)
+        np.maximum.at(peaks, where, (levels * PER_LEVEL).astype(np.uint8))
         records["level"][rows, which] = levels
         records["day_peak"][unique, which] = peaks
-        counted = (records["day"][unique] == self.day) & np.isfinite(before)
+        counted = (records["day"][unique] == self.day) & (before != EXCLUDED)
         counted &= has_votes(records[unique]) | self.trusted
-        for values, change in ((before, -1.0), (peaks, 1.0)):
-            bins = (values[counted] * PER_LEVEL).astype(np.int64)
-            np.add.at(self.today[which], np.minimum(bins, BINS - 1), change)
+        np.add.at(self.today[which], before[counted], -1.0)
+        np.add.at(self.today[which], peaks[counted], 1.0)
 
     def exclude(self, record: Any) -> None:
         """Exclude a flagged key, one RECORD, from today's histograms; updated in place."""
         peaks = record["day_peak"]
-        if record["day"] == self.day and np.isfinite(peaks).all():
+        if record["day"] == self.day and (peaks != EXCLUDED).all():
             if has_vote(record, self.trusted):
-                bins = np.minimum((peaks * PER_LEVEL).astype(np.int64), BINS - 1)
-                self.today[np.arange(LEVELS), bins] -= 1.0
-            record["day_peak"] = np.inf  # excludes its later requests of today, too
+                self.today[np.arange(LEVELS), peaks] -= 1.0
+            record["day_peak"] = EXCLUDED  # excludes its later requests of today, too
 
     def _fit(self) -> None:
         """Fit the tails to the reference and the past."""
@@ -258,16 +254,16 @@ def update_peaks(r: Any, levels: Any, first_today: bool, voted: bool, today: Any
         r["level"][i] = level
         if i < OWN:
             r["hour_peak"][i] = max(r["hour_peak"][i], level)
-        before = 0.0 if first_today else r["day_peak"][i]
-        peak = max(before, level)
+        before = 0 if first_today else np.int64(r["day_peak"][i])
+        peak = max(before, int(level * PER_LEVEL))
         r["day_peak"][i] = peak
-        if not votes or peak == np.inf:
+        if not votes or peak == EXCLUDED:
             continue
         if first_today or not voted:
-            peaks[i, _bin(peak)] += 1.0
+            peaks[i, peak] += 1.0
         elif peak > before:
-            peaks[i, _bin(before)] -= 1.0
-            peaks[i, _bin(peak)] += 1.0
+            peaks[i, before] -= 1.0
+            peaks[i, peak] += 1.0
 
 
 @jit
@@ -276,14 +272,9 @@ def set_levels(r: Any, levels: Any) -> None:
     for i in range(LEVELS):
         level = min(levels[i], MAX_LEVEL)
         r["level"][i] = level
-        r["day_peak"][i] = np.inf
+        r["day_peak"][i] = EXCLUDED
         if i < OWN:
             r["hour_peak"][i] = max(r["hour_peak"][i], level)
-
-
-@jit
-def _bin(level: float) -> int:
-    return min(int(level * PER_LEVEL), BINS - 1)
 
 
 def load_reference(file: Path | None) -> Reference:

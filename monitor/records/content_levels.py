@@ -46,7 +46,6 @@ FULL_TEMPLATES = 32  # more templates than any application has; from there they 
 
 _DECAY = kernel_mean.decay(HALF_LIVES[0])
 _LISTS_DECAY = kernel_mean.decay(LISTS_HALF_LIFE)
-_LIKENESS = LIKENESS.start
 _PROMPTS, _TEMPLATES = DISTINCT.index("prompts"), DISTINCT.index("templates")
 
 
@@ -102,4 +101,4 @@ def _update_likeness(r: Any, levels: Any, sweep_share: float) -> None:
         else:
             ramp = _RAMP_END[i] - _RAMP_START[i]
             share = min(max((score / weight - _RAMP_START[i]) / ramp, 0.0), 1.0)
-        levels[_LIKENESS + i] = np.log2(1.0 + score / deviation) * share
+        levels[LIKENESS[i]] = np.log2(1.0 + score / deviation) * share

@@ -14,8 +14,21 @@ import numpy.typing as npt
 
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline_mean import GROUPS
-from monitor.records.profile import IDS, MAX_LEVEL, PARTS, RECORD, RECORD_VERSION, Records
+from monitor.records.profile import (
+    BINS,
+    EXCLUDED,
+    IDS,
+    MAX_IN_PANE,
+    MAX_LEVEL,
+    PARTS,
+    PER_LEVEL,
+    RECORD,
+    RECORD_VERSION,
+    SHORT,
+    Records,
+)
 
+_OLD_WIDTH, _OLD_PANES = 10, 30  # seconds and panes of the shortest ring before version 6
 _RING_FIELDS: list[tuple[Any, ...]] = [
     ("ids", "<u4", 12),
     ("id_count", "<u4"),
@@ -187,7 +200,70 @@ EARLIER = {
             ("flagged", "u1"),
         ]
     ),
+    5: np.dtype(
+        [
+            ("version", "<u2"),
+            ("content_model", "<u2"),
+            ("published", "<u2"),
+            ("severity", "u1", 8),
+            ("baseline_group", "u1"),
+            ("baseline_prompts", "u1"),
+            ("first_seen", "<f8"),
+            ("last_seen", "<f8"),
+            ("opened", "<f8", 8),
+            ("confirmed", "<u4", 8),
+            ("decided", "<f8"),
+            ("tokens", "<f8"),
+            ("requests", "<u4"),
+            ("prompts", "<u4"),
+            ("matches", "<u4", 2),
+            ("evaluated", "<u4"),
+            ("sketch_prompts", "<u4"),
+            ("ids", "<u4", 12),
+            ("id_checks", "u1", 12),
+            ("id_count", "u1"),
+            ("reused_ids", "<u2"),
+            ("late", "<u2"),
+            ("parts", "<u2", 60),
+            ("systems", "u1"),
+            ("part_hand", "u1"),
+            *_RING_FIELDS[2:],
+            ("level", "<f4", 21),
+            ("day_peak", "<f4", 21),
+            ("hour_peak", "<f4", 8),
+            ("own_hours", "<f4"),
+            ("own_mean", "<f4", 8),
+            ("own_variance", "<f4", 8),
+            ("follow_ups", "<f4"),
+            ("tiny_turns", "<f4"),
+            ("unexplained", "<f4"),
+            ("unreadable", "<f4"),
+            ("user_names", "<u4", 8),
+            ("user_counts", "<u2", 8),
+            ("networks", "<u4", 3),
+            ("network_counts", "<f4", 3),
+            ("clients", "<u4", 3),
+            ("client_counts", "<f4", 3),
+            ("moved_since", "<u4"),
+            ("moved_requests", "<u2"),
+            ("unmoved_requests", "<u2"),
+            ("model_names", "<u4", 4),
+            ("model_counts", "<f4", 4),
+            ("new_model", "<u4"),
+            ("new_model_since", "<u4"),
+            ("new_model_requests", "<u4"),
+            ("other_model_requests", "<u4"),
+            ("rate_before", "<f4"),
+            ("unattended", "<f4"),
+            ("regular", "<f4"),
+            ("gap", "<f4"),
+            ("meaning", "<i2", 64),
+            *_SKETCH_FIELDS,
+            ("flagged", "u1"),
+        ]
+    ),
 }
+assert EARLIER[5].itemsize == 2040, EARLIER[5].itemsize
 
 #: Present names of fields that earlier versions named differently.
 RENAMED = {
@@ -207,6 +283,8 @@ RENAMED = {
     "before": "rate_before",
 }
 
+#: Fields whose values have changed since version 5.
+_CONVERTED = ("short_head", "short_requests", "short_tokens", "day_peak")
 _MODELS = (
     *("model_names", "model_counts", "new_model", "new_model_since"),
     *("new_model_requests", "other_model_requests", "rate_before"),
@@ -245,7 +323,8 @@ def damaged(records: Records) -> npt.NDArray[np.bool_]:
     """
     level = records["level"]
     sound = ((level >= 0.0) & (level <= MAX_LEVEL)).all(axis=1)
-    sound &= (records["day_peak"] >= 0.0).all(axis=1)  # infinite for a key that left its day
+    peaks = records["day_peak"]
+    sound &= ((peaks < BINS) | (peaks == EXCLUDED)).all(axis=1)
     sound &= records["baseline_group"] < GROUPS
     sound &= (records["id_count"] < IDS) & (records["part_hand"] < PARTS)
     sound &= np.isfinite(records["first_seen"]) & np.isfinite(records["last_seen"])
@@ -256,14 +335,31 @@ def _migrated(old: np.void) -> np.void:
     record: np.void = np.zeros(1, RECORD)[0]
     for name in old.dtype.names or ():
         field = RENAMED.get(name, name)
-        if field in (RECORD.names or ()) and old["version"] >= REHASHED.get(field, 0):
+        known = field in (RECORD.names or ()) and field not in _CONVERTED
+        if known and old["version"] >= REHASHED.get(field, 0):
             record[field] = _fitted(field, old[name])
+    _convert_panes(old, record)
+    peaks = np.where(np.isinf(old["day_peak"]), EXCLUDED, old["day_peak"] * PER_LEVEL)
+    record["day_peak"] = _fitted("day_peak", peaks.astype(np.int64))
     if old["version"] < 3:
         record["day"] = -1  # it counts again among today's keys, whose levels were fewer
-    elif np.isinf(record["day_peak"]).any():
-        record["day_peak"] = np.inf  # today's keys are without it at the new levels, too
+    elif (record["day_peak"] == EXCLUDED).any():
+        record["day_peak"] = EXCLUDED  # today's keys are without it at the new levels, too
     record["version"] = RECORD_VERSION
     return record
+
+
+def _convert_panes(old: np.void, record: np.void) -> None:
+    """Move the counts from panes of 10 seconds, before version 6, to those of SHORT. A pane that
+    lies in two of SHORT counts in the first one."""
+    panes = int(old["short_head"]) - np.arange(_OLD_PANES)
+    slots = panes * _OLD_WIDTH // SHORT.width
+    panes, slots = panes[slots > slots[0] - SHORT.panes], slots[slots > slots[0] - SHORT.panes]
+    record["short_head"] = slots[0]
+    for name in ("short_requests", "short_tokens"):
+        counts = np.zeros(SHORT.panes)
+        np.add.at(counts, slots % SHORT.panes, old[name][panes % _OLD_PANES])
+        record[name] = np.minimum(counts, MAX_IN_PANE) if name == "short_requests" else counts
 
 
 def _fitted(name: str, values: object) -> npt.NDArray[Any]:
@@ -275,7 +371,8 @@ def _fitted(name: str, values: object) -> npt.NDArray[Any]:
     if shape and found.shape[0] > shape[0]:
         found = found[: shape[0]]
     elif shape and found.shape[0] < shape[0]:
-        found = np.concatenate([found, np.zeros(shape[0] - found.shape[0], found.dtype)])
+        missing = (shape[0] - found.shape[0], *found.shape[1:])
+        found = np.concatenate([found, np.zeros(missing, found.dtype)])
     if field.kind in "ui" and found.dtype.kind in "ui" and name != "ids":
         found = np.minimum(found, np.iinfo(field).max)
     return found.astype(field)

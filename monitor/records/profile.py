@@ -25,8 +25,10 @@ from monitor.sketches import good_turing, hyperloglog
 from monitor.sketches.habits import HOURS, MODELS
 from monitor.sketches.kernel_mean import KernelMeans, weights
 
-RECORD_VERSION = 5
+RECORD_VERSION = 6
 MAX_LEVEL = 30.0  # levels are cut off here
+PER_LEVEL, BINS = 4, 128  # bins of the histograms of day peaks: per level, and in all
+EXCLUDED = 255  # day peak of a key that does not count today
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 
@@ -38,8 +40,8 @@ class Ring(NamedTuple):
     panes: int
 
 
-SHORT, MIDDLE, LONG = Ring(10, 30), Ring(300, 12), Ring(3600, 24)
-MAX_IN_PANE = 65_535  # requests that a pane of SHORT can count
+SHORT, MIDDLE, LONG = Ring(15, 20), Ring(300, 12), Ring(3600, 24)
+MAX_IN_PANE = 65_535  # requests that a pane of SHORT or MIDDLE can count
 
 SCALES = ("1m", "5m", "1h", "24h")  # windows over which requests and tokens are counted
 # Indices of the levels. Stored records depend on them: append, never reorder.
@@ -47,15 +49,16 @@ REQUESTS = slice(0, 4)  # requests over SCALES
 TOKENS = slice(4, 8)  # tokens over SCALES
 OWN = 8  # the levels below this index are also compared with the key's own past
 ELICITATION = slice(8, 10)  # sequential tests for INTENTS
-LIKENESS = slice(10, 15)  # similarity to prompt lists, over LISTS
+LIKENESS = (*range(10, 15), *range(22, 17 + len(LISTS)))  # similarity to each of LISTS
 BREADTH = 15  # breadth between an ordinary key's and an application's
 AUTOMATION = 16  # requests without a person
 PIVOT = 17  # sudden move to a model that is new to the key
 TEMPLATES = 18  # many prompts from few templates
 COMBINED = 19  # all detectors together, as of the last evaluation
 TAKEOVER = 20  # sudden change of networks, clients and work
-LEVELS = 21
-ALERT_SLOTS = 8  # alerts that a record has room for, one per kind
+HARVEST = 21  # independent items, worked through one by one
+LEVELS = 17 + len(LISTS)
+ALERT_SLOTS = 9  # alerts that a record has room for, one per kind
 IDS = 12
 PARTS = 60  # text parts that a key's record remembers
 USERS = 8  # end users of a key whose requests are counted
@@ -102,11 +105,11 @@ RECORD = np.dtype(
         ("short_tokens", "<f4", SHORT.panes),
         ("middle_tokens", "<f4", MIDDLE.panes),
         ("long_tokens", "<f4", LONG.panes),
-        ("middle_requests", "<u4", MIDDLE.panes),
+        ("middle_requests", "<u2", MIDDLE.panes),
         ("long_requests", "<u4", LONG.panes),
         ("short_requests", "<u2", SHORT.panes),
         ("level", "<f4", LEVELS),  # now
-        ("day_peak", "<f4", LEVELS),
+        ("day_peak", "u1", LEVELS),  # bin of the highest level today, or EXCLUDED
         ("hour_peak", "<f4", OWN),
         ("own_hours", "<f4"),  # active hours in the two fields below
         ("own_mean", "<f4", OWN),  # of the peaks of the key's own hours
@@ -136,6 +139,7 @@ RECORD = np.dtype(
         ("gap", "<f4"),  # usual gap between requests, log seconds
         ("meaning", "<i2", MEANING),  # kernel mean, of the first half-life
         ("content", "<i2", (len(HALF_LIVES), CONTENT)),  # kernel means
+        ("energy", "<f4", len(HALF_LIVES)),  # mean squared length of the content coordinates
         ("lists", "<f4", (len(LISTS), len(SHARES))),  # sums decayed with LISTS_HALF_LIFE
         ("distinct", "u1", (len(DISTINCT), hyperloglog.BYTES)),
         ("novelty", "u1", (2, good_turing.BYTES)),

@@ -21,10 +21,10 @@ from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
 from monitor.prompts.judged_text import judged_texts
+from monitor.prompts.projection import SCALE
 from monitor.prompts.style import STYLE
 from monitor.records import baseline, behaviour, content_levels, end_users, origins, volume
 from monitor.records.admission import JOINED, UNREAD, admit, time_bits
-from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
 from monitor.records.inputs import (
     ACCOUNT,
@@ -38,6 +38,7 @@ from monitor.records.inputs import (
 )
 from monitor.records.profile import (
     AUTOMATION,
+    BINS,
     DISTINCT,
     ELICITATION,
     HALF_LIVES,
@@ -256,9 +257,11 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
     seed = mix(features.prompt[e] ^ np.uint64(before))
     weight = kernel_mean.newest_weight(before + 1, _DECAYS[0])
     kernel_mean.add(r["meaning"], features.meaning[e], weight, seed)
+    energy = _energy(features.content[e])
     for i in range(len(_DECAYS)):
         weight = kernel_mean.newest_weight(before + 1, _DECAYS[i])
         kernel_mean.add(r["content"][i], features.content[e], weight, seed + np.uint64(4 + i))
+        r["energy"][i] += np.float32((energy - r["energy"][i]) * weight)
     lists = r["lists"]
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -270,6 +273,15 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
     hyperloglog.add(r["distinct"][_CELLS], cell)
     hyperloglog.add(r["distinct"][_TEMPLATES], mix(features.template[e]))
     good_turing.add(r["novelty"], before, cell)
+
+
+@jit
+def _energy(content: Any) -> float:
+    """Squared length of content coordinates, `(CONTENT,) int8`; CONTENT for an ordinary prompt."""
+    squares = 0
+    for i in range(len(content)):
+        squares += int(content[i]) * int(content[i])
+    return squares / (SCALE * SCALE)
 
 
 @jit

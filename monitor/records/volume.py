@@ -45,8 +45,9 @@ def add_to_panes(r: Any, t: float, sent: float, requests: int, tokens: float) ->
         short_requests[slot] = min(short_requests[slot] + requests, MAX_IN_PANE)
         short_tokens[slot] += tokens
     if middle > r["middle_head"] - _MIDDLE_PANES:
-        middle_requests[middle % _MIDDLE_PANES] += requests
-        middle_tokens[middle % _MIDDLE_PANES] += tokens
+        slot = middle % _MIDDLE_PANES
+        middle_requests[slot] = min(middle_requests[slot] + requests, MAX_IN_PANE)
+        middle_tokens[slot] += tokens
     if long > r["long_head"] - _LONG_PANES:
         long_requests[long % _LONG_PANES] += requests
         long_tokens[long % _LONG_PANES] += tokens

@@ -17,12 +17,13 @@ from monitor.alerting.decisions import Decision
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
 from monitor.detectors.base import Detector, Floats, Unit
-from monitor.records.baseline import PER_LEVEL, Baseline
+from monitor.records.baseline import Baseline
 from monitor.records.profile import (
     DISTINCT,
     LEVELS,
     LONG,
     MAX_LEVEL,
+    PER_LEVEL,
     RECORD,
     Profile,
     Records,

@@ -28,9 +28,9 @@ from monitor.detectors.base import Detector, Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
 from monitor.identity import Identity
-from monitor.records.baseline import BINS, PER_LEVEL, Baseline, Reference
+from monitor.records.baseline import Baseline, Reference
 from monitor.records.baseline_mean import Sums
-from monitor.records.profile import COMBINED, DAY
+from monitor.records.profile import BINS, COMBINED, DAY, PER_LEVEL
 from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
 from pipelines.traffic.files import Progress, no_progress

@@ -7,8 +7,9 @@ import pytest
 from monitor.errors import StoreRefusedError
 from monitor.partition import FlaggedAccount, Partition
 from monitor.prompts.kernel import MEANING
-from monitor.records.baseline import BINS, Reference
+from monitor.records.baseline import Reference
 from monitor.records.baseline_mean import GROUPS
+from monitor.records.profile import BINS
 
 DAY = 20_000
 

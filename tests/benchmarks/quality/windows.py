@@ -32,9 +32,8 @@ from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS
 from monitor.records.admission import READ
-from monitor.records.baseline import BINS
 from monitor.records.baseline_mean import Sums
-from monitor.records.profile import DAY, LEVELS, RECORD, Profile
+from monitor.records.profile import BINS, DAY, LEVELS, RECORD, Profile
 from monitor.records.update import Requests, Today, update
 from monitor.requests.marks import HAS_PROMPT
 from pipelines.modelling.fit_content import PromptFeatures, fit_content

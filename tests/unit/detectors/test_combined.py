@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from monitor.detectors import Combined, Finding
 from monitor.detectors.combined import truncated_product
-from monitor.records.baseline import BINS, PER_LEVEL, Baseline, Reference
+from monitor.records.baseline import Baseline, Reference
 from monitor.records.baseline_mean import Sums
-from monitor.records.profile import COMBINED, LEVELS, RECORD, Profile
+from monitor.records.profile import BINS, COMBINED, LEVELS, PER_LEVEL, RECORD, Profile
 
 
 class Fixed:

@@ -19,7 +19,7 @@ from monitor.detectors.burst import student_8
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline, shipped_reference
-from monitor.records.profile import ALERT_SLOTS, BREADTH, LEVELS, LIKENESS, RECORD, Profile
+from monitor.records.profile import ALERT_SLOTS, BREADTH, HARVEST, LEVELS, LIKENESS, RECORD, Profile
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def asks(prompts, **likeness):
     record = np.zeros(1, RECORD)
     record["sketch_prompts"] = record["prompts"] = prompts
     for name, level in likeness.items():
-        where = BREADTH if name == "breadth" else LIKENESS.start + LISTS.index(name)
+        where = BREADTH if name == "breadth" else LIKENESS[LISTS.index(name)]
         record["level"][0, where] = level
     return Profile(record)
 
@@ -154,7 +154,7 @@ def test_detectors_have_slots_of_their_own_without_a_gap():
 
 def test_each_level_is_read_by_one_detector():
     levels = [level for each in ALL_DETECTORS for level in each.levels]
-    assert sorted(levels) == list(range(LEVELS))
+    assert sorted([*levels, HARVEST]) == list(range(LEVELS))
 
 
 def test_slots_are_those_of_stored_records():

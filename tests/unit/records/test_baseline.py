@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from monitor.errors import ConfigError
 from monitor.records.baseline import (
-    BINS,
-    PER_LEVEL,
     VOTE_AGE,
     VOTE_REQUESTS,
     Baseline,
@@ -17,7 +15,7 @@ from monitor.records.baseline import (
     write_reference,
 )
 from monitor.records.baseline_mean import Sums
-from monitor.records.profile import COMBINED, LEVELS, RECORD, TAKEOVER
+from monitor.records.profile import BINS, COMBINED, EXCLUDED, LEVELS, PER_LEVEL, RECORD, TAKEOVER
 
 ALL = slice(0, LEVELS)
 levels = st.floats(0, 30)
@@ -93,14 +91,14 @@ def test_set_level_moves_the_key_in_the_histogram_of_the_day():
     baseline.today[COMBINED, 0] = 2
     baseline.set_level(records, COMBINED, np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))
     assert records["level"][:, COMBINED].tolist() == [2.0, 1.0]
-    assert records["day_peak"][:, COMBINED].tolist() == [2.0, 3.0]
+    assert records["day_peak"][:, COMBINED].tolist() == [2 * PER_LEVEL, 3 * PER_LEVEL]
     assert np.flatnonzero(baseline.today[COMBINED]).tolist() == [2 * PER_LEVEL, 3 * PER_LEVEL]
 
 
 def test_set_level_ignores_excluded_keys():
     baseline, records = Baseline(Reference.empty()), np.zeros(1, RECORD)
     baseline.start_day(100)
-    records["day"], records["day_peak"] = 100, np.inf
+    records["day"], records["day_peak"] = 100, EXCLUDED
     baseline.set_level(records, COMBINED, np.array([0]), np.array([3.0]))
     assert not baseline.today.any()
 

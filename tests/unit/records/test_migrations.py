@@ -3,7 +3,15 @@ import pytest
 
 from monitor.errors import StoreError
 from monitor.records.migrations import EARLIER, REHASHED, RENAMED, read
-from monitor.records.profile import OWN, RECORD, RECORD_VERSION, blank
+from monitor.records.profile import (
+    EXCLUDED,
+    OWN,
+    PER_LEVEL,
+    RECORD,
+    RECORD_VERSION,
+    SHORT,
+    blank,
+)
 
 
 def filled(layout):
@@ -32,7 +40,10 @@ def test_earlier_record_keeps_the_fields_of_both_versions(version):
     if version < 3:
         assert new["day"] == -1
         del kept["day"]
+    converted = {"short_head", "short_requests", "short_tokens", "day_peak"}
     for name, field in kept.items():
+        if field in converted:
+            continue
         size = min(new[field].size, old[0][name].size)
         assert (new[field].ravel()[:size] == old[0][name].flat[0]).all(), name
         assert not new[field].ravel()[size:].any(), name
@@ -54,7 +65,24 @@ def test_blank_earlier_record_becomes_a_blank_record(version):
 def test_excluded_record_stays_excluded_at_new_levels(version):
     old = np.zeros(1, EARLIER[version])
     old["version"], old["day_peak"] = version, np.inf
-    assert np.isinf(read(old.tobytes())["day_peak"]).all()
+    assert (read(old.tobytes())["day_peak"] == EXCLUDED).all()
+
+
+def test_day_peaks_become_bins():
+    old = np.zeros(1, EARLIER[5])
+    old["version"], old["day_peak"][0, :3] = 5, (0.2, 7.6, 30.0)
+    assert read(old.tobytes())["day_peak"][:3].tolist() == [0, 7.5 * PER_LEVEL, 30 * PER_LEVEL]
+
+
+def test_panes_of_ten_seconds_keep_their_times_and_counts():
+    old = np.zeros(1, EARLIER[5])
+    old["version"], old["short_head"] = 5, 1000  # 10,000 s to 10,010 s
+    for pane, requests in ((1000, 3), (999, 5), (980, 7)):
+        old["short_requests"][0, pane % 30], old["short_tokens"][0, pane % 30] = requests, 2.0
+    new = read(old.tobytes())
+    counts = {pane: new["short_requests"][pane % SHORT.panes] for pane in (666, 653)}
+    assert (new["short_head"], counts) == (666, {666: 8, 653: 7})
+    assert new["short_tokens"].sum() == 6.0
 
 
 def test_renamed_fields_are_in_the_record_and_in_no_earlier_one():
@@ -66,8 +94,8 @@ def test_renamed_fields_are_in_the_record_and_in_no_earlier_one():
 
 def test_counts_beyond_a_narrower_field_are_capped():
     old = filled(EARLIER[1])
-    old["version"], old["short_requests"], old["requests"] = 1, 100_000, 2**40
-    assert (read(old.tobytes())["short_requests"] == 2**16 - 1).all()
+    old["version"], old["middle_requests"], old["requests"] = 1, 100_000, 2**40
+    assert (read(old.tobytes())["middle_requests"] == 2**16 - 1).all()
     assert read(old.tobytes())["requests"] == 2**32 - 1
 
 

@@ -9,10 +9,10 @@ from monitor.prompts.kernel import MEANING
 from monitor.prompts.projection import CONTENT, LISTS, SCALE, SHARES
 from monitor.prompts.style import STYLE
 from monitor.records.admission import BUDGET, READ, REPEATED, admit
-from monitor.records.baseline import BINS, VOTE_AGE, VOTE_REQUESTS
+from monitor.records.baseline import VOTE_AGE, VOTE_REQUESTS
 from monitor.records.baseline_mean import PROMPTS_PER_DAY, Sums
 from monitor.records.inputs import ACCOUNT_KEYS, KEY, Entries, Requests, Today
-from monitor.records.profile import LEVELS, LONG, MIDDLE, RECORD, SHORT, Profile
+from monitor.records.profile import BINS, LEVELS, LONG, MIDDLE, PER_LEVEL, RECORD, SHORT, Profile
 from monitor.records.update import FIRST_EVALUATION, FOLLOW_UP, MAX_NATS, update
 from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.requests.parts import LAST_TURN, Parts
@@ -143,7 +143,7 @@ def test_every_window_counts_the_requests_of_its_panes(seconds):
     counts = Profile(table.records).counts[0]
     now = START + seconds[-1]
     for i, (width, panes) in enumerate(
-        [(SHORT.width, 6), SHORT, MIDDLE, LONG],
+        [(SHORT.width, 4), SHORT, MIDDLE, LONG],
     ):
         oldest = int(now // width) - panes + 1
         expected = sum(int((START + s) // width) >= oldest for s in seconds)
@@ -252,7 +252,7 @@ def test_new_day_starts_with_new_peaks():
     table.observe([0.0] * 50)
     table.today[:] = 0
     table.observe([86_400.0], day=DAY + 1)
-    assert round(float(np.exp2(table.records[0]["day_peak"][0]) - 1)) == 1
+    assert table.records[0]["day_peak"][0] == PER_LEVEL  # log2(1 + 1)
     assert (table.today.sum(axis=1) == 1).all()
 
 

@@ -121,7 +121,7 @@ def test_unreadable_record_is_reported_and_not_replaced(data):
     ("field", "value"),
     [
         ("level", np.nan),
-        ("day_peak", -1.0),
+        ("day_peak", 200),
         ("baseline_group", 200),
         ("last_seen", np.inf),
     ],
