@@ -5,8 +5,10 @@ import json
 import pytest
 
 from monitor.alerting.alerts import Alert, Subject
-from tests.benchmarks.quality.field.days import Day, score
+from tests.benchmarks.quality.field import features
+from tests.benchmarks.quality.field.days import Day, FieldLabel, score
 from tests.benchmarks.quality.field.folds import Fold
+from tests.benchmarks.quality.field.rivals import flag
 from tests.benchmarks.quality.field.tables import show
 
 FLEET = {f"sk-{i}": ("cot", "cot-exams", "attack", "exams") for i in range(3)}
@@ -75,3 +77,21 @@ def test_table_has_classes_sources_and_false_keys(day, capsys):
     assert ["cot", "3", "1", "1.000", "0.21-1.00", "10", "10", "campaign", "3"] in lines
     assert ["exams", "3", "1", "1.000", "0.21-1.00", "10", "10", "campaign", "3"] in lines
     assert ["ordinary", "rag", "1", "1", "flagged", "campaign", "1"] in lines
+
+
+def test_features_of_a_day_have_a_name_each(day):
+    lines = [json.dumps({"api_key": "sk-0", "ts": ts, "prompt": "Sum 2 and 3."}) for ts in (0, 9)]
+    day.traffic.write_text("\n".join(lines))
+    row = dict(zip(features.NAMES, features.of_day(day.traffic)["sk-0"], strict=True))
+    assert row["requests"] == 1.0  # in powers of two
+    assert row["distinct prompts"] == 0.5
+    assert row["similarity"] == pytest.approx(1.0)
+
+
+def test_rival_flags_one_ordinary_key_of_1500(day):
+    labels = {f"sk-app-{i}": FieldLabel("app", None, "benign", "manuals") for i in range(3_000)}
+    day.labels |= labels
+    scores = {key: float(i) for i, key in enumerate(labels)} | {"sk-0": 2_999.5, "sk-1": 2.0}
+    (result,) = flag([day], {day.name: scores | {"sk-2": 0.0}}, "trees", 0.0)
+    flagged = {key for key, each in result.keys.items() if each.flagged}
+    assert flagged == {"sk-app-2998", "sk-app-2999", "sk-0"}
