@@ -171,7 +171,8 @@ def evaluate(
 ) -> None:
     """Measure detection on labelled traffic: recall, requests to detection, false alerts."""
     settings = with_secret(config.load())
-    from pipelines.modelling.evaluate import build_report, replay_labelled
+    from pipelines.modelling.evaluate import build_report
+    from pipelines.modelling.labelled_replay import replay_labelled
     from pipelines.show import evaluation, evaluation_plots
     from pipelines.show.progress import bar
     from pipelines.show.style import require_plot_extra

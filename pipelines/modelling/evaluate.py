@@ -1,48 +1,39 @@
-"""Evaluation: replay labelled traffic, and measure recall, false alerts and requests to detection.
+"""Evaluation: recall, requests to detection and false alerts on replayed labelled traffic.
 
-Labels have the class and campaign of each key (`traffic/labels.py`). A key with a campaign is an
-attacker; any other key is ordinary. A key is flagged by a warning or critical alert, about itself
-or about a campaign with it as a member. Recall is the share of a class's attackers that are
-flagged, among those with 20 requests or more: a key with fewer has not extracted anything. A false
-key is an ordinary key that is flagged. Each labelled campaign is compared with the detected one
-that has most of its keys.
+A key is flagged by a warning or critical alert, about itself or about a campaign with it as a
+member. Recall is the share of a class's attackers that are flagged, among those with 20 requests or
+more: a key with fewer has not extracted anything. A false key is an ordinary key that is flagged.
+Both have intervals (`results.py`). Each labelled campaign is compared with the detected one that
+has most of its keys.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import compress
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from monitor.alerting.alerts import Alert
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
-from monitor.detectors.base import Evaluation
-from monitor.errors import InputError
-from monitor.identity import from_settings
-from monitor.records.baseline import Baseline
-from monitor.records.migrations import read
-from monitor.records.profile import DAY, HOUR, RECORD, Records
-from monitor.requests.decoder import Decoder
-from pipelines.traffic.files import Progress, no_progress
-from pipelines.traffic.labels import Label
-from pipelines.traffic.recording import Recording
-from pipelines.traffic.replay import PARTITION, Replayed, replay_recording
+from pipelines.modelling.labelled_replay import ANY, Floats, LabelledReplay
+from pipelines.modelling.results import (
+    MIN_REQUESTS,
+    FalseKeys,
+    KeyResult,
+    Recall,
+    false_keys_of,
+    mean_recall,
+    quantiles,
+    recall_of,
+)
+from pipelines.modelling.sources import data_seen
 
-MIN_REQUESTS = 20  # of an attacker that counts in recall
 EXCLUDED_CLASSES = {"evaluator"}  # neither attack nor ordinary: a single run of a benchmark
 MIN_CAMPAIGN_KEYS = 10  # of a labelled campaign that is compared with the detected ones
-ANY, CAMPAIGN = "any", "campaign"
-_QUANTILES = (0.5, 0.9)  # of requests to detection
+CAMPAIGN = "campaign"
 _THRESHOLDS = 10.0 ** -np.arange(0.0, 12.25, 0.25)
-
-Floats = npt.NDArray[np.float64]
 
 
 class ClassCount(msgspec.Struct, frozen=True):
@@ -109,6 +100,10 @@ class EvaluationReport(msgspec.Struct, frozen=True):
         excluded: by class that is neither attack nor ordinary: flagged keys, and all keys.
         unlabelled: number of keys without a label.
         scores: by kind of alert; the last is for any kind.
+        attacks: recall of each class of attack and of each source of its prompts.
+        ordinary: flagged keys of each ordinary class and of each source of its prompts.
+        mean_recall: over classes of attack, and its 95% interval.
+        seen: where the data of the content model and the baseline are from.
     """
 
     requests: int
@@ -120,139 +115,16 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     unlabelled: int
     scores: list[Score]
     campaigns: list[CampaignMatch]
-
-
-@dataclass(slots=True)
-class ReplayLog:
-    """Collects evaluations and alerts during a replay.
-
-    Attributes:
-        smallest: by key, the smallest probability of each detector, `(detectors,)`.
-        flagged: by kind of alert and key, the requests until the key was flagged.
-        campaigns: by id, the members in the campaign's last alert.
-    """
-
-    smallest: dict[str, Floats] = field(default_factory=dict)
-    flagged: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    campaigns: dict[str, set[str]] = field(default_factory=dict)
-    _requests: dict[str, list[tuple[float, int]]] = field(default_factory=dict)  # by evaluation
-
-    def __call__(self, evaluation: Evaluation) -> None:
-        p = np.stack([finding.p for finding in evaluation.findings], axis=1)
-        requests = evaluation.profile["requests"].tolist()
-        rows = zip(evaluation.keys, evaluation.ts.tolist(), p, requests, strict=True)
-        for key, ts, row, count in compress(rows, evaluation.of_keys):
-            before = self.smallest.get(key)
-            self.smallest[key] = row if before is None else np.minimum(before, row)
-            self._requests.setdefault(key, []).append((ts, count))
-
-    def add_alerts(self, alerts: Iterable[Alert]) -> None:
-        """Add the alerts of one batch, after its evaluations."""
-        for alert in alerts:
-            if alert.state == "resolved" or alert.severity == "info":
-                continue
-            if alert.subject.type in ("account", "end_user"):  # not among the labelled keys
-                continue
-            keys = [alert.subject.id]
-            if alert.subject.type == "campaign":
-                keys = alert.subject.members
-                self.campaigns[alert.subject.id] = set(keys)
-            for key in keys:
-                for kind in (alert.kind, ANY):
-                    if key not in self.flagged[kind]:
-                        self.flagged[kind][key] = self._requests_until(key, alert.detected_at)
-        for counts in self._requests.values():
-            del counts[:-1]  # campaign alerts come between evaluations and need the last one
-
-    def _requests_until(self, key: str, at: float) -> int:
-        """The requests of a key at its last evaluation up to `at`, in seconds since the epoch."""
-        counts = self._requests.get(key, [])
-        return next((count for ts, count in reversed(counts) if ts <= at), 0)
-
-
-class LabelledReplay(NamedTuple):
-    """The state after a replay of labelled traffic.
-
-    Attributes:
-        keys: the labelled API keys seen.
-        labels: their labels.
-        records: their final records, `(n,) RECORD`.
-        baseline: the final baseline.
-        requests: number of requests.
-        unlabelled: number of keys without a label.
-    """
-
-    keys: list[str]
-    labels: list[Label]
-    records: Records
-    log: ReplayLog
-    baseline: Baseline
-    requests: int
-    unlabelled: int
-
-    @property
-    def hours(self) -> float:
-        seen = self.records["last_seen"].max() - self.records["first_seen"].min()
-        return float(seen) / HOUR
-
-    @property
-    def days(self) -> float:
-        return max(self.hours * HOUR / DAY, 1.0)
-
-
-def replay_labelled(
-    file: str,
-    labels: Mapping[str, Label],
-    settings: Settings,
-    *,
-    progress: Progress = no_progress,
-) -> LabelledReplay:
-    """Replay a file through an engine and a linker, with API keys as pseudonyms.
-
-    Raises:
-        InputError: the file cannot be read, or no key in it has a label.
-    """
-    identity = from_settings(settings, plain=True)
-
-    def run(recording: Recording) -> tuple[ReplayLog, Replayed]:
-        log = ReplayLog()
-        replayed = replay_recording(
-            recording,
-            settings,
-            identity,
-            on_evaluation=log,
-            on_outcome=lambda outcome: log.add_alerts(outcome.alerts),
-        )
-        return log, replayed
-
-    log, replayed = Recording([file], Decoder.of(settings), progress=progress).run(run)
-    if replayed.damage is not None:
-        raise replayed.damage
-    store, engine, summary = replayed.store, replayed.engine, replayed.summary
-    if not summary.read:
-        raise InputError(summary.rejected.why_nothing([file]))
-    store.commit(engine.snapshot())
-    found = zip(labels, store.load(list(labels)), strict=True)
-    records = {key: read(data) for key, data in found if data is not None}
-    if not records:
-        raise InputError(
-            f"No key in {file} has a label. Name the labels file of this traffic with --labels."
-        )
-    return LabelledReplay(
-        list(records),
-        [labels[key] for key in records],
-        np.array(list(records.values()), RECORD),
-        log,
-        engine.partitions[PARTITION].baseline,
-        summary.events,
-        len(store.records) - len(records),
-    )
+    attacks: list[Recall]
+    ordinary: list[FalseKeys]
+    mean_recall: tuple[float, float, float]
+    seen: dict[str, str]
 
 
 def build_report(replay: LabelledReplay, settings: Settings) -> EvaluationReport:
     """Compare the alerts of a replay with its labels."""
     sizes = Counter(label.kind for label in replay.labels)
-    attacking = {label.kind for label in replay.labels if label.campaign}
+    attacking = {label.kind for label in replay.labels if label.attack}
     attacks = {name: eligible_keys(replay, [name]) for name in sorted(attacking)}
     ordinary, excluded = (
         {name: eligible_keys(replay, [name]) for name in sorted(names)}
@@ -263,7 +135,8 @@ def build_report(replay: LabelledReplay, settings: Settings) -> EvaluationReport
     )
     detectors = [detector.name for detector in ALL_DETECTORS]
     others = sorted({*replay.log.flagged, CAMPAIGN} - {*detectors, ANY})
-    flagged = replay.log.flagged[ANY]
+    flagged, results = replay.log.flagged[ANY], key_results(replay)
+    recall = recall_of(results)
     return EvaluationReport(
         requests=replay.requests,
         hours=replay.hours,
@@ -280,7 +153,29 @@ def build_report(replay: LabelledReplay, settings: Settings) -> EvaluationReport
         unlabelled=replay.unlabelled,
         scores=[_score(replay, name, attacks, ordinary) for name in (*detectors, *others, ANY)],
         campaigns=match_campaigns(replay, attacks),
+        attacks=recall,
+        ordinary=false_keys_of(results),
+        mean_recall=mean_recall(recall),
+        seen=data_seen(settings),
     )
+
+
+def key_results(replay: LabelledReplay) -> list[KeyResult]:
+    """What happened to each labelled key, except those of excluded classes."""
+    kinds = [(kind, keys) for kind, keys in replay.log.flagged.items() if kind != ANY]
+    requests = replay.records["requests"].tolist()
+    return [
+        KeyResult(
+            label.kind,
+            label.attack,
+            label.campaign or key,
+            label.source or "",
+            count,
+            {kind: keys[key] for kind, keys in kinds if key in keys},
+        )
+        for key, label, count in zip(replay.keys, replay.labels, requests, strict=True)
+        if label.attack or label.kind not in EXCLUDED_CLASSES
+    ]
 
 
 def match_campaigns(
@@ -318,7 +213,7 @@ def eligible_keys(replay: LabelledReplay, classes: Iterable[str]) -> list[str]:
     return [
         key
         for key, label, count in zip(replay.keys, replay.labels, requests, strict=True)
-        if label.kind in wanted and (label.campaign is None or count >= MIN_REQUESTS)
+        if label.kind in wanted and (not label.attack or count >= MIN_REQUESTS)
     ]
 
 
@@ -340,7 +235,7 @@ def _score(
     return Score(
         name=name,
         recall={kind: len(requests[kind]) / len(keys) for kind, keys in attacks.items() if keys},
-        requests={kind: _quantiles(counts) for kind, counts in requests.items() if counts},
+        requests={kind: found for kind, counts in requests.items() if (found := quantiles(counts))},
         false_keys=false,
         false_keys_per_day=false["all"] / replay.days,
         trade_off=_trade_off(
@@ -375,9 +270,3 @@ def _trade_off(
     recall = (attackers <= _THRESHOLDS[:, None]).sum(axis=1) / max(len(attackers), 1)
     false = (ordinary <= _THRESHOLDS[:, None]).sum(axis=1) / days
     return list(zip(_THRESHOLDS.tolist(), false.tolist(), recall.tolist(), strict=True))
-
-
-def _quantiles(requests: list[int]) -> tuple[int, int]:
-    ranked = sorted(requests)
-    median, high = (ranked[min(len(ranked) - 1, int(q * len(ranked)))] for q in _QUANTILES)
-    return median, high

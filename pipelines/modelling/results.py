@@ -1,25 +1,23 @@
 """Results per key, and the recall and the false alerts that they amount to, with 95% intervals.
 
 The keys of a fleet are flagged together or not at all. So the number of fleets, not of keys, says
-how certain a recall is. The interval of one class is Wilson's for its recall and its number of
-fleets; the interval of the mean over classes is from a bootstrap that draws whole fleets.
+how certain a recall is. The interval of a class is Wilson's for its recall and its number of
+fleets. The interval of the mean over classes combines theirs.
 
-Sources: E. B. Wilson, Journal of the American Statistical Association 22, 1927; B. Efron, Annals of
-Statistics 7, 1979.
+Sources: E. B. Wilson, Journal of the American Statistical Association 22, 1927; G. Y. Zou and
+A. Donner, Statistics in Medicine 27, 2008.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
-import numpy as np
 
 MIN_REQUESTS = 20  # of an attacker that counts in recall
 _NORMAL_QUANTILE = 1.959963984540054  # of the standard normal distribution at .975
-_DRAWS = 2_000  # of the bootstrap
 _QUANTILES = (0.5, 0.9)  # of requests until flagged
 
 
@@ -62,13 +60,15 @@ class Recall(msgspec.Struct, frozen=True):
     """The share of attackers that are flagged.
 
     Attributes:
-        name: of the class or source.
+        kind: their class.
+        source: of their prompts; empty for all of the class.
         interval: 95%, by fleet.
         requests: median and 90th percentile of a flagged key's requests until it was flagged.
         first: flagged keys by the kind of alert that flagged them first.
     """
 
-    name: str
+    kind: str
+    source: str
     keys: int
     fleets: int
     recall: float
@@ -81,12 +81,14 @@ class FalseKeys(msgspec.Struct, frozen=True):
     """The ordinary keys that are flagged.
 
     Attributes:
-        name: of the kind or source.
+        kind: their class.
+        source: of their prompts; empty for all of the class.
         interval: 95%, of the share of keys that are flagged.
         kinds: flagged keys by kind of alert; a key may have several.
     """
 
-    name: str
+    kind: str
+    source: str
     keys: int
     flagged: int
     interval: tuple[float, float]
@@ -112,62 +114,46 @@ def quantiles(requests: Iterable[int]) -> tuple[int, int] | None:
     return median, high
 
 
-def recall_by(
-    results: Iterable[KeyResult], name: Callable[[KeyResult], str] = lambda result: result.kind
-) -> list[Recall]:
-    """The recall of each class, or of each group that `name` gives, by name."""
+def recall_of(results: Iterable[KeyResult]) -> list[Recall]:
+    """The recall of each class by name, each followed by that of its sources if there are any."""
     rows = []
-    for each, found in _grouped((r for r in results if r.attack and r.counts), name):
+    for (kind, source), found in _parts(key for key in results if key.attack and key.counts):
         flagged = [result for result in found if result.flagged]
         fleets, share = len({result.fleet for result in found}), len(flagged) / len(found)
-        first = Counter(result.first for result in flagged)
+        first = dict(Counter(result.first for result in flagged).most_common())
         requests = quantiles(result.until for result in flagged)
         interval = wilson_interval(share, fleets)
-        rows.append(
-            Recall(each, len(found), fleets, share, interval, requests, dict(first.most_common()))
-        )
+        rows.append(Recall(kind, source, len(found), fleets, share, interval, requests, first))
     return rows
 
 
-def mean_recall(results: Iterable[KeyResult]) -> tuple[float, float, float]:
+def mean_recall(rows: Iterable[Recall]) -> tuple[float, float, float]:
     """The mean recall over classes and its 95% interval; zeros without attackers."""
-    random, draws = np.random.default_rng(1), []
-    classes = _grouped((r for r in results if r.attack and r.counts), lambda r: r.kind)
-    means = []
-    for _, found in classes:
-        fleets = np.array(
-            [
-                (sum(bool(result.flagged) for result in members), len(members))
-                for _, members in _grouped(found, lambda r: r.fleet)
-            ]
-        )
-        drawn = fleets[random.integers(len(fleets), size=(_DRAWS, len(fleets)))].sum(axis=1)
-        draws.append(drawn[:, 0] / drawn[:, 1])
-        flagged, keys = fleets.sum(axis=0)
-        means.append(flagged / keys)
-    if not means:
+    classes = [row for row in rows if not row.source]
+    if not classes:
         return 0.0, 0.0, 0.0
-    low, high = np.quantile(np.mean(draws, axis=0), (0.025, 0.975))
-    return float(np.mean(means)), float(low), float(high)
+    count = len(classes)
+    mean = sum(row.recall for row in classes) / count
+    below = math.hypot(*(row.recall - row.interval[0] for row in classes)) / count
+    above = math.hypot(*(row.interval[1] - row.recall for row in classes)) / count
+    return mean, max(mean - below, 0.0), min(mean + above, 1.0)
 
 
-def false_by(
-    results: Iterable[KeyResult], name: Callable[[KeyResult], str] = lambda result: result.kind
-) -> list[FalseKeys]:
-    """The flagged ordinary keys of each kind, or of each group that `name` gives, by name."""
+def false_keys_of(results: Iterable[KeyResult]) -> list[FalseKeys]:
+    """The flagged ordinary keys of each class, each followed by those of its sources."""
     rows = []
-    for each, found in _grouped((r for r in results if not r.attack), name):
+    for (kind, source), found in _parts(key for key in results if not key.attack):
         flagged = [result for result in found if result.flagged]
-        kinds = Counter(kind for result in flagged for kind in result.flagged)
+        kinds = dict(Counter(each for result in flagged for each in result.flagged).most_common())
         interval = wilson_interval(len(flagged) / len(found), len(found))
-        rows.append(FalseKeys(each, len(found), len(flagged), interval, dict(kinds.most_common())))
+        rows.append(FalseKeys(kind, source, len(found), len(flagged), interval, kinds))
     return rows
 
 
-def _grouped(
-    results: Iterable[KeyResult], name: Callable[[KeyResult], str]
-) -> Sequence[tuple[str, list[KeyResult]]]:
-    groups: dict[str, list[KeyResult]] = defaultdict(list)
+def _parts(results: Iterable[KeyResult]) -> list[tuple[tuple[str, str], list[KeyResult]]]:
+    """The keys of each class and of each of its sources, by name."""
+    parts: dict[tuple[str, str], list[KeyResult]] = defaultdict(list)
     for result in results:
-        groups[name(result)].append(result)
-    return sorted(groups.items())
+        for source in {"", result.source}:
+            parts[result.kind, source].append(result)
+    return sorted(parts.items())

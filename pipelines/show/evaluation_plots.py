@@ -16,16 +16,14 @@ from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.records.profile import Profile
 from pipelines.modelling.evaluate import (
-    ANY,
     CAMPAIGN,
     EXCLUDED_CLASSES,
-    MIN_REQUESTS,
     EvaluationReport,
-    Floats,
-    LabelledReplay,
     eligible_keys,
     smallest_probabilities,
 )
+from pipelines.modelling.labelled_replay import ANY, Floats, LabelledReplay
+from pipelines.modelling.results import MIN_REQUESTS
 from pipelines.show.style import INK, PLOT_STYLE
 
 if TYPE_CHECKING:

@@ -1,11 +1,13 @@
 """Labels of recorded traffic: what each API key really is.
 
-A labels file is JSON, `{api_key: {"class": "cot", "campaign": "cot-1" or null}}`.
+A labels file is JSON, `{api_key: {"class": "cot", "campaign": "cot-1" or null}}`. Two fields are
+optional: `side`, "attack" or "benign", and `list`, the source of the prompts.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -17,11 +19,20 @@ class Label(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: the class of its user; `class` in JSON.
-        campaign: the campaign it is a member of; `None` for an ordinary key.
+        campaign: the campaign it is a member of. Without a side, only attackers have one.
+        side: whether it is an attacker.
+        source: where its prompts come from; `list` in JSON.
     """
 
     kind: str = msgspec.field(name="class")
     campaign: str | None = None
+    side: Literal["attack", "benign"] | None = None
+    source: str | None = msgspec.field(name="list", default=None)
+
+    @property
+    def attack(self) -> bool:
+        """Whether it is an attacker."""
+        return self.campaign is not None if self.side is None else self.side == "attack"
 
 
 def load_labels(path: Path) -> dict[str, Label]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from monitor.config import Settings
-from pipelines.modelling.evaluate import EvaluationReport, build_report, replay_labelled
+from pipelines.modelling.evaluate import EvaluationReport, build_report
+from pipelines.modelling.labelled_replay import replay_labelled
 from pipelines.simulation.users import Event
 from pipelines.traffic.labels import Label
 

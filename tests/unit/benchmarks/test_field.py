@@ -5,8 +5,9 @@ import json
 import pytest
 
 from monitor.alerting.alerts import Alert, Subject
+from pipelines.traffic.labels import Label
 from tests.benchmarks.quality.field import features
-from tests.benchmarks.quality.field.days import Day, FieldLabel, score
+from tests.benchmarks.quality.field.days import Day, score
 from tests.benchmarks.quality.field.folds import Fold
 from tests.benchmarks.quality.field.rivals import flag
 from tests.benchmarks.quality.field.tables import show
@@ -89,7 +90,7 @@ def test_features_of_a_day_have_a_name_each(day):
 
 
 def test_rival_flags_one_ordinary_key_of_1500(day):
-    labels = {f"sk-app-{i}": FieldLabel("app", None, "benign", "manuals") for i in range(3_000)}
+    labels = {f"sk-app-{i}": Label("app", None, "benign", "manuals") for i in range(3_000)}
     day.labels |= labels
     scores = {key: float(i) for i, key in enumerate(labels)} | {"sk-0": 2_999.5, "sk-1": 2.0}
     (result,) = flag([day], {day.name: scores | {"sk-2": 0.0}}, "trees", 0.0)

@@ -10,6 +10,9 @@ from monitor.alerting.alerts import Alert, Subject
 from monitor.config import Settings
 from monitor.errors import InputError
 from pipelines.modelling import evaluate
+from pipelines.modelling.labelled_replay import ANY, replay_labelled
+from pipelines.modelling.results import FalseKeys, Recall
+from pipelines.modelling.sources import data_seen
 from pipelines.show import evaluation_plots
 from pipelines.show.evaluation import show
 from pipelines.traffic.labels import Label, load_labels
@@ -33,7 +36,7 @@ def shared_replay(tmp_path_factory, settings):
     labels = {f"sk-cot-{i}": Label("cot", "cot-1") for i in (1, 2, 3)}
     labels |= {"sk-tutor": Label("tutor"), "sk-person": Label("chat_user")}
     labels |= {"sk-bench": Label("evaluator"), "sk-absent": Label("cot", "c")}
-    return evaluate.replay_labelled(str(file), labels, settings)
+    return replay_labelled(str(file), labels, settings)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_requests_are_counted_until_a_key_is_flagged(report):
 
 
 def test_flagged_ordinary_key_is_a_false_key(report):
-    overall = score(report, evaluate.ANY)
+    overall = score(report, ANY)
     assert overall.false_keys == {"chat_user": 0, "tutor": 1, "all": 1}
     assert overall.false_keys_per_day == 1.0
 
@@ -80,7 +83,7 @@ def test_campaign_alert_flags_its_members(replay, settings):
     log.flagged.clear()
     log.add_alerts([campaign("c_1", 25.0, "sk-cot-1", "sk-person")])
     report = evaluate.build_report(replay, settings)
-    for name in (evaluate.CAMPAIGN, evaluate.ANY):
+    for name in (evaluate.CAMPAIGN, ANY):
         assert score(report, name).recall["cot"] == 0.5
         assert score(report, name).requests["cot"] == (6, 6)
         assert score(report, name).false_keys["chat_user"] == 1
@@ -127,7 +130,7 @@ def test_excluded_and_unlabelled_keys_are_counted(report):
 
 
 def test_last_score_is_for_any_kind(report):
-    assert report.scores[-1].name == evaluate.ANY
+    assert report.scores[-1].name == ANY
 
 
 def test_trade_off_falls_with_the_threshold(report):
@@ -136,11 +139,44 @@ def test_trade_off_falls_with_the_threshold(report):
         assert list(thresholds) == sorted(thresholds, reverse=True)
         assert list(false) == sorted(false, reverse=True)
         assert list(recall) == sorted(recall, reverse=True)
-    assert score(report, evaluate.ANY).trade_off[0][1:] == (2.0, 1.0)
+    assert score(report, ANY).trade_off[0][1:] == (2.0, 1.0)
+
+
+def test_attackers_and_ordinary_keys_are_counted_by_source(replay, settings):
+    labels = [Label("app", "owner", "benign", "manuals"), Label("cot", None, "attack", "exams")]
+    report = evaluate.build_report(
+        replay._replace(
+            keys=["sk-person", "sk-cot-1"], labels=labels, records=replay.records[[0, 0]]
+        ),
+        settings,
+    )
+    assert [(each.kind, each.source, each.flagged) for each in report.ordinary] == [
+        ("app", "", 0),
+        ("app", "manuals", 0),
+    ]
+    assert [(each.kind, each.source, each.fleets) for each in report.attacks] == [
+        ("cot", "", 1),
+        ("cot", "exams", 1),
+    ]
+
+
+def test_report_says_which_data_the_models_have_seen(tmp_path):
+    file = tmp_path / "content.json"
+    file.write_text('{"from": "our March"}')
+    seen = data_seen(Settings(identity_secret=SECRET, content=file))
+    assert seen["content model"] == "our March"
+    assert "seeds" in seen["baseline"]
 
 
 def test_evaluation_tables_fit_80_columns(report):
     out = StringIO()
+    long = "an-ordinary-source-of-long-name"
+    kinds = {"elicitation": 12_000, "coverage": 3_000, "campaign": 80}
+    report = msgspec.structs.replace(
+        report,
+        attacks=[Recall("cot", long, 9_999, 100, 0.5, (0.1, 0.9), (1_200, 2_345), kinds)],
+        ordinary=[FalseKeys("tutor", long, 120_000, 99, (0.001, 0.002), kinds)],
+    )
     show(report, Console(file=out, width=80))
     assert "recall 1.000, 1.0 false keys per day" in " ".join(out.getvalue().split())
     assert max(map(len, out.getvalue().splitlines())) <= 80
@@ -158,7 +194,7 @@ def test_pictures_are_deterministic(replay, report, settings, tmp_path):
 def test_ordinary_traffic_alone_has_only_a_map(tmp_path, settings):
     file = tmp_path / "traffic.jsonl"
     file.write_bytes(b"\n".join(person("sk-[person]")))
-    replay = evaluate.replay_labelled(str(file), {"sk-[person]": Label("[/chat]")}, settings)
+    replay = replay_labelled(str(file), {"sk-[person]": Label("[/chat]")}, settings)
     report = evaluate.build_report(replay, settings)
     show(report, Console(file=StringIO(), width=80))
     assert report.scores[-1].recall == {}
@@ -185,7 +221,7 @@ def test_labels_of_other_traffic_are_rejected(tmp_path, settings):
     file = tmp_path / "traffic.jsonl"
     file.write_bytes(b"\n".join(person("sk-person")))
     with pytest.raises(InputError, match=r"No key in .* has a label"):
-        evaluate.replay_labelled(str(file), {"sk-1": Label("cot")}, settings)
+        replay_labelled(str(file), {"sk-1": Label("cot")}, settings)
 
 
 def test_labels_have_class_and_campaign(tmp_path):

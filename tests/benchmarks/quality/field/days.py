@@ -16,7 +16,9 @@ from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.identity import Identity
 from monitor.requests.decoder import Decoder
+from pipelines.modelling.evaluate import EXCLUDED_CLASSES
 from pipelines.modelling.results import KeyResult
+from pipelines.traffic.labels import load_labels
 from pipelines.traffic.recording import Recording
 from pipelines.traffic.replay import replay_recording
 
@@ -34,25 +36,9 @@ VARIANTS = {
     "strip-varied": ("--strip", "--pace", "varied"),
     "strip-sessions": ("--strip", "--pace", "sessions"),
 }
-_ORDINARY = {"chat_user", "chatbot", "coder", "template_app"}  # of labels without a side
-_EXCLUDED = {"evaluator"}
 
 #: Identifiers are hashed with a secret, on which the order of a search depends.
 _IDENTITY = Identity(b"0123456789abcdef0123456789abcdef", plain=True)
-
-
-class FieldLabel(msgspec.Struct, frozen=True):
-    """What a key really is, as the maker writes it."""
-
-    kind: str = msgspec.field(name="class")
-    campaign: str | None = None
-    side: str | None = None
-    source: str | None = msgspec.field(name="list", default=None)
-
-    @property
-    def attack(self) -> bool:
-        """Whether it is an attacker."""
-        return self.side == "attack" if self.side else self.kind not in _ORDINARY
 
 
 class _Request(msgspec.Struct):
@@ -72,10 +58,11 @@ class Day:
     def __init__(self, folder: Path) -> None:
         self.name, self.folder = folder.name, folder
         self.traffic = folder / "traffic.jsonl"
-        labels = msgspec.json.decode(
-            (folder / "labels.json").read_bytes(), type=dict[str, FieldLabel]
-        )
-        self.labels = {key: each for key, each in labels.items() if each.kind not in _EXCLUDED}
+        self.labels = {
+            key: label
+            for key, label in load_labels(folder / "labels.json").items()
+            if label.attack or label.kind not in EXCLUDED_CLASSES
+        }
         self.times: dict[str, list[float]] = defaultdict(list)
         decoder = msgspec.json.Decoder(_Request)
         with self.traffic.open("rb") as file:

@@ -8,10 +8,10 @@ from pipelines.modelling.results import (
     FalseKeys,
     KeyResult,
     Recall,
-    false_by,
+    false_keys_of,
     mean_recall,
     quantiles,
-    recall_by,
+    recall_of,
     wilson_interval,
 )
 from tests.benchmarks.quality.field.days import DayResult
@@ -23,20 +23,12 @@ def show(results: Sequence[DayResult], *, sources: bool = True) -> None:
     """Print recall by class and source, flagged ordinary keys by kind, and mixed campaigns."""
     keys = [key for each in results for key in each.keys.values()]
     print(f"{'':34}{'keys':>6}{'fleets':>7}{'recall':>8}  {'95%':9}{'p50':>6}{'p90':>6}  first by")
-    for row in recall_by(keys):
-        print(recall_line(row))
-        if sources:
-            of_class = [key for key in keys if key.kind == row.name]
-            for part in recall_by(of_class, lambda key: key.source):
-                print(recall_line(part, indent=2))
-    for ordinary in false_by(keys):
-        if ordinary.flagged:
+    for row in recall_of(keys):
+        if sources or not row.source:
+            print(recall_line(row))
+    for ordinary in false_keys_of(keys):
+        if ordinary.flagged and (sources or not ordinary.source):
             print(false_line(ordinary))
-            if sources:
-                of_kind = [key for key in keys if key.kind == ordinary.name]
-                for found in false_by(of_kind, lambda key: key.source or "-"):
-                    if found.flagged:
-                        print(false_line(found, indent=2))
     for each in results:
         for mixed in each.mixed:
             print(f"mixed campaign of {mixed.day}: {mixed.name} {mixed.kinds}")
@@ -46,27 +38,27 @@ def show(results: Sequence[DayResult], *, sources: bool = True) -> None:
         print(summary("all", keys, sum(each.seconds for each in results)))
 
 
-def recall_line(row: Recall, indent: int = 0) -> str:
+def recall_line(row: Recall) -> str:
     low, high = row.interval
     p50, p90 = row.requests or ("-", "-")
     first = ", ".join(f"{kind} {count}" for kind, count in row.first.items())
-    name = " " * indent + row.name
+    name = f"  {row.source}" if row.source else row.kind
     return (
         f"{name:34.34}{row.keys:6}{row.fleets:7}{row.recall:8.3f}  {low:.2f}-{high:.2f}"
         f"{p50:>6}{p90:>6}  {first}"
     )
 
 
-def false_line(row: FalseKeys, indent: int = 0) -> str:
+def false_line(row: FalseKeys) -> str:
     kinds = ", ".join(f"{kind} {count}" for kind, count in row.kinds.items())
-    name = " " * indent + ("ordinary " * (not indent)) + row.name
+    name = f"  {row.source}" if row.source else f"ordinary {row.kind}"
     return f"{name:34.34}{row.keys:6}{row.flagged:7} flagged  {kinds}"
 
 
 def summary(name: str, keys: Iterable[KeyResult], seconds: float) -> str:
     """One line: mean recall over classes, requests until flagged, ordinary keys flagged, cost."""
     keys = list(keys)
-    mean, low, high = mean_recall(keys)
+    mean, low, high = mean_recall(recall_of(keys))
     ordinary = [key for key in keys if not key.attack]
     flagged = sum(bool(key.flagged) for key in ordinary)
     share = flagged / max(len(ordinary), 1)

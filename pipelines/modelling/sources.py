@@ -1,0 +1,31 @@
+"""Where the data that the models were learned from come from, as their files state."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from monitor.config import Settings
+
+
+class _Notes(msgspec.Struct):
+    source: str = msgspec.field(name="from", default="unknown")
+
+
+def data_seen(settings: Settings) -> dict[str, str]:
+    """The source of the content model and of the baseline that the settings name."""
+    files: dict[str, tuple[Path | None, Any]] = {
+        "content model": (settings.content, ("monitor.prompts", "content.json")),
+        "baseline": (settings.reference, ("monitor.records", "reference.json")),
+    }
+    return {
+        name: _source(resources.files(room).joinpath(shipped) if file is None else file)
+        for name, (file, (room, shipped)) in files.items()
+    }
+
+
+def _source(file: Any) -> str:
+    return msgspec.json.decode(file.read_bytes(), type=_Notes).source
