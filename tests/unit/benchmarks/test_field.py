@@ -1,5 +1,6 @@
 """The field benchmark, on days that it does not make."""
 
+import gzip
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from monitor.alerting.alerts import Alert, Subject
 from pipelines.traffic.labels import Label
 from tests.benchmarks.quality.field import features
 from tests.benchmarks.quality.field.days import Day, score
-from tests.benchmarks.quality.field.folds import Fold
+from tests.benchmarks.quality.field.folds import fold_of
 from tests.benchmarks.quality.field.rivals import flag
 from tests.benchmarks.quality.field.tables import show
 
@@ -66,10 +67,30 @@ def test_ordinary_key_of_one_owner_is_no_attacker(day):
     assert not score(day, []).keys["sk-app"].attack
 
 
-def test_every_source_is_in_one_fold():
-    folds = [Fold.parse(f"{i}/3") for i in (1, 2, 3)]
-    for source in ("exams", "manuals", ""):
-        assert sum(source in fold for fold in folds) == 1
+@pytest.fixture
+def corpora(tmp_path):
+    names = ["exams", "exams-list", "manuals", "poems-list", "logs", "code-list"]
+    sources = {name: {"kind": "attack" if "list" in name else "benign"} for name in names}
+    path = tmp_path / "corpora.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"sources": sources}).encode()))
+    return path
+
+
+def test_every_source_is_left_out_once(corpora):
+    folds = [fold_of(corpora, f"{i}/3") for i in (1, 2, 3)]
+    assert sum(len(fold.without) for fold in folds) == 6
+    assert frozenset().union(*(fold.without for fold in folds)) == folds[0].known
+
+
+def test_list_and_texts_of_one_data_set_are_left_out_together(corpora):
+    for i in (1, 2, 3):
+        without = fold_of(corpora, f"{i}/3").without
+        assert ("exams" in without) == ("exams-list" in without)
+
+
+def test_every_key_is_scored_in_one_fold(corpora, day):
+    folds = [fold_of(corpora, f"{i}/3").of(score(day, [])).keys for i in (1, 2, 3)]
+    assert sorted(key for keys in folds for key in keys) == sorted(day.labels)
 
 
 def test_table_has_classes_sources_and_false_keys(day, capsys):

@@ -23,7 +23,7 @@ import typer
 from monitor.config import load
 from tests.benchmarks.quality.field import tables
 from tests.benchmarks.quality.field.days import VARIANTS, Day, DayResult, score
-from tests.benchmarks.quality.field.folds import Fold
+from tests.benchmarks.quality.field.folds import fold_of
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
     brief: Annotated[bool, typer.Option("--brief", help="Do not list sources.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="Write results per key here.")] = None,
 ) -> None:
-    settings, part = load(), Fold.parse(fold)
+    settings, part = load(), fold_of(corpora, fold)
     written: dict[str, dict[str, object]] = {}
     for variant in variants.split(","):
         results: list[DayResult] = []

@@ -1,6 +1,6 @@
 """Two rivals on the same days, at the same number of flagged ordinary keys.
 
-    python -m tests.benchmarks.quality.field.rivals trees DAY ...
+    python -m tests.benchmarks.quality.field.rivals trees DAY ... --corpora CORPORA
     python -m tests.benchmarks.quality.field.rivals mmd DAY ... --reference DAY
 
 Each DAY is a folder that `tests.benchmarks.quality.field` made. The threshold of a rival is the one
@@ -28,8 +28,8 @@ import typer
 
 from pipelines.modelling.results import MIN_REQUESTS, KeyResult
 from tests.benchmarks.quality.field import features, tables
-from tests.benchmarks.quality.field.days import Day, DayResult
-from tests.benchmarks.quality.field.folds import Fold
+from tests.benchmarks.quality.field.days import Day, DayResult, score
+from tests.benchmarks.quality.field.folds import fold_of
 
 _FOLDS = 5
 _SAMPLE = 24  # prompts of a key that are embedded
@@ -42,7 +42,9 @@ commands = typer.Typer()
 
 
 @commands.command()
-def trees(days: Days) -> None:
+def trees(
+    days: Days, corpora: Annotated[Path, typer.Option(help="Whose sources are split.")]
+) -> None:
     """Gradient-boosted trees on features of each key's day."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -56,9 +58,11 @@ def trees(days: Days) -> None:
     attack = np.array([label.attack for label in labels])
     enough = np.array([len(day.times[key]) >= MIN_REQUESTS for day, key in keys])
     scores = np.zeros(len(keys))
+    results = [score(day, []) for day in loaded]
     for i in range(_FOLDS):
-        fold = Fold(i + 1, _FOLDS)
-        out = np.array([(label.source or label.kind) in fold for label in labels])
+        fold = fold_of(corpora, f"{i + 1}/{_FOLDS}")
+        part = {each.day.name: fold.of(each).keys for each in results}
+        out = np.array([key in part[day.name] for day, key in keys])
         model = HistGradientBoostingClassifier(
             max_iter=200, learning_rate=0.05, max_leaf_nodes=15, l2_regularization=1.0,
             class_weight="balanced", random_state=1,
