@@ -12,6 +12,10 @@ System, 1968), so a constant system prompt stays known. Whoever displaces it wit
 has it judged again. If nothing is new, the last turn is judged. Answers of the model are not
 judged, unless the conversation is made up and has hardly any other new text.
 
+Tokens are counted if they are new to the model: the output, and of the input what the new parts
+explain. An agent that sends its whole conversation at each step sends little. Without any text, the
+input is counted in full.
+
 A request continues a conversation if the client's turn before the last one was the last one of an
 earlier request. A turn that comes again and again is no sign of it.
 
@@ -35,7 +39,7 @@ from monitor.kernels.buffers import Prompts
 from monitor.kernels.jit import jit
 from monitor.prompts.judged_text import judged_texts
 from monitor.records.profile import IDS, MIDDLE, PARTS, Records
-from monitor.requests.columns import Columns
+from monitor.requests.columns import BYTES_PER_TOKEN, FRAME_BYTES, Columns
 from monitor.requests.marks import (
     CONVERSATION,
     FIRST_TURN,
@@ -74,7 +78,7 @@ class Admitted(NamedTuple):
     Attributes:
         admitted: `(n,) uint8`, see `admission.py`.
         marks: `(n,) uint16`, bits of `requests/marks.py`.
-        tokens: `(n,) float64`.
+        tokens: `(n,) float64`, new to the model.
         prompts: the judged texts.
         reused: requests whose id another request of the key had.
     """
@@ -88,10 +92,10 @@ class Admitted(NamedTuple):
 
 def admit_columns(records: Records, rows: npt.NDArray[np.int64], columns: Columns) -> Admitted:
     """Admit n requests, see `admit`; the columns stay as they are."""
-    parts, marks, tokens = columns.parts, columns.marks.copy(), columns.tokens.copy()
+    parts, marks, counts = columns.parts, columns.marks.copy(), columns.tokens.copy()
     admitted, judged = np.empty(len(rows), np.uint8), np.empty(len(parts.kinds), np.bool_)
-    ids = columns.short_hashes("id")
-    reused = admit(records, rows, columns.ts, tokens, ids, parts, marks, admitted, judged)
+    ids, tokens = columns.short_hashes("id"), np.empty(len(rows))
+    reused = admit(records, rows, columns.ts, counts, ids, parts, marks, tokens, admitted, judged)
     prompts = judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
     return Admitted(admitted, marks, tokens, prompts, reused)
 
@@ -107,10 +111,11 @@ def admit(
     records: Any,
     rows: Any,
     ts: Any,
-    tokens: Any,
+    counts: Any,
     ids: Any,
     parts: Any,
     marks: Any,
+    tokens: Any,
     admitted: Any,
     judged: Any,
 ) -> int:
@@ -120,12 +125,13 @@ def admit(
         records: `(capacity,) RECORD`, the table; only ids, parts and budget are updated, in place.
         rows: `(n,) int64`, the record of each request.
         ts: `(n,) float64`, epoch seconds.
-        tokens: `(n,) float64`, tokens of each request; set to 0 where another record of the same
-            call had them.
+        counts: `(n, 2) float64`, input and output tokens; set to 0 where another record of the
+            same call had them.
         ids: `(n,) uint32`, hashes of the request ids, 0 without one. With JOINS, the lower 16 bits
             are of the second id of the call, 0 without one.
         parts: the requests' `Parts`.
         marks: `(n,) uint16`, bits of `requests/marks.py`; updated in place.
+        tokens: `(n,) float64`, receives the tokens that are new to the model.
         admitted: `(n,) uint8`, receives REPEATED, UNREAD, READ or JOINED.
         judged: `(p,) bool`, receives whether each part is judged.
 
@@ -141,9 +147,9 @@ def admit(
         found = _NEW
         if ids[e] != 0:
             check = mix(time_bits(ts[e]) ^ _content(parts.hashes, begin, end))
-            found = _look_up_id(r, ids[e], check, marks[e] & JOINS != 0, tokens, e)
+            found = _look_up_id(r, ids[e], check, marks[e] & JOINS != 0, counts[e])
         if found == _REPEAT:
-            admitted[e] = REPEATED
+            admitted[e], tokens[e] = REPEATED, 0.0
             continue
         if found == _REUSED:
             reused += 1
@@ -162,6 +168,7 @@ def admit(
             if float(coin >> np.uint64(11)) * 2.0**-53 * used >= BUDGET:
                 admitted[e] = REPEATED if joined else UNREAD
         marks[e] = _recognise(r, parts, begin, end, marks[e], slots)
+        tokens[e] = _new_tokens(counts[e], parts, begin, end, slots, joined)
         if admitted[e] in (JOINED, READ):
             marks[e] = _choose(r, parts, begin, end, marks[e], slots, judged, joined)
     return reused
@@ -177,20 +184,21 @@ def _content(hashes: Any, begin: int, end: int) -> Any:
 
 
 @jit
-def _look_up_id(r: Any, hashed: Any, check: Any, joins: bool, tokens: Any, e: int) -> int:
-    """What the id of request `e` says of it: _NEW, _REUSED, _REPEAT or _SECOND of one call.
+def _look_up_id(r: Any, hashed: Any, check: Any, joins: bool, counts: Any) -> int:
+    """What the id of a request says of it: _NEW, _REUSED, _REPEAT or _SECOND of one call.
 
     Args:
         hashed: uint32, hash of the id, not 0.
         check: uint64, hash of time and content.
         joins: whether two records may describe one call.
-        tokens: `(n,) float64`; set to 0 for the second record of a call whose first one had tokens.
+        counts: `(2,) float64`, input and output tokens; set to 0 for the second record of a call
+            whose first one had tokens.
     """
     ids = r["ids"]
     name: Any = max(np.int64(hashed) >> _ID, 1)
     second: Any = np.int64(hashed) & 0xFFFF if joins else 0
     bits, more = np.int64(check >> np.uint64(32)) & _CHECK, np.uint8(check & np.uint64(0xFF))
-    has_tokens = _HAS_TOKENS if tokens[e] > 0.0 else 0
+    has_tokens = _HAS_TOKENS if counts.sum() > 0.0 else 0
     found = _NEW
     for i in range(IDS):
         entry = np.int64(ids[i])
@@ -202,7 +210,7 @@ def _look_up_id(r: Any, hashed: Any, check: Any, joins: bool, tokens: Any, e: in
         if joins and not entry & _IS_JOINED:
             ids[i] = entry | has_tokens | _IS_JOINED
             if entry & _HAS_TOKENS:
-                tokens[e] = 0.0
+                counts[:] = 0.0
             return _SECOND
         if same:
             found = _REUSED
@@ -272,6 +280,25 @@ def _recognise(r: Any, parts: Any, begin: int, end: int, mark: int, slots: Any) 
     if earlier >= 0 and r["budget_used"] > _FAST:  # an earlier turn may be forgotten
         return mark
     return mark | FIRST_TURN
+
+
+@jit
+def _new_tokens(counts: Any, parts: Any, begin: int, end: int, slots: Any, joined: bool) -> float:
+    """The tokens of a request that are new to the model.
+
+    Args:
+        counts: `(2,) float64`, input and output tokens.
+        slots: as `_recognise` returns them.
+        joined: whether another record of the same call made its last turn known.
+    """
+    size, new = 0, 0
+    for p in range(begin, end):
+        part = parts.places[p, 1] - parts.places[p, 0]
+        size += part
+        if slots[p] < 0 or (joined and parts.kinds[p] & LAST_TURN):
+            new += part
+    explained = (new + FRAME_BYTES) / BYTES_PER_TOKEN
+    return float(counts[1] + (min(counts[0], explained) if size else counts[0]))
 
 
 @jit

@@ -21,7 +21,7 @@ class Requests(NamedTuple):
         ts: float64, when it counts, epoch seconds.
         sent: float64, its own time, earlier than `ts` if it is late. Volume counts at this time: a
             delayed delivery of old requests is not a burst.
-        tokens: float64, of input and output.
+        tokens: float64, that are new to the model.
         ids: uint32, hashes of the request ids, 0 without one.
         marks: uint16, bits of `requests/marks.py`.
         models: uint32, hashes of the models' names, 0 without one.

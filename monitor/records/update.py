@@ -382,8 +382,8 @@ def warm(features: Features) -> None:
     entries = Entries(rows, rows, admitted, rows, rows, rows, users, flags, admitted)
     day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
     admit(
-        *(records, rows, requests.ts, requests.tokens, requests.ids),
-        *(parts, requests.marks, admitted, judged),
+        *(records, rows, requests.ts, np.zeros((0, 2)), requests.ids),
+        *(parts, requests.marks, requests.tokens, admitted, judged),
     )
     end_users.select(records, rows, admitted, users, flags, flags)
     update(records, entries, requests, features, day, 0, 0, records, rows)

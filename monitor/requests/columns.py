@@ -43,8 +43,8 @@ from monitor.requests.turns import USER
 
 Integers = npt.NDArray[np.int64]
 
-_BYTES_PER_TOKEN = 3  # of a prompt, at least, in any language
-_FRAME_BYTES = 48  # the few tokens that a chat format puts around a prompt, in bytes
+BYTES_PER_TOKEN = 3  # of a prompt, at least, in any language
+FRAME_BYTES = 48  # the few tokens that a chat format puts around a prompt, in bytes
 
 
 class Names(NamedTuple):
@@ -80,7 +80,7 @@ class Columns(NamedTuple):
         elements: `(n,) int64`, index of each event's element in its message.
         keys: n pseudonyms of API keys.
         ts: `(n,) float64`, epoch seconds.
-        tokens: `(n,) float64`, input plus output.
+        tokens: `(n, 2) float64`, input that is not from a cache, and output.
         marks: `(n,) uint16`, flags, see `marks.py`.
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent.
         status: `(n,) int64`, HTTP status of the answer, 0 if unknown.
@@ -183,7 +183,7 @@ class Reader:
             np.zeros(len(messages), np.int64),
             [key(text) for text in names.texts("api_key")],
             out.ts,
-            (counts[:, 0] + counts[:, 1]).astype(np.float64),
+            _tokens(counts),
             _marks(parts, counts, 0),
             out.hashes,
             counts[:, 4],
@@ -216,18 +216,18 @@ class Reader:
             [
                 (
                     *(each.input_tokens or 0, each.output_tokens or 0, each.max_tokens or 0),
-                    *(each.turns, each.status or 0),
+                    *(each.turns, each.status or 0, each.cached_tokens or 0),
                 )
                 for each in events
             ],
             np.int64,
-        ).reshape(-1, 5)
+        ).reshape(-1, 6)
         return Columns(
             np.asarray(decoded.sources, np.int64),
             np.asarray(decoded.elements, np.int64),
             [identity.key(event.api_key) for event in events],
             np.array([event.ts for event in events], np.float64),
-            (counts[:, 0] + counts[:, 1]).astype(np.float64),
+            _tokens(counts),
             _marks(parts, counts, np.array(others, np.int64)),
             hashes,
             counts[:, 4],
@@ -295,6 +295,19 @@ def hash_texts(
     return hashes
 
 
+def _tokens(counts: Integers) -> npt.NDArray[np.float64]:
+    """Input tokens that are not from a cache, and output tokens, `(n, 2) float64`.
+
+    Some providers count cached tokens in the input, others beside it.
+
+    Args:
+        counts: `(n, 6) int64`, see `ParsedEvents.counts`.
+    """
+    tokens, cached = counts[:, :2].astype(np.float64), counts[:, 5]
+    tokens[:, 0] -= np.where(cached <= counts[:, 0], cached, 0)
+    return tokens
+
+
 def _marks(parts: Parts, counts: Integers, others: Integers | int) -> npt.NDArray[np.uint16]:
     """Flags of n requests.
 
@@ -304,16 +317,16 @@ def _marks(parts: Parts, counts: Integers, others: Integers | int) -> npt.NDArra
 
     Args:
         parts: of the requests.
-        counts: `(n, 5) int64`, see `ParsedEvents.counts`.
+        counts: `(n, 6) int64`, see `ParsedEvents.counts`.
         others: `(n,) int64`, further flags, among them CONVERSATION if there are messages.
     """
-    input_tokens, _, allowed, turns, _ = counts.T
+    input_tokens, _, allowed, turns, *_ = counts.T
     size, whole = parts.sizes(USER), parts.sizes()
     alone = others & CONVERSATION == 0
     known = ((turns > 0) | (input_tokens > 0) & (size > 0)) & alone
-    longer = input_tokens * _BYTES_PER_TOKEN > size + _FRAME_BYTES
+    longer = input_tokens * BYTES_PER_TOKEN > size + FRAME_BYTES
     follow_up = (turns > 1) | (turns == 0) & known & longer
-    unexplained = input_tokens * _BYTES_PER_TOKEN > whole + _FRAME_BYTES
+    unexplained = input_tokens * BYTES_PER_TOKEN > whole + FRAME_BYTES
     unexplained &= ~(alone & (turns > 1))
     marks = (whole > 0) * HAS_PROMPT + (known & follow_up) * FOLLOW_UP
     marks = marks + (known & ~follow_up) * FIRST_TURN + unexplained * UNEXPLAINED

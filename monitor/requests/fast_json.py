@@ -47,10 +47,10 @@ HASH_KINDS = (*HASHED_FIELDS, "network")  # of values that are hashed, each with
 NAMED_FIELDS = ("api_key", "account", "payment", "end_user")  # pseudonyms are made of their texts
 _STRINGS = (*HASHED_FIELDS, "country", "prompt", "api_key")
 _INTEGERS = (
-    *("input_tokens", "output_tokens", "max_tokens", "turns", "status"),
+    *("input_tokens", "output_tokens", "max_tokens", "turns", "status", "cached_tokens"),
     *("asn", "latency_ms", "n", "tools"),
 )
-_COUNTS = U(5)  # the first integers are columns of `ParsedEvents.counts`
+_COUNTS = U(6)  # the first integers are columns of `ParsedEvents.counts`
 _NAMES = (*_STRINGS, *_INTEGERS, "temperature", "ts", "logprobs", "messages")
 PART_KEY = HASH_KINDS.index("system")  # of the hashes of all parts
 _SYSTEM = U(PART_KEY)
@@ -94,8 +94,8 @@ class ParsedEvents(NamedTuple):
     Attributes:
         plain: `(n,) bool`, whether the message is a plain event.
         ts: `(n,) float64`, epoch seconds.
-        counts: `(n, 5) int64`, input tokens, output tokens, largest output allowed in tokens,
-            turns, and status; 0 if absent.
+        counts: `(n, 6) int64`, input tokens, output tokens, largest output allowed in tokens,
+            turns, status, and cached input tokens; 0 if absent.
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent only.
         names: `(n, len(NAMED_FIELDS), 2) int64`, byte offsets in the messages where each text
             begins and ends; both 0 if absent.

@@ -191,6 +191,25 @@ def test_second_record_of_a_call_brings_its_tokens(key):
     assert (key.admitted, key.tokens) == (JOINED, 30.0)
 
 
+def test_conversation_sent_again_is_not_counted_again(key):
+    turns = []
+    for n in range(8):
+        turns += [task(n), ("assistant", f"Answer {n}.")]
+        key.send(*turns, "Go on.", input_tokens=60 * (n + 1), output_tokens=7)
+    assert key.tokens < 7 + 60 * 8 / 3
+
+
+@pytest.mark.parametrize(("cached", "counted"), [(0, 107), (90, 17), (5_000, 107)])
+def test_cached_tokens_are_not_counted(key, cached, counted):
+    key.send(input_tokens=100, cached_tokens=cached, output_tokens=7)
+    assert key.tokens == counted
+
+
+def test_input_beyond_its_prompt_is_not_counted(key):
+    key.send(prompt=task(0), input_tokens=50_000)
+    assert key.tokens < len(task(0))
+
+
 def test_only_two_records_join(key):
     admitted = []
     for i in range(6):

@@ -114,8 +114,8 @@ class Table:
         parts = prompt_parts(requests.marks & HAS_PROMPT != 0, features.prompt)
         judged = np.zeros(n, np.bool_)
         admit(
-            *(self.records, rows, requests.ts, requests.tokens, requests.ids),
-            *(parts, requests.marks, admitted, judged),
+            *(self.records, rows, requests.ts, np.zeros((n, 2)), requests.ids),
+            *(parts, requests.marks, np.empty(n), admitted, judged),
         )
         counted = np.flatnonzero(admitted != REPEATED)
         users, roles = np.full(n, -1, np.int64), np.full(len(counted), KEY, np.uint8)
