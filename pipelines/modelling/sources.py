@@ -13,6 +13,7 @@ from monitor.config import Settings
 
 class _Notes(msgspec.Struct):
     source: str = msgspec.field(name="from", default="unknown")
+    sources: list[str] = []
 
 
 def data_seen(settings: Settings) -> dict[str, str]:
@@ -28,4 +29,5 @@ def data_seen(settings: Settings) -> dict[str, str]:
 
 
 def _source(file: Any) -> str:
-    return msgspec.json.decode(file.read_bytes(), type=_Notes).source
+    notes = msgspec.json.decode(file.read_bytes(), type=_Notes)
+    return f"{notes.source}: {', '.join(notes.sources)}" if notes.sources else notes.source

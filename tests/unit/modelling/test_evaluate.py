@@ -162,9 +162,9 @@ def test_attackers_and_ordinary_keys_are_counted_by_source(replay, settings):
 
 def test_report_says_which_data_the_models_have_seen(tmp_path):
     file = tmp_path / "content.json"
-    file.write_text('{"from": "our March"}')
+    file.write_text('{"from": "our March", "sources": ["chat", "exams"]}')
     seen = data_seen(Settings(identity_secret=SECRET, content=file))
-    assert seen["content model"] == "our March"
+    assert seen["content model"] == "our March: chat, exams"
     assert "seeds" in seen["baseline"]
 
 

@@ -111,11 +111,13 @@ class MixedCampaign(NamedTuple):
 
     Attributes:
         day: its day.
-        kinds: its labelled members by class.
+        members: those that are labelled.
+        kinds: their number by class.
     """
 
     day: str
     name: str
+    members: list[str]
     kinds: dict[str, int]
 
 
@@ -159,8 +161,8 @@ def score(day: Day, alerts: list[Alert], seconds: float = 0.0) -> DayResult:
         results[key] = KeyResult(label.kind, label.attack, fleet, source, len(times), until)
     mixed = []
     for name, members in campaigns.items():
-        known = [day.labels[key] for key in sorted(members) if key in day.labels]
-        if 2 * sum(label.attack for label in known) < len(known):
-            kinds = Counter(label.kind for label in known)
-            mixed.append(MixedCampaign(day.name, name, dict(kinds.most_common())))
+        known = [key for key in sorted(members) if key in day.labels]
+        if 2 * sum(day.labels[key].attack for key in known) < len(known):
+            kinds = Counter(day.labels[key].kind for key in known)
+            mixed.append(MixedCampaign(day.name, name, known, dict(kinds.most_common())))
     return DayResult(day, results, mixed, seconds)

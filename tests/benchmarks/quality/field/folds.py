@@ -40,14 +40,19 @@ class Fold:
     known: frozenset[str]
 
     def of(self, result: DayResult) -> DayResult:
-        """The results of the keys whose source is in this part."""
+        """The results of the keys whose source is in this part, and of campaigns of such keys."""
         index, count = map(int, self.name.split("/"))
         keys = {}
         for key, each in result.keys.items():
-            mixed = Random(each.source or each.kind).randrange(count) + 1 == index
-            if each.source in self.without if each.source in self.known else mixed:
+            dealt = Random(each.source or each.kind).randrange(count) + 1 == index
+            if each.source in self.without if each.source in self.known else dealt:
                 keys[key] = each
-        return result._replace(keys=keys)
+        mixed = [
+            campaign
+            for campaign in result.mixed
+            if 2 * sum(key in keys for key in campaign.members) >= len(campaign.members)
+        ]
+        return result._replace(keys=keys, mixed=mixed)
 
 
 def fold_of(corpora: Path, name: str) -> Fold:

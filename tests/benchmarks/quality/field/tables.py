@@ -20,7 +20,7 @@ KEY_DAYS = 1_500  # that false keys are stated for
 
 
 def show(results: Sequence[DayResult], *, sources: bool = True) -> None:
-    """Print recall by class and source, flagged ordinary keys by kind, and mixed campaigns."""
+    """Print recall by class and source, flagged ordinary keys by kind, and campaigns of them."""
     keys = [key for each in results for key in each.keys.values()]
     print(f"{'':34}{'keys':>6}{'fleets':>7}{'recall':>8}  {'95%':9}{'p50':>6}{'p90':>6}  first by")
     for row in recall_of(keys):
@@ -31,7 +31,7 @@ def show(results: Sequence[DayResult], *, sources: bool = True) -> None:
             print(false_line(ordinary))
     for each in results:
         for mixed in each.mixed:
-            print(f"mixed campaign of {mixed.day}: {mixed.name} {mixed.kinds}")
+            print(f"campaign of ordinary keys on {mixed.day}: {mixed.name} {mixed.kinds}")
     for each in results:
         print(summary(each.day.name, each.keys.values(), each.seconds))
     if len(results) > 1:
