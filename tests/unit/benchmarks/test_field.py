@@ -8,7 +8,7 @@ import pytest
 from monitor.alerting.alerts import Alert, Subject
 from pipelines.traffic.labels import Label
 from tests.benchmarks.quality.field import features
-from tests.benchmarks.quality.field.days import Day, score
+from tests.benchmarks.quality.field.days import Day, Match, score
 from tests.benchmarks.quality.field.folds import fold_of
 from tests.benchmarks.quality.field.rivals import flag
 from tests.benchmarks.quality.field.tables import show
@@ -59,8 +59,16 @@ def test_score_ignores_info_and_resolved_alerts(day):
 
 def test_score_names_campaigns_of_ordinary_keys(day):
     assert score(day, [alert("campaign", 9.0, "sk-0", "sk-1", "sk-app")]).mixed == []
-    (mixed,) = score(day, [alert("campaign", 9.0, "sk-0", "sk-app", "sk-cron")]).mixed
-    assert mixed.kinds == {"cot": 1, "rag": 1, "cron": 1}
+    (kinds,) = score(day, [alert("campaign", 9.0, "sk-0", "sk-app", "sk-cron")]).mixed
+    assert kinds == {"cot": 1, "rag": 1, "cron": 1}
+
+
+def test_fleet_matches_the_campaign_of_most_of_its_keys(day):
+    fleet = {f"sk-{i}": Label("bulk", "bulk-1") for i in range(10)}
+    day.labels |= fleet
+    day.times |= {key: [float(i) for i in range(20)] for key in fleet}
+    (match,) = score(day, [alert("campaign", 9.0, *list(fleet)[:8], "sk-app", "sk-cron")]).matches
+    assert match == Match("bulk", "bulk-1", 0.8, 0.8)
 
 
 def test_ordinary_key_of_one_owner_is_no_attacker(day):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.identity import Identity
 from monitor.requests.decoder import Decoder
-from pipelines.modelling.evaluate import EXCLUDED_CLASSES
+from pipelines.modelling.evaluate import EXCLUDED_CLASSES, MIN_CAMPAIGN_KEYS
 from pipelines.modelling.results import KeyResult
 from pipelines.traffic.labels import load_labels
 from pipelines.traffic.recording import Recording
@@ -106,34 +107,66 @@ class Day:
         return [msgspec.json.decode(line, type=Alert) for line in lines]
 
 
-class MixedCampaign(NamedTuple):
-    """A campaign without a majority of attackers.
+class Match(NamedTuple):
+    """A fleet, and the campaign that has most of its keys.
 
     Attributes:
-        day: its day.
-        members: those that are labelled.
-        kinds: their number by class.
+        recall: share of its keys that are members.
+        precision: share of the labelled members that are its keys; `None` if none is.
     """
 
-    day: str
-    name: str
-    members: list[str]
-    kinds: dict[str, int]
+    kind: str
+    source: str
+    recall: float
+    precision: float | None
 
 
-class DayResult(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DayResult:
     """The results of a day.
 
     Attributes:
-        keys: results by API key.
-        mixed: campaigns without a majority of attackers.
+        keys: results by API key, of all labelled keys or of a part.
+        campaigns: all keys that alerts about a campaign named, by its id.
         seconds: CPU-seconds of the replay.
     """
 
     day: Day
     keys: dict[str, KeyResult]
-    mixed: list[MixedCampaign]
+    campaigns: dict[str, set[str]]
     seconds: float
+
+    @property
+    def mixed(self) -> list[dict[str, int]]:
+        """The members by class of each campaign without a majority of attackers."""
+        found = []
+        for members in self.campaigns.values():
+            known = [self.day.labels[key] for key in members if key in self.day.labels]
+            own = sum(key in self.keys for key in members)
+            if 2 * sum(label.attack for label in known) < len(known) <= 2 * own:
+                found.append(dict(Counter(label.kind for label in known).most_common()))
+        return found
+
+    @property
+    def matches(self) -> list[Match]:
+        """The campaign of each fleet of enough keys."""
+        fleets: dict[str, dict[str, KeyResult]] = defaultdict(dict)
+        for key, result in self.keys.items():
+            if result.attack and result.counts:
+                fleets[result.fleet][key] = result
+        found = []
+        for fleet in fleets.values():
+            if len(fleet) < MIN_CAMPAIGN_KEYS:
+                continue
+            members = max(
+                self.campaigns.values(), key=lambda each: len(each & fleet.keys()), default=set()
+            )
+            common = len(members & fleet.keys())
+            known = sum(key in self.day.labels for key in members)
+            one = next(iter(fleet.values()))
+            precision = common / known if common else None
+            found.append(Match(one.kind, one.source, common / len(fleet), precision))
+        return found
 
 
 def score(day: Day, alerts: list[Alert], seconds: float = 0.0) -> DayResult:
@@ -157,12 +190,6 @@ def score(day: Day, alerts: list[Alert], seconds: float = 0.0) -> DayResult:
         times = day.times[key]
         until = {kind: sum(ts <= at for ts in times) for kind, at in flagged[key].items()}
         fleet = f"{day.name} {label.campaign or key}"
-        source = label.source or ""
+        source = label.source or (label.campaign or "" if label.attack else "")
         results[key] = KeyResult(label.kind, label.attack, fleet, source, len(times), until)
-    mixed = []
-    for name, members in campaigns.items():
-        known = [key for key in sorted(members) if key in day.labels]
-        if 2 * sum(day.labels[key].attack for key in known) < len(known):
-            kinds = Counter(day.labels[key].kind for key in known)
-            mixed.append(MixedCampaign(day.name, name, known, dict(kinds.most_common())))
-    return DayResult(day, results, mixed, seconds)
+    return DayResult(day, results, campaigns, seconds)

@@ -8,7 +8,7 @@ by name, and their prompts are not left out of learning.
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -47,12 +47,7 @@ class Fold:
             dealt = Random(each.source or each.kind).randrange(count) + 1 == index
             if each.source in self.without if each.source in self.known else dealt:
                 keys[key] = each
-        mixed = [
-            campaign
-            for campaign in result.mixed
-            if 2 * sum(key in keys for key in campaign.members) >= len(campaign.members)
-        ]
-        return result._replace(keys=keys, mixed=mixed)
+        return replace(result, keys=keys)
 
 
 def fold_of(corpora: Path, name: str) -> Fold:

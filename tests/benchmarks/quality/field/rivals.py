@@ -124,7 +124,7 @@ def flag(days: list[Day], scores: dict[str, Scores], kind: str, seconds: float) 
             keys[key] = KeyResult(
                 label.kind, label.attack, fleet, label.source or "", requests, flagged
             )
-        results.append(DayResult(day, keys, [], seconds / len(days)))
+        results.append(DayResult(day, keys, {}, seconds / len(days)))
     return results
 
 
