@@ -38,6 +38,7 @@ from monitor.records.admission import JOINED, UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
 from monitor.records.end_users import from_few
+from monitor.records.harvest.judge import TaskJudge
 from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
 from monitor.records.stream_clock import FUTURE, LATE
@@ -119,6 +120,7 @@ class Engine(PartitionedOperator[Partition]):
         self._normalise = Normaliser(secret)
         self._lexicon = Lexicon()
         self._extractor = Extractor(secret, load_content(settings.content))
+        self._tasks = TaskJudge(identity, self._normalise, self._extractor, settings.tasks)
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self._subjects = Subjects(identity, store, self.table)
@@ -232,14 +234,11 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.reused_ids.inc(read.reused)
         texts = self._normalise(read.prompts)
         requests = Requests(
-            times,
-            columns.ts,
-            read.tokens,
+            *(times, columns.ts, read.tokens),
             columns.short_hashes("id"),
             read.marks | self._lexicon.match(texts) * np.uint16(INTENT),
-            columns.short_hashes("model"),
-            columns.origins,
-            columns.counted,
+            *(columns.short_hashes("model"), columns.origins, columns.counted),
+            *self._tasks(self.table.records, rows, columns, read),
         )
         return requests, self._extractor(texts), read.admitted
 
@@ -280,6 +279,7 @@ class Engine(PartitionedOperator[Partition]):
         baseline = partition.baseline
         today = Today(
             *(baseline.day, baseline.today, baseline.ceiling, self._extractor.model),
+            self._tasks.traits,
             *baseline.mean.today,
             baseline.trusted,
         )

@@ -9,6 +9,7 @@ from monitor.detectors.burst import Burst
 from monitor.detectors.combined import Combined
 from monitor.detectors.coverage import Coverage
 from monitor.detectors.elicitation import Elicitation
+from monitor.detectors.harvest import Harvest
 from monitor.detectors.pivot import Pivot
 from monitor.detectors.takeover import Takeover
 from monitor.detectors.templates import Templates
@@ -21,6 +22,7 @@ DETECTORS: tuple[Detector, ...] = (
     Pivot(),
     Templates(),
     Takeover(),
+    Harvest(),
 )
 ALL_DETECTORS: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
 #: Kinds of alerts, in the order of their slots in the record.
@@ -37,6 +39,7 @@ __all__ = [
     "Detector",
     "Elicitation",
     "Finding",
+    "Harvest",
     "Pivot",
     "Takeover",
     "Templates",

@@ -168,19 +168,21 @@ def _copy_share(data: Any, at: int, end: int, share: int, hashed: Any, out: Any,
         hashed: uint64, keyed hash of the part.
     """
     if end - at <= share:
-        return int(_copy(data, at, end, out, o))
+        return int(copy(data, at, end, out, o))
     quarter = (share - 2) // 4
     first, last = at + 2 * quarter, end - quarter
     middle = first + int(mix(hashed) % U(last - quarter - first + 1))
-    o = _copy(data, at, _border(data, first), out, o)
+    o = copy(data, at, character_start(data, first), out, o)
     out[o] = 10
-    o = _copy(data, _border(data, middle), _border(data, middle + quarter), out, o + 1)
+    o = copy(
+        data, character_start(data, middle), character_start(data, middle + quarter), out, o + 1
+    )
     out[o] = 10
-    return int(_copy(data, _border(data, last), end, out, o + 1))
+    return int(copy(data, character_start(data, last), end, out, o + 1))
 
 
 @jit
-def _border(data: Any, at: int) -> int:
+def character_start(data: Any, at: int) -> int:
     """The offset of the character that the byte at `at` belongs to."""
     while U(data[at]) & U(0xC0) == U(0x80):
         at -= 1
@@ -188,7 +190,7 @@ def _border(data: Any, at: int) -> int:
 
 
 @jit
-def _copy(data: Any, at: int, end: int, out: Any, o: int) -> int:
+def copy(data: Any, at: int, end: int, out: Any, o: int) -> int:
     for i in range(at, end):
         out[o + i - at] = data[i]
     return int(o + end - at)

@@ -15,7 +15,7 @@ ACCOUNT_KEYS, SUSPECTS, FEW_SUSPECTS = 0, 1, 2
 
 
 class Requests(NamedTuple):
-    """Columns of n requests, `(n,)` each except the last two.
+    """Columns of n requests, `(n,)` each except `origins` and `metadata`.
 
     Attributes:
         ts: float64, when it counts, epoch seconds.
@@ -28,6 +28,9 @@ class Requests(NamedTuple):
         origins: `(n, 2) uint32`, hashes of network and client, 0 if unknown.
         metadata: `(n, 4) uint64`, hashes of address, end user, user agent and system prompt, 0
             without one.
+        tasks: float32, log odds that what varies in the prompt is a task, nats; NaN where it is not
+            judged, see `harvest/`.
+        unframed: bool, whether the prompt has neither a frame nor a system prompt.
     """
 
     ts: npt.NDArray[np.float64]
@@ -38,6 +41,8 @@ class Requests(NamedTuple):
     models: npt.NDArray[np.uint32]
     origins: npt.NDArray[np.uint32]
     metadata: npt.NDArray[np.uint64]
+    tasks: npt.NDArray[np.float32]
+    unframed: npt.NDArray[np.bool_]
 
 
 class Entries(NamedTuple):
@@ -74,6 +79,7 @@ class Today(NamedTuple):
         peaks: `(LEVELS, BINS) float64`, keys by their peak of the day, updated in place.
         ceiling: `(LEVELS,) float64`, levels that hardly any ordinary key exceeds.
         content_model: tag of the content model.
+        traits: `(1 + len(TRAITS),) float64`, weights of the harvest level, see `harvest/`.
         vectors, prompts: the day's `Sums`, updated in place.
         trusted: whether new keys count, too.
     """
@@ -82,6 +88,7 @@ class Today(NamedTuple):
     peaks: npt.NDArray[np.float64]
     ceiling: npt.NDArray[np.float64]
     content_model: int
+    traits: npt.NDArray[np.float64]
     vectors: npt.NDArray[np.float64]
     prompts: npt.NDArray[np.float64]
     trusted: bool = False

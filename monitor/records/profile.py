@@ -61,6 +61,7 @@ LEVELS = 17 + len(LISTS)
 ALERT_SLOTS = 9  # alerts that a record has room for, one per kind
 IDS = 12
 PARTS = 60  # text parts that a key's record remembers
+FRAMES = 32  # sentences of its frame
 USERS = 8  # end users of a key whose requests are counted
 ORIGINS = 3  # usual networks and clients of a key
 HALF_LIVES = (64.0, 1024.0)  # prompts, of the kernel means
@@ -95,6 +96,10 @@ RECORD = np.dtype(
         ("parts", "<u2", PARTS),  # 15 bits of each part's hash, and a bit set when it recurs
         ("systems", "u1"),  # system prompts that were new
         ("part_hand", "u1"),  # index in `parts` where the search for the next free place begins
+        ("frame", "<u2", FRAMES),  # 15 bits of each sentence's hash, and a bit set when it recurs
+        ("frame_hand", "u1"),  # index in `frame` where the search for the next free place begins
+        ("frame_prompts", "<u2"),  # prompts that were compared with the frame
+        ("followed", "u1"),  # recent follow-ups, see `frames.py`
         ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
         ("budget_used", "<u4"),  # prompts in that pane
         ("short_head", "<i4"),
@@ -118,6 +123,9 @@ RECORD = np.dtype(
         ("tiny_turns", "<f4"),  # of prompts with a tiny last turn after a large new text
         ("unexplained", "<f4"),  # of prompts whose text is too short for their input tokens
         ("unreadable", "<f4"),  # of prompts whose text is mostly encoded
+        ("task_prompts", "<u2"),  # prompts in the two fields below
+        ("tasks", "<f4"),  # recent mean log odds that what varies is a task, nats
+        ("unframed", "<f4"),  # recent share of prompts with neither a frame nor a system prompt
         ("user_names", "<u4", USERS),  # hashes of the most frequent end users
         ("user_counts", "<u2", USERS),
         ("networks", "<u4", ORIGINS),  # hashes of the usual networks

@@ -26,6 +26,8 @@ from monitor.prompts.style import STYLE
 from monitor.records import baseline, behaviour, content_levels, end_users, origins, volume
 from monitor.records.admission import JOINED, UNREAD, admit, time_bits
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
+from monitor.records.harvest import level as harvest
+from monitor.records.harvest.task_model import TRAITS
 from monitor.records.inputs import (
     ACCOUNT,
     ACCOUNT_KEYS,
@@ -156,7 +158,9 @@ def update(
                 _add_to_sketches(r, e, features, today)
                 if role == KEY:
                     _add_to_baseline_mean(r, e, features, today)
+                    harvest.add(r, requests.tasks[e], requests.unframed[e])
                 content_levels.update_levels(r, levels)
+                harvest.update_level(r, today.traits, levels)
                 levels[TAKEOVER] = origins.work_change(r)
         if role == KEY:
             origins.update_origins(r, t, requests.origins[e, 0], requests.origins[e, 1])
@@ -257,7 +261,7 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
     seed = mix(features.prompt[e] ^ np.uint64(before))
     weight = kernel_mean.newest_weight(before + 1, _DECAYS[0])
     kernel_mean.add(r["meaning"], features.meaning[e], weight, seed)
-    energy = _energy(features.content[e])
+    energy = kernel_mean.squared_length(features.content[e]) / (SCALE * SCALE)
     for i in range(len(_DECAYS)):
         weight = kernel_mean.newest_weight(before + 1, _DECAYS[i])
         kernel_mean.add(r["content"][i], features.content[e], weight, seed + np.uint64(4 + i))
@@ -273,15 +277,6 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
     hyperloglog.add(r["distinct"][_CELLS], cell)
     hyperloglog.add(r["distinct"][_TEMPLATES], mix(features.template[e]))
     good_turing.add(r["novelty"], before, cell)
-
-
-@jit
-def _energy(content: Any) -> float:
-    """Squared length of content coordinates, `(CONTENT,) int8`; CONTENT for an ordinary prompt."""
-    squares = 0
-    for i in range(len(content)):
-        squares += int(content[i]) * int(content[i])
-    return squares / (SCALE * SCALE)
 
 
 @jit
@@ -380,7 +375,8 @@ def warm(features: Features) -> None:
     judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
     users, flags = rows.astype(np.uint32), rows.astype(bool)
     entries = Entries(rows, rows, admitted, rows, rows, rows, users, flags, admitted)
-    day = Today(0, np.zeros((LEVELS, BINS)), np.zeros(LEVELS), 0, *Sums.empty())
+    levels, traits = np.zeros(LEVELS), np.zeros(1 + len(TRAITS))
+    day = Today(0, np.zeros((LEVELS, BINS)), levels, 0, traits, *Sums.empty())
     admit(
         *(records, rows, requests.ts, np.zeros((0, 2)), requests.ids),
         *(parts, requests.marks, requests.tokens, admitted, judged),
@@ -392,12 +388,12 @@ def warm(features: Features) -> None:
 def _no_requests() -> Requests:
     nothing = np.zeros(0)
     return Requests(
-        nothing,
-        nothing,
-        nothing,
+        *(nothing, nothing, nothing),
         nothing.astype(np.uint32),
         nothing.astype(np.uint16),
         nothing.astype(np.uint32),
         np.zeros((0, 2), np.uint32),
         np.zeros((0, 4), np.uint64),
+        nothing.astype(np.float32),
+        nothing.astype(bool),
     )

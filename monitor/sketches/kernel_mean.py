@@ -61,6 +61,15 @@ def add(mean: Any, feature: Any, weight: float, seed: int) -> None:
         mean[i] = np.int16(step) + np.int16(up)
 
 
+@jit
+def squared_length(feature: Any) -> int:
+    """Squared length of a feature vector, `(d,) int8`, in squared steps."""
+    squares = 0
+    for i in range(len(feature)):
+        squares += int(feature[i]) * int(feature[i])
+    return squares
+
+
 def weights(prompts: Any, half_life: float) -> tuple[Floats, Floats]:
     """Sums of the weights of `prompts` prompts and of the squared weights, `(n,) float64` each."""
     each, n = decay(half_life), np.asarray(prompts, np.float64)

@@ -20,6 +20,7 @@ from monitor.requests.turns import USER
 from monitor.sketches import hyperloglog
 
 START = 1_772_409_600.0
+TRAITS = np.array([0.0, 2.0, 5.0, 4.0, 4.0])  # weights of the harvest level
 DAY = int(START // 86_400)
 
 
@@ -90,6 +91,8 @@ class Table:
         model=0,
         style=1.0,
         account=-1,
+        tasks=np.nan,
+        unframed=False,
     ):
         n = len(seconds)
         evaluations, at, admitted = (
@@ -107,8 +110,11 @@ class Table:
             models=np.full(n, model, np.uint32),
             origins=np.broadcast_to(np.array(origins, np.uint32), (n, 2)).copy(),
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
+            tasks=np.broadcast_to(np.array(tasks, np.float32), n).copy(),
+            unframed=np.full(n, unframed),
         )
-        today = Today(day, self.today, self.ceiling, self.model, *self.sums, self.trusted)
+        fixed = day, self.today, self.ceiling, self.model, TRAITS
+        today = Today(*fixed, *self.sums, self.trusted)
         features = prompts(range(n) if numbers is None else numbers)
         features.style[:] = style
         parts = prompt_parts(requests.marks & HAS_PROMPT != 0, features.prompt)
