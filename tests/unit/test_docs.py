@@ -242,7 +242,7 @@ def test_readme_states_decision_of_each_alert():
     for kind, row in rows.items():
         if row[3].startswith("`"):
             assert row[3:] == [f"`{action_for(kind, s)}`" for s in ("warning", "critical")]
-    assert len(rows) == 9
+    assert len(rows) == 10
 
 
 @pytest.mark.parametrize(
