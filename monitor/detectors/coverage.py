@@ -37,11 +37,17 @@ from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import BREADTH, LIKENESS, Profile
 
-_LISTS = ("code", "reasoning", "sweep")  # of LISTS; the others are read by `elicitation.py`
+_LISTS = (
+    "code",
+    "reasoning",
+    "sweep",
+    "tools",
+)  # of LISTS; the others are read by `elicitation.py`
 _RESEMBLE = {
     "code": "resemble code-generation data sets",
     "reasoning": "resemble exam and reasoning data sets",
     "sweep": "resemble samples of multi-task data sets",
+    "tools": "resemble data sets of calls to listed tools",
 }
 
 
@@ -65,6 +71,7 @@ class Coverage:
         "like_code": Evidence("deviations", "like code lists"),
         "like_reasoning": Evidence("deviations", "like exams"),
         "like_sweep": Evidence("deviations", "like task mixes"),
+        "like_tools": Evidence("deviations", "like tool calls"),
         "self_similarity": Evidence("score", "prompt similarity"),
         "departure": Evidence("deviations", "baseline distance"),
         "novelty": Evidence("share", "new kinds"),

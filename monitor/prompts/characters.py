@@ -40,6 +40,21 @@ _ROLES = {
     QUOTE: '"\u00ab\u00bb\u201c\u201d\u201e\u300c\u300d\u300e\u300f',
 }
 _PLANE = 0x10000  # characters beyond the basic plane are SINGLE
+#: Scripts, with the first and the last block of 128 characters of each range. Others are "other".
+_BLOCKS = {
+    "latin": ((0x0000, 0x0300), (0x1E00, 0x1E80), (0x2000, 0x2E00)),
+    "greek": ((0x0380, 0x0380), (0x1F00, 0x1F80)),
+    "cyrillic": ((0x0400, 0x0500),),
+    "hebrew": ((0x0580, 0x0580),),
+    "arabic": ((0x0600, 0x0700), (0xFB80, 0xFE80)),
+    "indic": ((0x0900, 0x0D80),),
+    "thai": ((0x0E00, 0x0E80), (0x1000, 0x1000), (0x1780, 0x1780)),
+    "korean": ((0x1100, 0x1180), (0xA980, 0xA980), (0xAC00, 0xD780)),
+    "japanese": ((0x3000, 0x3080),),
+    "chinese": ((0x2E80, 0x2F80), (0x3100, 0x9F80), (0xF900, 0xFA80)),
+}
+SCRIPTS = (*_BLOCKS, "other")
+BLOCK = 7  # bits of a code point within its block
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x0F00, 0x0FFF),  # Tibetan
@@ -59,12 +74,14 @@ class Characters(NamedTuple):
     Attributes:
         kind: `(65536,) uint8`, kind of each character of the basic plane.
         lower: `(2048,) uint16`, lower case of each character of up to two bytes.
+        script: `(512,) uint8`, index in SCRIPTS of each block of 128 characters.
         first: `(256,) uint8`, kind of a character by its first byte.
         edge: `(256,) uint8`, index in EDGES by the first byte.
     """
 
     kind: npt.NDArray[np.uint8]
     lower: npt.NDArray[np.uint16]
+    script: npt.NDArray[np.uint8]
     first: npt.NDArray[np.uint8]
     edge: npt.NDArray[np.uint8]
 
@@ -85,7 +102,11 @@ def characters() -> Characters:
     edge = np.repeat([names.index("mark"), names.index("wide")], 128).astype(np.uint8)
     for name, members in EDGES.items():
         edge[[ord(member) for member in members]] = names.index(name)
-    return Characters(kind, lower, first, edge)
+    script = np.full(_PLANE >> BLOCK, SCRIPTS.index("other"), np.uint8)
+    for number, ranges in enumerate(_BLOCKS.values()):
+        for begin, end in ranges:
+            script[begin >> BLOCK : (end >> BLOCK) + 1] = number
+    return Characters(kind, lower, script, first, edge)
 
 
 def _kind(character: str) -> int:

@@ -1,5 +1,8 @@
 """The content model: statistics of baseline prompts and of distillation prompt lists; no prompts.
 
+Each family of languages has a centre of its own, from which its prompts are measured. So a chat in
+Chinese is as ordinary as one in English, and the directions of the lists hold for all languages.
+
 The shipped model is learned from public data sets. `xm learn` fits one to a deployment's own
 ordinary traffic. `projection.py` explains the features that it gives.
 """
@@ -32,14 +35,18 @@ from monitor.prompts.projection import (
     Projection,
 )
 from monitor.prompts.style import STYLE
+from monitor.prompts.vocabulary import CONCEPTS, FAMILIES
 
-# Weights relative to the style: of the meaning in content and in lists, of opening and closing.
-CONTENT_WEIGHT, LISTS_WEIGHT, EDGE_WEIGHT = 4.0, 8.0, 4.0
-CONTENT_INPUTS, LISTS_INPUTS = MEANING + len(STYLE), 3 * MEANING + len(STYLE)
+# Weights relative to the style: of the meaning in content and in lists, of opening and closing, of
+# the concepts.
+CONTENT_WEIGHT, LISTS_WEIGHT, EDGE_WEIGHT, CONCEPT_WEIGHT = 4.0, 8.0, 4.0, 2.0
+CONTENT_INPUTS, LISTS_INPUTS = MEANING + len(STYLE), 3 * MEANING + len(STYLE) + len(CONCEPTS)
+_STYLE = slice(3 * MEANING, 3 * MEANING + len(STYLE))  # of the inputs of lists
 _ODDS = np.arange(-CLIP * STEP, CLIP * STEP + 1) / STEP  # log odds of the table of scores, nats
 
 Floats = npt.NDArray[np.float64]
 _FILE = "content.json"
+_FEATURES = {"shape": STYLE, "lists": LISTS, "families": FAMILIES, "concepts": CONCEPTS}
 
 
 class Content(NamedTuple):
@@ -48,20 +55,24 @@ class Content(NamedTuple):
     Attributes:
         centre, spread: `(len(STYLE),) float64`, mean and standard deviation of the style features
             in the baseline.
-        origin: `(CONTENT_INPUTS,) float64`, mean of [CONTENT_WEIGHT·meaning, standardised style] in
-            the baseline.
-        whitening: `(CONTENT_INPUTS, CONTENT) float64`, from deviations to content.
-        directions: `(len(LISTS), LISTS_INPUTS) float64`, weights of [LISTS_WEIGHT·meaning,
-            EDGE_WEIGHT·opening, EDGE_WEIGHT·closing, standardised style] in the log odds of each
-            list.
+        prompts: `(len(FAMILIES),) float64`, baseline prompts of each family.
+        centres: `(len(FAMILIES), LISTS_INPUTS) float64`, their mean of [LISTS_WEIGHT·meaning,
+            EDGE_WEIGHT·opening, EDGE_WEIGHT·closing, standardised style, CONCEPT_WEIGHT·concepts].
+        whitening: `(CONTENT_INPUTS, CONTENT) float64`, from deviations of [CONTENT_WEIGHT·meaning,
+            standardised style] to content.
+        scales: `(len(FAMILIES), CONTENT) float64`, factors on the content of each family.
+        directions: `(len(LISTS), LISTS_INPUTS) float64`, weights of deviations in the log odds of
+            each list.
         offsets: `(len(LISTS),) float64`, intercepts of the log odds.
         means, deviations: `(len(LISTS), len(SHARES)) float64`, of the scores in the baseline.
     """
 
     centre: Floats
     spread: Floats
-    origin: Floats
+    prompts: Floats
+    centres: Floats
     whitening: Floats
+    scales: Floats
     directions: Floats
     offsets: Floats
     means: Floats
@@ -70,12 +81,14 @@ class Content(NamedTuple):
     @classmethod
     def none(cls) -> Content:
         """A model to which all prompts are ordinary."""
-        count, lists = len(STYLE), len(LISTS)
+        count, lists, families = len(STYLE), len(LISTS), len(FAMILIES)
         return cls(
             np.zeros(count),
             np.ones(count),
-            np.zeros(CONTENT_INPUTS),
+            np.zeros(families),
+            np.zeros((families, LISTS_INPUTS)),
             np.zeros((CONTENT_INPUTS, CONTENT)),
+            np.ones((families, CONTENT)),
             np.zeros((lists, LISTS_INPUTS)),
             np.zeros(lists),
             np.zeros((lists, len(SHARES))),
@@ -96,31 +109,43 @@ class Content(NamedTuple):
         return np.clip(centred, -MAX_STYLE, MAX_STYLE)
 
     @property
+    def content_centres(self) -> Floats:
+        """Mean of [CONTENT_WEIGHT·meaning, standardised style], `(len(FAMILIES), CONTENT_INPUTS)`."""
+        meaning = self.centres[:, :MEANING] * (CONTENT_WEIGHT / LISTS_WEIGHT)
+        return np.hstack([meaning, self.centres[:, _STYLE]])
+
+    @property
     def projection(self) -> Projection:
         """The model in the form that the kernel reads."""
         rows = aligned((CONTENT_INPUTS, SUM_COLUMNS), np.float32)
         edges = aligned((2 * MEANING, 8), np.float32)
+        concepts = aligned((len(CONCEPTS), 8), np.float32)
         count, lists = CONTENT, slice(CONTENT, CONTENT + len(LISTS))
         of_edges = slice(MEANING, 3 * MEANING)
         rows[:, :count] = SCALE * self.whitening
         rows[:MEANING, :count] *= CONTENT_WEIGHT / MEANING_LENGTH
         rows[:MEANING, lists] = self.directions[:, :MEANING].T * (LISTS_WEIGHT / MEANING_LENGTH)
-        rows[MEANING:, lists] = self.directions[:, of_edges.stop :].T
+        rows[MEANING:, lists] = self.directions[:, _STYLE].T
+        concepts[:, : len(LISTS)] = CONCEPT_WEIGHT * self.directions[:, _STYLE.stop :].T
         edges[:, : len(LISTS)] = self.directions[:, of_edges].T * (EDGE_WEIGHT / MEANING_LENGTH)
         absent = self.standardised(np.zeros((1, len(STYLE)), np.float32))[0]
         base = np.zeros(SUM_COLUMNS)
-        base[:count] = SCALE * (
-            (np.append(np.zeros(MEANING), absent) - self.origin) @ self.whitening
-        )
-        base[lists] = self.offsets + self.directions[:, of_edges.stop :] @ absent
+        base[:count] = SCALE * (absent @ self.whitening[MEANING:])
+        base[lists] = self.offsets + self.directions[:, _STYLE] @ absent
+        centres = np.zeros((len(FAMILIES), SUM_COLUMNS))
+        centres[:, :count] = SCALE * (self.content_centres @ self.whitening)
+        centres[:, lists] = self.centres @ self.directions.T
         scores = (evidence(_ODDS) - self.means[..., None]) / self.deviations[..., None]
         return Projection(
             rows,
             edges,
+            concepts,
             base.astype(np.float32),
             self.centre.astype(np.float32),
             (1.0 / self.spread).astype(np.float32),
             absent.astype(np.float32),
+            centres.astype(np.float32),
+            self.scales.astype(np.float32),
             np.minimum(scores, MAX_SCORE).astype(np.float32),
         )
 
@@ -166,7 +191,8 @@ def read_content(text: bytes) -> Content:
     """
     try:
         document: dict[str, Any] = msgspec.json.decode(text)
-        if (document["shape"], document["lists"]) != (list(STYLE), list(LISTS)):
+        features = [document.get(name) for name in _FEATURES]
+        if features != [list(each) for each in _FEATURES.values()]:
             raise ValueError("it has other features")
         parts = [np.array(document[name], np.float64) for name in Content._fields]
         shapes = [part.shape for part in Content.none()]
@@ -182,7 +208,7 @@ def read_content(text: bytes) -> Content:
 def write_content(content: Content, **notes: object) -> bytes:
     """A content model as JSON, with notes on its sources."""
     parts = {name: _rounded(part).tolist() for name, part in content._asdict().items()}
-    return msgspec.json.encode({**notes, "shape": STYLE, "lists": LISTS, **parts}) + b"\n"
+    return msgspec.json.encode({**notes, **_FEATURES, **parts}) + b"\n"
 
 
 def _rounded(values: Floats) -> Floats:

@@ -27,6 +27,7 @@ from monitor.prompts.projection import CONTENT, LISTS, SHARES
 from monitor.prompts.segment import SEEDS
 from monitor.prompts.style import STYLE, style_tables
 from monitor.prompts.template_hash import add_words
+from monitor.prompts.vocabulary import concept_words, language_words
 from monitor.prompts.word_vectors import tokens
 
 CACHE_SLOTS = 1 << 17  # of the cache of chunks, 32 bytes each
@@ -42,6 +43,8 @@ class Features(NamedTuple):
         cell: `(n,) uint32`, keyed hash of the cell of meaning space, one of 65,536.
         opening, closing: `(n, MEANING) int8`, meaning of the first and the last words.
         style: `(n, len(STYLE)) float32`, how the prompt is written, see `style.py`.
+        concepts: `(n,) uint64`, a bit for each of CONCEPTS at the beginning or the end.
+        family: `(n,) uint8`, index in FAMILIES of its language, see `vocabulary.py`.
         content: `(n, CONTENT) int8`, position relative to the baseline, times SCALE.
         lists: `(n, len(LISTS) * len(SHARES)) float32`, similarity to prompt lists, in standard
             deviations, see `projection.py`.
@@ -55,6 +58,8 @@ class Features(NamedTuple):
     opening: npt.NDArray[np.int8]
     closing: npt.NDArray[np.int8]
     style: npt.NDArray[np.float32]
+    concepts: npt.NDArray[np.uint64]
+    family: npt.NDArray[np.uint8]
     content: npt.NDArray[np.int8]
     lists: npt.NDArray[np.float32]
     unreadable: npt.NDArray[np.bool_]
@@ -98,6 +103,8 @@ class Extractor:
             np.empty((n, MEANING), np.int8),
             np.empty((n, MEANING), np.int8),
             np.empty((n, len(STYLE)), np.float32),
+            np.empty(n, np.uint64),
+            np.empty(n, np.uint8),
             np.empty((n, CONTENT), np.int8),
             np.empty((n, len(LISTS) * len(SHARES)), np.float32),
             np.empty(n, np.bool_),
@@ -115,6 +122,7 @@ def _tables(secret: bytes, content: Content) -> Tables:
     keys = np.frombuffer(b"".join(derive(secret, name) for name in KEYED), "<u8").astype(np.uint64)
     return Tables(
         kinds.kind,
+        kinds.script,
         kinds.first,
         kinds.edge,
         *tokens(),
@@ -122,6 +130,8 @@ def _tables(secret: bytes, content: Content) -> Tables:
         keys=keys.reshape(-1, 2),
         planes=_planes(secret),
         vocabulary=_vocabulary(seeds),
+        common=language_words(seeds),
+        concepts=concept_words(seeds),
         style=style_tables(seeds),
         projection=content.projection,
     )

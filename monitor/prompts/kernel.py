@@ -19,6 +19,7 @@ from monitor.prompts.projection import SUM_COLUMNS, Projection, project
 from monitor.prompts.segment import COUNTS, DIGITS, LETTERS, LONGEST, MARKS, OTHER, segment
 from monitor.prompts.style import DISTINCT_WORDS, StyleTables, style_features
 from monitor.prompts.template_hash import template_hash
+from monitor.prompts.vocabulary import LANGUAGES, concepts, family
 
 MEANING = 64  # dimensions
 MEANING_LENGTH = 127  # of a meaning as int8 components
@@ -32,18 +33,21 @@ class Tables(NamedTuple):
     """Read-only tables of the kernel.
 
     Attributes:
-        kind, first, edge: see `Characters`.
+        kind, script, first, edge: see `Characters`.
         vectors, single, spaces, merges: see `Tokens`.
         seeds: `(SEEDS,) uint64`, of hashes that stay in memory; depends on the secret.
         keys: `(len(KEYED), 2) uint64`, of hashes that are stored; depends on the secret.
         planes: `(CELL, MEANING) int32`, normals of the planes between cells of meaning space;
             depends on the secret.
         vocabulary: `(4096,) uint64`, hash table of instruction words, see `template_hash.py`.
+        common: `(4096,) uint64`, hash table of common words, see `vocabulary.py`.
+        concepts: `(4096,) uint64`, hash table of the words of concepts.
         style: see `StyleTables`.
         projection: see `Projection`.
     """
 
     kind: npt.NDArray[np.uint8]
+    script: npt.NDArray[np.uint8]
     first: npt.NDArray[np.uint8]
     edge: npt.NDArray[np.uint8]
     vectors: npt.NDArray[np.int8]
@@ -54,6 +58,8 @@ class Tables(NamedTuple):
     keys: npt.NDArray[np.uint64]
     planes: npt.NDArray[np.int32]
     vocabulary: npt.NDArray[np.uint64]
+    common: npt.NDArray[np.uint64]
+    concepts: npt.NDArray[np.uint64]
     style: StyleTables
     projection: Projection
 
@@ -72,6 +78,7 @@ class Workspace(NamedTuple):
         tokens: `(2 * most,) int16`, tokens of a prompt.
         work: `(3, LONGEST + 8) int64`, scratch of `bpe.py`.
         counts: `(COUNTS,) int64`, of characters, sentences and lines, see `segment.py`.
+        common: `(len(LANGUAGES),) int64`, common words of each language in a prompt.
         tally: `(128,) int64`, count of each ASCII mark.
         seen: `(4 * DISTINCT_WORDS, 2) uint64`, hash table of the words of a prompt: the turn in
             which a slot was filled, and the word.
@@ -87,6 +94,7 @@ class Workspace(NamedTuple):
     tokens: npt.NDArray[np.int16]
     work: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
+    common: npt.NDArray[np.int64]
     tally: npt.NDArray[np.int64]
     seen: npt.NDArray[np.uint64]
     turn: npt.NDArray[np.int64]
@@ -105,6 +113,7 @@ def allocate(slots: int, most: int) -> Workspace:
         np.empty(2 * most, np.int16),
         np.empty((3, LONGEST + 8), np.int64),
         np.empty(COUNTS, np.int64),
+        np.empty(len(LANGUAGES), np.int64),
         np.empty(128, np.int64),
         np.zeros((4 * DISTINCT_WORDS, 2), np.uint64),
         np.zeros(1, np.int64),
@@ -236,6 +245,8 @@ def extract(
         _sum(workspace.tokens, end, tables.vectors, part, total)
         _normalise(total, features.meaning, i)
         style_features(words, workspace, tables.style, features.style, i)
+        features.family[i] = family(words, workspace, tables.common)
+        features.concepts[i] = concepts(words, workspace, tables.concepts)
         project(features, i, tables.projection, workspace.sums)
         features.unreadable[i] = _is_unreadable(workspace.counts, spelt)
         template = template_hash(words, workspace, tables.vocabulary)

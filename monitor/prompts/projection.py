@@ -1,8 +1,8 @@
 """Two linear maps of a prompt: its position relative to the baseline, and its similarity to lists.
 
-`content` is the prompt in coordinates in which baseline prompts have mean zero, variance one and no
-correlation. A key's mean is far from zero if its prompts are chosen differently from the baseline's
-in any way: n times its squared length is Hotelling's T².
+`content` is the prompt in coordinates in which baseline prompts of its language have mean zero,
+variance one and no correlation. A key's mean is far from zero if its prompts are chosen differently
+from the baseline's in any way: n times its squared length is Hotelling's T².
 
 `lists` is, for each known kind of distillation prompt list and each share ε, the log-likelihood
 ratio log(1 - ε + ε·exp(l)) in nats of "a share ε of the key's prompts comes from such a list" to
@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import inner
+from monitor.kernels.bits import U, inner
 
 CONTENT = 64
 SCALE = 16  # of `content`: this many units are one standard deviation of the baseline
-LISTS = ("code", "reasoning", "sweep", "cot", "grader")  # kinds of prompt lists
+LISTS = ("code", "reasoning", "sweep", "cot", "grader", "tools")  # kinds of prompt lists
 SHARES = (0.05, 0.3)
 CLIP, STEP = 5.0, 32  # largest log odds in nats; steps per nat in the table of scores
 MAX_SCORE = 60.0  # standard deviations that the score of one prompt can reach
@@ -41,19 +41,26 @@ class Projection(NamedTuple):
     Attributes:
         rows: `(MEANING + len(STYLE), SUM_COLUMNS) float32`, weights of meaning and style.
         edges: `(2 * MEANING, 8) float32`, weights of the opening's and the closing's meaning.
-        base: `(SUM_COLUMNS,) float32`, the sums of a prompt without meaning whose style is all 0.
+        concepts: `(len(CONCEPTS), 8) float32`, weights of the concepts.
+        base: `(SUM_COLUMNS,) float32`, the sums of a prompt without meaning whose style is all 0,
+            before the centre of its family is subtracted.
         centre, scale: `(len(STYLE),) float32`, mean and inverse standard deviation of the style.
         absent: `(len(STYLE),) float32`, a standardised 0.
+        centres: `(len(FAMILIES), SUM_COLUMNS) float32`, the sums of a family's mean prompt.
+        scales: `(len(FAMILIES), CONTENT) float32`, factors on the content of a family.
         scores: `(len(LISTS), len(SHARES), 2 * CLIP * STEP + 1) float32`, standardised score by
             log odds.
     """
 
     rows: npt.NDArray[np.float32]
     edges: npt.NDArray[np.float32]
+    concepts: npt.NDArray[np.float32]
     base: npt.NDArray[np.float32]
     centre: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
     absent: npt.NDArray[np.float32]
+    centres: npt.NDArray[np.float32]
+    scales: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
 
 
@@ -110,12 +117,19 @@ def project(features: Any, row: int, tables: Any, sums: Any) -> None:
                 sums[k] += x * rows[width + j, k]
     _edge(features.opening, row, tables.edges, 0, sums)
     _edge(features.closing, row, tables.edges, width, sums)
+    for j in range(len(tables.concepts)):
+        if (features.concepts[row] >> U(j)) & U(1):
+            for k in range(8):
+                sums[CONTENT + k] += tables.concepts[j, k]
+    family = features.family[row]
+    centre, factors = tables.centres[family], tables.scales[family]
     for k in range(CONTENT):
-        y = min(max(sums[k], np.float32(-127)), np.float32(127))
+        y = (sums[k] - centre[k]) * factors[k]
+        y = min(max(y, np.float32(-127)), np.float32(127))
         features.content[row, k] = np.int8(np.rint(y))
     clip = np.float32(CLIP)
     for k in range(len(LISTS)):
-        odds = min(max(sums[CONTENT + k], -clip), clip)
+        odds = min(max(sums[CONTENT + k] - centre[CONTENT + k], -clip), clip)
         at = np.int64(np.rint((odds + clip) * np.float32(STEP)))
         for e in range(len(SHARES)):
             features.lists[row, k * len(SHARES) + e] = tables.scores[k, e, at]

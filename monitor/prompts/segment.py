@@ -28,13 +28,26 @@ from monitor.kernels.bits import (
     load_bytes,
     mix,
 )
-from monitor.prompts.characters import ASK, BLANK, DIGIT, LETTER, MARK, QUOTE, SINGLE, SPACE, WIDE
+from monitor.prompts.characters import (
+    ASK,
+    BLANK,
+    BLOCK,
+    DIGIT,
+    LETTER,
+    MARK,
+    QUOTE,
+    SCRIPTS,
+    SINGLE,
+    SPACE,
+    WIDE,
+)
 
 # Indices of `Workspace.counts`.
 LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
 GAPS, SENTENCES, DASHES, NUMBERED = range(5, 9)
 FIRST, LAST = 9, 10  # classes of the first and the last character, see EDGES
-COUNTS = 11
+SCRIPT = 11  # characters of each of SCRIPTS that are not ASCII
+COUNTS = SCRIPT + len(SCRIPTS)
 
 # Indices of the seeds: of chunks without and with a space before them, of words, and of the prompt.
 PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)
@@ -147,9 +160,10 @@ def segment(
         Number of chunks, number of tokens that need no chunk, number of words, and the hash of the
         prompt without case, spaces and outer marks (uint64).
     """
-    first, kinds, seeds, spaces, single = (
+    first, kinds, scripts, seeds, spaces, single = (
         tables.first,
         tables.kind,
+        tables.script,
         tables.seeds,
         tables.spaces,
         tables.single,
@@ -236,6 +250,9 @@ def segment(
             if is_word:
                 word = hash_bytes(buffer, begin, p, word_seed)
                 other += count
+                code = character(buffer, begin)[0]
+                if code < U(0x10000):
+                    counts[SCRIPT + np.int64(scripts[code >> U(BLOCK)])] += count
             elif found >= MARK:
                 quoted = _punctuate(found, quoted, traits, words)
                 gap = mix(gap ^ chunk)

@@ -37,7 +37,7 @@ import numpy.typing as npt
 from monitor.kernels.bits import mix
 from monitor.kernels.buffers import Prompts
 from monitor.kernels.jit import jit
-from monitor.prompts.judged_text import judged_texts
+from monitor.prompts.cleaning.judged_text import judged_texts
 from monitor.records.profile import IDS, MIDDLE, PARTS, Records
 from monitor.requests.columns import BYTES_PER_TOKEN, FRAME_BYTES, Columns
 from monitor.requests.marks import (

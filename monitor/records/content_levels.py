@@ -25,9 +25,18 @@ from monitor.sketches import hyperloglog, kernel_mean
 # The sum of scores of a narrow key whose template slightly resembles a list grows with each prompt.
 # So similarity counts only as far as the mean prompt resembles the list: not at all below the first
 # value, in full above the second.
-RAMPS = {"code": (4.0, 10.0), "reasoning": (1.0, 3.0), "cot": (20.0, 40.0), "grader": (10.0, 25.0)}
+RAMPS = {
+    "code": (6.0, 12.0),
+    "reasoning": (4.0, 8.0),
+    "cot": (6.0, 12.0),
+    "grader": (12.0, 20.0),
+    "tools": (18.0, 28.0),
+}
 _RAMP_START = tuple(RAMPS.get(name, (0.0, 0.0))[0] for name in LISTS)
 _RAMP_END = tuple(RAMPS.get(name, (0.0, 0.0))[1] for name in LISTS)
+# Pupils and their tutors send exam questions, too, but they follow up: similarity to exams counts
+# only as far as requests are unattended.
+_IS_EXAM = tuple(name == "reasoning" for name in LISTS)
 # Sweeps consist of what applications send all day. Similarity to sweeps counts only as far as the
 # key is broader than an application: in full below BROADER (self-similarity in content), not at all
 # above NARROW.
@@ -61,7 +70,7 @@ def update_levels(r: Any, levels: Any) -> None:
     broadness = min(max((NARROW - similarity) / (NARROW - BROADER), 0.0), 1.0)
     unattended = 0.5 + 0.5 * min(r["unattended"] / UNATTENDED, 1.0)
     prompts = r["sketch_prompts"]
-    _update_likeness(r, levels, broadness * unattended)
+    _update_likeness(r, levels, broadness * unattended, 2.0 * unattended - 1.0)
 
     octaves_off = abs(np.log2(max(similarity, 0.01) / SWEEP))
     full = min(prompts / FULL_BREADTH_PROMPTS, 1.0)
@@ -89,8 +98,8 @@ def _self_similarity(r: Any) -> float:
 
 
 @jit
-def _update_likeness(r: Any, levels: Any, sweep_share: float) -> None:
-    """Write the levels of LIKENESS; `sweep_share` in [0, 1] is how far a sweep counts."""
+def _update_likeness(r: Any, levels: Any, sweep_share: float, exam_share: float) -> None:
+    """Write the levels of LIKENESS; the shares in [0, 1] are how far sweeps and exams count."""
     prompts = r["sketch_prompts"]
     deviation = np.sqrt((1.0 - _LISTS_DECAY ** (2 * prompts)) / (1.0 - _LISTS_DECAY * _LISTS_DECAY))
     weight = (1.0 - _LISTS_DECAY**prompts) / (1.0 - _LISTS_DECAY)
@@ -101,4 +110,6 @@ def _update_likeness(r: Any, levels: Any, sweep_share: float) -> None:
         else:
             ramp = _RAMP_END[i] - _RAMP_START[i]
             share = min(max((score / weight - _RAMP_START[i]) / ramp, 0.0), 1.0)
+            if _IS_EXAM[i]:
+                share *= exam_share
         levels[LIKENESS[i]] = np.log2(1.0 + score / deviation) * share

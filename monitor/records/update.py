@@ -19,8 +19,8 @@ import numpy as np
 
 from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
+from monitor.prompts.cleaning.judged_text import judged_texts
 from monitor.prompts.extractor import Features
-from monitor.prompts.judged_text import judged_texts
 from monitor.prompts.projection import SCALE
 from monitor.prompts.style import STYLE
 from monitor.records import baseline, behaviour, content_levels, end_users, origins, volume

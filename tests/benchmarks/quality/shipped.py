@@ -1,25 +1,18 @@
-"""Rebuild the shipped content model, reference and thresholds.
+"""Rebuild the shipped content model, reference and thresholds from public data sets.
 
-    python -m tests.benchmarks.quality.shipped MAKE_TRAFFIC.py CORPORA.json.gz FOLDER
+    python -m tests.benchmarks.quality.shipped MAKE_TRAFFIC.py TRAFFIC.json.gz MAKE_FIELD.py
+        FIELD.json.gz FOLDER
 
-The content model is fitted to all prompts of the corpora (`corpora.py`) and two ordinary days made
-from them. The reference is not, because a model scores its training prompts as more ordinary than
-new ones. So the corpora are split into halves without a common user, template or task. Four
-ordinary days are made from each half and scored with a content model fitted to the other half. Both
+The content model is fitted to all prompts of both corpora (`training/prompts.py`). The reference is
+not, because a model scores its training prompts as more ordinary than new ones. So the sources are
+split into halves: users, templates and tasks of TRAFFIC, attack lists and ordinary sources of
+FIELD. Ordinary days of each half are scored with a content model fitted to the other half. Both
 halves together are the reference. The thresholds are fitted to the cross-fitted scores of their
-keys.
+keys, so they hold for sources that the model has not seen.
 
-MAKE_TRAFFIC.py makes a day: `MAKE_TRAFFIC.py CORPORA FOLDER --seed N --ordinary` writes
-FOLDER/traffic.jsonl. On one core (OMP_NUM_THREADS=1) the same corpora give the same files. It takes
-three minutes. For the shipped files it printed:
-
-        info 0.00192: reached by 53 of 21,324 key-days, at most 9.8 of 3,300 keys per day
-     warning 0.00019: reached by 2 of 21,324 key-days, at most 0.82 of 3,300 keys per day
-    critical 3.1e-06: reached by 0 of 21,324 key-days, at most 0.05 of 3,300 keys per day
-
-The detectors have been tuned on these days: the first run fitted 1.6e-5 for warnings, because of
-four applications that ask exam questions, and the minimum similarity to reasoning prompts
-(`records/content_levels.py`) was raised as a result. New days may cost more than stated here.
+MAKE_TRAFFIC.py and MAKE_FIELD.py make a day: `MAKER CORPORA FOLDER --seed N --ordinary` writes
+FOLDER/traffic.jsonl and FOLDER/labels.json, which names the source of each key as `list`. On one
+core (OMP_NUM_THREADS=1) the same corpora give the same files.
 """
 
 from __future__ import annotations
@@ -28,24 +21,28 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
+from zlib import crc32
 
+import msgspec
 import numpy as np
 import typer
 
 from monitor.config import Settings
-from monitor.prompts.projection import LISTS
+from monitor.prompts.content_model import Content, write_content
 from monitor.records.baseline import write_reference
-from pipelines.modelling.cross_fitting import CrossScores, cross_score, pool, split_reference
-from pipelines.modelling.learn import learn_content
+from pipelines.modelling.cross_fitting import cross_score, pool, split_reference
+from pipelines.modelling.fit_content import fit_content
+from pipelines.modelling.learn import extract_features
 from pipelines.modelling.thresholds import fit_thresholds
-from tests.benchmarks.quality import corpora
+from tests.benchmarks.quality.training.prompts import training
 
 CONTENT = Path("monitor/prompts/content.json")
 REFERENCE = Path("monitor/records/reference.json")
-CONTENT_SEEDS, REFERENCE_SEEDS = (11, 12), (21, 22, 23, 24)  # of ordinary days
+TRAFFIC_SEEDS, FIELD_SEEDS = (21, 22), (31, 32)  # of ordinary days
 WEIGHT = 20_000.0  # key-days that the reference counts as, about its real number
 KEYS, FALSE_ALERTS = 3_300.0, 1.0  # ordinary keys and false alerts per day
 _BLOCK = 50  # consecutive prompts of a list that stay together
@@ -53,44 +50,67 @@ _BLOCK = 50  # consecutive prompts of a list that stay together
 Corpora = dict[str, Any]
 
 
-class Half:
-    """A half of the corpora, or all of them, with its own folder."""
+class Maker:
+    """A program that makes days, and its corpora."""
 
-    def __init__(self, maker: Path, prompts: Corpora, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._maker, self._folder = maker, folder
-        self._corpora = folder / "corpora.json.gz"
-        with gzip.open(self._corpora, "wt", encoding="utf-8", compresslevel=1) as file:
-            json.dump(prompts, file)
+    def __init__(self, program: Path, corpora: Path) -> None:
+        self.program, self.path = program, corpora
+        with gzip.open(corpora, "rt", encoding="utf-8") as file:
+            self.corpora: Corpora = json.load(file)
 
-    def days(self, seeds: tuple[int, ...]) -> list[str]:
-        """The request files of ordinary days, made if missing."""
-        found = [self._folder / f"day-{seed}" for seed in seeds]
-        for seed, day in zip(seeds, found, strict=True):
-            if not (day / "traffic.jsonl").exists():
-                files = [str(self._maker), str(self._corpora), str(day)]
-                subprocess.run(
-                    [sys.executable, *files, "--seed", str(seed), "--ordinary"],
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                )
-        return [str(day / "traffic.jsonl") for day in found]
-
-    def content(self, out: Path, source: str = "") -> Path:
-        """Fit a content model to it."""
-        corpora.main(self._corpora, self._folder / "lists")
-        lists = [str(self._folder / "lists" / f"{kind}.jsonl") for kind in LISTS]
-        learn_content(self.days(CONTENT_SEEDS), lists, Settings(), out, source=source)
-        return out
-
-    def score(self, content: Path) -> tuple[CrossScores, float]:
-        """The scores of its ordinary keys with a content model, and the number of key-days."""
-        settings, days = Settings(content=content), self.days(REFERENCE_SEEDS)
-        split = split_reference(days, settings)
-        return cross_score(days, settings, split.halves, WEIGHT), split.key_days
+    def day(self, folder: Path, seed: int, corpora: Path | None = None) -> Path:
+        """An ordinary day in `folder`, made if missing."""
+        if not (folder / "labels.json").exists():
+            files = [str(self.program), str(corpora or self.path), str(folder)]
+            command = [sys.executable, *files, "--seed", str(seed), "--ordinary"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return folder
 
 
-def split_corpora(prompts: Corpora, seed: int = 1) -> list[Corpora]:
+def fit_model(
+    traffic: Corpora, field: Corpora, out: Path, without: frozenset[str] = frozenset()
+) -> Path:
+    """Fit a content model to both corpora, without the sources of these names, and save it."""
+    found = training(traffic, field, without)
+    features = {
+        name: {kind: extract_features(list(dict.fromkeys(p))) for kind, p in prompts.items()}
+        for name, prompts in (("lists", found.lists), ("contrasts", found.contrasts))
+    }
+    ordinary = extract_features(list(dict.fromkeys(found.ordinary)))
+    model = fit_content(ordinary, features["lists"], Content.none(), features["contrasts"])
+    notes = {
+        "from": "tests/benchmarks/quality/shipped.py",
+        "sources": sorted({*field["sources"], *_parts(traffic)} - without),
+        "ordinary_prompts": len(ordinary.family),
+        "listed_prompts": {kind: len(each.family) for kind, each in features["lists"].items()},
+    }
+    out.write_bytes(write_content(model, **notes))
+    return out
+
+
+def fit(
+    traffic: Maker,
+    field: Maker,
+    folder: Path,
+    content: Path,
+    reference: Path,
+    without: frozenset[str],
+) -> None:
+    """Fit a content model and a reference without some sources of `field`.
+
+    The reference is of ordinary days without the keys of these sources. Unlike the shipped one it
+    is scored with the same model, so it is a little too ordinary.
+    """
+    fit_model(traffic.corpora, field.corpora, content, without)
+    days = [traffic.day(folder / f"traffic-{seed}", seed) for seed in TRAFFIC_SEEDS]
+    days += [field.day(folder / f"field-{seed}", seed) for seed in FIELD_SEEDS]
+    files = [_kept(day, lambda _, source: source not in without) for day in days]
+    halves = split_reference(files, Settings(content=content)).halves
+    scores = cross_score(files, Settings(content=content), halves, WEIGHT)
+    reference.write_bytes(write_reference(pool(scores.halves, WEIGHT)))
+
+
+def split_traffic(prompts: Corpora, seed: int = 1) -> list[Corpora]:
     """Two halves without a common user, template, task or block of a list."""
     random = Random(seed)
 
@@ -119,25 +139,77 @@ def split_corpora(prompts: Corpora, seed: int = 1) -> list[Corpora]:
     return halves
 
 
+def split_sources(field: Corpora) -> list[frozenset[str]]:
+    """The names of the sources in two halves, each with a share of every kind and language."""
+    named = sorted(field["sources"], key=lambda n: _kind(field["sources"][n]) + (n,))
+    return [frozenset(named[i::2]) for i in range(2)]
+
+
+def _kind(source: Corpora) -> tuple[str, str]:
+    return source["kind"], source["language"]
+
+
+def _parts(traffic: Corpora) -> list[str]:
+    return [
+        name for name in ("chat", "templates", "sweep", "instruct", "reasoning") if name in traffic
+    ]
+
+
+def _is_of_half(key: str, source: str | None, halves: list[frozenset[str]], half: int) -> bool:
+    """Whether a key's source is in a half; keys of several sources are shared out."""
+    if any(source in names for names in halves):
+        return source in halves[half]
+    return crc32(key.encode()) % len(halves) == half
+
+
+def _kept(day: Path, keep: Callable[[str, str | None], bool]) -> str:
+    """The requests of a day's keys that are kept, by key and source."""
+    labels = json.loads((day / "labels.json").read_bytes())
+    kept = {key for key, label in labels.items() if keep(key, label.get("list"))}
+    out = day / "kept.jsonl"
+    decoder = msgspec.json.Decoder(_Request)
+    with (day / "traffic.jsonl").open("rb") as requests, out.open("wb") as file:
+        file.writelines(line for line in requests if decoder.decode(line).api_key in kept)
+    return str(out)
+
+
+class _Request(msgspec.Struct):
+    api_key: str
+
+
 def main(
-    maker: Annotated[Path, typer.Argument(help="The program that makes days.")],
-    path: Annotated[Path, typer.Argument(metavar="CORPORA", help="See `corpora.py`.")],
+    traffic_maker: Annotated[Path, typer.Argument(metavar="MAKE_TRAFFIC")],
+    traffic_corpora: Annotated[Path, typer.Argument(metavar="TRAFFIC")],
+    field_maker: Annotated[Path, typer.Argument(metavar="MAKE_FIELD")],
+    field_corpora: Annotated[Path, typer.Argument(metavar="FIELD")],
     folder: Annotated[Path, typer.Argument(help="For days and intermediate files.")],
 ) -> None:
-    prompts = corpora.load(path)
-    source = f"{path.name}: ordinary days of seeds {{}}, tests/benchmarks/quality/shipped.py"
-    whole = Half(maker, prompts, folder / "all")
-    whole.content(CONTENT, source.format(CONTENT_SEEDS))
-    halves = [
-        Half(maker, each, folder / f"half-{i}") for i, each in enumerate(split_corpora(prompts))
-    ]
-    models = [half.content(folder / f"content-{i}.json") for i, half in enumerate(halves)]
-    results = [half.score(model) for half, model in zip(halves, reversed(models), strict=True)]
-    key_days = sum(each for _, each in results)
-    reference = pool([half for each, _ in results for half in each.halves], WEIGHT)
-    notes = {"from": source.format(REFERENCE_SEEDS), "seen_key_days": key_days}
+    folder.mkdir(parents=True, exist_ok=True)
+    traffic, field = Maker(traffic_maker, traffic_corpora), Maker(field_maker, field_corpora)
+    fit_model(traffic.corpora, field.corpora, CONTENT)
+    results, key_days = [], 0.0
+    field_days = [field.day(folder / f"field-{seed}", seed) for seed in FIELD_SEEDS]
+    unseen = split_sources(field.corpora)
+    for i, half in enumerate(split_traffic(traffic.corpora)):
+        other = split_traffic(traffic.corpora)[1 - i]
+        model = fit_model(other, field.corpora, folder / f"content-{i}.json", unseen[i])
+        path = folder / f"traffic-{i}.json.gz"
+        with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
+            json.dump(half, file)
+        days = [traffic.day(folder / f"half-{i}-{seed}", seed, path) for seed in TRAFFIC_SEEDS]
+        files = [str(day / "traffic.jsonl") for day in days]
+        files += [
+            _kept(day, lambda key, source: _is_of_half(key, source, unseen, i))
+            for day in field_days
+        ]  # noqa: B023
+        settings = Settings(content=model)
+        split = split_reference(files, settings)
+        results.append(cross_score(files, settings, split.halves, WEIGHT))
+        key_days += split.key_days
+    reference = pool([half for each in results for half in each.halves], WEIGHT)
+    notes = {"from": "tests/benchmarks/quality/shipped.py", "seen_key_days": key_days}
     REFERENCE.write_bytes(write_reference(reference, **notes))
-    smallest = np.concatenate([np.min([*each.smallest.values()], axis=0) for each, _ in results])
+    smallest = np.concatenate([np.min([*each.smallest.values()], axis=0) for each in results])
     for found in fit_thresholds(smallest, key_days, keys=KEYS, false_alerts=FALSE_ALERTS):
         print(
             f"{found.severity:>8} {found.probability:g}: reached by {found.seen} of "
