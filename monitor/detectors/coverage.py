@@ -37,12 +37,8 @@ from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import BREADTH, LIKENESS, Profile
 
-_LISTS = (
-    "code",
-    "reasoning",
-    "sweep",
-    "tools",
-)  # of LISTS; the others are read by `elicitation.py`
+#: Of LISTS; the others are read by `elicitation.py`.
+_LISTS = ("code", "reasoning", "sweep", "tools")
 _RESEMBLE = {
     "code": "resemble code-generation data sets",
     "reasoning": "resemble exam and reasoning data sets",

@@ -110,7 +110,7 @@ class Content(NamedTuple):
 
     @property
     def content_centres(self) -> Floats:
-        """Mean of [CONTENT_WEIGHT·meaning, standardised style], `(len(FAMILIES), CONTENT_INPUTS)`."""
+        """The centres of [CONTENT_WEIGHT·meaning, style], `(len(FAMILIES), CONTENT_INPUTS)`."""
         meaning = self.centres[:, :MEANING] * (CONTENT_WEIGHT / LISTS_WEIGHT)
         return np.hstack([meaning, self.centres[:, _STYLE]])
 

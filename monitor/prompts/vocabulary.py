@@ -38,9 +38,11 @@ CONCEPTS = tuple(_load("concepts.toml"))  # at most 64
 _EDGE = 32  # words at the beginning and at the end of a prompt that are searched for concepts
 _READ = 256  # first words of a prompt in which common words are counted
 _LEAST = 10  # at least one word in so many is common in a language
-_LETTERS_PER_CHARACTER = 3  # Chinese, Japanese and Korean characters compared with letters
-_CHINESE, _JAPANESE, _KOREAN = (SCRIPTS.index(s) for s in ("chinese", "japanese", "korean"))
-_KANA = 8  # at least one kana in so many characters is Japanese
+_CHINESE, _JAPANESE = SCRIPTS.index("chinese"), SCRIPTS.index("japanese")
+_HAS_HAN = tuple(script in ("chinese", "japanese") for script in SCRIPTS)
+# Letters that a character counts as: one of these scripts is most of a word.
+_WEIGHTS = tuple(3 if script in ("chinese", "japanese", "korean") else 1 for script in SCRIPTS)
+_KANA = 16  # at least one kana in so many characters is Japanese
 
 
 def language_words(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -63,20 +65,21 @@ def concept_words(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """
     table = np.zeros(1 << 12, np.uint64)
     for i, found in enumerate(_load("concepts.toml").values()):
-        pairs = [
-            each if "_" in each else "_".join(each) if _is_pair(each) else each + "_"
-            for each in found
-        ]
-        first, second = (Texts.of([each.split("_")[j] for each in pairs]) for j in range(2))
+        pairs = [_words(each) for each in found]
+        first, second = (Texts.of([pair[j] for pair in pairs]) for j in range(2))
         buffers = [np.frombuffer(words.data, np.uint8) for words in (first, second)]
         places = first.starts, first.ends, second.starts, second.ends
         _add_pairs(*buffers, *places, i, seeds, table)
     return table
 
 
-def _is_pair(word: str) -> bool:
-    """Whether a word is two characters of a script without spaces between words."""
-    return len(word) == 2 and all(characters().kind[ord(each)] == SINGLE for each in word)
+def _words(entry: str) -> tuple[str, str]:
+    """The two words of an entry, or one and an empty one."""
+    first, _, second = entry.partition("_")
+    kind = characters().kind
+    if len(first) == 2 and all(kind[ord(character)] == SINGLE for character in first):
+        return first[0], first[1]
+    return first, second
 
 
 @inner
@@ -105,11 +108,10 @@ def family(words: int, workspace: Any, table: Any) -> Any:
     script, most = 0, counts[SCRIPT] + counts[LETTERS]
     for i in range(1, len(SCRIPTS)):
         count = counts[SCRIPT + i]
-        if i == _CHINESE or i == _JAPANESE or i == _KOREAN:
-            count *= _LETTERS_PER_CHARACTER
+        count *= _WEIGHTS[i]
         if count > most:
             script, most = i, count
-    if script == _CHINESE or script == _JAPANESE:
+    if _HAS_HAN[script]:
         kana, han = counts[SCRIPT + _JAPANESE], counts[SCRIPT + _CHINESE]
         script = _JAPANESE if kana * _KANA >= kana + han else _CHINESE
     if script > 0:

@@ -78,8 +78,9 @@ def fit_content(
     Args:
         ordinary: features of ordinary prompts.
         lists: features of the prompts of each of LISTS; empty to refine the previous model.
-        previous: the model to refine. Its classifiers, and the scale of style counts that they
-            need, stay; the rest is a mean with what the ordinary prompts say.
+        previous: the model to refine. Its centres and its whitening become a mean with what the
+            ordinary prompts say. The rest stays: attackers among the traffic must not make the
+            lists look ordinary.
         contrasts: by kind of list, features of further prompts that are not from such a list.
     """
     if lists:
@@ -109,8 +110,14 @@ def fit_content(
                 others.append(_centred(contrasts[name], model))
             fitted.append(_fit_classifier(others, _centred(lists[name], model)))
         directions, offsets = (np.array(part) for part in zip(*fitted, strict=True))
-        model = model._replace(directions=directions, offsets=offsets)
-    return _standardise_scores(inputs @ model.directions.T + model.offsets, model, previous)
+        scores = np.stack([evidence(odds) for odds in (inputs @ directions.T + offsets).T])
+        model = model._replace(
+            directions=directions,
+            offsets=offsets,
+            means=scores.mean(axis=2),
+            deviations=np.maximum(scores.std(axis=2), 1e-3),
+        )
+    return model
 
 
 def _inputs(prompts: PromptFeatures, model: Content) -> Floats:
@@ -171,17 +178,6 @@ def _fit_whitening(x: Floats, previous: Content) -> Floats:
     variances, axes = variances[: -CONTENT - 1 : -1], axes[:, : -CONTENT - 1 : -1]
     sign = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(CONTENT)])
     return np.asarray(axes * (sign / np.sqrt(np.maximum(variances, 1e-6))))
-
-
-def _standardise_scores(odds: Floats, model: Content, previous: Content) -> Content:
-    """The model with the mean and the deviation of the scores of `(n, len(LISTS))` log odds."""
-    scores = np.stack([evidence(each) for each in odds.T])
-    weight = previous.prompts.sum() / model.prompts.sum()
-    means = weight * previous.means + (1.0 - weight) * scores.mean(axis=2)
-    before = previous.deviations**2 + (previous.means - means) ** 2
-    now = scores.var(axis=2) + (scores.mean(axis=2) - means) ** 2
-    deviations = np.sqrt(weight * before + (1.0 - weight) * now)
-    return model._replace(means=means, deviations=np.maximum(deviations, 1e-3))
 
 
 def _fit_classifier(others: list[Floats], listed: Floats) -> tuple[Floats, float]:

@@ -141,7 +141,7 @@ def split_traffic(prompts: Corpora, seed: int = 1) -> list[Corpora]:
 
 def split_sources(field: Corpora) -> list[frozenset[str]]:
     """The names of the sources in two halves, each with a share of every kind and language."""
-    named = sorted(field["sources"], key=lambda n: _kind(field["sources"][n]) + (n,))
+    named = sorted(field["sources"], key=lambda n: (*_kind(field["sources"][n]), n))
     return [frozenset(named[i::2]) for i in range(2)]
 
 
@@ -150,16 +150,18 @@ def _kind(source: Corpora) -> tuple[str, str]:
 
 
 def _parts(traffic: Corpora) -> list[str]:
-    return [
-        name for name in ("chat", "templates", "sweep", "instruct", "reasoning") if name in traffic
-    ]
+    return [name for name in traffic if name not in ("arrivals", "phrases")]
 
 
-def _is_of_half(key: str, source: str | None, halves: list[frozenset[str]], half: int) -> bool:
-    """Whether a key's source is in a half; keys of several sources are shared out."""
-    if any(source in names for names in halves):
-        return source in halves[half]
-    return crc32(key.encode()) % len(halves) == half
+def _half(day: Path, halves: list[frozenset[str]], half: int) -> str:
+    """The requests of a day's keys whose source is in a half; those of several are shared out."""
+
+    def keep(key: str, source: str | None) -> bool:
+        if any(source in names for names in halves):
+            return source in halves[half]
+        return crc32(key.encode()) % len(halves) == half
+
+    return _kept(day, keep)
 
 
 def _kept(day: Path, keep: Callable[[str, str | None], bool]) -> str:
@@ -198,10 +200,7 @@ def main(
             json.dump(half, file)
         days = [traffic.day(folder / f"half-{i}-{seed}", seed, path) for seed in TRAFFIC_SEEDS]
         files = [str(day / "traffic.jsonl") for day in days]
-        files += [
-            _kept(day, lambda key, source: _is_of_half(key, source, unseen, i))
-            for day in field_days
-        ]  # noqa: B023
+        files += [_half(day, unseen, i) for day in field_days]
         settings = Settings(content=model)
         split = split_reference(files, settings)
         results.append(cross_score(files, settings, split.halves, WEIGHT))

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.errors import ConfigError
 from monitor.prompts.content_model import (
+    CONCEPT_WEIGHT,
     CONTENT_WEIGHT,
     EDGE_WEIGHT,
     LISTS_WEIGHT,
@@ -22,11 +23,12 @@ from monitor.prompts.extractor import Extractor
 from monitor.prompts.kernel import MEANING_LENGTH
 from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import CLIP, CONTENT, LISTS, MAX_SCORE, SCALE, SHARES, STEP
+from monitor.prompts.vocabulary import FAMILIES
 from pipelines.modelling.fit_content import PromptFeatures, fit_content
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 
 BASELINE = (*SERVICES, *TEMPLATES, "cooking", "science", "life", "leisure", "study", "deutsch")
-KINDS = dict(zip(LISTS, ("coding", "trace", "sweep", "trace", "grade"), strict=True))
+KINDS = dict(zip(LISTS, ("coding", "trace", "sweep", "trace", "grade", "coding"), strict=True))
 
 
 def sample_prompts(rules, count, seed=1):
@@ -51,10 +53,11 @@ def learned(lists):
 def test_kernel_agrees_with_the_model():
     model = shipped_content()
     features = Extractor(b"1", model)(Texts.of(sample_prompts(BASELINE, 500)))
-    meaning, opening, closing, style = PromptFeatures.concatenate([features])
+    meaning, opening, closing, style, concepts, family = PromptFeatures.concatenate([features])
     counts = model.standardised(style)
     broad = np.hstack([meaning * (CONTENT_WEIGHT / MEANING_LENGTH), counts])
-    place = SCALE * ((broad - model.origin) @ model.whitening)
+    place = (broad - model.content_centres[family]) @ model.whitening
+    place *= SCALE * model.scales[family]
     off = np.abs(features.content - np.clip(np.rint(place), -127, 127))
     assert off.max() <= 1
     assert (off > 0).mean() < 0.01
@@ -62,9 +65,9 @@ def test_kernel_agrees_with_the_model():
         opening * (EDGE_WEIGHT / MEANING_LENGTH),
         closing * (EDGE_WEIGHT / MEANING_LENGTH),
     ]
-    odds = (
-        np.hstack([meaning * (LISTS_WEIGHT / MEANING_LENGTH), *edges, counts]) @ model.directions.T
-    )
+    meaning *= LISTS_WEIGHT / MEANING_LENGTH
+    inputs = np.hstack([meaning, *edges, counts, CONCEPT_WEIGHT * concepts])
+    odds = (inputs - model.centres[family]) @ model.directions.T
     steps = np.rint(np.clip(odds + model.offsets, -CLIP, CLIP) * STEP) / STEP
     for k in range(len(LISTS)):
         scores = (evidence(steps[:, k]).T - model.means[k]) / model.deviations[k]
@@ -97,14 +100,56 @@ def test_same_prompts_give_the_same_model(learned, lists):
     assert write_content(again) == write_content(learned)
 
 
-def test_fit_without_lists_keeps_the_classifiers(learned):
-    own = sample_prompts(("cooking", "coding"), 3_000)
-    model = fit_content(features_of(own), {}, learned)
-    for name in ("centre", "spread", "directions", "offsets"):
+def test_refined_model_keeps_the_classifiers(learned):
+    model = fit_content(features_of(sample_prompts(("cooking", "coding"), 3_000)), {}, learned)
+    for name in ("centre", "spread", "directions", "offsets", "means", "deviations"):
         assert (getattr(model, name) == getattr(learned, name)).all()
-    features = Extractor(b"1", model)(Texts.of(own))
-    assert np.abs(features.content.mean(axis=0) / SCALE).max() < 0.1
-    assert np.abs(features.lists.mean(axis=0)).max() < 0.1
+
+
+def test_refined_model_moves_halfway_to_as_many_prompts(learned):
+    own = features_of(sample_prompts(("cooking",), 3_000))
+    english = FAMILIES.index("english")
+    own = own._replace(family=np.full(len(own.family), english, np.uint8))
+    known = learned.prompts[english]
+    model = fit_content(own, {}, learned)
+    share = len(own.family) / (known + len(own.family))
+    mean = own.concepts.mean(axis=0) * CONCEPT_WEIGHT
+    expected = (1 - share) * learned.centres[english, -len(mean) :] + share * mean
+    assert np.allclose(model.centres[english, -len(mean) :], expected)
+
+
+def test_model_of_attackers_still_finds_the_list(learned):
+    extractor = Extractor(b"1", learned)
+    listed = sample_prompts(["coding"], 1_000, seed=3)
+    before = extractor(Texts.of(listed)).lists[:, 0].mean()
+    model = fit_content(features_of([*sample_prompts(BASELINE, 1_000), *listed]), {}, learned)
+    assert Extractor(b"1", model)(Texts.of(listed)).lists[:, 0].mean() > before / 2
+
+
+def test_languages_have_a_centre_each(learned):
+    words = ("die", "der", "und", "nicht", "ein", "ist")
+    random = Random(1)
+    german = [" ".join(random.choices(words, k=12)) for _ in range(1_000)]
+    both = features_of([*sample_prompts(BASELINE, 1_000), *german])
+    before, after = (
+        Extractor(b"1", model)(Texts.of(german)).content.mean(axis=0) / SCALE
+        for model in (learned, fit_content(both, {}, learned))
+    )
+    assert after @ after < before @ before / 10
+
+
+def test_contrasts_teach_what_a_list_is_not(lists):
+    ordinary = features_of(sample_prompts(BASELINE, 3_000))
+    alike = features_of(sample_prompts(["coding"], 300, seed=5))
+    plain, taught = (
+        fit_content(ordinary, lists, Content.none(), contrasts)
+        for contrasts in ({}, {"code": alike})
+    )
+    scores = [
+        Extractor(b"1", model)(Texts.of(sample_prompts(["coding"], 200, seed=6))).lists[:, 0]
+        for model in (plain, taught)
+    ]
+    assert scores[1].mean() < scores[0].mean()
 
 
 def test_model_survives_writing_and_reading(learned):
@@ -116,7 +161,7 @@ def test_model_survives_writing_and_reading(learned):
 
 def test_shipped_model_names_its_sources_and_holds_no_text():
     document = json.loads(write_content(shipped_content()))
-    assert set(document) == {"shape", "lists", *Content._fields}
+    assert set(document) == {"shape", "lists", "families", "concepts", *Content._fields}
     assert all(np.isfinite(part).all() for part in shipped_content())
 
 

@@ -1,4 +1,4 @@
-"""Training prompts of the shipped content model: sources × wordings.
+"""Training prompts of the shipped content model: many sources in many wordings.
 
 What is asked for (the working, a judgement, a call) and what it is asked about vary apart from each
 other: each wording meets contents of every source, and each list meets contrasts that share its
@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 _HOME = Path(__file__).parent
-_WIDE = str.maketrans(",:?!()", "，：？！（）")
+_WIDE = {ord(mark): ord(mark) + 0xFEE0 for mark in ",:?!()"}  # full width
 _LIMIT = 6000  # characters of a prompt
 _CODES = {
     **{"de": "german", "nl": "dutch", "fr": "french", "es": "spanish", "pt": "portuguese"},
@@ -85,8 +85,9 @@ def training(
     random = Random("training")
     found = sources(field, without)
     attacks = [each for each in found if each.side == "attack"]
-    for name in ("instruct", "reasoning"):
-        attacks.append(Source(name, "attack", "en", traffic[name], [], False))
+    attacks += [
+        Source(name, "attack", "en", traffic[name], [], False) for name in ("instruct", "reasoning")
+    ]
     sweep = [p for prompts in traffic["sweep"].values() for p in prompts]
     chat = [p[:_LIMIT] for user in traffic["chat"] for p in user[:6] if p]
     ordinary = [*chat, *_small_talk()]
@@ -169,8 +170,8 @@ def _framed(contents: dict[str, Any], random: Random) -> list[str]:
     found, out = load("applications"), []
     for language, prompts in contents.values():
         forms = [f for each in found.get(language, found["en"]).values() for f in each]
-        for p in prompts[:250]:
-            out.append(_laid_out(random.choice(forms), language, random).replace("{}", p))
+        wordings = [_laid_out(random.choice(forms), language, random) for _ in prompts[:250]]
+        out += [w.replace("{}", p) for w, p in zip(wordings, prompts, strict=False)]
     return out
 
 
