@@ -32,9 +32,8 @@ from monitor.prompts.characters import characters
 from monitor.prompts.cleaning.clean import clean
 from monitor.prompts.cleaning.inspection import base64_values, inspect
 from monitor.prompts.cleaning.looks import looks
-from monitor.prompts.cleaning.windows import WINDOWS, cut, window
+from monitor.prompts.cleaning.windows import LIMIT, WINDOWS, cut, window
 
-LIMIT = 4096  # characters of a prompt that features describe
 SEARCHED = 16_384  # characters of a prompt that are searched for phrases
 CLEANED = 8192  # characters that are cleaned of a prompt that needs it
 BORDER = b"\n.\n"  # after each prompt and each window: no word or phrase extends across it

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from monitor.kernels.bits import U, count_bits, entry, hash_bytes, inner
 from monitor.prompts.characters import EDGES
-from monitor.prompts.normalise import LIMIT, Texts
+from monitor.prompts.cleaning.windows import LIMIT
+from monitor.prompts.normalise import Texts
 from monitor.prompts.segment import (
     DASHES,
     DIGITS,

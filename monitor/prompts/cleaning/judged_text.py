@@ -23,7 +23,7 @@ import numpy.typing as npt
 from monitor.kernels.bits import U, mix
 from monitor.kernels.buffers import PADDING, Prompts
 from monitor.kernels.jit import jit
-from monitor.prompts.normalise import LIMIT
+from monitor.prompts.cleaning.windows import LIMIT
 
 _LEAST = 256  # bytes that each of many parts gets
 

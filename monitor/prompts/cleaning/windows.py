@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from monitor.kernels.bits import U, entry, inner, mix
 
+LIMIT = 4096  # characters of a prompt that features describe
 WINDOWS = 6
 
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from monitor.kernels.bits import U, hash_bytes, mix
 from monitor.kernels.buffers import PADDING, Prompts
 from monitor.kernels.jit import jit
-from monitor.prompts.judged_text import character_start, copy
+from monitor.prompts.cleaning.judged_text import character_start, copy
 from monitor.records.profile import FRAMES, Records
 from monitor.requests.marks import FIRST_TURN, FOLLOW_UP, HAS_PROMPT
 from monitor.requests.parts import KIND, Parts

@@ -29,10 +29,11 @@ from tokenizers import Tokenizer
 from monitor.kernels.bits import KERNEL_OPTIONS, U, inner
 from monitor.prompts import kernel, word_vectors
 from monitor.prompts.bpe import append_tokens
+from monitor.prompts.cleaning.windows import LIMIT
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.kernel import MEANING
 from monitor.prompts.lexicon import Lexicon
-from monitor.prompts.normalise import LIMIT, Texts
+from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import project
 from monitor.prompts.segment import segment
 from monitor.prompts.style import style_features

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monitor.prompts.cleaning.judged_text import judged_texts
-from monitor.prompts.normalise import LIMIT
+from monitor.prompts.cleaning.windows import LIMIT
 from monitor.requests.parts import Parts
 from monitor.requests.turns import USER, Part
 

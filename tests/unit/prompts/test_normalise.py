@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from monitor.kernels.buffers import Prompts
 from monitor.prompts.characters import characters
 from monitor.prompts.cleaning.clean import clean
-from monitor.prompts.normalise import BORDER, LIMIT, MAX_BYTES, SEARCHED, Normaliser, Texts
+from monitor.prompts.cleaning.windows import LIMIT
+from monitor.prompts.normalise import BORDER, MAX_BYTES, SEARCHED, Normaliser, Texts
 
 LOWER = characters().lower
 

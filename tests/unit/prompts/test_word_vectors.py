@@ -10,9 +10,10 @@ from tokenizers import Tokenizer
 
 from monitor.errors import ConfigError
 from monitor.prompts import word_vectors as module
+from monitor.prompts.cleaning.windows import LIMIT
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.kernel import MEANING
-from monitor.prompts.normalise import LIMIT, Texts
+from monitor.prompts.normalise import Texts
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 
 FOLDER = module.folder()

@@ -47,6 +47,8 @@ def prompts(numbers):
         opening=unit(MEANING).astype(np.int8),
         closing=unit(MEANING).astype(np.int8),
         style=np.ones((n, len(STYLE)), np.float32),
+        concepts=np.zeros(n, np.uint64),
+        family=np.zeros(n, np.uint8),
         content=drawn_normal(CONTENT, SCALE).astype(np.int8),
         lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
         unreadable=np.zeros(n, np.bool_),

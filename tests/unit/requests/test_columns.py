@@ -17,7 +17,7 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
-from monitor.prompts.normalise import LIMIT
+from monitor.prompts.cleaning.windows import LIMIT
 from monitor.requests.columns import Reader, hash_keys, hash_texts
 from monitor.requests.decoder import MAX_AHEAD, Decoder
 from monitor.requests.fast_json import NAMED_FIELDS, NETWORK
