@@ -78,6 +78,7 @@ class Campaigns(BaseModel):
 
     least_members: int = Field(5, ge=3, description="smallest campaign")
     keys: int = Field(1_000_000, ge=1_000, description="keys in memory, up to 1.8 KB each")
+    weights: Path | None = Field(None, description="of the criteria; default: shipped")
 
 
 class Decisions(BaseModel):

@@ -21,8 +21,10 @@ from monitor.campaigns.population import Population
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import MINUTE
 
-SIZE = 8  # keys of a candidate by similarity
-_PER_ROUND, _TURNS = 3, 4  # candidates of either source per round, and rounds until all had a turn
+SIZE = 8  # keys of a candidate by similarity, at most
+NEAREST = 4  # keys by whose similarity a key is dense, itself included
+_PER_ROUND = 4  # candidates of either source
+_GROWN = 2.0  # requests of a key, relative to those when it was tried, until it is tried again
 _SHARED = ("payment", "network", "tls_fingerprint", "system")
 _MIN_SHARING = 4  # keys with one identifier
 _COMMON = 0.25  # share of keys above which an identifier is ignored
@@ -37,18 +39,18 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 
-def candidates(population: Population, free: Mask, turn: int) -> Iterator[Rows]:
+def candidates(population: Population, free: Mask) -> Iterator[Rows]:
     """Rows of keys that may be coordinated, the most likely first.
 
     Args:
-        population: n keys.
+        population: n keys; it remembers which ones have been tried.
         free: `(n,) bool`, which keys are in no group.
-        turn: number of the round. Rounds take turns at candidates by similarity, so one that leads
-            nowhere does not hide the others.
     """
-    if np.count_nonzero(free) >= SIZE:
+    if np.count_nonzero(free) >= NEAREST:
         yield from _by_identifier(population, free)
-        yield from _by_similarity(population, free, turn % _TURNS)
+        for rows in _by_similarity(population, free):
+            population.mark_tried(rows)
+            yield rows
 
 
 def _by_identifier(population: Population, free: Mask) -> Iterator[Rows]:
@@ -96,9 +98,14 @@ def _coherence(directions: npt.NDArray[np.float32]) -> float:
     return float(pairs / np.sqrt(2.0 * m * (m - 1) / CONTENT))
 
 
-def _by_similarity(population: Population, free: Mask, turn: int) -> Iterator[Rows]:
-    """The densest sets of keys with similar deviations, first-seen times and request rates."""
+def _by_similarity(population: Population, free: Mask) -> Iterator[Rows]:
+    """The densest sets of keys with similar deviations, first-seen times and request rates.
+
+    Only around keys from which no group has been grown since they had half as many requests.
+    """
     rows = _crowded(population, np.flatnonzero(free))
+    if len(rows) < NEAREST:
+        return
     directions, traits = population.direction[rows], population.traits
     similarity = directions @ directions.T
     for trait, width, weight in (
@@ -107,17 +114,19 @@ def _by_similarity(population: Population, free: Mask, turn: int) -> Iterator[Ro
     ):
         x = trait[rows].astype(np.float32)
         similarity += weight * np.exp(-np.abs(x[:, None] - x[None, :]) / width)
-    density = np.partition(similarity, -SIZE, axis=1)[:, -SIZE:].sum(axis=1)
-    left = np.ones(len(rows), bool)
-    for place in range((turn + 1) * _PER_ROUND):
+    density = np.partition(similarity, -NEAREST, axis=1)[:, -NEAREST:].sum(axis=1)
+    untried = population.rows["fingerprint"]["requests"] >= _GROWN * population.rows["tried"]
+    left = untried[rows]
+    for _ in range(_PER_ROUND):
         centre = int(np.where(left, density, -np.inf).argmax())
-        if not left[centre] or density[centre] < _SIMILAR * SIZE:
+        if not left[centre] or density[centre] < _SIMILAR * NEAREST:
             return
-        around = np.argpartition(similarity[centre], -SIZE)[-SIZE:]
-        left &= similarity[centre] < density[centre] / SIZE
+        size = min(SIZE, len(rows))
+        around = np.argpartition(similarity[centre], -size)[-size:]
+        around = around[similarity[centre, around] >= _SIMILAR]
+        left &= similarity[centre] < density[centre] / NEAREST
         left[around] = False
-        if place >= turn * _PER_ROUND:
-            yield rows[around]
+        yield rows[around]
 
 
 def _crowded(population: Population, rows: Rows) -> Rows:

@@ -1,260 +1,346 @@
 """Campaign criteria: the one table that the verdict, the views and the documentation read.
 
-A group of keys is a campaign if it meets the required criteria and those of one route:
+A group of keys is a campaign if it is more likely one than not. Each criterion looks at one trait
+of the group and gives a log-likelihood ratio in nats: a trait is clipped to a range, placed in it
+from 0 to 1, and compared with a neutral place where it says nothing. Its weight bounds what it can
+say, so no trait decides alone. A fleet may vary its rates, its hours or its payments, and an honest
+group may have any one trait of a fleet. A trait that is unknown gives 0 nats.
 
-- Alerts: most members also triggered their own alerts.
-- Coordination: ten or more keys split one prompt list at a steady common rate. No group of users
-  and no set of applications meets all criteria of this route: users come in sessions, applications
-  have different rates or one template each, classmates send the same prompts, and the keys of one
-  customer have one payment.
-
-`verdict.py` computes the evidence.
+`verdict.py` computes the traits. `weights.json` has the weights, fitted to labelled days by
+`pipelines/modelling/fit_campaigns.py`.
 """
 
 from __future__ import annotations
 
-import operator
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
-MAX_VARIETY = 3.4  # log2 of prompts per template; more is an application's
-UNKNOWN = 99.0  # value of `uneven` with too few complete hours
+import msgspec
 
-Comparison = Literal["≥", "≤", "<"]
-_COMPARE = {"≥": operator.ge, "≤": operator.le, "<": operator.lt}
+UNKNOWN = 99.0  # value of a trait that is unknown
+MAX_NATS = 4.0  # of one criterion, for or against
+SHIPPED = Path(__file__).with_name("weights.json")
+_NAMED = 3  # criteria in a reason
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One condition on the evidence of a group.
+    """What one trait of a group says.
 
     Attributes:
         id: unique name.
-        evidence: name of the number in the campaign's evidence.
-        comparison, bound: the condition.
-        unit: of the number and the bound; empty for counts, shares and ratios.
-        measures: what the number is.
-        met, not_met: what it means, in plain words.
-        unknown: what it means if the number is `UNKNOWN`.
-        below_members: the criterion applies to groups with fewer members only; `None`: to all.
+        evidence: name of the trait in the campaign's evidence.
+        low, high: values beyond which the trait says no more.
+        rising: whether higher values are more like a campaign.
+        ratio: whether the trait is placed by its logarithm.
+        unit: of the trait; empty for counts, shares and ratios.
+        measures: what the trait is.
+        met, not_met: what it means if it speaks for a campaign or against one, in plain words.
     """
 
     id: str
     evidence: str
-    comparison: Comparison
-    bound: float
+    low: float
+    high: float
+    rising: bool
+    ratio: bool
     unit: str
     measures: str
     met: str
     not_met: str
-    unknown: str = ""
-    below_members: int | None = None
 
-    def applies(self, members: float) -> bool:
-        """Whether the criterion applies to a group of this size."""
-        return self.below_members is None or members < self.below_members
+    def place(self, value: float) -> float:
+        """The place of a value between the least (0) and the most (1) like a campaign."""
+        value = min(max(value, self.low), self.high)
+        if self.ratio:
+            at = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            at = (value - self.low) / (self.high - self.low)
+        return at if self.rising else 1.0 - at
 
-    def is_met(self, value: float) -> bool:
-        """Whether a value meets the criterion."""
-        return bool(_COMPARE[self.comparison](value, self.bound))
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Criteria that a group has to meet together, and the reason that they give."""
-
-    id: Literal["required", "alerts", "coordination"]
-    title: str
-    reason: str
-    criteria: tuple[Criterion, ...]
+    def value(self, place: float) -> float:
+        """The value at a place."""
+        at = place if self.rising else 1.0 - place
+        if self.ratio:
+            return float(self.low * (self.high / self.low) ** at)
+        return self.low + at * (self.high - self.low)
 
 
-REQUIRED = Route(
-    "required",
-    "required",
-    "their prompts deviate from the baseline together",
-    (
-        Criterion(
-            "deviation",
-            "deviation",
-            "≥",
-            0.8,
-            "standard deviations",
-            "distance of the members' mean prompt from the baseline",
-            "their prompts differ from the baseline",
-            "their prompts are close to the baseline",
-        ),
-        Criterion(
-            "not-random",
-            "probability",
-            "≤",
-            1e-6,
-            "",
-            "chance that as many random keys deviate as much together",
-            "random keys do not deviate as much together",
-            "random keys deviate as much together",
-        ),
+CRITERIA = (
+    Criterion(
+        "births",
+        "births",
+        0.5,
+        16.0,
+        True,
+        True,
+        "",
+        "spread of all keys' first requests over that of the members'; 1 if unknown",
+        "they began together",
+        "they began at different times, or before the monitor did",
+    ),
+    Criterion(
+        "one-rate",
+        "pace_spread",
+        0.25,
+        2.5,
+        False,
+        True,
+        "octaves",
+        "spread of the members' request rates, beyond chance",
+        "they send at similar rates",
+        "each has its own request rate",
+    ),
+    Criterion(
+        "steady",
+        "uneven",
+        0.03,
+        8.0,
+        False,
+        True,
+        "",
+        "squared coefficient of variation of requests per hour, beyond chance",
+        "they send steadily, hour after hour",
+        "they come in sessions, as users do",
+    ),
+    Criterion(
+        "split-list",
+        "disjoint",
+        0.125,
+        1.0,
+        True,
+        True,
+        "",
+        "different prompts of all members together, relative to the sum over members",
+        "members send different parts of a list",
+        "they send the same prompts, as classmates do",
+    ),
+    Criterion(
+        "no-repeats",
+        "repeats",
+        0.0,
+        0.8,
+        False,
+        False,
+        "",
+        "share of the median member's prompts that it had sent before",
+        "they send each prompt once",
+        "they send the same prompts again and again",
+    ),
+    Criterion(
+        "no-follow-ups",
+        "follow_ups",
+        0.0,
+        0.8,
+        False,
+        False,
+        "",
+        "share of the median member's requests that continue a conversation",
+        "they do not follow up on answers",
+        "they hold conversations",
+    ),
+    Criterion(
+        "no-end-users",
+        "end_users",
+        1.0,
+        16.0,
+        False,
+        True,
+        "",
+        "end users of the median member, at least 1",
+        "they serve no end users",
+        "they serve many end users",
+    ),
+    Criterion(
+        "no-timers",
+        "timers",
+        0.0,
+        12.0,
+        False,
+        False,
+        "nats",
+        "mean of the members' sequential tests for the gaps of a timer",
+        "their requests do not come from timers",
+        "their requests come at fixed intervals, as from scheduled jobs",
+    ),
+    Criterion(
+        "one-task",
+        "common",
+        0.1,
+        0.35,
+        True,
+        False,
+        "",
+        "similarity of two members' prompts, relative to two prompts of one member",
+        "they work on one task",
+        "each works on a task of its own",
+    ),
+    Criterion(
+        "not-random",
+        "probability",
+        1e-12,
+        1.0,
+        False,
+        True,
+        "",
+        "chance that as many random keys deviate as much together",
+        "random keys do not deviate as much together",
+        "random keys deviate as much together",
+    ),
+    Criterion(
+        "unusual-members",
+        "surprise",
+        0.0,
+        8.0,
+        True,
+        False,
+        "nats",
+        "mean surprisal (-log p) of the members' strongest detectors",
+        "detectors find the members unusual",
+        "detectors find the members ordinary",
+    ),
+    Criterion(
+        "own-alerts",
+        "accused_share",
+        0.0,
+        1.0,
+        True,
+        False,
+        "",
+        "share of members with an open alert of their own, warning or worse",
+        "members also triggered their own alerts",
+        "few members triggered their own alerts",
+    ),
+    Criterion(
+        "depth",
+        "distinct_prompts",
+        32.0,
+        2048.0,
+        True,
+        True,
+        "",
+        "different prompts of all members together",
+        "together they send many different prompts",
+        "together they send few different prompts",
+    ),
+    Criterion(
+        "many-payments",
+        "largest_payment_share",
+        0.3,
+        1.0,
+        False,
+        False,
+        "",
+        "share of members with the most common payment",
+        "they do not pay as one customer",
+        "they are openly one customer",
+    ),
+    Criterion(
+        "rate",
+        "requests_an_hour",
+        1.0,
+        32.0,
+        True,
+        True,
+        "",
+        "requests per hour of the median member",
+        "they send many requests",
+        "they send few requests",
+    ),
+    Criterion(
+        "size",
+        "members",
+        2.0,
+        32.0,
+        True,
+        True,
+        "",
+        "members with at least 95% confidence",
+        "there are enough members to rule out chance",
+        "there are few members",
     ),
 )
-ALERTS = Route(
-    "alerts",
-    "and either",
-    "most members also triggered their own alerts",
-    (
-        Criterion(
-            "own-alerts",
-            "accused_share",
-            "≥",
-            0.5,
-            "",
-            "share of members with an open alert of their own, warning or worse",
-            "most members also triggered their own alerts",
-            "few members triggered their own alerts",
-        ),
-    ),
-)
-COORDINATION = Route(
-    "coordination",
-    "or all of",
-    "they split one prompt list at a steady common rate",
-    (
-        Criterion(
-            "split-list",
-            "shards",
-            "≥",
-            3.0,
-            "",
-            "templates of all members together, relative to those of one member",
-            "members send different parts of a list",
-            "they send the same prompts, as classmates do",
-        ),
-        Criterion(
-            "one-task",
-            "common",
-            "≥",
-            0.3,
-            "",
-            "similarity of two members' prompts, relative to two prompts of one member",
-            "they work on one task",
-            "each works on a task of its own",
-            below_members=40,
-        ),
-        Criterion(
-            "many-payments",
-            "largest_payment_share",
-            "<",
-            0.8,
-            "",
-            "share of members with the most common payment",
-            "they do not pay as one customer",
-            "they are openly one customer",
-        ),
-        Criterion(
-            "steady",
-            "uneven",
-            "≤",
-            0.15,
-            "",
-            "squared coefficient of variation of requests per hour, beyond chance",
-            "they send steadily, hour after hour",
-            "they come in sessions, as users do",
-            unknown="there are too few complete hours to tell whether they send steadily",
-        ),
-        Criterion(
-            "one-rate",
-            "pace_spread",
-            "≤",
-            0.3,
-            "octaves",
-            "spread of the members' request rates, beyond chance",
-            "they share one request rate",
-            "each has its own request rate",
-        ),
-        Criterion(
-            "varied-prompts",
-            "prompts_a_template",
-            "≤",
-            2.0**MAX_VARIETY,
-            "",
-            "prompts per template of the median member",
-            "their prompts vary as a user's do",
-            "each fills in templates, as applications do",
-        ),
-        Criterion(
-            "unusual-members",
-            "surprise",
-            "≥",
-            2.0,
-            "nats",
-            "mean surprisal (-log p) of the members' strongest detectors",
-            "detectors find the members unusual",
-            "detectors find the members ordinary",
-        ),
-        Criterion(
-            "size",
-            "members",
-            "≥",
-            10.0,
-            "",
-            "members with at least 95% confidence",
-            "there are enough members to rule out chance",
-            "there are too few members",
-        ),
-    ),
-)
-ROUTES = (REQUIRED, ALERTS, COORDINATION)
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """What a criterion is worth.
+
+    Attributes:
+        weight: nats between the least and the most like a campaign.
+        neutral: place that says nothing.
+    """
+
+    weight: float
+    neutral: float
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """The fitted part of the verdict.
+
+    Attributes:
+        prior: log odds of a group of which all traits are neutral or unknown.
+        criteria: by id.
+    """
+
+    prior: float
+    criteria: dict[str, Weight]
+
+
+@cache
+def load(path: Path | None = None) -> Weights:
+    """The weights in a file; default: the shipped ones."""
+    return msgspec.json.decode((path or SHIPPED).read_bytes(), type=Weights)
 
 
 class Result(NamedTuple):
-    """A criterion applied to a group."""
+    """A criterion applied to a group: the value, and its log-likelihood ratio in nats."""
 
-    route: Route
     criterion: Criterion
     value: float
-    met: bool
+    nats: float
+    bound: float  # value that says nothing
+
+    @property
+    def met(self) -> bool:
+        """Whether the value speaks for a campaign."""
+        return self.nats > 0.0
 
     @property
     def known(self) -> bool:
         """Whether there was enough to compute the value."""
-        return not (self.criterion.unknown and self.value == UNKNOWN)
+        return self.value != UNKNOWN
 
     @property
     def meaning(self) -> str:
         """What the result means, in plain words."""
         if not self.known:
-            return self.criterion.unknown
+            return "there is too little to tell"
         return self.criterion.met if self.met else self.criterion.not_met
 
 
-def apply(evidence: Mapping[str, float]) -> list[Result]:
-    """Apply all criteria whose numbers are in a group's evidence, `members` among them."""
-    return [
-        Result(route, criterion, value, criterion.is_met(value))
-        for route in ROUTES
-        for criterion in route.criteria
-        if criterion.evidence in evidence and criterion.applies(evidence["members"])
-        for value in [evidence[criterion.evidence]]
-    ]
+def apply(evidence: Mapping[str, float], weights: Weights) -> list[Result]:
+    """Apply all criteria whose traits are in a group's evidence."""
+    results = []
+    for each in CRITERIA:
+        if each.evidence not in evidence or each.id not in weights.criteria:
+            continue
+        value, given = evidence[each.evidence], weights.criteria[each.id]
+        nats = 0.0 if value == UNKNOWN else given.weight * (each.place(value) - given.neutral)
+        results.append(Result(each, value, nats, each.value(given.neutral)))
+    return results
 
 
-def is_campaign(results: Iterable[Result]) -> bool:
-    """Whether the required criteria and those of one route are met."""
-    failed = {result.route.id for result in results if not result.met}
-    return "required" not in failed and len(failed) < 2
+def log_odds(results: Iterable[Result], weights: Weights, without: Sequence[str] = ()) -> float:
+    """Log odds that a group is a campaign, from all criteria or without some of them, nats."""
+    return weights.prior + sum(r.nats for r in results if r.criterion.id not in without)
 
 
-def is_coordinated(results: Iterable[Result]) -> bool:
-    """Whether all criteria of the route COORDINATION are met."""
-    return all(result.met for result in results if result.route is COORDINATION)
-
-
-def reason(results: Sequence[Result]) -> str:
-    """Why a group is a campaign, from met criteria only; or why it is none."""
-    failed = [result for result in results if not result.met]
-    routes = {result.route.id for result in failed}
-    if is_campaign(results):
-        return next(route.reason for route in ROUTES[1:] if route.id not in routes)
-    return "; ".join(
-        result.meaning for result in failed if "required" not in routes or result.route is REQUIRED
-    )
+def reason(results: Iterable[Result], campaign: bool) -> str:
+    """The criteria that speak most for the verdict, in plain words."""
+    sign = 1.0 if campaign else -1.0
+    strongest = sorted(results, key=lambda result: -sign * result.nats)[:_NAMED]
+    return "; ".join(result.meaning for result in strongest if sign * result.nats > 0.0)

@@ -35,9 +35,11 @@ _DIRECTION = NumericEvidence(0.05, 0.2, -8.0, 6.0, rising=True)  # cosines
 _LIKENESS = NumericEvidence(0.4, 1.2, -4.0, 3.0)  # octaves
 _NUMBERS = {  # kind of evidence: trait, evidence
     "born": ("first_seen", NumericEvidence(10 * MINUTE, HOUR, -2.0, 3.0)),
-    "pace": ("rate", NumericEvidence(0.3, 0.8, -4.0, 2.0)),
+    "pace": ("rate", NumericEvidence(0.3, 1.2, -2.5, 2.0)),
     "even": ("unevenness", NumericEvidence(0.7, 2.0, -2.0, 1.5)),
     "variety": ("variety", NumericEvidence(0.4, 1.0, -3.0, 1.5)),
+    "follow_ups": ("follow_ups", NumericEvidence(0.1, 0.3, -3.0, 1.5)),
+    "repeats": ("repeats", NumericEvidence(0.1, 0.3, -2.0, 1.0)),
 }
 _SHARED = {
     "payment": IdentifierEvidence(-0.5, 4.0),

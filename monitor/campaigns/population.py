@@ -26,6 +26,7 @@ from monitor.errors import StoreRefusedError
 from monitor.prompts.projection import CONTENT, LISTS, SCALE
 from monitor.records.profile import DAY, HALF_LIVES, HOUR, LONG
 from monitor.sketches import hyperloglog
+from monitor.sketches.habits import HALF_LIFE
 from monitor.sketches.kernel_mean import KernelMeans
 
 KEPT = 2.0 * DAY  # seconds after its last fingerprint that a key is kept
@@ -36,6 +37,7 @@ ROW = np.dtype(
         ("fingerprint", FINGERPRINT),
         ("identifiers", "<u8", (len(IDENTIFIERS), SEEN)),  # hashes, the newest first
         ("number", "<u8"),  # of the key, in the order in which keys were added
+        ("tried", "<u4"),  # its requests when a group was last grown from it
     ]
 )
 _FIRST = 64  # rows of an empty population's arrays
@@ -56,6 +58,13 @@ class Traits(NamedTuple):
             steadily, users come in sessions. NaN if unknown.
         variety: log2 of prompts per template.
         surprisal: -log p of the key's strongest detector, nats.
+        distinct: different prompts.
+        repeats: share of prompts that the key had sent before.
+        follow_ups: recent share of requests that continue a conversation. NaN if unknown, like the
+            traits below.
+        end_users: log2 of 1 + different end users.
+        unattended: sequential test for requests without a person, nats.
+        regular: sequential test for the gaps of a timer, nats.
     """
 
     deviation: Floats
@@ -64,6 +73,12 @@ class Traits(NamedTuple):
     unevenness: Floats
     variety: Floats
     surprisal: Floats
+    distinct: Floats
+    repeats: Floats
+    follow_ups: Floats
+    end_users: Floats
+    unattended: Floats
+    regular: Floats
 
 
 class Population:
@@ -144,6 +159,11 @@ class Population:
         known[new, 1:] = known[new, :-1]
         known[new, 0] = ids[new]
         self._rows["identifiers"][rows] = known
+
+    def mark_tried(self, rows: Integers) -> None:
+        """Remember that a group was grown from these keys, with the requests they have now."""
+        self._rows["tried"][rows] = self._rows["fingerprint"]["requests"][rows]
+        self.changed.update(self.keys[i] for i in rows.tolist())
 
     def load(self, rows: Mapping[str, bytes]) -> None:
         """Restore the rows that the store has kept, of this layout or an earlier one.
@@ -260,6 +280,12 @@ class Population:
             unevenness=unevenness,
             variety=np.log2(np.maximum(prompts, 1.0) / np.maximum(templates, 1.0)),
             surprisal=fingerprints["surprisal"].astype(np.float64),
+            distinct=prompts,
+            repeats=np.clip(1.0 - prompts / np.maximum(fingerprints["sketch_prompts"], 1), 0, 1),
+            follow_ups=_follow_ups(fingerprints),
+            end_users=np.log2(1.0 + fingerprints["end_users"]),
+            unattended=fingerprints["unattended"].astype(np.float64),
+            regular=fingerprints["regular"].astype(np.float64),
         )
 
 
@@ -281,6 +307,8 @@ def _from_bytes(key: str, data: bytes) -> np.void:
     """A stored row of any known version as `ROW`."""
     version = int.from_bytes(data[:2], "little")
     layout = LAYOUTS.get(version)
+    if layout is not FINGERPRINT:
+        data += bytes(ROW["tried"].itemsize)
     if layout is None or len(data) - layout.itemsize != ROW.itemsize - FINGERPRINT.itemsize:
         raise StoreRefusedError(
             f"The linker's row of {key} in the store (version {version}, {len(data)} bytes) has an "
@@ -304,6 +332,12 @@ def content(fingerprints: Fingerprints) -> KernelMeans:
     """The mean prompts of n fingerprints."""
     sums, count = fingerprints["content"], fingerprints["sketch_prompts"]
     return KernelMeans.from_stored(sums, count, HALF_LIVES[-1], SCALE, CONTENT)
+
+
+def _follow_ups(fingerprints: Fingerprints) -> Floats:
+    """The share of follow-ups `(n,)`, NaN if unknown: the record's mean starts at 0."""
+    seen = 1.0 - 0.5 ** (fingerprints["requests"] / HALF_LIFE)
+    return np.minimum(fingerprints["follow_ups"] / np.maximum(seen, 1e-9), 1.0).astype(np.float64)
 
 
 def hours(fingerprints: Fingerprints) -> tuple[Floats, npt.NDArray[np.bool_]]:

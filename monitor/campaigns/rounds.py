@@ -17,12 +17,12 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import INFO, WARNING, Alert
+from monitor.alerting.alerts import INFO, Alert
 from monitor.alerting.decisions import Decision
 from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import Campaign, Change, campaign_id
 from monitor.campaigns.candidates import candidates
-from monitor.campaigns.criteria import MAX_VARIETY
+from monitor.campaigns.criteria import Weights, load
 from monitor.campaigns.membership import MIN_PROMPTS, SURE, Group
 from monitor.campaigns.population import Population, PopulationView
 from monitor.campaigns.verdict import Verdict, evaluate
@@ -38,8 +38,7 @@ _SETTLED_EVERY = 3  # rounds between evaluations of a group that was no campaign
 _MIN_PROBABILITY = 1e-3  # of a membership that is kept
 _FEW_REQUESTS, _LATELY = 16, 2 * HOUR  # of a key, and seconds since its last fingerprint
 _SURPRISING = 5.0  # nats of a key that may be named because other members have alerts
-_MERGED_RATE = 0.7  # octaves between the median rates of campaigns that may be one, at most
-_MERGED_FIRST_SEEN = 2 * HOUR  # seconds between their median first-seen times, at most
+_MERGED_FIRST_SEEN = 2 * HOUR  # seconds between the medians of campaigns that may be one, at most
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -52,22 +51,27 @@ class Rounds:
         settings: the least size of a campaign, probabilities, decisions.
 
     Attributes:
+        weights: of the criteria.
         campaigns: all groups, the oldest first, with those that ended lately.
+        evaluated: the groups that the last round evaluated: members, and the verdict.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.weights = load(settings.campaigns.weights)
         self.campaigns: list[Campaign] = []
+        self.evaluated: list[tuple[list[str], Verdict]] = []
 
     def run(self, population: Population, now: float) -> tuple[list[Alert], list[Decision]]:
         """One round at event time `now`, epoch seconds."""
         known = [c for c in self.campaigns if not c.ended or now - c.ended < _KEPT]
         population.expire(now, [key for campaign in known for key in campaign.membership])
-        current = _Round(self._settings, population, known, now)
+        current = _Round(self._settings, self.weights, population, known, now)
         current.update_known()
         current.find_new()
         current.merge()
         self.campaigns = [c for c in current.campaigns if c.membership or c.ended]
+        self.evaluated = current.evaluated
         return current.output.alerts, current.output.decisions
 
 
@@ -89,8 +93,7 @@ def eligible(population: Population, campaigns: Iterable[Campaign], now: float) 
     need an alert of their own. Named members of open campaigns stay eligible.
     """
     fingerprints = population.rows["fingerprint"]
-    varied = population.traits.variety <= MAX_VARIETY
-    may = (varied | (fingerprints["severity"] >= WARNING)) & (fingerprints["ts"] > now - SILENT)
+    may = (population.traits.distinct >= MIN_PROMPTS) & (fingerprints["ts"] > now - SILENT)
     may &= (fingerprints["requests"] >= _FEW_REQUESTS) | (fingerprints["ts"] > now - _LATELY)
     for campaign in campaigns:
         if not campaign.ended:
@@ -106,11 +109,18 @@ class _Round:
         output: alerts and decisions.
         eligible: `(n,) bool`, which keys may be members of a group.
         taken: `(n,) bool`, which keys are sure members of a group.
+        evaluated: members and verdict of each group.
     """
 
     def __init__(
-        self, settings: Settings, population: Population, campaigns: list[Campaign], now: float
+        self,
+        settings: Settings,
+        weights: Weights,
+        population: Population,
+        campaigns: list[Campaign],
+        now: float,
     ) -> None:
+        self._weights = weights
         self._min_members = settings.campaigns.least_members
         self._quiet = settings.detection.quiet_minutes * MINUTE
         self._population = population
@@ -120,6 +130,7 @@ class _Round:
         self.output = CampaignAlerts(settings, population, now)
         self.eligible = eligible(population, campaigns, now)
         self.taken = np.zeros(len(population), bool)
+        self.evaluated: list[tuple[list[str], Verdict]] = []
 
     def update_known(self) -> None:
         """Update and evaluate the known groups, campaigns first."""
@@ -138,7 +149,7 @@ class _Round:
 
     def find_new(self) -> None:
         """Grow candidates into groups and evaluate them."""
-        for candidate in candidates(self._population, self.eligible & ~self.taken, self._turn):
+        for candidate in candidates(self._population, self.eligible & ~self.taken):
             if not self.taken[candidate].any():
                 group, sure = self._grow(candidate)
                 if len(sure) >= self._min_members:
@@ -222,7 +233,8 @@ class _Round:
         ts = population.rows["fingerprint"]["ts"]
         last = float(ts[group.member > PROBABLE].max(initial=0.0))
         if len(sure) >= self._min_members:
-            verdict = evaluate(population, group, sure, self.eligible)
+            verdict = evaluate(population, group, sure, self.eligible, self._weights)
+            self.evaluated.append(([population.keys[i] for i in sure.tolist()], verdict))
             silent = now - last > HOUR  # silence neither confirms nor refutes a campaign
             if verdict.is_campaign or silent:
                 campaign.confirmed = now
@@ -250,7 +262,9 @@ class _Round:
         part.step(view, free)
         group.member[which] = part.member
         sure = np.flatnonzero(part.member > SURE)
-        return len(sure) >= self._min_members and evaluate(view, part, sure, free).is_campaign
+        if len(sure) < self._min_members:
+            return False
+        return evaluate(view, part, sure, free, self._weights).is_campaign
 
     def _set_membership(self, campaign: Campaign, group: Group) -> None:
         rows = np.flatnonzero(group.member > _MIN_PROBABILITY).tolist()
@@ -300,10 +314,7 @@ class _Round:
         return ""
 
     def _are_similar(self, one: Rows, other: Rows) -> bool:
-        """Whether the keys of two campaigns have similar first-seen times and request rates."""
-        traits = self._population.traits
-        rates, times = (
-            abs(np.median(trait[one]) - np.median(trait[other]))
-            for trait in (traits.rate, traits.first_seen)
-        )
-        return bool(rates < _MERGED_RATE and times < _MERGED_FIRST_SEEN)
+        """Whether the keys of two campaigns were first seen at similar times."""
+        first_seen = self._population.traits.first_seen
+        apart = abs(np.median(first_seen[one]) - np.median(first_seen[other]))
+        return bool(apart < _MERGED_FIRST_SEEN)

@@ -1,8 +1,8 @@
 """The verdict on a group: a campaign, or keys that only have something in common.
 
 Colleagues, classmates and the users of one client library are groups, too. The members' sketches
-together have the statistical power that one slow key does not have. This module computes the
-evidence of a group from them; `criteria.py` holds the criteria that the evidence has to meet.
+together have the statistical power that one slow key does not have. This module computes the traits
+of a group from them; `criteria.py` says how much each trait speaks for a campaign.
 
 Source: pooled statistics of groups against random groups as in Q. Cao et al., SynchroTrap
 (CCS 2014). The test of pooled means is that of `sketches/kernel_mean.py`.
@@ -18,27 +18,31 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import WARNING
 from monitor.campaigns import criteria
-from monitor.campaigns.criteria import UNKNOWN
+from monitor.campaigns.criteria import UNKNOWN, Weights
 from monitor.campaigns.evidence import robust_deviation
 from monitor.campaigns.fingerprint import FINGERPRINT_DISTINCT, IDENTIFIERS, Fingerprints
 from monitor.campaigns.membership import Group
 from monitor.campaigns.population import Population, PopulationView, content, hours
-from monitor.records.profile import MINUTE
+from monitor.records.profile import HOUR, MINUTE
 from monitor.sketches import hyperloglog
 from monitor.sketches.kernel_mean import KernelMeans
 
 _MAX_SURPRISAL = 8.0  # nats of one member that count
 _MIN_P = 1e-12
+_MIN_OTHERS = 20  # keys with which the members' first requests are compared
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 class Verdict(NamedTuple):
     """The result of evaluating a group.
 
     Attributes:
-        is_campaign: whether the group meets the criteria.
-        evidence: numbers by name.
-        reason: which criteria decide, in plain words.
-        is_coordinated: whether the members' behaviour as a group decides, not their own alerts.
+        is_campaign: whether the group is more likely a campaign than not.
+        evidence: numbers by name; of each criterion also its nats.
+        reason: the criteria that speak most for the verdict, in plain words.
+        is_coordinated: whether it is a campaign without regard to the members' own alerts.
     """
 
     is_campaign: bool
@@ -52,6 +56,7 @@ def evaluate(
     group: Group,
     members: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.bool_],
+    weights: Weights,
 ) -> Verdict:
     """Evaluate a group.
 
@@ -60,23 +65,27 @@ def evaluate(
         group: after at least one step.
         members: `(m,) int64`, rows of the members.
         eligible: `(n,) bool`, which keys may be members.
+        weights: of the criteria.
     """
-    evidence = _evidence(population, group, members, eligible)
-    results = criteria.apply(evidence)
+    evidence = traits_of(population, group, members, eligible)
+    results = criteria.apply(evidence, weights)
+    log_odds = criteria.log_odds(results, weights)
+    nats = {f"for_{each.criterion.evidence}": each.nats for each in results}
     return Verdict(
-        criteria.is_campaign(results),
-        evidence,
-        criteria.reason(results),
-        criteria.is_coordinated(results),
+        log_odds > 0.0,
+        {**evidence, "log_odds": log_odds, **nats},
+        criteria.reason(results, log_odds > 0.0),
+        criteria.log_odds(results, weights, without=("own-alerts",)) > 0.0,
     )
 
 
-def _evidence(
+def traits_of(
     population: Population | PopulationView,
     group: Group,
     members: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.bool_],
 ) -> dict[str, float]:
+    """The traits of a group by name; arguments as above."""
     fingerprints, traits = population.rows["fingerprint"][members], population.traits
     direction = population.direction[members]
     mean = direction.mean(axis=0, dtype=np.float64)
@@ -86,22 +95,58 @@ def _evidence(
     payments = population.rows["identifiers"][members, IDENTIFIERS.index("payment"), 0]
     first, last = np.quantile(traits.first_seen[members], (0.1, 0.9))
     surprisal = np.minimum(traits.surprisal[members], _MAX_SURPRISAL)
+    together = _distinct(fingerprints)
     return {
         "probability": _p_random(group.cosine[eligible], inside[eligible]),
         "deviation": float((direction @ mean * traits.deviation[members]).mean()),
         "common": _similarity_between(content(fingerprints)),
-        "alike": float(np.median(group.cosine[members])),
         "accused_share": float((fingerprints["severity"] >= WARNING).mean()),
-        "shards": _shards(fingerprints),
+        "births": _births(traits.first_seen, inside, eligible),
+        "distinct_prompts": together,
+        "disjoint": together / max(float(traits.distinct[members].sum()), 1.0),
+        "repeats": _median(traits.repeats[members]),
+        "follow_ups": _median(traits.follow_ups[members]),
+        "end_users": max(_median(np.exp2(traits.end_users[members]) - 1.0), 1.0),
+        "timers": _mean(traits.regular[members]),
         "largest_payment_share": _largest_share(payments),
         "uneven": _unevenness(fingerprints),
         "pace_spread": _rate_spread(traits.rate[members], fingerprints["requests"]),
-        "prompts_a_template": float(2.0 ** np.median(traits.variety[members])),
         "surprise": float(surprisal.mean()),
         "requests_an_hour": float(2.0 ** np.median(traits.rate[members])),
         "born_spread_minutes": float(last - first) / MINUTE,
         "members": float(len(members)),
     }
+
+
+def _median(x: Floats) -> float:
+    """The median of the known numbers; `UNKNOWN` without any."""
+    known = x[np.isfinite(x)]
+    return float(np.median(known)) if len(known) else UNKNOWN
+
+
+def _mean(x: Floats) -> float:
+    """The mean of the known numbers; `UNKNOWN` without any."""
+    known = x[np.isfinite(x)]
+    return float(known.mean()) if len(known) else UNKNOWN
+
+
+def _births(first_seen: Floats, inside: Mask, eligible: Mask) -> float:
+    """The spread of all other keys' first requests over that of the members'.
+
+    Keys that were there in the stream's first hour may be older; when they began is unknown. If it
+    is for most members, they count as spread like the others. The upper confidence bound of the
+    members' spread is used, so a few times that are close by chance do not matter.
+
+    Args:
+        first_seen: `(n,) float64`, epoch seconds.
+        inside, eligible: `(n,) bool`, which keys are members, and which may be.
+    """
+    known = first_seen > first_seen.min() + HOUR
+    members, others = first_seen[known & inside], first_seen[known & eligible & ~inside]
+    if len(members) < max(2, np.count_nonzero(inside) / 2) or len(others) < _MIN_OTHERS:
+        return 1.0
+    spread = robust_deviation(members) * (1.0 + 1.92 / math.sqrt(len(members)))
+    return max(robust_deviation(others), MINUTE) / max(spread, MINUTE)
 
 
 def _p_random(cosine: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
@@ -125,12 +170,11 @@ def _similarity_between(each: KernelMeans) -> float:
     return between / max(float(np.median(each.self_similarity)), 1e-9)
 
 
-def _shards(fingerprints: Fingerprints) -> float:
-    """Distinct templates of all members together, relative to those of the mean member."""
-    registers = fingerprints["distinct"][:, FINGERPRINT_DISTINCT.index("templates")]
+def _distinct(fingerprints: Fingerprints) -> float:
+    """Different prompts of all members together."""
+    registers = fingerprints["distinct"][:, FINGERPRINT_DISTINCT.index("prompts")]
     union = (registers & 15).max(axis=0) | (registers & 0xF0).max(axis=0)
-    each = hyperloglog.estimate(registers).mean()
-    return float(hyperloglog.estimate(union[None])[0] / max(each, 1.0))
+    return float(hyperloglog.estimate(union[None])[0])
 
 
 def _largest_share(values: npt.NDArray[np.uint64]) -> float:

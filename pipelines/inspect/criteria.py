@@ -1,4 +1,4 @@
-"""Evaluate a group again: its members, their evidence, and which criteria it meets.
+"""Evaluate a group again: its members, their evidence, and what each criterion says.
 
 A linker stores the members of a group, but not the evidence on each. The evidence follows from
 the population: one step of the group, as in a round, and a new verdict. Nothing is written.
@@ -20,25 +20,24 @@ from monitor.linker import LinkPartition
 
 Rows = npt.NDArray[np.int64]
 
-# Names of the routes in JSON, which are older than those of the table of criteria.
-_WAYS = {"required": "either way", "alerts": "by its members", "coordination": "by its pace"}
+_ROUTE = "evidence"  # of all criteria
 
 
 class CriterionResult(msgspec.Struct, frozen=True):
-    """A criterion, the group's value and whether the value meets it.
+    """A criterion, the group's value and what the value says.
 
     Attributes:
         evidence: name of the number in the campaign's evidence.
         measures: what the number is.
         value: `None` if there is not enough to compute it.
-        bound: the least or the most that a campaign may have.
-        at_least: whether the bound is the least.
-        met: whether the value meets the criterion.
-        way: the route of the criterion, by its older name.
-        route: the same, by its name in the table of criteria.
-        comparison: of the value with the bound: ≥, ≤ or <.
+        bound: the value that says nothing.
+        at_least: whether higher values speak for a campaign.
+        met: whether the value speaks for a campaign.
+        way, route: "evidence"; earlier versions had several.
+        comparison: of values that speak for a campaign with the bound: ≥ or ≤.
         unit: of the value.
         meaning: of the result, in plain words.
+        nats: log-likelihood ratio of a campaign.
     """
 
     evidence: str = msgspec.field(name="name")
@@ -52,6 +51,7 @@ class CriterionResult(msgspec.Struct, frozen=True):
     comparison: str
     unit: str
     meaning: str
+    nats: float = 0.0
 
 
 class Evaluated(NamedTuple):
@@ -62,28 +62,32 @@ class Evaluated(NamedTuple):
         members: rows of the sure members; of a campaign, those of the named keys.
         eligible: `(n,) bool`, which keys may be members.
         evidence: of the last verdict; of a group without two sure members, nothing.
+        weights: of the criteria.
     """
 
     group: Group
     members: Rows
     eligible: npt.NDArray[np.bool_]
     evidence: dict[str, float]
+    weights: criteria.Weights
 
 
 def evaluate(partition: LinkPartition, campaign: Campaign) -> Evaluated:
     """Evaluate one of a partition's groups again."""
     population, group = partition.population, group_of(campaign, partition.population)
+    weights = partition.rounds.weights
     if not campaign.membership:
         group.member[population.rows_of(campaign.named)] = 1.0
     sure = np.flatnonzero(group.member > SURE)
     may = _eligible(partition, campaign)
     group.step(population, may)
     if campaign.named:
-        return Evaluated(group, population.rows_of(campaign.named), may, campaign.evidence)
+        named = population.rows_of(campaign.named)
+        return Evaluated(group, named, may, campaign.evidence, weights)
     if len(sure) < 2:
-        return Evaluated(group, sure, may, {})
-    evidence = verdict.evaluate(population, group, sure, may).evidence
-    return Evaluated(group, sure, may, evidence)
+        return Evaluated(group, sure, may, {}, weights)
+    evidence = verdict.traits_of(population, group, sure, may)
+    return Evaluated(group, sure, may, evidence, weights)
 
 
 def _eligible(partition: LinkPartition, campaign: Campaign) -> npt.NDArray[np.bool_]:
@@ -99,7 +103,8 @@ def results(evaluated: Evaluated) -> list[criteria.Result]:
     """The criteria applied to a group, as far as its evidence reaches."""
     if not evaluated.evidence:
         return []
-    return criteria.apply({**evaluated.evidence, "members": float(len(evaluated.members))})
+    evidence = {**evaluated.evidence, "members": float(len(evaluated.members))}
+    return criteria.apply(evidence, evaluated.weights)
 
 
 def criterion_results(evaluated: Evaluated) -> list[CriterionResult]:
@@ -109,14 +114,15 @@ def criterion_results(evaluated: Evaluated) -> list[CriterionResult]:
             evidence=each.criterion.evidence,
             measures=each.criterion.measures,
             value=each.value if each.known else None,
-            bound=each.criterion.bound,
-            at_least=each.criterion.comparison == "≥",
+            bound=each.bound,
+            at_least=each.criterion.rising,
             met=each.met,
-            way=_WAYS[each.route.id],
-            route=each.route.id,
-            comparison=each.criterion.comparison,
+            way=_ROUTE,
+            route=_ROUTE,
+            comparison="≥" if each.criterion.rising else "≤",
             unit=each.criterion.unit,
             meaning=each.meaning,
+            nats=each.nats,
         )
         for each in results(evaluated)
     ]
@@ -127,6 +133,6 @@ def why_not(evaluated: Evaluated) -> str:
     found = results(evaluated)
     if not found:
         return "it has fewer than two sure members"
-    if criteria.is_campaign(found):
-        return "it meets all criteria only now; the next round decides"
-    return criteria.reason(found)
+    if criteria.log_odds(found, evaluated.weights) > 0.0:
+        return "it is one only now; the next round decides"
+    return criteria.reason(found, campaign=False)

@@ -9,7 +9,6 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from monitor.campaigns.criteria import ROUTES
 from pipelines.inspect.campaign import CampaignDetail, Member, SharedIdentifier
 from pipelines.inspect.campaigns import SHORT
 from pipelines.inspect.criteria import CriterionResult
@@ -31,7 +30,6 @@ _VALUES = 5  # of a kind of identifier that are listed
 _WIDE = 110  # columns of a console on which the table of members is complete
 _STRONGEST = 3  # kinds of evidence that are listed per member
 _LEAST_NATS = 0.05  # of evidence that is listed
-_TITLES: dict[str, str] = {route.id: route.title for route in ROUTES}
 _LABELS = {  # by kind of evidence, where its name is not plain
     "direction": "prompts",
     "likeness": "distillation list",
@@ -105,22 +103,19 @@ def _header(detail: CampaignDetail) -> Text:
 
 
 def _criteria(results: list[CriterionResult]) -> Table | Text:
-    """Each criterion with the group's value, the bound and what the number is."""
+    """Each criterion with the group's value, its nats and what the number is, strongest first."""
     if not results:
         return Text("It has fewer than two sure members.")
     rows = table()
     add_columns(rows, "")
-    add_columns(rows, "value", "campaign", numbers=True)
+    add_columns(rows, "value", "for a campaign", "nats", numbers=True)
     rows.add_column("")
-    route = ""
-    for each in results:
-        if each.route != route:
-            route = each.route
-            rows.add_row(Text(_TITLES[route], "dim"))
+    for each in sorted(results, key=lambda each: -each.nats):
         mark = Text("✓", "green") if each.met else Text("✗", "red")
         value = "unknown" if each.value is None else number(each.value)
         what = f"{each.measures}, {each.unit}".removesuffix(", ")
-        rows.add_row(mark, value, f"{each.comparison} {number(each.bound)}", what)
+        bound = f"{each.comparison} {number(each.bound)}"
+        rows.add_row(mark, value, bound, f"{each.nats:+.1f}", what)
     return rows
 
 

@@ -16,6 +16,7 @@ from monitor.linker import LinkPartition
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import HOUR, LONG
 from monitor.records.stream_clock import StreamClock
+from monitor.sketches import hyperloglog
 from monitor.store.base import Checkpoint, Store
 from tests.support.requests import START
 
@@ -65,6 +66,10 @@ def fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> F
     out["long_head"] = NOW // HOUR
     hours = (NOW // HOUR - np.arange(1, 7)).astype(int)  # the current hour is empty
     out["long_requests"][0, hours % LONG.panes] = requests // 6
+    random = np.random.default_rng(payment)
+    for hashed in random.integers(1, 2**63, requests, dtype=np.uint64):
+        for row in out["distinct"][0]:
+            hyperloglog.add(row, hashed)
     out["ids"][0, IDENTIFIERS.index("payment")] = payment
     out["ids"][0, IDENTIFIERS.index("system")] = system
     return out

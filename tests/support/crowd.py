@@ -60,6 +60,9 @@ class Crowd:
     prompts_per_template: float = 1.5
     severity: int = 0
     surprisal: float = 0.5
+    follow_ups: float = 0.0
+    end_users: int = 0
+    timers: float = 0.0  # nats
     shared: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -82,6 +85,8 @@ class Crowd:
             random.poisson(self.hours * self.rate, n), 8
         )
         out["tokens"] = 500.0 * out["requests"]
+        out["follow_ups"] = self.follow_ups * (1.0 - 0.5 ** (out["requests"] / 64.0))
+        out["end_users"], out["regular"] = self.end_users, self.timers
         out["content"] = self._content(random, out["sketch_prompts"])
         self._fill_hours(out, random)
         for i in range(n):
@@ -128,7 +133,7 @@ def direction(seed: int, length: float = 3.0) -> npt.NDArray[np.float64]:
 
 def population(keys: int = 400, seed: int = 1, **more: Any) -> Crowd:
     """Ordinary keys, whose requests come in sessions."""
-    return Crowd(keys, seed, own=3.0, sessions=True, rate=4.0, **more)
+    return Crowd(keys, seed, own=3.0, sessions=True, rate=4.0, follow_ups=0.4, **more)
 
 
 def fleet(keys: int = 30, seed: int = 2, **more: Any) -> Crowd:

@@ -5,101 +5,84 @@ from pathlib import Path
 import pytest
 
 from monitor.campaigns import criteria
-from monitor.campaigns.criteria import ALERTS, COORDINATION, REQUIRED, ROUTES, UNKNOWN
+from monitor.campaigns.criteria import CRITERIA, MAX_NATS, UNKNOWN, load
 
 PAGE = Path("deploy/docs/campaigns.md")
-ALL = [criterion for route in ROUTES for criterion in route.criteria]
-COORDINATED = {
-    "deviation": 2.0,
-    "probability": 1e-9,
-    "accused_share": 0.0,
-    "shards": 5.0,
-    "common": 0.5,
-    "largest_payment_share": 0.1,
-    "uneven": 0.05,
-    "pace_spread": 0.1,
-    "prompts_a_template": 1.5,
-    "surprise": 3.0,
-    "members": 12.0,
-}
+WEIGHTS = load()
+FLEET = {each.evidence: each.high if each.rising else each.low for each in CRITERIA}
+CROWD = {each.evidence: each.low if each.rising else each.high for each in CRITERIA}
 
 
-def failing(criterion):
-    """Coordinated keys, except that they fail one criterion."""
-    worse = -1.0 if criterion.comparison == "≥" else 1.0
-    return {**COORDINATED, criterion.evidence: criterion.bound + worse}
+def log_odds(evidence):
+    return criteria.log_odds(criteria.apply(evidence, WEIGHTS), WEIGHTS)
 
 
 def table_of_criteria():
     """The table in deploy/docs/campaigns.md."""
     lines = [
-        "| | Evidence | Bound | Value | If met | If not met |",
+        "| Evidence | Value | For a campaign | Nats | If it speaks for one | If against |",
         "|---|---|---|---|---|---|",
     ]
-    for route in ROUTES:
-        title = route.title
-        for each in route.criteria:
-            bound = f"{each.comparison} {each.bound:.3g} {each.unit}".rstrip()
-            if each.below_members is not None:
-                bound += f" (only below {each.below_members} members)"
-            lines.append(
-                f"| {title} | `{each.evidence}` | {bound} | {each.measures} | {each.met} "
-                f"| {each.not_met} |"
-            )
-            title = ""
+    for each in CRITERIA:
+        given = WEIGHTS.criteria[each.id]
+        comparison = "≥" if each.rising else "≤"
+        bound = f"{comparison} {each.value(given.neutral):.2g} {each.unit}".rstrip()
+        most, least = given.weight * (1.0 - given.neutral), given.weight * given.neutral
+        lines.append(
+            f"| `{each.evidence}` | {each.measures} | {bound} | -{least:.1f} to +{most:.1f} "
+            f"| {each.met} | {each.not_met} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def test_ids_and_evidence_names_are_unique():
-    assert len({each.id for each in ALL}) == len({each.evidence for each in ALL}) == len(ALL)
+    ids, names = {each.id for each in CRITERIA}, {each.evidence for each in CRITERIA}
+    assert len(ids) == len(names) == len(CRITERIA)
 
 
-def test_coordinated_keys_are_a_campaign():
-    results = criteria.apply(COORDINATED)
-    assert criteria.is_campaign(results)
-    assert criteria.reason(results) == COORDINATION.reason
+def test_shipped_weights_cover_the_criteria():
+    assert set(WEIGHTS.criteria) == {each.id for each in CRITERIA}
 
 
-@pytest.mark.parametrize("criterion", [*REQUIRED.criteria, *COORDINATION.criteria], ids=str)
-def test_each_criterion_is_necessary(criterion):
-    results = criteria.apply(failing(criterion))
-    assert not criteria.is_campaign(results)
-    assert criterion.not_met in criteria.reason(results)
-    assert not any(route.reason in criteria.reason(results) for route in ROUTES)
+def test_group_with_all_traits_is_a_campaign():
+    assert log_odds(FLEET) > 0.0 > log_odds(CROWD)
 
 
-@pytest.mark.parametrize("criterion", COORDINATION.criteria, ids=str)
-def test_own_alerts_replace_coordination(criterion):
-    results = criteria.apply({**failing(criterion), "accused_share": 0.5})
-    assert criteria.is_campaign(results)
-    assert criteria.reason(results) == ALERTS.reason
+@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda each: each.id)
+def test_no_criterion_decides_alone(criterion):
+    name = criterion.evidence
+    assert log_odds({**FLEET, name: CROWD[name]}) > 0.0
+    assert log_odds({**CROWD, name: FLEET[name]}) < 0.0
 
 
-def test_own_alerts_do_not_replace_what_is_required():
-    evidence = {**COORDINATED, "accused_share": 1.0, "deviation": 0.1}
-    results = criteria.apply(evidence)
-    assert not criteria.is_campaign(results)
-    assert criteria.reason(results) == "their prompts are close to the baseline"
+@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda each: each.id)
+def test_nats_are_monotone_and_bounded(criterion):
+    values = [criterion.value(place) for place in (-0.5, 0.0, 0.2, 0.5, 0.8, 1.0, 1.5)]
+    nats = [criteria.apply({criterion.evidence: value}, WEIGHTS)[0].nats for value in values]
+    assert nats == sorted(nats)
+    assert max(map(abs, nats)) <= MAX_NATS + 0.01
 
 
-def test_bound_of_the_payment_share_is_exclusive():
-    results = criteria.apply({**COORDINATED, "largest_payment_share": 0.8})
-    assert not criteria.is_campaign(results)
+@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda each: each.id)
+def test_place_and_value_are_inverse(criterion):
+    assert criterion.place(criterion.value(0.3)) == pytest.approx(0.3)
 
 
-def test_one_task_applies_below_forty_members():
-    for members, campaign in ((39.0, False), (40.0, True)):
-        evidence = {**COORDINATED, "common": 0.0, "members": members}
-        assert criteria.is_campaign(criteria.apply(evidence)) is campaign
+def test_unknown_trait_says_nothing():
+    (result,) = criteria.apply({"uneven": UNKNOWN}, WEIGHTS)
+    assert (result.nats, result.known) == (0.0, False)
+    assert result.meaning == "there is too little to tell"
 
 
-def test_unknown_steadiness_is_not_called_sessions():
-    results = criteria.apply({**COORDINATED, "uneven": UNKNOWN})
-    assert "too few complete hours" in criteria.reason(results)
-    assert "sessions" not in criteria.reason(results)
+def test_reason_names_the_strongest_criteria():
+    results = criteria.apply(FLEET, WEIGHTS)
+    strongest = max(results, key=lambda each: each.nats)
+    assert criteria.reason(results, campaign=True).startswith(strongest.criterion.met)
+    against = criteria.reason(criteria.apply(CROWD, WEIGHTS), campaign=False)
+    assert not any(each.met in against for each in CRITERIA)
 
 
-def test_documentation_has_the_table():
-    page = PAGE.read_text()
+def test_page_has_the_table_of_criteria():
+    page = PAGE.read_text(encoding="utf-8")
     table = page.partition("<!-- criteria -->\n")[2].partition("<!-- /criteria -->")[0]
     assert table.strip() == table_of_criteria().strip()

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.alerting.alerts import Alert
 from monitor.batch import Batch
-from monitor.campaigns.criteria import COORDINATION
+from monitor.campaigns.criteria import Weights
 from monitor.campaigns.fingerprint import to_messages
 from monitor.config import Settings
 from monitor.linker import Linker
@@ -71,17 +71,57 @@ def test_fleet_is_found_by_its_task_alone():
 @pytest.mark.parametrize(
     "similar",
     [
-        pytest.param(fleet(60, shared={"payment": 7, "network": 8}), id="one customer"),
-        pytest.param(fleet(40, repeats=30), id="a course"),
-        pytest.param(fleet(40, sessions=True, surprisal=0.5), id="colleagues in sessions"),
+        pytest.param(
+            fleet(40, spread=20.0, shared={"payment": 7, "network": 8}, repeats=80),
+            id="one customer's services",
+        ),
+        pytest.param(
+            fleet(40, repeats=30, hours=2.0, follow_ups=0.7, surprisal=0.5, sessions=True),
+            id="a class with one assignment",
+        ),
+        pytest.param(
+            fleet(40, sessions=True, surprisal=0.5, follow_ups=0.5, spread=10.0), id="colleagues"
+        ),
         pytest.param(Crowd(200, 2, own=3.0, shared={"system": 5, "user_agent": 6}), id="a library"),
-        pytest.param(fleet(40, prompts_per_template=30.0), id="an application"),
-        pytest.param(fleet(40, surprisal=0.2), id="no detector finds anything"),
-        pytest.param(fleet(8), id="too few members"),
+        pytest.param(
+            fleet(40, mix=0.1, spread=20.0, repeats=200, shared={"network": 8, "system": 9}),
+            id="tenants of a platform",
+        ),
+        pytest.param(
+            fleet(30, mix=0.1, start=0.0, rate=60.0, end_users=200, follow_ups=0.4, repeats=400),
+            id="applications on one source",
+        ),
+        pytest.param(fleet(12, rate=1.0, spread=20.0, hours=20.0, timers=12.0), id="cron jobs"),
+        pytest.param(
+            fleet(12, rate=12.0, repeats=4, timers=12.0, surprisal=6.0), id="monitoring probes"
+        ),
+        pytest.param(
+            fleet(15, spread=20.0, follow_ups=0.95, sessions=True, rate=30.0), id="coding agents"
+        ),
     ],
 )
 def test_similar_groups_are_no_campaign(similar):
     assert not linked(population(), similar)[1].alerts
+
+
+@pytest.mark.parametrize(
+    "attackers",
+    [
+        pytest.param(fleet(30, shared={"payment": 7, "network": 8}), id="one payment"),
+        pytest.param(fleet(30, prompts_per_template=30.0), id="one wrapper"),
+        pytest.param(fleet(30, sessions=True, rate=16.0, surprisal=5.0), id="sessions"),
+        pytest.param(fleet(30, follow_ups=0.4), id="some follow-ups"),
+        pytest.param(fleet(30, end_users=8), id="invented end users"),
+        pytest.param(fleet(30, timers=6.0), id="timers"),
+        pytest.param(fleet(6, rate=100.0, surprisal=5.0), id="few members"),
+        pytest.param(fleet(30, hours=3.0, rate=30.0), id="three hours"),
+        pytest.param(fleet(30, spread=3.0, rate=20.0), id="begun over hours"),
+    ],
+)
+def test_fleet_that_hides_one_trait_is_a_campaign(attackers):
+    found = set().union(*members(linked(population(), attackers)[1]))
+    assert len(found & set(attackers.names)) >= 0.9 * attackers.keys
+    assert found <= set(attackers.names)
 
 
 def test_customer_with_own_alerts_is_a_campaign():
@@ -113,11 +153,13 @@ def test_alert_has_finite_evidence_and_a_reason():
     assert alert.evidence["probability"] < 1e-6
     assert msgspec.json.decode(msgspec.json.encode(first), type=Alert) == first
     assert "30 coordinated keys" in alert.summary
-    assert "they split one prompt list" in alert.summary
+    assert "they began together" in alert.summary
 
 
 def test_large_fleet_is_found_with_mostly_ordinary_prompts():
-    (found,) = members(linked(population(800), fleet(60, mix=0.6, own=4.0, rate=16.0))[1])
+    found = set().union(
+        *members(linked(population(800), fleet(60, mix=0.6, own=4.0, rate=16.0))[1])
+    )
     assert len(found & set(fleet(60).names)) >= 0.9 * 60
 
 
@@ -232,14 +274,18 @@ def test_key_beside_a_flagged_fleet_is_named_if_unusual(surprisal, named):
 
 
 def test_alert_says_when_a_campaign_is_unconfirmed():
-    first = fleet(30)
-    later = fleet(40, seed=7, start=3.2, hours=5.4, surprisal=6.0, sessions=True)
+    first = fleet(20, seed=2, surprisal=6.0)
+    later = fleet(20, seed=7, start=3.2, hours=5.6, surprisal=6.0)
     later.task = first.task
-    _, out = linked(population(), first, later)
-    opened, *_ = out.alerts
-    update = next(a for a in out.alerts if a.state == "update" and a.evidence["uneven"] > 0.15)
-    assert COORDINATION.reason in opened.summary
-    assert COORDINATION.reason not in update.summary
-    assert "not confirmed by the last evaluation: few members" in update.summary
-    assert "they come in sessions, as users do" in update.summary
-    assert "not confirmed" not in opened.summary
+    messages = stream(population(), first, later)
+    linker = Linker(Settings(), MemoryStore())
+    rounds = linker.assign(TOPIC).rounds
+    alerts, at = [], 0
+    while not alerts:
+        alerts += linker.observe(Batch(TOPIC, range(at, at + 1), messages[at : at + 1])).alerts
+        at += 1
+    rounds.weights = Weights(-100.0, rounds.weights.criteria)
+    rest = linker.observe(Batch(TOPIC, range(at, len(messages)), messages[at:])).alerts
+    updated = next(alert.summary for alert in rest if alert.state == "update")
+    assert "not confirmed" not in alerts[0].summary
+    assert "not confirmed by the last evaluation: " in updated
