@@ -103,7 +103,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
         attacks: recall of each class of attack and of each source of its prompts.
         ordinary: flagged keys of each ordinary class and of each source of its prompts.
         mean_recall: over classes of attack, and its 95% interval.
-        seen: where the data of the content model and the baseline are from.
+        seen: where the data of the models and of the baseline are from.
     """
 
     requests: int

@@ -17,10 +17,11 @@ class _Notes(msgspec.Struct):
 
 
 def data_seen(settings: Settings) -> dict[str, str]:
-    """The source of the content model and of the baseline that the settings name."""
+    """The sources of the models and of the baseline that the settings name."""
     files: dict[str, tuple[Path | None, Any]] = {
         "content model": (settings.content, ("monitor.prompts", "content.json")),
         "baseline": (settings.reference, ("monitor.records", "reference.json")),
+        "task model": (settings.tasks, ("monitor.records.harvest", "tasks.json")),
     }
     return {
         name: _source(resources.files(room).joinpath(shipped) if file is None else file)

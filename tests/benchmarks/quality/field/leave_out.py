@@ -1,7 +1,7 @@
 """Leave sources out: fit the shipped models without a part of the sources, and score its keys.
 
     python -m tests.benchmarks.quality.field.leave_out MAKE_TRAFFIC TRAFFIC MAKE_FIELD FIELD FOLDER
-        [--folds 3] [--only 1,2,3] [--seeds 1,2,3] [--variants plain]
+        [--folds 3] [--seeds 1,2,3] [--variants plain] [--labelled DAY ...]
 
 For each fold of the sources of FIELD, the models are fitted to the other sources, the days are
 replayed, and the keys whose source is in the fold are scored. So every source, attack list or
@@ -20,20 +20,50 @@ import typer
 
 from monitor.config import Settings, load
 from monitor.records.harvest.task_model import write_tasks
+from pipelines.modelling import fit_campaigns
 from pipelines.modelling.results import KeyResult
-from tests.benchmarks.quality import tasks
+from tests.benchmarks.quality import shipped, tasks
 from tests.benchmarks.quality.field import tables
 from tests.benchmarks.quality.field.days import Day, DayResult, score
 from tests.benchmarks.quality.field.folds import Fold, fold_of
 
 
-def fit(traffic: Path, field: Path, fold: Fold, folder: Path) -> Settings:
-    """Settings with models that have not seen the sources of a fold."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = folder / "tasks.json"
-    if not found.exists():
-        found.write_bytes(write_tasks(tasks.fit(traffic, field, fold.without)))
-    return load().model_copy(update={"tasks": found})
+class Fitting:
+    """Fits models to all sources but those of a fold.
+
+    Args:
+        traffic, field: programs that make days, and their corpora.
+        folder: for ordinary days and the models of each fold.
+        labelled: days to which the weights of campaigns are fitted; empty: the shipped ones.
+    """
+
+    def __init__(
+        self, traffic: shipped.Maker, field: shipped.Maker, folder: Path, labelled: list[Path]
+    ) -> None:
+        self._traffic, self._field = traffic, field
+        self._folder, self._labelled = folder, labelled
+
+    def __call__(self, fold: Fold) -> Settings:
+        """Settings that name the models of a fold. Those that are there are not fitted again."""
+        folder = self._folder / f"without-{fold.name.replace('/', '-of-')}"
+        folder.mkdir(parents=True, exist_ok=True)
+        content, reference = folder / "content.json", folder / "reference.json"
+        found, weights = folder / "tasks.json", folder / "weights.json"
+        if not found.exists():
+            model = tasks.fit(self._traffic.path, self._field.path, fold.without)
+            found.write_bytes(write_tasks(model))
+        if not reference.exists():
+            ordinary = self._folder / "ordinary"
+            shipped.fit(self._traffic, self._field, ordinary, content, reference, fold.without)
+        settings = load().model_copy(
+            update={"content": content, "reference": reference, "tasks": found}
+        )
+        if not self._labelled:
+            return settings
+        if not weights.exists():
+            fit_campaigns.fit(self._labelled, weights, without=fold.without, settings=settings)
+        campaigns = settings.campaigns.model_copy(update={"weights": weights})
+        return settings.model_copy(update={"campaigns": campaigns})
 
 
 def merge(parts: list[DayResult]) -> DayResult:
@@ -58,19 +88,26 @@ def main(
     folds: Annotated[int, typer.Option(help="Parts of the sources.")] = 3,
     seeds: Annotated[str, typer.Option(help="Seeds of days.")] = "1,2,3",
     variants: Annotated[str, typer.Option(help="As in `field`.")] = "plain",
+    labelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Fit the weights of campaigns to this day. Repeat for more days."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--json", help="Write results per key here.")] = None,
 ) -> None:
+    makers = shipped.Maker(traffic_maker, traffic), shipped.Maker(maker, field)
+    fit = Fitting(*makers, folder, labelled or [])
     written: dict[str, dict[str, KeyResult]] = {}
     for variant in variants.split(","):
         parts: dict[str, list[DayResult]] = {}
         for i in range(folds):
             fold = fold_of(field, f"{i + 1}/{folds}")
-            settings = fit(traffic, field, fold, folder / f"fold-{i + 1}-of-{folds}")
+            settings = fit(fold)
             for seed in seeds.split(","):
                 day = Day.make(maker, field, folder, variant, int(seed))
                 result = fold.of(score(day, *day.replay(settings)))
                 parts.setdefault(day.name, []).append(result)
-                print(tables.summary(f"{day.name} {fold.name}", result.keys.values(), 0.0))
+                name = f"{day.name} {fold.name}"
+                print(tables.summary(name, result.keys.values(), result.seconds), flush=True)
         results = [merge(each) for each in parts.values()]
         written |= {result.day.name: result.keys for result in results}
         print(f"\n{variant}, sources left out")
