@@ -23,9 +23,10 @@ LIMIT_OF_FEW: Action = "throttle"  # on a key, while the evidence comes from few
 
 ANY_KIND = "any other"
 #: The decision for each kind of alert and severity; ANY_KIND is for the kinds without a row.
-# A volume may be honest, so it is slowed down first. Elicitation and campaigns are deliberate. Only
+# A volume may be honest, so it is only slowed down. Elicitation and campaigns are deliberate. Only
 # its owner can say whether a key was taken over.
 POLICY: Mapping[str, Mapping[Severity, Action]] = {
+    "burst": {"info": "observe", "warning": "throttle", "critical": "throttle"},
     "elicitation": {"info": "observe", "warning": "challenge", "critical": "block"},
     "campaign": {"info": "observe", "warning": "challenge", "critical": "block"},
     "takeover": {"info": "observe", "warning": "challenge", "critical": "challenge"},

@@ -161,13 +161,18 @@ class Baseline:
         self._at_edge = np.maximum(self._share[np.arange(LEVELS), edge_bin], least)
 
     def tail(
-        self, which: slice | npt.NDArray[np.int64], levels: npt.NDArray[np.float64]
+        self,
+        which: slice | npt.NDArray[np.int64],
+        levels: npt.NDArray[np.float64],
+        least_excess: float | npt.NDArray[np.float64] = 0.0,
     ) -> npt.NDArray[np.float64]:
         """Probability that an ordinary key reaches these levels in a day.
 
         Args:
             which: indices of k levels.
             levels: `(n, k) float64`.
+            least_excess: smallest mean excess of the extrapolated tails, in levels; a number or
+                `(n, 1) float64`.
 
         Returns:
             `(n, k) float64`, in (0, 1].
@@ -176,7 +181,8 @@ class Baseline:
         bins = np.minimum((levels * PER_LEVEL).astype(np.int64), BINS - 1)
         body = self._share[columns, bins]
         beyond = np.maximum(levels - self._edge[columns], 0.0)
-        extrapolated = self._at_edge[columns] * np.exp(-beyond / self._excess[columns])
+        excess = np.maximum(self._excess[columns], least_excess)
+        extrapolated = self._at_edge[columns] * np.exp(-beyond / excess)
         tail = np.where(levels >= self._edge[columns], extrapolated, body)
         clipped: npt.NDArray[np.float64] = np.clip(tail, 1e-300, 1.0)
         return clipped

@@ -18,7 +18,7 @@ and, although honest, as suspicious as possible:
     flat chat   200 users of a library that asks day and night at one rate, first seen in one minute
 
 Prints for each group, and for the classes and campaigns of the day, how many keys are flagged: by a
-warning or critical alert about the key, and about a campaign that it is a member of.
+warning or critical alert about the key or its account, and about a campaign that it is a member of.
 """
 
 from __future__ import annotations
@@ -58,12 +58,14 @@ class Day:
         known = json.loads(labels.read_text())
         self.labels = {key: each["campaign"] or each["class"] for key, each in known.items()}
         self.lines: list[tuple[float, bytes]] = []
+        self.keys: dict[str, set[str]] = defaultdict(set)  # by key and by account
         self.prompts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._random = random.Random(seed)
         with traffic.open("rb") as file:
             for line in file:
                 event = msgspec.json.decode(line)
                 self.lines.append((event["ts"], line))
+                self._know(event)
                 self.prompts[self.labels[event["api_key"]]][event["api_key"]].append(
                     event["prompt"]
                 )
@@ -103,6 +105,12 @@ class Day:
                 "status": 200,
             }
             self.lines.append((event["ts"], msgspec.json.encode(event)))
+        self._know(sent)
+
+    def _know(self, event: Event) -> None:
+        """Remember that a key, and its account, stand for this key."""
+        for subject in {event["api_key"], event.get("payment")} - {None}:
+            self.keys[subject].add(event["api_key"])
 
     # Arrival times, in seconds since the start of the day
 
@@ -183,8 +191,8 @@ def flagged(day: Day) -> dict[str, dict[str, set[str]]]:
         outcome = engine.observe(Batch("t:0", range(start, start + len(part)), part))
         alerts = [*outcome.alerts, *replay.link(linker, outcome.fingerprints).alerts]
         for alert in alerts:
-            for key in alert.subject.members or [alert.subject.id]:
-                if alert.severity != "info":
+            for subject in alert.subject.members or [alert.subject.id]:
+                for key in day.keys[subject] if alert.severity != "info" else ():
                     found[day.labels[key]][alert.kind].add(key)
     return found
 

@@ -19,7 +19,7 @@ from monitor.detectors.burst import student_8
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline, shipped_reference
-from monitor.records.profile import ALERT_SLOTS, BREADTH, LEVELS, LIKENESS, RECORD, Profile
+from monitor.records.profile import ALERT_SLOTS, BREADTH, DAY, LEVELS, LIKENESS, RECORD, Profile
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,10 @@ def baseline():
     return Baseline(shipped_reference())
 
 
-def key(requests_in_hour=0.0, *, own=None, own_hours=0):
+def key(requests_in_hour=0.0, *, own=None, own_hours=0, days=30):
     """A key with requests in the last hour, after `own_hours` hours of `own` requests each."""
     record = np.zeros(1, RECORD)
+    record["last_seen"] = days * DAY
     record["level"][0, 2:4] = math.log2(1 + requests_in_hour)
     if own is not None:
         record["own_hours"] = own_hours
@@ -46,8 +47,12 @@ def elicitor(prompts, nats):
     return Profile(record)
 
 
-def test_burst_flags_far_more_than_ordinary_keys(baseline):
-    assert Burst()(key(20_000), baseline).p[0] < 1e-4
+def test_burst_of_a_new_key_is_only_a_sign(baseline):
+    assert Burst()(key(200_000), baseline).p[0] == Burst().new_floor
+
+
+def test_burst_tolerates_a_large_application_on_its_first_day(baseline):
+    assert Burst()(key(2_000), baseline).p[0] > 2 * Burst().new_floor
 
 
 @pytest.mark.parametrize("requests", [0, 1, 30, 200])
@@ -63,8 +68,9 @@ def test_burst_flags_a_large_customers_unusual_hour(baseline):
     assert Burst()(key(20_000, own=200, own_hours=100), baseline).p[0] < 1e-3
 
 
-def test_burst_needs_a_longer_past_to_excuse(baseline):
-    assert Burst()(key(20_000, own=18_000, own_hours=2), baseline).p[0] < 1e-4
+@pytest.mark.parametrize("past", [{"own_hours": 20}, {"own_hours": 60, "days": 2.5}])
+def test_burst_needs_a_long_past_to_accuse(baseline, past):
+    assert Burst()(key(20_000, own=20, **past), baseline).p[0] >= Burst().new_floor
 
 
 def asks(prompts, **likeness):

@@ -6,7 +6,7 @@ import pytest
 from monitor.config import Detection
 from monitor.detectors import ALL_DETECTORS, Burst, Elicitation
 from monitor.records.baseline import Baseline, shipped_reference
-from monitor.records.profile import ELICITATION, RECORD, REQUESTS, TOKENS, Profile
+from monitor.records.profile import DAY, ELICITATION, RECORD, REQUESTS, TOKENS, Profile
 from pipelines.inspect.what_if import counterfactuals, one_in
 
 
@@ -16,8 +16,9 @@ def baseline():
 
 
 def busy(requests):
-    """A record with this number of requests in the last hour."""
+    """A key of a quiet month with this number of requests in the last hour."""
     record = np.zeros(1, RECORD)
+    record["last_seen"], record["own_hours"] = 30 * DAY, 100
     record["level"][0, REQUESTS][2:] = np.log2(1 + requests)
     return record
 
@@ -46,7 +47,7 @@ def test_smallest_volume_crosses_threshold(baseline):
 
 
 def test_flagged_key_has_changes_both_ways(baseline):
-    more, less = counterfactuals(Burst(), busy(1e5), baseline, Detection(critical=1e-20))
+    more, less = counterfactuals(Burst(), busy(1e5), baseline, Detection(critical=1e-12))
     assert more.startswith("It would be critical (from under 1 in a billion) with ")
     pattern = r"It would be only info \(above 1 in 10,000\) with ([\d.]+)% of the requests"
     factor = float(re.search(pattern, less)[1]) / 100
