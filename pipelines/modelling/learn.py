@@ -1,8 +1,9 @@
 """Learn a content model from recordings of ordinary traffic and, optionally, distillation lists.
 
 Only the first hundred different prompts of each key and file are used, so that one customer's
-template does not dominate. The model holds means and directions, no prompt
-(`prompts/content_model.py`).
+template does not dominate. Keys that the current model flags are left out, so that attackers do not
+become ordinary. Without lists, the result is a mean of the current model and the traffic, weighted
+by prompts. It holds means and directions, no prompt (`prompts/content_model.py`).
 """
 
 from __future__ import annotations
@@ -14,19 +15,27 @@ from pathlib import Path
 
 import msgspec
 
+from monitor.alerting.alerts import Alert
 from monitor.config import Settings
+from monitor.engine import Engine
 from monitor.errors import InputError
+from monitor.identity import Identity
+from monitor.linker import Linker
 from monitor.prompts.content_model import Content, load_content, write_content
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS
 from monitor.requests.decoder import Decoder
+from monitor.store.memory import MemoryStore
 from pipelines.modelling.fit_content import MIN_PROMPTS, PromptFeatures, fit_content
 from pipelines.traffic.files import LineFile, Progress, expand, no_progress
 from pipelines.traffic.recording import Recording
 from pipelines.traffic.rejections import Rejections
+from pipelines.traffic.replay import replay
 
 PROMPTS_PER_KEY = 100
+# Pseudonyms stay in this process, and a fixed key makes the result reproducible.
+_IDENTITY = Identity(bytes(32), plain=True)
 _BATCH_SIZE = 2_000  # prompts
 
 
@@ -86,22 +95,43 @@ def extract_features(prompts: Sequence[str]) -> PromptFeatures:
 
 
 def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:
-    """The first different prompts of each key and file, in order of appearance."""
+    """The first different prompts of each ordinary key and file."""
     decoder, prompts, rejections = Decoder.of(settings), dict[str, None](), Rejections()
-    for name in expand(files):
-        by_key: defaultdict[str, set[str]] = defaultdict(set)
-        recording = Recording([name], decoder, progress=progress)
-        for values in recording.batches():
+
+    def read(recording: Recording) -> tuple[list[dict[str, None]], Rejections]:
+        by_key: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        rejected, flagged = Rejections(), set[str]()
+
+        def collect(values: Sequence[bytes]) -> None:
             decoded = decoder.decode(values, time.time())
-            rejections.add(decoded.rejections, recording.place)
+            rejected.add(decoded.rejections, recording.place)
             for event in decoded.events:
-                seen = by_key[event.api_key]
-                if event.prompt and len(seen) < PROMPTS_PER_KEY:
-                    seen.add(event.prompt)
-                    prompts[event.prompt] = None
+                if event.prompt and len(by_key[event.api_key]) < PROMPTS_PER_KEY:
+                    by_key[event.api_key][event.prompt] = None
+
+        store = MemoryStore()
+        engine, linker = Engine(settings, _IDENTITY, store), Linker(settings, store)
+        for outcome in replay(recording, engine, store, linker, collect):
+            flagged |= _flagged(outcome.alerts)
+        return [found for key, found in by_key.items() if key not in flagged], rejected
+
+    for name in expand(files):
+        ordinary, rejected = Recording([name], decoder, progress=progress).run(read)
+        rejections.merge(rejected)
+        for found in ordinary:
+            prompts |= found
     if rejections.total() and not prompts:
         raise InputError(rejections.why_nothing(files))
     return list(prompts)
+
+
+def _flagged(alerts: Sequence[Alert]) -> set[str]:
+    """The API keys that alerts above info are about; not those of which only an end user is."""
+    keys = set[str]()
+    for alert in alerts:
+        if alert.severity != "info" and alert.subject.type != "end_user":
+            keys |= {alert.subject.id, *alert.subject.members}
+    return keys
 
 
 def _load_list(path: str) -> list[str]:

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.quality.corpora CORPORA.json.gz FOLDER
 
-writes the distillation lists in the format of `xm learn`. The shipped models are made from them
-(`shipped.py`). The corpora are one JSON object: `chat`, prompts by user; `templates` and `sweep`,
-prompts by template; `instruct` and `reasoning`, prompts; `phrases`, wrappers of eliciting prompts.
+writes the distillation lists in the format of `xm learn`. The corpora are one JSON object: `chat`,
+prompts by user; `templates` and `sweep`, prompts by template; `instruct` and `reasoning`, prompts;
+`phrases`, wrappers of eliciting prompts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from random import Random
 from typing import Any
 
 import typer
+
+from tests.benchmarks.quality.training.prompts import tool_calls
 
 #: Wrappers for tests; no training list contains them.
 UNSEEN = {
@@ -55,6 +57,7 @@ def lists(corpora: dict[str, Any]) -> dict[str, list[str]]:
         "sweep": sweep,
         "cot": wrapped(corpora["reasoning"], corpora["phrases"]["cot"]),
         "grader": wrapped(corpora["instruct"], corpora["phrases"]["grade"]),
+        "tools": tool_calls([p for user in corpora["chat"] for p in user[:1]], Random(0)),
     }
 
 

@@ -206,7 +206,11 @@ def main(
         results.append(cross_score(files, settings, split.halves, WEIGHT))
         key_days += split.key_days
     reference = pool([half for each in results for half in each.halves], WEIGHT)
-    notes = {"from": "tests/benchmarks/quality/shipped.py", "seen_key_days": key_days}
+    notes = {
+        "from": "tests/benchmarks/quality/shipped.py",
+        "sources": sorted({*field.corpora["sources"], *_parts(traffic.corpora)}),
+        "seen_key_days": key_days,
+    }
     REFERENCE.write_bytes(write_reference(reference, **notes))
     smallest = np.concatenate([np.min([*each.smallest.values()], axis=0) for each in results])
     for found in fit_thresholds(smallest, key_days, keys=KEYS, false_alerts=FALSE_ALERTS):

@@ -51,6 +51,7 @@ RELATED = {
     "sweep": {"sweep"},
     "cot": {"cot", "reasoning"},
     "grader": {"grader", "code"},
+    "tools": {"tools"},
 }
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]

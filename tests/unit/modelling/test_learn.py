@@ -5,12 +5,14 @@ from random import Random
 
 import pytest
 
+from monitor.alerting.alerts import Alert, Subject
 from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.prompts.content_model import load_content, shipped_content
 from monitor.prompts.projection import LISTS
+from pipelines.modelling import learn
 from pipelines.modelling.fit_content import MIN_PROMPTS
-from pipelines.modelling.learn import PROMPTS_PER_KEY, learn_content
+from pipelines.modelling.learn import PROMPTS_PER_KEY, _flagged, learn_content
 from pipelines.simulation.users import SERVICES, TEMPLATES, grammar
 from tests.support.requests import request
 
@@ -112,3 +114,24 @@ def test_learn_rejects_a_list_in_another_format(ordinary, lists, tmp_path):
 def test_learn_error_names_the_output_option(ordinary, tmp_path):
     with pytest.raises(InputError, match="--out"):
         learn_content([ordinary], [], Settings(), tmp_path / "none" / "out.json", source="")
+
+
+def alert(severity, kind, name, members=()):
+    subject = Subject(kind, name, list(members))
+    return Alert("a", "k", "open", severity, 1.0, subject, 0.0, (0.0, 1.0), {}, "", "observe")
+
+
+def test_flagged_keys_and_members_are_left_out():
+    alerts = [
+        alert("warning", "api_key", "sk-1"),
+        alert("info", "api_key", "sk-2"),
+        alert("critical", "campaign", "c_1", ["sk-3", "sk-4"]),
+        alert("critical", "end_user", "u_1", ["sk-5"]),
+    ]
+    assert _flagged(alerts) == {"sk-1", "c_1", "sk-3", "sk-4"}
+
+
+def test_learn_leaves_out_flagged_keys(ordinary, tmp_path, monkeypatch):
+    monkeypatch.setattr(learn, "_flagged", lambda alerts: {f"sk-{i}" for i in range(25)})
+    with pytest.raises(InputError, match="in ordinary traffic are too few"):
+        learn_content([ordinary], [], Settings(), tmp_path / "out.json", source="")

@@ -105,7 +105,7 @@ def training(
     by_name = {each.name: each for each in attacks}
     cot, grader = _cot(contents, random), _grader(contents, attacks, benign, random)
     framed = _framed(contents, random)
-    tools = _tools(chat, by_name, random)
+    tools = [*tool_calls(chat, random), *_together(by_name, TOOLS, random)]
     lists = {
         "code": _together(by_name, CODE, random),
         "reasoning": _together(by_name, EXAMS, random),
@@ -209,11 +209,12 @@ def _grader(
     return out
 
 
-def _tools(chat: list[str], by_name: dict[str, Source], random: Random) -> list[str]:
+def tool_calls(requests: list[str], random: Random) -> list[str]:
+    """Requests for calls to made-up functions, in many notations and wordings."""
     words = load("tools")
     verbs, objects = words["verbs"].split(), words["objects"].split()
     parameters = words["parameters"].split()
-    short = [p for p in chat if len(p) < 300]
+    short = [p for p in requests if len(p) < 300]
     out = []
     for _ in range(3000):
         lang = random.choice(["frames"] * 8 + ["zh", "de", "es"])
@@ -224,7 +225,7 @@ def _tools(chat: list[str], by_name: dict[str, Source], random: Random) -> list[
         out.append(
             form.replace("{functions}", functions).replace("{request}", random.choice(short))
         )
-    return [*out, *_together(by_name, TOOLS, random)]
+    return out
 
 
 def _function(name: str, parameters: list[str], random: Random) -> str:
