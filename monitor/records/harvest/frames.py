@@ -30,14 +30,22 @@ from monitor.requests.marks import FIRST_TURN, FOLLOW_UP, HAS_PROMPT
 from monitor.requests.parts import KIND, Parts
 from monitor.requests.turns import SYSTEM
 
-HALF = 1024  # bytes kept of each end of a long text
+HALF = 512  # bytes kept of each end of a long text
 FIRST = 4  # prompts of a key from which its frame is known
-FULL, SAMPLE = 256, 4  # prompts that are all judged; of those after them one in SAMPLE
+FULL, SAMPLE = 64, 8  # prompts that are all judged; of those after them one in SAMPLE
 _ADDED = 4  # new sentences at each end that a prompt adds to the memory
 _MOST = 40  # sentences at each end that are compared
 _UP, _ATTENDED = 16, 32  # what a follow-up adds to `followed`, and from where on a key is attended
 _MAX_FOLLOWED, _MAX_PROMPTS = 255, 65_535
 _READ = 3  # see `admission.py`
+LONGEST = 256  # bytes of a sentence
+
+# Kinds of bytes: of letters, digits and signs, not of blanks and punctuation; the end of a sentence
+# or a line; and bytes of characters that may be a full-width mark at the end of a sentence.
+_TEXT, _END, _WIDE_END = 1, 2, 3
+_KINDS = np.array([_TEXT * (byte >= 48) for byte in range(256)], np.uint8)
+_KINDS[list(b"\n!.:;?")] = _END
+_KINDS[[0x81, 0x82, 0x9A, 0x9B, 0x9F]] = _WIDE_END
 
 
 class Varying(NamedTuple):
@@ -120,10 +128,11 @@ def _cut(
             continue
         seen = int(r["frame_prompts"])
         r["frame_prompts"] = seen + 1 if seen < _MAX_PROMPTS else FULL
+        if seen >= FULL and mix(seed ^ U(seen)) % U(SAMPLE) != U(0):
+            continue
         begin = o
         o, known = _cut_one(r, data, places[e, 0], places[e, 1], seed, out, o, added, tail)
-        skipped = seen >= FULL and mix(seed ^ U(seen)) % U(SAMPLE) != U(0)
-        if seen < FIRST or o == begin or skipped:
+        if seen < FIRST or o == begin:
             o = begin
             continue
         unframed[count] = known == 0
@@ -216,51 +225,44 @@ def _append(data: Any, at: int, end: int, out: Any, o: int, start: int) -> int:
 @jit
 def _is_end(data: Any, i: int) -> bool:
     """Whether the byte at `i` ends a sentence or a line."""
-    b = data[i]
-    if b < 128:
-        return b in (10, 33, 46, 58, 59, 63)  # a line feed, or one of !.:;?
-    if i < 2:
-        return False
+    kind = _KINDS[data[i]]
+    if kind < _WIDE_END or i < 2:
+        return bool(kind == _END)
     first, second = data[i - 2], data[i - 1]
-    if first == 0xE3:
-        return bool(second == 0x80 and b == 0x82)  # an ideographic full stop
-    return bool(first == 0xEF and second == 0xBC and b in (0x81, 0x9A, 0x9B, 0x9F))  # wide !:;?
-
-
-@jit
-def _is_text(byte: int) -> bool:
-    """Whether a byte is of a letter, a digit or another sign that is no punctuation."""
-    return byte >= 48 and byte not in (58, 59, 63)
+    if data[i] == 0x82:
+        return bool(first == 0xE3 and second == 0x80)  # an ideographic full stop
+    return bool(first == 0xEF and second == 0xBC)  # one of !:;? in full width
 
 
 @jit
 def _sentence_end(data: Any, at: int, end: int) -> int:
-    """The offset after the sentence that begins at `at`."""
+    """The offset after the sentence that begins at `at`, or after LONGEST bytes of it."""
     seen = False
-    for i in range(at, end):
-        if seen and _is_end(data, i):
+    for i in range(at, min(end, at + LONGEST)):
+        if seen and _KINDS[data[i]] >= _END and _is_end(data, i):
             return i + 1
-        seen |= _is_text(data[i])
-    return end
+        seen |= _KINDS[data[i]] & _TEXT != 0
+    return int(character_start(data, at + LONGEST)) if end > at + LONGEST else end
 
 
 @jit
 def _sentence_start(data: Any, begin: int, end: int) -> int:
-    """The offset of the last sentence that ends at `end`, not before `begin`."""
+    """The offset of the last sentence that ends at `end`, not before `begin`, or of its last
+    LONGEST bytes."""
     seen = False
-    for i in range(end - 1, begin - 1, -1):
-        if seen and _is_end(data, i):
+    for i in range(end - 1, max(begin, end - LONGEST) - 1, -1):
+        if seen and _KINDS[data[i]] >= _END and _is_end(data, i):
             return i + 1
-        seen |= _is_text(data[i])
-    return begin
+        seen |= _KINDS[data[i]] & _TEXT != 0
+    return int(character_start(data, end - LONGEST)) if begin < end - LONGEST else begin
 
 
 @jit
 def _short(data: Any, at: int, end: int, seed: Any) -> int:
     """Fifteen bits of the hash of a sentence without its outer marks; 0 if it has no text."""
-    while at < end and not _is_text(data[at]):
+    while at < end and not _KINDS[data[at]] & _TEXT:
         at += 1
-    while end > at and not _is_text(data[end - 1]):
+    while end > at and not _KINDS[data[end - 1]] & _TEXT:
         end -= 1
     if at == end:
         return 0

@@ -51,10 +51,11 @@ def update_level(r: Any, weights: Any, levels: Any) -> None:
         weights: `(1 + len(TRAITS),) float64`, see `task_model.py`.
         levels: `(LEVELS,) float64`, updated in place.
     """
-    prompts = float(r["task_prompts"])
-    different = hyperloglog.estimate_one(r["distinct"][_PROMPTS])
-    repeats = 1.0 - different / max(float(r["sketch_prompts"]), 1.0)
-    repeats = max(repeats - hyperloglog.ERROR, 0.0)
     level = weights[0] + weights[1] * max(float(r["tasks"]), 0.0) + weights[2] * r["unframed"]
-    level -= weights[3] * repeats + weights[4] * r["follow_ups"]
-    levels[HARVEST] = max(level, 0.0) * min(prompts / FULL_PROMPTS, 1.0)
+    level -= weights[4] * r["follow_ups"]
+    if level > 0.0:
+        different = hyperloglog.estimate_one(r["distinct"][_PROMPTS])
+        repeats = 1.0 - different / max(float(r["sketch_prompts"]), 1.0)
+        level -= weights[3] * max(repeats - hyperloglog.ERROR, 0.0)
+    full = min(float(r["task_prompts"]) / FULL_PROMPTS, 1.0)
+    levels[HARVEST] = max(level, 0.0) * full

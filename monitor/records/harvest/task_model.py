@@ -63,17 +63,32 @@ class TaskModel(NamedTuple):
     def odds(self, features: Features) -> npt.NDArray[np.float32]:
         """Log odds of n texts to be tasks, `(n,) float32` in nats; the same in any batch."""
         out = np.empty(len(features.meaning), np.float32)
-        _odds(self.inputs(features), self.weights, self.offset, out)
+        _odds(features, self.centre, 1.0 / self.spread, self.weights, self.offset[0], out)
         return out
 
 
 @jit
-def _odds(inputs: Any, weights: Any, offset: Any, out: Any) -> None:
-    """Write the clipped log odds of each row of inputs, summed in a fixed order."""
+def _odds(features: Any, centre: Any, scale: Any, weights: Any, offset: float, out: Any) -> None:
+    """Write the clipped log odds of n texts, summed in a fixed order.
+
+    Args:
+        features: `Features` of the texts.
+        centre, scale: `(len(STYLE),) float64`, mean and inverse deviation of the style.
+        weights: `(INPUTS,) float64`.
+        out: `(n,) float32`, the result.
+    """
     for i in range(len(out)):
-        total = offset[0]
-        for j in range(len(weights)):
-            total += inputs[i, j] * weights[j]
+        of_vectors, of_style = 0.0, 0.0
+        for j in range(MEANING):
+            of_vectors += (
+                features.meaning[i, j] * weights[j]
+                + features.opening[i, j] * weights[MEANING + j]
+                + features.closing[i, j] * weights[2 * MEANING + j]
+            )
+        for j in range(len(centre)):
+            style = (features.style[i, j] - centre[j]) * scale[j]
+            of_style += min(max(style, -MAX_STYLE), MAX_STYLE) * weights[3 * MEANING + j]
+        total = offset + of_vectors / MEANING_LENGTH + of_style
         out[i] = np.float32(min(max(total, -CLIP), CLIP))
 
 
