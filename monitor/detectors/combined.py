@@ -39,10 +39,13 @@ class Combined:
     Attributes:
         parts: the detectors.
         sign: largest probability that counts as a sign.
+        within: pairs of a detector and another one that presupposes what the first one sees. Of
+            the first, only what exceeds the other counts.
     """
 
     parts: Sequence[Detector]
     sign: float = 0.1
+    within: Sequence[tuple[str, str]] = (("automation", "harvest"),)
     name: ClassVar[str] = "combined"
     slot: ClassVar[int] = 6
     levels: ClassVar[Sequence[int]] = (COMBINED,)
@@ -68,6 +71,9 @@ class Combined:
             part.name: np.log(self.sign / finding.p).clip(0.0)
             for part, finding in zip(self.parts, findings, strict=True)
         }
+        for name, other in self.within:
+            if name in nats and other in nats:
+                nats[name] = (nats[name] - nats[other]).clip(0.0)
         return [*findings, self._combine(keys, baseline, nats)]
 
     def _combine(self, keys: Profile, baseline: Baseline, nats: Mapping[str, Floats]) -> Finding:

@@ -24,7 +24,7 @@ from monitor.requests.marks import FIRST_TURN, HAS_PROMPT
 from monitor.requests.parts import Parts
 from monitor.requests.turns import USER, Part
 
-#: Intercept, and weights of TRAITS. A key whose prompts are tasks with odds of 7 to 1 is as likely
+#: Intercept, and weights of TRAITS. A key whose prompts are tasks with odds of 6 to 1 is as likely
 # to harvest as one whose prompts have no frame in nine of ten cases.
 TRAIT_WEIGHTS = (0.0, 2.5, 5.0, 4.0, 4.0)
 RIDGE = 3e-3  # of standardised weights, relative to the number of texts
