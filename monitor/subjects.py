@@ -26,7 +26,6 @@ from monitor.prompts.extractor import Features
 from monitor.records import end_users
 from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
-from monitor.records.update import ACCOUNT_REQUESTS
 from monitor.requests.columns import Columns
 from monitor.requests.fast_json import HASHED_FIELDS
 from monitor.store.base import Store, name_in
@@ -133,7 +132,7 @@ class Subjects:
         rows = loaded[: len(keys)]
         hashes = columns.hashes[:, _ACCOUNT]
         hashes = np.where(hashes == 0, columns.hashes[:, _PAYMENT], hashes)
-        may = (self._table.records["requests"][rows] < ACCOUNT_REQUESTS) & (hashes != 0)
+        may = (self._table.records["requests"][rows] < end_users.ACCOUNT_REQUESTS) & (hashes != 0)
         flagged = [account.hash for account in partition.accounts.values()]
         may |= np.isin(hashes, np.append(hashes[may], np.array(flagged, np.uint64)))
         which = np.flatnonzero(may)

@@ -59,14 +59,18 @@ _PROMPTS, _TEMPLATES = DISTINCT.index("prompts"), DISTINCT.index("templates")
 
 
 @jit
-def update_levels(r: Any, levels: Any) -> None:
+def update_levels(r: Any, pooled: bool, levels: Any) -> None:
     """Compute the levels of similarity, breadth and templates.
 
     Args:
         r: RECORD.
+        pooled: whether its prompts are of several keys that are used at the same time: those of
+            a customer's applications and employees together are as broad as a sweep.
         levels: `(LEVELS,) float64`, updated in place.
     """
     similarity = _self_similarity(r)
+    if pooled:
+        similarity = 2.0 * NARROW
     broadness = min(max((NARROW - similarity) / (NARROW - BROADER), 0.0), 1.0)
     unattended = 0.5 + 0.5 * min(r["unattended"] / UNATTENDED, 1.0)
     prompts = r["sketch_prompts"]

@@ -10,6 +10,10 @@ statistics of prompts while it makes up less than 1 in MINORITY of the key's req
 
 The last count is that of suspicious prompts of everybody else: of requests that name no end user,
 and of end users that found no room.
+
+An account has a record, too, of the first requests of each of its keys. It shows a customer who
+replaces its keys. Keys that follow one another do one work. Keys that are used at the same time may
+be a company's applications and employees.
 """
 
 from __future__ import annotations
@@ -25,7 +29,15 @@ from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS, SHARES
 from monitor.records.admission import REPEATED
 from monitor.records.content_levels import RAMPS
-from monitor.records.inputs import ACCOUNT, FEW_SUSPECTS, KEY, SUSPECTS
+from monitor.records.inputs import (
+    ACCOUNT,
+    ACCOUNT_KEYS,
+    FEW_SUSPECTS,
+    KEY,
+    NEWER_KEYS,
+    SHORT_LIVED,
+    SUSPECTS,
+)
 from monitor.records.profile import PARTS, REQUESTS, SCALES, USERS
 from monitor.requests.marks import INTENT
 
@@ -37,6 +49,13 @@ _OTHERS = USERS - 1  # index of the count of everybody else
 _OWN = 0x8000  # bit of a count: the end user has a record
 _COUNT = 0x7FFF
 _HALVE = 2048  # weight at which all counts are halved: the recent past counts more
+# An account is fed by the first requests of each key, and by fewer while it has one key: a key with
+# many requests is judged by itself.
+ACCOUNT_REQUESTS, FIRST_KEY_REQUESTS = 32, 8
+_FEWER = 1.25  # mean requests of the account's other keys, relative to those of this one
+MIN_ACCOUNT_KEYS = 2  # of an account that is evaluated
+_NEWER_SCALE, _NEWER_WEIGHT = 65_535.0, 1.0 / 16.0  # of NEWER_KEYS, and of a request in it
+_POOLED = 0.25  # mean share of newer keys, from which keys do not follow one another
 _DAY_LEVEL = REQUESTS.start + SCALES.index("24h")
 _SPREAD = 8 * WEIGHT  # least count of everybody else
 _LIKE = [
@@ -193,6 +212,47 @@ def from_few(record: Any, role: int) -> bool:
     if role == ACCOUNT:
         return bool(2 * int(counts[FEW_SUSPECTS]) > counts[SUSPECTS])
     return role == KEY and bool(_is_few(counts))
+
+
+@jit
+def feeds(r: Any, key: Any) -> bool:
+    """Whether a request of a key counts in its account's RECORD. Counts the key if it is new.
+
+    Args:
+        r, key: RECORD of the account and of the key, before the request; updated in place.
+    """
+    counts, before = r["user_counts"], key["requests"]
+    if before == 0 and counts[ACCOUNT_KEYS] < np.iinfo(np.uint16).max:
+        counts[ACCOUNT_KEYS] += 1
+        key["account_place"] = counts[ACCOUNT_KEYS]
+    keys = float(counts[ACCOUNT_KEYS])
+    if keys < MIN_ACCOUNT_KEYS:
+        return bool(before < FIRST_KEY_REQUESTS)
+    newer = min((keys - key["account_place"]) / (keys - 1.0), 1.0) * _NEWER_SCALE
+    counts[NEWER_KEYS] = int(counts[NEWER_KEYS] + (newer - counts[NEWER_KEYS]) * _NEWER_WEIGHT)
+    return bool(before < ACCOUNT_REQUESTS)
+
+
+@jit
+def is_pooled(r: Any, role: int) -> bool:
+    """Whether a RECORD holds requests of several keys that are used at the same time."""
+    return role == ACCOUNT and r["user_counts"][NEWER_KEYS] > _POOLED * _NEWER_SCALE
+
+
+@jit
+def is_represented(r: Any, account: Any) -> bool:
+    """Whether a key's account is compared with other keys instead of the key.
+
+    It is if the account changes its keys: they are short-lived, and this one has fewer requests
+    than the others had. Keys that an account uses at the same time have about as many.
+
+    Args:
+        r, account: RECORD of the key and of its account.
+    """
+    keys, requests = account["user_counts"][ACCOUNT_KEYS], account["requests"]
+    if keys < MIN_ACCOUNT_KEYS or requests > SHORT_LIVED * keys:
+        return False
+    return bool(requests - r["requests"] >= _FEWER * r["requests"] * (keys - 1))
 
 
 @jit

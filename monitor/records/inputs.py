@@ -10,8 +10,9 @@ import numpy.typing as npt
 KEY, ACCOUNT, END_USER = 0, 1, 2  # whose record an entry updates
 SHORT_LIVED = 20  # mean requests of an account's keys up to which the account stands for them
 # In `user_counts` of an account's record: the number of its keys, of suspicious prompts, and of
-# those that came while few end users sent most of their key's.
-ACCOUNT_KEYS, SUSPECTS, FEW_SUSPECTS = 0, 1, 2
+# those that came while few end users sent most of their key's; and the share of its keys that are
+# newer than the keys of its recent requests, in 65,535ths.
+ACCOUNT_KEYS, SUSPECTS, FEW_SUSPECTS, NEWER_KEYS = 0, 1, 2, 3
 
 
 class Requests(NamedTuple):

@@ -95,6 +95,7 @@ RECORD = np.dtype(
         ("late", "<u2"),  # requests that came after the lateness limit
         ("parts", "<u2", PARTS),  # 15 bits of each part's hash, and a bit set when it recurs
         ("systems", "u1"),  # system prompts that were new
+        ("account_place", "<u2"),  # keys of its account up to it; 0 without an account
         ("part_hand", "u1"),  # index in `parts` where the search for the next free place begins
         ("frame", "<u2", FRAMES),  # 15 bits of each sentence's hash, and a bit set when it recurs
         ("frame_hand", "u1"),  # index in `frame` where the search for the next free place begins

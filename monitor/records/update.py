@@ -33,7 +33,6 @@ from monitor.records.inputs import (
     ACCOUNT_KEYS,
     END_USER,
     KEY,
-    SHORT_LIVED,
     Entries,
     Requests,
     Today,
@@ -69,12 +68,6 @@ _ORDINARY_MATCHES, _ELICITING_MATCHES = 0.05, 0.35
 MATCH = float(np.log(_ELICITING_MATCHES / _ORDINARY_MATCHES))
 MISS = float(np.log((1 - _ELICITING_MATCHES) / (1 - _ORDINARY_MATCHES)))
 MAX_NATS = 40.0  # nats; more would only take longer to decay
-
-# An account is fed by the first requests of each key, and by fewer while it has one key: a key with
-# many requests is judged by itself.
-ACCOUNT_REQUESTS, FIRST_KEY_REQUESTS = 32, 8
-_FEWER = 1.25  # mean requests of the account's other keys, relative to those of this one
-MIN_ACCOUNT_KEYS = 2  # of an account that is evaluated
 
 OWN_HOURS = 168.0  # active hours after which older ones fade
 
@@ -118,7 +111,7 @@ def update(
     for i in range(start, end):
         e, role = entries.events[i], entries.roles[i]
         r = records[entries.rows[i]]
-        if role == ACCOUNT and not _feeds(r, records[entries.keys[e]]["requests"]):
+        if role == ACCOUNT and not end_users.feeds(r, records[entries.keys[e]]):
             continue
         if role == ACCOUNT and entries.suspects[e]:
             end_users.add_suspect(r, records[entries.keys[e]])
@@ -159,7 +152,7 @@ def update(
                 if role == KEY:
                     _add_to_baseline_mean(r, e, features, today)
                     harvest.add(r, requests.tasks[e], requests.unframed[e])
-                content_levels.update_levels(r, levels)
+                content_levels.update_levels(r, end_users.is_pooled(r, role), levels)
                 harvest.update_level(r, today.traits, levels)
                 levels[TAKEOVER] = origins.work_change(r)
         if role == KEY:
@@ -174,45 +167,16 @@ def update(
             baseline.update_peaks(r, levels, first_today, voted, today)
         else:
             baseline.set_levels(r, levels)
-        if role == ACCOUNT and r["user_counts"][ACCOUNT_KEYS] < MIN_ACCOUNT_KEYS:
+        if role == ACCOUNT and r["user_counts"][ACCOUNT_KEYS] < end_users.MIN_ACCOUNT_KEYS:
             continue
         if _is_evaluation_due(r, last_hour):
             evaluations[count] = records[entries.rows[i]]
             account = entries.accounts[e]
-            if role == KEY and account >= 0 and _is_represented(r, records[account]):
+            if role == KEY and account >= 0 and end_users.is_represented(r, records[account]):
                 evaluations[count]["published"] = np.uint16(r["requests"] + 1)  # not due
             evaluated_at[count] = i
             count += 1
     return count
-
-
-@jit
-def _feeds(r: Any, before: int) -> bool:
-    """Whether a request of a key, which has made `before` others, counts in its account's RECORD.
-
-    Counts the key if it is new.
-    """
-    keys = r["user_counts"]
-    if before == 0 and keys[ACCOUNT_KEYS] < np.iinfo(np.uint16).max:
-        keys[ACCOUNT_KEYS] += 1
-    several = keys[ACCOUNT_KEYS] >= MIN_ACCOUNT_KEYS
-    return bool(before < (ACCOUNT_REQUESTS if several else FIRST_KEY_REQUESTS))
-
-
-@jit
-def _is_represented(r: Any, account: Any) -> bool:
-    """Whether a key's account is compared with other keys instead of the key.
-
-    It is if the account changes its keys: they are short-lived, and this one has fewer requests
-    than the others had. Keys that an account uses at the same time have about as many.
-
-    Args:
-        r, account: RECORD of the key and of its account.
-    """
-    keys, requests = account["user_counts"][ACCOUNT_KEYS], account["requests"]
-    if keys < MIN_ACCOUNT_KEYS or requests > SHORT_LIVED * keys:
-        return False
-    return bool(requests - r["requests"] >= _FEWER * r["requests"] * (keys - 1))
 
 
 @jit

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from monitor.records.admission import READ, REPEATED
-from monitor.records.end_users import HEAVY, from_few, select
-from monitor.records.inputs import KEY
+from monitor.records.end_users import HEAVY, feeds, from_few, is_pooled, select
+from monitor.records.inputs import ACCOUNT, KEY
 from monitor.records.profile import RECORD
 
 
@@ -74,3 +74,28 @@ def test_anonymous_evidence_is_the_keys(record):
 def test_ever_new_end_users_get_few_records(record):
     assert sum(observe(record, range(2, 5_000))) < 200
     assert observe(record, [7_000] * 5)[-1]
+
+
+def account_fed_by(order):
+    """An account's record after requests of keys 0, 1, … in this order."""
+    account, keys = np.zeros(1, RECORD)[0], np.zeros(max(order) + 1, RECORD)
+    for i in order:
+        feeds(account, keys[i])
+        keys[i]["requests"] += 1
+    return account
+
+
+def test_keys_that_follow_one_another_are_not_pooled():
+    account = account_fed_by([i for i in range(12) for _ in range(7)])
+    assert not is_pooled(account, ACCOUNT)
+
+
+def test_keys_that_a_few_programs_replace_are_not_pooled():
+    account = account_fed_by([4 * i + j for i in range(8) for _ in range(7) for j in range(4)])
+    assert not is_pooled(account, ACCOUNT)
+
+
+def test_keys_in_use_at_the_same_time_are_pooled():
+    account = account_fed_by([*range(12)] * 7)
+    assert is_pooled(account, ACCOUNT)
+    assert not is_pooled(account, KEY)
