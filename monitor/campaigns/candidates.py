@@ -24,7 +24,8 @@ from monitor.records.profile import MINUTE
 SIZE = 8  # keys of a candidate by similarity, at most
 NEAREST = 4  # keys by whose similarity a key is dense, itself included
 _PER_ROUND = 4  # candidates of either source
-_GROWN = 2.0  # requests of a key, relative to those when it was tried, until it is tried again
+_UNTRIED = 0.5  # share of keys with one identifier that have not been tried, at least
+_GROWN = 1.5  # requests of a key, relative to those when it was tried, until it is tried again
 _SHARED = ("payment", "network", "tls_fingerprint", "system")
 _MIN_SHARING = 4  # keys with one identifier
 _COMMON = 0.25  # share of keys above which an identifier is ignored
@@ -47,15 +48,16 @@ def candidates(population: Population, free: Mask) -> Iterator[Rows]:
         free: `(n,) bool`, which keys are in no group.
     """
     if np.count_nonzero(free) >= NEAREST:
-        yield from _by_identifier(population, free)
-        for rows in _by_similarity(population, free):
-            population.mark_tried(rows)
-            yield rows
+        for source in (_by_identifier, _by_similarity):
+            for rows in source(population, free):
+                population.mark_tried(rows)
+                yield rows
 
 
 def _by_identifier(population: Population, free: Mask) -> Iterator[Rows]:
     """Keys that share an identifier and deviate in one direction."""
     rows = np.flatnonzero(free)
+    untried = _untried(population)
     found: list[tuple[float, Rows]] = []
     for name in _SHARED:
         values = population.rows["identifiers"][rows, IDENTIFIERS.index(name)]
@@ -63,6 +65,7 @@ def _by_identifier(population: Population, free: Mask) -> Iterator[Rows]:
             (_coherence(population.direction[sharing]), sharing)
             for which in _sharing(values, int(_COMMON * len(rows)))
             for sharing in [rows[which]]
+            if untried[sharing].mean() >= _UNTRIED
         ]
     found.sort(key=lambda each: -each[0])
     yield from (sharing for z, sharing in found[:_PER_ROUND] if z >= _COHERENT)
@@ -101,7 +104,7 @@ def _coherence(directions: npt.NDArray[np.float32]) -> float:
 def _by_similarity(population: Population, free: Mask) -> Iterator[Rows]:
     """The densest sets of keys with similar deviations, first-seen times and request rates.
 
-    Only around keys from which no group has been grown since they had half as many requests.
+    Only around untried keys, so that every key has its turn.
     """
     rows = _crowded(population, np.flatnonzero(free))
     if len(rows) < NEAREST:
@@ -115,8 +118,7 @@ def _by_similarity(population: Population, free: Mask) -> Iterator[Rows]:
         x = trait[rows].astype(np.float32)
         similarity += weight * np.exp(-np.abs(x[:, None] - x[None, :]) / width)
     density = np.partition(similarity, -NEAREST, axis=1)[:, -NEAREST:].sum(axis=1)
-    untried = population.rows["fingerprint"]["requests"] >= _GROWN * population.rows["tried"]
-    left = untried[rows]
+    left = _untried(population)[rows]
     for _ in range(_PER_ROUND):
         centre = int(np.where(left, density, -np.inf).argmax())
         if not left[centre] or density[centre] < _SIMILAR * NEAREST:
@@ -127,6 +129,12 @@ def _by_similarity(population: Population, free: Mask) -> Iterator[Rows]:
         left &= similarity[centre] < density[centre] / NEAREST
         left[around] = False
         yield rows[around]
+
+
+def _untried(population: Population) -> Mask:
+    """Which of n keys have not been tried since they had half as many requests, `(n,) bool`."""
+    rows = population.rows
+    return np.asarray(rows["fingerprint"]["requests"] >= _GROWN * rows["tried"])
 
 
 def _crowded(population: Population, rows: Rows) -> Rows:

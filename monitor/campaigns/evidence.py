@@ -56,7 +56,7 @@ class NumericEvidence:
         inside = known & (member > 0.5)
         if np.count_nonzero(inside) < 2:
             return np.zeros(len(x))
-        centre = float(np.median(x[inside]))
+        centre = median(x[inside])
         sigma = min(max(robust_deviation(x[inside]), self.min_spread), self.max_spread)
         z = (np.where(known, x, centre) - centre) / sigma
         if self.rising:
@@ -127,4 +127,10 @@ class IdentifierEvidence:
 
 def robust_deviation(x: Floats) -> float:
     """The standard deviation of numbers `(n,)`, n > 0, from their median deviation."""
-    return _NORMAL * float(np.median(np.abs(x - np.median(x))))
+    return _NORMAL * median(np.abs(x - median(x)))
+
+
+def median(x: Floats) -> float:
+    """The median of numbers `(n,)`, n > 0; for few numbers faster than NumPy's."""
+    ordered = np.sort(x)
+    return float(ordered[(len(x) - 1) // 2] + ordered[len(x) // 2]) / 2.0

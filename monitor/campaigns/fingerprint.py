@@ -1,6 +1,6 @@
 """Fingerprints: what the linker knows about a key.
 
-Each key periodically emits a fingerprint, a fixed-size record of 400 bytes: the key's mean prompt,
+Each key periodically emits a fingerprint, a fixed-size record of 404 bytes: the key's mean prompt,
 its similarity to distillation prompt lists, its distinct prompts and templates, its requests per
 hour, how it is used (follow-ups, end users, timers), and keyed hashes of its payment, network, TLS
 and user agent, system prompt and model. Except for these hashes, a fingerprint holds nothing that
@@ -146,8 +146,10 @@ def migrated(earlier: Fingerprints) -> Fingerprints:
     out = np.zeros(len(earlier), FINGERPRINT)
     for name in USE:
         out[name] = np.nan
+    lists = earlier["lists"]
+    out["lists"][:, : lists.shape[1]] = lists  # there are more lists now
     for name in earlier.dtype.names or ():
-        if name in (FINGERPRINT.names or ()) and earlier[name].shape == out[name].shape:
+        if name in (FINGERPRINT.names or ()) and name != "lists":
             out[name] = earlier[name]
     out["version"] = FINGERPRINT_VERSION
     return out

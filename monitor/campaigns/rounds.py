@@ -159,16 +159,16 @@ class _Round:
     def merge(self) -> None:
         """Merge the younger of two campaigns into the older if they are the same.
 
-        They are if one step of the larger group includes most members of the smaller one.
+        They are if one step of the larger group includes most members of the smaller one. Pairs are
+        compared when one of the two has grown.
         """
         alive = [c for c in self.campaigns if c.opened and not c.ended and c.named]
         rows = {campaign.id: self._population.rows_of(campaign.named) for campaign in alive}
         for older, younger in combinations(alive, 2):
-            if (
-                older.ended
-                or younger.ended
-                or not self._are_similar(rows[older.id], rows[younger.id])
-            ):
+            grown = self._now in (older.timeline[-1].at, younger.timeline[-1].at)
+            if older.ended or younger.ended or not grown:
+                continue
+            if not self._are_similar(rows[older.id], rows[younger.id]):
                 continue
             smaller, larger = sorted((older, younger), key=lambda campaign: len(campaign.named))
             group = group_of(larger, self._population)
@@ -187,7 +187,7 @@ class _Round:
     def _grow(self, candidate: Rows) -> tuple[Group, Rows]:
         """The group that grows from a candidate, and the rows of its sure members."""
         which = self._sample(candidate)
-        view = PopulationView(self._population, which)
+        view = self._view(which)
         group, sure = Group(np.isin(which, candidate).astype(np.float64)), candidate
         for _ in range(_STEPS):
             before = sure
@@ -210,6 +210,10 @@ class _Round:
             return np.arange(n)
         step = n // _SAMPLE + 1
         return np.unique(np.concatenate([members[:_SAMPLED_MEMBERS], np.arange(0, n, step)]))
+
+    def _view(self, which: Rows) -> Population | PopulationView:
+        population = self._population
+        return population if len(which) == len(population) else PopulationView(population, which)
 
     def _start(self, sure: Rows) -> Campaign:
         """A new group, or an ended campaign if most of these keys were its members."""
@@ -257,7 +261,7 @@ class _Round:
         which = self._sample(np.flatnonzero(group.member > SURE))
         if len(which) == len(self._population):
             return True
-        view = PopulationView(self._population, which)
+        view = self._view(which)
         part, free = Group(group.member[which]), self.eligible[which] & ~self.taken[which]
         part.step(view, free)
         group.member[which] = part.member
