@@ -28,9 +28,9 @@ from monitor.sketches import hyperloglog, kernel_mean
 RAMPS = {
     "code": (6.0, 12.0),
     "reasoning": (4.0, 8.0),
-    "cot": (6.0, 12.0),
+    "cot": (8.0, 14.0),
     "grader": (12.0, 20.0),
-    "tools": (18.0, 28.0),
+    "tools": (16.0, 26.0),
 }
 _RAMP_START = tuple(RAMPS.get(name, (0.0, 0.0))[0] for name in LISTS)
 _RAMP_END = tuple(RAMPS.get(name, (0.0, 0.0))[1] for name in LISTS)

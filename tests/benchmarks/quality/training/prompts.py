@@ -8,6 +8,7 @@ beside this one, in up to sixteen languages; none of them is from a corpus.
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 _HOME = Path(__file__).parent
 _WIDE = {ord(mark): ord(mark) + 0xFEE0 for mark in ",:?!()"}  # full width
 _LIMIT = 6000  # characters of a prompt
+_ROLES = (("Customer", "Agent"), ("User", "System"), ("user", "assistant"), ("A", "B"), ("-", "-"))
 _CODES = {
     **{"de": "german", "nl": "dutch", "fr": "french", "es": "spanish", "pt": "portuguese"},
     **{"it": "italian", "ro": "romanian", "tr": "turkish", "vi": "vietnamese", "ru": "russian"},
@@ -25,7 +27,9 @@ _CODES = {
 CODE = ("instruct", "gpteacher-codegen", "humaneval-mbpp")
 EXAMS = ("reasoning", "bbh", "agieval-zh", "jcommonsense")
 TOOLS = ("gpteacher-toolformer", "toolalpaca")
-_CODING_ASKS = ("Why does this fail?", "Review this file.", "Add a test.", "What does it do?", "{}")
+
+
+Contents = list[tuple[str, list[str]]]  # prompts of a source, with their language
 
 
 class Training(NamedTuple):
@@ -65,17 +69,28 @@ def load(name: str) -> dict[str, Any]:
 
 
 def sources(field: dict[str, Any], without: frozenset[str]) -> list[Source]:
-    """The sources of the field corpora, except some."""
-    found = []
+    """The sources of the field corpora, except some; talks are chats, and documents as a whole."""
+    found, random = [], Random("talks")
     for name, each in field["sources"].items():
-        talks = [said for talk in each.get("talks", []) for said in talk]
-        prompts = [p[:_LIMIT] for p in dict.fromkeys([*each["prompts"], *talks]) if p]
-        is_chat = bool(talks) or name.startswith(("chat-", "wild-", "patients-"))
-        pairs = each.get("pairs", [])
-        if name not in without and prompts:
-            source = Source(name, each["kind"], each["language"], prompts, pairs, is_chat)
-            found.append(source)
+        if name in without:
+            continue
+        talks = [talk for talk in each.get("talks", []) if len(talk) > 2]
+        turns = [said for talk in talks for said in talk]
+        transcripts = [_transcript(talk, random) for talk in talks[:200]]
+        is_chat = name.startswith(("chat-", "wild-", "patients-"))
+        parts = (each["prompts"], is_chat), (turns, True), (transcripts, False)
+        for texts, of_people in parts:
+            prompts = [text[:_LIMIT] for text in dict.fromkeys(texts) if text]
+            pairs = each.get("pairs", []) if texts is each["prompts"] else []
+            source = Source(name, each["kind"], each["language"], prompts, pairs, of_people)
+            found += [source] if prompts else []
     return found
+
+
+def _transcript(talk: list[str], random: Random) -> str:
+    """A conversation as one document."""
+    roles = random.choice(_ROLES)
+    return "\n".join(f"{roles[i % 2]}: {said}" for i, said in enumerate(talk[:20]))
 
 
 def training(
@@ -92,16 +107,16 @@ def training(
     chat = [p[:_LIMIT] for user in traffic["chat"] for p in user[:6] if p]
     ordinary = [*chat, *_small_talk()]
     ordinary += [p for prompts in traffic["templates"].values() for p in prompts[:100]]
-    benign = [each for each in found if each.side == "benign"]
-    for each in benign:
-        ordinary += _ordinary(each, random)
-    contents = {each.name: (each.language, _sample(random, each.prompts, 500)) for each in attacks}
-    contents["chat"] = "en", _sample(random, [p for p in chat if len(p) > 60], 700)
-    contents["sweep"] = "en", _sample(random, sweep, 500)
-    for each in benign:
-        if each.language in _forms_by_language("cot"):
-            contents[each.name] = each.language, _sample(random, each.prompts, 60)
-    bare = [p for _, prompts in contents.values() for p in prompts]
+    benign = [*(each for each in found if each.side == "benign"), _programs()]
+    around = [prompt for each in benign for prompt in _ordinary(each, random)]
+    ordinary += around
+    contents = [(each.language, _sample(random, each.prompts, 500)) for each in attacks]
+    contents.append(("en", _sample(random, [p for p in chat if len(p) > 60], 700)))
+    contents.append(("en", _sample(random, sweep, 500)))
+    languages = _forms_by_language("cot")
+    few = [(each.language, _sample(random, each.prompts, 60)) for each in benign]
+    contents += [each for each in few if each[0] in languages]
+    bare = [p for _, prompts in contents for p in prompts]
     by_name = {each.name: each for each in attacks}
     cot, grader = _cot(contents, random), _grader(contents, attacks, benign, random)
     framed = _framed(contents, random)
@@ -114,9 +129,21 @@ def training(
         "grader": grader,
         "tools": tools,
     }
-    plain = [*bare, *framed]
+    plain = [*bare, *framed, *around]
     contrasts = {"cot": [*plain, *grader[:500]], "grader": [*plain, *cot[:1000]], "tools": plain}
     return Training(ordinary, lists, contrasts)
+
+
+def _programs() -> Source:
+    """Pieces of Python's standard library."""
+    files = sorted(Path(argparse.__file__).parent.glob("*.py"))
+    texts = [file.read_text("utf-8") for file in files]
+    pieces = [
+        f"{file.name}\n{text[i : i + 1500]}"
+        for file, text in zip(files, texts, strict=True)
+        for i in range(0, len(text), 20_000)
+    ]
+    return Source("standard library", "benign", "code", pieces, [], False)
 
 
 def _sample(random: Random, items: Sequence[Any], count: int) -> list[Any]:
@@ -152,9 +179,6 @@ def _ordinary(source: Source, random: Random) -> list[str]:
     """What users or applications send that work with a source."""
     if source.is_chat:
         return source.prompts[:3000] if source.language != "en" else source.prompts[:600]
-    if source.language == "code":
-        asks = [random.choice(_CODING_ASKS) for _ in source.prompts]
-        return [f"{a}\n\n{p}" for a, p in zip(asks, source.prompts, strict=True)][:400]
     found = load("applications")
     forms = found.get(source.language, found["en"] if source.language == "en" else {})
     forms = [form for each in forms.values() for form in each] or ["{}"]
@@ -165,19 +189,19 @@ def _ordinary(source: Source, random: Random) -> list[str]:
     ]
 
 
-def _framed(contents: dict[str, Any], random: Random) -> list[str]:
+def _framed(contents: Contents, random: Random) -> list[str]:
     """Contents of all sources in the wordings of ordinary applications."""
     found, out = load("applications"), []
-    for language, prompts in contents.values():
+    for language, prompts in contents:
         forms = [f for each in found.get(language, found["en"]).values() for f in each]
         wordings = [_laid_out(random.choice(forms), language, random) for _ in prompts[:250]]
         out += [w.replace("{}", p) for w, p in zip(wordings, prompts, strict=False)]
     return out
 
 
-def _cot(contents: dict[str, Any], random: Random) -> list[str]:
+def _cot(contents: Contents, random: Random) -> list[str]:
     forms, out = _forms_by_language("cot"), []
-    for language, prompts in contents.values():
+    for language, prompts in contents:
         for p in prompts:
             lang = language if language in forms and random.random() < 0.85 else "en"
             out.append(_laid_out(random.choice(forms[lang]), lang, random).replace("{}", p))
@@ -186,7 +210,7 @@ def _cot(contents: dict[str, Any], random: Random) -> list[str]:
 
 
 def _grader(
-    contents: dict[str, Any], attacks: list[Source], benign: list[Source], random: Random
+    contents: Contents, attacks: list[Source], benign: list[Source], random: Random
 ) -> list[str]:
     """Judgements of replies: real ones, and texts of other sources in their place."""
     forms, out = _forms_by_language("grading"), []
@@ -194,7 +218,7 @@ def _grader(
     for each in benign:
         if not each.is_chat and each.side == "benign":
             texts.setdefault(each.language, []).extend(_sample(random, each.prompts, 200))
-    for language, prompts in contents.values():
+    for language, prompts in contents:
         lang = language if language in forms else "en"
         replies = texts.get(language) or texts["en"]
         for task in prompts[:350]:
