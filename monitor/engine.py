@@ -32,7 +32,7 @@ from monitor.operator import PartitionedOperator
 from monitor.partition import EPOCH, Partition
 from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
-from monitor.prompts.lexicon import Lexicon
+from monitor.prompts.lexicon import Lexicon, confirmed
 from monitor.prompts.normalise import Normaliser, Texts
 from monitor.records.admission import JOINED, UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
@@ -233,14 +233,16 @@ class Engine(PartitionedOperator[Partition]):
         read = admit_columns(self.table.records, rows, columns)
         self.metrics.reused_ids.inc(read.reused)
         texts = self._normalise(read.prompts)
+        features = self._extractor(texts)
+        intents = confirmed(self._lexicon.match(texts), features.lists)
         requests = Requests(
             *(times, columns.ts, read.tokens),
             columns.short_hashes("id"),
-            read.marks | self._lexicon.match(texts) * np.uint16(INTENT),
+            read.marks | intents * np.uint16(INTENT),
             *(columns.short_hashes("model"), columns.origins, columns.counted),
             *self._tasks(self.table.records, rows, columns, read),
         )
-        return requests, self._extractor(texts), read.admitted
+        return requests, features, read.admitted
 
     def _end_epoch(
         self, partition: Partition, epoch: int, baselines: dict[str, Learned], out: Outcome

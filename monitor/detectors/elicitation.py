@@ -31,12 +31,11 @@ from monitor.detectors.base import (
     first_seen,
     ordinary_shares,
 )
-from monitor.prompts.lexicon import INTENTS
+from monitor.prompts.lexicon import INTENT_LISTS, INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records.baseline import Baseline
 from monitor.records.profile import ELICITATION, LIKENESS, Profile
 
-_LISTS = ("cot", "grader")  # of LISTS, in the order of INTENTS
 _WANTED = {"reasoning": "the reasoning trace", "grading": "grades or preferences"}
 
 
@@ -48,7 +47,7 @@ class Elicitation:
     slot: ClassVar[int] = 1
     levels: ClassVar[Sequence[int]] = (
         *range(ELICITATION.start, ELICITATION.stop),
-        *(LIKENESS[LISTS.index(kind)] for kind in _LISTS),
+        *(LIKENESS[LISTS.index(kind)] for kind in INTENT_LISTS),
     )
     evidence: ClassVar[Mapping[str, Evidence]] = {
         "prompts": Evidence("count"),
@@ -80,7 +79,7 @@ class Elicitation:
             "prompts": prompts,
             **{f"{name}_share": shares[:, i] for i, name in enumerate(INTENTS)},
             **{f"{name}_nats": 2.0 * level[:, i] for i, name in enumerate(INTENTS)},
-            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _LISTS},
+            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in INTENT_LISTS},
             "ordinary_share": by_baseline[each, which],
             "intent": (which % len(INTENTS)).astype(np.float64),
             "by_likeness": (which >= len(INTENTS)).astype(np.float64),

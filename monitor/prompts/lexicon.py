@@ -1,6 +1,8 @@
 """The phrase lexicon: finds prompts that ask for reasoning traces or for grades.
 
-Hyperscan matches all phrases in one pass over the buffer of normalised prompts.
+Hyperscan matches all phrases in one pass over the buffer of normalised prompts. A phrase may also
+stand in a quiz, a review form or a document. So it counts only in prompts that the content model
+finds at least as similar to requests of its kind as ordinary prompts are on average.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.prompts.normalise import Texts
+from monitor.prompts.projection import LISTS, SHARES
 
 INTENTS = ("reasoning", "grading")
+INTENT_LISTS = ("cot", "grader")  # of LISTS, in the order of INTENTS
 
 
 class Lexicon:
@@ -45,6 +49,20 @@ class Lexicon:
             where = np.searchsorted(texts.stops, ends)
             np.bitwise_or.at(intents, where, self._bits[expressions])
         return intents
+
+
+def confirmed(
+    intents: npt.NDArray[np.uint8], lists: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """The intents of n prompts whose scores do not contradict them, `(n,) uint8`.
+
+    Args:
+        intents: `(n,) uint8`, from `Lexicon.match`.
+        lists: `(n, len(LISTS) * len(SHARES)) float32`, see `Features`.
+    """
+    columns = [LISTS.index(kind) * len(SHARES) for kind in INTENT_LISTS]
+    bits = np.uint8(1) << np.arange(len(INTENTS), dtype=np.uint8)
+    return np.asarray(intents & ((lists[:, columns] > 0.0) * bits).sum(axis=1, dtype=np.uint8))
 
 
 def _record_match(expression: int, _start: int, end: int, _flags: int, found: Any) -> None:

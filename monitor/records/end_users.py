@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from monitor.kernels.jit import jit
 from monitor.prompts.extractor import Features
-from monitor.prompts.lexicon import INTENTS
+from monitor.prompts.lexicon import INTENT_LISTS, INTENTS
 from monitor.prompts.projection import LISTS, SHARES
 from monitor.records.admission import REPEATED
 from monitor.records.content_levels import RAMPS
@@ -60,7 +60,7 @@ _DAY_LEVEL = REQUESTS.start + SCALES.index("24h")
 _SPREAD = 8 * WEIGHT  # least count of everybody else
 _LIKE = [
     (LISTS.index(kind) * len(SHARES) + share, RAMPS[kind][0])
-    for kind in ("cot", "grader")
+    for kind in INTENT_LISTS
     for share in range(len(SHARES))
 ]
 

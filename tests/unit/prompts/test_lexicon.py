@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
-from monitor.prompts.lexicon import Lexicon
+from monitor.prompts.lexicon import Lexicon, confirmed
 from monitor.prompts.normalise import Texts
+from monitor.prompts.projection import LISTS, SHARES
 
 REASONING, GRADING = 1, 2
 
@@ -104,3 +106,11 @@ def test_phrase_does_not_match_across_prompts(lexicon):
     assert lexicon.match(Texts.of(halves)).tolist() == [
         lexicon.match(Texts.of([x]))[0] for x in halves
     ]
+
+
+def test_phrase_counts_unless_the_content_model_contradicts():
+    lists = np.zeros((3, len(LISTS) * len(SHARES)), np.float32)
+    lists[1, LISTS.index("cot") * len(SHARES)] = 1.0
+    lists[2, [LISTS.index(kind) * len(SHARES) for kind in ("cot", "grader")]] = 1.0
+    assert confirmed(np.full(3, 3, np.uint8), lists).tolist() == [0, 1, 3]
+    assert confirmed(np.zeros(3, np.uint8), lists).tolist() == [0, 0, 0]

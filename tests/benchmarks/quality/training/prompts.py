@@ -171,7 +171,7 @@ def _small_talk() -> list[str]:
         begun = [ask.replace("{topic}", topic) for ask in asks for topic in topics]
         longer = [f"{random.choice(begun)} {random.choice(turns)}" for _ in range(100)]
         more = [f"{random.choice(begun)} {random.choice(begun)}" for _ in range(50)]
-        found += [*_sample(random, begun, 150), *turns, *longer, *more]
+        found += [*_sample(random, begun, 150), *topics, *turns, *longer, *more]
     return found
 
 
@@ -182,7 +182,7 @@ def _ordinary(source: Source, random: Random) -> list[str]:
     found = load("applications")
     forms = found.get(source.language, found["en"] if source.language == "en" else {})
     forms = [form for each in forms.values() for form in each] or ["{}"]
-    few = 100 if source.language in _CODES or source.language in ("ar", "hi", "th", "el") else 400
+    few = 80 if source.language in _CODES or source.language in ("ar", "hi", "th", "el") else 400
     prompts = _sample(random, source.prompts, few)
     return [
         _laid_out(random.choice(forms), source.language, random).replace("{}", p) for p in prompts
