@@ -10,9 +10,9 @@ import pytest
 from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS, SCALE, SHARES
-from monitor.records.content_levels import RAMPS
 from pipelines.simulation.users import grammar
 
+RECOGNISED, ORDINARY_SCORE = 3.0, 2.0  # mean score of a prompt, standard deviations
 TOPICS = ("science", "cooking", "life", "study", "leisure")
 WORKING = [
     "{}\n\nWork this out slowly. I need to see every line of your argument, not only the outcome.",
@@ -70,25 +70,25 @@ def mean_scores(extractor, prompts):
 @pytest.mark.parametrize("form", WORKING)
 def test_new_wording_that_asks_for_the_working_is_recognised(extractor, form):
     prompts = [form.replace("{}", task) for task in tasks(1)]
-    assert mean_scores(extractor, prompts)["cot"] > RAMPS["cot"][0]
+    assert mean_scores(extractor, prompts)["cot"] > RECOGNISED
 
 
 @pytest.mark.parametrize("form", JUDGEMENTS)
 def test_new_wording_that_asks_for_a_judgement_is_recognised(extractor, form):
     prompts = [form.format(*each) for each in zip(tasks(1), tasks(2), tasks(3), strict=True)]
-    assert mean_scores(extractor, prompts)["grader"] > RAMPS["grader"][0]
+    assert mean_scores(extractor, prompts)["grader"] > RECOGNISED
 
 
 @pytest.mark.parametrize("form", CALLS)
 def test_new_wording_that_asks_for_calls_is_recognised(extractor, form):
-    assert mean_scores(extractor, [form.format(t) for t in tasks(1)])["tools"] > RAMPS["tools"][0]
+    assert mean_scores(extractor, [form.format(t) for t in tasks(1)])["tools"] > RECOGNISED
 
 
 @pytest.mark.parametrize("kind", ORDINARY)
 def test_ordinary_application_resembles_no_elicitation(extractor, kind):
     scores = mean_scores(extractor, [ORDINARY[kind].replace("{}", each) for each in tasks(1)])
     for name in ("cot", "grader", "tools"):
-        assert scores[name] < RAMPS[name][0], name
+        assert scores[name] < ORDINARY_SCORE, name
 
 
 @pytest.mark.parametrize("language", CHATS)
