@@ -12,7 +12,7 @@ from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS, SCALE, SHARES
 from pipelines.simulation.users import grammar
 
-RECOGNISED, ORDINARY_SCORE = 3.0, 2.0  # mean score of a prompt, standard deviations
+RECOGNISED = 3.0  # mean score of a prompt, standard deviations
 TOPICS = ("science", "cooking", "life", "study", "leisure")
 WORKING = [
     "{}\n\nWork this out slowly. I need to see every line of your argument, not only the outcome.",
@@ -88,7 +88,7 @@ def test_new_wording_that_asks_for_calls_is_recognised(extractor, form):
 def test_ordinary_application_resembles_no_elicitation(extractor, kind):
     scores = mean_scores(extractor, [ORDINARY[kind].replace("{}", each) for each in tasks(1)])
     for name in ("cot", "grader", "tools"):
-        assert scores[name] < ORDINARY_SCORE, name
+        assert scores[name] < RECOGNISED, name
 
 
 @pytest.mark.parametrize("language", CHATS)
