@@ -1,14 +1,14 @@
-"""Rebuild the shipped content model, reference and thresholds from public data sets.
+"""Rebuild the shipped content model, task model, reference and thresholds from public data sets.
 
     python -m tests.benchmarks.quality.shipped MAKE_TRAFFIC.py TRAFFIC.json.gz MAKE_FIELD.py
         FIELD.json.gz FOLDER
 
-The content model is fitted to all prompts of both corpora (`training/prompts.py`). The reference is
-not, because a model scores its training prompts as more ordinary than new ones. So the sources are
-split into halves: users, templates and tasks of TRAFFIC, attack lists and ordinary sources of
-FIELD. Ordinary days of each half are scored with a content model fitted to the other half. Both
+The models are fitted to all prompts of both corpora (`training/prompts.py`, `tasks.py`). The
+reference is not, because a model scores its training prompts as more ordinary than new ones. So the
+sources are split into halves: users, templates and tasks of TRAFFIC, attack lists and ordinary
+sources of FIELD. Ordinary days of each half are scored with models fitted to the other half. Both
 halves together are the reference. The thresholds are fitted to the cross-fitted scores of their
-keys, so they hold for sources that the model has not seen.
+keys, so they hold for sources that the models have not seen.
 
 MAKE_TRAFFIC.py and MAKE_FIELD.py make a day: `MAKER CORPORA FOLDER --seed N --ordinary` writes
 FOLDER/traffic.jsonl and FOLDER/labels.json, which names the source of each key as `list`. On one
@@ -19,28 +19,32 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from zlib import crc32
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import typer
 
 from monitor.config import Settings
 from monitor.prompts.content_model import Content, write_content
 from monitor.records.baseline import write_reference
+from monitor.records.harvest.task_model import write_tasks
 from pipelines.modelling.cross_fitting import cross_score, pool, split_reference
 from pipelines.modelling.fit_content import fit_content
 from pipelines.modelling.learn import extract_features
 from pipelines.modelling.thresholds import fit_thresholds
+from tests.benchmarks.quality import tasks
 from tests.benchmarks.quality.training.prompts import training
 
 CONTENT = Path("monitor/prompts/content.json")
+TASKS = Path("monitor/records/harvest/tasks.json")
 REFERENCE = Path("monitor/records/reference.json")
 TRAFFIC_SEEDS, FIELD_SEEDS = (21, 22), (31, 32)  # of ordinary days
 WEIGHT = 20_000.0  # key-days that the reference counts as, about its real number
@@ -88,26 +92,75 @@ def fit_model(
     return out
 
 
-def fit(
+class Models(NamedTuple):
+    """The files of the models and of the reference."""
+
+    content: Path
+    tasks: Path
+    reference: Path
+
+
+def build(
     traffic: Maker,
     field: Maker,
     folder: Path,
-    content: Path,
-    reference: Path,
-    without: frozenset[str],
-) -> None:
-    """Fit a content model and a reference without some sources of `field`.
+    out: Models,
+    without: frozenset[str] = frozenset(),
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Fit the models to both corpora without some sources of `field`, and build the reference.
 
-    The reference is of ordinary days without the keys of these sources. Unlike the shipped one it
-    is scored with the same model, so it is a little too ordinary.
+    Args:
+        folder: for days and the models of the halves.
+        out: the files to write.
+
+    Returns:
+        the smallest probability of each evaluated ordinary key-day, `(n,) float64`, and the number
+        of key-days.
     """
-    fit_model(traffic.corpora, field.corpora, content, without)
-    days = [traffic.day(folder / f"traffic-{seed}", seed) for seed in TRAFFIC_SEEDS]
-    days += [field.day(folder / f"field-{seed}", seed) for seed in FIELD_SEEDS]
-    files = [_kept(day, lambda _, source: source not in without) for day in days]
-    halves = split_reference(files, Settings(content=content)).halves
-    scores = cross_score(files, Settings(content=content), halves, WEIGHT)
-    reference.write_bytes(write_reference(pool(scores.halves, WEIGHT)))
+    fit_model(traffic.corpora, field.corpora, out.content, without)
+    fit_tasks(traffic.path, field.path, out.tasks, without)
+    results, key_days = [], 0.0
+    field_days = [field.day(folder / f"field-{seed}", seed) for seed in FIELD_SEEDS]
+    unseen = split_sources(field.corpora)
+    halves = [
+        Maker(traffic.program, _save(half, folder / f"traffic-{i}.json.gz"))
+        for i, half in enumerate(split_traffic(traffic.corpora))
+    ]
+    for i, (half, other) in enumerate(zip(halves, reversed(halves), strict=True)):
+        left_out = unseen[i] | without
+        beside = out.content.parent
+        settings = Settings(
+            content=fit_model(other.corpora, field.corpora, beside / f"content-{i}.json", left_out),
+            tasks=fit_tasks(other.path, field.path, beside / f"tasks-{i}.json", left_out),
+        )
+        days = [half.day(folder / f"half-{i}-{seed}", seed) for seed in TRAFFIC_SEEDS]
+        files = [str(day / "traffic.jsonl") for day in days]
+        files += [
+            _half(day, unseen, i, without, beside / f"{day.name}.jsonl") for day in field_days
+        ]
+        split = split_reference(files, settings)
+        results.append(cross_score(files, settings, split.halves, WEIGHT))
+        key_days += split.key_days
+    reference = pool([half for each in results for half in each.halves], WEIGHT)
+    notes = {
+        "from": "tests/benchmarks/quality/shipped.py",
+        "sources": sorted({*field.corpora["sources"], *_parts(traffic.corpora)} - without),
+        "seen_key_days": key_days,
+    }
+    out.reference.write_bytes(write_reference(reference, **notes))
+    return np.concatenate([np.min([*each.smallest.values()], axis=0) for each in results]), key_days
+
+
+def fit_tasks(traffic: Path, field: Path, out: Path, without: frozenset[str]) -> Path:
+    """Fit a task model to both corpora, without the sources of these names, and save it."""
+    model = tasks.fit(traffic, field, without)
+    named = tasks.sources(traffic, field, without)
+    notes = {
+        "from": "tests/benchmarks/quality/shipped.py",
+        "sources": sorted({name for part in named for name in part}),
+    }
+    out.write_bytes(write_tasks(model, **notes))
+    return out
 
 
 def split_traffic(prompts: Corpora, seed: int = 1) -> list[Corpora]:
@@ -153,22 +206,24 @@ def _parts(traffic: Corpora) -> list[str]:
     return [name for name in traffic if name not in ("arrivals", "phrases")]
 
 
-def _half(day: Path, halves: list[frozenset[str]], half: int) -> str:
+def _save(corpora: Corpora, path: Path) -> Path:
+    with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
+        json.dump(corpora, file)
+    return path
+
+
+def _half(
+    day: Path, halves: list[frozenset[str]], half: int, without: frozenset[str], out: Path
+) -> str:
     """The requests of a day's keys whose source is in a half; those of several are shared out."""
 
     def keep(key: str, source: str | None) -> bool:
         if any(source in names for names in halves):
-            return source in halves[half]
+            return source in halves[half] and source not in without
         return crc32(key.encode()) % len(halves) == half
 
-    return _kept(day, keep)
-
-
-def _kept(day: Path, keep: Callable[[str, str | None], bool]) -> str:
-    """The requests of a day's keys that are kept, by key and source."""
     labels = json.loads((day / "labels.json").read_bytes())
     kept = {key for key, label in labels.items() if keep(key, label.get("list"))}
-    out = day / "kept.jsonl"
     decoder = msgspec.json.Decoder(_Request)
     with (day / "traffic.jsonl").open("rb") as requests, out.open("wb") as file:
         file.writelines(line for line in requests if decoder.decode(line).api_key in kept)
@@ -188,31 +243,10 @@ def main(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     traffic, field = Maker(traffic_maker, traffic_corpora), Maker(field_maker, field_corpora)
-    fit_model(traffic.corpora, field.corpora, CONTENT)
-    results, key_days = [], 0.0
-    field_days = [field.day(folder / f"field-{seed}", seed) for seed in FIELD_SEEDS]
-    unseen = split_sources(field.corpora)
-    for i, half in enumerate(split_traffic(traffic.corpora)):
-        other = split_traffic(traffic.corpora)[1 - i]
-        model = fit_model(other, field.corpora, folder / f"content-{i}.json", unseen[i])
-        path = folder / f"traffic-{i}.json.gz"
-        with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
-            json.dump(half, file)
-        days = [traffic.day(folder / f"half-{i}-{seed}", seed, path) for seed in TRAFFIC_SEEDS]
-        files = [str(day / "traffic.jsonl") for day in days]
-        files += [_half(day, unseen, i) for day in field_days]
-        settings = Settings(content=model)
-        split = split_reference(files, settings)
-        results.append(cross_score(files, settings, split.halves, WEIGHT))
-        key_days += split.key_days
-    reference = pool([half for each in results for half in each.halves], WEIGHT)
-    notes = {
-        "from": "tests/benchmarks/quality/shipped.py",
-        "sources": sorted({*field.corpora["sources"], *_parts(traffic.corpora)}),
-        "seen_key_days": key_days,
-    }
-    REFERENCE.write_bytes(write_reference(reference, **notes))
-    smallest = np.concatenate([np.min([*each.smallest.values()], axis=0) for each in results])
+    made = Models(folder / CONTENT.name, folder / TASKS.name, folder / REFERENCE.name)
+    smallest, key_days = build(traffic, field, folder, made)
+    for file, shipped in zip(made, (CONTENT, TASKS, REFERENCE), strict=True):
+        shutil.copy(file, shipped)
     for found in fit_thresholds(smallest, key_days, keys=KEYS, false_alerts=FALSE_ALERTS):
         print(
             f"{found.severity:>8} {found.probability:g}: reached by {found.seen} of "

@@ -118,10 +118,10 @@ def test_features_of_a_day_have_a_name_each(day):
     assert row["similarity"] == pytest.approx(1.0)
 
 
-def test_rival_flags_one_ordinary_key_of_1500(day):
+def test_rival_flags_one_ordinary_key_of_so_many(day):
     labels = {f"sk-app-{i}": Label("app", None, "benign", "manuals") for i in range(3_000)}
     day.labels |= labels
     scores = {key: float(i) for i, key in enumerate(labels)} | {"sk-0": 2_999.5, "sk-1": 2.0}
-    (result,) = flag([day], {day.name: scores | {"sk-2": 0.0}}, "trees", 0.0)
+    (result,) = flag([day], {day.name: scores | {"sk-2": 0.0}}, "trees", 0.0, 1_500)
     flagged = {key for key, each in result.keys.items() if each.flagged}
     assert flagged == {"sk-app-2998", "sk-app-2999", "sk-0"}

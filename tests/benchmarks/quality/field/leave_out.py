@@ -19,10 +19,9 @@ import msgspec
 import typer
 
 from monitor.config import Settings, load
-from monitor.records.harvest.task_model import write_tasks
 from pipelines.modelling import fit_campaigns
 from pipelines.modelling.results import KeyResult
-from tests.benchmarks.quality import shipped, tasks
+from tests.benchmarks.quality import shipped
 from tests.benchmarks.quality.field import tables
 from tests.benchmarks.quality.field.days import Day, DayResult, score
 from tests.benchmarks.quality.field.folds import Fold, fold_of
@@ -42,22 +41,21 @@ class Fitting:
     ) -> None:
         self._traffic, self._field = traffic, field
         self._folder, self._labelled = folder, labelled
+        self._days = folder / "ordinary"
+        self._days.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, fold: Fold) -> Settings:
         """Settings that name the models of a fold. Those that are there are not fitted again."""
         folder = self._folder / f"without-{fold.name.replace('/', '-of-')}"
         folder.mkdir(parents=True, exist_ok=True)
-        content, reference = folder / "content.json", folder / "reference.json"
-        found, weights = folder / "tasks.json", folder / "weights.json"
-        if not found.exists():
-            model = tasks.fit(self._traffic.path, self._field.path, fold.without)
-            found.write_bytes(write_tasks(model))
-        if not reference.exists():
-            ordinary = self._folder / "ordinary"
-            shipped.fit(self._traffic, self._field, ordinary, content, reference, fold.without)
-        settings = load().model_copy(
-            update={"content": content, "reference": reference, "tasks": found}
+        names = ("content.json", "tasks.json", "reference.json")
+        models, weights = (
+            shipped.Models(*(folder / name for name in names)),
+            folder / "weights.json",
         )
+        if not models.reference.exists():
+            shipped.build(self._traffic, self._field, self._days, models, fold.without)
+        settings = load().model_copy(update=models._asdict())
         if not self._labelled:
             return settings
         if not weights.exists():

@@ -4,8 +4,8 @@
     python -m tests.benchmarks.quality.field.rivals mmd DAY ... --reference DAY
 
 Each DAY is a folder that `tests.benchmarks.quality.field` made. The threshold of a rival is the one
-that flags one ordinary key of 1,500, the best for it in hindsight. Both see whole days, and so tell
-of no requests until a key is flagged.
+that flags one ordinary key of 1,500 (`--one-in`), the best for it in hindsight. Both see whole days,
+and so tell of no requests until a key is flagged.
 
     trees   gradient-boosted trees (scikit-learn) on the features of a key's day (`features.py`),
             fitted to the keys of the other sources of all days, in five folds
@@ -37,13 +37,16 @@ _REFERENCE = 3_000  # ordinary prompts
 _FLEET = 24  # keys of a fleet that are embedded at most
 
 Scores = dict[str, float]
+OneIn = Annotated[int, typer.Option(help="Flag one ordinary key of so many.")]
 Days = Annotated[list[Path], typer.Argument(metavar="DAY...")]
 commands = typer.Typer()
 
 
 @commands.command()
 def trees(
-    days: Days, corpora: Annotated[Path, typer.Option(help="Whose sources are split.")]
+    days: Days,
+    corpora: Annotated[Path, typer.Option(help="Whose sources are split.")],
+    one_in: OneIn = tables.KEY_DAYS,
 ) -> None:
     """Gradient-boosted trees on features of each key's day."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -73,12 +76,14 @@ def trees(
     found: dict[str, Scores] = defaultdict(dict)
     for (day, key), each in zip(keys, scores.tolist(), strict=True):
         found[day.name][key] = each
-    tables.show(flag(loaded, found, "trees", read))
+    tables.show(flag(loaded, found, "trees", read, one_in))
 
 
 @commands.command()
 def mmd(
-    days: Days, reference: Annotated[Path, typer.Option(help="A day for its ordinary prompts.")]
+    days: Days,
+    reference: Annotated[Path, typer.Option(help="A day for its ordinary prompts.")],
+    one_in: OneIn = tables.KEY_DAYS,
 ) -> None:
     """MMD of sentence embeddings."""
     loaded = [Day(each) for each in days]
@@ -95,13 +100,15 @@ def mmd(
         found[day.name] = {
             key: _mmd(part, sample, scale) for key, part in zip(prompts, parts, strict=True)
         }
-    results = flag(loaded, found, "mmd", 0.0)
+    results = flag(loaded, found, "mmd", 0.0, one_in)
     tables.show(results)
     print(f"MiniLM: {1e6 * encode.seconds / max(encode.count, 1):.0f} ms CPU per 1,000 prompts")
 
 
-def flag(days: list[Day], scores: dict[str, Scores], kind: str, seconds: float) -> list[DayResult]:
-    """Flag the keys of the highest scores, so that one ordinary key of 1,500 is among them."""
+def flag(
+    days: list[Day], scores: dict[str, Scores], kind: str, seconds: float, one_in: int
+) -> list[DayResult]:
+    """Flag the keys of the highest scores, so that one ordinary key of `one_in` is among them."""
     ordinary = sorted(
         (
             scores[day.name].get(key, -np.inf)
@@ -111,7 +118,7 @@ def flag(days: list[Day], scores: dict[str, Scores], kind: str, seconds: float) 
         ),
         reverse=True,
     )
-    bound = ordinary[round(len(ordinary) / tables.KEY_DAYS)]
+    bound = ordinary[round(len(ordinary) / one_in)]
     results = []
     for day in days:
         keys = {}
