@@ -4,8 +4,8 @@
     python -m tests.benchmarks.quality.field.rivals mmd DAY ... --reference DAY
 
 Each DAY is a folder that `tests.benchmarks.quality.field` made. The threshold of a rival is the one
-that flags one ordinary key of 1,500 (`--one-in`), the best for it in hindsight. Both see whole days,
-and so tell of no requests until a key is flagged.
+that flags one ordinary key of 1,500 (`--one-in`), the best for it in hindsight. Both see whole
+days, and so tell of no requests until a key is flagged.
 
     trees   gradient-boosted trees (scikit-learn) on the features of a key's day (`features.py`),
             fitted to the keys of the other sources of all days, in five folds
