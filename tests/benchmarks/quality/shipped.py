@@ -110,8 +110,8 @@ def build(
     """Fit the models to both corpora without some sources of `field`, and build the reference.
 
     Args:
-        folder: for days and the models of the halves.
-        out: the files to write.
+        folder: for ordinary days, made if missing.
+        out: the files to write; the models of the halves go beside them.
 
     Returns:
         the smallest probability of each evaluated ordinary key-day, `(n,) float64`, and the number
@@ -119,16 +119,15 @@ def build(
     """
     fit_model(traffic.corpora, field.corpora, out.content, without)
     fit_tasks(traffic.path, field.path, out.tasks, without)
-    results, key_days = [], 0.0
+    results, key_days, beside = [], 0.0, out.content.parent
     field_days = [field.day(folder / f"field-{seed}", seed) for seed in FIELD_SEEDS]
     unseen = split_sources(field.corpora)
     halves = [
-        Maker(traffic.program, _save(half, folder / f"traffic-{i}.json.gz"))
+        Maker(traffic.program, _save(half, beside / f"traffic-{i}.json.gz"))
         for i, half in enumerate(split_traffic(traffic.corpora))
     ]
     for i, (half, other) in enumerate(zip(halves, reversed(halves), strict=True)):
         left_out = unseen[i] | without
-        beside = out.content.parent
         settings = Settings(
             content=fit_model(other.corpora, field.corpora, beside / f"content-{i}.json", left_out),
             tasks=fit_tasks(other.path, field.path, beside / f"tasks-{i}.json", left_out),

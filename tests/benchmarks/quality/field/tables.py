@@ -35,7 +35,7 @@ def show(results: Sequence[DayResult], *, sources: bool = True) -> None:
     for each in results:
         for kinds in each.mixed:
             print(f"campaign of ordinary keys on {each.day.name}: {kinds}")
-        for match in each.matches:
+        for match in each.matches if each.campaigns else []:
             matches[match.kind].append(match)
             matches[f"  {match.source}"].append(match)
     for name, found in matches.items():
