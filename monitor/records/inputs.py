@@ -31,7 +31,7 @@ class Requests(NamedTuple):
             without one.
         tasks: float32, log odds that what varies in the prompt is a task, nats; NaN where it is not
             judged, see `harvest/`.
-        unframed: bool, whether the prompt has neither a frame nor a system prompt.
+        unframed: float32, how little of a frame the prompt has, 0 to 1, see `harvest/`.
     """
 
     ts: npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ class Requests(NamedTuple):
     origins: npt.NDArray[np.uint32]
     metadata: npt.NDArray[np.uint64]
     tasks: npt.NDArray[np.float32]
-    unframed: npt.NDArray[np.bool_]
+    unframed: npt.NDArray[np.float32]
 
 
 class Entries(NamedTuple):

@@ -126,7 +126,7 @@ RECORD = np.dtype(
         ("unreadable", "<f4"),  # of prompts whose text is mostly encoded
         ("task_prompts", "<u2"),  # prompts in the two fields below
         ("tasks", "<f4"),  # recent mean log odds that what varies is a task, nats
-        ("unframed", "<f4"),  # recent share of prompts with neither a frame nor a system prompt
+        ("unframed", "<f4"),  # recent mean of how little of a frame the prompts have
         ("user_names", "<u4", USERS),  # hashes of the most frequent end users
         ("user_counts", "<u2", USERS),
         ("networks", "<u4", ORIGINS),  # hashes of the usual networks

@@ -359,5 +359,5 @@ def _no_requests() -> Requests:
         np.zeros((0, 2), np.uint32),
         np.zeros((0, 4), np.uint64),
         nothing.astype(np.float32),
-        nothing.astype(bool),
+        nothing.astype(np.float32),
     )

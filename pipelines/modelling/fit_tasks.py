@@ -24,9 +24,8 @@ from monitor.requests.marks import FIRST_TURN, HAS_PROMPT
 from monitor.requests.parts import Parts
 from monitor.requests.turns import USER, Part
 
-#: Intercept, and weights of TRAITS. A key whose prompts are tasks with odds of 6 to 1 is as likely
-# to harvest as one whose prompts have no frame in nine of ten cases.
-TRAIT_WEIGHTS = (0.0, 2.5, 5.0, 4.0, 4.0)
+#: Intercept, and weights of TRAITS. End users count little, because clients name them.
+TRAIT_WEIGHTS = (0.0, 3.0, 6.0, 4.0, 10.0, 1.5)
 RIDGE = 3e-3  # of standardised weights, relative to the number of texts
 _ROUNDS = 8  # of Newton's method
 _SECRET = b"0123456789abcdef"  # features do not depend on it, up to hash collisions

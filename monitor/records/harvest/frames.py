@@ -8,7 +8,7 @@ sentences. One that comes again stays longer than others (CLOCK; F. J. Corbató,
 with the Multics System, 1968), and each prompt adds only a few.
 
 Only prompts that are known to begin a conversation are judged so, and only those of keys that
-hardly ever follow up on an answer: the first FULL of each key, and one in SAMPLE of the others.
+follow up on few answers: the first FULL of each key, and one in SAMPLE of the others.
 
 In all kernels here `data` is `(size,) uint8`, valid UTF-8 and padding, and `r` is one RECORD,
 updated in place. Offsets are int64.
@@ -31,12 +31,15 @@ from monitor.requests.parts import KIND, Parts
 from monitor.requests.turns import SYSTEM
 
 HALF = 512  # bytes kept of each end of a long text
+STATED = 32  # bytes of a frame that can state a task
 FIRST = 4  # prompts of a key from which its frame is known
 FULL, SAMPLE = 64, 8  # prompts that are all judged; of those after them one in SAMPLE
 _ADDED = 4  # new sentences at each end that a prompt adds to the memory
 _MOST = 40  # sentences at each end that are compared
-_UP, _ATTENDED = 16, 32  # what a follow-up adds to `followed`, and from where on a key is attended
-_MAX_FOLLOWED, _MAX_PROMPTS = 255, 65_535
+# What a follow-up adds to `followed` and what any other request takes from it, and from where on a
+# key is attended. It rises if more than a third of the requests follow up.
+_UP, _DOWN, _ATTENDED = 16, 8, 64
+_MAX_FOLLOWED, _MAX_PROMPTS = 128, 65_535
 _READ = 3  # see `admission.py`
 LONGEST = 256  # bytes of a sentence
 
@@ -54,12 +57,13 @@ class Varying(NamedTuple):
     Attributes:
         which: `(m,) int64`, the requests.
         prompts: their texts without the frame.
-        unframed: `(m,) bool`, whether there is neither a frame nor a system prompt.
+        unframed: `(m,) float32`, 1 if there is neither a frame nor a system prompt, less if they
+            are short, 0 from STATED bytes on.
     """
 
     which: npt.NDArray[np.int64]
     prompts: Prompts
-    unframed: npt.NDArray[np.bool_]
+    unframed: npt.NDArray[np.float32]
 
 
 def varying(
@@ -81,7 +85,7 @@ def varying(
     """
     sizes = np.minimum(prompts.places[:, 1] - prompts.places[:, 0], 4 * HALF)
     out = np.empty(int(sizes.sum()) + _MOST * len(rows) + len(PADDING), np.uint8)
-    places, unframed = np.empty((len(rows), 2), np.int64), np.zeros(len(rows), np.bool_)
+    places, unframed = np.empty((len(rows), 2), np.int64), np.zeros(len(rows), np.float32)
     which = np.empty(len(rows), np.int64)
     count = _cut(
         *(records, rows, admitted, marks, parts, prompts.data, prompts.places, seed),
@@ -121,7 +125,7 @@ def _cut(
     for e in range(len(rows)):
         r = records[rows[e]]
         followed = int(r["followed"])
-        followed = followed + _UP if marks[e] & FOLLOW_UP else max(followed - 1, 0)
+        followed = followed + _UP if marks[e] & FOLLOW_UP else max(followed - _DOWN, 0)
         r["followed"] = min(followed, _MAX_FOLLOWED)
         begins = marks[e] & HAS_PROMPT and marks[e] & FIRST_TURN
         if admitted[e] != _READ or not begins or followed >= _ATTENDED:
@@ -135,9 +139,10 @@ def _cut(
         if seen < FIRST or o == begin:
             o = begin
             continue
-        unframed[count] = known == 0
         for p in range(parts.ranges[e, 0], parts.ranges[e, 1]):
-            unframed[count] = unframed[count] and parts.kinds[p] & KIND != SYSTEM
+            if parts.kinds[p] & KIND == SYSTEM:
+                known += parts.places[p, 1] - parts.places[p, 0]
+        unframed[count] = max(1.0 - known / STATED, 0.0)
         cut[count, 0], cut[count, 1] = begin, o
         which[count] = e
         count += 1
@@ -162,7 +167,7 @@ def _cut_one(
         added: `(2 * _ADDED,) int64`; tail: `(_MOST, 2) int64`; scratch.
 
     Returns:
-        The offset after the text, and the number of sentences that were known.
+        The offset after the text, and the bytes of the sentences that were known.
     """
     memory = r["frame"]
     start, count, known, new = o, 0, 0, 0
@@ -171,11 +176,11 @@ def _cut_one(
         if at >= end or new == _ADDED:
             break
         stop = _sentence_end(data, at, end)
-        short = _short(data, at, stop, seed)
+        short, size = _short(data, at, stop, seed)
         slot = _find(memory, short)
         if slot >= 0:
             memory[slot] |= 1
-            known += 1
+            known += size
         else:
             o = _append(data, at, stop, out, o, start)
             if short:
@@ -187,11 +192,11 @@ def _cut_one(
         if last <= at or new == _ADDED:
             break
         stop = _sentence_start(data, at, last)
-        short = _short(data, stop, last, seed)
+        short, size = _short(data, stop, last, seed)
         slot = _find(memory, short)
         if slot >= 0:
             memory[slot] |= 1
-            known += 1
+            known += size
         else:
             tail[kept, 0], tail[kept, 1] = stop, last
             kept += 1
@@ -258,15 +263,16 @@ def _sentence_start(data: Any, begin: int, end: int) -> int:
 
 
 @jit
-def _short(data: Any, at: int, end: int, seed: Any) -> int:
-    """Fifteen bits of the hash of a sentence without its outer marks; 0 if it has no text."""
+def _short(data: Any, at: int, end: int, seed: Any) -> tuple[int, int]:
+    """Fifteen bits of the hash of a sentence without its outer marks, 0 if it has no text, and its
+    bytes."""
     while at < end and not _KINDS[data[at]] & _TEXT:
         at += 1
     while end > at and not _KINDS[data[end - 1]] & _TEXT:
         end -= 1
     if at == end:
-        return 0
-    return int(max(int(hash_bytes(data, U(at), U(end), seed) >> U(49)), 1))
+        return 0, 0
+    return max(int(hash_bytes(data, U(at), U(end), seed) >> U(49)), 1), end - at
 
 
 @jit

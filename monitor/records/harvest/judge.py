@@ -43,7 +43,7 @@ class TaskJudge:
 
     def __call__(
         self, records: Records, rows: npt.NDArray[np.int64], columns: Columns, read: Admitted
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """`Requests.tasks` and `Requests.unframed` of n requests; updates the frames.
 
         Args:
@@ -55,7 +55,7 @@ class TaskJudge:
         found = varying(
             records, rows, read.admitted, read.marks, columns.parts, read.prompts, self._seed
         )
-        tasks, unframed = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), bool)
+        tasks, unframed = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), np.float32)
         if len(found.which):
             features = self._extract(self._normalise(found.prompts))
             tasks[found.which] = self._model.odds(features)

@@ -29,8 +29,8 @@ from monitor.prompts.style import STYLE
 CLIP = 4.0  # nats, of the log odds of one text
 MAX_STYLE = 4.0  # standard deviations at which a style feature is clipped
 INPUTS = 3 * MEANING + len(STYLE)  # meaning, opening, closing, style
-#: What the harvest level of a key is a sum of, after the intercept; the last two count against it.
-TRAITS = ("tasks", "unframed", "repeats", "follow_ups")
+#: What the harvest level is a sum of, after the intercept; the last three count against it.
+TRAITS = ("tasks", "unframed", "repeats", "follow_ups", "end_users")
 
 Floats = npt.NDArray[np.float64]
 _FILE = "tasks.json"

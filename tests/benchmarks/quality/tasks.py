@@ -3,8 +3,8 @@
     python -m tests.benchmarks.quality.tasks TRAFFIC_CORPORA.json.gz FIELD_CORPORA.json.gz OUT.json
 
 Tasks are the prompt lists of both corpora, data is what their applications send. Left out are chats
-and homework, which are tasks that people follow up on, and lists of a passage with a question,
-which applications send as well.
+and homework, which are tasks that people follow up on, and lists that applications send as well:
+of a passage with a question, and the reasoning tasks of TRAFFIC, which come from its templates.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def sources(
     tasks: Sources = {}
     data: Sources = {}
     of_traffic = _load(traffic)
-    tasks |= {name: of_traffic[name] for name in ("instruct", "reasoning")}
+    tasks["instruct"] = of_traffic["instruct"]
     data |= {f"template-{name}": prompts for name, prompts in of_traffic["templates"].items()}
     for name, source in _load(field)["sources"].items():
         if source["kind"] == "attack" and not name.startswith(_PASSAGES):

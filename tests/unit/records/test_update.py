@@ -20,7 +20,7 @@ from monitor.requests.turns import USER
 from monitor.sketches import hyperloglog
 
 START = 1_772_409_600.0
-TRAITS = np.array([0.0, 2.0, 5.0, 4.0, 4.0])  # weights of the harvest level
+TRAITS = np.array([0.0, 2.0, 5.0, 4.0, 4.0, 1.0])  # weights of the harvest level
 DAY = int(START // 86_400)
 
 
@@ -94,7 +94,7 @@ class Table:
         style=1.0,
         account=-1,
         tasks=np.nan,
-        unframed=False,
+        unframed=0.0,
     ):
         n = len(seconds)
         evaluations, at, admitted = (
@@ -113,7 +113,7 @@ class Table:
             origins=np.broadcast_to(np.array(origins, np.uint32), (n, 2)).copy(),
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
             tasks=np.broadcast_to(np.array(tasks, np.float32), n).copy(),
-            unframed=np.full(n, unframed),
+            unframed=np.full(n, unframed, np.float32),
         )
         fixed = day, self.today, self.ceiling, self.model, TRAITS
         today = Today(*fixed, *self.sums, self.trusted)

@@ -43,7 +43,7 @@ def test_frame_is_cut_and_item_is_left(frame, item):
     assert {i: text.strip() for i, text in texts.items()} == {
         i: each for i, each in enumerate(items) if i >= FIRST
     }
-    assert not unframed.any()
+    assert (unframed < 1).all()
 
 
 def test_frame_longer_than_one_prompt_adds_is_learned():
@@ -55,11 +55,14 @@ def test_frame_longer_than_one_prompt_adds_is_learned():
 def test_prompts_without_common_sentences_have_no_frame():
     texts, unframed = cut([f"Write a poem about {name}." for name in NAMES])
     assert len(texts) == len(NAMES) - FIRST
-    assert unframed.all()
+    assert (unframed == 1).all()
 
 
 def test_system_prompt_is_a_frame():
-    _, unframed = cut([f"Write a poem about {name}." for name in NAMES], system="You are a poet.")
+    _, unframed = cut(
+        [f"Write a poem about {name}." for name in NAMES],
+        system="You are a poet. Answer in verse, briefly.",
+    )
     assert not unframed.any()
 
 
@@ -74,6 +77,11 @@ def test_only_prompts_known_to_begin_a_conversation_are_judged(marks):
 
 def test_prompts_that_are_not_read_are_not_judged():
     assert cut(NAMES, admitted=UNREAD)[0] == {}
+
+
+def test_key_that_follows_up_now_and_then_is_judged():
+    turns = [BEGINS] * 4 + [HAS_PROMPT | FOLLOW_UP]
+    assert len(cut([f"What is {i * 7919}?" for i in range(50)], marks=turns * 10)[0]) == 36
 
 
 def test_key_that_follows_up_is_not_judged():
