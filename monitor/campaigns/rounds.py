@@ -4,9 +4,10 @@ A round has three steps. It re-evaluates the known groups, campaigns first and t
 each among the keys that no earlier group has taken. It grows candidates among the remaining keys
 into new groups. It merges campaigns that are the same.
 
-A group that meets the criteria becomes a campaign and opens an alert that lists its sure members.
-The alert is updated when there are more members. The campaign ends when its members have been
-silent for hours, or when no evaluation has confirmed it for `quiet_minutes`.
+A group that two evaluations in a row confirm becomes a campaign and opens an alert that lists its
+sure members, so a likeness that lasts a few minutes names nobody. The alert is updated when there
+are more members. The campaign ends when its members have been silent for hours, or when no
+evaluation has confirmed it for `quiet_minutes`.
 """
 
 from __future__ import annotations
@@ -232,6 +233,7 @@ class _Round:
             self._keep(campaign, group)
             return
         group.step(population, self.eligible & ~self.taken)
+        before = campaign.membership
         self._set_membership(campaign, group)
         sure = np.flatnonzero(group.member > SURE)
         ts = population.rows["fingerprint"]["ts"]
@@ -240,10 +242,13 @@ class _Round:
             verdict = evaluate(population, group, sure, self.eligible, self._weights)
             self.evaluated.append(([population.keys[i] for i in sure.tolist()], verdict))
             silent = now - last > HOUR  # silence neither confirms nor refutes a campaign
-            if verdict.is_campaign or silent:
+            again = now - campaign.confirmed <= _SETTLED_EVERY * ROUND
+            if verdict.is_campaign or (campaign.opened and silent):
                 campaign.confirmed = now
-            if verdict.is_campaign or campaign.opened:
-                self._report(campaign, group, verdict)
+            elif not campaign.opened:
+                campaign.confirmed = 0.0
+            if campaign.opened or (verdict.is_campaign and again):
+                self._report(campaign, group, verdict, before)
         elif not campaign.opened:
             self._keep(campaign, group)
         if campaign.opened and now - last > SILENT:
@@ -281,8 +286,14 @@ class _Round:
             campaign.membership = {}
             campaign.ended = self._now if campaign.named else 0.0  # if it was a campaign
 
-    def _report(self, campaign: Campaign, group: Group, verdict: Verdict) -> None:
-        """Name the sure members and publish what is new."""
+    def _report(
+        self, campaign: Campaign, group: Group, verdict: Verdict, earlier: dict[str, float]
+    ) -> None:
+        """Name the sure members and publish what is new.
+
+        Args:
+            earlier: the membership as of the evaluation before; a key is named if it belonged then.
+        """
         before = set(campaign.named)
         named = group.member > SURE
         if not verdict.is_coordinated:
@@ -290,7 +301,8 @@ class _Round:
         sure = [self._population.keys[i] for i in np.flatnonzero(named).tolist()]
         probable = {key for key, p in campaign.membership.items() if p > PROBABLE}
         campaign.named = {k: at for k, at in campaign.named.items() if k in probable}
-        campaign.named |= {key: self._now for key in sure if key not in campaign.named}
+        lasting = [key for key in sure if earlier.get(key, 0.0) > PROBABLE]
+        campaign.named |= {key: self._now for key in lasting if key not in campaign.named}
         new = len(campaign.named.keys() - before)
         campaign.unreported |= new > 0
         campaign.describe(self._population, group, verdict, new)

@@ -37,7 +37,7 @@ from pipelines.traffic.replay import FINGERPRINTS, replay
 
 _PURE = 0.8  # share of attackers in a campaign, and of honest keys in a group that is none
 _PRIOR_WEIGHT, _RIDGE = 3.0, 3e-3  # nats; strength of the shrinkage
-_PRIOR_ODDS = -2.0  # log odds: one group in eight is a campaign
+_PRIOR_ODDS = -1.8  # log odds: one group in seven is a campaign
 _STEPS = 3_000
 
 Floats = npt.NDArray[np.float64]
@@ -200,7 +200,8 @@ def fit(
         days: folders of `make_field.py` or `make_traffic.py`.
         out: the file, for `XM_CAMPAIGNS__WEIGHTS`.
         without: sources of prompts that are left out.
-        settings: content model and reference; default: shipped.
+        settings: content model and reference; default: shipped. If these have seen the sources of
+            the days, the members' own alerts get too much weight.
     """
     settings = settings or Settings()
     weights = fit_weights([sample for day in days for sample in collect(day, settings, without)])
