@@ -54,6 +54,13 @@ def test_common_findings_add_nothing():
     assert together(1e-3, 1e-3, 0.3).p[0] == together(1e-3, 1e-3, 1.0).p[0]
 
 
+def test_automation_counts_only_beyond_harvest():
+    parts = Fixed("automation", 1e-3), Fixed("harvest", 1e-2), Fixed("burst", 1e-2)
+    evidence = Combined(parts)(Profile(np.zeros(1, RECORD)), QUIET).evidence
+    assert evidence["automation_nats"][0] == pytest.approx(np.log(10))
+    assert evidence["harvest_nats"][0] == pytest.approx(np.log(10))
+
+
 def test_signs_common_in_the_baseline_are_weak_evidence():
     common = baseline([0.0] * 9_000 + [9.0] * 1_000)
     assert together(2e-3, 2e-3, 2e-3, of=common).p[0] > 0.05

@@ -52,6 +52,20 @@ def test_frame_longer_than_one_prompt_adds_is_learned():
     assert texts[len(NAMES) - 1].strip() == f"call {NAMES[-1]}"
 
 
+def test_two_frames_in_turn_are_both_learned():
+    frames = ["Answer as a teacher would.\n{}", "{}\nKeep it short!"]
+    texts, unframed = cut([frames[i % 2].format(f"Who is {n}") for i, n in enumerate(NAMES)])
+    assert {i: text.strip() for i, text in texts.items()} == {
+        i: f"Who is {name}" for i, name in enumerate(NAMES) if i >= FIRST
+    }
+    assert (unframed < 0.7).all()
+
+
+def test_frame_with_a_changing_word_is_no_frame():
+    _, unframed = cut([f"Please, {i}th time: answer. What is {i * 7919}?" for i in range(12)])
+    assert (unframed > 0.5).all()
+
+
 def test_prompts_without_common_sentences_have_no_frame():
     texts, unframed = cut([f"Write a poem about {name}." for name in NAMES])
     assert len(texts) == len(NAMES) - FIRST
