@@ -118,7 +118,8 @@ def test_page_has_verdict_evidence_and_activity(explanation):
     text = " ".join(page(explanation, 80).split())
     for claim in (
         "sk-cot Critical: 100% of 24 prompts ask for the reasoning trace (elicitation, under 1 in",
-        "Decision: block until 02 Mar 04:17 UTC, in this replay.",
+        "Decision: block until 02 Mar 04:",
+        "UTC, in this replay.",
         "elicitation critical since",
         "100% of 24 prompts ask for the reasoning trace.",
         "under 1 in a billion ordinary keys reaches this in a day",

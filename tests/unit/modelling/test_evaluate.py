@@ -165,7 +165,7 @@ def test_report_says_which_data_the_models_have_seen(tmp_path):
     file.write_text('{"from": "our March", "sources": ["chat", "exams"]}')
     seen = data_seen(Settings(identity_secret=SECRET, content=file))
     assert seen["content model"] == "our March: chat, exams"
-    assert "seeds" in seen["baseline"]
+    assert seen["baseline"].startswith("tests/benchmarks/quality/shipped.py")
 
 
 def test_evaluation_tables_fit_80_columns(report):
