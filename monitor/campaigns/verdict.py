@@ -133,9 +133,9 @@ def _mean(x: Floats) -> float:
 def _births(first_seen: Floats, inside: Mask, eligible: Mask) -> float:
     """The spread of all other keys' first requests over that of the members'.
 
-    Keys that were there in the stream's first hour may be older; when they began is unknown. If it
-    is for most members, they count as spread like the others. The upper confidence bound of the
-    members' spread is used, so a few times that are close by chance do not matter.
+    Keys that were there in the stream's first hour may be older; when they began is unknown. Such
+    members count as spread like the others. The upper confidence bound of the members' spread is
+    used, so a few times that are close by chance do not matter.
 
     Args:
         first_seen: `(n,) float64`, epoch seconds.
@@ -143,10 +143,11 @@ def _births(first_seen: Floats, inside: Mask, eligible: Mask) -> float:
     """
     known = first_seen > first_seen.min() + HOUR
     members, others = first_seen[known & inside], first_seen[known & eligible & ~inside]
-    if len(members) < max(2, np.count_nonzero(inside) / 2) or len(others) < _MIN_OTHERS:
+    if len(members) < 2 or len(others) < _MIN_OTHERS:
         return 1.0
     spread = robust_deviation(members) * (1.0 + 1.92 / math.sqrt(len(members)))
-    return max(robust_deviation(others), MINUTE) / max(spread, MINUTE)
+    ratio = max(robust_deviation(others), MINUTE) / max(spread, MINUTE)
+    return float(ratio ** (len(members) / np.count_nonzero(inside)))
 
 
 def _p_random(cosine: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
