@@ -38,6 +38,7 @@ _SAMPLE, _SAMPLED_MEMBERS = 30_000, 64  # keys that stand for all, and those of 
 _SETTLED_EVERY = 3  # rounds between evaluations of a group that was no campaign for an hour
 _MIN_PROBABILITY = 1e-3  # of a membership that is kept
 _FEW_REQUESTS, _LATELY = 16, 2 * HOUR  # of a key, and seconds since its last fingerprint
+_ORDINARY = 0.5  # nats; a key below is named in no campaign
 _SURPRISING = 5.0  # nats of a key that may be named because other members have alerts
 _MERGED_FIRST_SEEN = 2 * HOUR  # seconds between the medians of campaigns that may be one, at most
 
@@ -295,9 +296,8 @@ class _Round:
             earlier: the membership as of the evaluation before; a key is named if it belonged then.
         """
         before = set(campaign.named)
-        named = group.member > SURE
-        if not verdict.is_coordinated:
-            named &= self._is_surprising()
+        least = _ORDINARY if verdict.is_coordinated else _SURPRISING
+        named = (group.member > SURE) & self._is_surprising(least)
         sure = [self._population.keys[i] for i in np.flatnonzero(named).tolist()]
         probable = {key for key, p in campaign.membership.items() if p > PROBABLE}
         campaign.named = {k: at for k, at in campaign.named.items() if k in probable}
@@ -312,14 +312,15 @@ class _Round:
             campaign.log(self._now, change, origin)
         self.output.decide(campaign)
 
-    def _is_surprising(self) -> Mask:
-        """Which keys detectors find unusual by themselves, `(n,) bool`.
+    def _is_surprising(self, least: float) -> Mask:
+        """Which keys detectors find unusual by themselves, `(n,) bool`: by at least so many nats.
 
-        Whoever copies the prompts and the times of an honest key draws it into the group. If the
-        members' own alerts are what makes a campaign, it must not name a key without any.
+        Whoever copies the prompts and the times of an honest key draws it into the group. A key
+        that all detectors find ordinary is not named. If the members' own alerts are what makes a
+        campaign, it must not name a key that is not nearly suspicious itself.
         """
         flagged = self._population.rows["fingerprint"]["severity"] >= INFO
-        return np.asarray(flagged | (self._population.traits.surprisal >= _SURPRISING))
+        return np.asarray(flagged | (self._population.traits.surprisal >= least))
 
     def _origin(self, campaign: Campaign) -> str:
         """The id of the campaign in which most members of a new one were named, if there is one."""

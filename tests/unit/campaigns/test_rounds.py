@@ -273,6 +273,13 @@ def test_key_beside_a_flagged_fleet_is_named_if_unusual(surprisal, named):
     assert {decision.key for decision in out.decisions} == found
 
 
+def test_ordinary_key_beside_a_fleet_is_not_named():
+    beside = fleet(1, seed=8, surprisal=0.1)
+    beside.task = fleet(30).task
+    (found,) = members(linked(population(), fleet(30), beside)[1])
+    assert found == set(fleet(30).names)
+
+
 def test_alert_says_when_a_campaign_is_unconfirmed():
     first = fleet(20, seed=2, surprisal=6.0)
     later = fleet(20, seed=7, start=3.2, hours=5.6, surprisal=6.0)
