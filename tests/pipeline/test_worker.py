@@ -175,7 +175,7 @@ def test_shadow_mode_passes_and_names_the_decision(hour: Hour, header: dict[str,
 
 @pytest.mark.parametrize(
     ("key", "status", "decision"),
-    [(COT, 403, "block"), (SCRAPER, 401, "challenge"), ("sk-unknown", 200, "observe")],
+    [(COT, 403, "block"), (SCRAPER, 200, "throttle"), ("sk-unknown", 200, "observe")],
 )
 def test_decision_is_enforced_outside_shadow_mode(
     enforcing: Worker, key: str, status: int, decision: str
