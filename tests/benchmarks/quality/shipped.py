@@ -22,6 +22,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, NamedTuple
@@ -133,7 +134,7 @@ def build(
             tasks=fit_tasks(other.path, field.path, beside / f"tasks-{i}.json", left_out),
         )
         days = [half.day(folder / f"half-{i}-{seed}", seed) for seed in TRAFFIC_SEEDS]
-        files = [str(day / "traffic.jsonl") for day in days]
+        files = [_kept(day, _is_ordinary, beside / f"{day.name}.jsonl") for day in days]
         files += [
             _half(day, unseen, i, without, beside / f"{day.name}.jsonl") for day in field_days
         ]
@@ -216,13 +217,24 @@ def _half(
 ) -> str:
     """The requests of a day's keys whose source is in a half; those of several are shared out."""
 
-    def keep(key: str, source: str | None) -> bool:
+    def keep(key: str, label: dict[str, Any]) -> bool:
+        source = label.get("list")
         if any(source in names for names in halves):
             return source in halves[half] and source not in without
         return crc32(key.encode()) % len(halves) == half
 
+    return _kept(day, keep, out)
+
+
+def _is_ordinary(key: str, label: dict[str, Any]) -> bool:
+    """Whether a key counts: those that run public benchmarks are neither ordinary nor an attack."""
+    return label["class"] != "evaluator"
+
+
+def _kept(day: Path, keep: Callable[[str, dict[str, Any]], bool], out: Path) -> str:
+    """The requests of a day's keys that are kept, by key and label."""
     labels = json.loads((day / "labels.json").read_bytes())
-    kept = {key for key, label in labels.items() if keep(key, label.get("list"))}
+    kept = {key for key, label in labels.items() if keep(key, label)}
     decoder = msgspec.json.Decoder(_Request)
     with (day / "traffic.jsonl").open("rb") as requests, out.open("wb") as file:
         file.writelines(line for line in requests if decoder.decode(line).api_key in kept)
