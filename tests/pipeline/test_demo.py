@@ -60,7 +60,8 @@ def test_demo_flags_extracting_keys_only_and_cleans_up(tmp_path: Path) -> None:
     last = out.splitlines()[-1]
     assert "cot-1: 12 of 12, grader-1: 6 of 6, scraper-1: 1 of 1;" in last
     assert "ordinary keys: 0 of 400; campaigns found: 2 of 2." in last
-    assert not any(program.is_running() for program in programs)
+    _, running = psutil.wait_procs(programs, timeout=10)
+    assert running == []
 
 
 def test_demo_stops_cleanly_on_ctrl_c() -> None:
@@ -70,7 +71,8 @@ def test_demo_stops_cleanly_on_ctrl_c() -> None:
         out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in out
-    assert not any(program.is_running() for program in programs)
+    _, running = psutil.wait_procs(programs, timeout=10)
+    assert running == []
 
 
 def test_processes_of_killed_demo_end() -> None:

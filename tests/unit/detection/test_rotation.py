@@ -19,7 +19,7 @@ SCENARIO = Scenario(hours=1.5, keys=80, attack_delay=120.0)
 RELEASE = SCENARIO.start + 2400.0
 FIELDS = (
     *("api_key", "account", "end_user", "payment", "user_agent", "tls_fingerprint"),
-    *("model", "system", "asn", "country"),
+    *("model", "asn", "country"),
 )
 AlertRow = tuple[str, str, str, str, float]  # key, kind, state, severity, detected_at
 
@@ -117,7 +117,7 @@ def test_alerts_are_of_several_kinds_and_keys(alerts):
 
 
 def test_identifiers_changed_per_request_hide_no_key(traffic, alerts):
-    fields = ("ip", "user_agent", "tls_fingerprint", "payment", "account", "system")
+    fields = ("ip", "user_agent", "tls_fingerprint", "payment", "account")
     changed = [
         {**event, **{field: f"{field} {i}" for field in fields}} for i, event in enumerate(traffic)
     ]
