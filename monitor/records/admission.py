@@ -79,6 +79,7 @@ class Admitted(NamedTuple):
         admitted: `(n,) uint8`, see `admission.py`.
         marks: `(n,) uint16`, bits of `requests/marks.py`.
         tokens: `(n,) float64`, new to the model.
+        judged: `(p,) bool`, which parts of the requests are judged.
         prompts: the judged texts.
         reused: requests whose id another request of the key had.
     """
@@ -86,6 +87,7 @@ class Admitted(NamedTuple):
     admitted: npt.NDArray[np.uint8]
     marks: npt.NDArray[np.uint16]
     tokens: npt.NDArray[np.float64]
+    judged: npt.NDArray[np.bool_]
     prompts: Prompts
     reused: int
 
@@ -97,7 +99,7 @@ def admit_columns(records: Records, rows: npt.NDArray[np.int64], columns: Column
     ids, tokens = columns.short_hashes("id"), np.empty(len(rows))
     reused = admit(records, rows, columns.ts, counts, ids, parts, marks, tokens, admitted, judged)
     prompts = judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
-    return Admitted(admitted, marks, tokens, prompts, reused)
+    return Admitted(admitted, marks, tokens, judged, prompts, reused)
 
 
 @jit

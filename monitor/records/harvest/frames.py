@@ -72,6 +72,7 @@ def varying(
     admitted: npt.NDArray[np.uint8],
     marks: npt.NDArray[np.uint16],
     parts: Parts,
+    judged: npt.NDArray[np.bool_],
     prompts: Prompts,
     seed: np.uint64,
 ) -> Varying:
@@ -80,7 +81,7 @@ def varying(
     Args:
         records: `(capacity,) RECORD`, the table; the fields of the frame are updated.
         rows: `(n,) int64`, the record of each request.
-        admitted, marks, parts, prompts: as `admission.py` returns them.
+        admitted, marks, parts, judged, prompts: as `admission.py` returns them.
         seed: of the hashes; depends on the deployment's secret.
     """
     sizes = np.minimum(prompts.places[:, 1] - prompts.places[:, 0], 4 * HALF)
@@ -88,7 +89,7 @@ def varying(
     places, unframed = np.empty((len(rows), 2), np.int64), np.zeros(len(rows), np.float32)
     which = np.empty(len(rows), np.int64)
     count = _cut(
-        *(records, rows, admitted, marks, parts, prompts.data, prompts.places, seed),
+        *(records, rows, admitted, marks, parts, judged, prompts.data, prompts.places, seed),
         *(out, places, which, unframed),
     )
     end = places[count - 1, 1] if count else 0
@@ -104,6 +105,7 @@ def _cut(
     admitted: Any,
     marks: Any,
     parts: Any,
+    judged: Any,
     data: Any,
     places: Any,
     seed: Any,
@@ -140,7 +142,7 @@ def _cut(
             o = begin
             continue
         for p in range(parts.ranges[e, 0], parts.ranges[e, 1]):
-            if parts.kinds[p] & KIND == SYSTEM:
+            if parts.kinds[p] & KIND == SYSTEM and not judged[p]:  # a new one is in the text
                 known += parts.places[p, 1] - parts.places[p, 0]
         unframed[count] = max(1.0 - known / STATED, 0.0)
         cut[count, 0], cut[count, 1] = begin, o

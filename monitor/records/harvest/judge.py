@@ -53,7 +53,14 @@ class TaskJudge:
             read: what is admitted of them.
         """
         found = varying(
-            records, rows, read.admitted, read.marks, columns.parts, read.prompts, self._seed
+            records,
+            rows,
+            read.admitted,
+            read.marks,
+            columns.parts,
+            read.judged,
+            read.prompts,
+            self._seed,
         )
         tasks, unframed = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), np.float32)
         if len(found.which):

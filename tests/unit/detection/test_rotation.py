@@ -117,7 +117,7 @@ def test_alerts_are_of_several_kinds_and_keys(alerts):
 
 
 def test_identifiers_changed_per_request_hide_no_key(traffic, alerts):
-    fields = ("ip", "user_agent", "tls_fingerprint", "payment", "account")
+    fields = ("ip", "user_agent", "tls_fingerprint", "payment", "account", "system")
     changed = [
         {**event, **{field: f"{field} {i}" for field in fields}} for i, event in enumerate(traffic)
     ]

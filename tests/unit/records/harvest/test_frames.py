@@ -11,10 +11,11 @@ from monitor.requests.turns import SYSTEM, USER, Part
 
 BEGINS = HAS_PROMPT | FIRST_TURN
 SEED = np.uint64(7)
+POET = "You are a poet. Answer in verse, briefly."
 NAMES = [f"{a} {b}" for a in ("Ada", "Bo", "Cy", "Dee", "Eli") for b in ("Finn", "Gray", "Hull")]
 
 
-def cut(prompts, records=None, *, marks=BEGINS, admitted=READ, system=""):
+def cut(prompts, records=None, *, marks=BEGINS, admitted=READ, system="", judged=False):
     """What varies in the prompts of one key, by number of the request; and which have no frame."""
     n = len(prompts)
     records = np.zeros(1, RECORD) if records is None else records
@@ -23,7 +24,7 @@ def cut(prompts, records=None, *, marks=BEGINS, admitted=READ, system=""):
     marks = np.broadcast_to(np.array(marks, np.uint16), n)
     found = varying(
         *(records, np.zeros(n, np.int64), np.full(n, admitted, np.uint8), marks),
-        *(parts, Prompts.of(prompts), SEED),
+        *(parts, np.full(len(parts.kinds), judged), Prompts.of(prompts), SEED),
     )
     texts = [bytes(found.prompts.data[at:end]).decode() for at, end in found.prompts.places]
     return dict(zip(found.which.tolist(), texts, strict=True)), found.unframed
@@ -75,9 +76,14 @@ def test_prompts_without_common_sentences_have_no_frame():
 def test_system_prompt_is_a_frame():
     _, unframed = cut(
         [f"Write a poem about {name}." for name in NAMES],
-        system="You are a poet. Answer in verse, briefly.",
+        system=POET,
     )
     assert not unframed.any()
+
+
+def test_system_prompt_that_is_new_each_time_is_no_frame():
+    _, unframed = cut([f"Write a poem about {name}." for name in NAMES], system=POET, judged=True)
+    assert (unframed == 1).all()
 
 
 def test_repeated_prompt_leaves_nothing():
