@@ -303,6 +303,8 @@ class _Round:
         campaign.named = {k: at for k, at in campaign.named.items() if k in probable}
         lasting = [key for key in sure if earlier.get(key, 0.0) > PROBABLE]
         campaign.named |= {key: self._now for key in lasting if key not in campaign.named}
+        if not campaign.named:  # detectors find all members ordinary
+            return
         new = len(campaign.named.keys() - before)
         campaign.unreported |= new > 0
         campaign.describe(self._population, group, verdict, new)

@@ -280,6 +280,10 @@ def test_ordinary_key_beside_a_fleet_is_not_named():
     assert found == set(fleet(30).names)
 
 
+def test_group_of_which_nobody_is_unusual_is_not_reported():
+    assert not linked(population(), fleet(60, surprisal=0.1))[1].alerts
+
+
 def test_alert_says_when_a_campaign_is_unconfirmed():
     first = fleet(20, seed=2, surprisal=6.0)
     later = fleet(20, seed=7, start=3.2, hours=5.6, surprisal=6.0)
