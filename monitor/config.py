@@ -56,9 +56,9 @@ class Topics(BaseModel):
 class Detection(BaseModel):
     """Alert thresholds: probabilities per ordinary key and day.
 
-    The defaults are at least as strict as those that `xm calibrate` fits for one false alert per
-    day among 3,300 ordinary keys on the eight days of the shipped reference: 1.9e-3, 1.9e-4 and
-    3.1e-6 (`tests/benchmarks/quality/shipped.py`).
+    For one false alert per day among 3,300 ordinary keys, the days of the shipped reference give
+    8.8e-4, 3.2e-7 and 1.1e-10 (`tests/benchmarks/quality/shipped.py`). The second follows from one
+    key-day of 16,649, so the defaults are looser: `deploy/docs/calibration.md`.
     """
 
     model_config = ConfigDict(extra="forbid")

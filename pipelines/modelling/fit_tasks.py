@@ -77,7 +77,8 @@ def _without_frame(prompts: Sequence[str]) -> Prompts:
     parts = Parts.of([[Part(USER, prompt)] for prompt in prompts])
     rows, read = np.zeros(n, np.int64), np.full(n, READ, np.uint8)
     marks = np.full(n, HAS_PROMPT | FIRST_TURN, np.uint16)
-    return varying(records, rows, read, marks, parts, texts, np.uint64(1)).prompts
+    judged = np.ones(n, np.bool_)
+    return varying(records, rows, read, marks, parts, judged, texts, np.uint64(1)).prompts
 
 
 def _logistic(inputs: Floats, labels: Floats, weight: Floats) -> tuple[Floats, float]:

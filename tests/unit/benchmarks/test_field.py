@@ -10,6 +10,7 @@ from pipelines.traffic.labels import Label
 from tests.benchmarks.quality.field import features
 from tests.benchmarks.quality.field.days import Day, Match, score
 from tests.benchmarks.quality.field.folds import fold_of
+from tests.benchmarks.quality.field.leave_out import merge
 from tests.benchmarks.quality.field.rivals import flag
 from tests.benchmarks.quality.field.tables import show
 
@@ -99,6 +100,15 @@ def test_list_and_texts_of_one_data_set_are_left_out_together(corpora):
 def test_every_key_is_scored_in_one_fold(corpora, day):
     folds = [fold_of(corpora, f"{i}/3").of(score(day, [])).keys for i in (1, 2, 3)]
     assert sorted(key for keys in folds for key in keys) == sorted(day.labels)
+
+
+def test_folds_of_a_day_merge_into_one_result(corpora, day):
+    alerts = [alert("campaign", 9.0, *FLEET), alert("burst", 5.0, "sk-app")]
+    whole = score(day, alerts, 3.0)
+    merged = merge([fold_of(corpora, f"{i}/3").of(whole) for i in (1, 2, 3)])
+    assert merged.keys == whole.keys
+    assert [*merged.campaigns.values()] == [set(FLEET)]
+    assert merged.seconds == 3.0
 
 
 def test_table_has_classes_sources_and_false_keys(day, capsys):

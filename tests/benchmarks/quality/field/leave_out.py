@@ -48,10 +48,9 @@ class Fitting:
         """Settings that name the models of a fold. Those that are there are not fitted again."""
         folder = self._folder / f"without-{fold.name.replace('/', '-of-')}"
         folder.mkdir(parents=True, exist_ok=True)
-        names = ("content.json", "tasks.json", "reference.json")
-        models, weights = (
-            shipped.Models(*(folder / name for name in names)),
-            folder / "weights.json",
+        weights = folder / "weights.json"
+        models = shipped.Models(
+            folder / "content.json", folder / "tasks.json", folder / "reference.json"
         )
         if not models.reference.exists():
             shipped.build(self._traffic, self._field, self._days, models, fold.without)
