@@ -37,12 +37,12 @@ CONCEPTS = tuple(_load("concepts.toml"))  # at most 64
 
 _EDGE = 32  # words at the beginning and at the end of a prompt that are searched for concepts
 _READ = 256  # first words of a prompt in which common words are counted
-_LEAST = 10  # at least one word in so many is common in a language
+_LEAST = 10  # words per common word of a language, at most
 _CHINESE, _JAPANESE = SCRIPTS.index("chinese"), SCRIPTS.index("japanese")
 _HAS_HAN = tuple(script in ("chinese", "japanese") for script in SCRIPTS)
 # Letters that a character counts as: one of these scripts is most of a word.
 _WEIGHTS = tuple(3 if script in ("chinese", "japanese", "korean") else 1 for script in SCRIPTS)
-_KANA = 16  # at least one kana in so many characters is Japanese
+_KANA = 16  # characters per kana of a Japanese text, at most
 
 
 def language_words(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -7,7 +7,7 @@ from monitor.campaigns import criteria
 from monitor.campaigns.criteria import CRITERIA, MAX_NATS
 from pipelines.modelling.fit_campaigns import Sample, fit_weights
 
-TOLD = ("births", "uneven", "repeats")  # traits that differ between the sides
+SEPARATING = ("births", "uneven", "repeats")  # traits that differ between the sides
 
 
 def samples(seed, groups=40, rounds=5):
@@ -18,7 +18,7 @@ def samples(seed, groups=40, rounds=5):
         fleet = group % 2 == 0
         for _ in range(rounds):
             places = {each.evidence: random.uniform() for each in CRITERIA}
-            for name in TOLD:
+            for name in SEPARATING:
                 places[name] = random.beta(4, 1) if fleet else random.beta(1, 4)
             evidence = {each.evidence: each.value(places[each.evidence]) for each in CRITERIA}
             out.append(Sample(f"day {group}", fleet, evidence))
@@ -42,7 +42,7 @@ def test_fit_separates_groups_it_has_not_seen(weights):
 def test_traits_that_differ_weigh_most(weights):
     names = {each.id: each.evidence for each in CRITERIA}
     heaviest = sorted(weights.criteria, key=lambda id_: -weights.criteria[id_].weight)
-    assert {names[id_] for id_ in heaviest[: len(TOLD)]} == set(TOLD)
+    assert {names[id_] for id_ in heaviest[: len(SEPARATING)]} == set(SEPARATING)
 
 
 def test_weights_are_bounded(weights):
