@@ -24,6 +24,7 @@ import numpy.typing as npt
 from monitor.alerting.alerts import Alert, Severity
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.campaigns.campaign import Campaign
+from monitor.campaigns.criteria import load
 from monitor.campaigns.fingerprint import from_messages
 from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
@@ -91,6 +92,7 @@ class Linker(PartitionedOperator[LinkPartition]):
     def __init__(self, settings: Settings, store: Store, *, metrics: Metrics | None = None) -> None:
         super().__init__(store, metrics)
         self._settings = settings
+        load(settings.campaigns.weights)  # a file that cannot be used ends the start
 
     def _new_partition(self, name: str, claim: int) -> LinkPartition:
         return LinkPartition(name, claim, self._settings)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from monitor.errors import ConfigError
+
 UNKNOWN = 99.0  # value of a trait that is unknown
 MAX_NATS = 4.0  # of one criterion, for or against
 SHIPPED = Path(__file__).with_name("weights.json")
@@ -292,8 +294,28 @@ class Weights(msgspec.Struct, frozen=True):
 
 @cache
 def load(path: Path | None = None) -> Weights:
-    """The weights in a file; default: the shipped ones."""
-    return msgspec.json.decode((path or SHIPPED).read_bytes(), type=Weights)
+    """The weights in a file; default: the shipped ones.
+
+    Raises:
+        ConfigError: if the file cannot be used.
+    """
+    try:
+        weights = msgspec.json.decode((path or SHIPPED).read_bytes(), type=Weights)
+    except OSError as error:
+        raise ConfigError(
+            f"The weights {path} (XM_CAMPAIGNS__WEIGHTS) cannot be read: {error.strerror}."
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError(
+            f"{path} (XM_CAMPAIGNS__WEIGHTS) does not hold weights of criteria: {error}. "
+            "Unset it to use the shipped ones."
+        ) from error
+    if different := weights.criteria.keys() ^ {each.id for each in CRITERIA}:
+        raise ConfigError(
+            f"{path} (XM_CAMPAIGNS__WEIGHTS) must have a weight for each criterion and no others; "
+            f"check {', '.join(sorted(different))}. Unset it to use the shipped ones."
+        )
+    return weights
 
 
 class Result(NamedTuple):

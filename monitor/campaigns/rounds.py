@@ -315,7 +315,7 @@ class _Round:
         self.output.decide(campaign)
 
     def _is_surprising(self, least: float) -> Mask:
-        """Which keys detectors find unusual by themselves, `(n,) bool`: by at least so many nats.
+        """Which keys have a surprisal of at least `least` nats or an alert, `(n,) bool`.
 
         Whoever copies the prompts and the times of an honest key draws it into the group. A key
         that all detectors find ordinary is not named. If the members' own alerts are what makes a

@@ -17,6 +17,7 @@ from monitor.records.baseline_mean import GROUPS
 from monitor.records.profile import (
     BINS,
     EXCLUDED,
+    FRAMES,
     IDS,
     MAX_IN_PANE,
     MAX_LEVEL,
@@ -327,6 +328,7 @@ def damaged(records: Records) -> npt.NDArray[np.bool_]:
     sound &= ((peaks < BINS) | (peaks == EXCLUDED)).all(axis=1)
     sound &= records["baseline_group"] < GROUPS
     sound &= (records["id_count"] < IDS) & (records["part_hand"] < PARTS)
+    sound &= records["frame_hand"] < FRAMES
     sound &= np.isfinite(records["first_seen"]) & np.isfinite(records["last_seen"])
     return np.asarray(~sound)
 

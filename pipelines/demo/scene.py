@@ -148,7 +148,9 @@ class Scene:
         """A table, or on a narrow terminal two lines per alert, with the subject's id in full."""
         if width >= _WIDE:
             rows = table(title)
-            add_columns(rows, *_HEADING, "summary")
+            add_columns(rows, *_HEADING)
+            rows.expand = True  # the summary takes what the other columns leave
+            rows.add_column("summary", no_wrap=True, ratio=1)
             for alert in alerts:
                 rows.add_row(*self.line(alert))
             return rows

@@ -32,6 +32,7 @@ from monitor.identity import Identity
 from monitor.linker import Linker
 from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
+from pipelines.traffic.labels import Label, load_labels
 from pipelines.traffic.recording import Recording
 from pipelines.traffic.replay import FINGERPRINTS, replay
 
@@ -128,23 +129,6 @@ def _logistic(x: Floats, sign: Floats, weight: Floats, limits: Floats) -> tuple[
     return float(at[0]), at[1:]
 
 
-class _Label(msgspec.Struct):
-    """A label with what field days add: the side, and the source of the prompts."""
-
-    kind: str = msgspec.field(name="class")
-    campaign: str | None = None
-    side: str | None = None
-    source: str | None = msgspec.field(name="list", default=None)
-
-    @property
-    def attacks(self) -> bool:
-        return self.side == "attack" if self.side else self.campaign is not None
-
-    @property
-    def group(self) -> str:
-        return self.campaign or self.kind
-
-
 def collect(day: Path, settings: Settings, without: frozenset[str] = frozenset()) -> list[Sample]:
     """The samples of one day, `day/traffic.jsonl` and `day/labels.json`.
 
@@ -152,8 +136,7 @@ def collect(day: Path, settings: Settings, without: frozenset[str] = frozenset()
         settings: content model and reference.
         without: sources of prompts; groups of keys with these are left out.
     """
-    data = (day / "labels.json").read_bytes()
-    labels = msgspec.json.decode(data, type=dict[str, _Label])
+    labels = load_labels(day / "labels.json")
     store = MemoryStore()
     engine = Engine(settings, Identity(bytes(32), plain=True), store)
     linker = Linker(settings, store)
@@ -174,15 +157,17 @@ def _sample(
     day: str,
     keys: Sequence[str],
     verdict: Verdict,
-    labels: Mapping[str, _Label],
+    labels: Mapping[str, Label],
     without: frozenset[str],
 ) -> Iterator[Sample]:
     """The sample that a group is, unless it is mixed or of a source that is left out."""
     known = [labels[key] for key in keys if key in labels]
     if len(known) < _PURE * len(keys):
         return
-    attackers = sum(label.attacks for label in known) / len(known)
-    kind, source = Counter((label.group, label.source) for label in known).most_common(1)[0][0]
+    attackers = sum(label.attack for label in known) / len(known)
+    kind, source = Counter(
+        (label.campaign or label.kind, label.source) for label in known
+    ).most_common(1)[0][0]
     if source not in without and not 1.0 - _PURE < attackers < _PURE:
         yield Sample(f"{day} {kind}", attackers >= _PURE, verdict.evidence)
 

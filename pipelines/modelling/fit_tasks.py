@@ -1,4 +1,4 @@
-"""Fit the task model: which texts state a task, and what makes a key one that harvests answers.
+"""Fit the task model: which texts state a task.
 
 The classifier is fitted to prompt lists and to what applications send, from as many sources as
 there are, which count alike. Of each source the frame is cut first, as in the stream, so that the
@@ -24,7 +24,8 @@ from monitor.requests.marks import FIRST_TURN, HAS_PROMPT
 from monitor.requests.parts import Parts
 from monitor.requests.turns import USER, Part
 
-#: Intercept, and weights of TRAITS. End users count little, because clients name them.
+#: Intercept, and weights of TRAITS. They are not fitted: chosen so that only keys with most of the
+#: traits reach what no ordinary key does. End users count little, because clients name them.
 TRAIT_WEIGHTS = (0.0, 3.0, 6.0, 4.0, 10.0, 1.5)
 RIDGE = 3e-3  # of standardised weights, relative to the number of texts
 _ROUNDS = 8  # of Newton's method

@@ -5,8 +5,8 @@ application puts into its frame are documents, messages, records. A linear class
 opening, closing and style tells them apart, whatever they are about. Its log odds are clipped, so
 that no single text decides.
 
-A key's harvest level is a sum of few shares of its prompts with weights that are fitted on labelled
-days (`level.py`). Both are in one file, which `xm learn` does not change.
+A key's harvest level is a sum of few shares of its prompts with fixed weights (`level.py`). Both
+are in one file, which `xm learn` does not change.
 """
 
 from __future__ import annotations

@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from monitor.campaigns import criteria
-from monitor.campaigns.criteria import CRITERIA, MAX_NATS, UNKNOWN, load
+from monitor.campaigns.criteria import CRITERIA, MAX_NATS, SHIPPED, UNKNOWN, load
+from monitor.config import Settings
+from monitor.errors import ConfigError
+from monitor.linker import Linker
+from monitor.store.memory import MemoryStore
 
 PAGE = Path("deploy/docs/campaigns.md")
 WEIGHTS = load()
@@ -86,3 +90,21 @@ def test_page_has_the_table_of_criteria():
     page = PAGE.read_text(encoding="utf-8")
     table = page.partition("<!-- criteria -->\n")[2].partition("<!-- /criteria -->")[0]
     assert table.strip() == table_of_criteria().strip()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"XM_CAMPAIGNS__WEIGHTS\) cannot be read"),
+        (b"not JSON", "does not hold weights of criteria.*Unset it"),
+        (b'{"prior": 0, "criteria": {"births": {"weight": 1}}}', "does not hold weights"),
+        (SHIPPED.read_bytes().replace(b'"births"', b'"birth"'), "check birth, births"),
+    ],
+    ids=["missing", "no JSON", "incomplete", "misspelt"],
+)
+def test_unusable_weights_end_the_start_with_what_to_do(tmp_path, content, message):
+    file = tmp_path / "weights.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        Linker(Settings(campaigns={"weights": file}), MemoryStore())

@@ -55,7 +55,7 @@ def on_key(key, severity="warning", at=0.0):
         detected_at=at,
         window=(0.0, 0.0),
         evidence={},
-        summary=f"{key}: asks for far more than any ordinary key does in an hour of the day.",
+        summary=f"{key}: asks for far more than any ordinary key does in an hour{' of a day' * 9}.",
         decision="throttle",
     )
 
@@ -94,6 +94,7 @@ def test_view_fits_terminal_with_whole_ids_and_result(scene, width, height):
     assert "Flagged: cot-1: 3 of 6" in text
     assert "info alerts do not count" in text
     assert "actual (ground truth)" in text
+    assert any("warning open" in line and "throttle" in line for line in page)
     assert f"{ids[-1]}: asks" in text
     assert f"{ids[-3]}: asks" in text
 

@@ -386,8 +386,7 @@ def test_new_content_model_restarts_the_sketches():
 
 def test_key_without_prompts_has_neutral_values():
     key = Table().profile
-    assert key.departure(0)[0] == 0
-    assert key.content(0).self_similarity[0] == 0
+    assert key.departure(0)[0] == key.content(0).self_similarity[0] == 0
     assert not key.lists.any()
 
 

@@ -123,6 +123,7 @@ def test_unreadable_record_is_reported_and_not_replaced(data):
         ("level", np.nan),
         ("day_peak", 200),
         ("baseline_group", 200),
+        ("frame_hand", 200),
         ("last_seen", np.inf),
     ],
 )

@@ -37,7 +37,7 @@ _REFERENCE = 3_000  # ordinary prompts
 _FLEET = 24  # keys of a fleet that are embedded at most
 
 Scores = dict[str, float]
-OneIn = Annotated[int, typer.Option(help="Flag one ordinary key of so many.")]
+OneIn = Annotated[int, typer.Option(help="Ordinary keys per flagged one.")]
 Days = Annotated[list[Path], typer.Argument(metavar="DAY...")]
 commands = typer.Typer()
 
