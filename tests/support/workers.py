@@ -284,9 +284,9 @@ def requests_read(worker: Worker) -> float:
     )
 
 
-def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    """Wait until a condition is true; fail after `seconds`."""
+def until(condition: Callable[[], object], seconds: float = 120.0, what: str = "") -> None:
+    """Wait until a condition is true; fail after `seconds`, and name `what` did not come."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
+        assert time.monotonic() < deadline, f"not true after {seconds:g} s {what}".rstrip()
         time.sleep(0.05)

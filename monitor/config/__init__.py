@@ -1,0 +1,9 @@
+"""Settings: what an operator can set, one class per section of the file."""
+
+from monitor.config.actions import Decisions, Gateway, Receivers
+from monitor.config.connections import KafkaSecurity, Registry, secret
+from monitor.config.detection import Campaigns, Detection, Topics
+from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
+
+__all__ = ["DEFAULT_FILE", "Campaigns", "Decisions", "Detection", "Gateway", "KafkaSecurity"]
+__all__ += ["Receivers", "Registry", "Settings", "Topics", "load", "secret", "unknown_variables"]
