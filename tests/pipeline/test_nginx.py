@@ -27,7 +27,7 @@ from tests.support import traffic
 from tests.support.programs import WebServer, Worker, program
 from tests.support.servers import Redis
 
-CONFIG = Path(__file__).parents[2] / "deploy/gateways/nginx.conf"
+CONFIG = Path(__file__).parents[2] / "deploy/gateways/nginx/nginx.conf"
 Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
 Decide = Callable[[str, Action], None]
 
