@@ -1,9 +1,11 @@
 """Settings: what an operator can set, one class per section of the file."""
 
-from monitor.config.actions import Decisions, Gateway, Receivers
+from monitor.config.actions import Decisions, Gateway
 from monitor.config.connections import KafkaSecurity, Registry, secret
 from monitor.config.detection import Campaigns, Detection, Topics
+from monitor.config.receivers import Receivers, Route
 from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
 
 __all__ = ["DEFAULT_FILE", "Campaigns", "Decisions", "Detection", "Gateway", "KafkaSecurity"]
-__all__ += ["Receivers", "Registry", "Settings", "Topics", "load", "secret", "unknown_variables"]
+__all__ += ["Receivers", "Registry", "Route", "Settings", "Topics", "load", "secret"]
+__all__ += ["unknown_variables"]

@@ -1,11 +1,8 @@
-"""Settings of what follows from an alert: decisions, gateways, receivers."""
+"""Settings of what follows from an alert: decisions and gateways."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Decisions(BaseModel):
@@ -31,16 +28,3 @@ class Gateway(BaseModel):
     key_parameters: str = Field(
         "api_key,apikey,key,subscription-key,access_token", description="of the URL's query"
     )
-
-
-class Receivers(BaseModel):
-    """Receivers of alerts besides the topic. A receiver without a URL is off."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    alertmanager_url: str | None = None
-    webhook_url: str | None = None
-    webhook_secret: SecretStr | None = None
-    webhook_secret_file: Path | None = None
-    timeout_seconds: float = Field(10, gt=0)
-    least_severity: Literal["info", "warning", "critical"] = "warning"

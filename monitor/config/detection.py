@@ -16,6 +16,9 @@ class Topics(BaseModel):
     keyed: str = Field("llm.requests.keyed", description="only used by `xm worker --rekey`")
     rejected: str = "llm.requests.rejected"
     alerts: str = "extraction.alerts"
+    undelivered: str = Field(
+        "extraction.alerts.undelivered", description="alerts that a receiver did not accept"
+    )
     fingerprints: str = "extraction.fingerprints"
     partitions: int = Field(8, ge=1)
     linkers: int = Field(1, ge=1, description="partitions of fingerprints, see `linker.py`")

@@ -23,9 +23,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from monitor.config.actions import Decisions, Gateway, Receivers
+from monitor.config.actions import Decisions, Gateway
 from monitor.config.connections import KafkaSecurity, Registry
 from monitor.config.detection import Campaigns, Detection, Topics
+from monitor.config.receivers import Receivers
 from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"

@@ -44,6 +44,7 @@ def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
         wanted.rejected: (wanted.partitions, wanted.requests_retention_hours),
         wanted.fingerprints: (wanted.linkers, wanted.requests_retention_hours),
         wanted.alerts: (wanted.partitions, wanted.alerts_retention_hours),
+        wanted.undelivered: (1, wanted.alerts_retention_hours),
     }
     with _admin(settings) as admin:
         present = set(admin.list_topics())
@@ -66,7 +67,7 @@ def check_topics(settings: Settings, *, rekey: bool = False) -> None:
     """
     wanted = settings.topics
     with _admin(settings) as admin:
-        outputs = {wanted.rejected, wanted.fingerprints, wanted.alerts}
+        outputs = {wanted.rejected, wanted.fingerprints, wanted.alerts, wanted.undelivered}
         missing = {*_inputs(settings, rekey), *outputs} - set(admin.list_topics())
     if missing:
         raise ConfigError(

@@ -75,6 +75,7 @@ class Worker(WebServer):
             "XM_TOPICS__KEYED": f"keyed-{name}",
             "XM_TOPICS__REJECTED": f"rejected-{name}",
             "XM_TOPICS__ALERTS": f"alerts-{name}",
+            "XM_TOPICS__UNDELIVERED": f"undelivered-{name}",
             "XM_TOPICS__FINGERPRINTS": f"fingerprints-{name}",
             "XM_TOPICS__PARTITIONS": "1",
             # Faust settings: seconds until a dead member loses its partitions. Tansu waits half of
