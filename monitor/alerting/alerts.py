@@ -24,7 +24,7 @@ from monitor.records.profile import Records
 
 State = Literal["open", "update", "resolved"]
 Severity = Literal["info", "warning", "critical"]
-Action = Literal["observe", "throttle", "challenge", "block"]
+Action = Literal["observe", "mark", "throttle", "challenge", "block"]  # the weakest first
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 

@@ -11,6 +11,7 @@ class Decisions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     shadow: bool = True
+    mark_minutes: float = Field(60, gt=0)
     throttle_minutes: float = Field(30, gt=0)
     challenge_minutes: float = Field(60, gt=0)
     block_minutes: float = Field(240, gt=0)

@@ -81,6 +81,10 @@ class Store(Protocol):
     def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
         """The decisions in force on several keys, in order; unreadable ones are left out."""
 
+    def in_force(self, keys: Sequence[str]) -> list[list[ActiveDecision]]:
+        """All decisions in force on several keys, in the order of ORIGINS; without unreadable
+        ones."""
+
     def ping(self) -> None:
         """Raise unless a checkpoint could be written now."""
 

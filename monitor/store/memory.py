@@ -63,11 +63,16 @@ class MemoryStore:
         return dict(self._rows.get(partition, {}))
 
     def decision(self, key: str) -> ActiveDecision | None:
-        found = (self._decisions.get((origin, key)) for origin in ORIGINS)
-        return stronger(each for each in found if each and self._clock() < each.until)
+        return self.decisions([key])[0]
 
     def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
-        return [self.decision(key) for key in keys]
+        now = self._clock()
+        return [stronger(found, now) for found in self.in_force(keys)]
+
+    def in_force(self, keys: Sequence[str]) -> list[list[ActiveDecision]]:
+        now = self._clock()
+        found = ([self._decisions.get((origin, key)) for origin in ORIGINS] for key in keys)
+        return [[each for each in decisions if each and now < each.until] for decisions in found]
 
     def ping(self) -> None:
         pass

@@ -10,6 +10,8 @@
 | `xm:d:<pseudonym>` | a detector's decision as JSON | when the decision ends |
 | `xm:d:campaign:<pseudonym>` | a campaign's decision as JSON | when the decision ends |
 | `xm:d:account:<pseudonym>` | an account's decision on one of its keys | when the decision ends |
+| `xm:d:operator:<pseudonym>` | a person's decision (`control.py`) | when the decision ends |
+| `xm:feed` | stream: changes of decisions (`feed.py`) | the oldest of 100,000 entries |
 | `xm:mode:shadow`, `xm:mode:enforce` | set while workers in this mode run | after 30 s |
 
 A checkpoint is one MULTI/EXEC: Redis applies all of it or nothing. It WATCHes the claims and states
@@ -59,6 +61,7 @@ from monitor.errors import FencedError, StoreRefusedError
 from monitor.store.base import Checkpoint, active, fenced, name_in
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, Node, execute, info, transact
+from monitor.store.feed import feed_entry
 from monitor.store.record_block import Block, pack
 
 RECORD_KEY, PARTITION_KEY, CLAIM_KEY, DECISION_KEY = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
@@ -199,7 +202,9 @@ class RedisStore:
         for decision in active(checkpoint, now):
             milliseconds = max(1, int(1000 * (decision.until - now)))
             name = decision_name(decision.origin, decision.key)
-            yield "SET", name, msgspec.json.encode(decision), "PX", milliseconds
+            value = msgspec.json.encode(decision)
+            yield "SET", name, value, "PX", milliseconds
+            yield feed_entry(name, value)
         for name, state in checkpoint.partitions.items():
             yield "SET", PARTITION_KEY + self._tag(name), state
         for name, rows in checkpoint.rows.items():
@@ -226,14 +231,19 @@ class RedisStore:
     def decision(self, key: str) -> ActiveDecision | None:
         values = [self._call("GET", decision_name(origin, key)) for origin in ORIGINS]
         try:
-            return stronger(msgspec.json.decode(v, type=ActiveDecision) for v in values if v)
+            found = [msgspec.json.decode(v, type=ActiveDecision) for v in values if v]
         except msgspec.MsgspecError as error:
             raise StoreRefusedError(
                 f"Redis at {self.server} has a decision on {key} that this version cannot read "
                 f"({error}): upgrade all workers to one version."
             ) from error
+        return stronger(found, time.time())
 
     def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
+        now = time.time()
+        return [stronger(found, now) for found in self.in_force(keys)]
+
+    def in_force(self, keys: Sequence[str]) -> list[list[ActiveDecision]]:
         def read() -> dict[str, bytes | None]:
             values: dict[str, bytes | None] = {}
             for group in self.server.by_server(names):
@@ -245,10 +255,11 @@ class RedisStore:
 
         names = [decision_name(origin, key) for key in keys for origin in ORIGINS]
         values = self.server.run(read)
-        return [
-            stronger(_decision(values[decision_name(origin, key)], key) for origin in ORIGINS)
+        found = (
+            [_decision(values[decision_name(origin, key)], key) for origin in ORIGINS]
             for key in keys
-        ]
+        )
+        return [[decision for decision in each if decision] for each in found]
 
     def publish_shadow(self, shadow: bool) -> None:
         """Report for MODE_SECONDS that a worker runs, in shadow mode or not."""

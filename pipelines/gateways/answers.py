@@ -2,7 +2,7 @@
 
 | status | `decision` | |
 |---|---|---|
-| 200 | `observe`, `throttle` | let the request pass; `throttle`: at a low rate |
+| 200 | `observe`, `mark`, `throttle` | let the request pass; `throttle`: at a low rate |
 | 401 | `challenge` | demand proof; `reason` `no_key`: the request names no key |
 | 400 | `challenge` | `reason` `unreadable_key`: the request names a key that cannot be read |
 | 403 | `block` | refuse |
@@ -21,7 +21,13 @@ from typing import Any, NamedTuple
 from monitor.alerting.alerts import Action
 from pipelines.gateways.decisions import Found
 
-_STATUS: dict[Action, int] = {"observe": 200, "throttle": 200, "challenge": 401, "block": 403}
+_STATUS: dict[Action, int] = {
+    "observe": 200,
+    "mark": 200,
+    "throttle": 200,
+    "challenge": 401,
+    "block": 403,
+}
 _CACHE_SECONDS = 1
 _REVALIDATE_SECONDS = 10  # in which a cache may repeat an answer while it fetches the next
 _NO_KEY = (

@@ -1,0 +1,78 @@
+import msgspec
+import pytest
+
+from monitor.alerting.alerts import ACTIONS, SEVERITIES
+from monitor.alerting.decisions import (
+    POLICY,
+    ActiveDecision,
+    Decision,
+    Ladder,
+    steps_down,
+    stronger,
+)
+from monitor.config import Decisions
+
+BLOCK = ActiveDecision(
+    "k_1",
+    "block",
+    "a_1",
+    made_at=0.0,
+    seconds=60.0,
+    steps=(("challenge", 30.0), ("throttle", 10.0)),
+    expires_at=1_100.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "action", "end"),
+    [
+        (1_000.0, "block", 1_060.0),
+        (1_059.9, "block", 1_060.0),
+        (1_060.0, "challenge", 1_090.0),
+        (1_090.0, "throttle", 1_100.0),
+        (1_100.0, "observe", 1_100.0),
+    ],
+)
+def test_decision_leads_down_step_by_step(now, action, end):
+    assert BLOCK.step_at(now) == (action, end)
+
+
+def test_decision_holds_until_its_last_step_ends():
+    decision = Decision("k_1", "block", "a_1", 0.0, 60.0, steps=(("throttle", 10.0),))
+    assert ActiveDecision.start(decision, None, 1_000.0).expires_at == 1_070.0
+    assert ActiveDecision.start(decision, 1_000.0, 1_065.0).action_at(1_065.0) == "throttle"
+    assert ActiveDecision.start(decision, 1_000.0, 1_070.0) is None
+
+
+def test_strength_is_that_of_the_step_reached():
+    throttle = ActiveDecision("k_1", "throttle", "a_2", 0.0, 60.0, expires_at=2_000.0)
+    challenge = ActiveDecision("k_1", "challenge", "a_3", 0.0, 60.0, expires_at=2_000.0)
+    assert stronger([throttle, BLOCK, challenge], 1_000.0) is BLOCK
+    assert stronger([throttle, BLOCK, challenge], 1_060.0) is BLOCK
+    assert stronger([throttle, BLOCK, challenge], 1_090.0) is challenge
+
+
+def test_decision_of_an_older_version_has_no_steps():
+    old = b'{"key":"k_1","action":"block","reason":"a_1","made_at":1.0,"seconds":60.0}'
+    decision = msgspec.json.decode(old, type=ActiveDecision)
+    assert decision.step_at(60.0) == ("block", 61.0)
+
+
+def test_way_down_has_every_weaker_action():
+    settings = Decisions(mark_minutes=1, throttle_minutes=2, challenge_minutes=3)
+    down = (("challenge", 180.0), ("throttle", 120.0), ("mark", 60.0))
+    assert steps_down("block", settings) == down
+    assert steps_down("mark", settings) == steps_down("observe", settings) == ()
+
+
+def test_ladder_rises_to_its_last_action():
+    ladder = Ladder("throttle", "block")
+    assert [ladder.after(n) for n in range(4)] == ["throttle", "challenge", "block", "block"]
+
+
+def test_only_a_critical_alert_leads_to_a_block():
+    for ladders in POLICY.values():
+        for severity in SEVERITIES:
+            first, last = map(ACTIONS.index, ladders[severity])
+            assert first <= last
+            assert severity == "critical" or last < ACTIONS.index("block")
