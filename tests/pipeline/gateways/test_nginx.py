@@ -4,17 +4,13 @@ import asyncio
 import base64
 import contextlib
 import itertools
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
-from multidict import CIMultiDictProxy
-from yarl import URL
 
 from monitor.alerting.alerts import Action
 from monitor.alerting.decisions import Decision
@@ -24,52 +20,11 @@ from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
 from pipelines.demo.embedded import free_port
 from tests.support import traffic
-from tests.support.programs import WebServer, Worker, program
+from tests.support.gateways import Ask, ModelServer, Nginx, asking, serving
+from tests.support.programs import Worker
 from tests.support.servers import Redis
 
-CONFIG = Path(__file__).parents[2] / "deploy/gateways/nginx/nginx.conf"
-Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
 Decide = Callable[[str, Action], None]
-
-
-class Nginx(WebServer):
-    """Debian's nginx with the gateway's configuration, on ports of the test."""
-
-    page = "/"
-
-    def __init__(self, folder: Path, llm_api: int, monitor: int, *, patient: bool) -> None:
-        super().__init__(folder)
-        text = CONFIG.read_text()
-        if patient:  # a worker on a busy machine may take longer than in production
-            text = re.sub(r"(\d+m?s);", "20s;", text)
-        ports = {"8080": self.port, "8000": llm_api, "6066": monitor, "8081": free_port()}
-        for shipped, here in ports.items():
-            assert f"127.0.0.1:{shipped};" in text
-            text = text.replace(f"127.0.0.1:{shipped};", f"127.0.0.1:{here};")
-        assert "/dev/shm/xm-decisions" in text
-        text = text.replace("/dev/shm/xm-decisions", f"{folder}/decisions")
-        folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        private = "".join(f"{name}_temp_path {folder}/{name};\n" for name in folders)
-        self.config = folder / "nginx.conf"
-        self.config.write_text(text.replace("http {", f"http {{\naccess_log off;\n{private}"))
-
-    def command(self) -> list[str]:
-        own = f"daemon off; pid {self.folder}/pid; error_log stderr; user root;"
-        return [program("nginx"), "-c", str(self.config), "-g", own]
-
-
-class Api:
-    """The LLM API behind the gateway."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.served: list[str] = []
-        self.headers: list[CIMultiDictProxy[str]] = []
-
-    async def serve(self, request: web.Request) -> web.Response:
-        self.served.append((await request.read()).decode())
-        self.headers.append(request.headers)
-        return web.json_response({"served": request.path})
 
 
 class BrokenMonitor:
@@ -86,47 +41,9 @@ class BrokenMonitor:
         return await answer if asyncio.iscoroutine(answer) else answer
 
 
-@contextlib.asynccontextmanager
-async def serving(path: str, upstream: Api | BrokenMonitor) -> AsyncIterator[None]:
-    app = web.Application()
-    app.router.add_route("*", path, upstream.serve)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", upstream.port).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def gateway(
-    folder: Path, llm_api: int, monitor: int, *, patient: bool = True
-) -> AsyncIterator[Ask]:
-    """Run an nginx that asks this monitor; yield a function that sends it a request with a key."""
-    nginx = Nginx(folder, llm_api, monitor, patient=patient)
-    await asyncio.to_thread(nginx.start)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-
-        async def ask(
-            key: str = "sk-1", *, query: str = "", method: str = "POST", **headers: str
-        ) -> aiohttp.ClientResponse:
-            headers = headers or ({} if query else {"X-API-Key": key})
-            url = URL(f"{nginx.url}/v1/chat/completions?{query}", encoded=True)
-            async with session.request(method, url, data="a prompt", headers=headers) as response:
-                await response.read()
-                return response
-
-        try:
-            yield ask
-        finally:
-            await asyncio.to_thread(nginx.stop)
-
-
 @pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    api = Api()
+async def api() -> AsyncIterator[ModelServer]:
+    api = ModelServer()
     async with serving("/{path:.*}", api):
         yield api
 
@@ -165,9 +82,9 @@ def decide(own_redis: Redis) -> Decide:
 
 
 @pytest.fixture
-async def ask(api: Api, workers: dict[bool, Worker], tmp_path: Path) -> AsyncIterator[Ask]:
+async def ask(api: ModelServer, workers: dict[bool, Worker], tmp_path: Path) -> AsyncIterator[Ask]:
     """Sends a request through a gateway that asks the worker that enforces."""
-    async with gateway(tmp_path / "nginx", api.port, workers[False].port) as ask:
+    async with asking(Nginx(tmp_path / "nginx", api.port, workers[False].port)) as ask:
         api.served.clear()
         api.headers.clear()
         yield ask
@@ -181,9 +98,9 @@ async def broken() -> AsyncIterator[BrokenMonitor]:
 
 
 @pytest.fixture
-async def ask_broken(api: Api, broken: BrokenMonitor, tmp_path: Path) -> AsyncIterator[Ask]:
+async def ask_broken(api: ModelServer, broken: BrokenMonitor, tmp_path: Path) -> AsyncIterator[Ask]:
     """Sends a request through a gateway whose monitor is broken."""
-    async with gateway(tmp_path / "nginx", api.port, broken.port, patient=False) as ask:
+    async with asking(Nginx(tmp_path / "nginx", api.port, broken.port, patient=False)) as ask:
         broken.asked.clear()
         api.served.clear()
         yield ask
@@ -192,13 +109,13 @@ async def ask_broken(api: Api, broken: BrokenMonitor, tmp_path: Path) -> AsyncIt
 # With a worker
 
 
-async def test_allowed_request_reaches_the_api_whole(ask: Ask, api: Api) -> None:
+async def test_allowed_request_reaches_the_api_whole(ask: Ask, api: ModelServer) -> None:
     assert (await ask("sk-allowed")).status == 200
     assert api.served == ["a prompt"]
 
 
 async def test_blocked_key_gets_403_and_does_not_reach_the_api(
-    ask: Ask, api: Api, decide: Decide
+    ask: Ask, api: ModelServer, decide: Decide
 ) -> None:
     decide("sk-blocked", "block")
     assert (await ask("sk-blocked")).status == 403
@@ -229,12 +146,12 @@ def basic(credentials: str) -> str:
     ids=str,
 )
 async def test_blocked_key_is_refused_however_it_is_written(
-    ask: Ask, api: Api, decide: Decide, headers: dict[str, str]
+    ask: Ask, api: ModelServer, decide: Decide, headers: dict[str, str]
 ) -> None:
     decide("sk-blocked", "block")
     response = await ask(**headers)
     assert response.status == 403
-    assert response.content_type == "application/json"
+    assert response.content_type == "application/problem+json"
     assert api.served == []
 
 
@@ -259,7 +176,7 @@ async def test_blocked_key_in_the_url_is_refused(ask: Ask, decide: Decide, query
     ids=str,
 )
 async def test_api_gets_the_one_key_that_was_looked_up(
-    ask: Ask, api: Api, headers: dict[str, str], sent: tuple[str, str]
+    ask: Ask, api: ModelServer, headers: dict[str, str], sent: tuple[str, str]
 ) -> None:
     assert (await ask(**headers)).status == 200
     (received,) = api.headers
@@ -267,14 +184,14 @@ async def test_api_gets_the_one_key_that_was_looked_up(
     assert [(name, received[name]) for name in names if name in received] == [sent]
 
 
-async def test_unreadable_key_is_refused(ask: Ask, api: Api) -> None:
+async def test_unreadable_key_is_refused(ask: Ask, api: ModelServer) -> None:
     for _ in range(2):
         response = await ask(Authorization="Basic !")
         assert response.status == 400
     assert api.served == []
 
 
-async def test_request_without_a_key_is_left_to_the_api(ask: Ask, api: Api) -> None:
+async def test_request_without_a_key_is_left_to_the_api(ask: Ask, api: ModelServer) -> None:
     for method in ("POST", "OPTIONS"):
         assert (await ask(method=method, Origin="https://example.org")).status == 200
     assert {len(api.served), len(api.headers)} == {2}
@@ -313,7 +230,7 @@ async def test_throttled_key_gets_429_and_retry_after(
     statuses = [answer.status for answer in answers]
     assert 6 <= statuses.count(200) < 12  # the burst, and one more per second that this takes
     limited = next(answer for answer in answers if answer.status == 429)
-    assert limited.headers["Retry-After"] == "1"
+    assert limited.headers["Retry-After"] == "2"
 
 
 async def test_throttling_one_key_leaves_others_alone(ask: Ask, decide: Decide) -> None:
@@ -329,11 +246,11 @@ async def test_client_cannot_set_its_own_decision(ask: Ask, decide: Decide) -> N
 
 
 async def test_shadow_mode_passes_every_request(
-    api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
+    api: ModelServer, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
 ) -> None:
     for key, action in (("sk-blocked", "block"), ("sk-throttled", "throttle")):
         decide(key, action)
-    async with gateway(tmp_path / "nginx", api.port, workers[True].port) as ask:
+    async with asking(Nginx(tmp_path / "nginx", api.port, workers[True].port)) as ask:
         answers = [await ask(key) for key in ["sk-blocked"] * 2 + ["sk-throttled"] * 20]
     assert {answer.status for answer in answers} == {200}
     assert not [name for answer in answers for name in answer.headers if name.startswith("X-XM")]
@@ -341,11 +258,13 @@ async def test_shadow_mode_passes_every_request(
 
 @pytest.mark.parametrize("connections", [64, 256])
 async def test_flood_of_unknown_keys_does_not_open_the_gate(
-    api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path, connections: int
+    api: ModelServer, workers: dict[bool, Worker], decide: Decide, tmp_path: Path, connections: int
 ) -> None:
     decide("sk-blocked", "block")
     numbers, passed = itertools.count(), 0
-    async with gateway(tmp_path / "nginx", api.port, workers[False].port, patient=False) as ask:
+    async with asking(
+        Nginx(tmp_path / "nginx", api.port, workers[False].port, patient=False)
+    ) as ask:
 
         async def flood() -> None:
             nonlocal passed
@@ -373,7 +292,7 @@ async def test_flood_of_unknown_keys_does_not_open_the_gate(
     assert passed > 100
 
 
-async def test_lookups_beyond_the_limit_are_refused(ask: Ask, api: Api) -> None:
+async def test_lookups_beyond_the_limit_are_refused(ask: Ask, api: ModelServer) -> None:
     answers = await asyncio.gather(*(ask(f"sk-many-{n}") for n in range(1_000)))
     assert {answer.status for answer in answers} == {200, 429}
     refused = next(answer for answer in answers if answer.status == 429)
@@ -382,11 +301,11 @@ async def test_lookups_beyond_the_limit_are_refused(ask: Ask, api: Api) -> None:
 
 
 async def test_known_block_holds_while_the_monitor_hangs(
-    api: Api, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
+    api: ModelServer, workers: dict[bool, Worker], decide: Decide, tmp_path: Path
 ) -> None:
     worker = workers[False]
     decide("sk-blocked", "block")
-    async with gateway(tmp_path / "nginx", api.port, worker.port, patient=False) as ask:
+    async with asking(Nginx(tmp_path / "nginx", api.port, worker.port, patient=False)) as ask:
         assert (await ask("sk-blocked")).status == 403
         worker.pause()
         try:
@@ -401,7 +320,31 @@ async def test_known_block_holds_while_the_monitor_hangs(
         assert (await ask("sk-blocked")).status == 403
 
 
-# With a monitor that is broken
+# With a monitor that the test answers for
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds"), [("0.4", 60), ("2", 30), ("9.9", 12), ("12.5", 6), ("60", 2), ("1200", 1)]
+)
+async def test_throttle_has_the_rate_of_the_decision(
+    ask_broken: Ask, broken: BrokenMonitor, rate: str, seconds: int
+) -> None:
+    headers = {"X-XM-Decision": "throttle", "X-XM-Rate": rate, "Cache-Control": "max-age=60"}
+    broken.answer = lambda: web.Response(headers=headers)
+    answers = await asyncio.gather(*(ask_broken() for _ in range(300)))
+    limited = next(answer for answer in answers if answer.status == 429)
+    assert limited.headers["Retry-After"] == str(seconds)
+    assert limited.content_type == "application/problem+json"
+
+
+async def test_mark_is_sent_to_the_api(
+    ask_broken: Ask, broken: BrokenMonitor, api: ModelServer
+) -> None:
+    broken.answer = lambda: web.Response(headers={"X-XM-Decision": "mark", "X-XM-Mark": "m_1"})
+    response = await ask_broken(**{"X-API-Key": "sk-1", "X-XM-Mark": "m_2"})
+    assert response.status == 200
+    assert api.headers[-1]["X-XM-Mark"] == "m_1"
+    assert "X-XM-Mark" not in response.headers
 
 
 @pytest.mark.parametrize("status", [204, 301, 404, 429, 500, 503])
@@ -422,8 +365,8 @@ async def test_requests_pass_when_the_monitor_hangs(ask_broken: Ask, broken: Bro
         assert (await ask_broken()).status == 200
 
 
-async def test_requests_pass_when_the_monitor_is_down(api: Api, tmp_path: Path) -> None:
-    async with gateway(tmp_path / "nginx", api.port, free_port(), patient=False) as ask:
+async def test_requests_pass_when_the_monitor_is_down(api: ModelServer, tmp_path: Path) -> None:
+    async with asking(Nginx(tmp_path / "nginx", api.port, free_port(), patient=False)) as ask:
         assert (await ask()).status == 200
 
 
@@ -442,13 +385,13 @@ async def test_monitor_gets_the_key_and_nothing_else(
 
 
 async def test_extracting_key_is_blocked_at_the_gateway(
-    api: Api, workers: dict[bool, Worker], tmp_path: Path
+    api: ModelServer, workers: dict[bool, Worker], tmp_path: Path
 ) -> None:
     worker = workers[False]
     for minute in range(5, 0, -1):
         messages = traffic.minute(time.time() - 60 * minute)
         await asyncio.to_thread(traffic.send, worker.settings.kafka, worker.requests, messages)
-    async with gateway(tmp_path / "nginx", api.port, worker.port) as ask:
+    async with asking(Nginx(tmp_path / "nginx", api.port, worker.port)) as ask:
         async with asyncio.timeout(60):
             while (await ask(traffic.EXTRACTING)).status != 403:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
