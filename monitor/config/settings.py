@@ -26,6 +26,7 @@ from pydantic_settings import (
 from monitor.config.actions import Decisions, Gateway
 from monitor.config.connections import KafkaSecurity, Registry
 from monitor.config.detection import Campaigns, Detection, Topics
+from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers
 from monitor.errors import ConfigError
 
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     campaigns: Campaigns = Campaigns()
     decisions: Decisions = Decisions()
     gateway: Gateway = Gateway()
+    forward: Forward = Forward()
     receivers: Receivers = Receivers()
     kafka_security: KafkaSecurity = KafkaSecurity()
     registry: Registry = Registry()

@@ -27,7 +27,7 @@ from monitor.config import KafkaSecurity
 from monitor.errors import MonitorError
 from pipelines.kafka.security import check_login, client_options
 
-_BATCH = 256 << 10  # bytes; a larger message is sent alone
+BATCH = 256 << 10  # bytes; a larger message is sent alone
 _TOPIC_SECONDS = 5.0  # to wait for a topic that does not exist yet
 
 
@@ -68,13 +68,19 @@ class Outlet:
         topic: to send to.
         patience: seconds to retry a batch.
         security: TLS and login.
+        batch: bytes of a batch; 0 sends each message in one of its own.
 
     Attributes:
         sent: the counts.
     """
 
     def __init__(
-        self, bootstrap: str, topic: str, patience: float, security: KafkaSecurity
+        self,
+        bootstrap: str,
+        topic: str,
+        patience: float,
+        security: KafkaSecurity,
+        batch: int = BATCH,
     ) -> None:
         self.sent = Sent()
         self._bootstrap, self._topic, self._security = bootstrap, topic, security
@@ -82,12 +88,13 @@ class Outlet:
             **client_options(bootstrap, security),
             client_id="extraction-monitor-producer",
             acks="all",
-            max_batch_size=_BATCH,
+            max_batch_size=batch,
             request_timeout_ms=int(patience * 1000),
             retry_backoff_ms=500,
         )
         self._partitions: list[int] = []
         self._batches: dict[int, BatchBuilder] = {}
+        self._deliveries: set[asyncio.Future[object]] = set()
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Outlet:
@@ -132,6 +139,13 @@ class Outlet:
             if batch.record_count():
                 await self._send(partition)
 
+    async def settle(self) -> None:
+        """Send the open batches, and wait until each is acknowledged or refused."""
+        await self.flush()
+        if self._deliveries:
+            await asyncio.wait(self._deliveries)
+        self._check()
+
     async def __aexit__(self, *_: object) -> None:
         """Send what is open, and wait for all acknowledgements."""
         try:
@@ -149,9 +163,11 @@ class Outlet:
         except KafkaError as error:
             self._failure = error
             self._check()
+        self._deliveries.add(delivery)
         delivery.add_done_callback(partial(self._count, batch.record_count()))
 
     def _count(self, messages: int, delivery: asyncio.Future[object]) -> None:
+        self._deliveries.discard(delivery)
         error = delivery.exception()
         if error is None:
             self.sent.acknowledged += messages

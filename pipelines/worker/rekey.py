@@ -20,7 +20,8 @@ from typing import Any
 
 from monitor.errors import RegistryUnavailableError
 from monitor.kernels.buffers import Messages
-from monitor.requests.decoder import Decoder, RequestEvent
+from monitor.requests.decoder import Decoder
+from pipelines.forward.keying import UNREADABLE, element_keys
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +70,9 @@ class Rekey:
 
     def copies(self, messages: Messages) -> list[tuple[int, bytes, bytes]]:
         """Each request of some messages: index of its message, its key, its bytes."""
-        decoded = self._decoder.decode(messages, math.inf)
-        keys = {
-            (source, element): _key(event)
-            for event, source, element in zip(
-                decoded.events, decoded.sources, decoded.elements, strict=True
-            )
-        }
+        keys = element_keys(self._decoder.decode(messages, math.inf))
         return [
-            (source, keys.get((source, element), b""), value)
+            (source, keys.get((source, element), UNREADABLE), value)
             for source, message in enumerate(messages)
             for element, value in enumerate(self._decoder.split(message or b""))
         ]
@@ -97,7 +92,3 @@ class Rekey:
                 log.error("copies_not_sent count=%d reason=%r", len(refused), reason)
                 await asyncio.sleep(_RETRY_SECONDS)
             copies = refused
-
-
-def _key(event: RequestEvent) -> bytes:
-    return (event.account or event.payment or event.api_key).encode("utf-8", "surrogatepass")

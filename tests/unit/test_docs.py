@@ -27,6 +27,7 @@ from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
 from monitor.requests.reasons import REASONS
 from pipelines.cli.main import app
+from pipelines.forward.metrics import ForwardMetrics
 from tests.support.settings import setting_defaults
 
 ROOT = Path(__file__).parents[2]
@@ -300,7 +301,12 @@ def test_documented_log_events_are_those_of_the_code() -> None:
 def test_operations_page_lists_all_metrics_with_labels() -> None:
     rows = " ".join(row[0] for row in tables(DOCS / "operations.md"))
     listed = dict(re.findall(r"`(xm_\w+)(?:\{([\w,]+)\})?`", rows))
-    metrics = [each for each in vars(Metrics()).values() if isinstance(each, MetricWrapperBase)]
+    metrics = [
+        each
+        for owner in (Metrics(), ForwardMetrics())
+        for each in vars(owner).values()
+        if isinstance(each, MetricWrapperBase)
+    ]
     suffix = {"counter": "_total"}
     assert listed == {
         each._name + suffix.get(each._type, ""): ",".join(each._labelnames) for each in metrics

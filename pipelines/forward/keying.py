@@ -1,0 +1,76 @@
+"""The Kafka key of a request: what must be the same for requests that one worker has to see.
+
+Kafka gives all messages with one key to one worker. The key is the account behind the request, else
+the payment, else the API key, as the mapping reads them. So keys that one account uses in turn are
+evaluated together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from monitor.requests.decoder import Decoded, Decoder, Rejection, RequestEvent
+from pipelines.kafka.outlet import Message
+
+UNREADABLE = b""  # key of what has no readable API key; the worker rejects it with its reason
+
+
+class Keyed(NamedTuple):
+    """Messages with their keys.
+
+    Attributes:
+        messages: in order.
+        requests: number of requests in them.
+        rejections: the elements that the worker will reject; they are among the messages.
+        ignored: number of records that are no requests, by reason.
+    """
+
+    messages: list[Message]
+    requests: int
+    rejections: list[Rejection]
+    ignored: Counter[str]
+
+
+def message_key(event: RequestEvent) -> bytes:
+    """The Kafka key of a request."""
+    return (event.account or event.payment or event.api_key).encode("utf-8", "surrogatepass")
+
+
+def element_keys(decoded: Decoded) -> dict[tuple[int, int], bytes]:
+    """The key of each readable element, by the index of its message and its own."""
+    places = zip(decoded.sources, decoded.elements, strict=True)
+    return {at: message_key(event) for at, event in zip(places, decoded.events, strict=True)}
+
+
+def keyed(decoder: Decoder, values: Sequence[bytes]) -> Keyed:
+    """Messages with keys, from lines or bodies.
+
+    A value whose requests have one key stays as it is, byte for byte. Otherwise each of its
+    elements becomes a message. A value that holds nothing but records that are no requests, such as
+    the spans of a database, becomes no message.
+
+    Raises:
+        RegistryUnavailableError: if a schema cannot be fetched now; try again later.
+    """
+    decoded = decoder.decode(values, math.inf)
+    keys = element_keys(decoded)
+    of_value: defaultdict[int, set[bytes]] = defaultdict(set)
+    for (source, _), key in keys.items():
+        of_value[source].add(key)
+    unreadable = {rejection.source for rejection in decoded.rejections}
+    messages = []
+    for source, value in enumerate(values):
+        found = of_value.get(source, ())
+        if len(found) > 1:
+            messages += [
+                Message(keys.get((source, element), UNREADABLE), part)
+                for element, part in enumerate(decoder.split(value))
+            ]
+        elif found:
+            messages.append(Message(next(iter(found)), value))
+        elif source in unreadable:
+            messages.append(Message(UNREADABLE, value))
+    return Keyed(messages, len(decoded.events), decoded.rejections, decoded.ignored)

@@ -1,0 +1,111 @@
+"""Tail: one log file, read line by line from a position, and recognised when it is renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from monitor.requests.framing.elements import MAX_BYTES
+
+_READ = 1 << 20  # bytes read at once
+_HEAD = 1_024  # bytes of the beginning, by which a file is recognised
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a file was read to, and what it looked like.
+
+    Attributes:
+        path: its name when it was opened.
+        offset: bytes read.
+        length: bytes of its beginning that `head` is the hash of.
+    """
+
+    path: str
+    offset: int
+    length: int
+    head: str
+
+
+class Lines(NamedTuple):
+    """Lines without their newlines, and the position behind them."""
+
+    values: list[bytes]
+    position: Position
+
+
+class Tail:
+    """An open log file.
+
+    A line without a newline waits for its rest. A line above the size limit of a message comes in
+    pieces, which the worker rejects.
+
+    Args:
+        path: the file.
+        offset: where to begin.
+
+    Attributes:
+        path: its present name.
+        position: behind the last line that was stored.
+        identity: device and inode.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str, offset: int = 0) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(self._file)
+        self.path = path
+        self.identity = status.st_dev, status.st_ino
+        self.position = self._position(offset)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._file).st_size
+
+    def begins_like(self, position: Position) -> bool:
+        """Whether this is the file of a position, or a copy of it, whatever its name."""
+        return self._head(position.length) == position.head
+
+    @property
+    def was_truncated(self) -> bool:
+        """Whether what was read is no longer in the file."""
+        return self.size < self.position.offset or not self.begins_like(self.position)
+
+    def seek(self, offset: int) -> None:
+        """Continue at another offset."""
+        self.position = self._position(offset)
+
+    def read(self, *, whole: bool = False) -> Lines | None:
+        """The next lines; `None` if there are none yet.
+
+        Args:
+            whole: whether nothing more is written to the file: its last line needs no newline.
+        """
+        start = self.position.offset
+        data = os.pread(self._file, _READ, start)
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) == _READ:
+            data = os.pread(self._file, MAX_BYTES + 1, start)
+            end = data.find(b"\n") + 1 or (len(data) if len(data) > MAX_BYTES else 0)
+        if not end and whole:
+            end = len(data)
+        if not end:
+            return None
+        values = [line for line in data[:end].split(b"\n") if line.strip()]
+        return Lines(values, self._position(start + end))
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _position(self, offset: int) -> Position:
+        length = min(offset, _HEAD)
+        return Position(self.path, offset, length, self._head(length))
+
+    def _head(self, length: int) -> str:
+        return hashlib.sha256(os.pread(self._file, length, 0)).hexdigest()[:32]
