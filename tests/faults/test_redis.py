@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import redis
 from kafka import KafkaConsumer, TopicPartition
 
-from monitor.alerting.decisions import Decision
 from monitor.errors import FencedError, StoreError
 from monitor.store import inventory
 from monitor.store.base import Checkpoint
@@ -22,7 +20,8 @@ from monitor.store.redis import PARTITION_KEY, RedisStore
 from monitor.store.redis_errors import ACL
 from pipelines.demo.embedded import free_port
 from tests.support.programs import Worker
-from tests.support.redis_servers import Authority, Detour, Redis, Sentinel
+from tests.support.redis_servers import Detour, Redis
+from tests.support.redis_store import ONE, Start, call_everything, store_on
 from tests.support.workers import (
     differences,
     fill,
@@ -32,46 +31,6 @@ from tests.support.workers import (
     traffic,
     until,
 )
-
-Start = Callable[..., Redis]
-ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a server with the arguments given; it ends with the test."""
-    with ExitStack() as stack:
-
-        def start(*arguments: object, kind: type[Redis] = Redis) -> Redis:
-            folder = tmp_path / f"server-{free_port()}"
-            return stack.enter_context(kind(folder, *arguments))
-
-        yield start
-
-
-def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
-    return RedisStore(server.url, 100, timeout)
-
-
-def call_everything(store: RedisStore) -> None:
-    """Make every call of a worker, in its order, and those of `xm keys` and `xm campaigns`."""
-    store.load(["k_1"])
-    claim, _ = store.claim("t:0")
-    block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
-    baselines = {"t:0": b"baseline"}
-    changed: dict[str, bytes | None] = {"k_1": b"row", "k_2": None}
-    rows, claims = {"t:0": changed}, {"t:0": claim}
-    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, baselines, [block], claims))
-    assert store.rows("t:0") == {"k_1": b"row"}
-    assert store.load(["k_1"]) == [b"one"]
-    assert store.rows("t:0") == {"k_1": b"row"}
-    found = store.decision("k_1")
-    assert found
-    assert (found.action, found.reason) == (block.action, block.reason)
-    assert store.baselines() == baselines
-    store.ping()
-    assert next(inventory.pages(store.server)) == [("k_1", b"one")]
-    inventory.memory(store.server)
 
 
 def seconds_until_away(call: Callable[[], object]) -> float:
@@ -276,137 +235,6 @@ def test_wrong_password_is_not_shown(start: Start) -> None:
 
 def test_unix_socket_works(start: Start) -> None:
     call_everything(RedisStore(f"unix://{start().socket}?db=1", 100))
-
-
-# TLS
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "authority")
-
-
-def start_tls(
-    start: Start, authority: Authority, clients: str = "no", name: str = "localhost"
-) -> tuple[Redis, str]:
-    port = free_port()
-    certificate, key = authority.sign(name)
-    server = start(
-        "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
-        "--tls-ca-cert-file", authority.certificate, "--tls-auth-clients", clients,
-    )  # fmt: skip
-    return server, f"rediss://localhost:{port}/0?ssl_ca_certs={authority.certificate}"
-
-
-def test_tls_with_the_right_ca_works(start: Start, authority: Authority) -> None:
-    call_everything(RedisStore(start_tls(start, authority)[1], 100))
-
-
-def test_certificate_of_an_unknown_ca_is_rejected(start: Start, authority: Authority) -> None:
-    url = start_tls(start, authority)[1].partition("?")[0]
-    with pytest.raises(StoreError, match=r"fails verification \(self-signed .*ssl_ca_certs=FILE"):
-        RedisStore(url, 100).ping()
-
-
-def test_certificate_for_another_host_is_rejected(start: Start, authority: Authority) -> None:
-    url = start_tls(start, authority, name="elsewhere")[1]
-    with pytest.raises(StoreError, match=r"fails verification \(Hostname mismatch"):
-        RedisStore(url, 100).ping()
-    call_everything(RedisStore(f"{url}&ssl_check_hostname=false", 100))
-
-
-def test_client_certificate_is_sent(start: Start, authority: Authority) -> None:
-    url = start_tls(start, authority, clients="yes")[1]
-    with pytest.raises(StoreError, match=r"client certificate.*ssl_certfile=FILE"):
-        RedisStore(url, 100).ping()
-    certificate, key = authority.sign("monitor")
-    call_everything(RedisStore(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", 100))
-
-
-def test_tls_port_without_tls_is_named(start: Start, authority: Authority) -> None:
-    url = start_tls(start, authority)[1].replace("rediss", "redis").partition("?")[0]
-    with pytest.raises(StoreError, match="write rediss for redis in XM_REDIS_URL"):
-        RedisStore(url, 100).ping()
-
-
-# Sentinel
-
-
-class Trio(NamedTuple):
-    """A primary, its replica, and the Sentinel that knows both."""
-
-    primary: Redis
-    replica: Redis
-    sentinel: Redis
-
-
-@pytest.fixture
-def trio(start: Start) -> Trio:
-    primary = start("--repl-diskless-sync-delay", 0)
-    replica = start("--replicaof", f"127.0.0.1 {primary.port}")
-    until(lambda: replica.client.info()["master_link_status"] == "up")
-    sentinel = start(primary, kind=Sentinel)
-    for period in ("INFO", "PUBLISH"):  # ms, instead of 10 s and 2 s
-        sentinel.client.execute_command("SENTINEL", "DEBUG", f"{period}-PERIOD", 200)
-    until(lambda: sentinel.client.sentinel_slaves("main"))
-    return Trio(primary, replica, sentinel)
-
-
-def test_store_follows_a_sentinel_failover(trio: Trio) -> None:
-    # The first of two Sentinels is down.
-    url = f"redis+sentinel://127.0.0.1:{free_port()},{trio.sentinel.address}/main/0"
-    store, successor = RedisStore(url, 100, timeout=1.0), RedisStore(url, 100, timeout=1.0)
-    claims = {"t:0": store.claim("t:0")[0]}
-    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"one"}, claims=claims))
-    until(lambda: trio.replica.client.exists("xm:p:k_1"))
-    trio.primary.kill()
-
-    def is_written() -> bool:
-        try:
-            store.commit(Checkpoint({"k_2": b"two"}, {"t:0": b"two"}, claims=claims))
-        except FencedError:
-            raise
-        except StoreError:
-            return False
-        return True
-
-    until(is_written)
-    assert store.load(["k_1", "k_2"]) == [b"one", b"two"]
-    assert successor.claim("t:0")[1] == b"two"
-    with pytest.raises(FencedError, match="claimed by another worker"):
-        store.commit(Checkpoint({"k_2": b"three"}, claims=claims))
-
-
-def test_store_leaves_a_demoted_primary(trio: Trio) -> None:
-    store = RedisStore(f"redis+sentinel://{trio.sentinel.address}/main", 100)
-    store.commit(ONE)
-
-    def fail_over() -> bool:
-        with suppress(redis.ResponseError):  # Sentinel does not know the replica well yet
-            return bool(trio.sentinel.client.execute_command("SENTINEL", "FAILOVER", "main"))
-        return False
-
-    until(fail_over)
-    until(lambda: trio.primary.client.info()["role"] == "slave")
-    store.commit(ONE)
-
-
-def test_sentinel_login_works_and_its_refusal_is_named(start: Start) -> None:
-    primary = start("--requirepass", "one")
-    sentinel = start(primary, "requirepass two", "sentinel auth-pass main one", kind=Sentinel)
-    url = f"redis+sentinel://:one@{sentinel.address}/main"
-    call_everything(RedisStore(f"{url}?sentinel_password=two", 100))
-    with pytest.raises(StoreError, match=r"Sentinels of main .*sentinel_username") as raised:
-        RedisStore(f"{url}?sentinel_password=three", 100).ping()
-    assert "three" not in str(raised.value)
-
-
-def test_sentinels_without_the_primary_are_named(start: Start) -> None:
-    with pytest.raises(StoreError, match="No Sentinel knows a primary for main of"):
-        RedisStore(f"redis+sentinel://127.0.0.1:{free_port()}/main", 100).ping()
-    sentinel = start(start(), kind=Sentinel)
-    with pytest.raises(StoreError, match="No Sentinel knows a primary for other of"):
-        RedisStore(f"redis+sentinel://{sentinel.address}/other", 100).ping()
 
 
 # The worker

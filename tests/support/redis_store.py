@@ -1,0 +1,39 @@
+"""A store on a Redis server of a test, and every call that a worker makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from monitor.alerting.decisions import Decision
+from monitor.store import inventory
+from monitor.store.base import Checkpoint
+from monitor.store.redis import RedisStore
+from tests.support.redis_servers import Redis
+
+Start = Callable[..., Redis]
+ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
+
+
+def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
+    return RedisStore(server.url, 100, timeout)
+
+
+def call_everything(store: RedisStore) -> None:
+    """Make every call of a worker, in its order, and those of `xm keys` and `xm campaigns`."""
+    store.load(["k_1"])
+    claim, _ = store.claim("t:0")
+    block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
+    baselines = {"t:0": b"baseline"}
+    changed: dict[str, bytes | None] = {"k_1": b"row", "k_2": None}
+    rows, claims = {"t:0": changed}, {"t:0": claim}
+    store.commit(Checkpoint({"k_1": b"one"}, {"t:0": b"state"}, rows, baselines, [block], claims))
+    assert store.rows("t:0") == {"k_1": b"row"}
+    assert store.load(["k_1"]) == [b"one"]
+    assert store.rows("t:0") == {"k_1": b"row"}
+    found = store.decision("k_1")
+    assert found
+    assert (found.action, found.reason) == (block.action, block.reason)
+    assert store.baselines() == baselines
+    store.ping()
+    assert next(inventory.pages(store.server)) == [("k_1", b"one")]
+    inventory.memory(store.server)
