@@ -1,4 +1,4 @@
-"""All records in Redis, page by page, and the memory that they take.
+"""All records and decisions in Redis, page by page, and the memory that records take.
 
 Redis stays responsive: each page is one SCAN and the GETs of its keys. MemoryUsage is measured on a
 sample, the first records that SCAN returns; SCAN follows the hash table, so they are a random
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from monitor.alerting.decisions import ActiveDecision
 from monitor.store.connection import Node, Primary, execute, info
-from monitor.store.redis import RECORD_KEY
+from monitor.store.redis import DECISION_KEY, RECORD_KEY, read_decision
 
 _PAGE = 1000  # keys per SCAN
 _SAMPLE = 100  # records per server
@@ -48,15 +49,34 @@ def pages(server: Primary) -> Iterator[list[tuple[str, bytes]]]:
     Raises:
         StoreError: if the server does not answer.
     """
+    for page in _pages(server, RECORD_KEY):
+        yield [(_key(name), value) for name, value in page]
+
+
+def decisions(server: Primary) -> Iterator[ActiveDecision]:
+    """All decisions in force, of all origins; unreadable ones are logged and left out.
+
+    Raises:
+        StoreError: if the server does not answer.
+    """
+    for page in _pages(server, DECISION_KEY):
+        for name, value in page:
+            decision = read_decision(value, name.decode())
+            if decision is not None:
+                yield decision
+
+
+def _pages(server: Primary, prefix: str) -> Iterator[list[tuple[bytes, bytes]]]:
+    """All keys with a prefix, each once, and their values."""
     seen: set[bytes] = set()  # SCAN may repeat a key while the hash table grows
     for node in server.nodes():
         cursor: bytes | None = _START
         while cursor is not None:
-            cursor, names = server.run(partial(_scan, node, cursor))
+            cursor, names = server.run(partial(_scan, node, prefix, cursor))
             fresh = [name for name in dict.fromkeys(names) if name not in seen]
             seen.update(fresh)
             values = zip(fresh, server.run(partial(_get, node, fresh)), strict=True)
-            yield [(_key(name), value) for name, value in values if value is not None]
+            yield [(name, value) for name, value in values if value is not None]
 
 
 def memory(server: Primary) -> MemoryUsage:
@@ -75,12 +95,10 @@ def memory(server: Primary) -> MemoryUsage:
     return MemoryUsage(used, empty, sum(sizes) / len(sizes) + _TABLES if sizes else 0.0)
 
 
-def _scan(node: Node, cursor: bytes) -> tuple[bytes | None, list[bytes]]:
-    """The next cursor, `None` after the last page, and names of records."""
+def _scan(node: Node, prefix: str, cursor: bytes) -> tuple[bytes | None, list[bytes]]:
+    """The next cursor, `None` after the last page, and names with the prefix."""
     with node() as connection:
-        (found,) = execute(
-            connection, [("SCAN", cursor, "MATCH", RECORD_KEY + "*", "COUNT", _PAGE)]
-        )
+        (found,) = execute(connection, [("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _PAGE)])
     return None if found[0] == _START else found[0], found[1]
 
 
@@ -94,7 +112,7 @@ def _sample_memory(node: Node) -> tuple[dict[str, str], list[int]]:
     names: list[bytes] = []
     cursor: bytes | None = _START
     while cursor is not None and len(names) < _SAMPLE:
-        cursor, more = _scan(node, cursor)
+        cursor, more = _scan(node, RECORD_KEY, cursor)
         names += more[: _SAMPLE - len(names)]
     with node() as connection:
         sizes = execute(connection, (("MEMORY", "USAGE", name) for name in names))

@@ -256,7 +256,7 @@ class RedisStore:
         names = [decision_name(origin, key) for key in keys for origin in ORIGINS]
         values = self.server.run(read)
         found = (
-            [_decision(values[decision_name(origin, key)], key) for origin in ORIGINS]
+            [read_decision(values[decision_name(origin, key)], key) for origin in ORIGINS]
             for key in keys
         )
         return [[decision for decision in each if decision] for each in found]
@@ -314,7 +314,7 @@ def decision_name(origin: str, key: str) -> str:
     return DECISION_KEY + key if origin == ORIGINS[0] else f"{DECISION_KEY}{origin}:{key}"
 
 
-def _decision(value: bytes | None, key: str) -> ActiveDecision | None:
+def read_decision(value: bytes | None, key: str) -> ActiveDecision | None:
     """A decision from its JSON; one of a newer version is logged and left out."""
     try:
         return msgspec.json.decode(value, type=ActiveDecision) if value else None

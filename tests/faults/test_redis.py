@@ -55,7 +55,7 @@ def test_paused_redis_fails_within_twice_the_timeout(
             assert seconds_until_away(call) < 3.0  # twice, and a busy machine
     finally:
         server.resume()
-    call_everything(store)
+    call_everything(server.url)
 
 
 def test_restarted_redis_is_used_without_an_error(start: Start) -> None:
@@ -171,7 +171,7 @@ def test_loading_redis_is_used_when_it_is_ready(start: Start) -> None:
     with pytest.raises(StoreError, match="is loading its data"):
         store_on(server).commit(ONE)
     until(lambda: not server.client.info()["loading"])
-    call_everything(store_on(server))
+    call_everything(server.url)
 
 
 def test_too_many_clients_differ_from_a_redis_that_is_down(start: Start) -> None:
@@ -202,17 +202,17 @@ def user(server: Redis, *rights: str) -> str:
 
 
 def test_documented_acl_suffices(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    call_everything(RedisStore(user(start(), *ACL.split()), 100))
+    call_everything(user(start(), *ACL.split()))
     assert not caplog.records
 
 
 # Without +ping: only a connection that has been idle gets a PING.
 @pytest.mark.parametrize("right", [r for r in ACL.split() if r != "+ping"])
 def test_missing_permission_is_named(start: Start, right: str) -> None:
-    store = RedisStore(user(start(), *(r for r in ACL.split() if r != right)), 100)
+    url = user(start(), *(r for r in ACL.split() if r != right))
     what = "touch the keys xm:" if right == "~xm:*" else f"run {right[1:]}:"
     with pytest.raises(StoreError, match=re.escape(f"does not let this user {what}")) as raised:
-        call_everything(store)
+        call_everything(url)
     assert "monitor" not in str(raised.value)
 
 
@@ -234,7 +234,7 @@ def test_wrong_password_is_not_shown(start: Start) -> None:
 
 
 def test_unix_socket_works(start: Start) -> None:
-    call_everything(RedisStore(f"unix://{start().socket}?db=1", 100))
+    call_everything(f"unix://{start().socket}?db=1")
 
 
 # The worker

@@ -40,7 +40,7 @@ def start_tls(
 
 
 def test_tls_with_the_right_ca_works(start: Start, authority: Authority) -> None:
-    call_everything(RedisStore(start_tls(start, authority)[1], 100))
+    call_everything(start_tls(start, authority)[1])
 
 
 def test_certificate_of_an_unknown_ca_is_rejected(start: Start, authority: Authority) -> None:
@@ -53,7 +53,7 @@ def test_certificate_for_another_host_is_rejected(start: Start, authority: Autho
     url = start_tls(start, authority, name="elsewhere")[1]
     with pytest.raises(StoreError, match=r"fails verification \(Hostname mismatch"):
         RedisStore(url, 100).ping()
-    call_everything(RedisStore(f"{url}&ssl_check_hostname=false", 100))
+    call_everything(f"{url}&ssl_check_hostname=false")
 
 
 def test_client_certificate_is_sent(start: Start, authority: Authority) -> None:
@@ -61,7 +61,7 @@ def test_client_certificate_is_sent(start: Start, authority: Authority) -> None:
     with pytest.raises(StoreError, match=r"client certificate.*ssl_certfile=FILE"):
         RedisStore(url, 100).ping()
     certificate, key = authority.sign("monitor")
-    call_everything(RedisStore(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", 100))
+    call_everything(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}")
 
 
 def test_tls_port_without_tls_is_named(start: Start, authority: Authority) -> None:
@@ -136,7 +136,7 @@ def test_sentinel_login_works_and_its_refusal_is_named(start: Start) -> None:
     primary = start("--requirepass", "one")
     sentinel = start(primary, "requirepass two", "sentinel auth-pass main one", kind=Sentinel)
     url = f"redis+sentinel://:one@{sentinel.address}/main"
-    call_everything(RedisStore(f"{url}?sentinel_password=two", 100))
+    call_everything(f"{url}?sentinel_password=two")
     with pytest.raises(StoreError, match=r"Sentinels of main .*sentinel_username") as raised:
         RedisStore(f"{url}?sentinel_password=three", 100).ping()
     assert "three" not in str(raised.value)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from monitor.alerting.decisions import Decision
 from monitor.store import inventory
 from monitor.store.base import Checkpoint
+from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from tests.support.redis_servers import Redis
 
@@ -18,8 +19,9 @@ def store_on(server: Redis, timeout: float = 2.0) -> RedisStore:
     return RedisStore(server.url, 100, timeout)
 
 
-def call_everything(store: RedisStore) -> None:
-    """Make every call of a worker, in its order, and those of `xm keys` and `xm campaigns`."""
+def call_everything(url: str) -> None:
+    """Make every call of a worker, in its order, those of people and of `xm` commands."""
+    store, control = RedisStore(url, 100), ControlStore(url)
     store.load(["k_1"])
     claim, _ = store.claim("t:0")
     block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
@@ -37,3 +39,10 @@ def call_everything(store: RedisStore) -> None:
     store.ping()
     assert next(inventory.pages(store.server)) == [("k_1", b"one")]
     inventory.memory(store.server)
+    start, by, key = control.position(), {"who": "ann", "why": "INC-7"}, "k_" + "1" * 24
+    control.allow(key, "sales", 60.0, **by)
+    control.decide(key, "block", 60.0, **by)
+    control.delete(key, **by)
+    assert len(control.read().allowed) == 1
+    assert len(control.feed(start).entries) > 2
+    assert len(list(control.audit())) == 3
