@@ -107,6 +107,9 @@ class Metrics:
         self.undelivered = gauge(
             "xm_undelivered_alerts", "Alerts waiting for a receiver.", "receiver"
         )
+        self.receiver_up = gauge(
+            "xm_receiver_up", "Whether a receiver accepts alerts, 1 or 0.", "receiver"
+        )
 
         # Campaigns
         self.fingerprints = counter("xm_fingerprints", "Key fingerprints observed.")

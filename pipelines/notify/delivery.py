@@ -1,29 +1,34 @@
-"""Delivery: every alert reaches every receiver, in order, however long a receiver is down.
+"""Delivery: every alert reaches every receiver whose route it meets, once and in order.
 
 Each receiver has its own queue and its own task, so a slow or dead one delays no other. A batch is
 delivered when every receiver has accepted or rejected all of it. Only then is its offset
-acknowledged, so a successor of a dead worker reads and sends again what was in the queues. When a
-queue is full, `submit` waits, and with it the reading of the topic.
+acknowledged, so a successor of a dead worker reads again what was in the queues; the ledger knows
+which receivers have it already. When a queue is full, `submit` waits, and with it the reading of
+the topic.
+
+A receiver gets a state of an alert once, by (id, state, severity, detected_at). There are two gaps:
+an answer that is lost on the way, and a worker that dies between the answer and the entry in the
+ledger. The message then comes again with the same identity: the dedup key of PagerDuty, the alias
+of Opsgenie, the labels of Alertmanager, the id of a CloudEvent, the Message-ID of an e-mail, and
+id, state and detected_at in a webhook. Slack and Teams have no such identity and show it twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
-from monitor.alerting.alerts import SEVERITIES, Alert, Severity
-from monitor.backoff import pauses
+from monitor.alerting.alerts import Alert
 from monitor.metrics import Metrics
-from pipelines.notify.receiver import AwayError, Receiver
+from pipelines.notify.circuit import Clock
+from pipelines.notify.dead_letters import Publish
+from pipelines.notify.ledger import Ledger
+from pipelines.notify.queue import Countdown, ReceiverQueue
+from pipelines.notify.route import Route
 
-_BATCH = 100  # alerts per request
-_QUEUE = 10_000  # alerts that may wait for one receiver
-_REMEMBERED = 100_000  # alerts whose severity is remembered
-_PAUSES = 0.25, 30.0  # seconds between attempts, the first and the longest
-_LONGEST_RETRY_AFTER = 600.0  # seconds
+TICK = 10.0  # seconds between looks at hours, silences and alerts to send again
 
 log = logging.getLogger(__name__)
 
@@ -31,136 +36,68 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Sends alerts to receivers while it is entered (`async with`).
 
-    Attributes:
-        least_severity: an alert is sent once it has reached this severity.
+    Args:
+        routes: the receivers, and the alerts that each gets.
+        ledger: what was delivered before; default: one in memory.
+        partitions: the partitions of the alerts topic that this worker reads.
+        publish: takes the alerts that a receiver did not accept.
+        give_up_seconds: age at which an alert is such.
+        clock: default: the wall clock.
     """
 
     def __init__(
         self,
-        receivers: Sequence[Receiver],
-        least_severity: Severity = "info",
+        routes: Sequence[Route],
         *,
+        ledger: Ledger | None = None,
+        partitions: Callable[[], frozenset[int]] | None = None,
+        publish: Publish | None = None,
+        give_up_seconds: float = 86_400.0,
         metrics: Metrics | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.least_severity = least_severity
-        self._severe = SEVERITIES[SEVERITIES.index(least_severity) :]
         self.metrics = metrics or Metrics()
-        self._queues = [_ReceiverQueue(receiver, self.metrics) for receiver in receivers]
-        self._sent: dict[str, bool] = {}  # by id of an open alert, whether it has been severe
+        self._clock = clock or Clock()
+        self._ledger = ledger or Ledger()
+        self._partitions = partitions
+        self._queues = [
+            ReceiverQueue(route, self._ledger, self.metrics, self._clock, give_up_seconds, publish)
+            for route in routes
+        ]
+        self._ticking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         for queue in self._queues:
             queue.start()
+        self._ticking = asyncio.create_task(self._tick(), name="alert book")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._ticking:
+            self._ticking.cancel()
+            await asyncio.wait([self._ticking])
         await asyncio.gather(*(queue.stop() for queue in self._queues))
 
-    async def submit(self, batch: Sequence[Alert]) -> asyncio.Future[None]:
-        """Queue a batch. The future is done when every receiver has accepted or rejected it."""
-        alerts = [alert for alert in batch if self._should_send(alert)]
-        countdown = _Countdown(len(alerts) * len(self._queues))
-        for alert in alerts:
+    async def submit(self, batch: Sequence[Alert], partition: int = 0) -> asyncio.Future[None]:
+        """Queue a batch. The future is done when every receiver has accepted or rejected it.
+
+        Args:
+            partition: of the alerts topic, that the batch is from.
+        """
+        await self._ledger.observe(batch, partition, self._clock.now())
+        countdown = Countdown(len(batch) * len(self._queues))
+        for alert in batch:
             for queue in self._queues:
                 await queue.put(alert, countdown)
         return countdown.done
 
-    def _should_send(self, alert: Alert) -> bool:
-        """Whether an alert is severe enough, or was: receivers need its later states too.
-
-        The end of an alert that opened before this process started is sent in any case.
-        """
-        before = self._sent.pop(alert.id, alert.state == "resolved")
-        send = before or alert.severity in self._severe
-        if alert.state != "resolved":
-            self._sent[alert.id] = send
-            if len(self._sent) > _REMEMBERED:
-                del self._sent[next(iter(self._sent))]
-        return send
-
-
-class _Countdown:
-    """Counts the deliveries of a batch, one per alert and receiver; `done` after the last."""
-
-    def __init__(self, count: int) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._left = count + 1
-        self.decrement()
-
-    def decrement(self) -> None:
-        self._left -= 1
-        if not self._left and not self.done.done():
-            self.done.set_result(None)
-
-
-class _ReceiverQueue:
-    """One receiver's queue and the task that empties it."""
-
-    def __init__(self, receiver: Receiver, metrics: Metrics) -> None:
-        self._receiver = receiver
-        self._queue: asyncio.Queue[tuple[Alert, _Countdown]] = asyncio.Queue(_QUEUE)
-        self._task: asyncio.Task[None] | None = None
-        self._undelivered = metrics.undelivered.labels(receiver.name)
-        self._undelivered.set(0)
-        self._outcomes = {
-            outcome: metrics.deliveries.labels(receiver.name, outcome)
-            for outcome in ("delivered", "refused", "retried")
-        }
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"deliver to {self._receiver.name}")
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def put(self, alert: Alert, countdown: _Countdown) -> None:
-        self._undelivered.inc()
-        await self._queue.put((alert, countdown))
-
-    async def _run(self) -> None:
+    async def _tick(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < _BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            await self._deliver([alert for alert, _ in batch])
-            for _, countdown in batch:
-                countdown.decrement()
-
-    async def _deliver(self, alerts: list[Alert]) -> None:
-        """Send alerts until each is accepted or rejected. Halve a rejected request to find which.
-
-        An error other than `AwayError` rejects.
-        """
-        try:
-            await self._send(alerts)
-        except Exception as error:
-            if len(alerts) > 1:
-                middle = len(alerts) // 2
-                await self._deliver(alerts[:middle])
-                await self._deliver(alerts[middle:])
-                return
-            name, alert = self._receiver.name, alerts[0]
-            log.error("alert_refused receiver=%s id=%s reason=%r", name, alert.id, str(error))
-            self._outcomes["refused"].inc()
-        else:
-            self._outcomes["delivered"].inc(len(alerts))
-        self._undelivered.dec(len(alerts))
-
-    async def _send(self, alerts: list[Alert]) -> None:
-        """Send one request, again and again while the receiver is down."""
-        name, failed_at = self._receiver.name, None
-        for pause in pauses(*_PAUSES):
+            owned = self._partitions() if self._partitions else None
             try:
-                await self._receiver.send(alerts)
-                break
-            except AwayError as error:
-                if failed_at is None:
-                    log.warning("receiver_away receiver=%s reason=%r", name, str(error))
-                    failed_at = time.monotonic()
-                self._outcomes["retried"].inc(len(alerts))
-                await asyncio.sleep(max(pause, min(error.after, _LONGEST_RETRY_AFTER)))
-        if failed_at is not None:
-            away = time.monotonic() - failed_at
-            log.warning("receiver_back receiver=%s away=%.0fs", name, away)
+                await self._ledger.tick(owned, self._clock.now())
+                for queue in self._queues:
+                    queue.tick()
+            except Exception:  # alerts must go on
+                log.exception("alert_book_failed")
+            await self._clock.sleep(TICK)

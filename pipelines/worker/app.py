@@ -20,14 +20,13 @@ from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
 from monitor.requests.mappings import FieldMapping
 from monitor.store.redis import MODE_SECONDS, RedisStore
-from pipelines import notify
 from pipelines.gateways.decisions import LOOKUP_SECONDS, Decisions
 from pipelines.gateways.keys import KeyReader
 from pipelines.gateways.service import DecisionService
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
-from pipelines.worker.deliver import deliver
+from pipelines.worker.deliver import deliver, delivery_of
 from pipelines.worker.rekey import Rekey
 from pipelines.worker.server import WebServer, raise_descriptor_limit
 from pipelines.worker.watch import Watch
@@ -66,9 +65,6 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     metrics = Metrics(_registry())
     engine = Engine(settings, identity, store, metrics=metrics)
     linker = Linker(settings, store, metrics=metrics)
-    delivery = notify.Delivery(
-        notify.receivers(settings), settings.receivers.least_severity, metrics=metrics
-    )
     topics = settings.topics
     source = topics.keyed if rekey else topics.requests
 
@@ -81,6 +77,7 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
         producer_max_batch_size=256 << 10,
         **DEFAULTS,
     )
+    delivery = delivery_of(app, settings, metrics)
     decisions = Decisions(lookups)
     watch, link = (
         Watch(

@@ -12,10 +12,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from monitor.alerting.alerts import Alert
+from monitor.backoff import pauses
+from monitor.config import Settings
+from monitor.metrics import Metrics
+from monitor.store.alert_book import AlertBook
 from pipelines.kafka.record_batch import Records
-from pipelines.notify import Delivery
+from pipelines.notify import Delivery, routes
+from pipelines.notify.dead_letters import DeadLetter
+from pipelines.notify.ledger import Ledger
+
+_BOOK_SECONDS = 2.0  # for an answer of Redis; alerts do not wait longer for it
+_PAUSES = 0.25, 10.0  # seconds between attempts, the first and the longest
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +35,43 @@ _decode = msgspec.json.Decoder(Alert).decode
 async def deliver(stream: Any, delivery: Delivery) -> None:
     """Deliver the batches of a stream of the alerts topic; the delivery must be entered."""
     async for event in stream.noack().events():
-        done = await delivery.submit(list(_decoded(event.value)))
+        alerts = list(_decoded(event.value))
+        done = await delivery.submit(alerts, event.message.partition)
         done.add_done_callback(_acknowledge(event))
+
+
+def delivery_of(app: Any, settings: Settings, metrics: Metrics) -> Delivery:
+    """The delivery of a worker.
+
+    Raises:
+        ConfigError: if a receiver cannot be used.
+    """
+    topics = settings.topics
+
+    def partitions() -> frozenset[int]:
+        return frozenset(
+            tp.partition for tp in app.consumer.assignment() if tp.topic == topics.alerts
+        )
+
+    async def publish(letter: DeadLetter) -> None:
+        key, value = letter.alert.subject.id.encode(), msgspec.json.encode(letter)
+        for pause in pauses(*_PAUSES):
+            try:
+                producer = await app.maybe_start_producer()
+                await (await producer.send(topics.undelivered, key, value, None, None, None))
+                return
+            except KafkaError as error:
+                log.warning("undelivered_not_sent reason=%r", str(error))
+                await asyncio.sleep(pause)
+
+    return Delivery(
+        routes(settings),
+        ledger=Ledger(AlertBook(settings.redis_url, _BOOK_SECONDS)),
+        partitions=partitions,
+        publish=publish,
+        give_up_seconds=3600.0 * settings.receivers.give_up_hours,
+        metrics=metrics,
+    )
 
 
 def _decoded(records: Records) -> Iterator[Alert]:

@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.notify.webhook import sign, verify
+from pipelines.notify.receivers.webhook import sign, verify
 
 SECRET = b"one that both sides know"
 BODY = b'{"alerts":[]}'

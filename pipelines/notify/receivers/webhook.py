@@ -19,32 +19,33 @@ import hmac
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
-from monitor.alerting.alerts import Alert
-from pipelines.notify.receiver import post
+from pipelines.notify.receivers.base import Endpoint, Notice
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """POSTs to `url`, signed with `secret`."""
+    """POSTs to the endpoint's URL, signed with its secret."""
 
-    url: str
-    secret: bytes = field(repr=False)
-    timeout_seconds: float
+    endpoint: Endpoint
     name: str = "webhook"
+    batch: ClassVar[int] = 100
+    refresh_seconds: ClassVar[float] = 0.0
 
-    async def send(self, alerts: list[Alert]) -> None:
-        body = msgspec.json.encode({"alerts": alerts})
+    async def send(self, notices: list[Notice]) -> None:
+        body = msgspec.json.encode({"alerts": [notice.alert for notice in notices]})
         timestamp = str(int(time.time()))
+        signature = sign(self.endpoint.secret.encode("utf-8", "surrogateescape"), timestamp, body)
         headers = {
             "X-XM-Timestamp": timestamp,
-            "X-XM-Signature": f"v1={sign(self.secret, timestamp, body)}",
+            "X-XM-Signature": f"v1={signature}",
             "Idempotency-Key": hashlib.sha256(body).hexdigest()[:32],
         }
-        await post(self.url, body, headers, self.timeout_seconds)
+        await self.endpoint.send(body, headers)
 
 
 def sign(secret: bytes, timestamp: str, body: bytes) -> str:

@@ -1,0 +1,213 @@
+"""The alert book: which alerts are open, and which receiver has accepted which state of them.
+
+| key | value | expires |
+|---|---|---|
+| `xm:alerts` | hash: alert id → its partition of the alerts topic | when the alert is forgotten |
+| `xm:alert:<id>` | hash: the alert as JSON, and one field per delivery | the same |
+| `xm:silences` | hash: silence id → JSON | when somebody reads it after its end |
+
+Deliveries are only ever added, each as a field of its own. So a worker and a command that deliver
+the same alert at the same time lose nothing of each other. An alert is forgotten some days after
+its end: until then a repeated message is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from monitor.alerting.alerts import Alert, Severity, State
+from monitor.store.cluster import connect
+from monitor.store.connection import Command, execute
+
+ALERTS_KEY, ALERT_KEY, SILENCES_KEY = "xm:alerts", "xm:alert:", "xm:silences"
+_ENTRY = b"alert"  # the field that is no delivery
+_PAGE = 500  # alerts per round trip
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """That a receiver accepted or finally did not accept a state of an alert.
+
+    Attributes:
+        receiver: its name.
+        accepted: False if the alert went to the topic of undelivered alerts.
+    """
+
+    receiver: str
+    state: State
+    severity: Severity
+    detected_at: float
+    accepted: bool = True
+
+
+class Entry(msgspec.Struct):
+    """An alert in the book.
+
+    Attributes:
+        alert: its latest state.
+        partition: of the alerts topic; whoever reads it delivers the alert.
+        opened_at: when it was first seen, wall-clock time, epoch seconds.
+        changed_at: when its latest state was seen, wall-clock time, epoch seconds.
+        marks: the time of each delivery, wall-clock time, epoch seconds.
+    """
+
+    alert: Alert
+    partition: int
+    opened_at: float
+    changed_at: float
+    marks: dict[Mark, float] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the alert has not resolved."""
+        return self.alert.state != "resolved"
+
+    def of(self, receiver: str) -> list[Mark]:
+        """What a receiver accepted or finally did not accept, the oldest first."""
+        return [mark for mark in self.marks if mark.receiver == receiver]
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """Alerts that are not delivered for a while. Empty conditions match everything.
+
+    Attributes:
+        id: `s_…`.
+        alert, subject, kind: what an alert must have.
+        until: wall-clock time, epoch seconds.
+    """
+
+    id: str
+    who: str
+    why: str
+    at: float
+    until: float
+    alert: str = ""
+    subject: str = ""
+    kind: str = ""
+
+    def covers(self, alert: Alert, now: float) -> bool:
+        """Whether an alert is silenced at a wall-clock time."""
+        return (
+            now < self.until
+            and self.alert in ("", alert.id)
+            and self.subject in ("", alert.subject.id)
+            and self.kind in ("", alert.kind)
+        )
+
+
+class AlertBook:
+    """The book in Redis. Threads may share it. Every method may raise `StoreError`.
+
+    Args:
+        url: of the server, see `connection.py`.
+        timeout: seconds to wait for an answer.
+    """
+
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self.server = connect(url, timeout)
+
+    def read(self, ids: Iterable[str]) -> dict[str, Entry]:
+        """The entries of these alerts, by id; unknown ones are left out."""
+        names = [ALERT_KEY + id for id in dict.fromkeys(ids)]
+        answers = self._pipeline([("HGETALL", name) for name in names])
+        found = {
+            name.removeprefix(ALERT_KEY): _entry(dict(zip(a[::2], a[1::2], strict=True)))
+            for name, a in answers.items()
+        }
+        return {id: entry for id, entry in found.items() if entry is not None}
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Write alerts, without their deliveries."""
+        commands: list[Command] = []
+        for entry in entries:
+            value = msgspec.json.encode(msgspec.structs.replace(entry, marks={}))
+            commands.append(("HSET", ALERT_KEY + entry.alert.id, _ENTRY, value))
+        self._pipeline(commands)
+        for part in _parts(entries):
+            pairs = [x for entry in part for x in (entry.alert.id, entry.partition)]
+            self._call("HSET", ALERTS_KEY, *pairs)
+
+    def mark(self, marks: Mapping[str, Sequence[Mark]], now: float) -> None:
+        """Add deliveries to alerts, by their ids."""
+        self._pipeline(
+            [
+                ("HSET", ALERT_KEY + id, *(x for m in new for x in (msgspec.json.encode(m), now)))
+                for id, new in marks.items()
+            ]
+        )
+
+    def forget(self, entries: Sequence[Entry]) -> None:
+        """Delete alerts and their deliveries."""
+        self._pipeline(
+            [
+                ("HDEL", ALERT_KEY + each.alert.id, _ENTRY, *map(msgspec.json.encode, each.marks))
+                for each in entries
+            ]
+        )
+        for part in _parts(entries):
+            self._call("HDEL", ALERTS_KEY, *(entry.alert.id for entry in part))
+
+    def entries(self, partitions: frozenset[int] | None = None) -> Iterator[Entry]:
+        """The alerts of some partitions of the alerts topic, or all."""
+        seen: set[str] = set()
+        cursor = b"0"
+        while True:
+            cursor, page = self._call("HSCAN", ALERTS_KEY, cursor, "COUNT", _PAGE)
+            ids = [
+                id.decode()
+                for id, partition in zip(page[::2], page[1::2], strict=True)
+                if partitions is None or int(partition) in partitions
+            ]
+            yield from self.read(id for id in ids if id not in seen).values()
+            seen.update(ids)
+            if cursor == b"0":
+                return
+
+    def silences(self, now: float) -> list[Silence]:
+        """The silences that have not ended; those that have are deleted."""
+        values = self._call("HGETALL", SILENCES_KEY)[1::2]
+        found = [msgspec.json.decode(value, type=Silence) for value in values]
+        ended = [each.id for each in found if each.until <= now]
+        if ended:
+            self._call("HDEL", SILENCES_KEY, *ended)
+        return sorted((each for each in found if now < each.until), key=lambda each: each.until)
+
+    def _pipeline(self, commands: Sequence[Command]) -> dict[str, Any]:
+        """The answers of commands on one key each, by key."""
+
+        def run() -> dict[str, Any]:
+            answers: dict[str, Any] = {}
+            for group in self.server.by_server(list(by_key)):
+                for part in _parts(group):
+                    with self.server.connection(part[0]) as connection:
+                        sent = execute(connection, [by_key[name] for name in part])
+                    answers |= zip(part, sent, strict=True)
+            return answers
+
+        by_key = {command[1]: command for command in commands}
+        answers: dict[str, Any] = self.server.run(run)
+        return answers
+
+    def _call(self, command: str, key: str, *arguments: Any) -> Any:
+        def call() -> Any:
+            with self.server.connection(key) as connection:
+                return execute(connection, [(command, key, *arguments)])[0]
+
+        return self.server.run(call)
+
+
+def _entry(fields: dict[bytes, bytes]) -> Entry | None:
+    value = fields.pop(_ENTRY, None)
+    if value is None:
+        return None
+    entry = msgspec.json.decode(value, type=Entry)
+    marks = {msgspec.json.decode(field, type=Mark): float(at) for field, at in fields.items()}
+    entry.marks = dict(sorted(marks.items(), key=lambda each: each[1]))
+    return entry
+
+
+def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), _PAGE):
+        yield items[start : start + _PAGE]

@@ -1,0 +1,188 @@
+"""The ledger: a worker's view of the alert book, and what must not be delivered.
+
+It keeps the alerts of the worker's partitions in memory and writes every change to Redis at once. A
+delivery is written after the receiver has accepted the alert. So a worker that dies in between lets
+its successor deliver that alert again, once. While Redis is away, alerts are delivered from memory
+and the changes are written later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, get_args
+
+from monitor.alerting.alerts import SEVERITIES, Alert, State
+from monitor.errors import StoreError
+from monitor.records.profile import DAY
+from monitor.store.alert_book import AlertBook, Entry, Mark, Silence
+
+KEPT = 3 * DAY  # seconds after an alert's end; longer than it may wait for a receiver
+ABANDONED = 30 * DAY  # seconds without a change; the monitor lost the end of such an alert
+_STATES: tuple[State, ...] = get_args(State)
+
+_AWAY = object()
+
+log = logging.getLogger(__name__)
+
+
+def rank(alert: Alert | Mark) -> tuple[float, int, int]:
+    """The order of the states of one alert."""
+    return (
+        alert.detected_at,
+        _STATES.index(alert.state),
+        SEVERITIES.index(alert.severity),
+    )
+
+
+class Ledger:
+    """Alerts by id.
+
+    Args:
+        book: in Redis; `None` keeps everything in memory.
+        withdrawn: asks whether a person has withdrawn an alert like this one.
+    """
+
+    def __init__(
+        self,
+        book: AlertBook | None = None,
+        withdrawn: Callable[[], Callable[[Alert], bool]] | None = None,
+    ) -> None:
+        self._book = book
+        self._read_withdrawn = withdrawn
+        self._is_withdrawn: Callable[[Alert], bool] = lambda _: False
+        self._silences: list[Silence] = []
+        self._entries: dict[str, Entry] = {}
+        self._partitions: frozenset[int] = frozenset()
+        self._unwritten: set[str] = set()  # ids of alerts
+        self._unmarked: defaultdict[str, list[Mark]] = defaultdict(list)
+        self._ends: set[str] = set()  # ids of alerts of which only the end was seen
+        self._writing = asyncio.Lock()
+        self._trouble = False
+
+    def __getitem__(self, id: str) -> Entry:
+        return self._entries[id]
+
+    @property
+    def open_entries(self) -> list[Entry]:
+        """The alerts that have not resolved."""
+        return [entry for entry in self._entries.values() if entry.is_open]
+
+    def has_only_end(self, id: str) -> bool:
+        """Whether an alert opened before the book began: who has it is unknown."""
+        return id in self._ends
+
+    def is_suppressed(self, alert: Alert, now: float) -> bool:
+        """Whether an alert that goes on is withdrawn or silenced. Its end never is."""
+        if alert.state == "resolved":
+            return False
+        return self._is_withdrawn(alert) or any(each.covers(alert, now) for each in self._silences)
+
+    async def observe(self, alerts: Sequence[Alert], partition: int, now: float) -> None:
+        """Enter alerts as they come from their topic."""
+        known = await self._try(lambda book: book.read(alert.id for alert in alerts), {}) or {}
+        await self._read_rules(now)
+        for alert in alerts:
+            entry = self._merge(known.get(alert.id), alert, partition, now)
+            self._entries[alert.id] = entry
+            self._unwritten.add(alert.id)
+        await self._write()
+
+    async def mark(
+        self, alerts: Iterable[Alert], receiver: str, now: float, *, accepted: bool
+    ) -> None:
+        """Enter that a receiver accepted alerts, or finally did not."""
+        for alert in alerts:
+            mark = Mark(receiver, alert.state, alert.severity, alert.detected_at, accepted)
+            self._entries[alert.id].marks[mark] = now
+            self._unmarked[alert.id].append(mark)
+        await self._write_marks(now)
+
+    async def tick(self, partitions: frozenset[int] | None, now: float) -> None:
+        """Follow the worker's partitions, silences and withdrawals; write and forget.
+
+        Args:
+            partitions: of the alerts topic; `None`: it has no owners.
+        """
+        await self._read_rules(now)
+        await self._write()
+        await self._write_marks(now)
+        if partitions is not None and partitions != self._partitions:
+            await self._follow(partitions)
+        ended = [
+            entry
+            for entry in self._entries.values()
+            if now - entry.changed_at > (ABANDONED if entry.is_open else KEPT)
+        ]
+        if ended:
+            await self._try(lambda book: book.forget(ended))
+        for entry in ended:
+            self._forget(entry.alert.id)
+
+    async def _follow(self, partitions: frozenset[int]) -> None:
+        fresh = partitions - self._partitions
+        loaded = await self._try(lambda book: list(book.entries(fresh)), _AWAY)
+        if loaded is _AWAY:
+            return
+        for entry in loaded or ():
+            self._entries.setdefault(entry.alert.id, entry)
+        for id in [id for id, each in self._entries.items() if each.partition not in partitions]:
+            self._forget(id)
+        self._partitions = partitions
+
+    def _forget(self, id: str) -> None:
+        self._entries.pop(id, None)
+        self._unwritten.discard(id)
+        self._ends.discard(id)
+        self._unmarked.pop(id, None)
+
+    def _merge(self, stored: Entry | None, alert: Alert, partition: int, now: float) -> Entry:
+        entry = self._entries.get(alert.id) or stored
+        if entry is None:
+            if alert.state == "resolved":
+                self._ends.add(alert.id)
+            return Entry(alert, partition, now, now)
+        if stored is not None and stored is not entry:
+            entry.marks = {**stored.marks, **entry.marks}
+        entry.partition = partition
+        if rank(alert) > rank(entry.alert):
+            entry.alert, entry.changed_at = alert, now
+        return entry
+
+    async def _write(self) -> None:
+        async with self._writing:
+            ids, self._unwritten = list(self._unwritten), set()
+            entries = [self._entries[id] for id in ids]
+            if entries and await self._try(lambda book: book.write(entries), _AWAY) is _AWAY:
+                self._unwritten.update(ids)
+
+    async def _write_marks(self, now: float) -> None:
+        async with self._writing:
+            marks, self._unmarked = self._unmarked, defaultdict(list)
+            if marks and await self._try(lambda book: book.mark(marks, now), _AWAY) is _AWAY:
+                for id, unwritten in marks.items():
+                    self._unmarked[id] += unwritten
+
+    async def _read_rules(self, now: float) -> None:
+        self._silences = await self._try(lambda book: book.silences(now), self._silences) or []
+        if self._read_withdrawn is not None:
+            read, before = self._read_withdrawn, self._is_withdrawn
+            self._is_withdrawn = await self._try(lambda _: read(), before)
+
+    async def _try(self, call: Callable[[AlertBook], Any], otherwise: Any = None) -> Any:
+        """The result of a call of the book, or `otherwise` while it cannot be reached."""
+        if self._book is None:
+            return None
+        try:
+            found = await asyncio.to_thread(call, self._book)
+        except StoreError as error:
+            if not self._trouble:
+                log.error("alert_book_failed reason=%r", str(error))
+            self._trouble = True
+            return otherwise
+        if self._trouble:
+            log.warning("alert_book_back")
+        self._trouble = False
+        return found

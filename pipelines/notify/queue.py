@@ -1,0 +1,266 @@
+"""One receiver's queue, and the task that empties it.
+
+One request is under way at a time, so the states of an alert arrive in order. A request is
+repeated until the receiver accepts or rejects it, or the alerts in it are too old. What it does not
+accept are dead letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from monitor.alerting.alerts import Alert, Severity
+from monitor.metrics import Metrics
+from pipelines.notify.circuit import Circuit, Clock
+from pipelines.notify.dead_letters import DeadLetter, Publish
+from pipelines.notify.ledger import Ledger, rank
+from pipelines.notify.receivers.base import AwayError, Notice
+from pipelines.notify.route import Route
+
+_QUEUE = 10_000  # alerts that may wait for one receiver
+
+log = logging.getLogger(__name__)
+
+
+class Countdown:
+    """Counts the deliveries of a batch, one per alert and receiver; `done` after the last."""
+
+    def __init__(self, count: int) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = count + 1
+        self.decrement()
+
+    def decrement(self) -> None:
+        self._left -= 1
+        if not self._left and not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An alert that waits.
+
+    Attributes:
+        alert: `None` asks to send all open alerts again.
+        since: when it was queued, wall-clock time, epoch seconds.
+        countdown: of its batch.
+    """
+
+    alert: Alert | None
+    since: float
+    countdown: Countdown | None = None
+
+
+class ReceiverQueue:
+    """The queue of a route.
+
+    Args:
+        route: the receiver and its conditions.
+        ledger: what was delivered before.
+        metrics: counts deliveries.
+        clock: for pauses and ages.
+        give_up_seconds: age at which an alert is a dead letter.
+        publish: takes dead letters.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        ledger: Ledger,
+        metrics: Metrics,
+        clock: Clock,
+        give_up_seconds: float,
+        publish: Publish | None,
+    ) -> None:
+        self._route, self._receiver, self._ledger = route, route.receiver, ledger
+        self._clock, self._give_up, self._publish = clock, give_up_seconds, publish
+        self._queue: asyncio.Queue[Item] = asyncio.Queue(_QUEUE)
+        self._task: asyncio.Task[None] | None = None
+        self._busy = False
+        self._refreshed = clock.now()
+        name = self._receiver.name
+        self._circuit = Circuit(name, metrics.receiver_up.labels(name), clock)
+        self._waiting = metrics.undelivered.labels(name)
+        self._waiting.set(0)
+        self._outcomes = {
+            outcome: metrics.deliveries.labels(name, outcome)
+            for outcome in ("delivered", "refused", "given_up", "retried")
+        }
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"deliver to {self._receiver.name}")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def put(self, alert: Alert, countdown: Countdown) -> None:
+        """Add an alert; wait while the queue is full."""
+        self._waiting.inc()
+        await self._queue.put(Item(alert, self._clock.now(), countdown))
+
+    def tick(self) -> None:
+        """Add the open alerts that the receiver should have by now, while it has nothing to do."""
+        if self._busy or not self._queue.empty() or self._circuit.is_open:
+            return
+        now = self._clock.now()
+        for entry in self._ledger.open_entries:
+            if self._queue.full():
+                return
+            if self._is_due(entry.alert, now):
+                self._waiting.inc()
+                self._queue.put_nowait(Item(entry.alert, now))
+        seconds = self._receiver.refresh_seconds
+        if seconds and now - self._refreshed >= seconds and not self._queue.full():
+            self._refreshed = now
+            self._queue.put_nowait(Item(None, now))
+
+    async def _run(self) -> None:
+        while True:
+            items = [await self._queue.get()]
+            self._busy = True
+            while len(items) < self._receiver.batch and not self._queue.empty():
+                items.append(self._queue.get_nowait())
+            await self._deliver([item for item in items if item.alert])
+            for item in items:
+                if item.alert is None:
+                    await self._refresh()
+                if item.countdown:
+                    item.countdown.decrement()
+            self._busy = False
+
+    async def _deliver(self, items: Sequence[Item]) -> None:
+        now, notices, unopened = self._clock.now(), list[Notice](), list[Alert]()
+        for item in items:
+            alert = item.alert
+            assert alert is not None
+            if self._is_due(alert, now, notices):
+                notices.append(Notice(alert, self._active(alert, notices)))
+            elif self._was_never_opened(alert):
+                unopened.append(alert)
+        if notices:
+            await self._send_or_bury(notices, min(item.since for item in items))
+        if unopened:
+            await self._bury(unopened, "its earlier states were not accepted", "refused")
+        self._waiting.dec(len(items))
+
+    async def _send_or_bury(self, notices: list[Notice], since: float) -> None:
+        """Send alerts until each is accepted or buried. Halve a rejected request to find which.
+
+        An error other than `AwayError` rejects.
+        """
+        alerts = [notice.alert for notice in notices]
+        try:
+            await self._send(notices, since)
+        except AwayError as error:
+            hours = self._give_up / 3600
+            await self._bury(alerts, f"not accepted for {hours:g} hours: {error}", "given_up")
+        except Exception as error:
+            if len(notices) == 1:
+                await self._bury(alerts, str(error) or type(error).__name__, "refused")
+                return
+            middle = len(notices) // 2
+            await self._send_or_bury(notices[:middle], since)
+            await self._send_or_bury(notices[middle:], since)
+        else:
+            self._outcomes["delivered"].inc(len(alerts))
+            name, now = self._receiver.name, self._clock.now()
+            await self._ledger.mark(alerts, name, now, accepted=True)
+
+    async def _send(self, notices: list[Notice], since: float) -> None:
+        """Send one request, again and again while the receiver is down.
+
+        Raises:
+            AwayError: it is down, and the alerts are too old to wait.
+        """
+        while True:
+            try:
+                await self._receiver.send(notices)
+            except AwayError as error:
+                pause = self._circuit.failed(str(error), error.after)
+                self._outcomes["retried"].inc(len(notices))
+                if self._clock.now() - since >= self._give_up:
+                    raise
+                await self._clock.sleep(pause)
+            else:
+                self._circuit.succeeded()
+                return
+
+    async def _bury(self, alerts: Sequence[Alert], reason: str, outcome: str) -> None:
+        """Publish dead letters, and note that no further attempt is made."""
+        name, now = self._receiver.name, self._clock.now()
+        for alert in alerts:
+            log.error(
+                "alert_undelivered receiver=%s outcome=%s id=%s reason=%r",
+                name, outcome, alert.id, reason,
+            )  # fmt: skip
+            self._outcomes[outcome].inc()
+            if self._publish is not None:
+                await self._publish(DeadLetter(name, reason, now, alert))
+        await self._ledger.mark(alerts, name, now, accepted=False)
+
+    async def _refresh(self) -> None:
+        """Send the open alerts that the receiver has again, as they are now."""
+        name = self._receiver.name
+        marks = ((each, each.of(name)) for each in self._ledger.open_entries)
+        known = [
+            Notice(entry.alert)
+            for entry, given in marks
+            if any(mark.accepted for mark in given)
+            and not self._ledger.is_suppressed(entry.alert, self._clock.now())
+        ]
+        for batch in _parts(known, self._receiver.batch):
+            try:
+                await self._receiver.send(batch)
+            except AwayError as error:
+                self._circuit.failed(str(error), error.after)
+                return
+            except Exception as error:
+                log.error("refresh_failed receiver=%s reason=%r", name, str(error))
+                return
+            self._circuit.succeeded()
+
+    def _is_due(self, alert: Alert, now: float, before: Sequence[Notice] = ()) -> bool:
+        """Whether the receiver should get a state of an alert now.
+
+        Args:
+            before: what the same request sends first.
+        """
+        marks = self._ledger[alert.id].of(self._receiver.name)
+        if any(rank(mark) == rank(alert) for mark in marks):
+            return False
+        accepted = [rank(mark) for mark in marks if mark.accepted]
+        accepted += [rank(each.alert) for each in before if each.alert.id == alert.id]
+        if accepted and max(accepted) >= rank(alert):
+            return False
+        if self._ledger.is_suppressed(alert, now):
+            return False
+        if accepted:
+            return True
+        new = alert.state != "resolved" or self._ledger.has_only_end(alert.id)
+        return new and self._route.wants(alert, now)
+
+    def _active(self, alert: Alert, before: Sequence[Notice]) -> Severity | None:
+        """The severity under which the receiver has an alert, after the first part of a request."""
+        marks = self._ledger[alert.id].of(self._receiver.name)
+        given = [mark.severity for mark in marks if mark.accepted]
+        given += [each.alert.severity for each in before if each.alert.id == alert.id]
+        return given[-1] if given else None
+
+    def _was_never_opened(self, alert: Alert) -> bool:
+        """Whether an end has to join dead letters, so that they hold the whole alert."""
+        marks = self._ledger[alert.id].of(self._receiver.name)
+        return (
+            alert.state == "resolved"
+            and bool(marks)
+            and not any(mark.accepted or rank(mark) == rank(alert) for mark in marks)
+        )
+
+
+def _parts(notices: list[Notice], size: int) -> Iterator[list[Notice]]:
+    for start in range(0, len(notices), size):
+        yield notices[start : start + size]

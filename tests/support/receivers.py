@@ -1,0 +1,158 @@
+"""Receivers of alerts for tests: alerts, HTTP servers that misbehave, and a clock to turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from monitor.alerting.alerts import Alert, Severity, State, Subject
+from pipelines.demo.embedded import free_port
+from pipelines.notify.circuit import Clock
+from pipelines.notify.delivery import Delivery
+from pipelines.notify.receivers.base import Endpoint, Receiver
+from pipelines.notify.receivers.webhook import Webhook
+from pipelines.notify.route import Route
+
+SECRET = "shared with the receiver"
+NOW = 1_772_040_000.0
+
+
+def alert(name: str, state: State = "open", severity: Severity = "critical") -> Alert:
+    return Alert(
+        id=f"a_{name}",
+        kind="burst",
+        state=state,
+        severity=severity,
+        score=0.97,
+        subject=Subject("api_key", f"k_{name}"),
+        detected_at=NOW,
+        window=(NOW - 1000, NOW),
+        evidence={"requests": 400.0, "ratio": 31.25},
+        summary=f"Key k_{name} sends 31 times its usual rate.",
+        decision="throttle",
+    )
+
+
+def route(receiver: Receiver, least_severity: Severity = "info", **conditions: Any) -> Route:
+    return Route(receiver, least_severity, **conditions)
+
+
+def metric(delivery: Delivery, name: str, **labels: str) -> float:
+    return delivery.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def delivered(delivery: Delivery, *alerts: Alert) -> None:
+    """Submit alerts and wait until every receiver has accepted or rejected them."""
+    await asyncio.wait_for(await delivery.submit(alerts), 30)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    take: Callable[[web.Request], Awaitable[web.Response]], port: int, **options: Any
+) -> AsyncIterator[None]:
+    """An HTTP server that gives every request to `take`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, **options).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class Desk:
+    """A receiver that records what it accepts; `answer` makes its responses.
+
+    Attributes:
+        taken: id and state of the alerts of accepted webhook requests.
+        accepted: method, path and JSON of accepted requests.
+        requests: time, headers and body of all.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.taken: list[str] = []
+        self.accepted: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[float, dict[str, str], bytes]] = []
+        self.answer: Callable[[Any], Awaitable[web.Response]] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.url, timeout_seconds=0.5, secret=SECRET)
+
+    @property
+    def webhook(self) -> Webhook:
+        return Webhook(self.endpoint)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.requests.append((time.monotonic(), dict(request.headers), body))
+        parsed = json.loads(body)
+        answer = await self.answer(parsed) if self.answer else web.Response()
+        if answer.status < 300:
+            self.accepted.append((request.method, request.path_qs, parsed))
+            if isinstance(parsed, dict) and "alerts" in parsed:
+                alerts = msgspec.convert(parsed["alerts"], list[Alert])
+                self.taken += [f"{alert.id} {alert.state}" for alert in alerts]
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def open(self, **options: Any) -> AsyncIterator[Desk]:
+        async with serving(self._take, self.port, **options):
+            yield self
+
+
+def in_turn(*statuses: int, headers: dict[str, str] | None = None) -> Any:
+    """Answers with each status once, then with 200. Status 0 hangs."""
+    left = list(statuses)
+
+    async def answer(_: Any) -> web.Response:
+        status = left.pop(0) if left else 200
+        if not status:
+            await asyncio.sleep(3)
+            status = 500
+        return web.Response(status=status, headers=headers if status == 429 else None)
+
+    return answer
+
+
+class TurnedClock(Clock):
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+        self._sleepers: list[tuple[float, int, asyncio.Event]] = []
+        self._count = 0
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        self._count += 1
+        wake = asyncio.Event()
+        heapq.heappush(self._sleepers, (self._now + seconds, self._count, wake))
+        await wake.wait()
+
+    async def turn(self, seconds: float) -> None:
+        """Let time pass, and everybody who wakes in it work at his time."""
+        end = self._now + seconds
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self._now, _, wake = heapq.heappop(self._sleepers)
+            wake.set()
+            await asyncio.sleep(0.002)  # real input and output of those who woke
+        self._now = end
+        await asyncio.sleep(0.002)
