@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,7 @@ import typer
 from monitor import config
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, output
+from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, output, typed
 
 if TYPE_CHECKING:
     from monitor.store.redis import RedisStore
@@ -100,7 +98,7 @@ def explain(
     from pipelines.inspect.key_source import explain_stored
     from pipelines.show.key import show
 
-    name = from_settings(settings).key(_typed_key()) if key is None else key
+    name = from_settings(settings).key(typed("API key")) if key is None else key
     store = _store(settings)
     found = explain_stored(store, name, settings)
     if found is None:
@@ -114,12 +112,6 @@ def explain(
             f"{settings.record_days:g} days (XM_RECORD_DAYS), or {wrong}."
         )
     output(found, as_json, show)
-
-
-def _typed_key() -> str:
-    """Read an API key without echo, or from a pipe. An argument would be in the process list."""
-    typed = getpass.getpass("API key: ") if sys.stdin.isatty() else sys.stdin.readline()
-    return typed.strip()
 
 
 @campaigns_app.callback(invoke_without_command=True, epilog="Example: `xm campaigns --all`")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import re
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +23,26 @@ from monitor.identity import is_pseudonym
 
 RequestFile = Annotated[str, typer.Argument(help="A file or folder of requests; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Why = Annotated[str, typer.Option(help="The reason, for the audit.", metavar="TEXT")]
+
+
+def _login() -> str:
+    """The name of the user who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"uid {os.getuid()}"
+
+
+Who = Annotated[
+    str,
+    typer.Option(
+        help="Who makes the change, for the audit. Default: the login name.",
+        metavar="NAME",
+        default_factory=_login,
+        show_default=False,
+    ),
+]
 
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -33,6 +57,27 @@ def with_secret(settings: Settings) -> Settings:
     if has_secret(settings):
         return settings
     return settings.model_copy(update={"identity_secret": SecretStr(secrets.token_hex(32))})
+
+
+def typed(what: str) -> str:
+    """Read a secret without echo, or from a pipe. An argument would be in the process list."""
+    text = getpass.getpass(f"{what}: ") if sys.stdin.isatty() else sys.stdin.readline()
+    return text.strip()
+
+
+def seconds_of(duration: str) -> float:
+    """The seconds of a duration as people write it.
+
+    Raises:
+        InputError: if it has another form.
+
+    >>> seconds_of("90m")
+    5400.0
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", duration)
+    if found is None:
+        raise InputError(f"{duration!r} is not a duration: write 30s, 90m, 4h or 7d.")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]]
 
 
 def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:

@@ -1,0 +1,52 @@
+"""Show the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from monitor.alerting.changes import Change
+from pipelines.show.style import count, date_time, default_console
+
+
+def show(changes: Sequence[Change], console: Console | None = None) -> None:
+    """Print changes, the oldest first."""
+    console = console or default_console()
+    for change in changes:
+        console.print(_text(change), soft_wrap=True)
+    console.print(f"{count(len(changes), 'change')}. Times are in UTC.")
+
+
+def show_one(change: Change, console: Console | None = None) -> None:
+    """Print one change."""
+    (console or default_console()).print(_text(change), soft_wrap=True)
+
+
+def _text(change: Change) -> Text:
+    text = Text(f"{date_time(change.at)}  ").append(f"{change.what}  ", "bold")
+    text.append(f"{change.subject}\n  {change.who}: {change.why}\n", "not bold")
+    return text.append(f"  {brief(change.before)} → {brief(change.after)}  ({change.id})", "dim")
+
+
+def brief(state: Any) -> str:
+    """A state before or after a change in a few words."""
+    match state:
+        case None:
+            return "nothing"
+        case list():
+            return ", ".join(map(brief, state))
+        case {"on": on}:
+            return "on" if on else "off"
+        case {"action": action, "expires_at": float(until), **rest}:
+            kind = f" ({rest['kind']})" if rest.get("kind") else ""
+            rate = f" at {rest['rate']:g} per minute" if rest.get("rate") else ""
+            return f"{action}{rate}{kind} until {date_time(until)}"
+        case {"owner": owner, "expires_at": float(until)}:
+            return f"allowed for {owner} until {date_time(until)}"
+        case {"severity": severity, "kind": kind}:
+            return f"{severity} {kind} withdrawn"
+        case _:
+            return str(state)
