@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Decisions(BaseModel):
@@ -29,3 +32,24 @@ class Gateway(BaseModel):
     key_parameters: str = Field(
         "api_key,apikey,key,subscription-key,access_token", description="of the URL's query"
     )
+    fail: Literal["open", "closed"] = Field(
+        "open", description="whether requests pass while decisions are not known"
+    )
+    stale_seconds: float = Field(
+        10, ge=3, description="without news, after which decisions count as not known"
+    )
+    url: str = Field("http://127.0.0.1:6067", description="of `xm serve`, for gateways in Python")
+    token: SecretStr | None = Field(None, description="for look-ups")
+    token_file: Path | None = None
+    ca_file: Path | None = Field(None, description="CA certificates, PEM; default: the system's")
+    cert_file: Path | None = Field(None, description="client certificate, PEM")
+    cert_key_file: Path | None = Field(None, description="its key, if not in the same file")
+    timeout_seconds: float = Field(0.25, gt=0, le=10, description="that a request may wait")
+    processes: int = Field(1, ge=1, description="of the gateway, which share a throttled rate")
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("write it as http://host:port or https://host:port")
+        return value

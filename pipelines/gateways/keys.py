@@ -80,14 +80,14 @@ class KeyReader:
         """The headers and parameters that hold a key and are not empty."""
         queries = [query]
         for name, value in headers:
-            folded = _fold(name)
+            folded = fold(name)
             if folded in self._headers and value.strip():
                 yield value.strip()
             elif folded in _ORIGINAL_URLS:
                 queries.append(value.partition("?")[2])
         for each in queries:
             for name, value in parse_qsl(each.replace(";", "&")):
-                if _fold(name) in self._parameters and value.strip():
+                if fold(name) in self._parameters and value.strip():
                     yield value.strip()
 
 
@@ -132,8 +132,9 @@ def _basic(credentials: str) -> list[str]:
 
 
 def _names(comma_separated: str) -> frozenset[str]:
-    return frozenset(_fold(name) for name in comma_separated.split(",") if name.strip())
+    return frozenset(fold(name) for name in comma_separated.split(",") if name.strip())
 
 
-def _fold(name: str) -> str:
+def fold(name: str) -> str:
+    """The name of a header or parameter, as names are compared."""
     return name.strip().lower().replace("_", "-")

@@ -1,0 +1,394 @@
+"""A gateway's client: says what to do with a request, from a copy of the decisions.
+
+1. The first request of a key is looked up with one call to the monitor, which names the subjects
+   (pseudonyms) of the key. Calls are made in batches: while one is on its way, the next one fills.
+2. From then on the copy answers. It follows the monitor's feed of changes, so no request of a known
+   key waits for anything.
+3. While the feed is interrupted, a key is looked up once a second at most. A look-up that fails or
+   takes longer than the timeout opens the circuit: from then on the copy alone answers, at once,
+   until a probe finds that the monitor works.
+
+Decisions that the copy has stay in force until they end, whatever fails. A key about which nothing
+is known passes (`XM_GATEWAY__FAIL=open`, the default) or is refused with 503 (`closed`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+
+from monitor import config
+from monitor.alerting.alerts import Action
+from monitor.backoff import pauses
+from monitor.errors import MonitorError
+from pipelines.gateways.client.connection import Connector
+from pipelines.gateways.client.local import Applied, Callers, DecisionCopy, Known, caller_of
+from pipelines.gateways.client.metrics import ClientMetrics, shared_metrics
+from pipelines.web.limits import RateLimiter
+
+log = logging.getLogger(__name__)
+
+_FRESH_SECONDS = 1.0  # in which a key is not looked up again while the feed is interrupted
+_MOST_PENDING = 10_000  # callers that wait for a look-up; a further one is not looked up
+_MOST_ITEMS = 500  # in one call
+_SILENT_SECONDS = 30.0  # without a byte of the feed; it sends a comment every 10 s
+_EXPIRE_SECONDS = 60.0
+_PAUSES = (0.1, 2.0)  # seconds between attempts, the first and the longest
+_RATE = 60.0  # requests per minute of a throttled key whose decision names no rate
+_BURST = 5.0
+_CLOSED_RETRY = 5.0  # seconds after which a refused caller may find the monitor back
+
+
+class Verdict(NamedTuple):
+    """What to do with a request.
+
+    Attributes:
+        action: the decision in force on it.
+        status: 200 to pass, else the HTTP status to refuse it with: 401, 403, 429 or 503.
+        retry_after: seconds after which it may be repeated; 0 if that does not help.
+        reason: id of the alert behind the decision.
+        mark: id to put on the response.
+        known: whether the monitor, or the copy of its decisions, knows the key.
+    """
+
+    action: Action = "observe"
+    status: int = 200
+    retry_after: float = 0.0
+    reason: str | None = None
+    mark: str | None = None
+    known: bool = True
+
+
+class AwayError(MonitorError):
+    """The monitor does not answer as it should."""
+
+
+class _Item(Applied, frozen=True, kw_only=True):
+    subjects: tuple[str, ...] = ()
+
+
+class _Items(msgspec.Struct, frozen=True):
+    items: tuple[_Item, ...]
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    shadow: bool | None = None
+
+
+class _Asked(NamedTuple):
+    """A caller that waits: what to look up, and whether that succeeded."""
+
+    caller: bytes
+    items: list[dict[str, str]]
+    done: asyncio.Future[bool]
+
+
+class DecisionClient:
+    """Answers without blocking the event loop, and never raises. Use it from one loop.
+
+    Args:
+        settings: where the monitor is, and what to do while it is away.
+        metrics: default: those of the process.
+
+    Raises:
+        ConfigError: if a certificate or the token cannot be read.
+
+    Attributes:
+        shadow: whether nothing is enforced on anybody; `None` until the monitor says so.
+    """
+
+    def __init__(self, settings: config.Gateway, metrics: ClientMetrics | None = None) -> None:
+        self.shadow: bool | None = None
+        self._settings = settings
+        self._metrics = metrics or shared_metrics()
+        self._copy, self._callers, self._limiter = DecisionCopy(), Callers(), RateLimiter()
+        self._connector = Connector(settings)
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._live = False  # the copy follows the feed
+        self._live_at = float("-inf")  # when it last did, monotonic seconds
+        self._away = False  # the circuit is open
+        self._position: str | None = None  # in the feed
+        self._waiting: dict[bytes, _Asked] = {}
+        self._unsent: deque[_Asked] = deque()
+        self._sending = False
+
+    @property
+    def live(self) -> bool:
+        """Whether the copy follows the feed."""
+        return self._live
+
+    def start(self) -> None:
+        """Begin to follow the feed; `check` does so, too."""
+        if self._session is None:
+            self._session = self._connector.session()
+            self._spawn(self._follow())
+
+    async def close(self) -> None:
+        """Stop following, and answer what waits as unknown."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._give_up()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def check(
+        self, keys: Sequence[str], account: str | None = None, end_user: str | None = None
+    ) -> Verdict:
+        """What to do with a request now, within the timeout.
+
+        Args:
+            keys: every API key that it names, in any form that the log of requests may have.
+            account: of the customer behind it, as the log of requests names it.
+            end_user: of an application's request, as the log of requests names it.
+        """
+        self.start()
+        caller = caller_of(keys, account, end_user)
+        known = self._callers.get(caller)
+        if known is None or not (self._live or _age(known.asked_at) < _FRESH_SECONDS):
+            await self._ask(caller, keys, account, end_user)
+            known = self._callers.get(caller)
+        verdict = self._verdict(known)
+        self._metrics.decisions.labels(_label(verdict)).inc()
+        return verdict
+
+    def mark(
+        self, keys: Sequence[str], account: str | None = None, end_user: str | None = None
+    ) -> str | None:
+        """The mark for the response to a request that `check` let pass, with the same arguments."""
+        known = self._callers.get(caller_of(keys, account, end_user))
+        current = known and self._copy.strongest(known.subjects, time.time())
+        return current.applied.mark if current else None
+
+    def _verdict(self, known: Known | None) -> Verdict:
+        current = known and self._copy.strongest(known.subjects, time.time())
+        if not current:
+            seen_at = max(known.asked_at, self._live_at) if known else float("-inf")
+            if known and (self._live or _age(seen_at) < self._settings.stale_seconds):
+                return Verdict()
+            if self._settings.fail == "closed" and not self.shadow:
+                return Verdict(status=503, retry_after=_CLOSED_RETRY, known=False)
+            return Verdict(known=False)
+        action, applied = current
+        status, wait = 200, 0.0
+        if action == "throttle":
+            wait = self._wait(applied)
+            status = 429 if wait else 200
+        elif action in ("challenge", "block"):
+            status = 401 if action == "challenge" else 403
+        return Verdict(action, status, wait, applied.reason, applied.mark)
+
+    def _wait(self, applied: Applied) -> float:
+        """Count a request of a throttled subject; seconds to wait, 0 if it is within the rate."""
+        rate = (_RATE if applied.rate is None else applied.rate) / 60 / self._settings.processes
+        if rate <= 0.0:
+            return 60.0
+        return self._limiter.wait(str(applied.subject), time.monotonic(), rate, _BURST)
+
+    async def _ask(
+        self, caller: bytes, keys: Sequence[str], account: str | None, end_user: str | None
+    ) -> None:
+        """Look a caller up, unless the monitor is away; return within the timeout."""
+        if self._away:
+            return
+        asked = self._waiting.get(caller)
+        if asked is None:
+            if len(self._waiting) >= _MOST_PENDING:
+                return
+            done = asyncio.get_running_loop().create_future()
+            asked = _Asked(caller, _items(keys, account, end_user), done)
+            self._waiting[caller] = asked
+            self._unsent.append(asked)
+            if not self._sending:
+                self._sending = True
+                self._spawn(self._send())
+        try:
+            # Shielded: others wait for the same look-up.
+            await asyncio.wait_for(asyncio.shield(asked.done), self._settings.timeout_seconds)
+        except TimeoutError:
+            self._break(f"no answer within {self._settings.timeout_seconds:g} s")
+
+    async def _send(self) -> None:
+        """Look up what waits, one call after the other."""
+        try:
+            while self._unsent:
+                count, batch = 0, []
+                while self._unsent and count < _MOST_ITEMS:
+                    batch.append(self._unsent.popleft())
+                    count += len(batch[-1].items)
+                try:
+                    answers = await self._post([item for each in batch for item in each.items])
+                except (AwayError, OSError, aiohttp.ClientError, TimeoutError) as error:
+                    self._break(str(error) or type(error).__name__)
+                    return
+                for each in batch:
+                    self._keep(each.caller, answers[: len(each.items)])
+                    answers = answers[len(each.items) :]
+                    self._waiting.pop(each.caller, None)
+                    if not each.done.done():
+                        each.done.set_result(True)
+        finally:
+            self._sending = False
+
+    def _keep(self, caller: bytes, answers: Sequence[_Item]) -> None:
+        """Keep what a look-up found; the feed knows better, as long as the copy follows it."""
+        if not self._live:
+            for answer in answers:
+                if answer.decision == "observe":
+                    self._copy.forget(answer.subjects)
+                self._copy.put(answer)
+        subjects = dict.fromkeys(each for answer in answers for each in answer.subjects)
+        self._callers.put(caller, Known(tuple(subjects), time.monotonic()))
+
+    async def _post(self, items: list[dict[str, str]]) -> Sequence[_Item]:
+        """Look items up.
+
+        Raises:
+            AwayError: if the answer cannot be used.
+        """
+        assert self._session is not None
+        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_seconds)
+        body = msgspec.json.encode({"items": items})
+        async with self._session.post("/v1/decisions", data=body, timeout=timeout) as response:
+            content = await response.read()
+            if response.status != 200:
+                raise AwayError(f"POST /v1/decisions answers {response.status}")
+        try:
+            found = msgspec.json.decode(content, type=_Items).items
+        except msgspec.MsgspecError as error:
+            raise AwayError(f"POST /v1/decisions answers something else: {error}") from error
+        if len(found) != len(items):
+            raise AwayError(f"POST /v1/decisions answers {len(found)} of {len(items)} items")
+        return found
+
+    def _break(self, reason: str) -> None:
+        """Open the circuit: give up what waits, and look nothing up until a probe succeeds."""
+        self._give_up()
+        if not self._away:
+            self._away = True
+            log.warning("monitor_away url=%s reason=%r", self._settings.url, reason)
+            self._spawn(self._probe())
+
+    def _give_up(self) -> None:
+        for each in self._waiting.values():
+            if not each.done.done():
+                each.done.set_result(False)
+        self._waiting.clear()
+        self._unsent.clear()
+
+    async def _probe(self) -> None:
+        """Close the circuit once the monitor answers."""
+        assert self._session is not None
+        for pause in pauses(*_PAUSES):
+            await asyncio.sleep(pause)
+            with contextlib.suppress(AwayError, OSError, aiohttp.ClientError, TimeoutError):
+                await self._post([{"account": "-"}])
+                self._away = False
+                log.warning("monitor_back url=%s", self._settings.url)
+                return
+
+    async def _follow(self) -> None:
+        """Follow the feed, and connect again whenever it ends."""
+        waits = pauses(*_PAUSES)
+        while True:
+            try:
+                await self._read_feed()
+                reason = "the feed ended"
+            except (AwayError, OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                reason = str(error) or type(error).__name__
+            if self._live:
+                waits = pauses(*_PAUSES)
+                self._set_live(False)
+                log.warning("feed_lost url=%s reason=%r", self._settings.url, reason)
+            await asyncio.sleep(next(waits))
+
+    async def _read_feed(self) -> None:
+        """Read the feed until it ends.
+
+        Raises:
+            AwayError: if the monitor refuses.
+            ValueError: if an event cannot be read.
+        """
+        assert self._session is not None
+        headers = {"Accept": "text/event-stream"}
+        if self._position is not None:
+            headers["Last-Event-ID"] = self._position
+        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=_SILENT_SECONDS)
+        self._copy.give_up()
+        expired_at = time.monotonic()
+        event, data, position = "", b"", self._position
+        async with self._session.get(
+            "/v1/decisions/feed", headers=headers, timeout=timeout
+        ) as response:
+            if response.status != 200:
+                raise AwayError(f"GET /v1/decisions/feed answers {response.status}")
+            async for line in response.content:
+                name, _, value = line.strip(b"\r\n").partition(b":")
+                value = value.removeprefix(b" ")
+                if self._live:
+                    self._live_at = time.monotonic()
+                if name == b"event":
+                    event = value.decode()
+                elif name == b"data":
+                    data += value
+                elif name == b"id":
+                    position = value.decode()
+                elif not name and not value:
+                    if event:
+                        self._apply(event, data)
+                    event, data = "", b""
+                    if not self._copy.loading:  # an incomplete state cannot be resumed
+                        self._position = position
+                if _age(expired_at) > _EXPIRE_SECONDS:
+                    self._copy.expire(time.time())
+                    expired_at = time.monotonic()
+
+    def _apply(self, event: str, data: bytes) -> None:
+        if event == "reset":
+            self._set_live(False)
+            self._copy.begin()
+        elif event == "decision":
+            self._copy.load(msgspec.json.decode(data, type=Applied))
+        elif event == "ready":
+            self.shadow = msgspec.json.decode(data, type=_Ready).shadow
+            self._copy.complete()
+            self._set_live(True)
+
+    def _set_live(self, live: bool) -> None:
+        self._live = live
+        self._live_at = time.monotonic()
+        self._metrics.live.set(live)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _items(keys: Sequence[str], account: str | None, end_user: str | None) -> list[dict[str, str]]:
+    """What to look up: each key with its end user, and the account."""
+    others = {"account": account, "end_user": end_user}
+    named = {name: value for name, value in others.items() if value}
+    if not keys:
+        return [{"account": account}] if account else []
+    return [{"key": key, **named} for key in keys]
+
+
+def _label(verdict: Verdict) -> str:
+    if verdict.status == 429:
+        return "refused_rate"
+    return verdict.action if verdict.known else "unknown"
+
+
+def _age(monotonic: float) -> float:
+    return time.monotonic() - monotonic
