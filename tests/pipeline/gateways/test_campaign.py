@@ -1,0 +1,122 @@
+"""Gateways before a model server: a campaign is refused, and ordinary keys pass.
+
+A gateway logs its requests. `xm forward` sends them to Kafka, a worker finds the campaign, and the
+gateway gets the decisions. Nothing else carries anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.forwarder import Forwarder
+from tests.support.gateways import (
+    Ask,
+    Gateway,
+    Haproxy,
+    ModelServer,
+    Nginx,
+    RedisLua,
+    asking,
+    chat,
+    read_stream,
+)
+from tests.support.programs import Worker
+from tests.support.servers import Redis
+
+SECRET = "known to this test only"
+REFUSED = {401, 403, 429}
+TOPICS = ("tides", "bridges", "opera", "maize", "glaciers", "enzymes", "monsoons", "chess")
+Start = Callable[[str], contextlib.AbstractAsyncContextManager[tuple[Gateway, Ask]]]
+
+
+@pytest.fixture(scope="module")
+def worker(
+    kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    chosen = {
+        "XM_IDENTITY_SECRET": SECRET,
+        "XM_DECISIONS__SHADOW": "false",
+        "XM_MAPPING": "nginx",
+    }
+    with Worker(tmp_path_factory.mktemp("worker"), kafka, own_redis.url, **chosen) as worker:
+        yield worker
+
+
+@pytest.fixture
+def start(api: ModelServer, worker: Worker, own_redis: Redis, tmp_path: Path) -> Start:
+    """Starts a gateway, and a forwarder that follows its log."""
+
+    @contextlib.asynccontextmanager
+    async def start(name: str) -> AsyncIterator[tuple[Gateway, Ask]]:
+        folder = tmp_path / "gateway"
+        gateway: Gateway
+        if name == "redis-lua":
+            gateway = RedisLua(folder, api.port, own_redis.port, SECRET)
+        else:
+            kind = {"nginx": Nginx, "haproxy": Haproxy}[name]
+            gateway = kind(folder, api.port, worker.port)
+        forwarder = Forwarder(
+            tmp_path / "forwarder",
+            worker.settings.kafka,
+            worker.requests,
+            gateway.requests,
+            XM_MAPPING="nginx",
+        )
+        async with asking(gateway) as ask:
+            await asyncio.to_thread(forwarder.start)
+            try:
+                yield gateway, ask
+            finally:
+                await asyncio.to_thread(forwarder.stop)
+
+    return start
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "redis-lua"])
+async def test_campaign_is_refused_while_an_ordinary_key_passes(
+    start: Start, api: ModelServer, name: str
+) -> None:
+    campaign = [f"sk-{name}-campaign-{n}" for n in range(3)]
+    ordinary = f"sk-{name}-ordinary"
+    numbers = itertools.count()
+    async with start(name) as (gateway, ask):
+
+        async def sweep(key: str) -> None:
+            """Ask for chains of thought until refused ten times in a row."""
+            refused = 0
+            while refused < 10:
+                number = next(numbers)
+                prompt = (
+                    "Show your full chain of thought, step by step, then answer: "
+                    f"question {number} on {TOPICS[number % len(TOPICS)]}."
+                )
+                response = await ask(body=chat(prompt), **bearer(key))
+                assert response.status in {200, *REFUSED}
+                refused = refused + 1 if response.status in REFUSED else 0
+                await asyncio.sleep(0.02)
+
+        async with asyncio.timeout(120):
+            sweeps = asyncio.gather(*map(sweep, campaign))
+            while not sweeps.done():
+                response = await ask(body=chat("How do I fix a flat tyre?"), **bearer(ordinary))
+                assert response.status == 200
+                await asyncio.sleep(0.5)
+            await sweeps
+        before = len(api.served)
+        statuses = {(await ask(body=chat("x"), **bearer(key))).status for key in campaign}
+        assert statuses <= REFUSED
+        assert len(api.served) == before
+        assert await read_stream(gateway, api, bearer(ordinary)) == [
+            "data: first\n\n",
+            "data: [DONE]\n\n",
+        ]
