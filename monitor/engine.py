@@ -320,16 +320,16 @@ class Engine(PartitionedOperator[Partition]):
         p = np.stack([finding.p for finding in findings])  # (detectors, n)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
-        acted = set()  # rows whose alerts or decisions have changed
+        acted = set[int]()  # rows whose alerts or decisions have changed
         for i, d, due in self._response.confirm(rows, evaluated.ts, p):
-            row, now = int(rows[i]), float(evaluated.ts[i])
+            row = int(rows[i])
             if not due and row not in acted:
                 continue
             self._response.decide_on_keys(partition, subjects, int(evaluated.events[i]), out)
-            subject = subjects.subject(partition, int(evaluated.entries[i]))
             acted.add(row)
-            few = from_few(evaluated.records[i], int(evaluated.roles[i]))
-            if self._response.apply(partition, subject, row, now, d, findings[d], i, few, out):
+            entry, record = int(evaluated.entries[i]), evaluated.records[i]
+            few, finding = from_few(record, int(evaluated.roles[i])), findings[d]
+            if self._response.apply(partition, subjects, entry, d, finding, i, record, few, out):
                 severity[i:][rows[i:] == row] = records[row]["severity"].max()
         hashes = subjects.columns.hashes
         out.fingerprints += _fingerprints(evaluated, hashes, p.min(axis=0), severity)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from monitor.alerting.alerts import Action, Alert, Severity, Subject
+from monitor.alerting.alerts import Action, Alert, OpenAlert, Severity, Subject
 from monitor.errors import StoreRefusedError
 from monitor.records.baseline import Baseline, Reference
 from monitor.records.stream_clock import SOURCES, Source, StreamClock
@@ -142,14 +142,14 @@ class Partition(PartitionState):
             return Subject("end_user", id, [self.end_users[id]])
         return Subject("api_key", id)
 
-    def set_open_alerts(self, id: str, open_alerts: list[tuple[str, Severity, str]]) -> None:
-        """Replace the open alerts of a subject: kind, severity and id of each.
+    def set_open_alerts(self, id: str, open_alerts: list[OpenAlert]) -> None:
+        """Replace the open alerts of a subject.
 
         The keys of an account get new decisions.
         """
         self.alerted.pop(id, None)
         if open_alerts:
-            self.alerted[id] = [(kind, severity) for kind, severity, _ in open_alerts]
+            self.alerted[id] = [(each.kind, each.severity) for each in open_alerts]
             if id in self.accounts:
                 self.accounts[id].keys = dict.fromkeys(self.accounts[id].keys, 0.0)
         else:

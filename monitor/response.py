@@ -8,27 +8,28 @@ each of them gets it with its next request.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import ACTIONS, INFO, Action, Lifecycle, Severity, Subject, weaker
-from monitor.alerting.decisions import (
+from monitor.alerting.alerts import INFO, Action, Lifecycle
+from monitor.alerting.policy import (
     LIMIT_OF_FEW,
-    Decision,
+    Policy,
     action_for,
-    duration,
-    strongest,
+    hourly_requests,
+    usual_rate,
 )
 from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.detectors.base import Detector, Finding
 from monitor.partition import Partition
+from monitor.records.profile import Records
 from monitor.store.table import Rows, Table
 from monitor.subjects import BatchSubjects
 
 Floats = npt.NDArray[np.float64]
-OpenAlerts = list[tuple[str, Severity, str]]  # kind, severity and id of each
 
 
 class Response:
@@ -41,8 +42,8 @@ class Response:
     """
 
     def __init__(self, settings: Settings, table: Table, detectors: Sequence[Detector]) -> None:
-        self._durations = settings.decisions
-        self._shortest = min(filter(None, (duration(each, settings.decisions) for each in ACTIONS)))
+        self._policy = Policy(settings.decisions)
+        self._shortest_wait = min(self._policy.shortest / 2, self._policy.step)
         self._table = table
         self._detectors = detectors
         self._slots = np.array([each.slot for each in detectors])
@@ -70,36 +71,36 @@ class Response:
         confirms = (found > 0) | (before > 0)
         whole_seconds = ts[confirms].astype(np.uint32)
         np.maximum.at(records["confirmed"], (rows[confirms], slots[confirms]), whole_seconds)
-        worst = records["severity"][rows].max(axis=1)
-        renews = (worst > INFO) & (ts - records["decided"][rows] >= self._shortest / 2)
-        due = (found > before) | renews
+        due = (found > before) | self._may_be_due(records[rows], ts)
         yield from zip(subjects.tolist(), detectors.tolist(), due.tolist(), strict=True)
 
     def apply(
         self,
         partition: Partition,
-        subject: Subject,
-        row: int,
-        now: float,
+        subjects: BatchSubjects,
+        entry: int,
         d: int,
         finding: Finding,
         i: int,
+        evaluated: Any,
         few: bool,
         out: Outcome,
     ) -> bool:
         """Apply a finding; return whether an alert changed.
 
         Args:
-            subject: of the finding.
-            row: of the subject's record.
-            now: event time of the evaluation, epoch seconds.
+            subjects: of the batch.
+            entry: index of the entry that was evaluated.
+            evaluated: the record right after it.
             d: index of the detector.
             finding: for several subjects.
             i: index of this one in the finding.
             few: whether the evidence comes from few end users, see `from_few`.
             out: receives alerts and decisions.
         """
-        record = self._table.records[row]
+        subject = subjects.subject(partition, entry)
+        event, row = int(subjects.entries.events[entry]), int(subjects.entries.rows[entry])
+        now, record = float(subjects.times[event]), self._table.records[row]
         limit: Action = LIMIT_OF_FEW if few else "block"
         alert = self._lifecycle.evaluate(
             record, subject, now, self._detectors[d], finding, i, limit
@@ -114,12 +115,21 @@ class Response:
         if (account := partition.accounts.get(subject.id)) is not None:
             account.limit = account.limit if alert is None else limit
             limit = account.limit
-        action, seconds, reason = self._ruling(open_alerts, limit)
-        due = alert is not None or now - float(record["decided"]) >= seconds / 2
-        if seconds and due:
+        decided, changed = float(record["decided"]), alert is not None
+        ruling = self._policy.due(open_alerts, decided, now, limit, changed=changed)
+        if ruling is not None:
             record["decided"] = now
-            scope = "api_key" if subject.type == "campaign" else subject.type
-            out.decisions.append(Decision(subject.id, action, reason, now, seconds, scope=scope))
+            decision = self._policy.decision(
+                subject.id,
+                ruling,
+                now,
+                origin="detector",
+                scope="api_key" if subject.type == "campaign" else subject.type,
+                rate=usual_rate(evaluated),
+                ties=(*subjects.ties(event), subjects.usual_network(event, evaluated)),
+                requests=hourly_requests(evaluated),
+            )
+            out.decisions.append(decision)
         return alert is not None
 
     def decide_on_keys(
@@ -133,18 +143,22 @@ class Response:
         accounts = subjects.accounts
         for i, (id, key, now) in subjects.accounts_before(before):
             flagged = partition.accounts.get(id)
-            if flagged is None or now - flagged.decided(key) < self._shortest / 2:
+            if flagged is None or now - flagged.decided(key) < self._shortest_wait:
                 continue
-            record = self._table.records[accounts.rows[i]]
-            action, seconds, reason = self._ruling(
-                self._lifecycle.open_on(record, id), flagged.limit
+            account = self._table.records[accounts.rows[i]]
+            ruling = self._policy.due(
+                self._lifecycle.open_on(account, id), flagged.decided(key), now, flagged.limit
             )
-            due = seconds > 0 and now - flagged.decided(key) >= seconds / 2
-            flagged.add(key, now if due else flagged.decided(key))
-            if due:
-                event = accounts.events[i]
+            flagged.add(key, flagged.decided(key) if ruling is None else now)
+            if ruling is not None:
+                event = int(accounts.events[i])
                 partition.baseline.exclude(self._table.records[subjects.entries.keys[event]])
-                out.decisions.append(Decision(key, action, reason, now, seconds, origin="account"))
+                # Not from the record of the key: it may be ahead, and output must not depend on batches.
+                ties = (id, *subjects.ties(event))
+                decision = self._policy.decision(
+                    key, ruling, now, origin="account", scope="api_key", ties=ties
+                )
+                out.decisions.append(decision)
 
     def resolve_calm(
         self, partition: Partition, ids: list[str], rows: Rows, now: float, out: Outcome
@@ -164,10 +178,13 @@ class Response:
             partition.set_open_alerts(subject.id, self._lifecycle.open_on(record, subject.id))
         records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
 
-    def _ruling(self, open_alerts: OpenAlerts, limit: Action) -> tuple[Action, float, str]:
-        """What the open alerts on a subject lead to: action, duration, id of the decisive alert."""
-        actions = [action_for(kind, severity) for kind, severity, _ in open_alerts]
-        action = strongest(actions)
-        reason = open_alerts[actions.index(action)][2] if actions else ""
-        action = weaker(action, limit)
-        return action, duration(action, self._durations), reason
+    def _may_be_due(self, records: Records, ts: Floats) -> npt.NDArray[np.bool_]:
+        """Whether a decision on each of n records may be due at `ts`, `(n,) bool`."""
+        decided, step = records["decided"], self._policy.step
+        worst = records["severity"].max(axis=1, initial=0)
+        renews = (worst > INFO) | ((worst == INFO) & (decided > 0))
+        renews &= ts - decided >= self._policy.shortest / 2
+        opened = records["opened"]
+        climbed = (decided[:, None] - opened) // step
+        climbs = (ts[:, None] - opened) // step > np.maximum(climbed, 0)
+        return np.asarray(renews | ((records["severity"] > 0) & climbs).any(axis=1))

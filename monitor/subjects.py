@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,9 @@ from monitor.prompts.extractor import Features
 from monitor.records import end_users
 from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
-from monitor.requests.columns import Columns
-from monitor.requests.fast_json import HASHED_FIELDS
+from monitor.requests.columns import Columns, shortened
+from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
+from monitor.requests.ties import network_tie, payment_tie
 from monitor.store.base import Store, name_in
 from monitor.store.table import Rows, Table
 
@@ -62,6 +63,7 @@ class BatchSubjects:
         entries: in whose records they count.
         ids: the subject of each entry.
         accounts: see above.
+        identity: makes pseudonyms.
     """
 
     columns: Columns
@@ -69,6 +71,7 @@ class BatchSubjects:
     entries: Entries
     ids: list[str]
     accounts: Accounts
+    identity: Identity
     _passed: int = 0
     _requests: list[tuple[str, str, float]] = field(default_factory=list)
 
@@ -85,6 +88,25 @@ class BatchSubjects:
         first = self._passed
         self._passed = max(first, int(np.searchsorted(self.accounts.events, event)))
         yield from enumerate(self._requests[first : self._passed], first)
+
+    def ties(self, event: int) -> tuple[str, str]:
+        """The pseudonyms of the account and the payment of a request, empty if it has none."""
+        (account,) = self.columns.names.texts("account", slice(event, event + 1))
+        payment = int(self.columns.hashes[event, _PAYMENT])
+        return self.identity.account_of(account) if account else "", payment_tie(payment)
+
+    def usual_network(self, event: int, record: Any) -> str:
+        """The pseudonym of the network of a request, if most requests of its key come from there.
+
+        One request through an exempted network must not exempt the key.
+
+        Args:
+            record: RECORD of the key.
+        """
+        network = self.columns.hashes[event, NETWORK]
+        counts = record["network_counts"]
+        same = counts[record["networks"] == shortened(network)]
+        return network_tie(int(network)) if same.sum() > counts.sum() / 2 else ""
 
     def subject(self, partition: Partition, i: int) -> Subject:
         """The subject of entry `i`, in a form in which alerts on it can open."""
@@ -198,7 +220,7 @@ class Subjects:
         order = order[admitted[events[order]] != REPEATED]
         entries = Entries(all_rows[order], events[order], roles[order], *by_request)
         ids = [all_ids[i] for i in order.tolist()]
-        return BatchSubjects(columns, requests.ts, entries, ids, accounts)
+        return BatchSubjects(columns, requests.ts, entries, ids, accounts, self._identity)
 
     def _names(self, partition: Partition, ids: Sequence[str]) -> list[str]:
         """The names of the records of subjects with open alerts."""

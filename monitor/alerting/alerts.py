@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -65,6 +65,15 @@ class Alert(msgspec.Struct, frozen=True):
     summary: str
     decision: Action
     version: int = 1
+
+
+class OpenAlert(NamedTuple):
+    """An alert that is open, since event time `opened`, epoch seconds."""
+
+    kind: str
+    severity: Severity
+    id: str
+    opened: float
 
 
 class Lifecycle:
@@ -186,14 +195,19 @@ class Lifecycle:
             )
         return resolved
 
-    def open_on(self, record: Any, id: str) -> list[tuple[str, Severity, str]]:
-        """Kind, severity and id of the alerts that are open on a subject."""
+    def open_on(self, record: Any, id: str) -> list[OpenAlert]:
+        """The alerts that are open on a subject."""
         severities = record["severity"].tolist()
         if not any(severities):
             return []
         opened = record["opened"].tolist()
         return [
-            (kind, SEVERITIES[severities[slot] - 1], alert_id(id, kind, opened[slot]))
+            OpenAlert(
+                kind,
+                SEVERITIES[severities[slot] - 1],
+                alert_id(id, kind, opened[slot]),
+                opened[slot],
+            )
             for slot, kind in self._kinds.items()
             if severities[slot]
         ]

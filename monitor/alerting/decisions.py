@@ -1,62 +1,22 @@
 """Decisions: what a gateway should do with a key, an account or an end user, and for how long.
 
-A decision follows from the alerts that are open on a subject: the strongest action of any of them.
-Each alert leads up a ladder: from the first action of its kind and severity to the last, one step
-per `ladder_minutes` for as long as evidence confirms it. A decision is renewed at half of its
-duration. When the evidence ends, the decision leads down again: after each action the next weaker
-one holds for its own duration, then nothing.
-
-One end user must not get an application blocked: while the evidence against a key comes from few
-of its end users, the decision on the key is at most LIMIT_OF_FEW. The end users get their own.
+A decision has an action and the steps that follow it, each weaker than the one before. It expires
+by itself. `policy.py` makes decisions from alerts, `enforcement.py` says which of them apply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, Self, TypeVar
+from collections.abc import Iterable
+from typing import Literal, Self, TypeVar
 
 import msgspec
 
-from monitor import config
-from monitor.alerting.alerts import ACTIONS, Action, Severity
+from monitor.alerting.alerts import ACTIONS, Action
 
 Scope = Literal["api_key", "account", "end_user"]  # what a decision applies to
 _D = TypeVar("_D", bound="Decision")
 #: Each decides on a subject on its own. An operator's decision outranks those of the others.
 ORIGINS = ("detector", "campaign", "account", "operator")
-LIMIT_OF_FEW: Action = "throttle"  # on a key, while the evidence comes from few of its end users
-
-ANY_KIND = "any other"
-
-
-class Ladder(NamedTuple):
-    """The first action of an alert, and the last one that it can lead to."""
-
-    first: Action
-    last: Action
-
-    def after(self, steps: int) -> Action:
-        """The action that many steps up."""
-        at = min(ACTIONS.index(self.first) + steps, ACTIONS.index(self.last))
-        return ACTIONS[at]
-
-
-_NOTHING, _SLOWER = Ladder("observe", "mark"), Ladder("throttle", "throttle")
-_PROOF, _REFUSAL = Ladder("challenge", "challenge"), Ladder("block", "block")
-#: The ladder for each kind of alert and severity; ANY_KIND is for the kinds without a row.
-# A volume may be honest, so it is only slowed down. Elicitation and campaigns are deliberate. Only
-# its owner can say whether a key was taken over. Nothing but a critical alert leads to a block.
-POLICY: Mapping[str, Mapping[Severity, Ladder]] = {
-    "burst": {"info": _NOTHING, "warning": _SLOWER, "critical": _SLOWER},
-    "elicitation": {"info": _NOTHING, "warning": _PROOF, "critical": _REFUSAL},
-    "campaign": {"info": _NOTHING, "warning": _PROOF, "critical": _REFUSAL},
-    "takeover": {"info": _NOTHING, "warning": _PROOF, "critical": _PROOF},
-    ANY_KIND: {
-        "info": _NOTHING,
-        "warning": Ladder("throttle", "challenge"),
-        "critical": Ladder("challenge", "block"),
-    },
-}
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -75,6 +35,7 @@ class Decision(msgspec.Struct, frozen=True):
         shadow: whether to record this decision without enforcing it.
         steps: the actions that follow when `action` is over, and the duration of each, seconds.
         mark: id of the mark that the gateway puts on responses.
+        requests: of the subject in the hour before.
     """
 
     key: str
@@ -90,6 +51,7 @@ class Decision(msgspec.Struct, frozen=True):
     shadow: bool = False
     steps: tuple[tuple[Action, float], ...] = ()
     mark: str | None = None
+    requests: float = 0.0
 
     @property
     def duration(self) -> float:
@@ -155,11 +117,6 @@ class ActiveDecision(Decision, frozen=True, kw_only=True):
         return cls(**msgspec.structs.asdict(decision), expires_at=expires_at)
 
 
-def action_for(kind: str, severity: Severity) -> Action:
-    """The first action for an alert."""
-    return POLICY.get(kind, POLICY[ANY_KIND])[severity].first
-
-
 def stronger(decisions: Iterable[_D | None], now: float | None = None) -> _D | None:
     """The strongest of several decisions on a key, the first of equals; `None` without any.
 
@@ -171,26 +128,3 @@ def stronger(decisions: Iterable[_D | None], now: float | None = None) -> _D | N
         return ACTIONS.index(decision.action if now is None else decision.action_at(now))
 
     return max((each for each in decisions if each is not None), key=strength, default=None)
-
-
-def strongest(actions: Iterable[Action]) -> Action:
-    """The strongest of several actions; `observe` without any."""
-    return max(actions, key=ACTIONS.index, default="observe")
-
-
-def duration(action: Action, settings: config.Decisions) -> float:
-    """Duration of an action in seconds; 0 for `observe`, which needs no decision."""
-    minutes = {
-        "observe": 0.0,
-        "mark": settings.mark_minutes,
-        "throttle": settings.throttle_minutes,
-        "challenge": settings.challenge_minutes,
-        "block": settings.block_minutes,
-    }
-    return 60.0 * minutes[action]
-
-
-def steps_down(action: Action, settings: config.Decisions) -> tuple[tuple[Action, float], ...]:
-    """What follows an action: the weaker ones, the strongest first, and their seconds."""
-    weaker = ACTIONS[1 : max(1, ACTIONS.index(action))]
-    return tuple((each, duration(each, settings)) for each in reversed(weaker))

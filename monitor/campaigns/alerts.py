@@ -8,10 +8,11 @@ duration while the member is active.
 
 from __future__ import annotations
 
-from monitor.alerting.alerts import Alert, Severity, State, Subject, alert_id, weaker
-from monitor.alerting.decisions import LIMIT_OF_FEW, Decision, Scope, action_for, duration
+from monitor.alerting.alerts import Action, Alert, OpenAlert, Severity, State, Subject, alert_id
+from monitor.alerting.decisions import Decision
+from monitor.alerting.policy import LIMIT_OF_FEW, Policy, action_for
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.fingerprint import FEW_END_USERS, IS_ACCOUNT
+from monitor.campaigns.fingerprint import FEW_END_USERS, IS_ACCOUNT, last_hour, ties
 from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.records.profile import HOUR
@@ -33,6 +34,7 @@ class CampaignAlerts:
 
     def __init__(self, settings: Settings, population: Population, now: float) -> None:
         self._settings = settings
+        self._policy = Policy(settings.decisions)
         self._population = population
         self._now = now
         self.alerts: list[Alert] = []
@@ -62,22 +64,29 @@ class CampaignAlerts:
 
     def decide(self, campaign: Campaign) -> None:
         """Decide on active members whose last decision is half over, or who have none."""
-        action = action_for(KIND, campaign.severity)
-        seconds = duration(action, self._settings.decisions)
-        reason = alert_id(campaign.id, KIND, campaign.opened)
-        last = self._population.rows["fingerprint"]["ts"]
-        flags = self._population.rows["fingerprint"]["flags"]
+        id = alert_id(campaign.id, KIND, campaign.opened)
+        alerts = [OpenAlert(KIND, campaign.severity, id, campaign.opened)]
+        fingerprints = self._population.rows["fingerprint"]
         for key in campaign.named:
             at = self._population.index(key)
-            active = at is not None and self._now - last[at] < SILENT
-            if active and self._now - campaign.decided.get(key, 0.0) >= seconds / 2:
+            if at is None or self._now - fingerprints["ts"][at] >= SILENT:
+                continue
+            fingerprint = fingerprints[at]
+            limit: Action = LIMIT_OF_FEW if fingerprint["flags"] & FEW_END_USERS else "block"
+            decided = campaign.decided.get(key, 0.0)
+            ruling = self._policy.due(alerts, decided, self._now, limit)
+            if ruling is not None:
                 campaign.decided[key] = self._now
-                scope: Scope = "account" if flags[at] & IS_ACCOUNT else "api_key"
-                limit = LIMIT_OF_FEW if flags[at] & FEW_END_USERS else action
-                decision = weaker(action, limit)
-                self.decisions.append(
-                    Decision(key, decision, reason, self._now, seconds, origin=KIND, scope=scope)
+                decision = self._policy.decision(
+                    key,
+                    ruling,
+                    self._now,
+                    origin=KIND,
+                    scope="account" if fingerprint["flags"] & IS_ACCOUNT else "api_key",
+                    ties=ties(fingerprint),
+                    requests=last_hour(fingerprint),
                 )
+                self.decisions.append(decision)
 
     def _severity(self, campaign: Campaign) -> Severity:
         improbable = campaign.evidence["probability"] <= self._settings.detection.critical

@@ -24,6 +24,7 @@ from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, SHORT_LIVED
 from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile, Records
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
+from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
 
 FINGERPRINT_VERSION = 3
@@ -153,6 +154,17 @@ def migrated(earlier: Fingerprints) -> Fingerprints:
             out[name] = earlier[name]
     out["version"] = FINGERPRINT_VERSION
     return out
+
+
+def ties(fingerprint: Any) -> tuple[str, ...]:
+    """The pseudonyms of the payment and the network in a FINGERPRINT."""
+    payment, network = fingerprint["ids"][: IDENTIFIERS.index("network") + 1].tolist()
+    return payment_tie(payment), network_tie(network)
+
+
+def last_hour(fingerprint: Any) -> float:
+    """Requests of a key in the hour before its FINGERPRINT."""
+    return float(fingerprint["middle_requests"].sum())
 
 
 def to_messages(fingerprints: Fingerprints, keys: Sequence[str]) -> list[bytes]:

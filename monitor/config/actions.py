@@ -9,11 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Decisions(BaseModel):
-    """Durations of decisions. Shadow mode records decisions and enforces none."""
+    """How strong decisions are, and how long they last."""
 
     model_config = ConfigDict(extra="forbid")
 
-    shadow: bool = True
+    shadow: bool = Field(True, description="record decisions and enforce none")
+    ladder_minutes: float = Field(
+        30, gt=0, description="until the decision on an alert that stays open gets stronger"
+    )
+    throttle_rate: float = Field(
+        10, gt=0, description="requests per minute of a throttled key that has no past"
+    )
     mark_minutes: float = Field(60, gt=0)
     throttle_minutes: float = Field(30, gt=0)
     challenge_minutes: float = Field(60, gt=0)

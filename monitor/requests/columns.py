@@ -128,8 +128,12 @@ class Columns(NamedTuple):
 
     def short_hashes(self, name: str) -> npt.NDArray[np.uint32]:
         """`(n,) uint32`, 32 bits of the hashes of a field; never 0; 0 if absent."""
-        hashes = self.hashes[:, HASH_KINDS.index(name)]
-        return np.where(hashes == 0, 0, np.maximum(hashes >> np.uint64(32), 1)).astype(np.uint32)
+        return shortened(self.hashes[:, HASH_KINDS.index(name)])
+
+
+def shortened(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+    """`(n,) uint32`, 32 bits of each of n hashes; never 0, but for a hash that is 0."""
+    return np.where(hashes == 0, 0, np.maximum(hashes >> np.uint64(32), 1)).astype(np.uint32)
 
 
 class Reader:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from monitor.alerting.alerts import SEVERITIES, Action, Severity
-from monitor.alerting.decisions import action_for
+from monitor.alerting.policy import action_for
 from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.population import hours
 from monitor.config import Settings

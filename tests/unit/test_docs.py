@@ -19,7 +19,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from monitor.alerting.alerts import Alert
-from monitor.alerting.decisions import action_for
+from monitor.alerting.policy import action_for
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
 from monitor.identity import from_settings

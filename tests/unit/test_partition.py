@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from monitor.alerting.alerts import OpenAlert
 from monitor.errors import StoreRefusedError
 from monitor.partition import FlaggedAccount, Partition
 from monitor.prompts.kernel import MEANING
@@ -78,6 +79,6 @@ def test_state_of_a_later_version_is_refused():
 def test_changed_alert_on_an_account_decides_on_its_keys_again():
     partition = Partition("requests:0", 1, Reference.empty())
     partition.accounts["a_1"] = FlaggedAccount(7, {"k_1": 50.0, "k_2": 60.0})
-    partition.set_open_alerts("a_1", [("burst", "critical", "a_f00")])
+    partition.set_open_alerts("a_1", [OpenAlert("burst", "critical", "a_f00", 1_000.0)])
     account = partition.accounts["a_1"]
     assert [account.decided(key) for key in ("k_1", "k_2")] == [0.0, 0.0]

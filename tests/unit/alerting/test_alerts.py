@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from monitor.alerting.alerts import Lifecycle, Subject, alert_id
-from monitor.alerting.decisions import action_for, duration, strongest
+from monitor.alerting.policy import action_for, duration
 from monitor.config import Decisions, Detection
 from monitor.detectors.base import Finding
 from monitor.records.profile import blank
@@ -95,11 +95,6 @@ def test_ids_differ_by_subject_kind_and_window():
         alert_id(KEY.id, "burst", 299.0),
     }
     assert len(ids) == 4
-
-
-def test_strongest_action_counts():
-    assert strongest(["throttle", "block", "observe"]) == "block"
-    assert strongest([]) == "observe"
 
 
 @pytest.mark.parametrize("kind", ["burst", "elicitation", "coverage"])

@@ -1,16 +1,7 @@
 import msgspec
 import pytest
 
-from monitor.alerting.alerts import ACTIONS, SEVERITIES
-from monitor.alerting.decisions import (
-    POLICY,
-    ActiveDecision,
-    Decision,
-    Ladder,
-    steps_down,
-    stronger,
-)
-from monitor.config import Decisions
+from monitor.alerting.decisions import ActiveDecision, Decision, stronger
 
 BLOCK = ActiveDecision(
     "k_1",
@@ -56,23 +47,3 @@ def test_decision_of_an_older_version_has_no_steps():
     old = b'{"key":"k_1","action":"block","reason":"a_1","made_at":1.0,"seconds":60.0}'
     decision = msgspec.json.decode(old, type=ActiveDecision)
     assert decision.step_at(60.0) == ("block", 61.0)
-
-
-def test_way_down_has_every_weaker_action():
-    settings = Decisions(mark_minutes=1, throttle_minutes=2, challenge_minutes=3)
-    down = (("challenge", 180.0), ("throttle", 120.0), ("mark", 60.0))
-    assert steps_down("block", settings) == down
-    assert steps_down("mark", settings) == steps_down("observe", settings) == ()
-
-
-def test_ladder_rises_to_its_last_action():
-    ladder = Ladder("throttle", "block")
-    assert [ladder.after(n) for n in range(4)] == ["throttle", "challenge", "block", "block"]
-
-
-def test_only_a_critical_alert_leads_to_a_block():
-    for ladders in POLICY.values():
-        for severity in SEVERITIES:
-            first, last = map(ACTIONS.index, ladders[severity])
-            assert first <= last
-            assert severity == "critical" or last < ACTIONS.index("block")
