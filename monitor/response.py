@@ -153,7 +153,7 @@ class Response:
             if ruling is not None:
                 event = int(accounts.events[i])
                 partition.baseline.exclude(self._table.records[subjects.entries.keys[event]])
-                # Not from the record of the key: it may be ahead, and output must not depend on batches.
+                # Nothing from the key's record: output depends on no batch, and that may be ahead.
                 ties = (id, *subjects.ties(event))
                 decision = self._policy.decision(
                     key, ruling, now, origin="account", scope="api_key", ties=ties

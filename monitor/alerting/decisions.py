@@ -63,16 +63,18 @@ class Decision(msgspec.Struct, frozen=True):
         """When it ends, epoch seconds."""
         return self.made_at + self.duration
 
+    @property
+    def ends(self) -> list[tuple[Action, float]]:
+        """Each action in turn, and when it ends, epoch seconds."""
+        end, found = self.until, []
+        for action, seconds in reversed(((self.action, self.seconds), *self.steps)):
+            found.append((action, end))
+            end -= seconds
+        return found[::-1]
+
     def step_at(self, now: float) -> tuple[Action, float]:
         """The action at a time, and when that action ends; `observe` once all of it is over."""
-        end = self.until
-        if now >= end:
-            return "observe", end
-        for action, seconds in reversed(self.steps):
-            if now >= end - seconds:
-                return action, end
-            end -= seconds
-        return self.action, end
+        return next(((each, end) for each, end in self.ends if now < end), ("observe", self.until))
 
     def action_at(self, now: float) -> Action:
         """The action at a time, epoch seconds."""

@@ -107,6 +107,7 @@ class Explanation(msgspec.Struct, frozen=True):
     thresholds: dict[Severity, float]
     decision: Action
     until: float | None  # when the decision ends: clock time; event time in a replay
+    steps: list[tuple[Action, float]]  # the actions after it, and when each ends
     shadow: bool | None  # whether workers only record decisions; None if that is unknown
     detectors: list[DetectorReport] = msgspec.field(name="words")
     activity: KeyActivity = msgspec.field(name="portrait")
@@ -124,6 +125,7 @@ def explain_record(
     partition: str,
     others: Records,
     decision: Decision | None,
+    now: float,
     shadow: bool | None,
     alerts: Sequence[Alert] = (),
     campaigns: Sequence[Membership] = (),
@@ -138,15 +140,17 @@ def explain_record(
         partition: name of the partition that `baseline` belongs to.
         others: records of other keys, see `ordinary_records`.
         decision: the decision in force.
+        now: clock time, epoch seconds; event time in a replay.
         shadow: whether workers only record decisions; `None` if that is unknown.
         replay: whether the key was seen in a replay.
         evaluations: by detector, the time, record and baseline to evaluate instead of `record`
             and `baseline`.
     """
-    now = float(record["last_seen"])
+    seen = float(record["last_seen"])
+    steps = [each for each in decision.ends if now < each[1]] if decision else []
     reports = []
     for detector in detectors:
-        at, evaluated, used = (evaluations or {}).get(detector.name, (now, record, baseline))
+        at, evaluated, used = (evaluations or {}).get(detector.name, (seen, record, baseline))
         reports.append(_report(detector, at, evaluated, record, used, others, settings))
     detection = settings.detection
     return Explanation(
@@ -155,8 +159,9 @@ def explain_record(
         key_days=float(baseline.total[0]),
         others=len(others),
         thresholds={severity: getattr(detection, severity) for severity in SEVERITIES},
-        decision=decision.action if decision else "observe",
-        until=decision.until if decision else None,
+        decision=steps[0][0] if steps else "observe",
+        until=steps[0][1] if steps else None,
+        steps=steps[1:],
         shadow=shadow,
         detectors=reports,
         activity=_activity(record, baseline, others),

@@ -6,6 +6,7 @@ Reading from Redis makes no claim and writes nothing, so workers are not affecte
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -49,6 +50,7 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
         partition=partition.name,
         others=ordinary_records(others),
         decision=store.decision(key),
+        now=time.time(),
         shadow=store.shadow(),
         campaigns=_campaigns(store, key, settings),
     )
@@ -140,9 +142,6 @@ class KeyTrace:
                 f"No request in these files is from {self.key}. Name the key as alerts do, under "
                 "the same XM_IDENTITY_SECRET, or as in the files with --plain-keys."
             )
-        decision = self._decision
-        if decision and decision.until <= partition.watermark:
-            decision = None
         return explain_record(
             self.key,
             read(data),
@@ -150,7 +149,8 @@ class KeyTrace:
             settings,
             partition="this replay",
             others=ordinary_records(self._others(store)),
-            decision=decision,
+            decision=self._decision,
+            now=partition.watermark,
             shadow=settings.decisions.shadow,
             alerts=self.alerts,
             replay=True,

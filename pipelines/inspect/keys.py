@@ -10,6 +10,7 @@ or configured reference alone, without what workers have learned.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ def list_keys(
     for page in pages:
         data = b"".join(read(record).tobytes() for _, record in page)
         totals.add([key for key, _ in page], np.frombuffer(data, RECORD), ranking, top)
-    profile = Profile(totals.records)
+    profile, now = Profile(totals.records), time.time()
     hours, scores = profile.counts[:, _HOUR], ranking.score(profile)
     return KeyList(
         keys=totals.keys,
@@ -141,7 +142,7 @@ def list_keys(
                 hour=round(float(hour)),
                 last_seen=float(record["last_seen"]),
                 alerts=_open_alerts(record),
-                decision=found.action if (found := decision(name)) else "observe",
+                decision=found.action_at(now) if (found := decision(name)) else "observe",
                 probability=-float(score) if ranking.detector else None,
             )
             for name, record, hour, score in zip(

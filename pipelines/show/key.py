@@ -122,6 +122,9 @@ def _decision_details(explanation: Explanation) -> str:
     if explanation.until is None:
         return " (gateways let its requests pass)"
     until = f" until {date_time(explanation.until)} UTC"
+    if explanation.steps:
+        then = ", ".join(action for action, _ in explanation.steps)
+        until += f", then {then} until {date_time(explanation.steps[-1][1])} UTC"
     if explanation.replay:
         return f"{until}, in this replay"
     return f"{until}, {_ENFORCEMENT[explanation.shadow]}"

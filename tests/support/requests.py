@@ -49,14 +49,12 @@ def task(i: int) -> str:
     return f"Write a function that {does} {what}, {how}."
 
 
-def elicitor(key: str = "sk-cot", count: int = 40, every: float = 70.0) -> list[bytes]:
+def elicitor(
+    key: str = "sk-cot", count: int = 40, every: float = 70.0, **fields: Any
+) -> list[bytes]:
     """A slow key that asks for reasoning traces."""
-    return [
-        request(
-            key, jittered(i) * every, f"Solve problem {i}. Show your complete internal reasoning."
-        )
-        for i in range(count)
-    ]
+    asks = "Solve problem {}. Show your complete internal reasoning."
+    return [request(key, jittered(i) * every, asks.format(i), **fields) for i in range(count)]
 
 
 def person(key: str, count: int = 30, every: float = 300.0) -> list[bytes]:

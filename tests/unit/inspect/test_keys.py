@@ -1,5 +1,6 @@
 """The list of keys in Redis, its ranking and its memory."""
 
+import time
 from io import StringIO
 from itertools import chain
 
@@ -46,7 +47,7 @@ def test_list_has_first_keys_of_all_pages():
 def test_list_has_open_alerts_and_decisions():
     severity = np.zeros_like(blank()["severity"])
     severity[ALERT_KINDS.index("burst")] = 3
-    block = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
+    block = Decision("k_1", "block", "a_1", made_at=time.time(), seconds=60.0)
     pages = [{"k_1": record(severity=severity), "k_2": record()}]
     report = survey(pages, decision={"k_1": block}.get)
     assert {key.key: (key.alerts, key.decision) for key in report.top} == {
