@@ -98,9 +98,6 @@ class Metrics:
             _ALERT_SECONDS,
         )
         self.decisions = counter("xm_decisions", "Decisions made.", "action")
-        self.decision_lookups = counter(
-            "xm_decision_lookups", "Decisions that gateways looked up.", "action"
-        )
         self.deliveries = counter(
             "xm_deliveries", "Alerts sent to a receiver.", "receiver", "outcome"
         )
@@ -172,6 +169,3 @@ class Metrics:
                     self.alerts.labels(name, severity, state)
         for action in ACTIONS:
             self.decisions.labels(action)
-            self.decision_lookups.labels(action)
-        for label in ("unknown", "no_key", "unreadable_key"):
-            self.decision_lookups.labels(label)

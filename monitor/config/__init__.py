@@ -5,8 +5,9 @@ from monitor.config.connections import KafkaSecurity, Registry, secret
 from monitor.config.detection import Campaigns, Detection, Topics
 from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers, Route
+from monitor.config.serve import Serve
 from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
 
 __all__ = ["DEFAULT_FILE", "Campaigns", "Decisions", "Detection", "Forward", "Gateway"]
-__all__ += ["KafkaSecurity", "Receivers", "Registry", "Route", "Settings", "Topics", "load"]
-__all__ += ["secret", "unknown_variables"]
+__all__ += ["KafkaSecurity", "Receivers", "Registry", "Route", "Serve", "Settings", "Topics"]
+__all__ += ["load", "secret", "unknown_variables"]

@@ -28,6 +28,7 @@ from monitor.config.connections import KafkaSecurity, Registry
 from monitor.config.detection import Campaigns, Detection, Topics
 from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers
+from monitor.config.serve import Serve
 from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     forward: Forward = Forward()
     receivers: Receivers = Receivers()
+    serve: Serve = Serve()
     kafka_security: KafkaSecurity = KafkaSecurity()
     registry: Registry = Registry()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from monitor import config
 from monitor.identity import from_settings
-from pipelines.cli.options import RequestFile
+from pipelines.cli.options import RequestFile, stderr
+from pipelines.web.tokens import new_token
 
 Rekey = Annotated[
     bool,
@@ -17,6 +19,21 @@ Rekey = Annotated[
         "--rekey", help="First copy requests to a topic keyed by account, for logs without keys."
     ),
 ]
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    all = "all"
+    decide = "decide"
+
+
+class Access(StrEnum):
+    """What a token permits."""
+
+    look = "look"
+    change = "change"
+
 
 commands = typer.Typer()
 topics_app = typer.Typer(no_args_is_help=True, help="Manage the Kafka topics.")
@@ -45,17 +62,54 @@ def demo(
 
 
 @commands.command(epilog="Example: `XM_IDENTITY_SECRET_FILE=/run/secrets/xm xm worker`")
-def worker(rekey: Rekey = False) -> None:
+def worker(
+    rekey: Rekey = False,
+    role: Annotated[
+        Role, typer.Option(help="`decide` does what `xm serve` does, and nothing else.")
+    ] = Role.all,
+) -> None:
     """Monitor the live stream: read requests from Kafka, emit alerts, decisions and metrics.
 
     Start several with the same settings to share the partitions, one per core. If your gateway
     writes messages without a key, start all of them with `--rekey`.
     """
+    if role is Role.decide:
+        serve()
+        return
     settings = config.load()
     from_settings(settings)  # a missing secret is reported before the slow imports
     from pipelines.worker.app import run_worker
 
     run_worker(settings, rekey=rekey)
+
+
+@commands.command(epilog="Example: `XM_SERVE__PORT=6067 xm serve`")
+def serve() -> None:
+    """Answer gateways: look-ups, the change feed, and changes by people, from memory.
+
+    Needs Redis, not Kafka. Start as many as you like; each keeps a copy of all decisions.
+    """
+    settings = config.load()
+    from_settings(settings)
+    from pipelines.decide.process import run_service
+
+    run_service(settings)
+
+
+@commands.command(epilog="Example: `xm token alice --right change >>tokens`")
+def token(
+    name: Annotated[str, typer.Argument(help="Who uses it; it is in the audit.")],
+    right: Annotated[
+        Access, typer.Option(help="`look` permits to look up, `change` also to change.")
+    ] = Access.look,
+) -> None:
+    """Make a token for the decision service.
+
+    Prints the line for XM_SERVE__TOKENS_FILE, and the token itself on standard error.
+    """
+    made, line = new_token(name, right.value)
+    stderr.print(made, markup=False)
+    typer.echo(line)
 
 
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")

@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 import faust
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from monitor.config import Settings
 from monitor.engine import Engine
@@ -18,36 +17,18 @@ from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
-from monitor.requests.mappings import FieldMapping
 from monitor.store.redis import MODE_SECONDS, RedisStore
-from pipelines.gateways.decisions import LOOKUP_SECONDS, Decisions
-from pipelines.gateways.keys import KeyReader
-from pipelines.gateways.service import DecisionService
+from pipelines.decide.lookups import Lookups
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
+from pipelines.web.logs import LOGGING
+from pipelines.web.registry import process_registry
+from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.worker.deliver import deliver, delivery_of
 from pipelines.worker.rekey import Rekey
-from pipelines.worker.server import WebServer, raise_descriptor_limit
 from pipelines.worker.watch import Watch
-from pipelines.worker.web import pages
-
-_LOOKUP_PSEUDONYMS = 10_000  # kept in memory: made-up keys must not fill it
-# Our own events from INFO on, those of libraries from WARNING on.
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"sparse": {"()": "pipelines.worker.server.Sparse"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {
-        "asyncio": {"filters": ["sparse"]},
-        "pipelines": {"level": "INFO"},
-        "pipelines.kafka.transport": {"level": "WARNING"},
-        "monitor": {"level": "INFO"},
-    },
-    "root": {"level": "WARNING", "handlers": ["stderr"]},
-}
+from pipelines.worker.web import WebService, pages
 
 
 def build(settings: Settings, *, rekey: bool = False) -> Any:
@@ -61,8 +42,8 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     """
     identity = from_settings(settings)
     store = RedisStore(settings.redis_url, settings.record_seconds)
-    lookups = RedisStore(settings.redis_url, settings.record_seconds, timeout=LOOKUP_SECONDS)
-    metrics = Metrics(_registry())
+    metrics = Metrics(process_registry())
+    lookups = Lookups(settings, metrics.registry)
     engine = Engine(settings, identity, store, metrics=metrics)
     linker = Linker(settings, store, metrics=metrics)
     topics = settings.topics
@@ -78,7 +59,6 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
         **DEFAULTS,
     )
     delivery = delivery_of(app, settings, metrics)
-    decisions = Decisions(lookups)
     watch, link = (
         Watch(
             app,
@@ -87,7 +67,6 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
             topics,
             topic,
             metrics=metrics,
-            decided=decisions.add,
             redact=settings.rejected == "redacted",
         )
         for operator, topic in ((engine, source), (linker, topics.fingerprints))
@@ -125,32 +104,21 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     async def publish_mode() -> None:
         while not app.should_stop:
             with suppress(StoreError):  # checkpoints report it
-                await asyncio.to_thread(lookups.publish_shadow, settings.decisions.shadow)
+                await asyncio.to_thread(store.publish_shadow, settings.decisions.shadow)
             await app.sleep(MODE_SECONDS / 3)
 
     for each in (watch, link):
         app.on_partitions_revoked.connect(each.revoke)
         app.on_partitions_assigned.connect(each.assign)
         app.on_before_shutdown.connect(each.revoke)
-    service = DecisionService(
-        KeyReader(settings.gateway),
-        decisions,
-        from_settings(settings, cached=_LOOKUP_PSEUDONYMS),
-        FieldMapping(settings.mapping),
-        metrics,
-        shadow=settings.decisions.shadow,
+    server = Server(
+        pages(watch, lookups, metrics),
+        settings.web_host,
+        settings.web_port,
+        connection=lookups.connection,
     )
-    # In place of Faust's own server, which has other pages and no bounds.
-    app.web = WebServer(pages(watch, service, metrics), settings.web_host, settings.web_port)
+    app.web = WebService(server)
     return app
-
-
-def _registry() -> CollectorRegistry:
-    """A registry with the metrics of the process, as Prometheus clients have them."""
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    return registry
 
 
 def run_worker(settings: Settings, *, rekey: bool = False) -> None:
@@ -159,7 +127,7 @@ def run_worker(settings: Settings, *, rekey: bool = False) -> None:
     _check_port(settings)
     raise_descriptor_limit()
     check_topics(settings, rekey=rekey)
-    worker = faust.Worker(app, logging_config=_LOGGING, redirect_stdouts=False, quiet=True)
+    worker = faust.Worker(app, logging_config=LOGGING, redirect_stdouts=False, quiet=True)
     # All objects so far live as long as the process. Reference counts free most later ones.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

@@ -26,14 +26,13 @@ from typing import Any
 import msgspec
 
 from monitor.alerting.alerts import Alert
-from monitor.alerting.decisions import ActiveDecision
 from monitor.backoff import pauses
 from monitor.batch import Outcome
 from monitor.config import Topics
 from monitor.errors import FencedError, MonitorError, StoreError, StoreRefusedError
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
-from monitor.store.base import Checkpoint, Store, active
+from monitor.store.base import Checkpoint, Store
 from pipelines.worker.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 PAUSES = 0.1, 5.0  # seconds between attempts, the first and the longest
 
 Run = Callable[..., Awaitable[Any]]
-Decided = Callable[[Iterable[ActiveDecision]], None]
 
 
 class FlushError(MonitorError):
@@ -94,7 +92,6 @@ class Checkpointer:
         source: name of the input topic.
         metrics: counts and times checkpoints.
         patience: says when Kafka does not accept the output.
-        decided: called with the decisions that a checkpoint has committed.
 
     Attributes:
         observed: what the next checkpoint covers.
@@ -113,7 +110,6 @@ class Checkpointer:
         source: str,
         metrics: Metrics,
         patience: Patience,
-        decided: Decided | None = None,
     ) -> None:
         self._app = app
         self._operator = operator
@@ -123,7 +119,7 @@ class Checkpointer:
         self._store_thread = ThreadPoolExecutor(1, "checkpoint")
         self._topics = topics
         self._metrics = metrics
-        self._patience, self._decided = patience, decided
+        self._patience = patience
         self._written_at = metrics.checkpoint_timestamp.labels(source)
         self._written_at.set_to_current_time()
         self._writing = asyncio.Lock()
@@ -176,8 +172,6 @@ class Checkpointer:
             raise
         if checkpoint is not None:
             await self._run(self._operator.commit, checkpoint)
-            if self._decided is not None:
-                self._decided(active(checkpoint, time.time()))
             self._metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
             self._metrics.checkpoint_records.inc(len(checkpoint.records))
             self._written_at.set_to_current_time()

@@ -29,7 +29,7 @@ from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.store.base import Store
 from pipelines.kafka.record_batch import Records
-from pipelines.worker.checkpoint import PAUSES, Checkpointer, Decided
+from pipelines.worker.checkpoint import PAUSES, Checkpointer
 from pipelines.worker.gauges import Gauges, Progress
 from pipelines.worker.patience import Patience
 from pipelines.worker.starts import Starts
@@ -55,7 +55,6 @@ class Watch:
         topics: names of the output topics.
         source: name of the input topic.
         metrics: default: metrics in a private registry.
-        decided: called with the decisions that a checkpoint has committed.
         redact: whether the rejected topic gets the reason and the place of an element only.
     """
 
@@ -68,7 +67,6 @@ class Watch:
         source: str,
         *,
         metrics: Metrics | None = None,
-        decided: Decided | None = None,
         redact: bool = True,
     ) -> None:
         self._app = app
@@ -90,7 +88,6 @@ class Watch:
             source,
             self._metrics,
             self._patience,
-            decided,
         )
         self._warned_of_unkeyed = False
         self._revoked: int | None = None  # the generation of partitions that was revoked

@@ -5,31 +5,30 @@
 | `/metrics` | Prometheus metrics |
 | `/healthz` | 200 while the process works |
 | `/readyz` | 200 while partitions are assigned and checkpoints are written, else 503 and why |
-| `/v1/decision` | 200 to let the request pass, 401 to challenge the key, 403 to block it |
-
-Decisions are answered to any method: a gateway may forward that of the client. Status, headers and
-body are those of `gateways/answers.py`. If the store does not answer, the request passes: the
-monitor must not take the API down.
+| `/v1/decision`, `/v1/admit` | as the decision service answers (`decide/pages/lookups.py`) |
 """
 
 from __future__ import annotations
 
 from aiohttp import web
+from mode import Service
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from monitor.metrics import Metrics
-from pipelines.gateways.service import DecisionService
+from pipelines.decide.lookups import Lookups
+from pipelines.decide.pages.lookups import LookupPages
+from pipelines.web.server import Server
 from pipelines.worker.watch import Watch
 
 _RETRY_SECONDS = 5  # after which readiness may have changed
 
 
-def pages(watch: Watch, service: DecisionService, metrics: Metrics) -> web.Application:
+def pages(watch: Watch, lookups: Lookups, metrics: Metrics) -> web.Application:
     """The pages of a worker.
 
     Args:
         watch: whose health `/readyz` shows.
-        service: answers gateways.
+        lookups: answer gateways.
         metrics: what `/metrics` shows.
     """
 
@@ -47,17 +46,29 @@ def pages(watch: Watch, service: DecisionService, metrics: Metrics) -> web.Appli
         retry = {"Retry-After": str(_RETRY_SECONDS)}
         return web.Response(text=f"{trouble}\n", status=503, headers=retry)
 
-    async def decision(request: web.Request) -> web.Response:
-        answer = await service.answer(request.headers.items(), request.rel_url.raw_query_string)
-        return web.json_response(answer.body, status=answer.status, headers=answer.headers)
-
-    async def close(_: web.Application) -> None:
-        await service.close()
-
     app = web.Application()
-    app.on_cleanup.append(close)
     app.router.add_get("/metrics", metrics_page)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    app.router.add_route("*", "/v1/decision", decision)
+    LookupPages(lookups.service, lookups.guard).add_to(app)
+    app.cleanup_ctx.append(lookups.run)
     return app
+
+
+class WebService(Service):  # type: ignore[misc]
+    """A web server as a service of the Faust app, in place of Faust's own, which has no bounds."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self._server.url
+
+    async def on_start(self) -> None:
+        await self._server.start()
+
+    async def on_stop(self) -> None:
+        await self._server.stop()

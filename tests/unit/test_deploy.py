@@ -15,6 +15,7 @@ import yaml
 from kubernetes_validate.utils import latest_version, validate
 
 from monitor.metrics import Metrics
+from pipelines.decide.metrics import LookupMetrics
 from tests.support.programs import program
 from tests.support.settings import setting_defaults
 
@@ -62,7 +63,12 @@ def test_every_alerting_rule_has_a_test():
 
 
 def test_rules_use_only_existing_metrics():
-    known = {name for each in Metrics().registry.collect() for name in names_of(each)}
+    known = {
+        name
+        for owner in (Metrics(), LookupMetrics())
+        for each in owner.registry.collect()
+        for name in names_of(each)
+    }
     asked = {name for rule in RULES for name in re.findall(r"\bxm_\w+", rule["expr"])}
     assert asked <= known
 

@@ -27,6 +27,7 @@ from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
 from monitor.requests.reasons import REASONS
 from pipelines.cli.main import app
+from pipelines.decide.metrics import LookupMetrics
 from pipelines.forward.metrics import ForwardMetrics
 from tests.support.settings import setting_defaults
 
@@ -303,7 +304,7 @@ def test_operations_page_lists_all_metrics_with_labels() -> None:
     listed = dict(re.findall(r"`(xm_\w+)(?:\{([\w,]+)\})?`", rows))
     metrics = [
         each
-        for owner in (Metrics(), ForwardMetrics())
+        for owner in (Metrics(), ForwardMetrics(), LookupMetrics())
         for each in vars(owner).values()
         if isinstance(each, MetricWrapperBase)
     ]

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support import traffic
 from tests.support.gateways import Ask, ModelServer, Nginx, asking, serving
 from tests.support.programs import Worker
 from tests.support.servers import Redis
+from tests.support.workers import get_page, until
 
 Decide = Callable[[str, Action], None]
 
@@ -62,14 +64,17 @@ def workers(
 
 
 @pytest.fixture
-def decide(own_redis: Redis) -> Decide:
-    """Puts a decision on a key into force."""
+def decide(own_redis: Redis, workers: dict[bool, Worker]) -> Decide:
+    """Puts a decision on a key into force, and waits until the workers know it."""
     identity = Identity(b"known to this test only")
     store = RedisStore(own_redis.url, 100)
 
     def decide(key: str, action: Action) -> None:
         decision = Decision(identity.key(key), action, "a_1", time.time(), 60.0)
         store.commit(Checkpoint(decisions=[decision]))
+        for worker in workers.values():
+            page = partial(get_page, worker, "/v1/decision", X_API_Key=key)
+            until(lambda page=page: f'"{action}"' in page().text)
 
     return decide
 

@@ -199,17 +199,6 @@ async def test_rejected_element_is_sent_as_the_setting_says(
     assert [value for topic, value in kafka.taken if topic == topics.rejected] == values
 
 
-async def test_decisions_in_force_are_passed_on(kafka: Kafka, store: MemoryStore) -> None:
-    decided: list[Any] = []
-    topics = Settings().topics
-    watch = Watch(App(kafka), engine_on(store), store, topics, TOPIC, decided=decided.extend)
-    await watch.observe(Event(0, elicitor()))
-    assert decided == []
-    assert await watch.checkpoint()
-    assert {each.key for each in decided} == {"sk-cot"}
-    assert all(each.until > time.time() for each in decided)
-
-
 async def test_lost_state_is_reported_and_read_again(
     kafka: Kafka, store: MemoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,19 +6,14 @@ from types import SimpleNamespace
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from monitor.alerting.decisions import Decision
-from monitor.config import Gateway
-from monitor.identity import Identity
+from monitor.alerting.decisions import ActiveDecision
+from monitor.alerting.enforcement import Control
+from monitor.config import Settings
+from monitor.identity import from_settings
 from monitor.metrics import Metrics
-from monitor.requests.mappings import FieldMapping
-from monitor.store.base import Checkpoint
-from monitor.store.memory import MemoryStore
-from pipelines.gateways.decisions import Decisions
-from pipelines.gateways.keys import KeyReader
-from pipelines.gateways.service import DecisionService
+from pipelines.decide.copy import held_by
+from pipelines.decide.lookups import Lookups
 from pipelines.worker.web import pages
-
-IDENTITY = Identity(b"0123456789abcdef")
 
 
 @pytest.fixture
@@ -28,19 +23,19 @@ def watch():
 
 @pytest.fixture
 async def client(watch):
-    store, metrics = MemoryStore(), Metrics()
-    for action in ("challenge", "block"):
-        decision = Decision(IDENTITY.key(f"sk-{action}"), action, "a_1", time.time(), 60.0)
-        store.commit(Checkpoint(decisions=[decision]))
-    service = DecisionService(
-        KeyReader(Gateway()),
-        Decisions(store),
-        IDENTITY,
-        FieldMapping("native"),
-        metrics,
-        shadow=False,
+    settings = Settings(
+        identity_secret="0123456789abcdef",
+        redis_url="redis://127.0.0.1:1/0",
+        decisions={"shadow": False},
     )
-    async with TestClient(TestServer(pages(watch, service, metrics))) as client:
+    identity, metrics, now = from_settings(settings), Metrics(), time.time()
+    lookups = Lookups(settings, metrics.registry)
+    decisions = [
+        ActiveDecision(identity.key(f"sk-{action}"), action, "a_1", now, 60.0, expires_at=now + 60)
+        for action in ("challenge", "block")
+    ]
+    lookups.copy.load(held_by(decisions), Control(), "0-0")
+    async with TestClient(TestServer(pages(watch, lookups, metrics))) as client:
         yield client
 
 
@@ -49,10 +44,10 @@ async def test_decision_is_answered_to_any_method(client, method):
     headers = {"Authorization": "Bearer sk-block"}
     response = await client.request(method, "/v1/decision", headers=headers, data=None)
     assert response.status == 403
-    assert response.content_type == "application/json"
+    assert response.content_type == "application/problem+json"
     if method != "HEAD":
         body = await response.json()
-        assert body.keys() == {"decision", "reason", "until", "scope"}
+        assert body.keys() >= {"title", "status", "decision", "reason", "until", "scope"}
 
 
 async def test_every_401_has_a_challenge(client):
@@ -82,6 +77,6 @@ async def test_metrics_and_health_are_served(client):
     assert (await client.get("/healthz")).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/router/", "/table/", "/graph", "/v1/decision/"])
+@pytest.mark.parametrize("path", ["/", "/router/", "/table/", "/graph", "/v1/decisions/feed"])
 async def test_no_other_page_exists(client, path):
     assert (await client.get(path)).status == 404

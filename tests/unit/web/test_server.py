@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from pipelines.demo.embedded import free_port
-from pipelines.worker import server
-from pipelines.worker.server import Connections, Sparse, WebServer, raise_descriptor_limit
+from pipelines.web import server
+from pipelines.web.server import Connections, Server, Sparse, raise_descriptor_limit
 
 GET = b"GET /page HTTP/1.1\r\nHost: monitor\r\n"
 
@@ -32,9 +32,10 @@ def pages() -> web.Application:
 async def served(monkeypatch):
     monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.5)
     monkeypatch.setattr(server, "_IDLE_SECONDS", 2.0)
-    web_server = WebServer(pages(), "127.0.0.1", free_port())
-    async with web_server:
-        yield web_server
+    web_server = Server(pages(), "127.0.0.1", free_port())
+    await web_server.start()
+    yield web_server
+    await web_server.stop()
 
 
 async def connect(served, data=b""):

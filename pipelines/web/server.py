@@ -1,4 +1,4 @@
-"""The worker's web server: aiohttp with bounds, so that no client can stop it or fill its log.
+"""A web server: aiohttp with bounds, so that no client can stop it or fill its log.
 
 A connection that sends no whole request within ten seconds is closed, as is one that has been idle
 for longer than gateways keep theirs. At most half of the process's file descriptors are
@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import ssl
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from mode import Service
 
 log = logging.getLogger(__name__)
 
@@ -144,51 +145,73 @@ async def _note_use(request: web.Request, handler: Any) -> web.StreamResponse:
             connection.used()
 
 
-class WebServer(Service):  # type: ignore[misc]
-    """Serves pages on one port, as a service of the Faust app.
+class Server:
+    """Serves pages on one port.
 
     Args:
         pages: what to serve.
         host: to listen on.
         port: to listen on.
+        tls: certificate and client authentication; default: plain HTTP.
+        connection: makes a connection of aiohttp's server and the bounds; default: `Connection`.
     """
 
-    def __init__(self, pages: web.Application, host: str, port: int) -> None:
-        super().__init__()
-        self._pages, self._host, self._port = pages, host, port
+    def __init__(
+        self,
+        pages: web.Application,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        connection: Callable[[web.Server, Connections], Connection] | None = None,
+    ) -> None:
+        self._pages, self._host, self._port, self._tls = pages, host, port, tls
+        self._connection = connection or Connection
         pages.middlewares.append(_note_use)
         self._runner = web.AppRunner(pages, handle_signals=False)
         self._server: asyncio.Server | None = None
+        self._expiring: asyncio.Task[None] | None = None
         self._connections = Connections(_MOST_CONNECTIONS)
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://{self._host}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
 
-    async def on_start(self) -> None:
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: if the address cannot be used.
+        """
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._connections = Connections(min(_MOST_CONNECTIONS, descriptors // 2))
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(server, self._connections),
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: self._connection(server, self._connections),
             self._host,
             self._port,
             backlog=_BACKLOG,
             reuse_address=True,
+            ssl=self._tls,
+            ssl_handshake_timeout=_REQUEST_SECONDS if self._tls else None,
         )
-        self.add_future(self._expire())
+        self._expiring = loop.create_task(self._expire())
 
-    async def on_stop(self) -> None:
+    async def stop(self) -> None:
+        """Stop listening and close all connections."""
+        if self._expiring is not None:
+            self._expiring.cancel()
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
 
     async def _expire(self) -> None:
-        while not self.should_stop:
-            await self.sleep(1.0)
+        while True:
+            await asyncio.sleep(1.0)
             self._connections.expire(time.monotonic())
 
 

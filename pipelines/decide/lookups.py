@@ -1,0 +1,71 @@
+"""Everything that answers look-ups, in a worker as in the decision service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from monitor.config import Settings
+from monitor.identity import from_settings
+from monitor.requests.mappings import FieldMapping
+from monitor.store.control import ControlStore
+from pipelines.decide.copy import DecisionCopy
+from pipelines.decide.fast import FastConnection
+from pipelines.decide.follower import Follower
+from pipelines.decide.guard import Guard
+from pipelines.decide.metrics import LookupMetrics
+from pipelines.decide.service import DecisionService
+from pipelines.web.server import Connection, Connections
+from pipelines.web.tokens import Tokens
+
+_PSEUDONYMS = 10_000  # kept in memory: made-up keys must not fill it
+_REFRESH_SECONDS = 5.0  # between looks at the file of tokens
+
+
+class Lookups:
+    """The parts that answer look-ups.
+
+    Args:
+        settings: of the deployment.
+        registry: for the metrics.
+
+    Raises:
+        ConfigError: if a setting cannot be used.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self.metrics = LookupMetrics(registry)
+        self.store = ControlStore(settings.redis_url)
+        self.copy = DecisionCopy(shadow=settings.decisions.shadow)
+        self.tokens = Tokens(settings.serve.tokens_file)
+        self.guard = Guard(settings.serve, self.tokens, self.metrics)
+        self.service = DecisionService(
+            settings.gateway,
+            self.copy,
+            from_settings(settings, cached=_PSEUDONYMS),
+            FieldMapping(settings.mapping),
+            self.metrics,
+        )
+        self.metrics.copy_age.set_function(lambda: self.copy.age)
+        self.metrics.subjects.set_function(lambda: len(self.copy))
+
+    def connection(self, server: web.Server, connections: Connections) -> Connection:
+        """A connection of the web server that answers look-ups itself."""
+        return FastConnection(server, connections, self.service, self.guard)
+
+    async def run(self, _: web.Application) -> AsyncIterator[None]:
+        """Keep the copy up to date while an application runs."""
+        follower = Follower(self.store, self.copy)
+        follower.start()
+        refreshing = asyncio.get_running_loop().create_task(self._refresh())
+        yield
+        refreshing.cancel()
+        follower.stop()
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_SECONDS)
+            self.tokens.refresh()

@@ -1,0 +1,49 @@
+"""Metrics of the decision service. A worker registers them beside its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from monitor.alerting.alerts import ACTIONS
+
+LABELS = (*ACTIONS, "unknown", "no_key", "unreadable_key")
+REFUSALS = ("token", "right", "rate")
+
+
+class LookupMetrics:
+    """All metrics of look-ups, registered in one registry.
+
+    Args:
+        registry: default: a private one.
+
+    Attributes:
+        registry: what a metrics page serves.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = CollectorRegistry() if registry is None else registry
+        self.lookups = Counter(
+            "xm_decision_lookups",
+            "Decisions that gateways looked up.",
+            ["action"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "xm_refused_calls",
+            "Calls of the decision service that were not permitted.",
+            ["reason"],
+            registry=registry,
+        )
+        for label in LABELS:
+            self.lookups.labels(label)
+        for reason in REFUSALS:
+            self.refused.labels(reason)
+        self.copy_age = Gauge(
+            "xm_decision_copy_age_seconds",
+            "Seconds since Redis confirmed the copy of the decisions.",
+            registry=registry,
+        )
+        self.subjects = Gauge(
+            "xm_decision_subjects", "Subjects with a decision in the copy.", registry=registry
+        )
+        self.feeds = Gauge("xm_decision_feeds", "Clients of the change feed.", registry=registry)

@@ -1,0 +1,110 @@
+"""The process of the decision service: `xm serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import logging.config
+import signal
+
+import msgspec
+import uvloop
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from monitor.config import Settings
+from monitor.errors import ConfigError
+from pipelines.decide.feed import ChangeFeed
+from pipelines.decide.lookups import Lookups
+from pipelines.decide.pages.changes import ChangePages
+from pipelines.decide.pages.lookups import LookupPages, problems
+from pipelines.decide.pages.openapi import document
+from pipelines.decide.pages.operations import operations, route
+from pipelines.web.logs import LOGGING
+from pipelines.web.registry import process_registry
+from pipelines.web.server import Server, raise_descriptor_limit
+from pipelines.web.tls import server_context
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "XM_SERVE__"
+
+
+def run_service(settings: Settings) -> None:
+    """Run the decision service until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: if a setting cannot be used.
+    """
+    logging.config.dictConfig(LOGGING)
+    raise_descriptor_limit()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    chosen = settings.serve
+    lookups = Lookups(settings, process_registry())
+    tls = server_context(
+        chosen.tls_cert_file, chosen.tls_key_file, chosen.tls_client_ca_file, _PREFIX
+    )
+    server = Server(
+        _pages(lookups), chosen.host, chosen.port, tls=tls, connection=lookups.connection
+    )
+    try:
+        await server.start()
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {chosen.host}:{chosen.port} ({error.strerror}): choose another "
+            f"address with {_PREFIX}HOST and {_PREFIX}PORT."
+        ) from error
+    log.info("serving url=%s lookups=%s", server.url, chosen.lookups)
+    stopping = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    await stopping.wait()
+    await server.stop()
+
+
+def _pages(lookups: Lookups) -> web.Application:
+    """The pages of the decision service."""
+    app = web.Application(middlewares=[problems], client_max_size=4 << 20)
+    feed = ChangeFeed(lookups.copy)
+    pages = LookupPages(lookups.service, lookups.guard, feed)
+    pages.add_to(app)
+    lookups.metrics.feeds.set_function(lambda: pages.feeds)
+    table = list(operations(pages, ChangePages(lookups.store, lookups.copy, lookups.guard)))
+    route(app, table)
+    described = msgspec.json.encode(document(table))
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    async def metrics(_: web.Request) -> web.Response:
+        page = generate_latest(lookups.metrics.registry)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if lookups.copy.loaded:
+            return web.Response(text="ready\n")
+        text = "The decisions have not been read from Redis yet.\n"
+        return web.Response(text=text, status=503, headers={"Retry-After": "5"})
+
+    async def close(_: web.Application) -> None:
+        await feed.close()
+
+    for path, page in (
+        ("/openapi.json", openapi),
+        ("/metrics", metrics),
+        ("/healthz", healthz),
+        ("/readyz", readyz),
+    ):
+        app.router.add_get(path, page)
+    app.cleanup_ctx.append(lookups.run)
+    app.on_cleanup.append(close)
+    return app
