@@ -19,8 +19,10 @@ from typing import Any
 import msgspec
 
 from monitor.alerting.alerts import Alert, Severity, State
+from monitor.alerting.changes import Change
 from monitor.store.cluster import connect
-from monitor.store.connection import Command, execute
+from monitor.store.connection import Command, execute, transact
+from monitor.store.feed import audit_entry
 
 ALERTS_KEY, ALERT_KEY, SILENCES_KEY = "xm:alerts", "xm:alert:", "xm:silences"
 _ENTRY = b"alert"  # the field that is no delivery
@@ -74,7 +76,8 @@ class Silence(msgspec.Struct, frozen=True):
 
     Attributes:
         id: `s_…`.
-        alert, subject, kind: what an alert must have.
+        subject: the id of an alert, or of what it is about.
+        kind: of alert.
         until: wall-clock time, epoch seconds.
     """
 
@@ -83,7 +86,6 @@ class Silence(msgspec.Struct, frozen=True):
     why: str
     at: float
     until: float
-    alert: str = ""
     subject: str = ""
     kind: str = ""
 
@@ -91,8 +93,7 @@ class Silence(msgspec.Struct, frozen=True):
         """Whether an alert is silenced at a wall-clock time."""
         return (
             now < self.until
-            and self.alert in ("", alert.id)
-            and self.subject in ("", alert.subject.id)
+            and self.subject in ("", alert.id, alert.subject.id)
             and self.kind in ("", alert.kind)
         )
 
@@ -138,16 +139,13 @@ class AlertBook:
             ]
         )
 
-    def forget(self, entries: Sequence[Entry]) -> None:
+    def forget(self, ids: Iterable[str]) -> None:
         """Delete alerts and their deliveries."""
-        self._pipeline(
-            [
-                ("HDEL", ALERT_KEY + each.alert.id, _ENTRY, *map(msgspec.json.encode, each.marks))
-                for each in entries
-            ]
-        )
-        for part in _parts(entries):
-            self._call("HDEL", ALERTS_KEY, *(entry.alert.id for entry in part))
+        names = [ALERT_KEY + id for id in ids]
+        fields = self._pipeline([("HGETALL", name) for name in names])
+        self._pipeline([("HDEL", name, *found[::2]) for name, found in fields.items() if found])
+        for part in _parts(names):
+            self._call("HDEL", ALERTS_KEY, *(name.removeprefix(ALERT_KEY) for name in part))
 
     def entries(self, partitions: frozenset[int] | None = None) -> Iterator[Entry]:
         """The alerts of some partitions of the alerts topic, or all."""
@@ -174,6 +172,28 @@ class AlertBook:
             self._call("HDEL", SILENCES_KEY, *ended)
         return sorted((each for each in found if now < each.until), key=lambda each: each.until)
 
+    def silence(self, silence: Silence, change: Change) -> None:
+        """Add a silence, with its entry in the audit."""
+        value = msgspec.json.encode(silence)
+        self._change(change, ("HSET", SILENCES_KEY, silence.id, value))
+
+    def end_silence(self, id: str, change: Change) -> None:
+        """Delete a silence, with its entry in the audit."""
+        self._change(change, ("HDEL", SILENCES_KEY, id))
+
+    def _change(self, change: Change, command: Command) -> None:
+        """One transaction. A Cluster has it in two slots: there the audit comes first."""
+
+        def run() -> None:
+            with self.server.connection(SILENCES_KEY) as connection:
+                transact(connection, [audit_entry(change), command])
+
+        if self.server.is_cluster:
+            self._call(*audit_entry(change))
+            self._call(*command)
+        else:
+            self.server.run(run)
+
     def _pipeline(self, commands: Sequence[Command]) -> dict[str, Any]:
         """The answers of commands on one key each, by key."""
 
@@ -199,11 +219,12 @@ class AlertBook:
 
 
 def _entry(fields: dict[bytes, bytes]) -> Entry | None:
-    value = fields.pop(_ENTRY, None)
-    if value is None:
+    """An alert from its hash. One of a newer version counts as unknown."""
+    try:
+        entry = msgspec.json.decode(fields.pop(_ENTRY, b""), type=Entry)
+        marks = {msgspec.json.decode(field, type=Mark): float(at) for field, at in fields.items()}
+    except msgspec.MsgspecError:
         return None
-    entry = msgspec.json.decode(value, type=Entry)
-    marks = {msgspec.json.decode(field, type=Mark): float(at) for field, at in fields.items()}
     entry.marks = dict(sorted(marks.items(), key=lambda each: each[1]))
     return entry
 

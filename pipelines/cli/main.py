@@ -15,7 +15,7 @@ import typer
 
 from monitor import config
 from monitor.errors import MonitorError
-from pipelines.cli import decisions, forward, inspect, live, model, offline
+from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline
 from pipelines.cli.options import stderr
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for group in (decisions, live, forward, offline, model, inspect):
+for group in (alerts, decisions, live, forward, offline, model, inspect):
     app.add_typer(group.commands)
 
 

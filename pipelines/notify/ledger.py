@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 from monitor.alerting.alerts import SEVERITIES, Alert, State
+from monitor.alerting.enforcement import Control
 from monitor.errors import StoreError
 from monitor.records.profile import DAY
 from monitor.store.alert_book import AlertBook, Entry, Mark, Silence
+from monitor.store.control import ControlStore
+from pipelines.notify.listing import withdrawal_of
 
 KEPT = 3 * DAY  # seconds after an alert's end; longer than it may wait for a receiver
-ABANDONED = 30 * DAY  # seconds without a change; the monitor lost the end of such an alert
+ABANDONED = 30 * DAY  # seconds without a change: of an open alert, or one that is a dead letter
 _STATES: tuple[State, ...] = get_args(State)
 
 _AWAY = object()
@@ -37,22 +40,27 @@ def rank(alert: Alert | Mark) -> tuple[float, int, int]:
     )
 
 
+def _kept(entry: Entry) -> float:
+    """Seconds without a change after which an alert is forgotten."""
+    buried = any(not mark.accepted for mark in entry.marks)
+    return ABANDONED if entry.is_open or buried else KEPT
+
+
 class Ledger:
     """Alerts by id.
 
     Args:
         book: in Redis; `None` keeps everything in memory.
-        withdrawn: asks whether a person has withdrawn an alert like this one.
+        control: what people have set; `None`: nothing.
     """
 
     def __init__(
         self,
         book: AlertBook | None = None,
-        withdrawn: Callable[[], Callable[[Alert], bool]] | None = None,
+        control: ControlStore | None = None,
     ) -> None:
         self._book = book
-        self._read_withdrawn = withdrawn
-        self._is_withdrawn: Callable[[Alert], bool] = lambda _: False
+        self._control_store, self._control = control, Control()
         self._silences: list[Silence] = []
         self._entries: dict[str, Entry] = {}
         self._partitions: frozenset[int] = frozenset()
@@ -78,7 +86,8 @@ class Ledger:
         """Whether an alert that goes on is withdrawn or silenced. Its end never is."""
         if alert.state == "resolved":
             return False
-        return self._is_withdrawn(alert) or any(each.covers(alert, now) for each in self._silences)
+        silenced = any(each.covers(alert, now) for each in self._silences)
+        return silenced or withdrawal_of(self._control, alert) is not None
 
     async def observe(self, alerts: Sequence[Alert], partition: int, now: float) -> None:
         """Enter alerts as they come from their topic."""
@@ -111,15 +120,11 @@ class Ledger:
         await self._write_marks(now)
         if partitions is not None and partitions != self._partitions:
             await self._follow(partitions)
-        ended = [
-            entry
-            for entry in self._entries.values()
-            if now - entry.changed_at > (ABANDONED if entry.is_open else KEPT)
-        ]
+        ended = [id for id, entry in self._entries.items() if now - entry.changed_at > _kept(entry)]
         if ended:
             await self._try(lambda book: book.forget(ended))
-        for entry in ended:
-            self._forget(entry.alert.id)
+        for id in ended:
+            self._forget(id)
 
     async def _follow(self, partitions: frozenset[int]) -> None:
         fresh = partitions - self._partitions
@@ -167,9 +172,9 @@ class Ledger:
 
     async def _read_rules(self, now: float) -> None:
         self._silences = await self._try(lambda book: book.silences(now), self._silences) or []
-        if self._read_withdrawn is not None:
-            read, before = self._read_withdrawn, self._is_withdrawn
-            self._is_withdrawn = await self._try(lambda _: read(), before)
+        if self._control_store is not None:
+            read = self._control_store.read
+            self._control = await self._try(lambda _: read(), self._control) or self._control
 
     async def _try(self, call: Callable[[AlertBook], Any], otherwise: Any = None) -> Any:
         """The result of a call of the book, or `otherwise` while it cannot be reached."""

@@ -19,6 +19,7 @@ from monitor.backoff import pauses
 from monitor.config import Settings
 from monitor.metrics import Metrics
 from monitor.store.alert_book import AlertBook
+from monitor.store.control import ControlStore
 from pipelines.kafka.record_batch import Records
 from pipelines.notify import Delivery, routes
 from pipelines.notify.dead_letters import DeadLetter
@@ -46,7 +47,7 @@ def delivery_of(app: Any, settings: Settings, metrics: Metrics) -> Delivery:
     Raises:
         ConfigError: if a receiver cannot be used.
     """
-    topics = settings.topics
+    topics, url = settings.topics, settings.redis_url
 
     def partitions() -> frozenset[int]:
         return frozenset(
@@ -66,7 +67,7 @@ def delivery_of(app: Any, settings: Settings, metrics: Metrics) -> Delivery:
 
     return Delivery(
         routes(settings),
-        ledger=Ledger(AlertBook(settings.redis_url, _BOOK_SECONDS)),
+        ledger=Ledger(AlertBook(url, _BOOK_SECONDS), ControlStore(url, _BOOK_SECONDS)),
         partitions=partitions,
         publish=publish,
         give_up_seconds=3600.0 * settings.receivers.give_up_hours,

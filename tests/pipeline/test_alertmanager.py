@@ -160,8 +160,8 @@ async def test_restarted_alertmanager_learns_the_open_alerts(alertmanager: RealA
         shutil.rmtree(alertmanager.folder / "data")
         with alertmanager:
             assert alertmanager.active("1") == []
-            await clock.turn(REFRESH + TICK)
-            await until(lambda: alertmanager.active("1") and alertmanager.active("3"))
+            both = ("1", "3")
+            await clock.turn_until(lambda: all(map(alertmanager.active, both)), REFRESH)
             (shown,) = alertmanager.active("1")
             assert shown["labels"]["severity"] == "critical"
             assert alertmanager.active("2") == []
@@ -173,6 +173,7 @@ async def test_open_alert_is_sent_again_before_it_ends(alertmanager: RealAlertma
         with alertmanager:
             await delivered(delivery, alert("1"))
             (first,) = alertmanager.active("1")
-            await clock.turn(REFRESH + TICK)
-            await until(lambda: alertmanager.active("1")[0]["endsAt"] > first["endsAt"])
+            await clock.turn_until(
+                lambda: alertmanager.active("1")[0]["endsAt"] > first["endsAt"], REFRESH
+            )
     assert REFRESH + TICK < HELD

@@ -148,11 +148,16 @@ class TurnedClock(Clock):
         await wake.wait()
 
     async def turn(self, seconds: float) -> None:
-        """Let time pass, and everybody who wakes in it work at his time."""
-        end = self._now + seconds
-        while self._sleepers and self._sleepers[0][0] <= end:
-            self._now, _, wake = heapq.heappop(self._sleepers)
-            wake.set()
-            await asyncio.sleep(0.002)  # real input and output of those who woke
-        self._now = end
+        """Let time pass in one step, and wake who sleeps until then."""
+        self._now += seconds
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            heapq.heappop(self._sleepers)[2].set()
         await asyncio.sleep(0.002)
+
+    async def turn_until(self, condition: Callable[[], object], step: float) -> None:
+        """Let time pass in steps until a condition is true."""
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline
+            await self.turn(step)
+            await asyncio.sleep(0.02)  # real input and output of those who woke

@@ -1,0 +1,51 @@
+"""Reads a whole topic, for commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from monitor.config import Settings
+from monitor.errors import ConfigError
+from pipelines.kafka.security import client_options
+from pipelines.kafka.topics import check_topics
+
+_TIMEOUT_MS = 8_000
+_POLL_MS = 500
+
+
+def read_topic(settings: Settings, topic: str) -> Iterator[bytes]:
+    """The values on a topic that it had at the beginning, in order within each partition.
+
+    Raises:
+        ConfigError: if Kafka is down or refuses, or a topic is missing.
+    """
+    check_topics(settings)
+    try:
+        consumer = KafkaConsumer(
+            **client_options(settings.kafka, settings.kafka_security),
+            client_id="extraction-monitor",
+            enable_auto_commit=False,
+            request_timeout_ms=_TIMEOUT_MS,
+        )
+        try:
+            partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning()
+            ends = consumer.end_offsets(partitions)
+            more = True
+            # Some brokers leave the last batch out of the end offset.
+            while more or any(consumer.position(each) < ends[each] for each in partitions):
+                found = consumer.poll(timeout_ms=_POLL_MS)
+                more = bool(found)
+                for records in found.values():
+                    yield from (record.value for record in records if record.value is not None)
+        finally:
+            consumer.close()
+    except KafkaError as error:
+        raise ConfigError(
+            f"Kafka at {settings.kafka} does not let {topic} be read ({type(error).__name__}): "
+            "start it, or grant the permission to this client."
+        ) from error

@@ -1,0 +1,122 @@
+"""Alerts as commands show them: each with its deliveries, silence and withdrawal."""
+
+from __future__ import annotations
+
+import msgspec
+
+from monitor.alerting.alerts import SEVERITIES, Alert, Severity, State
+from monitor.alerting.enforcement import Control, Withdrawal
+from monitor.errors import InputError
+from monitor.store.alert_book import AlertBook, Entry, Silence
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """That a receiver accepted a state of an alert, or did not.
+
+    Attributes:
+        at: wall-clock time, epoch seconds.
+    """
+
+    receiver: str
+    state: State
+    severity: Severity
+    at: float
+    accepted: bool
+
+
+class AlertView(msgspec.Struct, frozen=True):
+    """An alert in the book.
+
+    Attributes:
+        opened_at, changed_at: wall-clock time, epoch seconds.
+    """
+
+    alert: Alert
+    opened_at: float
+    changed_at: float
+    deliveries: list[Delivered]
+    silence: Silence | None
+    withdrawal: Withdrawal | None
+
+
+def list_alerts(
+    book: AlertBook,
+    control: Control,
+    now: float,
+    *,
+    everything: bool = False,
+    kind: str = "",
+    subject: str = "",
+    least_severity: Severity = "info",
+) -> list[AlertView]:
+    """The alerts in the book, the most severe and latest first.
+
+    Args:
+        everything: also those that have resolved.
+        kind, subject: that an alert must have; empty: any.
+    """
+    silences = book.silences(now)
+    severe = SEVERITIES[SEVERITIES.index(least_severity) :]
+    found = [
+        _view(entry, silences, control, now)
+        for entry in book.entries()
+        if (everything or entry.is_open)
+        and kind in ("", entry.alert.kind)
+        and subject in ("", entry.alert.subject.id)
+        and entry.alert.severity in severe
+    ]
+
+    def order(view: AlertView) -> tuple[bool, int, float]:
+        severity = SEVERITIES.index(view.alert.severity)
+        return view.alert.state != "resolved", severity, view.changed_at
+
+    return sorted(found, key=order, reverse=True)
+
+
+def find_alert(book: AlertBook, control: Control, id: str, now: float) -> AlertView:
+    """One alert.
+
+    Args:
+        id: its id or a unique prefix.
+
+    Raises:
+        InputError: if there is none, or several.
+    """
+    found = list(book.read([id]).values())
+    if not found:
+        found = [entry for entry in book.entries() if entry.alert.id.startswith(id)]
+    if len(found) > 1:
+        raise InputError(f"{len(found)} alerts have ids that begin with {id}: write more of it.")
+    if not found:
+        raise InputError(
+            f"There is no alert {id} that is open or ended in the last 3 days: list them with "
+            "`xm alerts list --all`. The topic of alerts keeps older ones."
+        )
+    return _view(found[0], book.silences(now), control, now)
+
+
+def _view(entry: Entry, silences: list[Silence], control: Control, now: float) -> AlertView:
+    return AlertView(
+        entry.alert,
+        entry.opened_at,
+        entry.changed_at,
+        [
+            Delivered(mark.receiver, mark.state, mark.severity, at, mark.accepted)
+            for mark, at in entry.marks.items()
+        ],
+        next((each for each in silences if each.covers(entry.alert, now)), None),
+        withdrawal_of(control, entry.alert),
+    )
+
+
+def withdrawal_of(control: Control, alert: Alert) -> Withdrawal | None:
+    """The withdrawal that covers an alert: of its subject and kind, up to the same severity."""
+    found = control.withdrawn.get(alert.id)
+    for each in (found, *control.withdrawn.values()):
+        if (
+            each is not None
+            and (each.subject, each.kind) == (alert.subject.id, alert.kind)
+            and SEVERITIES.index(alert.severity) <= SEVERITIES.index(each.severity)
+        ):
+            return each
+    return None

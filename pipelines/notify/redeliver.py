@@ -1,0 +1,83 @@
+"""Sends alerts that a receiver did not accept again, once a person has repaired it.
+
+Dead letters stay in their topic. What a receiver has accepted since is in the alert book, so
+sending them again twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from monitor.alerting.alerts import State
+from monitor.store.alert_book import AlertBook, Mark
+from pipelines.notify.dead_letters import DeadLetter
+from pipelines.notify.ledger import rank
+from pipelines.notify.receivers.base import AwayError, Notice
+from pipelines.notify.route import Route
+
+Outcome = Literal["delivered", "known", "refused", "away", "no_route"]
+
+
+class Redelivery(msgspec.Struct, frozen=True):
+    """What became of a dead letter.
+
+    Attributes:
+        outcome: `known`: the receiver has this state or a later one. `no_route`: the settings have
+            no receiver of this name.
+        reason: of the receiver, if it did not accept.
+    """
+
+    receiver: str
+    alert: str
+    state: State
+    outcome: Outcome
+    reason: str = ""
+
+
+async def redeliver(
+    letters: Iterable[DeadLetter], routes: Sequence[Route], book: AlertBook, now: float
+) -> list[Redelivery]:
+    """Send dead letters in order. After a failure, the later states of that alert wait."""
+    by_name = {route.receiver.name: route for route in routes}
+    away: dict[str, str] = {}
+    refused: dict[tuple[str, str], str] = {}
+    done: list[Redelivery] = []
+    for letter in letters:
+        name, alert = letter.receiver, letter.alert
+        outcome: Outcome = "no_route"
+        reason = ""
+        if name in by_name:
+            marks = book.read([alert.id])
+            given = marks[alert.id].of(name) if marks else []
+            accepted = [mark for mark in given if mark.accepted]
+            active = accepted[-1].severity if accepted else None
+            if any(rank(mark) >= rank(alert) for mark in accepted):
+                outcome = "known"
+            elif name in away:
+                outcome, reason = "away", away[name]
+            elif (name, alert.id) in refused:
+                outcome, reason = "refused", refused[name, alert.id]
+            else:
+                outcome, reason = await _send(by_name[name], Notice(alert, active))
+                if outcome == "delivered":
+                    mark = Mark(name, alert.state, alert.severity, alert.detected_at)
+                    book.mark({alert.id: [mark]}, now)
+                elif outcome == "away":
+                    away[name] = reason
+                else:
+                    refused[name, alert.id] = reason
+        done.append(Redelivery(name, alert.id, alert.state, outcome, reason))
+    return done
+
+
+async def _send(route: Route, notice: Notice) -> tuple[Outcome, str]:
+    try:
+        await route.receiver.send([notice])
+    except AwayError as error:
+        return "away", str(error)
+    except Exception as error:
+        return "refused", str(error) or type(error).__name__
+    return "delivered", ""
