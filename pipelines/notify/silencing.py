@@ -51,14 +51,19 @@ def silence(
 def end_silence(book: AlertBook, id: str, who: str, why: str) -> Silence:
     """End a silence before its time.
 
+    Args:
+        id: its id or a unique prefix.
+
     Raises:
-        InputError: if there is none of this id.
+        InputError: if there is none, or several.
     """
-    found = next((each for each in book.silences(time.time()) if each.id == id), None)
-    if found is None:
-        raise InputError(f"There is no silence {id}: list them with `xm alerts silence`.")
+    matches = [each for each in book.silences(time.time()) if each.id.startswith(id)]
+    if len(matches) != 1:
+        number = "no silence" if not matches else "more than one silence"
+        raise InputError(f"There is {number} {id}: list them with `xm alerts silence`.")
+    (found,) = matches
     change = change_by(who, "silence", found.subject or found.kind, why)
-    book.end_silence(id, _with(change, found, None))
+    book.end_silence(found.id, _with(change, found, None))
     return found
 
 
