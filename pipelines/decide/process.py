@@ -7,12 +7,14 @@ import gc
 import logging
 import logging.config
 import signal
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from monitor import config
 from monitor.config import Settings
 from monitor.errors import ConfigError
 from pipelines.decide.feed import ChangeFeed
@@ -25,6 +27,9 @@ from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.web.tls import server_context
+
+if TYPE_CHECKING:
+    from pipelines.decide.envoy import EnvoyServer
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +65,30 @@ async def _serve(settings: Settings) -> None:
             f"Cannot listen on {chosen.host}:{chosen.port} ({error.strerror}): choose another "
             f"address with {_PREFIX}HOST and {_PREFIX}PORT."
         ) from error
+    envoy = _envoy(lookups, chosen)
+    if envoy is not None:
+        await envoy.start()
     log.info("serving url=%s lookups=%s", server.url, chosen.lookups)
     stopping = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
     await stopping.wait()
+    if envoy is not None:
+        await envoy.stop()
     await server.stop()
+
+
+def _envoy(lookups: Lookups, settings: config.Serve) -> EnvoyServer | None:
+    """The gRPC server for Envoy, if the settings ask for one."""
+    if settings.grpc_port is None:
+        return None
+    try:
+        from pipelines.decide.envoy import EnvoyServer
+    except ImportError as error:
+        raise ConfigError(
+            f"{_PREFIX}GRPC_PORT needs the extra grpc: pip install 'extraction-monitor[grpc]'."
+        ) from error
+    return EnvoyServer(lookups.service, lookups.guard, settings)
 
 
 def _pages(lookups: Lookups) -> web.Application:

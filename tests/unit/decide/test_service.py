@@ -3,21 +3,14 @@ import time
 
 import pytest
 
-from monitor.alerting.decisions import ActiveDecision
-from monitor.alerting.enforcement import Control
-from monitor.config import Gateway
-from monitor.identity import Identity
-from monitor.requests.mappings import FieldMapping
-from pipelines.decide.copy import DecisionCopy, Entry
+from pipelines.decide.copy import DecisionCopy
 from pipelines.decide.metrics import LookupMetrics
-from pipelines.decide.service import DecisionService
-
-IDENTITY = Identity(b"0123456789abcdef")
+from tests.support.decisions import IDENTITY, decide, decide_on, loaded_copy, service_on
 
 
 @pytest.fixture
 def copy():
-    return loaded()
+    return loaded_copy()
 
 
 @pytest.fixture
@@ -25,29 +18,9 @@ def metrics():
     return LookupMetrics()
 
 
-def loaded(*, shadow=False):
-    copy = DecisionCopy(shadow=shadow)
-    copy.load({}, Control(), "0-0")
-    return copy
-
-
-def service_on(copy, metrics, **settings):
-    return DecisionService(Gateway(**settings), copy, IDENTITY, FieldMapping("native"), metrics)
-
-
 @pytest.fixture
 def service(copy, metrics):
     return service_on(copy, metrics)
-
-
-def decide_on(copy, subject, action, **fields):
-    now = time.time()
-    decision = ActiveDecision(subject, action, "a_1", now, 60.0, expires_at=now + 60, **fields)
-    copy.apply([Entry(f"xm:d:{subject}", b"{}", decision)], "1-0")
-
-
-def decide(copy, key, action, **fields):
-    decide_on(copy, IDENTITY.key(key), action, **fields)
 
 
 def bearer(key):
@@ -125,7 +98,7 @@ def test_request_without_a_key_is_challenged(service):
 
 
 def test_shadow_mode_passes_everything(metrics):
-    copy = loaded(shadow=True)
+    copy = loaded_copy(shadow=True)
     service = service_on(copy, metrics)
     decide(copy, "sk-bad", "block")
     cases = [("block", bearer("sk-bad")), ("challenge", [("Authorization", "Basic !")])]
@@ -206,9 +179,7 @@ def test_marked_key_passes_with_its_mark(service, copy):
 
 def test_ladder_leads_down_by_itself(service, copy, monkeypatch):
     now = time.time()
-    fields = {"steps": (("throttle", 30.0),), "expires_at": now + 90.0}
-    decision = ActiveDecision(IDENTITY.key("sk-1"), "block", "a_1", now, 60.0, **fields)
-    copy.apply([Entry(f"xm:d:{decision.key}", b"{}", decision)], "1-0")
+    decide(copy, "sk-1", "block", steps=(("throttle", 30.0),), expires_at=now + 90.0)
     answers = []
     for later in (0, 61, 91):
         monkeypatch.setattr(time, "time", lambda later=later: now + later)
