@@ -25,6 +25,21 @@ from pipelines.demo.embedded import free_port
 from tests.support.programs import WebServer, program
 
 SHIPPED = Path(__file__).parents[2] / "deploy/gateways"
+COMPLETION = {
+    "id": "c-1",
+    "object": "chat.completion",
+    "created": 1_795_000_000,
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Yes."}}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 120, "total_tokens": 129},
+}
+CHUNK = {
+    "id": "c-1",
+    "object": "chat.completion.chunk",
+    "created": 1_795_000_000,
+    "model": "m",
+    "choices": [{"index": 0, "delta": {"role": "assistant", "content": "first"}}],
+}
 Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
 
 
@@ -48,10 +63,10 @@ class ModelServer:
         self.served.append(body)
         self.headers.append(request.headers)
         if not re.search(r'"stream": ?true', body):
-            return web.json_response({"served": request.path})
+            return web.json_response({"served": request.path} | COMPLETION)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(b"data: first\n\n")
+        await response.write(f"data: {json.dumps(CHUNK)}\n\n".encode())
         await self.go_on.wait()
         await response.write(b"data: [DONE]\n\n")
         return response

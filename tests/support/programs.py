@@ -105,6 +105,25 @@ class Worker(WebServer):
         super().start()
 
 
+class DecisionService(WebServer):
+    """`xm serve` for the decisions of a worker; ready when it has them.
+
+    Args:
+        worker: whose Redis, identity secret and settings it has.
+        chosen: more environment variables.
+    """
+
+    page = "/readyz"
+
+    def __init__(self, folder: Path, worker: Worker, **chosen: str) -> None:
+        super().__init__(folder)
+        self.environment = worker.environment | {"XM_SERVE__PORT": str(self.port), **chosen}
+
+    def command(self) -> list[str]:
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "serve"]
+
+
 @cache
 def compile_kernels() -> None:
     """Compile the kernels once, instead of in every worker."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -28,10 +27,9 @@ from tests.support.gateways import (
 )
 from tests.support.programs import Worker
 from tests.support.servers import Redis
+from tests.support.sweep import REFUSED, bearer, sweep_until_refused
 
 SECRET = "known to this test only"
-REFUSED = {401, 403, 429}
-TOPICS = ("tides", "bridges", "opera", "maize", "glaciers", "enzymes", "monsoons", "chess")
 Start = Callable[[str], contextlib.AbstractAsyncContextManager[tuple[Gateway, Ask]]]
 
 
@@ -78,45 +76,18 @@ def start(api: ModelServer, worker: Worker, own_redis: Redis, tmp_path: Path) ->
     return start
 
 
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
-
-
 @pytest.mark.parametrize("name", ["nginx", "haproxy", "redis-lua"])
 async def test_campaign_is_refused_while_an_ordinary_key_passes(
     start: Start, api: ModelServer, name: str
 ) -> None:
     campaign = [f"sk-{name}-campaign-{n}" for n in range(3)]
     ordinary = f"sk-{name}-ordinary"
-    numbers = itertools.count()
     async with start(name) as (gateway, ask):
-
-        async def sweep(key: str) -> None:
-            """Ask for chains of thought until refused ten times in a row."""
-            refused = 0
-            while refused < 10:
-                number = next(numbers)
-                prompt = (
-                    "Show your full chain of thought, step by step, then answer: "
-                    f"question {number} on {TOPICS[number % len(TOPICS)]}."
-                )
-                response = await ask(body=chat(prompt), **bearer(key))
-                assert response.status in {200, *REFUSED}
-                refused = refused + 1 if response.status in REFUSED else 0
-                await asyncio.sleep(0.02)
-
-        async with asyncio.timeout(120):
-            sweeps = asyncio.gather(*map(sweep, campaign))
-            while not sweeps.done():
-                response = await ask(body=chat("How do I fix a flat tyre?"), **bearer(ordinary))
-                assert response.status == 200
-                await asyncio.sleep(0.5)
-            await sweeps
+        await sweep_until_refused(ask, campaign, ordinary)
         before = len(api.served)
         statuses = {(await ask(body=chat("x"), **bearer(key))).status for key in campaign}
         assert statuses <= REFUSED
         assert len(api.served) == before
-        assert await read_stream(gateway, api, bearer(ordinary)) == [
-            "data: first\n\n",
-            "data: [DONE]\n\n",
-        ]
+        first, rest = await read_stream(gateway, api, bearer(ordinary))
+        assert "first" in first
+        assert rest.endswith("data: [DONE]\n\n")
