@@ -42,6 +42,7 @@ class _Request:
         self.query, self._complete = b"", False
         self.headers: list[tuple[str, str]] = []
         self.token: str | None = None
+        self.lasts = False
 
     def parse(self, received: bytes) -> bool:
         """Parse one request; whether it is whole, without a body."""
@@ -51,10 +52,6 @@ class _Request:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return False
         return self._complete
-
-    @property
-    def lasts(self) -> bool:
-        return bool(self._parser.should_keep_alive())
 
     def on_url(self, url: bytes) -> None:
         """Called by the parser."""
@@ -69,7 +66,7 @@ class _Request:
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        self._complete = True
+        self._complete, self.lasts = True, self._parser.should_keep_alive()
 
 
 class FastConnection(Connection):

@@ -30,7 +30,6 @@ from pipelines.decide.copy import DecisionCopy
 from pipelines.gateways.applied import Applied, applied
 
 HEARTBEAT_SECONDS = 10.0  # between comments on a feed without changes
-_KEPT = 10_000  # changes that a client may have missed
 _CHUNK = 200  # subjects that are checked before other tasks run
 _EVENTS_PER_WRITE = 500
 _COMMENT = b":\n\n"
@@ -42,13 +41,14 @@ class ChangeFeed:
 
     Args:
         copy: of the decisions; its `changed` is set.
+        kept: changes that a client may have missed.
     """
 
-    def __init__(self, copy: DecisionCopy) -> None:
+    def __init__(self, copy: DecisionCopy, kept: int = 10_000) -> None:
         self._copy = copy
         copy.changed = self._changed
         self._published: dict[str, bytes] = {}  # data by subject
-        self._events: deque[tuple[str, bytes]] = deque(maxlen=_KEPT)  # ids, events
+        self._events: deque[tuple[str, bytes]] = deque(maxlen=kept)  # ids, events
         self._dropped = 0  # events that `_events` no longer has
         self._floor = ""  # id of the last of them
         self._passed_all = copy.passes_all
@@ -131,7 +131,7 @@ class ChangeFeed:
         self._append(b"event: decision\ndata: " + data + b"\n")
 
     def _append(self, event: bytes) -> None:
-        if len(self._events) == _KEPT:
+        if len(self._events) == self._events.maxlen:
             self._floor = self._events[0][0]
             self._dropped += 1
         self._events.append((self._copy.position, event))

@@ -37,7 +37,8 @@ def decide_on(copy: DecisionCopy, subject: str, action: Action, **fields: Any) -
     """Put a decision on a subject into force, for a minute, as an entry of the feed does."""
     now = time.time()
     fields = {"expires_at": now + 60.0, **fields}
-    decision = ActiveDecision(subject, action, "a_1", now, 60.0, **fields)
+    fields = {"key": subject, "action": action, "reason": "a_1", "made_at": now, **fields}
+    decision = ActiveDecision(seconds=60.0, **fields)
     number = int(copy.position.partition("-")[0]) + 1
     copy.apply([Entry(f"xm:d:{subject}", b"{}", decision)], f"{number}-0")
 
