@@ -44,10 +44,12 @@ _INFO = Ladder("observe", "mark")
 _SLOW, _PROVE = Ladder("throttle", "throttle"), Ladder("challenge", "challenge")
 _REFUSE = Ladder("block", "block")
 #: The ladder for each kind of alert and severity; ANY_KIND is for the kinds without a row.
-# A volume may be honest, so it is only slowed down. Elicitation and campaigns are deliberate. Only
-# its owner can say whether a key was taken over. Nothing but a critical alert leads to a block.
+# A volume may be honest, and so may a work list, so they are only slowed down. Elicitation and
+# campaigns are deliberate. Only its owner can say whether a key was taken over. Nothing but a
+# critical alert leads to a block.
 LADDERS: Mapping[str, Mapping[Severity, Ladder]] = {
     "burst": {"info": _INFO, "warning": _SLOW, "critical": _SLOW},
+    "harvest": {"info": _INFO, "warning": _SLOW, "critical": _SLOW},
     "elicitation": {"info": _INFO, "warning": _PROVE, "critical": _REFUSE},
     "campaign": {"info": _INFO, "warning": _PROVE, "critical": _REFUSE},
     "takeover": {"info": _INFO, "warning": _PROVE, "critical": _PROVE},

@@ -18,7 +18,7 @@ class Decisions(BaseModel):
         30, gt=0, description="until the decision on an alert that stays open gets stronger"
     )
     throttle_rate: float = Field(
-        10, gt=0, description="requests per minute of a throttled key that has no past"
+        10.0, gt=0, description="requests per minute of a throttled key that has no past"
     )
     mark_minutes: float = Field(60, gt=0)
     throttle_minutes: float = Field(30, gt=0)

@@ -31,4 +31,4 @@ def test_delayed_worker_shortens_its_decisions(kafka: str, redis_url: str, tmp_p
         block = store.decision(key)
         assert block
         assert block.seconds == 4 * HOUR
-        assert block.until == pytest.approx(arrived + 4 * HOUR, abs=1)
+        assert block.until == pytest.approx(arrived + block.duration, abs=1)

@@ -162,7 +162,7 @@ def test_decision_expires_in_redis(hour: Hour, own_redis: Redis) -> None:
     name = DECISION_KEY + from_settings(hour.worker.settings).key(COT)
     with redis.from_url(own_redis.url) as store:
         decision = msgspec.json.decode(store.get(name), type=Decision)
-        assert decision.seconds - 60 < store.ttl(name) <= decision.seconds
+        assert decision.duration - 60 < store.ttl(name) <= decision.duration
 
 
 @pytest.mark.parametrize("header", [{"X_API_Key": COT}, {"Authorization": f"Bearer {COT}"}])

@@ -18,15 +18,18 @@ IDENTITY = Identity(b"0123456789abcdef")
 
 
 class Curious:
-    """A detector that finds every key a little unusual."""
+    """A detector to which every key is as unusual as the given probability says."""
 
     name, slot, levels, evidence = "pivot", 4, (), {}
 
+    def __init__(self, p):
+        self.p = p
+
     def __call__(self, keys, baseline):
-        return Finding(np.full(len(keys), 5e-4), keys["last_seen"], {})
+        return Finding(np.full(len(keys), self.p), keys["last_seen"], {})
 
     def summary(self, evidence):
-        return "a little unusual"
+        return "unusual"
 
 
 def decisions(values, detectors=DETECTORS):
@@ -45,7 +48,7 @@ def timer(prompt, hours=3.0, every=10.0):
 
 
 def test_decision_rises_while_the_behaviour_lasts():
-    found = decisions(timer("What about topic {}?"))
+    found = decisions(timer("What about topic {}?"), [Curious(5e-5)])
     assert [action for action, _ in groupby(each.action for each in found)] == [
         "throttle",
         "challenge",
@@ -55,7 +58,7 @@ def test_decision_rises_while_the_behaviour_lasts():
 
 
 def test_decision_on_an_info_alert_rises_to_a_mark():
-    found = decisions(timer("What about topic {}?"), [Curious()])
+    found = decisions(timer("What about topic {}?"), [Curious(5e-4)])
     assert {each.action for each in found} == {"mark"}
     assert found[0].made_at >= START + 1_800.0
     assert all(each.steps == () for each in found)

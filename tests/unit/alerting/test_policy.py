@@ -41,7 +41,8 @@ def test_decision_rises_while_the_alert_is_open(severity, actions):
     assert [after(minutes, alert(severity)) for minutes in (0, 30, 60, 1_000)] == actions
 
 
-def test_burst_and_takeover_never_lead_to_a_block():
+def test_volume_work_lists_and_takeovers_never_lead_to_a_block():
+    assert after(1_000, alert("critical", "harvest")) == "throttle"
     assert after(1_000, alert("critical", "burst")) == "throttle"
     assert after(1_000, alert("critical", "takeover")) == "challenge"
 

@@ -254,7 +254,7 @@ async def test_outputs_count_from_the_arrival_of_the_requests(
     assert await watch.checkpoint()
     decision = store.decision("sk-cot")
     assert decision is not None
-    assert decision.until == pytest.approx(arrived + decision.seconds, abs=1.0)
+    assert decision.until == pytest.approx(arrived + decision.duration, abs=1.0)
     assert set(kafka.timestamps[Settings().topics.fingerprints]) == {arrived}
 
 
