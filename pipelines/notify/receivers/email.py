@@ -90,10 +90,7 @@ class Email:
             self._fail(error.smtp_code, f"answers {error.smtp_code} {words[:200]}", error)
         except smtplib.SMTPNotSupportedError as error:
             raise RefusedError(f"{error}; see the url of the route") from error
-        except (
-            OSError,
-            smtplib.SMTPException,
-        ) as error:  # TimeoutError and ssl.SSLError are OSErrors
+        except (OSError, smtplib.SMTPException) as error:  # OSError: also no answer, no TLS
             raise AwayError(str(error) or type(error).__name__) from error
 
     def _connect(self) -> smtplib.SMTP:

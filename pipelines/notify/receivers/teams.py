@@ -17,9 +17,9 @@ from pipelines.notify import text
 from pipelines.notify.receivers.base import Endpoint, Notice
 
 _COLOURS: Mapping[Severity, str] = {
-    "critical": "attention",
-    "warning": "warning",
-    "info": "accent",
+    "critical": "Attention",
+    "warning": "Warning",
+    "info": "Accent",
 }
 
 
@@ -38,7 +38,7 @@ class Teams:
             await self.endpoint.send(msgspec.json.encode(self._message(alert)), {})
 
     def _message(self, alert: Alert) -> dict[str, Any]:
-        colour = "good" if alert.state == "resolved" else _COLOURS[alert.severity]
+        colour = "Good" if alert.state == "resolved" else _COLOURS[alert.severity]
         facts = text.facts(alert) | {"Evidence": text.evidence(alert)}
         card: dict[str, Any] = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
