@@ -20,11 +20,14 @@ class Topics(BaseModel):
         "extraction.alerts.undelivered", description="alerts that a receiver did not accept"
     )
     fingerprints: str = "extraction.fingerprints"
+    decisions: str = Field("extraction.decisions", description="what applies to each subject")
+    audit: str = Field("extraction.audit", description="who changed what, and why")
     partitions: int = Field(8, ge=1)
     linkers: int = Field(1, ge=1, description="partitions of fingerprints, see `linker.py`")
     replication: int = Field(1, ge=1)
     requests_retention_hours: float = Field(24, gt=0)
     alerts_retention_hours: float = Field(30 * 24, gt=0)
+    audit_retention_hours: float = Field(10 * 365 * 24, gt=0)
 
 
 class Detection(BaseModel):

@@ -3,8 +3,8 @@
 | key | value | expires |
 |---|---|---|
 | `xm:control` | hash: switches (`kill`, `shadow`, `shadow:<kind>`, `caps`) as JSON | never |
-| `xm:allow` | hash: allow-list entries as JSON, by pseudonym | never; `effective` knows the end |
-| `xm:withdrawn` | hash: alerts that are no attack, as JSON, by alert id | never |
+| `xm:allow` | hash: allow-list entries as JSON, by pseudonym | by the first change after it |
+| `xm:withdrawn` | hash: alerts that are no attack, as JSON, by alert id | after a year |
 | `xm:d:operator:<pseudonym>` | a person's decision as JSON | when it ends |
 | `xm:feed` | stream: what changed, for those who keep a copy | bounded |
 | `xm:audit` | stream: who changed what, and why | bounded; Kafka has all of it |
@@ -29,6 +29,7 @@ import msgspec
 
 from monitor.alerting.alerts import Action, Severity
 from monitor.alerting.changes import (
+    LONGEST_SECONDS,
     Change,
     change_by,
     check_allowed,
@@ -246,7 +247,8 @@ class ControlStore:
             change.at,
             expires_at,
         )
-        return self._change(change, [_Place(ALLOW_KEY, subject)], entry)
+        ended = [each for each, old in self.read().allowed.items() if old.expires_at <= change.at]
+        return self._change(change, [_Place(ALLOW_KEY, subject)], entry, ended=ended)
 
     def disallow(self, subject: str, who: str, why: str) -> Change:
         """Take a subject off the allow-list."""
@@ -306,12 +308,16 @@ class ControlStore:
     ) -> Change:
         """Declare an alert to be no attack. Its decisions count for nothing from now on.
 
+        Withdrawals are forgotten after LONGEST_SECONDS, when another alert is withdrawn.
+
         Args:
             alert: its id.
         """
         change = change_by(who, "withdraw", alert, why)
         value = Withdrawal(alert, subject, kind, severity, change.who, change.why, change.at)
-        return self._change(change, [_Place(WITHDRAWN_KEY, alert)], value)
+        since = change.at - LONGEST_SECONDS
+        ended = [each for each, old in self.read().withdrawn.items() if old.at < since]
+        return self._change(change, [_Place(WITHDRAWN_KEY, alert)], value, ended=ended)
 
     def reinstate(self, alert: str, who: str, why: str) -> Change:
         """Take a withdrawal back."""
@@ -324,8 +330,13 @@ class ControlStore:
         places: Sequence[_Place],
         after: msgspec.Struct | None,
         milliseconds: int = 0,
+        ended: Sequence[str] = (),
     ) -> Change:
-        """Write a value to the places, or delete them, with the entries of audit and feed."""
+        """Write a value to the places, or delete them, with the entries of audit and feed.
+
+        Args:
+            ended: fields of the same hash that have ended by themselves, to remove.
+        """
         value = msgspec.json.encode(after) if after is not None else b""
         done: Change | None = None
 
@@ -344,6 +355,9 @@ class ControlStore:
                 after=msgspec.json.decode(value) if value else None,
             )
             writes = [place.write(value, milliseconds) for place in places]
+            for each in {*ended} - {place.field for place in places}:
+                gone = _Place(places[0].key, each)
+                writes += [gone.write(b"", 0), feed_entry(gone.name, b"")]
             return [audit_entry(done), *writes, *feed]
 
         def write() -> None:

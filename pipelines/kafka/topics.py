@@ -25,6 +25,7 @@ from monitor.errors import ConfigError
 from pipelines.kafka.security import check_login_in_thread, client_options
 
 _TIMEOUT_MS = 8_000
+_DECISIONS_HOURS = 367 * 24.0  # longer than any decision; gateways read the topic from its start
 
 
 def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
@@ -37,22 +38,30 @@ def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
         ConfigError: if Kafka is down or refuses.
     """
     wanted = settings.topics
+    requests, alerts = (
+        _kept(hours) for hours in (wanted.requests_retention_hours, wanted.alerts_retention_hours)
+    )
     topics = {
-        **dict.fromkeys(
-            _inputs(settings, rekey), (wanted.partitions, wanted.requests_retention_hours)
-        ),
-        wanted.rejected: (wanted.partitions, wanted.requests_retention_hours),
-        wanted.fingerprints: (wanted.linkers, wanted.requests_retention_hours),
-        wanted.alerts: (wanted.partitions, wanted.alerts_retention_hours),
-        wanted.undelivered: (1, wanted.alerts_retention_hours),
+        **dict.fromkeys(_inputs(settings, rekey), (wanted.partitions, requests)),
+        wanted.rejected: (wanted.partitions, requests),
+        wanted.fingerprints: (wanted.linkers, requests),
+        wanted.alerts: (wanted.partitions, alerts),
+        wanted.undelivered: (1, alerts),
+        wanted.decisions: (1, _kept(_DECISIONS_HOURS) | {"cleanup.policy": "compact,delete"}),
+        wanted.audit: (1, _kept(wanted.audit_retention_hours)),
     }
     with _admin(settings) as admin:
         present = set(admin.list_topics())
         return [
             (name, _difference(admin, name, partitions))
             if name in present
-            else (name, _create(admin, name, partitions, hours, wanted.replication))
-            for name, (partitions, hours) in topics.items()
+            else (
+                name,
+                _create(
+                    admin, NewTopic(name, partitions, wanted.replication, topic_configs=config)
+                ),
+            )
+            for name, (partitions, config) in topics.items()
         ]
 
 
@@ -68,6 +77,7 @@ def check_topics(settings: Settings, *, rekey: bool = False) -> None:
     wanted = settings.topics
     with _admin(settings) as admin:
         outputs = {wanted.rejected, wanted.fingerprints, wanted.alerts, wanted.undelivered}
+        outputs |= {wanted.decisions, wanted.audit}
         missing = {*_inputs(settings, rekey), *outputs} - set(admin.list_topics())
     if missing:
         raise ConfigError(
@@ -117,15 +127,15 @@ def _admin(settings: Settings) -> Iterator[Any]:
             admin.close()
 
 
-def _create(
-    admin: Any, name: str, partitions: int, retention_hours: float, replication: int
-) -> str:
-    config = {"retention.ms": str(int(retention_hours * 3_600_000))}
-    topic = NewTopic(name, partitions, replication, topic_configs=config)
+def _kept(hours: float) -> dict[str, str]:
+    return {"retention.ms": str(int(hours * 3_600_000))}
+
+
+def _create(admin: Any, topic: NewTopic) -> str:
     try:
         admin.create_topics([topic], wait_for_metadata=True)
     except TopicAlreadyExistsError:  # another client was faster
-        return _difference(admin, name, partitions)
+        return _difference(admin, topic.name, topic.num_partitions)
     return "created"
 
 

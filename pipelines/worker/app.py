@@ -17,6 +17,7 @@ from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
+from monitor.store.control import ControlStore
 from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines.decide.lookups import Lookups
 from pipelines.kafka.security import faust_options
@@ -26,6 +27,7 @@ from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.worker.deliver import deliver, delivery_of
+from pipelines.worker.outbox import Outbox
 from pipelines.worker.rekey import Rekey
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import WebService, pages
@@ -106,6 +108,12 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
             with suppress(StoreError):  # checkpoints report it
                 await asyncio.to_thread(store.publish_shadow, settings.decisions.shadow)
             await app.sleep(MODE_SECONDS / 3)
+
+    outbox = Outbox(app, settings, store, ControlStore(settings.redis_url))
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def copy_decisions() -> None:
+        await outbox.run()
 
     for each in (watch, link):
         app.on_partitions_revoked.connect(each.revoke)

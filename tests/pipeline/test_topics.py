@@ -16,7 +16,9 @@ from tests.support.apps import fresh
 
 
 def settings(kafka: str, prefix: str, **topic: object) -> Settings:
-    kinds = ("requests", "rejected", "alerts", "fingerprints")
+    kinds = (
+        "requests", "rejected", "alerts", "undelivered", "fingerprints", "decisions", "audit",
+    )  # fmt: skip
     names = {name: f"{prefix}.{name}" for name in kinds}
     return Settings.model_validate({"kafka": kafka, "topics": {**names, "partitions": 3, **topic}})
 
@@ -27,7 +29,7 @@ def outcomes(created: list[tuple[str, str]]) -> list[str]:
 
 def test_topics_are_created_with_their_partitions(kafka: str) -> None:
     wanted = settings(kafka, fresh("made"))
-    assert outcomes(topics.create(wanted)) == ["created"] * 4
+    assert outcomes(topics.create(wanted)) == ["created"] * 7
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     made = admin.describe_topics([wanted.topics.requests, wanted.topics.alerts])
     admin.close()
@@ -45,16 +47,30 @@ def test_topics_have_the_configured_retention(kafka: str) -> None:
     assert hours == [2, 48]
 
 
+def test_decisions_are_compacted_and_the_audit_is_kept(kafka: str) -> None:
+    wanted = settings(kafka, fresh("outbox"), audit_retention_hours=1_000)
+    topics.create(wanted)
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    policy = _option(admin, wanted.topics.decisions, "cleanup.policy")
+    hours = _retention_hours(admin, wanted.topics.audit)
+    admin.close()
+    assert (policy, hours) == ("compact,delete", 1_000)
+
+
 def _retention_hours(admin: KafkaAdminClient, topic: str) -> float:
+    return float(_option(admin, topic, "retention.ms")) / 3_600_000
+
+
+def _option(admin: KafkaAdminClient, topic: str, name: str) -> str:
     resource = ConfigResource(ConfigResourceType.TOPIC, topic)
     described = admin.describe_configs([resource], config_filter="all")
-    return float(described["topic"][topic]["retention.ms"]["value"]) / 3_600_000
+    return str(described["topic"][topic][name]["value"])
 
 
 def test_creating_topics_again_changes_nothing(kafka: str) -> None:
     wanted = settings(kafka, fresh("again"))
     topics.create(wanted)
-    assert outcomes(topics.create(wanted)) == ["exists"] * 4
+    assert outcomes(topics.create(wanted)) == ["exists"] * 7
 
 
 def test_topic_with_fewer_partitions_is_reported_and_kept(kafka: str) -> None:
@@ -62,8 +78,8 @@ def test_topic_with_fewer_partitions_is_reported_and_kept(kafka: str) -> None:
     topics.create(settings(kafka, prefix))
     more = settings(kafka, prefix, partitions=5)
     fewer = "exists with 3 partitions instead of 5"
-    assert outcomes(topics.create(more)) == [fewer, fewer, "exists", fewer]
-    assert outcomes(topics.create(more)) == [fewer, fewer, "exists", fewer]
+    assert outcomes(topics.create(more)) == [fewer, fewer, "exists", fewer, *["exists"] * 3]
+    assert outcomes(topics.create(more)) == [fewer, fewer, "exists", fewer, *["exists"] * 3]
 
 
 def test_broker_that_is_down_is_named_within_seconds() -> None:

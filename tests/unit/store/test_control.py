@@ -242,3 +242,21 @@ def test_change_is_not_half_done_on_a_full_redis(own_redis):
             client.config_set("maxmemory", 0)
         assert client.dbsize() == 0
     store.allow(KEY, "sales", 60.0, **BY)
+
+
+def test_entries_that_have_ended_are_removed_by_the_next_change(redis_url):
+    store = ControlStore(redis_url)
+    store.allow(OTHER, "sales", 60.0, **BY)
+    withdrawal = {"subject": KEY, "kind": "burst", "severity": "info", "who": "ann", "why": "x"}
+    with redis.from_url(redis_url) as client:
+        entry = msgspec.json.decode(client.hget("xm:allow", OTHER))
+        client.hset("xm:allow", OTHER, msgspec.json.encode(entry | {"expires_at": 1.0}))
+        old = withdrawal | {"alert": "a_0", "at": 1.0}
+        client.hset("xm:withdrawn", "a_0", msgspec.json.encode(old))
+    before = store.position()
+    store.allow(KEY, "sales", 60.0, **BY)
+    store.withdraw("a_1", KEY, "burst", "info", **BY)
+    found = store.read()
+    assert (found.allowed.keys(), found.withdrawn.keys()) == ({KEY}, {"a_1"})
+    gone = {entry.name for entry in store.feed(before).entries if not entry.value}
+    assert gone == {f"xm:allow:{OTHER}", "xm:withdrawn:a_0"}
