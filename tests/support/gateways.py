@@ -127,11 +127,15 @@ class Nginx(Gateway):
     Args:
         patient: whether a lookup may take as long as it needs: on a busy machine that is longer
             than in production.
+
+    Attributes:
+        changes: of the configuration.
     """
 
     def __init__(self, folder: Path, api: int, monitor: int, *, patient: bool = True) -> None:
         super().__init__(folder, api, monitor)
         self.patient = patient
+        self.changes: dict[str, str] = {}
 
     def configure(self) -> None:
         text = replaced(
@@ -143,6 +147,7 @@ class Nginx(Gateway):
                 "127.0.0.1:8081;": f"127.0.0.1:{free_port()};",
                 "/dev/shm/xm-decisions": f"{self.folder}/decisions",
                 "/var/log/nginx/llm-requests.jsonl": str(self.requests),
+                **self.changes,
             },
         )
         if self.patient:

@@ -368,6 +368,34 @@ async def test_requests_pass_when_the_monitor_is_down(api: ModelServer, tmp_path
         assert (await ask()).status == 200
 
 
+async def test_requests_are_refused_when_the_monitor_fails_closed(
+    ask_broken: Ask, broken: BrokenMonitor, api: ModelServer
+) -> None:
+    broken.answer = lambda: web.Response(status=503, headers={"X-XM-Decision": "block"})
+    response = await ask_broken()
+    assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    assert api.served == []
+
+
+async def test_gateway_that_fails_closed_refuses_while_the_monitor_is_down(
+    api: ModelServer, broken: BrokenMonitor, tmp_path: Path
+) -> None:
+    nginx = Nginx(tmp_path / "nginx", api.port, broken.port, patient=False)
+    nginx.changes = {"default open;": "default closed;"}
+    lasting = {"X-XM-Decision": "block", "Cache-Control": "max-age=1, stale-if-error=60"}
+    async with asking(nginx) as ask:
+        broken.answer = lambda: web.Response(status=403, headers=lasting)
+        assert (await ask("sk-blocked")).status == 403
+        broken.answer = lambda: web.Response(status=500)
+        assert (await ask("sk-2")).status == 503
+        await asyncio.sleep(1.1)  # until the cached answer must be confirmed
+        assert (await ask("sk-blocked")).status == 403
+        broken.answer = web.Response
+        async with asyncio.timeout(60):
+            while (await ask("sk-2")).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     "header", [{"X-API-Key": "sk-1"}, {"Authorization": "Bearer sk-1"}], ids=str
 )
