@@ -168,7 +168,7 @@ class Haproxy(Gateway):
             {
                 "127.0.0.1:8080": self.address,
                 "127.0.0.1:8000": f"127.0.0.1:{self.api}",
-                "127.0.0.1 6067 /v1/admit": f"127.0.0.1 {self.monitor} /v1/decision",
+                "127.0.0.1 6067 ": f"127.0.0.1 {self.monitor} ",
             },
         )
         (self.folder / "haproxy.cfg").write_text(text)

@@ -18,6 +18,7 @@ from monitor.config import Settings, load
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.store.memory import MemoryStore
+from pipelines.demo.embedded import free_port
 from pipelines.kafka import topics
 from tests.support.servers import Server
 
@@ -113,13 +114,18 @@ class DecisionService(WebServer):
     Args:
         worker: whose Redis, identity secret and settings it has.
         chosen: more environment variables.
+
+    Attributes:
+        grpc: its port for Envoy.
     """
 
     page = "/readyz"
 
     def __init__(self, folder: Path, worker: Worker, **chosen: str) -> None:
         super().__init__(folder)
-        self.environment = worker.environment | {"XM_SERVE__PORT": str(self.port), **chosen}
+        self.grpc = free_port()
+        ports = {"XM_SERVE__PORT": str(self.port), "XM_SERVE__GRPC_PORT": str(self.grpc)}
+        self.environment = worker.environment | ports | chosen
 
     def command(self) -> list[str]:
         variables = [f"{name}={value}" for name, value in self.environment.items()]

@@ -25,7 +25,7 @@ from tests.support.gateways import (
     chat,
     read_stream,
 )
-from tests.support.programs import Worker
+from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import REFUSED, bearer, sweep_until_refused
 
@@ -46,8 +46,16 @@ def worker(
         yield worker
 
 
+@pytest.fixture(scope="module")
+def serve(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DecisionService]:
+    with DecisionService(tmp_path_factory.mktemp("serve"), worker) as serve:
+        yield serve
+
+
 @pytest.fixture
-def start(api: ModelServer, worker: Worker, own_redis: Redis, tmp_path: Path) -> Start:
+def start(
+    api: ModelServer, worker: Worker, serve: DecisionService, own_redis: Redis, tmp_path: Path
+) -> Start:
     """Starts a gateway, and a forwarder that follows its log."""
 
     @contextlib.asynccontextmanager
@@ -58,7 +66,7 @@ def start(api: ModelServer, worker: Worker, own_redis: Redis, tmp_path: Path) ->
             gateway = RedisLua(folder, api.port, own_redis.port, SECRET)
         else:
             kind = {"nginx": Nginx, "haproxy": Haproxy}[name]
-            gateway = kind(folder, api.port, worker.port)
+            gateway = kind(folder, api.port, serve.port)
         forwarder = Forwarder(
             tmp_path / "forwarder",
             worker.settings.kafka,
