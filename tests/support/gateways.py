@@ -96,12 +96,14 @@ class Gateway(WebServer):
 
     Attributes:
         requests: its log of requests, JSON lines.
+        changes: of the configuration.
     """
 
     def __init__(self, folder: Path, api: int, monitor: int) -> None:
         super().__init__(folder)
         self.api, self.monitor = api, monitor
         self.requests = folder / "requests.jsonl"
+        self.changes: dict[str, str] = {}
 
     @abstractmethod
     def configure(self) -> None:
@@ -127,15 +129,11 @@ class Nginx(Gateway):
     Args:
         patient: whether a lookup may take as long as it needs: on a busy machine that is longer
             than in production.
-
-    Attributes:
-        changes: of the configuration.
     """
 
     def __init__(self, folder: Path, api: int, monitor: int, *, patient: bool = True) -> None:
         super().__init__(folder, api, monitor)
         self.patient = patient
-        self.changes: dict[str, str] = {}
 
     def configure(self) -> None:
         text = replaced(
@@ -191,6 +189,7 @@ class Envoy(Gateway):
                 "port_value: 6068": f"port_value: {self.monitor}",
                 "port_value: 9901": f"port_value: {free_port()}",
                 "/var/log/envoy/llm-requests.jsonl": str(self.requests),
+                **self.changes,
             },
         )
         (self.folder / "envoy.yaml").write_text(text)
