@@ -119,6 +119,11 @@ class AlertBook:
         }
         return {id: entry for id, entry in found.items() if entry is not None}
 
+    def marks(self, id: str) -> list[Mark]:
+        """The deliveries of an alert, the oldest first, even if the alert is not in the book."""
+        found = self._call("HGETALL", ALERT_KEY + id)
+        return list(_marks(dict(zip(found[::2], found[1::2], strict=True))))
+
     def write(self, entries: Sequence[Entry]) -> None:
         """Write alerts, without their deliveries."""
         commands: list[Command] = []
@@ -221,12 +226,20 @@ class AlertBook:
 def _entry(fields: dict[bytes, bytes]) -> Entry | None:
     """An alert from its hash. One of a newer version counts as unknown."""
     try:
-        entry = msgspec.json.decode(fields.pop(_ENTRY, b""), type=Entry)
-        marks = {msgspec.json.decode(field, type=Mark): float(at) for field, at in fields.items()}
+        entry = msgspec.json.decode(fields.get(_ENTRY, b""), type=Entry)
+        entry.marks = _marks(fields)
     except msgspec.MsgspecError:
         return None
-    entry.marks = dict(sorted(marks.items(), key=lambda each: each[1]))
     return entry
+
+
+def _marks(fields: dict[bytes, bytes]) -> dict[Mark, float]:
+    found = [
+        (msgspec.json.decode(field, type=Mark), float(at))
+        for field, at in fields.items()
+        if field != _ENTRY
+    ]
+    return dict(sorted(found, key=lambda each: each[1]))
 
 
 def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

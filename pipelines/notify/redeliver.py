@@ -50,9 +50,8 @@ async def redeliver(
         outcome: Outcome = "no_route"
         reason = ""
         if name in by_name:
-            marks = book.read([alert.id])
-            given = marks[alert.id].of(name) if marks else []
-            accepted = [mark for mark in given if mark.accepted]
+            marks = book.marks(alert.id)
+            accepted = [mark for mark in marks if mark.receiver == name and mark.accepted]
             active = accepted[-1].severity if accepted else None
             if any(rank(mark) >= rank(alert) for mark in accepted):
                 outcome = "known"
