@@ -85,6 +85,8 @@ class FakeMonitor:
             case "short":
                 return web.json_response({"items": []})
         items = (await request.json())["items"]
+        if any(len(item.get("key", "")) > 4096 or item.get("key") == "rejected" for item in items):
+            return web.Response(status=400)
         self.looked_up += items
         return web.json_response({"items": [self._answer(item) for item in items]})
 

@@ -22,15 +22,22 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import aiohttp
 import msgspec
 
 from monitor import config
 from monitor.alerting.alerts import Action
 from monitor.backoff import pauses
-from monitor.errors import MonitorError
-from pipelines.gateways.client.connection import Connector
-from pipelines.gateways.client.local import Applied, Callers, DecisionCopy, Known, caller_of
+from pipelines.gateways.applied import Applied
+from pipelines.gateways.client.connection import (
+    AwayError,
+    Connection,
+    Event,
+    Found,
+    Item,
+    RefusedError,
+    items,
+)
+from pipelines.gateways.client.local import Callers, DecisionCopy, Known, caller_of
 from pipelines.gateways.client.metrics import ClientMetrics, shared_metrics
 from pipelines.web.limits import RateLimiter
 
@@ -39,11 +46,10 @@ log = logging.getLogger(__name__)
 _FRESH_SECONDS = 1.0  # in which a key is not looked up again while the feed is interrupted
 _MOST_PENDING = 10_000  # callers that wait for a look-up; a further one is not looked up
 _MOST_ITEMS = 500  # in one call
-_SILENT_SECONDS = 30.0  # without a byte of the feed; it sends a comment every 10 s
 _EXPIRE_SECONDS = 60.0
 _PAUSES = (0.1, 2.0)  # seconds between attempts, the first and the longest
 _RATE = 60.0  # requests per minute of a throttled key whose decision names no rate
-_BURST = 5.0
+_BURST, _BURST_SECONDS = 5.0, 5.0  # requests that may come at once: so many, or so long's
 _CLOSED_RETRY = 5.0  # seconds after which a refused caller may find the monitor back
 
 
@@ -67,18 +73,6 @@ class Verdict(NamedTuple):
     known: bool = True
 
 
-class AwayError(MonitorError):
-    """The monitor does not answer as it should."""
-
-
-class _Item(Applied, frozen=True, kw_only=True):
-    subjects: tuple[str, ...] = ()
-
-
-class _Items(msgspec.Struct, frozen=True):
-    items: tuple[_Item, ...]
-
-
 class _Ready(msgspec.Struct, frozen=True):
     shadow: bool | None = None
 
@@ -87,7 +81,7 @@ class _Asked(NamedTuple):
     """A caller that waits: what to look up, and whether that succeeded."""
 
     caller: bytes
-    items: list[dict[str, str]]
+    items: list[Item]
     done: asyncio.Future[bool]
 
 
@@ -110,8 +104,8 @@ class DecisionClient:
         self._settings = settings
         self._metrics = metrics or shared_metrics()
         self._copy, self._callers, self._limiter = DecisionCopy(), Callers(), RateLimiter()
-        self._connector = Connector(settings)
-        self._session: aiohttp.ClientSession | None = None
+        self._connection = Connection(settings)
+        self._started = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._live = False  # the copy follows the feed
         self._live_at = float("-inf")  # when it last did, monotonic seconds
@@ -128,8 +122,8 @@ class DecisionClient:
 
     def start(self) -> None:
         """Begin to follow the feed; `check` does so, too."""
-        if self._session is None:
-            self._session = self._connector.session()
+        if not self._started:
+            self._started = True
             self._spawn(self._follow())
 
     async def close(self) -> None:
@@ -138,9 +132,8 @@ class DecisionClient:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._give_up()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._connection.close()
+        self._started = False
 
     async def check(
         self, keys: Sequence[str], account: str | None = None, end_user: str | None = None
@@ -153,10 +146,11 @@ class DecisionClient:
             end_user: of an application's request, as the log of requests names it.
         """
         self.start()
-        caller = caller_of(keys, account, end_user)
+        asked = items(keys, account, end_user)
+        caller = caller_of(asked)
         known = self._callers.get(caller)
         if known is None or not (self._live or _age(known.asked_at) < _FRESH_SECONDS):
-            await self._ask(caller, keys, account, end_user)
+            await self._ask(caller, asked)
             known = self._callers.get(caller)
         verdict = self._verdict(known)
         self._metrics.decisions.labels(_label(verdict)).inc()
@@ -166,7 +160,7 @@ class DecisionClient:
         self, keys: Sequence[str], account: str | None = None, end_user: str | None = None
     ) -> str | None:
         """The mark for the response to a request that `check` let pass, with the same arguments."""
-        known = self._callers.get(caller_of(keys, account, end_user))
+        known = self._callers.get(caller_of(items(keys, account, end_user)))
         current = known and self._copy.strongest(known.subjects, time.time())
         return current.applied.mark if current else None
 
@@ -193,11 +187,10 @@ class DecisionClient:
         rate = (_RATE if applied.rate is None else applied.rate) / 60 / self._settings.processes
         if rate <= 0.0:
             return 60.0
-        return self._limiter.wait(str(applied.subject), time.monotonic(), rate, _BURST)
+        burst = max(_BURST, rate * _BURST_SECONDS)
+        return self._limiter.wait(str(applied.subject), time.monotonic(), rate, burst)
 
-    async def _ask(
-        self, caller: bytes, keys: Sequence[str], account: str | None, end_user: str | None
-    ) -> None:
+    async def _ask(self, caller: bytes, looked_up: list[Item]) -> None:
         """Look a caller up, unless the monitor is away; return within the timeout."""
         if self._away:
             return
@@ -206,7 +199,7 @@ class DecisionClient:
             if len(self._waiting) >= _MOST_PENDING:
                 return
             done = asyncio.get_running_loop().create_future()
-            asked = _Asked(caller, _items(keys, account, end_user), done)
+            asked = _Asked(caller, looked_up, done)
             self._waiting[caller] = asked
             self._unsent.append(asked)
             if not self._sending:
@@ -227,20 +220,38 @@ class DecisionClient:
                     batch.append(self._unsent.popleft())
                     count += len(batch[-1].items)
                 try:
-                    answers = await self._post([item for each in batch for item in each.items])
-                except (AwayError, OSError, aiohttp.ClientError, TimeoutError) as error:
-                    self._break(str(error) or type(error).__name__)
+                    await self._look_up(batch)
+                except AwayError as error:
+                    self._break(str(error))
                     return
-                for each in batch:
-                    self._keep(each.caller, answers[: len(each.items)])
-                    answers = answers[len(each.items) :]
-                    self._waiting.pop(each.caller, None)
-                    if not each.done.done():
-                        each.done.set_result(True)
         finally:
             self._sending = False
 
-    def _keep(self, caller: bytes, answers: Sequence[_Item]) -> None:
+    async def _look_up(self, batch: Sequence[_Asked]) -> None:
+        """Look a batch up. What the monitor rejects must not cost the others their answer."""
+        try:
+            answers = await self._connection.look_up(
+                [item for each in batch for item in each.items]
+            )
+        except RefusedError:
+            half = len(batch) // 2
+            if half:
+                await self._look_up(batch[:half])
+                await self._look_up(batch[half:])
+            else:
+                self._answered(batch[0], False)
+            return
+        for each in batch:
+            self._keep(each.caller, answers[: len(each.items)])
+            answers = answers[len(each.items) :]
+            self._answered(each, True)
+
+    def _answered(self, asked: _Asked, found: bool) -> None:
+        self._waiting.pop(asked.caller, None)
+        if not asked.done.done():
+            asked.done.set_result(found)
+
+    def _keep(self, caller: bytes, answers: Sequence[Found]) -> None:
         """Keep what a look-up found; the feed knows better, as long as the copy follows it."""
         if not self._live:
             for answer in answers:
@@ -248,28 +259,8 @@ class DecisionClient:
                     self._copy.forget(answer.subjects)
                 self._copy.put(answer)
         subjects = dict.fromkeys(each for answer in answers for each in answer.subjects)
-        self._callers.put(caller, Known(tuple(subjects), time.monotonic()))
-
-    async def _post(self, items: list[dict[str, str]]) -> Sequence[_Item]:
-        """Look items up.
-
-        Raises:
-            AwayError: if the answer cannot be used.
-        """
-        assert self._session is not None
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_seconds)
-        body = msgspec.json.encode({"items": items})
-        async with self._session.post("/v1/decisions", data=body, timeout=timeout) as response:
-            content = await response.read()
-            if response.status != 200:
-                raise AwayError(f"POST /v1/decisions answers {response.status}")
-        try:
-            found = msgspec.json.decode(content, type=_Items).items
-        except msgspec.MsgspecError as error:
-            raise AwayError(f"POST /v1/decisions answers something else: {error}") from error
-        if len(found) != len(items):
-            raise AwayError(f"POST /v1/decisions answers {len(found)} of {len(items)} items")
-        return found
+        asked_at = time.monotonic() if all(each.known for each in answers) else float("-inf")
+        self._callers.put(caller, Known(tuple(subjects), asked_at))
 
     def _break(self, reason: str) -> None:
         """Open the circuit: give up what waits, and look nothing up until a probe succeeds."""
@@ -288,11 +279,10 @@ class DecisionClient:
 
     async def _probe(self) -> None:
         """Close the circuit once the monitor answers."""
-        assert self._session is not None
         for pause in pauses(*_PAUSES):
             await asyncio.sleep(pause)
-            with contextlib.suppress(AwayError, OSError, aiohttp.ClientError, TimeoutError):
-                await self._post([{"account": "-"}])
+            with contextlib.suppress(AwayError):
+                await self._connection.look_up([{"account": "-"}])
                 self._away = False
                 log.warning("monitor_back url=%s", self._settings.url)
                 return
@@ -303,66 +293,49 @@ class DecisionClient:
         while True:
             try:
                 await self._read_feed()
-                reason = "the feed ended"
-            except (AwayError, OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
-                reason = str(error) or type(error).__name__
-            if self._live:
-                waits = pauses(*_PAUSES)
-                self._set_live(False)
-                log.warning("feed_lost url=%s reason=%r", self._settings.url, reason)
+            except AwayError as error:
+                if self._live:
+                    waits = pauses(*_PAUSES)
+                    self._set_live(False)
+                    log.warning("feed_lost url=%s reason=%r", self._settings.url, str(error))
             await asyncio.sleep(next(waits))
 
     async def _read_feed(self) -> None:
         """Read the feed until it ends.
 
         Raises:
-            AwayError: if the monitor refuses.
-            ValueError: if an event cannot be read.
+            AwayError: when it ends, or an event cannot be read.
         """
-        assert self._session is not None
-        headers = {"Accept": "text/event-stream"}
-        if self._position is not None:
-            headers["Last-Event-ID"] = self._position
-        timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=_SILENT_SECONDS)
         self._copy.give_up()
         expired_at = time.monotonic()
-        event, data, position = "", b"", self._position
-        async with self._session.get(
-            "/v1/decisions/feed", headers=headers, timeout=timeout
-        ) as response:
-            if response.status != 200:
-                raise AwayError(f"GET /v1/decisions/feed answers {response.status}")
-            async for line in response.content:
-                name, _, value = line.strip(b"\r\n").partition(b":")
-                value = value.removeprefix(b" ")
+        async with contextlib.aclosing(self._connection.feed(self._position)) as events:
+            async for event in events:
                 if self._live:
                     self._live_at = time.monotonic()
-                if name == b"event":
-                    event = value.decode()
-                elif name == b"data":
-                    data += value
-                elif name == b"id":
-                    position = value.decode()
-                elif not name and not value:
-                    if event:
-                        self._apply(event, data)
-                    event, data = "", b""
-                    if not self._copy.loading:  # an incomplete state cannot be resumed
-                        self._position = position
+                if event.name:
+                    self._apply(event)
+                if not self._copy.loading:  # an incomplete state cannot be resumed
+                    self._position = event.position
                 if _age(expired_at) > _EXPIRE_SECONDS:
                     self._copy.expire(time.time())
                     expired_at = time.monotonic()
 
-    def _apply(self, event: str, data: bytes) -> None:
-        if event == "reset":
-            self._set_live(False)
-            self._copy.begin()
-        elif event == "decision":
-            self._copy.load(msgspec.json.decode(data, type=Applied))
-        elif event == "ready":
-            self.shadow = msgspec.json.decode(data, type=_Ready).shadow
-            self._copy.complete()
-            self._set_live(True)
+    def _apply(self, event: Event) -> None:
+        try:
+            match event.name:
+                case "reset":
+                    self._set_live(False)
+                    self._copy.begin()
+                case "decision":
+                    self._copy.load(msgspec.json.decode(event.data, type=Applied))
+                case "stale":
+                    self._set_live(False)
+                case "ready":
+                    self.shadow = msgspec.json.decode(event.data, type=_Ready).shadow
+                    self._copy.complete()
+                    self._set_live(True)
+        except msgspec.MsgspecError as error:
+            raise AwayError(f"the feed has something else as {event.name}: {error}") from error
 
     def _set_live(self, live: bool) -> None:
         self._live = live
@@ -373,15 +346,6 @@ class DecisionClient:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _items(keys: Sequence[str], account: str | None, end_user: str | None) -> list[dict[str, str]]:
-    """What to look up: each key with its end user, and the account."""
-    others = {"account": account, "end_user": end_user}
-    named = {name: value for name, value in others.items() if value}
-    if not keys:
-        return [{"account": account}] if account else []
-    return [{"key": key, **named} for key in keys]
 
 
 def _label(verdict: Verdict) -> str:

@@ -17,36 +17,10 @@ from typing import NamedTuple
 import msgspec
 
 from monitor.alerting.alerts import ACTIONS, Action
+from pipelines.gateways.applied import Applied
 
 _MOST_CALLERS = 100_000
 _SALT = secrets.token_bytes(32)
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What applies to a subject, as the monitor sends it.
-
-    Attributes:
-        subject: pseudonym; `None` in a look-up that found nothing.
-        until: when it ends, epoch seconds.
-        rate: requests per minute that `throttle` allows.
-        mark: id of the mark to put on responses.
-        reason: id of the alert that it follows from.
-        steps: what applies until when, in order of time; empty: `decision` until `until`.
-    """
-
-    subject: str | None
-    decision: Action
-    until: float | None = None
-    rate: float | None = None
-    mark: str | None = None
-    reason: str | None = None
-    steps: tuple[tuple[Action, float], ...] = ()
-
-    def action_at(self, now: float) -> Action:
-        """What applies at a time, epoch seconds; `observe` once it has ended."""
-        if self.steps:
-            return next((action for action, ends in self.steps if now < ends), "observe")
-        return self.decision if self.until is None or now < self.until else "observe"
 
 
 class Current(NamedTuple):
@@ -103,7 +77,7 @@ class DecisionCopy:
 
     def expire(self, now: float) -> None:
         """Forget decisions that have ended. `now`: epoch seconds."""
-        ended = [key for key, each in self._decisions.items() if each.action_at(now) == "observe"]
+        ended = [key for key, each in self._decisions.items() if action_at(each, now) == "observe"]
         self.forget(ended)
 
     def strongest(self, subjects: Iterable[str], now: float) -> Current | None:
@@ -112,10 +86,17 @@ class DecisionCopy:
         for subject in subjects:
             applied = self._decisions.get(subject)
             if applied is not None:
-                action = applied.action_at(now)
+                action = action_at(applied, now)
                 if found is None or ACTIONS.index(action) > ACTIONS.index(found.action):
                     found = Current(action, applied)
         return found if found and found.action != "observe" else None
+
+
+def action_at(applied: Applied, now: float) -> Action:
+    """What applies to a subject at a time, epoch seconds; `observe` once it has ended."""
+    if applied.steps:
+        return next((action for action, ends in applied.steps if now < ends), "observe")
+    return applied.decision if applied.until is None or now < applied.until else "observe"
 
 
 def _put(decisions: dict[str, Applied], applied: Applied) -> None:
@@ -163,7 +144,6 @@ class Callers:
             self._known.popitem(last=False)
 
 
-def caller_of(keys: Sequence[str], account: str | None, end_user: str | None) -> bytes:
-    """A hash of what a request names, for this process only."""
-    named = msgspec.json.encode((keys, account, end_user))
-    return hashlib.blake2b(named, digest_size=16, key=_SALT).digest()
+def caller_of(items: Sequence[dict[str, str]]) -> bytes:
+    """A hash of what is looked up for a request, for this process only."""
+    return hashlib.blake2b(msgspec.json.encode(items), digest_size=16, key=_SALT).digest()

@@ -291,4 +291,4 @@ async def test_asgi_starts_and_stops_with_the_application() -> None:
         await until(lambda: asked.app._client.live)
         stop.set()
         await running
-        assert asked.app._client._session is None
+        assert asked.app._client._started is False

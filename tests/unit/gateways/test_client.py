@@ -14,6 +14,7 @@ from monitor.alerting.alerts import Action
 from monitor.errors import ConfigError
 from pipelines.gateways.client.client import DecisionClient, Verdict
 from pipelines.gateways.client.metrics import ClientMetrics
+from pipelines.gateways.client.native import hashed_key
 from pipelines.gateways.client.refusals import refusal
 from tests.support.apps import until
 from tests.support.monitor import FakeMonitor, running_monitor
@@ -189,6 +190,26 @@ async def test_client_enforces_the_old_state_until_the_new_one_is_complete(
         await until(lambda: client.live)
         assert monitor.resumed[-1] is None  # a state that is incomplete cannot be resumed
         assert (await client.check(["sk-1"])).status == 200
+
+
+async def test_client_looks_others_up_beside_what_the_monitor_rejects(
+    monitor: FakeMonitor,
+) -> None:
+    monitor.set("k_sk-7", "block")
+    async with live_client(monitor) as client:
+        keys = [f"sk-{n}" for n in range(20)] + ["rejected"]
+        verdicts = await asyncio.gather(*(client.check([key]) for key in keys))
+        assert [each.status for each in verdicts].index(403) == 7
+        assert [each.known for each in verdicts] == [True] * 20 + [False]
+        assert (await client.check(["sk-7"])).status == 403
+
+
+async def test_client_names_a_long_key_by_its_hash(monitor: FakeMonitor) -> None:
+    key = "x" * 5_000
+    monitor.set(f"k_{hashed_key(key)}", "block")
+    async with live_client(monitor) as client:
+        assert (await client.check([key], end_user="x" * 5_000)).status == 403
+        assert (await client.check(["sk-1"], end_user="lone \ud800 surrogate")).known
 
 
 async def test_client_sends_its_token(monitor: FakeMonitor, tmp_path: Path) -> None:
