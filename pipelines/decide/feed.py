@@ -51,6 +51,7 @@ class ChangeFeed:
         self._events: deque[tuple[str, bytes]] = deque(maxlen=kept)  # ids, events
         self._dropped = 0  # events that `_events` no longer has
         self._floor = ""  # id of the last of them
+        self._closed = False
         self._passed_all = copy.passes_all
         self._wake = asyncio.Event()
         self._unchecked: dict[str, None] = {}
@@ -64,9 +65,9 @@ class ChangeFeed:
             last_id: of the last event that it has; `None` if it has none.
         """
         number, ready = None if last_id is None else self._number_after(last_id), False
-        while True:
+        while not self._closed:
             if number is None or number < self._dropped:
-                while not self._complete:
+                while not self._complete and not self._closed:
                     if not await self._waited():
                         yield _COMMENT
                 number, ready = self._dropped + len(self._events), False
@@ -88,7 +89,9 @@ class ChangeFeed:
         return self._copy.loaded and not self._unchecked
 
     async def close(self) -> None:
-        """Publish no further change."""
+        """Publish no further change, and end the streams of all clients."""
+        self._closed = True
+        self._wake.set()
         for each in (self._checking, self._timer):
             if each is not None:
                 each.cancel()

@@ -129,5 +129,5 @@ def _pages(lookups: Lookups) -> web.Application:
     ):
         app.router.add_get(path, page)
     app.cleanup_ctx.append(lookups.run)
-    app.on_cleanup.append(close)
+    app.on_shutdown.append(close)
     return app

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _REQUEST_SECONDS = 10.0  # for the first whole request of a connection
 _IDLE_SECONDS = 75.0  # between requests; nginx keeps idle connections for 60 s
 _LINGERING_SECONDS = 1.0  # for a body that no page reads
+_SHUTDOWN_SECONDS = 2.0  # for answers that are on their way
 _BACKLOG = 1024
 _MOST_CONNECTIONS = 4096
 _DESCRIPTORS = 65_536  # wanted; the hard limit may be lower
@@ -168,7 +169,9 @@ class Server:
         self._pages, self._host, self._port, self._tls = pages, host, port, tls
         self._connection = connection or Connection
         pages.middlewares.append(_note_use)
-        self._runner = web.AppRunner(pages, handle_signals=False)
+        self._runner = web.AppRunner(
+            pages, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
         self._server: asyncio.Server | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._connections = Connections(_MOST_CONNECTIONS)
