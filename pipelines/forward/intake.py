@@ -32,7 +32,16 @@ class Intake:
         self._decoder, self._spool, self._metrics = decoder, spool, metrics
         self._thread = ThreadPoolExecutor(1, "decode")  # decoders are for one thread
 
-    async def take(self, kind: str, values: Sequence[bytes]) -> Keyed:
+    async def read(self, values: Sequence[bytes]) -> Keyed:
+        """Find the keys of requests.
+
+        Raises:
+            RegistryUnavailableError: a schema cannot be fetched now.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, keyed, self._decoder, values)
+
+    async def accept(self, kind: str, found: Keyed) -> None:
         """Store requests that a client sends; on disk on return.
 
         Args:
@@ -41,12 +50,9 @@ class Intake:
         Raises:
             SpoolFullError: there is no room.
             SpoolError: the disk fails.
-            RegistryUnavailableError: a schema cannot be fetched now.
         """
-        found = await self._keyed(values)
         await self._spool.put(found.messages, wait=False)
         self._count(kind, found)
-        return found
 
     async def store(
         self, kind: str, values: Sequence[bytes], source: str, position: bytes | None
@@ -56,7 +62,7 @@ class Intake:
         failed = False
         while True:
             try:
-                found = await self._keyed(values)
+                found = await self.read(values)
                 await self._spool.put(found.messages, source, position)
             except (SpoolError, RegistryUnavailableError) as error:
                 if not failed:
@@ -68,10 +74,6 @@ class Intake:
                     log.info("stored_again source=%s", kind)
                 self._count(kind, found)
                 return
-
-    async def _keyed(self, values: Sequence[bytes]) -> Keyed:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, keyed, self._decoder, values)
 
     def _count(self, kind: str, found: Keyed) -> None:
         self._metrics.requests.labels(kind).inc(found.requests)

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from monitor.requests.reasons import IGNORED, REASONS
 
-SOURCES = ("file",)
+SOURCES = ("file", "object", "otlp", "upload")
 
 
 class ForwardMetrics:
@@ -31,6 +31,9 @@ class ForwardMetrics:
         )
         self.ignored = counter(
             "xm_forward_ignored", "Records not sent because they are no requests.", "reason"
+        )
+        self.answers = counter(
+            "xm_forward_answers", "Answers to OTLP exports and uploads.", "path", "status"
         )
         self.sent = counter("xm_forward_sent_messages", "Messages that Kafka has acknowledged.")
         self.refused = counter(

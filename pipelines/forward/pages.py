@@ -1,14 +1,17 @@
-"""The forwarder's pages: metrics and health.
+"""The forwarder's pages: metrics and health, and where clients send requests.
 
 | page | answer |
 |---|---|
 | `/metrics` | Prometheus metrics |
 | `/healthz` | 200 while the process works |
 | `/readyz` | 200 while Kafka gets messages, else 503 and why; requests are stored meanwhile |
+| `/v1/traces`, `/v1/logs`, `/v1/requests` | see `receiver.py` |
 """
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,17 +21,41 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from monitor import config
 from monitor.errors import ConfigError
 from pipelines.forward.metrics import ForwardMetrics
+from pipelines.forward.receiver import MAX_BODY, Receiver
 from pipelines.forward.sender import Sender
+from pipelines.web.server import Server
+from pipelines.web.tls import server_context
+from pipelines.web.tokens import Tokens
+
+_PREFIX = "XM_FORWARD__"
+_REFRESH = 5.0  # seconds after which a changed file of tokens is read
+
+
+def tokens_of(settings: config.Forward) -> Tokens | None:
+    """The tokens that permit to send; `None` if whoever can connect may send.
+
+    Raises:
+        ConfigError: anyone could send, from other machines.
+    """
+    if settings.tokens_file is not None:
+        return Tokens(settings.tokens_file)
+    if settings.tls_client_ca_file is None and not _is_loopback(settings.host):
+        raise ConfigError(
+            f"Others can connect to {settings.host}, and whoever sends requests can report any "
+            f"key: set {_PREFIX}TOKENS_FILE or {_PREFIX}TLS_CLIENT_CA_FILE, or {_PREFIX}HOST to "
+            "127.0.0.1."
+        )
+    return None
 
 
 @asynccontextmanager
 async def serving(
-    settings: config.Forward, sender: Sender, metrics: ForwardMetrics
+    settings: config.Forward, sender: Sender, metrics: ForwardMetrics, receiver: Receiver | None
 ) -> AsyncIterator[None]:
     """Serve the pages.
 
     Raises:
-        ConfigError: the address cannot be used.
+        ConfigError: the address or the certificate cannot be used.
     """
 
     async def metrics_page(_: web.Request) -> web.Response:
@@ -43,16 +70,22 @@ async def serving(
             return web.Response(text="ready\n")
         return web.Response(text=f"{sender.trouble}\n", status=503)
 
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY)
     app.router.add_get("/metrics", metrics_page)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
+    if receiver is not None:
+        app.router.add_post("/v1/traces", receiver.export)
+        app.router.add_post("/v1/logs", receiver.export)
+        app.router.add_post("/v1/requests", receiver.upload)
+    tls = server_context(
+        settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file, _PREFIX
+    )
+    server = Server(app, settings.host, settings.port, tls=tls)
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await server.start()
     except OSError as error:
-        await runner.cleanup()
+        await server.stop()
         raise ConfigError(
             f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another "
             "with XM_FORWARD__HOST and XM_FORWARD__PORT."
@@ -60,4 +93,18 @@ async def serving(
     try:
         yield
     finally:
-        await runner.cleanup()
+        await server.stop()
+
+
+async def refreshing(tokens: Tokens | None) -> None:
+    """Read the file of tokens again whenever it has changed."""
+    while tokens is not None:
+        await asyncio.sleep(_REFRESH)
+        tokens.refresh()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -23,47 +23,58 @@ from monitor.requests.decoder import Decoder
 from pipelines.forward.files import LogFiles
 from pipelines.forward.intake import Intake
 from pipelines.forward.metrics import ForwardMetrics
-from pipelines.forward.pages import serving
+from pipelines.forward.objects import Objects
+from pipelines.forward.pages import refreshing, serving, tokens_of
+from pipelines.forward.receiver import Receiver
 from pipelines.forward.sender import Sender
 from pipelines.forward.spool import Spool
-
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"pipelines": {"level": "INFO"}},
-    "root": {"level": "WARNING", "handlers": ["stderr"]},
-}
+from pipelines.web.logs import LOGGING
 
 
-def run_forward(settings: Settings, paths: Sequence[str]) -> None:
+def run_forward(settings: Settings, sources: Sequence[str], *, receive: bool = False) -> None:
     """Forward requests until SIGINT or SIGTERM.
 
     Args:
-        paths: log files, folders or patterns.
+        sources: log files, folders or patterns, and URLs of objects.
+        receive: whether to take OTLP exports and uploads by HTTP.
 
     Raises:
         ConfigError: the settings cannot be used, or the port or the spool is in use.
     """
-    logging.config.dictConfig(_LOGGING)
-    asyncio.run(_run(settings, paths))
+    logging.config.dictConfig(LOGGING)
+    asyncio.run(_run(settings, sources, receive))
 
 
-async def _run(settings: Settings, paths: Sequence[str]) -> None:
+async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> None:
+    chosen = settings.forward
+    tokens = tokens_of(chosen) if receive else None
     metrics = ForwardMetrics(_registry())
     decoder = Decoder.of(settings)
-    limit = settings.forward.spool_megabytes << 20
-    spool = Spool(settings.forward.spool, limit)
+    limit = chosen.spool_megabytes << 20
+    spool = Spool(chosen.spool, limit)
     try:
+        saved = await spool.positions()
         intake = Intake(decoder, spool, metrics)
         sender = Sender(settings, spool, metrics)
+        receiver = Receiver(intake, tokens, _reads_otlp(settings), metrics) if receive else None
         _show(spool, metrics, limit)
-        files = LogFiles(paths, await spool.positions(), intake, metrics)
-        async with serving(settings.forward, sender, metrics):
-            await _until_stopped(sender.run(), files.run())
+        urls = [each for each in sources if "://" in each]
+        paths = [each for each in sources if "://" not in each]
+        work = [
+            sender.run(),
+            LogFiles(paths, saved, intake, metrics).run(),
+            Objects(urls, saved, intake, chosen.poll_seconds).run(),
+            *([refreshing(tokens)] if tokens else []),
+        ]
+        async with serving(chosen, sender, metrics, receiver):
+            await _until_stopped(*work)
     finally:
         spool.close()
+
+
+def _reads_otlp(settings: Settings) -> bool:
+    mapping = settings.mapping
+    return (mapping if isinstance(mapping, str) else mapping.get("preset")) == "otel-genai"
 
 
 async def _until_stopped(*work: Coroutine[Any, Any, None]) -> None:

@@ -36,6 +36,7 @@ class LineFile:
 
     Args:
         path: the file; `-` is stdin.
+        opened: what to read instead, with random access. `path` is its name then.
         chunk_size: bytes per read.
         twice: allow `rewind`. What a pipe holds is then copied to a temporary file.
 
@@ -50,18 +51,17 @@ class LineFile:
         InputError: the file cannot be opened.
     """
 
-    def __init__(self, path: str | Path, *, chunk_size: int = PIECE, twice: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        opened: IO[bytes] | None = None,
+        chunk_size: int = PIECE,
+        twice: bool = False,
+    ) -> None:
         self.name = "stdin" if str(path) == "-" else str(path)
-        try:
-            # Unbuffered: a read from a pipe returns what is there and does not wait for more.
-            self._file = FileIO(0, closefd=False) if str(path) == "-" else FileIO(os.fspath(path))
-        except OSError as error:
-            raise InputError(
-                f"Cannot read {path}: {error.strerror}. Name a file of requests, a folder of "
-                "files, or - for stdin."
-            ) from error
-        status = os.fstat(self._file.fileno())
-        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self._file = _open(path) if opened is None else opened
+        self.size = _size(self._file)
         self.format = ""
         self.lines = 0
         self.numbers: Sequence[int] = []
@@ -105,7 +105,7 @@ class LineFile:
         """
         stored = self._file if self.size is not None else None
         try:
-            for member in unpack(Member(self.name, self._chunks(), cast("IO[bytes]", stored))):
+            for member in unpack(Member(self.name, self._chunks(), stored)):
                 self._member, self._unit, self.numbers = member.name, "line", []
                 for batch in self._elements(member, max_lines):
                     self.numbers = batch.lines
@@ -164,6 +164,28 @@ class LineFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open(path: str | Path) -> IO[bytes]:
+    """A file, unbuffered: a read from a pipe returns what is there and does not wait for more."""
+    try:
+        file = FileIO(0, closefd=False) if str(path) == "-" else FileIO(os.fspath(path))
+    except OSError as error:
+        raise InputError(
+            f"Cannot read {path}: {error.strerror}. Name a file of requests, a folder of files, "
+            "or - for stdin."
+        ) from error
+    return cast("IO[bytes]", file)
+
+
+def _size(file: IO[bytes]) -> int | None:
+    """Bytes of a file; `None` for a pipe."""
+    if isinstance(file, FileIO):
+        status = os.fstat(file.fileno())
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
 
 
 def _tells_kind(head: bytes) -> bool:
