@@ -7,12 +7,15 @@ these lose no line and read none twice:
 - a restart of the forwarder, with a rotation in between: the rest of the old file is found beside
   the new one, if it is not compressed yet;
 - truncation (`copytruncate`): the lines that were not read yet are found in the copy.
+
+The same lines in a second file, with the same beginning, are a copy and are not read again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import stat
 import time
@@ -65,6 +68,7 @@ class LogFiles:
         self._tails: dict[_Identity, Tail] = {}
         self._names: dict[_Identity, str] = {}  # of positions in the spool
         self._left: dict[_Identity, float] = {}  # since when a file has had no name of ours
+        self._copies: list[Tail] = []  # whose positions are not in the spool yet
         self._complained: set[str] = set()
 
     async def run(self) -> None:
@@ -80,6 +84,8 @@ class LogFiles:
         self._orphans.clear()
         while True:
             await asyncio.to_thread(self._scan)
+            while self._copies:
+                await self._store([], self._copies.pop())
             busy = [await self._forward(tail) for tail in list(self._tails.values())]
             self._metrics.unread.set(
                 sum(max(0, each.size - each.position.offset) for each in self._tails.values())
@@ -128,14 +134,17 @@ class LogFiles:
         self._names[tail.identity] = name
 
     def _adopt(self, tail: Tail) -> str:
-        """Continue where an earlier run stopped; the name of the file's position."""
-        orphans = sorted(self._orphans.items(), key=lambda item: item[1].path != tail.path)
-        for name, position in orphans:
-            if position.offset <= tail.size and tail.begins_like(position):
+        """Continue where an earlier run stopped, or the original; the name of the position."""
+        for name, position in list(self._orphans.items()):
+            if tail.contains(position):
                 tail.seek(position.offset)
                 del self._orphans[name]
                 return name
-        return f"{PREFIX}{tail.path}:{tail.identity[1]}"
+        for other in self._tails.values():
+            if other.position.offset and tail.contains(other.position):
+                tail.seek(other.position.offset)
+                self._copies.append(tail)
+        return _name(tail)
 
     def _open_rest(self, position: Position) -> None:
         """Follow the renamed file, or the copy, in which a file's unread lines are."""
@@ -144,15 +153,14 @@ class LogFiles:
             tail = self._open(str(file)) if file.is_file() else None
             if tail is None:
                 continue
-            if tail.begins_like(position):
-                rest = tail.size - position.offset
-                if rest > 0 and tail.identity not in self._tails:
-                    tail.seek(position.offset)
-                    self._follow(tail, f"{PREFIX}{tail.path}:{tail.identity[1]}")
-                else:
-                    tail.close()
+            if tail.contains(position) and tail.identity not in self._tails:
+                tail.seek(position.offset)
+                self._follow(tail, _name(tail))
                 return
+            found = tail.contains(position)
             tail.close()
+            if found:
+                return
         log.warning(
             "rest_not_found path=%s offset=%d reason=%r",
             position.path,
@@ -172,15 +180,21 @@ class LogFiles:
             if ended:
                 await self._forget(tail)
             return False
-        if ended:
+        if tail.identity in self._left:
             self._left[tail.identity] = time.monotonic()
-        name, position = self._names[tail.identity], msgspec.json.encode(lines.position)
-        await self._intake.store("file", lines.values, name, position)
         tail.position = lines.position
+        await self._store(lines.values, tail)
         return True
 
+    async def _store(self, values: list[bytes], tail: Tail) -> None:
+        name, position = self._names[tail.identity], msgspec.json.encode(tail.position)
+        await self._intake.store("file", values, name, position)
+
     def _next_lines(self, tail: Tail, ended: bool) -> Lines | None:
-        if tail.was_truncated:
+        if not tail.contains(tail.position):
+            if tail.identity in self._left:  # another file's copy replaces it
+                self._left[tail.identity] = -math.inf
+                return None
             log.info("file_truncated path=%s offset=%d", tail.path, tail.position.offset)
             position = tail.position
             tail.seek(0)
@@ -196,3 +210,8 @@ class LogFiles:
         if path not in self._complained:
             self._complained.add(path)
             log.error("file_unreadable path=%s reason=%r", path, error.strerror)
+
+
+def _name(tail: Tail) -> str:
+    """The name of a file's position in the spool."""
+    return f"{PREFIX}{tail.path}:{tail.identity[1]}"

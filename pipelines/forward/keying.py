@@ -15,6 +15,7 @@ from typing import NamedTuple
 from monitor.requests.decoder import Decoded, Decoder, Rejection, RequestEvent
 from pipelines.kafka.outlet import Message
 
+_LARGE = 256 << 10  # bytes: several requests in one message could be more than Kafka accepts
 UNREADABLE = b""  # key of what has no readable API key; the worker rejects it with its reason
 
 
@@ -48,9 +49,9 @@ def element_keys(decoded: Decoded) -> dict[tuple[int, int], bytes]:
 def keyed(decoder: Decoder, values: Sequence[bytes]) -> Keyed:
     """Messages with keys, from lines or bodies.
 
-    A value whose requests have one key stays as it is, byte for byte. Otherwise each of its
-    elements becomes a message. A value that holds nothing but records that are no requests, such as
-    the spans of a database, becomes no message.
+    A value whose requests have one key stays as it is, byte for byte. Otherwise, or if it is large,
+    each of its elements becomes a message. A value that holds nothing but records that are no
+    requests, such as the spans of a database, becomes no message.
 
     Raises:
         RegistryUnavailableError: if a schema cannot be fetched now; try again later.
@@ -61,13 +62,14 @@ def keyed(decoder: Decoder, values: Sequence[bytes]) -> Keyed:
     for (source, _), key in keys.items():
         of_value[source].add(key)
     unreadable = {rejection.source for rejection in decoded.rejections}
-    messages = []
+    messages: list[Message] = []
     for source, value in enumerate(values):
         found = of_value.get(source, ())
-        if len(found) > 1:
+        if len(found) > 1 or (found and len(value) > _LARGE):
+            parts = decoder.split(value)
             messages += [
-                Message(keys.get((source, element), UNREADABLE), part)
-                for element, part in enumerate(decoder.split(value))
+                Message(keys.get((source, element), UNREADABLE), part if len(parts) > 1 else value)
+                for element, part in enumerate(parts)
             ]
         elif found:
             messages.append(Message(next(iter(found)), value))

@@ -1,7 +1,7 @@
 """Object files: new objects of a bucket, read once each.
 
-An object is read as `xm replay` reads a file: JSON lines, arrays, CSV or Parquet, plain or packed. It
-counts as new again if its content changes. After a restart, reading continues behind the last
+An object is read as `xm replay` reads a file: JSON lines, arrays, CSV or Parquet, plain or packed.
+It counts as new again if its content changes. After a restart, reading continues behind the last
 element that was stored.
 """
 

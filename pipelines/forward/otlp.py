@@ -1,7 +1,7 @@
 """OTLP/HTTP answers, in protobuf or JSON as the client asked.
 
-Source: opentelemetry.io/docs/specs/otlp, section OTLP/HTTP; collector/logs/v1 and collector/trace/v1
-of opentelemetry-proto; google.rpc.Status.
+Source: opentelemetry.io/docs/specs/otlp, section OTLP/HTTP; opentelemetry-proto, collector/logs/v1
+and collector/trace/v1; google.rpc.Status.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 | page | takes |
 |---|---|
-| `POST /v1/traces`, `POST /v1/logs` | OTLP/HTTP exports, protobuf or JSON; needs the preset `otel-genai` |
-| `POST /v1/requests` | a log of requests in the mapping's format: JSON lines, an array, CSV, packed or not |
+| `POST /v1/traces`, `POST /v1/logs` | OTLP/HTTP exports in protobuf or JSON, with `otel-genai` |
+| `POST /v1/requests` | logs in the mapping's format: JSON lines, arrays, CSV, packed or not |
 
 An answer with status 200 means that the spool has all of it; any other, that it has nothing. While
 the spool is full the answer is 503 with `Retry-After`. Bodies may have a Content-Encoding. Whoever

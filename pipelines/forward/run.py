@@ -16,8 +16,6 @@ import signal
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-
 from monitor.config import Settings
 from monitor.requests.decoder import Decoder
 from pipelines.forward.files import LogFiles
@@ -29,6 +27,7 @@ from pipelines.forward.receiver import Receiver
 from pipelines.forward.sender import Sender
 from pipelines.forward.spool import Spool
 from pipelines.web.logs import LOGGING
+from pipelines.web.registry import process_registry
 
 
 def run_forward(settings: Settings, sources: Sequence[str], *, receive: bool = False) -> None:
@@ -48,7 +47,7 @@ def run_forward(settings: Settings, sources: Sequence[str], *, receive: bool = F
 async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> None:
     chosen = settings.forward
     tokens = tokens_of(chosen) if receive else None
-    metrics = ForwardMetrics(_registry())
+    metrics = ForwardMetrics(process_registry())
     decoder = Decoder.of(settings)
     limit = chosen.spool_megabytes << 20
     spool = Spool(chosen.spool, limit)
@@ -97,11 +96,3 @@ def _show(spool: Spool, metrics: ForwardMetrics, limit: int) -> None:
     metrics.spool_limit.set(limit)
     metrics.spool_bytes.set_function(lambda: spool.size)
     metrics.spool_messages.set_function(lambda: spool.count)
-
-
-def _registry() -> CollectorRegistry:
-    """A registry with the metrics of the process, as Prometheus clients have them."""
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    return registry

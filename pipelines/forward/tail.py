@@ -11,7 +11,7 @@ import msgspec
 from monitor.requests.framing.elements import MAX_BYTES
 
 _READ = 1 << 20  # bytes read at once
-_HEAD = 1_024  # bytes of the beginning, by which a file is recognised
+_BLOCK = 1_024  # bytes at the beginning and before an offset, by which a file is recognised
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -20,13 +20,12 @@ class Position(msgspec.Struct, frozen=True):
     Attributes:
         path: its name when it was opened.
         offset: bytes read.
-        length: bytes of its beginning that `head` is the hash of.
+        fingerprint: hash of its beginning, and of what stands before the offset.
     """
 
     path: str
     offset: int
-    length: int
-    head: str
+    fingerprint: str
 
 
 class Lines(NamedTuple):
@@ -48,7 +47,7 @@ class Tail:
 
     Attributes:
         path: its present name.
-        position: behind the last line that was stored.
+        position: behind the last line that was read.
         identity: device and inode.
 
     Raises:
@@ -67,14 +66,12 @@ class Tail:
         """Bytes of the file."""
         return os.fstat(self._file).st_size
 
-    def begins_like(self, position: Position) -> bool:
+    def contains(self, position: Position) -> bool:
         """Whether this is the file of a position, or a copy of it, whatever its name."""
-        return self._head(position.length) == position.head
-
-    @property
-    def was_truncated(self) -> bool:
-        """Whether what was read is no longer in the file."""
-        return self.size < self.position.offset or not self.begins_like(self.position)
+        return (
+            self.size >= position.offset
+            and self._fingerprint(position.offset) == position.fingerprint
+        )
 
     def seek(self, offset: int) -> None:
         """Continue at another offset."""
@@ -104,8 +101,9 @@ class Tail:
         os.close(self._file)
 
     def _position(self, offset: int) -> Position:
-        length = min(offset, _HEAD)
-        return Position(self.path, offset, length, self._head(length))
+        return Position(self.path, offset, self._fingerprint(offset))
 
-    def _head(self, length: int) -> str:
-        return hashlib.sha256(os.pread(self._file, length, 0)).hexdigest()[:32]
+    def _fingerprint(self, offset: int) -> str:
+        length = min(offset, _BLOCK)
+        blocks = os.pread(self._file, length, 0), os.pread(self._file, length, offset - length)
+        return hashlib.sha256(b"".join(blocks)).hexdigest()[:32]
