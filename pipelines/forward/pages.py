@@ -48,15 +48,10 @@ def tokens_of(settings: config.Forward) -> Tokens | None:
     return None
 
 
-@asynccontextmanager
-async def serving(
-    settings: config.Forward, sender: Sender, metrics: ForwardMetrics, receiver: Receiver | None
-) -> AsyncIterator[None]:
-    """Serve the pages.
-
-    Raises:
-        ConfigError: the address or the certificate cannot be used.
-    """
+def pages(
+    sender: Sender, metrics: ForwardMetrics, receiver: Receiver | None
+) -> web.Application:
+    """The pages of a forwarder; without a receiver, only metrics and health."""
 
     async def metrics_page(_: web.Request) -> web.Response:
         page = generate_latest(metrics.registry)
@@ -78,6 +73,16 @@ async def serving(
         app.router.add_post("/v1/traces", receiver.export)
         app.router.add_post("/v1/logs", receiver.export)
         app.router.add_post("/v1/requests", receiver.upload)
+    return app
+
+
+@asynccontextmanager
+async def serving(settings: config.Forward, app: web.Application) -> AsyncIterator[None]:
+    """Serve pages.
+
+    Raises:
+        ConfigError: the address or the certificate cannot be used.
+    """
     tls = server_context(
         settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file, _PREFIX
     )

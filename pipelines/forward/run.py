@@ -22,7 +22,7 @@ from pipelines.forward.files import LogFiles
 from pipelines.forward.intake import Intake
 from pipelines.forward.metrics import ForwardMetrics
 from pipelines.forward.objects import Objects
-from pipelines.forward.pages import refreshing, serving, tokens_of
+from pipelines.forward.pages import pages, refreshing, serving, tokens_of
 from pipelines.forward.receiver import Receiver
 from pipelines.forward.sender import Sender
 from pipelines.forward.spool import Spool
@@ -65,7 +65,7 @@ async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> Non
             Objects(urls, saved, intake, chosen.poll_seconds).run(),
             *([refreshing(tokens)] if tokens else []),
         ]
-        async with serving(chosen, sender, metrics, receiver):
+        async with serving(chosen, pages(sender, metrics, receiver)):
             await _until_stopped(*work)
     finally:
         spool.close()
