@@ -48,9 +48,7 @@ def tokens_of(settings: config.Forward) -> Tokens | None:
     return None
 
 
-def pages(
-    sender: Sender, metrics: ForwardMetrics, receiver: Receiver | None
-) -> web.Application:
+def pages(sender: Sender, metrics: ForwardMetrics, receiver: Receiver | None) -> web.Application:
     """The pages of a forwarder; without a receiver, only metrics and health."""
 
     async def metrics_page(_: web.Request) -> web.Response:

@@ -49,14 +49,13 @@ async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> Non
     tokens = tokens_of(chosen) if receive else None
     metrics = ForwardMetrics(process_registry())
     decoder = Decoder.of(settings)
-    limit = chosen.spool_megabytes << 20
-    spool = Spool(chosen.spool, limit)
+    spool = Spool(chosen.spool, chosen.spool_megabytes << 20)
     try:
         saved = await spool.positions()
         intake = Intake(decoder, spool, metrics)
         sender = Sender(settings, spool, metrics)
         receiver = Receiver(intake, tokens, _reads_otlp(settings), metrics) if receive else None
-        _show(spool, metrics, limit)
+        _show(spool, metrics)
         urls = [each for each in sources if "://" in each]
         paths = [each for each in sources if "://" not in each]
         work = [
@@ -92,7 +91,7 @@ async def _until_stopped(*work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait(tasks)
 
 
-def _show(spool: Spool, metrics: ForwardMetrics, limit: int) -> None:
-    metrics.spool_limit.set(limit)
+def _show(spool: Spool, metrics: ForwardMetrics) -> None:
+    metrics.spool_limit.set(spool.limit)
     metrics.spool_bytes.set_function(lambda: spool.size)
     metrics.spool_messages.set_function(lambda: spool.count)

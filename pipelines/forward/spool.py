@@ -70,6 +70,7 @@ class Spool:
         limit: bytes of messages. A single larger entry fits into an empty spool.
 
     Attributes:
+        limit: bytes of messages that it holds.
         size: bytes of the messages in it.
         count: number of the messages in it.
 
@@ -79,7 +80,7 @@ class Spool:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.size = self.count = 0
-        self._limit = limit
+        self.limit = limit
         self._thread = ThreadPoolExecutor(1, "spool")
         self._waiting: list[_Entry] = []
         self._writing: asyncio.Task[None] | None = None
@@ -135,7 +136,7 @@ class Spool:
             SpoolError: the disk is full or fails. Nothing was added.
         """
         size = _size(messages)
-        while messages and self.size and self.size + size > self._limit:
+        while messages and self.size and self.size + size > self.limit:
             if not wait:
                 raise SpoolFullError("The spool is full because Kafka is away or slow. Send again.")
             self._freed.clear()
