@@ -103,9 +103,10 @@ def token(
         Access, typer.Option(help="`look` permits to look up, `change` also to change.")
     ] = Access.look,
 ) -> None:
-    """Make a token for the decision service.
+    """Make a token for the decision service or the forwarder.
 
-    Prints the line for XM_SERVE__TOKENS_FILE, and the token itself on standard error.
+    Prints the line for XM_SERVE__TOKENS_FILE or XM_FORWARD__TOKENS_FILE, and the token itself on
+    standard error.
     """
     made, line = new_token(name, right.value)
     stderr.print(made, markup=False)
