@@ -100,15 +100,15 @@ def decisions_list(subject: Subject = None, raw: Raw = None, as_json: AsJson = F
     """List all decisions in force, or one: the action, its end, and whether it is enforced."""
     settings = config.load()
     from monitor.store.redis import RedisStore
-    from pipelines.inspect.decisions import applied, list_decisions
+    from pipelines.inspect.decisions import list_decisions, reader
     from pipelines.show.actions.decisions import show, show_one
 
-    store, control = RedisStore(settings.redis_url, settings.record_seconds), _store(settings)
+    store = RedisStore(settings.redis_url, settings.record_seconds)
     if subject is None and raw is None:
-        output(list_decisions(store, control), as_json, show)
+        output(list_decisions(store, _store(settings)), as_json, show)
         return
     name = _pseudonym(subject, raw, settings)
-    found = applied(store.in_force([name])[0], control.read(), store.shadow(), time.time())
+    found = reader(store, settings)(name)
     if found is None:
         raise InputError(f"There is no decision on {name}.")
     output(found, as_json, show_one)

@@ -68,11 +68,12 @@ def keys(
     import msgspec
 
     from monitor.store import inventory
+    from pipelines.inspect.decisions import reader
     from pipelines.inspect.keys import list_keys, measure_memory, ranking_by
     from pipelines.show.keys import show
 
     ranking, store = ranking_by(by, settings), _store(settings)
-    listed = list_keys(inventory.pages(store.server), ranking, top, store.decision)
+    listed = list_keys(inventory.pages(store.server), ranking, top, reader(store, settings))
     if memory:
         listed = msgspec.structs.replace(listed, memory=measure_memory(store.server, listed.keys))
     output(listed, as_json, partial(show, by=by))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from monitor.config import Settings
+from monitor.errors import StoreError
 from monitor.identity import from_settings
 from monitor.requests.mappings import FieldMapping
 from monitor.store.control import ControlStore
+from monitor.store.redis import MODE_SECONDS, RedisStore
 from pipelines.decide.copy import DecisionCopy
 from pipelines.decide.fast import FastConnection
 from pipelines.decide.follower import Follower
@@ -39,6 +42,8 @@ class Lookups:
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self.metrics = LookupMetrics(registry)
         self.store = ControlStore(settings.redis_url)
+        self._modes = RedisStore(settings.redis_url, settings.record_seconds)
+        self._shadow = settings.decisions.shadow
         self.copy = DecisionCopy(shadow=settings.decisions.shadow)
         self.tokens = Tokens(settings.serve.tokens_file)
         self.guard = Guard(settings.serve, self.tokens, self.metrics)
@@ -60,12 +65,21 @@ class Lookups:
         """Keep the copy up to date while an application runs."""
         follower = Follower(self.store, self.copy)
         follower.start()
-        refreshing = asyncio.get_running_loop().create_task(self._refresh())
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(each) for each in (self._refresh(), self._report_mode())]
         yield
-        refreshing.cancel()
+        for task in tasks:
+            task.cancel()
         follower.stop()
 
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             self.tokens.refresh()
+
+    async def _report_mode(self) -> None:
+        """Report whether this process enforces decisions, for `xm explain` and `xm decisions`."""
+        while True:
+            with suppress(StoreError):  # the follower reports it
+                await asyncio.to_thread(self._modes.publish_shadow, self._shadow)
+            await asyncio.sleep(MODE_SECONDS / 3)

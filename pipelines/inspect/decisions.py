@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
 
 from monitor.alerting.alerts import ACTIONS, Action
 from monitor.alerting.decisions import ActiveDecision
-from monitor.alerting.enforcement import Allowance, Control, Switch, Why, effective
+from monitor.alerting.enforcement import Allowance, Control, Effective, Switch, Why, effective
+from monitor.config import Settings
 from monitor.store import inventory
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
@@ -82,25 +83,31 @@ def enforcement(control: Control, setting: bool | None, now: float) -> Enforceme
     return Enforcement(setting, switches, sorted(allowed, key=lambda each: each.expires_at))
 
 
-def applied(
+def enforced(
     decisions: Iterable[ActiveDecision], control: Control, setting: bool | None, now: float
-) -> Applied | None:
-    """What applies to one subject; `None` without a decision.
+) -> tuple[Effective, Held]:
+    """What applies to one subject, and why it differs from what was decided.
 
     Args:
         decisions: on it, of all origins.
         setting: see `Enforcement`.
     """
     decisions = list(decisions)
-    # Where the setting is unknown, show what it would hold back as unknown.
-    found = effective(decisions, control, now, shadow=setting is not False)
+    found, without = (
+        effective(decisions, control, now, shadow) for shadow in (setting is not False, False)
+    )
+    depends = setting is None and found.why == "shadow" != without.why
+    return found, "unknown" if depends else found.why
+
+
+def applied(
+    decisions: Iterable[ActiveDecision], control: Control, setting: bool | None, now: float
+) -> Applied | None:
+    """What applies to one subject; `None` without a decision. Arguments as of `enforced`."""
+    found, why = enforced(decisions, control, setting, now)
     decision = found.decision
     if decision is None:
         return None
-    why: Held = found.why
-    if why == "shadow" and setting is None:
-        enforced = effective(decisions, control, now, shadow=False)
-        why = "shadow" if enforced.why == "shadow" else "unknown"
     return Applied(
         subject=decision.key,
         action=found.action,
@@ -112,6 +119,12 @@ def applied(
         origin=decision.origin,
         rate=decision.rate,
     )
+
+
+def reader(store: RedisStore, settings: Settings) -> Callable[[str], Applied | None]:
+    """Returns what applies to a subject, by what people have set at this moment."""
+    control, setting = ControlStore(settings.redis_url).read(), store.shadow()
+    return lambda subject: applied(store.in_force([subject])[0], control, setting, time.time())
 
 
 def list_decisions(store: RedisStore, control: ControlStore) -> DecisionList:

@@ -30,6 +30,7 @@ from monitor.records.profile import (
 )
 from monitor.sketches import hyperloglog
 from monitor.sketches.habits import model_counts
+from pipelines.inspect.decisions import Held
 from pipelines.inspect.what_if import counterfactuals
 
 QUANTILES = (0.05, 0.5, 0.95, 0.999)
@@ -108,12 +109,14 @@ class Explanation(msgspec.Struct, frozen=True):
     decision: Action
     until: float | None  # when the decision ends: clock time; event time in a replay
     steps: list[tuple[Action, float]]  # the actions after it, and when each ends
-    shadow: bool | None  # whether workers only record decisions; None if that is unknown
+    shadow: bool | None  # whether decisions are only recorded; None if that is unknown
     detectors: list[DetectorReport] = msgspec.field(name="words")
     activity: KeyActivity = msgspec.field(name="portrait")
     alerts: list[Alert]  # all alerts about the key, in a replay only
     campaigns: list[Membership] = []
     replay: bool = False
+    applies: Action = "observe"  # what gateways enforce
+    why: Held = ""  # what holds the decision back
 
 
 def explain_record(
@@ -127,6 +130,8 @@ def explain_record(
     decision: Decision | None,
     now: float,
     shadow: bool | None,
+    applies: Action = "observe",
+    why: Held = "",
     alerts: Sequence[Alert] = (),
     campaigns: Sequence[Membership] = (),
     replay: bool = False,
@@ -141,7 +146,9 @@ def explain_record(
         others: records of other keys, see `ordinary_records`.
         decision: the decision in force.
         now: clock time, epoch seconds; event time in a replay.
-        shadow: whether workers only record decisions; `None` if that is unknown.
+        shadow: whether decisions are only recorded; `None` if that is unknown.
+        applies: what gateways enforce.
+        why: what holds the decision back.
         replay: whether the key was seen in a replay.
         evaluations: by detector, the time, record and baseline to evaluate instead of `record`
             and `baseline`.
@@ -168,6 +175,8 @@ def explain_record(
         alerts=list(alerts),
         campaigns=list(campaigns),
         replay=replay,
+        applies=applies,
+        why=why,
     )
 
 

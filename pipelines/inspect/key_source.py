@@ -26,9 +26,11 @@ from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
 from monitor.store import inventory
 from monitor.store.base import name_in
+from monitor.store.control import ControlStore
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
+from pipelines.inspect.decisions import enforced, enforcement
 from pipelines.inspect.key import Explanation, Membership, explain_record, ordinary_records
 
 _PAGES = 10  # of records: enough to find other keys for comparison
@@ -42,6 +44,8 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
     record, partition = found
     pages = islice(inventory.pages(store.server), _PAGES)
     others = (read(data) for page in pages for name, data in page if name != key)
+    control, setting, now = ControlStore(settings.redis_url).read(), store.shadow(), time.time()
+    applies, why = enforced(store.in_force([key])[0], control, setting, now)
     return explain_record(
         key,
         record,
@@ -49,9 +53,11 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
         settings,
         partition=partition.name,
         others=ordinary_records(others),
-        decision=store.decision(key),
-        now=time.time(),
-        shadow=store.shadow(),
+        decision=applies.decision,
+        now=now,
+        shadow=enforcement(control, setting, now).shadow,
+        applies=applies.action,
+        why=why,
         campaigns=_campaigns(store, key, settings),
     )
 

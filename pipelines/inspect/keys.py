@@ -10,7 +10,6 @@ or configured reference alone, without what workers have learned.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from monitor.records.migrations import read
 from monitor.records.profile import RECORD, SCALES, Profile, Records
 from monitor.store import inventory
 from monitor.store.connection import Primary
+from pipelines.inspect.decisions import Applied, Held
 
 _MILLION = 1_000_000
 _HOUR = SCALES.index("1h")  # column of `Profile.counts`
@@ -46,6 +46,8 @@ class KeyRow(msgspec.Struct, frozen=True, omit_defaults=True):
     alerts: dict[str, Severity]  # severity of each open alert, by kind
     decision: Action
     probability: float | None = None  # by the detector that ranks the list
+    applies: Action = "observe"  # what gateways enforce
+    why: Held = ""  # what holds the decision back
 
 
 class MemoryUse(msgspec.Struct, frozen=True):
@@ -112,20 +114,20 @@ def list_keys(
     pages: Iterable[list[tuple[str, bytes]]],
     ranking: Ranking,
     top: int,
-    decision: Callable[[str], Any],
+    applied: Callable[[str], Applied | None],
 ) -> KeyList:
     """Read pages of records.
 
     Args:
         pages: lists of (pseudonym, record bytes).
         top: number of keys to list.
-        decision: returns the decision in force on a key.
+        applied: returns what applies to a key.
     """
     totals = _Totals()
     for page in pages:
         data = b"".join(read(record).tobytes() for _, record in page)
         totals.add([key for key, _ in page], np.frombuffer(data, RECORD), ranking, top)
-    profile, now = Profile(totals.records), time.time()
+    profile = Profile(totals.records)
     hours, scores = profile.counts[:, _HOUR], ranking.score(profile)
     return KeyList(
         keys=totals.keys,
@@ -135,20 +137,33 @@ def list_keys(
             name: totals.alerted[i] for i, name in enumerate(SEVERITIES, 1) if totals.alerted[i]
         },
         top=[
-            KeyRow(
-                key=name,
-                requests=int(record["requests"]),
-                tokens=round(float(record["tokens"])),
-                hour=round(float(hour)),
-                last_seen=float(record["last_seen"]),
-                alerts=_open_alerts(record),
-                decision=found.action_at(now) if (found := decision(name)) else "observe",
-                probability=-float(score) if ranking.detector else None,
-            )
+            _row(name, record, float(hour), -float(score) if ranking.detector else None, applied)
             for name, record, hour, score in zip(
                 totals.names, totals.records, hours, scores, strict=True
             )
         ],
+    )
+
+
+def _row(
+    name: str,
+    record: Any,
+    hour: float,
+    probability: float | None,
+    applied: Callable[[str], Applied | None],
+) -> KeyRow:
+    found = applied(name)
+    return KeyRow(
+        key=name,
+        requests=int(record["requests"]),
+        tokens=round(float(record["tokens"])),
+        hour=round(hour),
+        last_seen=float(record["last_seen"]),
+        alerts=_open_alerts(record),
+        decision=found.decided if found else "observe",
+        probability=probability,
+        applies=found.action if found else "observe",
+        why=found.why if found else "",
     )
 
 

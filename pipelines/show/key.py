@@ -18,6 +18,7 @@ from monitor.detectors.base import Unit
 from monitor.records.profile import HOUR
 from pipelines.inspect.key import QUANTILES, DetectorReport, Explanation, Fact, KeyActivity
 from pipelines.inspect.what_if import one_in
+from pipelines.show.actions.decisions import words
 from pipelines.show.style import (
     BLOCKS,
     SEVERITY_STYLES,
@@ -35,11 +36,6 @@ _WIDE = 136  # columns that two parts side by side need
 _DISTINCT = "different "
 _USUAL = 0.5  # probability from which a result is nothing unusual
 _CHART_ROWS = 5
-_ENFORCEMENT = {
-    False: "enforced",
-    True: "not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)",
-    None: "unknown whether enforced: no running worker reports it, or workers differ",
-}
 
 
 def show(explanation: Explanation, console: Console | None = None) -> None:
@@ -127,7 +123,11 @@ def _decision_details(explanation: Explanation) -> str:
         until += f", then {then} until {date_time(explanation.steps[-1][1])} UTC"
     if explanation.replay:
         return f"{until}, in this replay"
-    return f"{until}, {_ENFORCEMENT[explanation.shadow]}"
+    applies = words(explanation.why, explanation.applies, explanation.decision)
+    unknown = (
+        ": no worker reports its setting, or they differ" if explanation.why == "unknown" else ""
+    )
+    return f"{until}, {applies}{unknown}"
 
 
 def _found(p: float, explanation: Explanation) -> str:

@@ -12,6 +12,10 @@ from pipelines.inspect.what_if import one_in
 from pipelines.show.style import add_columns, count, date_time, default_console, short, table
 
 _WIDE = 120  # columns that one line per key needs
+_NOTES = {
+    "(": "(decision): recorded and not enforced. `xm decisions` says why.",
+    "?": "decision?: unknown whether enforced: no worker reports its setting, or they differ.",
+}
 _LINE = "{:26} {:>8} {:>6} {:>6}  {:12}  {}"
 
 
@@ -23,6 +27,9 @@ def show(listed: KeyList, by: str, console: Console | None = None) -> None:
         console.print(_table(listed, by) if wide else _lines(listed, by))
         if wide:
             console.print()
+    notes = sorted({_NOTES[mark] for key in listed.top for mark in "(?" if mark in _decision(key)})
+    for note in notes:
+        console.print(note)
     alerted = ", ".join(f"{number:,} {name}" for name, number in listed.alerted.items())
     console.print(
         f"{count(listed.keys, 'key')}, {count(listed.requests, 'request')}, "
@@ -65,7 +72,14 @@ def _title(by: str) -> str:
 
 def _cells(key: KeyRow) -> tuple[str, ...]:
     numbers = (short(number) for number in (key.requests, key.tokens, key.hour))
-    return key.key, *numbers, date_time(key.last_seen), key.decision
+    return key.key, *numbers, date_time(key.last_seen), _decision(key)
+
+
+def _decision(key: KeyRow) -> str:
+    """The decision; in parentheses if it is not enforced."""
+    if key.why == "unknown":
+        return f"{key.decision}?"
+    return f"({key.decision})" if key.applies == "observe" != key.decision else key.applies
 
 
 def _probability(key: KeyRow) -> str:

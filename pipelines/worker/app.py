@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import socket
-from contextlib import suppress
 from typing import Any
 
 import faust
 
 from monitor.config import Settings
 from monitor.engine import Engine
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import ConfigError
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
 from monitor.store.control import ControlStore
-from monitor.store.redis import MODE_SECONDS, RedisStore
+from monitor.store.redis import RedisStore
 from pipelines.decide.lookups import Lookups
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
@@ -101,13 +99,6 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     @app.task  # type: ignore[untyped-decorator]
     async def write_links() -> None:
         await link.run(settings.checkpoint_seconds)
-
-    @app.task  # type: ignore[untyped-decorator]
-    async def publish_mode() -> None:
-        while not app.should_stop:
-            with suppress(StoreError):  # checkpoints report it
-                await asyncio.to_thread(store.publish_shadow, settings.decisions.shadow)
-            await app.sleep(MODE_SECONDS / 3)
 
     outbox = Outbox(app, settings, store, ControlStore(settings.redis_url))
 

@@ -82,8 +82,8 @@ def test_explain_prints_page(xm: Xm, redis_url: str, observed: str) -> None:
     ("workers", "claim"),
     [
         ([False], ", enforced."),
-        ([True], ", not enforced: workers run in shadow mode (XM_DECISIONS__SHADOW)."),
-        ([], ", unknown whether enforced: no running worker reports it"),
+        ([True], ", not enforced: shadow mode."),
+        ([], ", unknown whether enforced: no worker reports"),
         ([True, False], ", unknown whether enforced"),
     ],
     ids=["enforce", "shadow", "none", "mixed"],
@@ -96,6 +96,22 @@ def test_explain_reports_enforcement_of_workers(
         RedisStore(redis_url, 100).publish_shadow(shadow)
     ended = xm("explain", observed, XM_REDIS_URL=redis_url, XM_DECISIONS__SHADOW=own)
     assert claim in " ".join(ended.out.split())
+
+
+def test_switch_of_a_person_is_shown_by_keys_and_explain(
+    xm: Xm, redis_url: str, observed: str
+) -> None:
+    RedisStore(redis_url, 100).publish_shadow(False)
+    assert "(block)" not in xm("keys", XM_REDIS_URL=redis_url).out
+    xm("decisions", "shadow", "on", "--why", "INC-7", XM_REDIS_URL=redis_url)
+    listed = xm("keys", XM_REDIS_URL=redis_url).out
+    assert "(block)" in listed
+    assert "(decision): recorded and not enforced." in listed
+    assert ", not enforced: shadow mode." in " ".join(
+        xm("explain", observed, XM_REDIS_URL=redis_url).out.split()
+    )
+    found = json.loads(xm("explain", observed, "--json", XM_REDIS_URL=redis_url).out)
+    assert (found["decision"], found["applies"], found["why"]) == ("block", "observe", "shadow")
 
 
 def test_explain_gives_end_of_decision_in_redis(xm: Xm, redis_url: str, observed: str) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from monitor.alerting.alerts import Action
 from monitor.alerting.enforcement import Switch
-from pipelines.inspect.decisions import Applied, DecisionList, Enforcement
+from pipelines.inspect.decisions import Applied, DecisionList, Enforcement, Held
 from pipelines.show.style import count, date_time, default_console
 
 _LINE = "{:26}  {:9}  {:12}  {}"
 _ACTION_STYLES = {"block": "red", "challenge": "red", "throttle": "yellow", "mark": "cyan"}
-WORDS = {
+WORDS: dict[Held, str] = {
     "": "enforced",
     "operator": "enforced, by a person",
-    "capped": "limited by the caps of an hour",
+    "capped": "hourly caps",
     "kill": "not enforced: kill switch",
     "shadow": "not enforced: shadow mode",
     "allowed": "not enforced: allow-list",
-    "withdrawn": "not enforced: alert withdrawn",
+    "withdrawn": "not enforced: withdrawn",
     "unknown": "unknown whether enforced",
 }
 
@@ -35,7 +36,11 @@ def show(found: DecisionList, console: Console | None = None) -> None:
     if found.decisions:
         console.print()
     enforced = sum(each.action != "observe" for each in found.decisions)
-    console.print(f"{count(len(found.decisions), 'decision')}, {enforced:,} enforced.")
+    unknown = sum(each.why == "unknown" for each in found.decisions)
+    console.print(
+        f"{count(len(found.decisions), 'decision')}, {enforced:,} enforced"
+        + (f", {unknown:,} unknown." if unknown else ".")
+    )
 
 
 def show_one(found: Applied, console: Console | None = None) -> None:
@@ -45,13 +50,11 @@ def show_one(found: Applied, console: Console | None = None) -> None:
     console.print(f"  {_origin(found)}", soft_wrap=True)
 
 
-def words(found: Applied) -> str:
+def words(why: Held, action: Action, decided: Action) -> str:
     """Whether a decision applies, and if not, why."""
-    if found.why == "capped":
-        return f"{found.action}: {WORDS['capped']}"
-    if found.decided == "observe":
+    if decided == "observe":
         return "lifted by a person"
-    return WORDS[found.why]
+    return f"{action}: {WORDS[why]}" if why == "capped" else WORDS[why]
 
 
 def text_of(enforcement: Enforcement) -> Text:
@@ -101,7 +104,7 @@ def _line(found: Applied) -> Text:
     decided = found.decided if found.why != "operator" else found.action
     text = Text(f"{found.subject:26}  ")
     text.append(f"{decided:9}", _ACTION_STYLES.get(decided, "")).append("  ")
-    return text.append(f"{date_time(found.until)}  {words(found)}")
+    return text.append(f"{date_time(found.until)}  {words(found.why, found.action, found.decided)}")
 
 
 def _origin(found: Applied) -> str:

@@ -132,10 +132,18 @@ def test_page_has_verdict_evidence_and_activity(explanation):
 
 
 @pytest.mark.parametrize(
-    ("shadow", "claim"), [(True, "not enforced"), (False, "UTC, enforced."), (None, "unknown")]
+    ("why", "claim"),
+    [
+        ("", "UTC, enforced."),
+        ("shadow", "not enforced: shadow mode"),
+        ("kill", "not enforced: kill switch"),
+        ("allowed", "not enforced: allow-list"),
+        ("capped", "throttle: hourly caps"),
+        ("unknown", "unknown"),
+    ],
 )
-def test_page_of_stored_key_reports_enforcement(explanation, shadow, claim):
-    stored = msgspec.structs.replace(explanation, shadow=shadow, replay=False)
+def test_page_of_stored_key_reports_enforcement(explanation, why, claim):
+    stored = msgspec.structs.replace(explanation, why=why, applies="throttle", replay=False)
     assert claim in " ".join(page(stored, 80).split())
 
 

@@ -1,6 +1,5 @@
 """The list of keys in Redis, its ranking and its memory."""
 
-import time
 from io import StringIO
 from itertools import chain
 
@@ -10,7 +9,6 @@ import redis
 from rich.console import Console
 
 from monitor import config
-from monitor.alerting.decisions import Decision
 from monitor.detectors import ALERT_KINDS
 from monitor.errors import ConfigError
 from monitor.records.profile import ELICITATION, RECORD, Profile, blank
@@ -18,6 +16,7 @@ from monitor.store import inventory
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
 from pipelines.inspect import keys
+from pipelines.inspect.decisions import Applied
 from pipelines.show.keys import show
 
 
@@ -32,9 +31,9 @@ def record(requests=1, **fields):
 BY_REQUESTS = keys.ranking_by("requests", config.Settings())
 
 
-def survey(pages, top=3, decision=lambda key: None, ranking=BY_REQUESTS):
+def survey(pages, top=3, applied=lambda key: None, ranking=BY_REQUESTS):
     data = [[(key, each.tobytes()) for key, each in page.items()] for page in pages]
-    return keys.list_keys(data, ranking, top, decision)
+    return keys.list_keys(data, ranking, top, applied)
 
 
 def test_list_has_first_keys_of_all_pages():
@@ -47,12 +46,15 @@ def test_list_has_first_keys_of_all_pages():
 def test_list_has_open_alerts_and_decisions():
     severity = np.zeros_like(blank()["severity"])
     severity[ALERT_KINDS.index("burst")] = 3
-    block = Decision("k_1", "block", "a_1", made_at=time.time(), seconds=60.0)
+    block = Applied(
+        "k_1", "observe", "block", "shadow", until=60.0, kind="burst", reason="a_1",
+        origin="detector",
+    )  # fmt: skip
     pages = [{"k_1": record(severity=severity), "k_2": record()}]
-    report = survey(pages, decision={"k_1": block}.get)
-    assert {key.key: (key.alerts, key.decision) for key in report.top} == {
-        "k_1": ({"burst": "critical"}, "block"),
-        "k_2": ({}, "observe"),
+    report = survey(pages, applied={"k_1": block}.get)
+    assert {key.key: (key.alerts, key.decision, key.why) for key in report.top} == {
+        "k_1": ({"burst": "critical"}, "block", "shadow"),
+        "k_2": ({}, "observe", ""),
     }
     assert report.alerted == {"critical": 1}
 
