@@ -203,13 +203,13 @@ class Engine(PartitionedOperator[Partition]):
         out.repeated += int(np.count_nonzero(admitted < UNREAD))
         has_prompt = columns.marks & HAS_PROMPT != 0
         silent = np.count_nonzero(~has_prompt & (admitted >= UNREAD))
-        out.without_prompt += max(
-            int(silent - np.count_nonzero(has_prompt & (admitted == JOINED))), 0
-        )
+        joined = np.count_nonzero(has_prompt & (admitted == JOINED))
+        out.without_prompt += max(int(silent - joined), 0)
         starts = [0, *(np.flatnonzero(np.diff(epochs[1:])) + 1).tolist(), len(rows)]
         for start, end in itertools.pairwise(starts):
             if epochs[start + 1] > epochs[start]:
                 self._end_epoch(partition, int(epochs[start + 1]), baselines, out)
+            partition.add_traffic(int(epochs[start + 1]), end - start)
             first, last = np.searchsorted(entries.events, (start, end)).tolist()
             records, due = self._update(partition, entries, requests, features, first, last)
             if len(due) and self._combined.parts:
@@ -335,9 +335,8 @@ class Engine(PartitionedOperator[Partition]):
         out.fingerprints += _fingerprints(evaluated, hashes, p.min(axis=0), severity)
 
     def _count_findings(self, p: Floats) -> None:
-        for detector, flagged in zip(
-            self._detectors, p <= self._settings.detection.info, strict=True
-        ):
+        info = self._settings.detection.info
+        for detector, flagged in zip(self._detectors, p <= info, strict=True):
             self.metrics.findings.labels(detector.name).inc(int(np.count_nonzero(flagged)))
 
     # Checkpoints
@@ -361,6 +360,7 @@ class Engine(PartitionedOperator[Partition]):
 
     def _add_rows(self, partition: Partition, checkpoint: Checkpoint) -> None:
         checkpoint.baselines[partition.name] = partition.baseline.mean.publish()
+        checkpoint.traffic[partition.name] = partition.hourly_requests
 
     def commit(self, checkpoint: Checkpoint) -> None:
         self.table.commit()

@@ -98,6 +98,7 @@ class Metrics:
             _ALERT_SECONDS,
         )
         self.decisions = counter("xm_decisions", "Decisions made.", "action")
+        self.capped = counter("xm_capped_decisions", "Decisions held back by the caps of an hour.")
         self.deliveries = counter(
             "xm_deliveries", "Alerts sent to a receiver.", "receiver", "outcome"
         )

@@ -18,6 +18,7 @@ from monitor.records.baseline import Baseline, Reference
 from monitor.records.stream_clock import SOURCES, Source, StreamClock
 
 EPOCH = 300.0  # seconds
+_HOUR = 12  # epochs
 MAX_KEYS = 256  # of a flagged account that are kept
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -115,6 +116,7 @@ class _State(msgspec.Struct, array_like=True):
     sources: list[Source] = []  # none before version 3
     accounts: dict[str, FlaggedAccount] = {}  # none before version 4
     end_users: dict[str, str] = {}
+    traffic: list[tuple[int, int]] = []  # none before version 5
 
 
 class Partition(PartitionState):
@@ -125,6 +127,7 @@ class Partition(PartitionState):
         alerted: kind and severity of the open alerts by subject.
         accounts: the accounts among these subjects.
         end_users: the end users among them, and the key of each.
+        traffic: number and requests of each epoch of the last hour.
     """
 
     def __init__(self, name: str, claim: int, reference: Reference) -> None:
@@ -133,6 +136,18 @@ class Partition(PartitionState):
         self.alerted: dict[str, list[tuple[str, Severity]]] = {}
         self.accounts: dict[str, FlaggedAccount] = {}
         self.end_users: dict[str, str] = {}
+        self.traffic: list[tuple[int, int]] = []
+
+    def add_traffic(self, epoch: int, requests: int) -> None:
+        """Count the requests of an epoch, the current one or a later one."""
+        before = sum(count for number, count in self.traffic if number == epoch)
+        past = (each for each in self.traffic if epoch - _HOUR < each[0] < epoch)
+        self.traffic = [*past, (epoch, before + requests)]
+
+    @property
+    def hourly_requests(self) -> int:
+        """Requests in the last hour."""
+        return sum(count for _, count in self.traffic)
 
     def subject(self, id: str) -> Subject:
         """A subject with open alerts, or one that is about to have some."""
@@ -158,7 +173,7 @@ class Partition(PartitionState):
 
     def snapshot(self) -> bytes:
         state = _State(
-            version=4,
+            version=5,
             offset=self.offset,
             watermark=self.watermark,
             baseline=self.baseline.snapshot(),
@@ -167,11 +182,12 @@ class Partition(PartitionState):
             sources=self.clock.sources,
             accounts=self.accounts,
             end_users=self.end_users,
+            traffic=self.traffic,
         )
         return msgspec.msgpack.encode(state)
 
     def restore(self, data: bytes) -> None:
-        state = decode_state(data, _State, (1, 2, 3, 4), self.name)
+        state = decode_state(data, _State, (1, 2, 3, 4, 5), self.name)
         self._resume(state.offset, state.watermark, state.sources)
         try:
             self.baseline.restore(state.baseline)
@@ -182,6 +198,7 @@ class Partition(PartitionState):
             ) from error
         self.alerted, self.outbox = state.alerted, state.outbox
         self.accounts, self.end_users = state.accounts, state.end_users
+        self.traffic = state.traffic
         self.dirty = bool(self.outbox)
 
 

@@ -18,7 +18,6 @@ from monitor.alerting.policy import (
     LIMIT_OF_FEW,
     Policy,
     action_for,
-    hourly_requests,
     usual_rate,
 )
 from monitor.batch import Outcome
@@ -125,9 +124,9 @@ class Response:
                 now,
                 origin="detector",
                 scope="api_key" if subject.type == "campaign" else subject.type,
-                rate=usual_rate(evaluated),
+                rate=(rate := usual_rate(evaluated)),
                 ties=(*subjects.ties(event), subjects.usual_network(event, evaluated)),
-                requests=hourly_requests(evaluated),
+                requests=60.0 * (rate or 0.0),
             )
             out.decisions.append(decision)
         return alert is not None

@@ -35,7 +35,7 @@ class Decision(msgspec.Struct, frozen=True):
         shadow: whether to record this decision without enforcing it.
         steps: the actions that follow when `action` is over, and the duration of each, seconds.
         mark: id of the mark that the gateway puts on responses.
-        requests: of the subject in the hour before.
+        requests: of the subject in a usual hour; 0 if it has no past.
     """
 
     key: str

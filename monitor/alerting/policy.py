@@ -20,11 +20,10 @@ import numpy as np
 from monitor import config
 from monitor.alerting.alerts import ACTIONS, Action, OpenAlert, Severity, weaker
 from monitor.alerting.decisions import Decision, Scope
-from monitor.records.profile import DAY, REQUESTS, SCALES
+from monitor.records.profile import DAY, PAST_DAYS, PAST_HOURS, REQUESTS, SCALES
 
 LIMIT_OF_FEW: Action = "throttle"  # on a key, while the evidence comes from few of its end users
 ANY_KIND = "any other"
-_PAST_DAYS, _PAST_HOURS = 3, 24  # since its first request, and active, before a key has a past
 _LEAST_RATE = 1.0  # requests per minute that a throttled key may send, whatever it did before
 
 
@@ -130,7 +129,8 @@ class Policy:
         Args:
             subject: pseudonym.
             rate: requests per minute of its usual busy hours; `None` if it has no past.
-            ties, requests: see `Decision`.
+            ties: see `Decision`.
+            requests: in a usual hour; 0 if it has no past.
         """
         action, seconds, alert = ruling
         return Decision(
@@ -197,13 +197,8 @@ def usual_rate(record: Any) -> float | None:
         record: its RECORD.
     """
     age = float(record["last_seen"]) - float(record["first_seen"])
-    if age < _PAST_DAYS * DAY or record["own_hours"] < _PAST_HOURS:
+    if age < PAST_DAYS * DAY or record["own_hours"] < PAST_HOURS:
         return None
     level = REQUESTS.start + SCALES.index("1h")
     usual = float(record["own_mean"][level] + np.sqrt(record["own_variance"][level]))
     return max(float(np.exp2(usual) - 1.0) / 60.0, _LEAST_RATE)
-
-
-def hourly_requests(record: Any) -> float:
-    """Requests in the last hour of a RECORD."""
-    return float(np.exp2(record["level"][REQUESTS.start + SCALES.index("1h")]) - 1.0)

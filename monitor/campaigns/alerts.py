@@ -12,7 +12,7 @@ from monitor.alerting.alerts import Action, Alert, OpenAlert, Severity, State, S
 from monitor.alerting.decisions import Decision
 from monitor.alerting.policy import LIMIT_OF_FEW, Policy, action_for
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.fingerprint import FEW_END_USERS, IS_ACCOUNT, last_hour, ties
+from monitor.campaigns.fingerprint import FEW_END_USERS, IS_ACCOUNT, ties, usual_hour
 from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.records.profile import HOUR
@@ -84,7 +84,7 @@ class CampaignAlerts:
                     origin=KIND,
                     scope="account" if fingerprint["flags"] & IS_ACCOUNT else "api_key",
                     ties=ties(fingerprint),
-                    requests=last_hour(fingerprint),
+                    requests=usual_hour(fingerprint),
                 )
                 self.decisions.append(decision)
 

@@ -22,7 +22,16 @@ import numpy.typing as npt
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, SHORT_LIVED
-from monitor.records.profile import DISTINCT, HALF_LIVES, LONG, MIDDLE, Profile, Records
+from monitor.records.profile import (
+    DAY,
+    DISTINCT,
+    HALF_LIVES,
+    LONG,
+    MIDDLE,
+    PAST_DAYS,
+    Profile,
+    Records,
+)
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
@@ -162,9 +171,11 @@ def ties(fingerprint: Any) -> tuple[str, ...]:
     return payment_tie(payment), network_tie(network)
 
 
-def last_hour(fingerprint: Any) -> float:
-    """Requests of a key in the hour before its FINGERPRINT."""
-    return float(fingerprint["middle_requests"].sum())
+def usual_hour(fingerprint: Any) -> float:
+    """Requests per active hour of the last day; 0 of a key that is new."""
+    hours = fingerprint["long_requests"]
+    known = fingerprint["ts"] - fingerprint["first_seen"] >= PAST_DAYS * DAY
+    return float(hours[hours > 0].mean()) if known and hours.any() else 0.0
 
 
 def to_messages(fingerprints: Fingerprints, keys: Sequence[str]) -> list[bytes]:

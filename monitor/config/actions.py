@@ -20,6 +20,12 @@ class Decisions(BaseModel):
     throttle_rate: float = Field(
         10.0, gt=0, description="requests per minute of a throttled key that has no past"
     )
+    cap_keys: int = Field(
+        500, ge=1, description="newly challenged or blocked in an hour without a person"
+    )
+    cap_share: float = Field(
+        0.2, gt=0, le=1, description="of all requests, by the usual hours of these keys"
+    )
     mark_minutes: float = Field(60, gt=0)
     throttle_minutes: float = Field(30, gt=0)
     challenge_minutes: float = Field(60, gt=0)

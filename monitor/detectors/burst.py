@@ -35,7 +35,7 @@ from monitor.detectors.base import (
     counted,
 )
 from monitor.records.baseline import Baseline
-from monitor.records.profile import DAY, REQUESTS, SCALES, TOKENS, Profile
+from monitor.records.profile import DAY, PAST_DAYS, PAST_HOURS, REQUESTS, SCALES, TOKENS, Profile
 
 #: Mean excess of a client's hourly requests over the 80th percentile of all clients, in octaves:
 #: 356 clients of a public service on one day (ServeGen; Y. Xiang et al., arXiv:2505.09999, 2025).
@@ -58,8 +58,8 @@ class Burst:
         new_floor: smallest probability reported of a key without such a past.
     """
 
-    past_days: float = 3.0
-    past_hours: float = 24.0
+    past_days: float = PAST_DAYS
+    past_hours: float = PAST_HOURS
     new_floor: float = 1e-3
     name: ClassVar[str] = "burst"
     slot: ClassVar[int] = 0

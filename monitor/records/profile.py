@@ -31,6 +31,7 @@ PER_LEVEL, BINS = 4, 128  # bins of the histograms of day peaks: per level, and 
 EXCLUDED = 255  # day peak of a key that does not count today
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
+PAST_DAYS, PAST_HOURS = 3, 24  # since its first request, and active, before a key has a past
 
 
 class Ring(NamedTuple):

@@ -20,6 +20,7 @@ class Checkpoint:
         partitions: the state of each partition by its name, with its offset.
         rows: by partition of fingerprints, the rows of keys that changed; `None` deletes a row.
         baselines: by partition, the baseline that it has learned, for all workers to read.
+        traffic: by partition, its requests in the last hour.
         decisions: to put into force.
         claims: by partition, the number of the claim under which it is written.
         alerts: to publish once this is written. The partitions' state contains them too, so a
@@ -36,6 +37,7 @@ class Checkpoint:
     claims: dict[str, int] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
     arrivals: dict[tuple[str, str], float] = field(default_factory=dict)
+    traffic: dict[str, int] = field(default_factory=dict)
 
 
 class Store(Protocol):

@@ -11,6 +11,8 @@
 | `xm:d:campaign:<pseudonym>` | a campaign's decision as JSON | when the decision ends |
 | `xm:d:account:<pseudonym>` | an account's decision on one of its keys | when the decision ends |
 | `xm:d:operator:<pseudonym>` | a person's decision (`control.py`) | when the decision ends |
+| `xm:caps` | hash: what the caps of an hour count (`alerting/caps.py`) | never |
+| `xm:traffic` | hash: requests of each partition in the last hour | never |
 | `xm:feed` | stream: changes of decisions (`feed.py`) | the oldest of 100,000 entries |
 | `xm:mode:shadow`, `xm:mode:enforce` | set while workers in this mode run | after 30 s |
 
@@ -56,16 +58,18 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import ResponseError
 
+from monitor.alerting.caps import Caps, is_capped_action
 from monitor.alerting.decisions import ORIGINS, ActiveDecision, stronger
 from monitor.errors import FencedError, StoreRefusedError
 from monitor.store.base import Checkpoint, active, fenced, name_in
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, Node, execute, info, transact
-from monitor.store.feed import feed_entry
+from monitor.store.feed import audit_entry, feed_entry
 from monitor.store.record_block import Block, pack
 
 RECORD_KEY, PARTITION_KEY, CLAIM_KEY, DECISION_KEY = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
 ROWS_KEY, BASELINES_KEY, READY_KEY, MODE_KEY = "xm:f:", "xm:m", "xm:ready", "xm:mode:"
+CAPS_KEY, TRAFFIC_KEY = "xm:caps", "xm:traffic"
 MODE_SECONDS = 30  # life of a worker's report of its mode
 _CHUNK = 1000  # keys per command, so that Redis serves other clients in between
 
@@ -80,6 +84,7 @@ class RedisStore:
         url: of the server, see `connection.py`.
         record_seconds: time until an idle key's record expires.
         timeout: seconds to wait for an answer.
+        caps: of the decisions that checkpoints put into force; default: none.
 
     Attributes:
         server: the connections.
@@ -88,8 +93,11 @@ class RedisStore:
         ConfigError: if the url cannot be used.
     """
 
-    def __init__(self, url: str, record_seconds: float, timeout: float = 5.0) -> None:
+    def __init__(
+        self, url: str, record_seconds: float, timeout: float = 5.0, caps: Caps | None = None
+    ) -> None:
         self.server = connect(url, timeout)
+        self._caps = caps
         self._record_seconds = int(record_seconds)
         self._states: dict[str, set[bytes | None]] = {}  # by partition, what Redis may have
         self._checked_eviction = False
@@ -133,19 +141,20 @@ class RedisStore:
                     with self.server.connection(command[1]) as connection:
                         execute(connection, [command])
                 for connection, part in zip(connections, parts.values(), strict=True):
-                    transact(connection, self._commands(part))
+                    transact(connection, [*self._commands(part), *inside])
 
-        parts, outside = self._by_tag(checkpoint)
+        parts, shared = self._by_tag(checkpoint), list(self._shared_commands(checkpoint))
+        inside, outside = ([], shared) if self.server.is_cluster else (shared, [])
         for name, state in checkpoint.partitions.items():
             if name in self._states:  # Redis may apply it although the answer is lost
                 self._states[name].add(state)
         self.server.run(write)
         self._states.update({name: {state} for name, state in checkpoint.partitions.items()})
 
-    def _by_tag(self, checkpoint: Checkpoint) -> tuple[dict[str, Checkpoint], list[Command]]:
-        """The transactions of a checkpoint by hash tag, and the commands outside them."""
+    def _by_tag(self, checkpoint: Checkpoint) -> dict[str, Checkpoint]:
+        """The transactions of a checkpoint by hash tag."""
         if not self.server.is_cluster:
-            return {"": checkpoint}, []
+            return {"": checkpoint}
         parts: dict[str, Checkpoint] = defaultdict(Checkpoint)
         records: dict[str, dict[str, bytes]] = defaultdict(dict)
         for name, record in checkpoint.records.items():
@@ -158,12 +167,7 @@ class RedisStore:
             parts[self._tag(name)].rows[name] = rows
         for name, claim in checkpoint.claims.items():
             parts[self._tag(name)].claims[name] = claim
-        outside = Checkpoint(
-            decisions=checkpoint.decisions,
-            arrivals=checkpoint.arrivals,
-            baselines=checkpoint.baselines,
-        )
-        return parts, list(self._commands(outside))
+        return parts
 
     def _tag(self, partition: str) -> str:
         """The end of a partition's keys; on a Cluster a hash tag."""
@@ -193,18 +197,12 @@ class RedisStore:
                 )
 
     def _commands(self, checkpoint: Checkpoint) -> Iterator[Command]:
+        """The commands whose keys have a partition's tag."""
         if isinstance(checkpoint.records, Block):
             yield from pack(checkpoint.records, RECORD_KEY, self._record_seconds)
         else:
             for name, record in checkpoint.records.items():
                 yield "SET", RECORD_KEY + name, record, "EX", self._record_seconds
-        now = time.time()
-        for decision in active(checkpoint, now):
-            milliseconds = max(1, int(1000 * (decision.until - now)))
-            name = decision_name(decision.origin, decision.key)
-            value = msgspec.json.encode(decision)
-            yield "SET", name, value, "PX", milliseconds
-            yield feed_entry(name, value)
         for name, state in checkpoint.partitions.items():
             yield "SET", PARTITION_KEY + self._tag(name), state
         for name, rows in checkpoint.rows.items():
@@ -213,12 +211,42 @@ class RedisStore:
                 yield "HSET", ROWS_KEY + self._tag(name), *chain.from_iterable(chunk)
             for gone in _chunks(rows.keys() - kept.keys()):
                 yield "HDEL", ROWS_KEY + self._tag(name), *gone
+
+    def _shared_commands(self, checkpoint: Checkpoint) -> Iterator[Command]:
+        """The commands whose keys belong to no partition."""
+        now = time.time()
+        decisions, remembered = self._capped(list(active(checkpoint, now)), now)
+        for decision in decisions:
+            milliseconds = max(1, int(1000 * (decision.until - now)))
+            name = decision_name(decision.origin, decision.key)
+            value = msgspec.json.encode(decision)
+            yield "SET", name, value, "PX", milliseconds
+            yield feed_entry(name, value)
+        yield from remembered
         for name, baseline in checkpoint.baselines.items():
             yield "HSET", BASELINES_KEY, name, baseline
+        for name, requests in checkpoint.traffic.items():
+            yield "HSET", TRAFFIC_KEY, name, requests
+
+    def _capped(
+        self, decisions: list[ActiveDecision], now: float
+    ) -> tuple[list[ActiveDecision], list[Command]]:
+        """The decisions within the caps, and the commands that remember them."""
+        keys = list({each.key: None for each in decisions if is_capped_action(each.action)})
+        if self._caps is None or not keys:
+            return decisions, []
+        in_force = dict(zip(keys, self.in_force(keys), strict=True))
+        traffic = sum(map(int, self._hash(TRAFFIC_KEY).values()))
+        decisions, notes = self._caps.limit(decisions, in_force, self._hash(CAPS_KEY), traffic, now)
+        commands: list[Command] = [("HDEL", CAPS_KEY, *gone) for gone in _chunks(notes.gone)]
+        if notes.added:
+            commands.append(("HSET", CAPS_KEY, *chain.from_iterable(notes.added.items())))
+        if notes.change is not None:
+            commands.append(audit_entry(notes.change))
+        return decisions, commands
 
     def baselines(self) -> dict[str, bytes]:
-        found = self._call("HGETALL", BASELINES_KEY)
-        return {name.decode(): value for name, value in zip(found[::2], found[1::2], strict=True)}
+        return self._hash(BASELINES_KEY)
 
     def rows(self, partition: str) -> dict[str, bytes]:
         found, cursor, key = dict[str, bytes](), b"0", ROWS_KEY + self._tag(partition)
@@ -282,6 +310,10 @@ class RedisStore:
         names = tuple(self._states) if self.server.is_cluster else ()
         for end in [f":{self._tag(name)}" for name in names] or [""]:
             self._call("SET", READY_KEY + end, b"", "EX", 60)
+
+    def _hash(self, key: str) -> dict[str, bytes]:
+        found = self._call("HGETALL", key)
+        return {name.decode(): value for name, value in zip(found[::2], found[1::2], strict=True)}
 
     def _call(self, command: str, key: str, *arguments: bytes | str | int) -> Any:
         def call() -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import faust
 
+from monitor.alerting.caps import Caps
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import ConfigError
@@ -41,8 +42,9 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
         ConfigError: if the settings lack or contradict something.
     """
     identity = from_settings(settings)
-    store = RedisStore(settings.redis_url, settings.record_seconds)
     metrics = Metrics(process_registry())
+    caps = Caps(settings.decisions, metrics.capped.inc)
+    store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
     lookups = Lookups(settings, metrics.registry)
     engine = Engine(settings, identity, store, metrics=metrics)
     linker = Linker(settings, store, metrics=metrics)

@@ -401,7 +401,7 @@ def test_state_of_version_2_is_restored():
     observe(engine, DAY)
     partition = engine.partitions["t:0"]
     version, *fields = msgspec.msgpack.decode(partition.snapshot())
-    assert version == 4
+    assert version == 5
     restored = Partition("t:0", 1, shipped_reference())
     restored.restore(msgspec.msgpack.encode([2, *fields[:-3]]))
     assert (restored.offset, restored.watermark) == (partition.offset, partition.watermark)

@@ -5,7 +5,6 @@ from monitor.alerting.alerts import ACTIONS, SEVERITIES, OpenAlert
 from monitor.alerting.policy import (
     LADDERS,
     Policy,
-    hourly_requests,
     steps_down,
     usual_rate,
 )
@@ -114,9 +113,3 @@ def test_throttle_without_a_usual_rate_has_the_configured_one():
     ruling = POLICY.due([alert("warning")], 0.0, OPENED)
     made = POLICY.decision("k_1", ruling, OPENED, origin="detector", scope="api_key")
     assert made.rate == SETTINGS.throttle_rate
-
-
-def test_requests_of_the_last_hour_follow_from_the_level():
-    found = record()
-    found["level"][HOUR_LEVEL] = np.log2(1.0 + 250)
-    assert hourly_requests(found) == pytest.approx(250, rel=1e-5)
