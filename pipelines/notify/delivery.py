@@ -99,5 +99,5 @@ class Delivery:
                 for queue in self._queues:
                     queue.tick()
             except Exception:  # alerts must go on
-                log.exception("alert_book_failed")
+                log.error("alert_book_failed", exc_info=True)
             await self._clock.sleep(TICK)

@@ -70,6 +70,10 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._trouble = False
 
+    def __contains__(self, id: str) -> bool:
+        """Whether this worker delivers an alert: its partition has not moved to another."""
+        return id in self._entries
+
     def __getitem__(self, id: str) -> Entry:
         return self._entries[id]
 
@@ -105,7 +109,8 @@ class Ledger:
         """Enter that a receiver accepted alerts, or finally did not."""
         for alert in alerts:
             mark = Mark(receiver, alert.state, alert.severity, alert.detected_at, accepted)
-            self._entries[alert.id].marks[mark] = now
+            if alert.id in self._entries:
+                self._entries[alert.id].marks[mark] = now
             self._unmarked[alert.id].append(mark)
         await self._write_marks(now)
 
@@ -139,9 +144,7 @@ class Ledger:
 
     def _forget(self, id: str) -> None:
         self._entries.pop(id, None)
-        self._unwritten.discard(id)
         self._ends.discard(id)
-        self._unmarked.pop(id, None)
 
     def _merge(self, stored: Entry | None, alert: Alert, partition: int, now: float) -> Entry:
         entry = self._entries.get(alert.id) or stored
@@ -159,7 +162,7 @@ class Ledger:
     async def _write(self) -> None:
         async with self._writing:
             ids, self._unwritten = list(self._unwritten), set()
-            entries = [self._entries[id] for id in ids]
+            entries = [self._entries[id] for id in ids if id in self._entries]
             if entries and await self._try(lambda book: book.write(entries), _AWAY) is _AWAY:
                 self._unwritten.update(ids)
 

@@ -125,13 +125,25 @@ class ReceiverQueue:
             self._busy = True
             while len(items) < self._receiver.batch and not self._queue.empty():
                 items.append(self._queue.get_nowait())
-            await self._deliver([item for item in items if item.alert])
-            for item in items:
-                if item.alert is None:
-                    await self._refresh()
-                if item.countdown:
-                    item.countdown.decrement()
+            try:
+                await self._work(items)
+            except Exception:  # the next alerts must go on; these are read again after a restart
+                log.error("delivery_failed receiver=%s", self._receiver.name, exc_info=True)
             self._busy = False
+
+    async def _work(self, items: Sequence[Item]) -> None:
+        """Deliver items, but not those whose partition has moved: its new owner delivers them."""
+        alerts = [item for item in items if item.alert]
+        own = [item for item in alerts if item.alert and item.alert.id in self._ledger]
+        try:
+            await self._deliver(own)
+        finally:
+            self._waiting.dec(len(alerts))
+        for item in own:
+            if item.countdown:
+                item.countdown.decrement()
+        if len(alerts) < len(items):
+            await self._refresh()
 
     async def _deliver(self, items: Sequence[Item]) -> None:
         now, notices, unopened = self._clock.now(), list[Notice](), list[Alert]()
@@ -146,7 +158,6 @@ class ReceiverQueue:
             await self._send_or_bury(notices, min(item.since for item in items))
         if unopened:
             await self._bury(unopened, "its earlier states were not accepted", "refused")
-        self._waiting.dec(len(items))
 
     async def _send_or_bury(self, notices: list[Notice], since: float) -> None:
         """Send alerts until each is accepted or buried. Halve a rejected request to find which.
@@ -155,7 +166,7 @@ class ReceiverQueue:
         """
         alerts = [notice.alert for notice in notices]
         try:
-            await self._send(notices, since)
+            sent = await self._send(notices, since)
         except AwayError as error:
             hours = self._give_up / 3600
             await self._bury(alerts, f"not accepted for {hours:g} hours: {error}", "given_up")
@@ -167,17 +178,20 @@ class ReceiverQueue:
             await self._send_or_bury(notices[:middle], since)
             await self._send_or_bury(notices[middle:], since)
         else:
-            self._outcomes["delivered"].inc(len(alerts))
+            self._outcomes["delivered"].inc(len(sent))
             name, now = self._receiver.name, self._clock.now()
-            await self._ledger.mark(alerts, name, now, accepted=True)
+            await self._ledger.mark([each.alert for each in sent], name, now, accepted=True)
 
-    async def _send(self, notices: list[Notice], since: float) -> None:
+    async def _send(self, notices: list[Notice], since: float) -> list[Notice]:
         """Send one request, again and again while the receiver is down.
+
+        Returns:
+            what was sent: without the alerts whose partition moved to another worker meanwhile.
 
         Raises:
             AwayError: it is down, and the alerts are too old to wait.
         """
-        while True:
+        while notices:
             try:
                 await self._receiver.send(notices)
             except AwayError as error:
@@ -186,9 +200,11 @@ class ReceiverQueue:
                 if self._clock.now() - since >= self._give_up:
                     raise
                 await self._clock.sleep(pause)
+                notices = [each for each in notices if each.alert.id in self._ledger]
             else:
                 self._circuit.succeeded()
-                return
+                break
+        return notices
 
     async def _bury(self, alerts: Sequence[Alert], reason: str, outcome: str) -> None:
         """Publish dead letters, and note that no further attempt is made."""

@@ -312,6 +312,27 @@ async def test_successor_knows_the_open_alerts_of_its_partitions(redis_url: str)
             assert titles(desk) == [EXPECTED[1]]
 
 
+async def test_alerts_of_a_partition_that_moved_are_left_to_its_owner(redis_url: str):
+    clock, desk, owned, known = TurnedClock(), Desk(), {0, 1}, ledger(redis_url)
+    async with Delivery(
+        [route(one_by_one(desk))],
+        ledger=known,
+        partitions=lambda: frozenset(owned),
+        clock=clock,
+    ) as delivery:
+        await clock.turn(TICK)
+        moved = [await delivery.submit([alert(name)], partition=0) for name in ("1", "2")]
+        kept = await delivery.submit([alert("3")], partition=1)
+        await until(lambda: metric(delivery, "xm_undelivered_alerts", receiver="slack") == 3)
+        owned.remove(0)
+        await clock.turn_until(lambda: "a_1" not in known, TICK)
+        async with desk.open():
+            await clock.turn_until(kept.done, 60)
+        assert titles(desk) == ["[critical] burst k_3 opened"]
+        assert not moved[1].done()
+        assert metric(delivery, "xm_undelivered_alerts", receiver="slack") == 0
+
+
 async def test_book_forgets_old_alerts(redis_url: str):
     clock, book = TurnedClock(), AlertBook(redis_url)
     async with Delivery([], ledger=Ledger(book), clock=clock) as delivery:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import pytest
 from aiohttp import web
 
 from pipelines.demo.embedded import free_port
+from pipelines.kafka.read import read_topic
 from pipelines.notify import Delivery, verify
+from pipelines.notify.dead_letters import DeadLetter
 from pipelines.notify.receivers.alertmanager import Alertmanager
 from pipelines.notify.receivers.base import Endpoint, Notice
 from tests.support import traffic
@@ -26,6 +27,7 @@ from tests.support.receivers import (
     metric,
     route,
 )
+from tests.support.workers import metrics
 
 
 async def test_batch_is_done_when_it_is_accepted():
@@ -175,32 +177,49 @@ async def test_end_of_an_alert_from_before_a_restart_is_sent():
     assert desk.taken == ["a_1 resolved"]
 
 
-async def test_alert_survives_a_dead_receiver_and_a_killed_worker(
+async def test_worker_delivers_after_its_death_and_keeps_what_a_receiver_rejects(
     kafka: str, redis_url: str, tmp_path: Path
 ):
-    desk = Desk()
+    desk, chat = Desk(), Desk()
+    chat.answer = in_turn(*[410] * 1000)
     worker = Worker(
         tmp_path / "worker",
         kafka,
         redis_url,
         XM_RECEIVERS__WEBHOOK_URL=desk.url,
         XM_RECEIVERS__WEBHOOK_SECRET=SECRET,
+        XM_RECEIVERS__ROUTES__CHAT__TYPE="slack",
+        XM_RECEIVERS__ROUTES__CHAT__URL=chat.url,
     )
     await asyncio.to_thread(worker.start)
     try:
         begin = time.time() - 600
         messages = [each for n in range(5) for each in traffic.minute(begin + 60 * n)]
-        await asyncio.to_thread(traffic.send, kafka, worker.requests, messages)
-        retried = 'xm_deliveries_total{outcome="retried",receiver="webhook"} 0.0'
-        await until(lambda: retried not in metrics_of(worker))
-        worker.kill()
-        async with desk.open():
-            await asyncio.to_thread(worker.start)
-            await until(lambda: any(each.endswith(" open") for each in desk.taken))
+        async with chat.open():
+            await asyncio.to_thread(traffic.send, kafka, worker.requests, messages)
+            await until(lambda: metric_of(worker, "retried", "webhook"))
+            await until(lambda: metric_of(worker, "refused", "chat"))
+            worker.kill()
+            async with desk.open():
+                await asyncio.to_thread(worker.start)
+                await until(lambda: any(each.endswith(" open") for each in desk.taken))
+                await until(lambda: waiting(worker) == 0 and desk.taken)
     finally:
         await asyncio.to_thread(worker.stop)
+    values = await asyncio.to_thread(
+        lambda: list(read_topic(worker.settings, worker.settings.topics.undelivered))
+    )
+    letters = [msgspec.json.decode(value, type=DeadLetter) for value in values]
+    assert {(each.receiver, each.reason) for each in letters} == {("chat", "answers 410")}
+    assert sorted({f"{each.alert.id} {each.alert.state}" for each in letters}) == sorted(desk.taken)
+    assert chat.accepted == []
 
 
-def metrics_of(worker: Worker) -> str:
-    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as response:
-        return str(response.read(), "utf-8")
+def metric_of(worker: Worker, outcome: str, receiver: str) -> float:
+    """Deliveries of a worker so far."""
+    return metrics(worker)[f"xm_deliveries_total {outcome} {receiver}"]
+
+
+def waiting(worker: Worker) -> float:
+    """Alerts that wait for any receiver."""
+    return sum(n for name, n in metrics(worker).items() if name.startswith("xm_undelivered_alerts"))
