@@ -1,0 +1,64 @@
+"""Looks for what must not be stored: raw keys, prompts and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.support.programs import Worker
+from tests.support.workers import read_topic
+
+
+def leaks(secrets: Sequence[str], worker: Worker, logs: Iterable[Path]) -> list[str]:
+    """Where a secret stands: in a log, a value of Redis, or a message that the monitor has sent.
+
+    Args:
+        worker: whose Redis and topics are searched, but not the topic of requests.
+        logs: files.
+    """
+    searched = dict(_places(worker, logs))
+    found = [
+        f"{secret!r} in {place}"
+        for place, text in searched.items()
+        for secret in secrets
+        if secret.encode() in text
+    ]
+    empty = [f"nothing in {place}" for place, text in searched.items() if not text]
+    return found + empty
+
+
+def _places(worker: Worker, logs: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    for log in logs:
+        yield str(log), log.read_bytes()
+    with redis.from_url(worker.settings.redis_url) as client:
+        for key in client.scan_iter():
+            yield f"Redis {key!r}", key + repr(_value(client, key)).encode() + client.dump(key)
+    topics = worker.settings.topics
+    for topic in (
+        topics.alerts,
+        topics.rejected,
+        topics.fingerprints,
+        topics.decisions,
+        topics.audit,
+    ):
+        records = read_topic(worker, topic)
+        yield topic, b"\n".join(part for record in records for part in _parts(record))
+
+
+def _value(client: redis.Redis, key: bytes) -> Any:
+    """A value, not compressed as in a dump."""
+    read = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"stream": client.xrange,
+    }
+    return read[client.type(key)](key)
+
+
+def _parts(record: Any) -> Iterator[bytes]:
+    yield from (part for part in (record.key, record.value) if part)
+    yield from (value for _, value in record.headers)
