@@ -99,9 +99,9 @@ async def serving(settings: config.Forward, app: web.Application) -> AsyncIterat
         await server.stop()
 
 
-async def refreshing(tokens: Tokens | None) -> None:
+async def refreshing(tokens: Tokens) -> None:
     """Read the file of tokens again whenever it has changed."""
-    while tokens is not None:
+    while True:
         await asyncio.sleep(_REFRESH)
         tokens.refresh()
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging.config
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from monitor.config import Settings
@@ -58,11 +59,11 @@ async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> Non
         _show(spool, metrics)
         urls = [each for each in sources if "://" in each]
         paths = [each for each in sources if "://" not in each]
-        work = [
-            sender.run(),
-            LogFiles(paths, saved, intake, metrics).run(),
-            Objects(urls, saved, intake, chosen.poll_seconds).run(),
-            *([refreshing(tokens)] if tokens else []),
+        work: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            sender.run,
+            LogFiles(paths, saved, intake, metrics).run,
+            Objects(urls, saved, intake, chosen.poll_seconds).run,
+            *([partial(refreshing, tokens)] if tokens else []),
         ]
         async with serving(chosen, pages(sender, metrics, receiver)):
             await _until_stopped(*work)
@@ -75,12 +76,12 @@ def _reads_otlp(settings: Settings) -> bool:
     return (mapping if isinstance(mapping, str) else mapping.get("preset")) == "otel-genai"
 
 
-async def _until_stopped(*work: Coroutine[Any, Any, None]) -> None:
+async def _until_stopped(*work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Do work until a signal, or until some of it fails."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    tasks = [asyncio.create_task(each) for each in (stopped.wait(), *work)]
+    tasks = [asyncio.create_task(stopped.wait()), *(asyncio.create_task(each()) for each in work)]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
