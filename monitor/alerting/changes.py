@@ -25,6 +25,7 @@ class Change(msgspec.Struct, frozen=True):
     """An entry of the audit.
 
     Attributes:
+        what: one of What; a newer version may have more.
         id: the same for an entry that was written twice.
         at: wall-clock time, epoch seconds.
         who: a person's name, or `monitor`.
@@ -32,7 +33,7 @@ class Change(msgspec.Struct, frozen=True):
         before, after: the JSON that changed; `None` where there was or is nothing.
     """
 
-    what: What
+    what: str
     subject: str
     who: str
     why: str

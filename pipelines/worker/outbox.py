@@ -6,30 +6,30 @@
 | `extraction.audit` | subject of the change | the change (`alerting/changes.py`) |
 
 Entries of the feed name what changed. What is sent is read from Redis at that moment, so a message
-is never older than the entry. After a change of a switch, the allow-list or a withdrawal, or if
-entries were lost, all subjects are sent again. Each message is sent at least once.
+is never older than the entry. After a change of a switch, the allow-list or a withdrawal, at the
+end of one, and if entries were lost, all subjects are sent again. Each message is sent at least
+once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
-from aiokafka.errors import KafkaError
 
 from monitor.alerting.changes import Change
 from monitor.alerting.decisions import ActiveDecision
-from monitor.alerting.enforcement import Effective, effective
+from monitor.alerting.enforcement import Control, Effective, effective
 from monitor.config import Settings
-from monitor.errors import StoreError
 from monitor.store import inventory
-from monitor.store.control import START, ControlStore, Feed
+from monitor.store.control import ControlStore, Feed
 from monitor.store.outbox import TURN_SECONDS, Position, take_turn
 from monitor.store.redis import DECISION_KEY, RedisStore
 from pipelines.gateways.applied import applied
@@ -59,32 +59,33 @@ class Outbox:
         self._decisions, self._audit = settings.topics.decisions, settings.topics.audit
         self._shadow = settings.decisions.shadow
         self._holder = secrets.token_hex(8)
-        self._failing = False
+        self._all_due = 0.0  # when a switch or an allow-list entry ends, which no entry says
 
     async def run(self) -> None:
         """Copy what is new every second while the app runs."""
+        failing = False
         while not self._app.should_stop:
             try:
-                if not await self.copy():
-                    await self._app.sleep(_SECONDS)
-                if self._failing:
-                    self._failing = False
-                    log.warning("outbox_back")
-            except (StoreError, KafkaError) as error:
-                if not self._failing:
-                    self._failing = True
+                more = await self.copy()
+            except Exception as error:  # of Redis or Kafka: whatever it is, detection goes on
+                if not failing:
                     log.error("outbox_failed error=%s reason=%r", type(error).__name__, str(error))
+                failing, more = True, False
+            else:
+                if failing:
+                    log.warning("outbox_back")
+                failing = False
+            if not more:
                 await self._app.sleep(_SECONDS)
 
     async def copy(self) -> bool:
         """Copy what is new; whether there may be more.
 
-        Raises:
-            StoreError: if Redis fails.
-            KafkaError: if Kafka refuses a message. All of them are sent again.
+        After a failure nothing is noted as copied, and all of it is sent again.
         """
         position = await self._take_turn()
         if position is None:
+            self._all_due = 0.0
             return False
         changes, audit = await asyncio.to_thread(self._read_audit, position.audit)
         await self._send(self._audit, changes)
@@ -101,21 +102,24 @@ class Outbox:
 
     async def _send_decisions(self, feed: Feed, after: str) -> str:
         """Send what applies to the subjects that changed; the id of the last entry."""
-        names = [entry.name for entry in feed.entries]
-        if not names and not feed.lost and after != START:
-            return after
         if feed.lost:
             log.warning("feed_gap after=%s remedy=%r", after, "all decisions are sent again")
-        if feed.lost or after == START or not all(each.startswith(DECISION_KEY) for each in names):
+        names = [entry.name for entry in feed.entries]
+        decisions = [name for name in names if name.startswith(DECISION_KEY)]
+        await self._send_pages({name.rpartition(":")[2] for name in decisions})
+        if feed.lost or len(decisions) < len(names) or time.time() >= self._all_due:
             return await self._send_all()
-        await self._send_pages({name.rpartition(":")[2] for name in names})
-        return feed.entries[-1].id
+        return feed.entries[-1].id if feed.entries else after
 
     async def _send_all(self) -> str:
+        """Send what applies to all subjects; the id of the last entry before."""
         reached = await asyncio.to_thread(self._control.position)
+        ends = _ends(await asyncio.to_thread(self._control.read))
+        due = min((end for end in ends if end > time.time()), default=math.inf)
         decisions = inventory.decisions(self._store.server)
         while page := await asyncio.to_thread(lambda: list(islice(decisions, _PAGE))):
             await self._send_pages({decision.key for decision in page})
+        self._all_due = due
         return reached
 
     async def _send_pages(self, subjects: set[str]) -> None:
@@ -140,6 +144,7 @@ class Outbox:
     async def _send(self, topic: str, messages: Sequence[Message]) -> None:
         """Send messages and wait until Kafka has them, however long that takes: another worker
         must not overtake what this one's producer still holds."""
+        await self._take_turn()
         producer = await self._app.maybe_start_producer()
         waiting = [
             asyncio.ensure_future(await producer.send(topic, key, value, None, None, None))
@@ -159,3 +164,9 @@ class Outbox:
 
 def _subject_of(change: bytes) -> bytes:
     return msgspec.json.decode(change, type=Change).subject.encode()
+
+
+def _ends(control: Control) -> Iterator[float]:
+    """When switches and allow-list entries end by themselves, epoch seconds."""
+    yield from (each.until for each in control.switches.values() if each.until is not None)
+    yield from (each.expires_at for each in control.allowed.values())
