@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 from monitor.alerting.alerts import SEVERITIES, Alert, State
-from monitor.alerting.enforcement import Control
+from monitor.alerting.enforcement import Control, Withdrawal
 from monitor.errors import StoreError
 from monitor.records.profile import DAY
 from monitor.store.alert_book import AlertBook, Entry, Mark, Silence
@@ -91,7 +91,11 @@ class Ledger:
         if alert.state == "resolved":
             return False
         silenced = any(each.covers(alert, now) for each in self._silences)
-        return silenced or withdrawal_of(self._control, alert) is not None
+        return silenced or self.withdrawal(alert) is not None
+
+    def withdrawal(self, alert: Alert) -> Withdrawal | None:
+        """The withdrawal of an alert, or of an earlier one like it."""
+        return withdrawal_of(self._control, alert)
 
     async def observe(self, alerts: Sequence[Alert], partition: int, now: float) -> None:
         """Enter alerts as they come from their topic."""

@@ -12,8 +12,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from monitor.alerting.alerts import Alert, Severity
 from monitor.metrics import Metrics
+from monitor.store.alert_book import Mark
 from pipelines.notify.circuit import Circuit, Clock
 from pipelines.notify.dead_letters import DeadLetter, Publish
 from pipelines.notify.ledger import Ledger, rank
@@ -111,9 +114,10 @@ class ReceiverQueue:
         for entry in self._ledger.open_entries:
             if self._queue.full():
                 return
-            if self._is_due(entry.alert, now):
+            alert = self._as_withdrawn(entry.alert)
+            if self._is_due(alert, now):
                 self._waiting.inc()
-                self._queue.put_nowait(Item(entry.alert, now))
+                self._queue.put_nowait(Item(alert, now))
         seconds = self._receiver.refresh_seconds
         if seconds and now - self._refreshed >= seconds and not self._queue.full():
             self._refreshed = now
@@ -220,15 +224,13 @@ class ReceiverQueue:
         await self._ledger.mark(alerts, name, now, accepted=False)
 
     async def _refresh(self) -> None:
-        """Send the open alerts that the receiver has again, as they are now."""
+        """Send the open alerts that the receiver has again, under the severity that it knows."""
         name = self._receiver.name
-        marks = ((each, each.of(name)) for each in self._ledger.open_entries)
-        known = [
-            Notice(entry.alert)
-            for entry, given in marks
-            if any(mark.accepted for mark in given)
-            and not self._ledger.is_suppressed(entry.alert, self._clock.now())
-        ]
+        known = []
+        for entry in self._ledger.open_entries:
+            severity = self._active(entry.alert)
+            if severity and not self._ledger.withdrawal(entry.alert):
+                known.append(Notice(msgspec.structs.replace(entry.alert, severity=severity)))
         for batch in _parts(known, self._receiver.batch):
             try:
                 await self._receiver.send(batch)
@@ -249,23 +251,32 @@ class ReceiverQueue:
         marks = self._ledger[alert.id].of(self._receiver.name)
         if any(rank(mark) == rank(alert) for mark in marks):
             return False
-        accepted = [rank(mark) for mark in marks if mark.accepted]
-        accepted += [rank(each.alert) for each in before if each.alert.id == alert.id]
-        if accepted and max(accepted) >= rank(alert):
+        accepted: list[Alert | Mark] = [mark for mark in marks if mark.accepted]
+        accepted += [each.alert for each in before if each.alert.id == alert.id]
+        last = max(accepted, key=rank, default=None)
+        if last and (rank(last) >= rank(alert) or last.state == alert.state == "resolved"):
             return False
         if self._ledger.is_suppressed(alert, now):
             return False
-        if accepted:
+        if last:
             return True
         new = alert.state != "resolved" or self._ledger.has_only_end(alert.id)
         return new and self._route.wants(alert, now)
 
-    def _active(self, alert: Alert, before: Sequence[Notice]) -> Severity | None:
+    def _active(self, alert: Alert, before: Sequence[Notice] = ()) -> Severity | None:
         """The severity under which the receiver has an alert, after the first part of a request."""
         marks = self._ledger[alert.id].of(self._receiver.name)
         given = [mark.severity for mark in marks if mark.accepted]
         given += [each.alert.severity for each in before if each.alert.id == alert.id]
         return given[-1] if given else None
+
+    def _as_withdrawn(self, alert: Alert) -> Alert:
+        """An open alert, or its end if a person has withdrawn it."""
+        withdrawal = self._ledger.withdrawal(alert)
+        if withdrawal is None:
+            return alert
+        summary = f"{alert.subject.id}: {alert.kind} withdrawn by {withdrawal.who} as no attack."
+        return msgspec.structs.replace(alert, state="resolved", decision="observe", summary=summary)
 
     def _was_never_opened(self, alert: Alert) -> bool:
         """Whether an end has to join dead letters, so that they hold the whole alert."""

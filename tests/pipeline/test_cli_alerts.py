@@ -212,7 +212,7 @@ async def publish(kafka: str, topic: str, letters: list[DeadLetter]) -> None:
 
 
 def test_redeliver_sends_undelivered_alerts_once(xm: Xm, kafka: str, redis_url: str):
-    names = ("REQUESTS", "REJECTED", "ALERTS", "FINGERPRINTS", "UNDELIVERED")
+    names = ("REQUESTS", "REJECTED", "ALERTS", "FINGERPRINTS", "UNDELIVERED", "DECISIONS", "AUDIT")
     settings = {f"XM_TOPICS__{name}": fresh(name.lower()) for name in names}
     settings |= {"XM_KAFKA": kafka, "XM_REDIS_URL": redis_url, "XM_TOPICS__PARTITIONS": "1"}
     assert xm("topics", "create", **settings).status == 0

@@ -7,12 +7,10 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 
 from monitor.config import Receivers, Settings
 from monitor.store.alert_book import AlertBook, Entry, Mark
-from monitor.store.control import ControlStore
 from pipelines.demo.embedded import free_port
 from pipelines.notify import Delivery, routes
 from pipelines.notify.dead_letters import DeadLetter
@@ -22,28 +20,24 @@ from pipelines.notify.receivers.base import Endpoint
 from pipelines.notify.receivers.slack import Slack
 from pipelines.notify.receivers.webhook import Webhook
 from pipelines.notify.redeliver import redeliver
-from pipelines.notify.route import Route, parse_hours
-from pipelines.notify.silencing import silence
 from tests.support.apps import until
 from tests.support.receivers import (
+    EXPECTED,
     SECRET,
+    STATES,
     Desk,
     TurnedClock,
     alert,
     delivered,
     in_turn,
+    ledger,
     metric,
+    one_by_one,
     route,
+    titles,
 )
 
 HOUR = 3600.0
-STATES = [
-    alert("1", "open", "warning"),
-    alert("2"),
-    alert("1", "update"),
-    alert("2", "resolved"),
-    alert("1", "resolved"),
-]
 
 
 class Letters(list[DeadLetter]):
@@ -51,28 +45,6 @@ class Letters(list[DeadLetter]):
 
     async def publish(self, letter: DeadLetter) -> None:
         self.append(letter)
-
-
-def ledger(redis_url: str) -> Ledger:
-    """The ledger of a worker that starts."""
-    return Ledger(AlertBook(redis_url), ControlStore(redis_url))
-
-
-def one_by_one(desk: Desk) -> Slack:
-    return Slack(Endpoint(desk.url, 0.5))
-
-
-def titles(desk: Desk) -> list[str]:
-    return [body["text"] for _, _, body in desk.accepted]
-
-
-EXPECTED = [
-    "[warning] burst k_1 opened",
-    "[critical] burst k_2 opened",
-    "[critical] burst k_1 more severe",
-    "[critical] burst k_2 resolved",
-    "[critical] burst k_1 resolved",
-]
 
 
 TYPES = ("alertmanager", "pagerduty", "opsgenie", "slack", "teams", "webhook", "cloudevents")
@@ -238,62 +210,6 @@ async def test_redelivery_to_a_dead_or_unknown_receiver_says_so(redis_url: str):
     dead = route(Slack(Endpoint(f"http://127.0.0.1:{free_port()}", 0.5)))
     done = await redeliver(letters, [dead], AlertBook(redis_url), time.time())
     assert [each.outcome for each in done] == ["away", "no_route"]
-
-
-async def test_open_alert_is_delivered_when_hours_begin():
-    clock = TurnedClock(datetime(2026, 11, 2, 7, 0, tzinfo=UTC).timestamp())
-    async with Desk().open() as desk:
-        office = Route(one_by_one(desk), hours=parse_hours("Mon-Fri 08:00-18:00", "hours"))
-        async with Delivery([office], clock=clock) as delivery:
-            await delivered(delivery, alert("1"), alert("2"), alert("2", "resolved"))
-            await clock.turn(HOUR - TICK)
-            assert titles(desk) == []
-            await clock.turn_until(lambda: titles(desk), TICK)
-            assert titles(desk) == ["[critical] burst k_1 opened"]
-            await clock.turn(12 * HOUR)
-            await delivered(delivery, alert("1", "resolved"))
-            assert titles(desk)[1:] == ["[critical] burst k_1 resolved"]
-
-
-async def test_silenced_alert_is_delivered_after_the_silence(redis_url: str):
-    clock, book = TurnedClock(time.time()), AlertBook(redis_url)
-    async with (
-        Desk().open() as desk,
-        Delivery([route(one_by_one(desk))], ledger=ledger(redis_url), clock=clock) as delivery,
-    ):
-        silence(book, "k_1", "", HOUR, "ana", "planned load test")
-        await delivered(delivery, alert("1"), alert("2"))
-        assert titles(desk) == ["[critical] burst k_2 opened"]
-        await clock.turn_until(lambda: len(desk.accepted) == 2, HOUR / 2)
-    assert titles(desk)[1] == "[critical] burst k_1 opened"
-
-
-async def test_silence_does_not_hide_the_end_of_an_alert(redis_url: str):
-    async with (
-        Desk().open() as desk,
-        Delivery([route(one_by_one(desk))], ledger=ledger(redis_url)) as delivery,
-    ):
-        await delivered(delivery, STATES[0])
-        silence(AlertBook(redis_url), "a_1", "", HOUR, "ana", "seen")
-        await delivered(delivery, STATES[2], STATES[4])
-    assert titles(desk) == [EXPECTED[0], EXPECTED[4]]
-
-
-async def test_withdrawn_alert_comes_back_only_when_more_severe(redis_url: str):
-    async with (
-        Desk().open() as desk,
-        Delivery([route(one_by_one(desk))], ledger=ledger(redis_url)) as delivery,
-    ):
-        await delivered(delivery, STATES[0])
-        store = ControlStore(redis_url)
-        store.withdraw("a_1", "k_1", "burst", "warning", "ana", "our own CI")
-        later = msgspec.structs.replace(STATES[0], id="a_3", detected_at=STATES[0].detected_at + 9)
-        await delivered(delivery, later)
-        assert titles(desk) == [EXPECTED[0]]
-        await delivered(
-            delivery, msgspec.structs.replace(later, state="update", severity="critical")
-        )
-        assert titles(desk)[1:] == ["[critical] burst k_1 more severe"]
 
 
 async def test_successor_knows_the_open_alerts_of_its_partitions(redis_url: str):

@@ -14,10 +14,14 @@ import msgspec
 from aiohttp import web
 
 from monitor.alerting.alerts import Alert, Severity, State, Subject
+from monitor.store.alert_book import AlertBook
+from monitor.store.control import ControlStore
 from pipelines.demo.embedded import free_port
 from pipelines.notify.circuit import Clock
 from pipelines.notify.delivery import Delivery
+from pipelines.notify.ledger import Ledger
 from pipelines.notify.receivers.base import Endpoint, Receiver
+from pipelines.notify.receivers.slack import Slack
 from pipelines.notify.receivers.webhook import Webhook
 from pipelines.notify.route import Route
 
@@ -39,6 +43,15 @@ def alert(name: str, state: State = "open", severity: Severity = "critical") -> 
         summary=f"Key k_{name} sends 31 times its usual rate.",
         decision="throttle",
     )
+
+
+STATES = [
+    alert("1", "open", "warning"),
+    alert("2"),
+    alert("1", "update"),
+    alert("2", "resolved"),
+    alert("1", "resolved"),
+]
 
 
 def route(receiver: Receiver, least_severity: Severity = "info", **conditions: Any) -> Route:
@@ -161,3 +174,25 @@ class TurnedClock(Clock):
             assert time.monotonic() < deadline
             await self.turn(step)
             await asyncio.sleep(0.02)  # real input and output of those who woke
+
+
+def ledger(redis_url: str) -> Ledger:
+    """The ledger of a worker that starts."""
+    return Ledger(AlertBook(redis_url), ControlStore(redis_url))
+
+
+def one_by_one(desk: Desk) -> Slack:
+    return Slack(Endpoint(desk.url, 0.5))
+
+
+def titles(desk: Desk) -> list[str]:
+    return [body["text"] for _, _, body in desk.accepted]
+
+
+EXPECTED = [
+    "[warning] burst k_1 opened",
+    "[critical] burst k_2 opened",
+    "[critical] burst k_1 more severe",
+    "[critical] burst k_2 resolved",
+    "[critical] burst k_1 resolved",
+]
