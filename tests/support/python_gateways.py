@@ -22,19 +22,20 @@ class PythonGateway(Gateway):
 
     Args:
         api: port of the model server.
-        monitor: port of the decision service.
+        monitor: port of the decision service; `None` runs without ours, to compare.
         chosen: more environment variables.
     """
 
-    def __init__(self, folder: Path, api: int, monitor: int, **chosen: str) -> None:
-        super().__init__(folder, api, monitor)
+    def __init__(self, folder: Path, api: int, monitor: int | None, **chosen: str) -> None:
+        super().__init__(folder, api, monitor or 0)
         self.environment = {
             "PYTHONPATH": str(ROOT),
-            "XM_GATEWAY__URL": f"http://127.0.0.1:{monitor}",
-            "XM_GATEWAY__TIMEOUT_SECONDS": "10",  # for a busy machine
             "MODEL_SERVER": f"http://127.0.0.1:{api}",
             **chosen,
         }
+        if monitor is not None:
+            self.environment["XM_GATEWAY__URL"] = f"http://127.0.0.1:{monitor}"
+            self.environment["XM_GATEWAY__TIMEOUT_SECONDS"] = "10"  # for a busy machine
 
     def program(self) -> list[str]:
         raise NotImplementedError
@@ -63,6 +64,8 @@ class LiteLLM(PythonGateway):
         [model] = config["model_list"]
         model["model_name"] = "m"  # of `gateways.chat`
         model["litellm_params"]["api_base"] = f"http://127.0.0.1:{self.api}/v1"
+        if not self.monitor:
+            del config["litellm_settings"]["callbacks"]
         config["general_settings"] = {"custom_auth": "tests.support.litellm_auth.authenticate"}
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         self.environment |= {

@@ -27,6 +27,7 @@ Encode = Callable[[], Message]
 
 _MOST, _MOST_BYTES = 10_000, 64 << 20  # waiting events and their bytes
 _CHUNK = 500  # events sent at a time
+_LINGER = 0.05  # seconds in which events gather, so that one call sends several
 _PATIENCE = 10.0  # seconds to retry before the connection counts as lost
 _PAUSES = (0.5, 10.0)  # seconds between connections, the first and the longest
 _CLOSE_SECONDS = 5.0
@@ -128,6 +129,7 @@ class EventProducer:
                 self._empty.set()
                 self._wake.clear()
                 await self._wake.wait()
+                await asyncio.sleep(_LINGER)
             chunk = [self._queue[i] for i in range(min(_CHUNK, len(self._queue)))]
             messages = await asyncio.to_thread(_encoded, chunk)
             refused = outlet.sent.refused

@@ -1,0 +1,131 @@
+"""The client of decisions with the real decision service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from monitor import config
+from monitor.identity import from_settings
+from monitor.store.control import ControlStore
+from pipelines.gateways.client.client import DecisionClient, Verdict
+from pipelines.gateways.client.metrics import ClientMetrics
+from pipelines.gateways.client.native import hashed_key
+from tests.support.apps import until
+from tests.support.programs import DecisionService, Worker
+from tests.support.servers import Redis
+
+BY = {"who": "ann", "why": "INC-7"}
+
+
+class Deployment:
+    """A decision service on a Redis, without a worker."""
+
+    def __init__(self, folder: Path, redis: Redis) -> None:
+        chosen = {"XM_DECISIONS__SHADOW": "false"}
+        worker = Worker(folder / "worker", "127.0.0.1:1", redis.url, **chosen)
+        self.redis, self.service = redis, DecisionService(folder / "service", worker)
+        self.control = ControlStore(redis.url)
+        self.identity = from_settings(worker.settings)
+
+
+@pytest.fixture(scope="module")
+def deployed(own_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    found = Deployment(tmp_path_factory.mktemp("deployed"), own_redis)
+    with found.service:
+        yield found
+
+
+@asynccontextmanager
+async def following(deployed: Deployment, **chosen: object) -> AsyncIterator[DecisionClient]:
+    url = f"http://{deployed.service.address}"
+    settings = config.Gateway(url=url, **{"timeout_seconds": 10.0, **chosen})
+    client = DecisionClient(settings, ClientMetrics(CollectorRegistry()))
+    client.start()
+    try:
+        await until(lambda: client.live)
+        yield client
+    finally:
+        await client.close()
+
+
+async def eventually(
+    check: Callable[[], Awaitable[Verdict]], is_so: Callable[[Verdict], bool]
+) -> Verdict:
+    """The verdict once it is as expected."""
+    deadline = time.monotonic() + 60
+    while not is_so(verdict := await check()):
+        assert time.monotonic() < deadline, verdict
+        await asyncio.sleep(0.02)
+    return verdict
+
+
+async def test_client_enforces_what_people_decide(deployed: Deployment) -> None:
+    control, key = deployed.control, "sk-decided"
+    subject = deployed.identity.key(hashed_key(key))
+    async with following(deployed) as client:
+
+        async def check() -> Verdict:
+            return await client.check([key])
+
+        assert (await check()).status == 200
+        assert client.shadow is False
+        control.decide(subject, "block", 600.0, **BY)
+        verdict = await eventually(check, lambda found: found.status == 403)
+        assert verdict.reason
+        control.allow(subject, "sales", 600.0, **BY)
+        await eventually(check, lambda found: found.status == 200)
+        control.disallow(subject, **BY)
+        await eventually(check, lambda found: found.status == 403)
+        control.switch("kill", True, **BY)
+        await eventually(check, lambda found: found.status == 200)
+        await until(lambda: client.shadow)
+        control.switch("kill", None, **BY)
+        await eventually(check, lambda found: found.status == 403)
+        control.decide(subject, "throttle", 600.0, rate=6.0, **BY)
+        await eventually(check, lambda found: found.status == 429)
+        control.delete(subject, **BY)
+        await eventually(check, lambda found: found.status == 200)
+
+
+async def test_client_finds_accounts_and_end_users(deployed: Deployment) -> None:
+    identity = deployed.identity
+    deployed.control.decide(identity.account("acme"), "challenge", 600.0, **BY)
+    deployed.control.decide(identity.end_user("sk-app", "eve"), "block", 600.0, **BY)
+    async with following(deployed) as client:
+        asked = (client.check(["sk-9"], "acme"), client.check(["sk-app"], None, "eve"))
+        assert [each.status for each in await asyncio.gather(*asked)] == [401, 403]
+        assert (await client.check(["sk-app"], None, "ann")).status == 200
+
+
+async def test_client_keeps_decisions_over_a_restart_of_the_service(deployed: Deployment) -> None:
+    deployed.control.decide(deployed.identity.key("sk-kept"), "block", 600.0, **BY)
+    async with following(deployed) as client:
+        assert (await client.check(["sk-kept"])).status == 403
+        await asyncio.to_thread(deployed.service.kill)
+        await until(lambda: not client.live)
+        assert (await client.check(["sk-kept"])).status == 403
+        deployed.control.delete(deployed.identity.key("sk-kept"), **BY)
+        deployed.service.start()  # in this thread: the service ends with the one that starts it
+        await eventually(lambda: client.check(["sk-kept"]), lambda found: found.status == 200)
+        await until(lambda: client.live)
+
+
+async def test_client_keeps_decisions_while_redis_is_away(deployed: Deployment) -> None:
+    deployed.control.decide(deployed.identity.key("sk-redis"), "block", 600.0, **BY)
+    async with following(deployed) as client:
+        assert (await client.check(["sk-redis"])).status == 403
+        deployed.redis.pause()
+        try:
+            assert (await client.check(["sk-redis"])).status == 403
+            assert (await client.check(["sk-unknown"])).status == 200
+        finally:
+            deployed.redis.resume()
+        deployed.control.delete(deployed.identity.key("sk-redis"), **BY)
+        await eventually(lambda: client.check(["sk-redis"]), lambda found: found.status == 200)
