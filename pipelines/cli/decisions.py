@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -96,7 +97,12 @@ def decisions(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @decisions_app.command("list", epilog="Example: `xm decisions list k_e1d20bc60b4589d33ce25944`")
-def decisions_list(subject: Subject = None, raw: Raw = None, as_json: AsJson = False) -> None:
+def decisions_list(
+    subject: Subject = None,
+    raw: Raw = None,
+    top: Annotated[int, typer.Option(help="Number of decisions to list.", min=0)] = 50,
+    as_json: AsJson = False,
+) -> None:
     """List all decisions in force, or one: the action, its end, and whether it is enforced."""
     settings = config.load()
     from monitor.store.redis import RedisStore
@@ -105,7 +111,7 @@ def decisions_list(subject: Subject = None, raw: Raw = None, as_json: AsJson = F
 
     store = RedisStore(settings.redis_url, settings.record_seconds)
     if subject is None and raw is None:
-        output(list_decisions(store, _store(settings)), as_json, show)
+        output(list_decisions(store, _store(settings)), as_json, partial(show, top=top))
         return
     name = _pseudonym(subject, raw, settings)
     found = reader(store, settings)(name)

@@ -66,6 +66,13 @@ def test_list_shows_the_strongest_first_in_80_columns(run: Xm, store: RedisStore
     assert max(map(len, lines[2:])) <= 80
 
 
+def test_list_ends_with_the_number_of_further_decisions(run: Xm, store: RedisStore) -> None:
+    out = run("decisions", "list", "--top", 1).out
+    assert KEY in out
+    assert OTHER not in out
+    assert "… and 1 more (--top)." in out
+
+
 def test_shadow_is_what_workers_report_and_not_this_shell(run: Xm, store: RedisStore) -> None:
     assert "unknown" in run("decisions", XM_DECISIONS__SHADOW="true").out
     assert applied(run) == ("observe", "block", "unknown")

@@ -24,15 +24,17 @@ WORDS: dict[Held, str] = {
 }
 
 
-def show(found: DecisionList, console: Console | None = None) -> None:
-    """Print all decisions, and what holds them back."""
+def show(found: DecisionList, console: Console | None = None, *, top: int = 50) -> None:
+    """Print the first decisions, and what holds them back."""
     console = console or default_console()
     console.print(text_of(found.enforcement))
     if found.decisions:
         console.print(Text("Decisions in force, times in UTC", "bold"))
         console.print(Text(_LINE.format("subject", "decision", "until", "applies"), "dim"))
-    for each in found.decisions:
+    for each in found.decisions[:top]:
         console.print(_line(each), soft_wrap=True)
+    if len(found.decisions) > top:
+        console.print(f"… and {len(found.decisions) - top:,} more (--top).")
     if found.decisions:
         console.print()
     enforced = sum(each.action != "observe" for each in found.decisions)
