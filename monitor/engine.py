@@ -14,7 +14,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,7 @@ from monitor.detectors.base import Evaluation
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.metrics import Metrics
-from monitor.operator import PartitionedOperator
+from monitor.operator import PartitionedOperator, Withdrawn
 from monitor.partition import EPOCH, Partition
 from monitor.prompts.content_model import load_content
 from monitor.prompts.extractor import Extractor, Features
@@ -50,33 +49,10 @@ from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.response import Response
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
-from monitor.subjects import BatchSubjects, Subjects
+from monitor.subjects import BatchSubjects, Evaluated, Subjects
 
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
-
-
-class _Evaluated(NamedTuple):
-    """n records that are due for evaluation, in stream order.
-
-    Attributes:
-        records: `(n,) RECORD`, copied right after the request that made each due, in a buffer that
-            the next epoch overwrites.
-        entries: `(n,) int64`, index of the entry of that request.
-        events: `(n,) int64`, index of that request in its batch.
-        rows: `(n,) int64`, row of each record in the table.
-        roles: `(n,) uint8`, whose records they are.
-        ids: their subjects.
-        ts: `(n,) float64`, time of the request, epoch seconds.
-    """
-
-    records: Records
-    entries: Rows
-    events: Rows
-    rows: Rows
-    roles: Marks
-    ids: list[str]
-    ts: Floats
 
 
 class Engine(PartitionedOperator[Partition]):
@@ -214,7 +190,7 @@ class Engine(PartitionedOperator[Partition]):
             records, due = self._update(partition, entries, requests, features, first, last)
             if len(due) and self._combined.parts:
                 events = entries.events[due]
-                evaluated = _Evaluated(
+                evaluated = Evaluated(
                     records,
                     due,
                     events,
@@ -301,7 +277,7 @@ class Engine(PartitionedOperator[Partition]):
     def _evaluate(
         self,
         partition: Partition,
-        evaluated: _Evaluated,
+        evaluated: Evaluated,
         subjects: BatchSubjects,
         out: Outcome,
     ) -> None:
@@ -318,6 +294,7 @@ class Engine(PartitionedOperator[Partition]):
                 )
             )
         p = np.stack([finding.p for finding in findings])  # (detectors, n)
+        self._response.set_withdrawn_aside(evaluated.ids, p)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
         acted = set[int]()  # rows whose alerts or decisions have changed
@@ -338,6 +315,17 @@ class Engine(PartitionedOperator[Partition]):
         info = self._settings.detection.info
         for detector, flagged in zip(self._detectors, p <= info, strict=True):
             self.metrics.findings.labels(detector.name).inc(int(np.count_nonzero(flagged)))
+
+    # Withdrawn alerts
+
+    def withdraw(self, withdrawn: Withdrawn) -> None:
+        self._response.withdrawn = withdrawn
+        for partition in self.partitions.values():
+            ids, out = [id for id in withdrawn if id in partition.alerted], Outcome()
+            rows = self._subjects.rows(partition, ids)
+            self._response.withdraw(partition, ids, rows, partition.watermark, out)
+            self.table.mark_changed(rows)
+            self._add(partition, out)
 
     # Checkpoints
 
@@ -375,7 +363,7 @@ class Engine(PartitionedOperator[Partition]):
 
 
 def _fingerprints(
-    evaluated: _Evaluated, hashes: npt.NDArray[np.uint64], p: Floats, severity: Marks
+    evaluated: Evaluated, hashes: npt.NDArray[np.uint64], p: Floats, severity: Marks
 ) -> Iterator[KeyFingerprint]:
     """The fingerprints of the keys and accounts that changed enough.
 

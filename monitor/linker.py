@@ -30,7 +30,7 @@ from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
 from monitor.config import Settings
 from monitor.metrics import Metrics
-from monitor.operator import PartitionedOperator
+from monitor.operator import PartitionedOperator, Withdrawn
 from monitor.partition import PartitionState, decode_state
 from monitor.records.stream_clock import Source
 from monitor.requests.decoder import Rejection
@@ -92,6 +92,7 @@ class Linker(PartitionedOperator[LinkPartition]):
     def __init__(self, settings: Settings, store: Store, *, metrics: Metrics | None = None) -> None:
         super().__init__(store, metrics)
         self._settings = settings
+        self._withdrawn: Withdrawn = {}
         load(settings.campaigns.weights)  # a file that cannot be used ends the start
 
     def _new_partition(self, name: str, claim: int) -> LinkPartition:
@@ -111,7 +112,9 @@ class Linker(PartitionedOperator[LinkPartition]):
         for start, end, now in _rounds(watermarks):
             if now:
                 with self.metrics.link_seconds.time():
-                    alerts, decisions = partition.rounds.run(partition.population, now)
+                    alerts, decisions = partition.rounds.run(
+                        partition.population, now, self._withdrawn
+                    )
                 out.alerts += alerts
                 out.decisions += decisions
             partition.population.update(fingerprints[start:end], keys[start:end])
@@ -119,6 +122,10 @@ class Linker(PartitionedOperator[LinkPartition]):
         partition.clock = clock
         self.metrics.fingerprints.inc(out.events)
         self.metrics.linked_keys.set(len(partition.population))
+
+    def withdraw(self, withdrawn: Withdrawn) -> None:
+        """As in the contract; a campaign's alert resolves in the next round."""
+        self._withdrawn = withdrawn
 
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
         return Counter(

@@ -31,6 +31,8 @@ from monitor.partition import PartitionState
 from monitor.store.base import Checkpoint, Store
 
 P = TypeVar("P", bound=PartitionState)
+#: By subject and kind of alert, the highest severity that a person has withdrawn, as in records.
+Withdrawn = Mapping[str, Mapping[str, int]]
 
 
 class StreamOperator(Protocol):
@@ -77,6 +79,15 @@ class StreamOperator(Protocol):
         Raises:
             KeyError: the partition is not assigned.
             StoreError: nothing was observed. The same call can be made again.
+        """
+
+    def withdraw(self, withdrawn: Withdrawn) -> None:
+        """Take over the alerts that people have withdrawn as no attack, all of them.
+
+        They resolve. They do not open again unless they get more severe than what was withdrawn.
+
+        Raises:
+            StoreError: nothing has changed but what opens. The same call can be made again.
         """
 
     def snapshot(self) -> Checkpoint:
@@ -163,11 +174,16 @@ class PartitionedOperator(ABC, Generic[P]):
         if len(batch.offsets):
             self._observe(partition, batch, out)
             partition.offset = int(batch.offsets[-1]) + 1
-            partition.outbox += out.alerts
             partition.dirty = True
-            self._decisions += out.decisions
-            self.metrics.count(out)
+            self._add(partition, out)
         return out
+
+    def _add(self, partition: P, out: Outcome) -> None:
+        """Keep the alerts and decisions of an outcome for the next snapshot."""
+        partition.outbox += out.alerts
+        partition.dirty |= bool(out.alerts)
+        self._decisions += out.decisions
+        self.metrics.count(out)
 
     def snapshot(self) -> Checkpoint:
         checkpoint = Checkpoint(decisions=self._decisions)

@@ -7,7 +7,7 @@ each of them gets it with its next request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,11 +38,15 @@ class Response:
         settings: thresholds and durations.
         table: has the records of all subjects concerned.
         detectors: that make the findings.
+
+    Attributes:
+        withdrawn: see `StreamOperator.withdraw`.
     """
 
     def __init__(self, settings: Settings, table: Table, detectors: Sequence[Detector]) -> None:
         self._policy = Policy(settings.decisions)
         self._shortest_wait = min(self._policy.shortest / 2, self._policy.step)
+        self.withdrawn: Mapping[str, Mapping[str, int]] = {}
         self._table = table
         self._detectors = detectors
         self._slots = np.array([each.slot for each in detectors])
@@ -158,6 +162,39 @@ class Response:
                     key, ruling, now, origin="account", scope="api_key", ties=ties
                 )
                 out.decisions.append(decision)
+
+    def set_withdrawn_aside(self, ids: Sequence[str], p: Floats) -> None:
+        """Make withdrawn findings ordinary, unless they are more severe than what was withdrawn.
+
+        Args:
+            ids: n subjects.
+            p: `(detectors, n) float64`, probabilities of the findings, updated in place.
+        """
+        if not self.withdrawn:
+            return
+        for i in (i for i, id in enumerate(ids) if id in self.withdrawn):
+            kinds = self.withdrawn[ids[i]]
+            for d, detector in enumerate(self._detectors):
+                if self._lifecycle.severity(float(p[d, i])) <= kinds.get(detector.name, -1):
+                    p[d, i] = 1.0
+
+    def withdraw(
+        self, partition: Partition, ids: list[str], rows: Rows, now: float, out: Outcome
+    ) -> None:
+        """Resolve the withdrawn alerts of some subjects, and count them as ordinary again.
+
+        Args:
+            ids: subjects with open alerts.
+            rows: `(n,) int64`, of their records.
+            now: event time, epoch seconds.
+            out: receives the alerts.
+        """
+        records = self._table.records
+        for id, row in zip(ids, rows.tolist(), strict=True):
+            subject, record = partition.subject(id), records[row]
+            out.alerts += self._lifecycle.withdraw(record, subject, now, self.withdrawn[id])
+            partition.set_open_alerts(id, self._lifecycle.open_on(record, id))
+        records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
 
     def resolve_calm(
         self, partition: Partition, ids: list[str], rows: Rows, now: float, out: Outcome

@@ -26,6 +26,7 @@ from monitor.prompts.extractor import Features
 from monitor.records import end_users
 from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
+from monitor.records.profile import Records
 from monitor.requests.columns import Columns, shortened
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
@@ -51,6 +52,29 @@ class Accounts(NamedTuple):
     ids: list[str]
     rows: Rows
     hashes: npt.NDArray[np.uint64]
+
+
+class Evaluated(NamedTuple):
+    """n records that are due for evaluation, in stream order.
+
+    Attributes:
+        records: `(n,) RECORD`, copied right after the request that made each due, in a buffer that
+            the next epoch overwrites.
+        entries: `(n,) int64`, index of the entry of that request.
+        events: `(n,) int64`, index of that request in its batch.
+        rows: `(n,) int64`, row of each record in the table.
+        roles: `(n,) uint8`, whose records they are.
+        ids: their subjects.
+        ts: `(n,) float64`, time of the request, epoch seconds.
+    """
+
+    records: Records
+    entries: Rows
+    events: Rows
+    rows: Rows
+    roles: Flags
+    ids: list[str]
+    ts: npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ whatever the record survives, and depends on event time only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -170,30 +170,47 @@ class Lifecycle:
         """Resolve the quiet alerts of a subject; its RECORD is updated in place."""
         resolved = []
         for slot, kind in self._kinds.items():
-            severity = int(record["severity"][slot])
-            confirmed = float(record["confirmed"][slot])
-            quiet = now - confirmed
-            if not severity or quiet < self.quiet:
-                continue
-            opened = float(record["opened"][slot])
-            record["severity"][slot] = 0
-            resolved.append(
-                Alert(
-                    id=alert_id(subject.id, kind, opened),
-                    kind=kind,
-                    state="resolved",
-                    severity=SEVERITIES[severity - 1],
-                    score=0.0,
-                    subject=subject,
-                    detected_at=now,
-                    window=(opened, confirmed),
-                    evidence={"calm_seconds": quiet},
-                    summary=f"{subject.id}: {kind} resolved after {quiet / 60:.0f} minutes without "
-                    "new evidence.",
-                    decision="observe",
-                )
-            )
+            quiet = now - float(record["confirmed"][slot])
+            if record["severity"][slot] and quiet >= self.quiet:
+                why = f"resolved after {quiet / 60:.0f} minutes without new evidence"
+                resolved.append(self._resolve(record, slot, kind, subject, now, why))
         return resolved
+
+    def withdraw(
+        self, record: Any, subject: Subject, now: float, kinds: Mapping[str, int]
+    ) -> list[Alert]:
+        """Resolve the alerts of a subject that a person has withdrawn; its RECORD is updated.
+
+        Args:
+            kinds: by kind of alert, the highest severity that is withdrawn, as in records.
+        """
+        why = "withdrawn by a person, who found no attack"
+        return [
+            self._resolve(record, slot, kind, subject, now, why)
+            for slot, kind in self._kinds.items()
+            if 0 < record["severity"][slot] <= kinds.get(kind, 0)
+        ]
+
+    def _resolve(
+        self, record: Any, slot: int, kind: str, subject: Subject, now: float, why: str
+    ) -> Alert:
+        """Resolve the alert in a slot."""
+        severity = SEVERITIES[int(record["severity"][slot]) - 1]
+        opened, confirmed = float(record["opened"][slot]), float(record["confirmed"][slot])
+        record["severity"][slot] = 0
+        return Alert(
+            id=alert_id(subject.id, kind, opened),
+            kind=kind,
+            state="resolved",
+            severity=severity,
+            score=0.0,
+            subject=subject,
+            detected_at=now,
+            window=(opened, confirmed),
+            evidence={"calm_seconds": max(now - confirmed, 0.0)},
+            summary=f"{subject.id}: {kind} {why}.",
+            decision="observe",
+        )
 
     def open_on(self, record: Any, id: str) -> list[OpenAlert]:
         """The alerts that are open on a subject."""

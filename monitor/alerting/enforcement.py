@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from monitor.alerting.alerts import ACTIONS, Action, Severity, weaker
+from monitor.alerting.alerts import ACTIONS, SEVERITIES, Action, Severity, weaker
 from monitor.alerting.decisions import ActiveDecision
 
 OPERATOR = "operator"  # origin and kind of a person's decision
@@ -113,6 +113,15 @@ class Control(msgspec.Struct, frozen=True):
         """The entry of the allow-list that exempts a decision's subject."""
         found = map(self.allowed.get, (decision.key, *decision.ties)) if self.allowed else ()
         return next((each for each in found if each and now < each.expires_at), None)
+
+    @property
+    def withdrawn_by_subject(self) -> dict[str, dict[str, int]]:
+        """By subject and kind of alert, the highest severity withdrawn: its place, from 1."""
+        found = dict[str, dict[str, int]]()
+        for each in self.withdrawn.values():
+            kinds, severity = found.setdefault(each.subject, {}), SEVERITIES.index(each.severity)
+            kinds[each.kind] = max(kinds.get(each.kind, 0), severity + 1)
+        return found
 
     def apply(self, name: str, value: bytes) -> Control:
         """The control after an entry of the feed; the same if the entry is about something else.

@@ -8,7 +8,18 @@ duration while the member is active.
 
 from __future__ import annotations
 
-from monitor.alerting.alerts import Action, Alert, OpenAlert, Severity, State, Subject, alert_id
+from collections.abc import Mapping
+
+from monitor.alerting.alerts import (
+    SEVERITIES,
+    Action,
+    Alert,
+    OpenAlert,
+    Severity,
+    State,
+    Subject,
+    alert_id,
+)
 from monitor.alerting.decisions import Decision
 from monitor.alerting.policy import LIMIT_OF_FEW, Policy, action_for
 from monitor.campaigns.campaign import Campaign
@@ -30,15 +41,28 @@ class CampaignAlerts:
         settings: probabilities and decisions.
         population: all keys.
         now: event time, epoch seconds.
+        withdrawn: see `StreamOperator.withdraw`.
     """
 
-    def __init__(self, settings: Settings, population: Population, now: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        population: Population,
+        now: float,
+        withdrawn: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        self._withdrawn = withdrawn
         self._settings = settings
         self._policy = Policy(settings.decisions)
         self._population = population
         self._now = now
         self.alerts: list[Alert] = []
         self.decisions: list[Decision] = []
+
+    def is_withdrawn(self, campaign: Campaign) -> bool:
+        """Whether a person has found no attack in a campaign that is as severe as this one now."""
+        level = self._withdrawn.get(campaign.id, {}).get(KIND, 0)
+        return SEVERITIES.index(self._severity(campaign)) < level
 
     def publish(self, campaign: Campaign) -> bool:
         """Open or update a campaign's alert; `False` if nothing has changed."""

@@ -12,7 +12,7 @@ evaluation has confirmed it for `quiet_minutes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -64,11 +64,21 @@ class Rounds:
         self.campaigns: list[Campaign] = []
         self.evaluated: list[tuple[list[str], Verdict]] = []
 
-    def run(self, population: Population, now: float) -> tuple[list[Alert], list[Decision]]:
-        """One round at event time `now`, epoch seconds."""
+    def run(
+        self,
+        population: Population,
+        now: float,
+        withdrawn: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> tuple[list[Alert], list[Decision]]:
+        """One round.
+
+        Args:
+            now: event time, epoch seconds.
+            withdrawn: see `StreamOperator.withdraw`.
+        """
         known = [c for c in self.campaigns if not c.ended or now - c.ended < _KEPT]
         population.expire(now, [key for campaign in known for key in campaign.membership])
-        current = _Round(self._settings, self.weights, population, known, now)
+        current = _Round(self._settings, self.weights, population, known, now, withdrawn or {})
         current.update_known()
         current.find_new()
         current.merge()
@@ -121,6 +131,7 @@ class _Round:
         population: Population,
         campaigns: list[Campaign],
         now: float,
+        withdrawn: Mapping[str, Mapping[str, int]],
     ) -> None:
         self._weights = weights
         self._min_members = settings.campaigns.least_members
@@ -129,7 +140,7 @@ class _Round:
         self._now = now
         self._turn = int(now // ROUND)
         self.campaigns = campaigns
-        self.output = CampaignAlerts(settings, population, now)
+        self.output = CampaignAlerts(settings, population, now, withdrawn)
         self.eligible = eligible(population, campaigns, now)
         self.taken = np.zeros(len(population), bool)
         self.evaluated: list[tuple[list[str], Verdict]] = []
@@ -308,6 +319,10 @@ class _Round:
         new = len(campaign.named.keys() - before)
         campaign.unreported |= new > 0
         campaign.describe(self._population, group, verdict, new)
+        if self.output.is_withdrawn(campaign):
+            if campaign.opened:
+                self._end(campaign, "withdrawn by a person, who found no attack")
+            return
         origin = "" if campaign.opened else self._origin(campaign)
         change: Change = "grown" if campaign.opened else "split" if origin else "born"
         if self.output.publish(campaign):

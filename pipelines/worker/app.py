@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
+from contextlib import suppress
 from typing import Any
 
 import faust
@@ -11,7 +13,7 @@ import faust
 from monitor.alerting.caps import Caps
 from monitor.config import Settings
 from monitor.engine import Engine
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, StoreError
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
@@ -30,6 +32,8 @@ from pipelines.worker.outbox import Outbox
 from pipelines.worker.rekey import Rekey
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import WebService, pages
+
+_WITHDRAWN_SECONDS = 2.0  # between looks at which alerts people have withdrawn
 
 
 def build(settings: Settings, *, rekey: bool = False) -> Any:
@@ -102,11 +106,21 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
     async def write_links() -> None:
         await link.run(settings.checkpoint_seconds)
 
-    outbox = Outbox(app, settings, store, ControlStore(settings.redis_url))
+    people = ControlStore(settings.redis_url)
+    outbox = Outbox(app, settings, store, people)
 
     @app.task  # type: ignore[untyped-decorator]
     async def copy_decisions() -> None:
         await outbox.run()
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def withdraw_alerts() -> None:
+        while not app.should_stop:
+            with suppress(StoreError):  # checkpoints report it
+                control = await asyncio.to_thread(people.read)
+                for each in (watch, link):
+                    await each.withdraw(control.withdrawn_by_subject)
+            await app.sleep(_WITHDRAWN_SECONDS)
 
     for each in (watch, link):
         app.on_partitions_revoked.connect(each.revoke)

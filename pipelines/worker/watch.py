@@ -26,7 +26,7 @@ from monitor.errors import (
     StoreRefusedError,
 )
 from monitor.metrics import Metrics
-from monitor.operator import StreamOperator
+from monitor.operator import StreamOperator, Withdrawn
 from monitor.store.base import Store
 from pipelines.kafka.record_batch import Records
 from pipelines.worker.checkpoint import PAUSES, Checkpointer
@@ -269,6 +269,14 @@ class Watch:
             if tp.topic == self._source and found is not None:
                 lags[tp.partition] = consumer.lag(tp, found[0])
         self._gauges.set(progress, lags)
+
+    async def withdraw(self, withdrawn: Withdrawn) -> None:
+        """Pass on which alerts people have withdrawn.
+
+        Raises:
+            StoreError: the same call can be made again.
+        """
+        await self._run(self._operator.withdraw, withdrawn)
 
     # Assignment
 
