@@ -20,6 +20,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from glob import glob
 from pathlib import Path
 
@@ -78,18 +79,17 @@ class LogFiles:
             if not glob(pattern, recursive=True):
                 log.warning("no_file pattern=%s", pattern)
         for name, position in self._orphans.items():
-            await asyncio.to_thread(self._open_rest, position)
-            if name not in self._names.values():
-                await self._intake.store("file", [], name, None)
+            if any(fnmatch(position.path, pattern) for pattern in self._patterns):
+                await asyncio.to_thread(self._open_rest, position)
+                if name not in self._names.values():
+                    await self._intake.store("file", [], name, None)
         self._orphans.clear()
         while True:
             await asyncio.to_thread(self._scan)
             while self._copies:
                 await self._store([], self._copies.pop())
             busy = [await self._forward(tail) for tail in list(self._tails.values())]
-            self._metrics.unread.set(
-                sum(max(0, each.size - each.position.offset) for each in self._tails.values())
-            )
+            self._metrics.unread.set(sum(each.unread for each in self._tails.values()))
             if not any(busy):
                 await asyncio.sleep(_POLL)
 
@@ -100,7 +100,11 @@ class LogFiles:
             if identity in self._tails:
                 self._tails[identity].path = path
             elif tail := self._open(path):
-                self._follow(tail, self._adopt(tail))
+                try:
+                    self._follow(tail, self._adopt(tail))
+                except OSError as error:
+                    tail.close()
+                    self._complain(path, error)
         now = time.monotonic()
         for identity in self._tails:
             if identity in found:
@@ -126,7 +130,6 @@ class LogFiles:
         except OSError as error:
             self._complain(path, error)
             return None
-        self._complained.discard(path)
         return tail
 
     def _follow(self, tail: Tail, name: str) -> None:
@@ -153,12 +156,15 @@ class LogFiles:
             tail = self._open(str(file)) if file.is_file() else None
             if tail is None:
                 continue
-            if tail.contains(position) and tail.identity not in self._tails:
+            try:
+                found = tail.contains(position)
+            except OSError:
+                found = False
+            if found and tail.identity not in self._tails:
                 tail.seek(position.offset)
                 self._follow(tail, _name(tail))
-                return
-            found = tail.contains(position)
-            tail.close()
+            else:
+                tail.close()
             if found:
                 return
         log.warning(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import msgspec
@@ -82,10 +83,19 @@ class Objects:
                     self._complain(url, error)
                 else:
                     self._failed.discard(url)
-            for name in [] if failed else self._progress.keys() - found:
+            gone = [] if failed else [*filter(self._covers, self._progress.keys() - found)]
+            for name in gone:
                 del self._progress[name]
                 await self._intake.store("object", [], PREFIX + name, None)
             await asyncio.sleep(self._seconds)
+
+    def _covers(self, name: str) -> bool:
+        """Whether an object would be listed if it existed."""
+        for _, storage, path in self._places:
+            place = storage.unstrip_protocol(path)
+            if name.startswith(f"{place.rstrip('/')}/") or fnmatch(name, place):
+                return True
+        return False
 
     async def _read_new(self, storage: Any, path: str) -> set[str]:
         """Read the new objects of a place; the names of all."""

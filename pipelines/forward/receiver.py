@@ -168,7 +168,7 @@ def _elements(body: bytes) -> list[bytes] | None:
     size = 0
     with LineFile("the upload", opened=BytesIO(body)) as file:
         for batch in file.batches():
-            size += sum(map(len, batch))
+            size += sum(map(len, batch)) + len(batch)
             if size > _MOST_UNPACKED:
                 return None
             values += [each for each in batch if each.strip()]

@@ -61,8 +61,8 @@ async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> Non
         paths = [each for each in sources if "://" not in each]
         work: list[Callable[[], Coroutine[Any, Any, None]]] = [
             sender.run,
-            LogFiles(paths, saved, intake, metrics).run,
-            Objects(urls, saved, intake, chosen.poll_seconds).run,
+            *([LogFiles(paths, saved, intake, metrics).run] if paths else []),
+            *([Objects(urls, saved, intake, chosen.poll_seconds).run] if urls else []),
             *([partial(refreshing, tokens)] if tokens else []),
         ]
         async with serving(chosen, pages(sender, metrics, receiver)):

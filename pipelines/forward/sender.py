@@ -82,7 +82,12 @@ class Sender:
         for message in spooled.messages:
             await outlet.put(message)
         await outlet.settle()
-        refused = await self._send_alone(spooled) if outlet.sent.refused > before else 0
+        refused = outlet.sent.refused - before
+        if refused > sum(len(message.value) > BATCH for message in spooled.messages):
+            refused = await self._send_alone(spooled)  # a whole batch was refused
+        if refused:
+            self._metrics.refused.inc(refused)
+            log.error("messages_refused count=%d reason=%r", refused, _TOO_LARGE)
         self._metrics.sent.inc(len(spooled.messages) - refused)
         while True:  # do not send them again because the disk is full
             with suppress(SpoolError):
@@ -96,11 +101,7 @@ class Sender:
             for message in spooled.messages:
                 await outlet.put(message)
             await outlet.settle()
-        refused = outlet.sent.refused
-        if refused:
-            self._metrics.refused.inc(refused)
-            log.error("messages_refused count=%d reason=%r", refused, _TOO_LARGE)
-        return refused
+        return outlet.sent.refused
 
     def _report(self, trouble: str | None) -> None:
         if trouble is not None and not self._away:

@@ -39,7 +39,8 @@ class Tail:
     """An open log file.
 
     A line without a newline waits for its rest. A line above the size limit of a message comes in
-    pieces, which the worker rejects.
+    pieces, which the worker rejects. NUL bytes before a line are left out: a server that does not
+    append leaves them where `copytruncate` cut.
 
     Args:
         path: the file.
@@ -59,17 +60,19 @@ class Tail:
         status = os.fstat(self._file)
         self.path = path
         self.identity = status.st_dev, status.st_ino
+        self._size = status.st_size
         self.position = self._position(offset)
 
     @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return os.fstat(self._file).st_size
+    def unread(self) -> int:
+        """Bytes that are not read yet, as far as known."""
+        return max(0, self._size - self.position.offset)
 
     def contains(self, position: Position) -> bool:
         """Whether this is the file of a position, or a copy of it, whatever its name."""
+        self._size = os.fstat(self._file).st_size
         return (
-            self.size >= position.offset
+            self._size >= position.offset
             and self._fingerprint(position.offset) == position.fingerprint
         )
 
@@ -93,7 +96,8 @@ class Tail:
             end = len(data)
         if not end:
             return None
-        values = [line for line in data[:end].split(b"\n") if line.strip()]
+        lines = (line.lstrip(b"\0") for line in data[:end].split(b"\n"))
+        values = [line for line in lines if line.strip()]
         return Lines(values, self._position(start + end))
 
     def close(self) -> None:

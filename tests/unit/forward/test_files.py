@@ -200,3 +200,35 @@ async def test_unreadable_file_is_reported_once(
         await stored(spool, 1)
         await asyncio.sleep(0.6)
     assert caplog.text.count("file_unreadable") == 1
+
+
+async def test_file_that_is_no_longer_asked_for_is_left_alone(spool: Spool, tmp_path: Path) -> None:
+    log, other = tmp_path / "a.json", tmp_path / "b.json"
+    append(log, 1)
+    async with following(spool, log):
+        await stored(spool, 1)
+    append(log, 2)
+    append(other, 3)
+    async with following(spool, other):
+        await stored(spool, 2)
+    async with following(spool, log):
+        await stored(spool, 3)
+        await asyncio.sleep(0.5)
+    assert await lines(spool) == [1, 3, 2]
+
+
+async def test_zeros_of_a_server_that_does_not_append_are_left_out(
+    spool: Spool, tmp_path: Path
+) -> None:
+    log = tmp_path / "a.json"
+    with log.open("wb") as server:
+        server.write(line(1) + b"\n")
+        server.flush()
+        async with following(spool, log):
+            await stored(spool, 1)
+            copy_and_truncate(log)
+            await asyncio.sleep(0.5)
+            server.write(line(2) + b"\n")  # where it would have been before
+            server.flush()
+            await stored(spool, 2)
+    assert await lines(spool) == [1, 2]
