@@ -17,20 +17,31 @@ from monitor.store.control import ControlStore
 from pipelines.gateways.client.client import DecisionClient, Verdict
 from pipelines.gateways.client.metrics import ClientMetrics
 from pipelines.gateways.client.native import hashed_key
+from pipelines.web.tokens import new_token
 from tests.support.apps import until
 from tests.support.programs import DecisionService, Worker
+from tests.support.redis_servers import Authority
 from tests.support.servers import Redis
 
 BY = {"who": "ann", "why": "INC-7"}
 
 
+class SecureService(DecisionService):
+    """Ready when it listens: the test has the certificates."""
+
+    def ready(self) -> bool:
+        return b"serving url" in self.log.read_bytes()
+
+
 class Deployment:
     """A decision service on a Redis, without a worker."""
 
-    def __init__(self, folder: Path, redis: Redis) -> None:
-        chosen = {"XM_DECISIONS__SHADOW": "false"}
+    def __init__(self, folder: Path, redis: Redis, **secured: str) -> None:
+        chosen = {"XM_DECISIONS__SHADOW": "false", **secured}
+        folder.mkdir(exist_ok=True)
         worker = Worker(folder / "worker", "127.0.0.1:1", redis.url, **chosen)
-        self.redis, self.service = redis, DecisionService(folder / "service", worker)
+        kind = SecureService if secured else DecisionService
+        self.redis, self.service = redis, kind(folder / "service", worker)
         self.control = ControlStore(redis.url)
         self.identity = from_settings(worker.settings)
 
@@ -44,8 +55,8 @@ def deployed(own_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @asynccontextmanager
 async def following(deployed: Deployment, **chosen: object) -> AsyncIterator[DecisionClient]:
-    url = f"http://{deployed.service.address}"
-    settings = config.Gateway(url=url, **{"timeout_seconds": 10.0, **chosen})
+    at_hand = {"url": f"http://{deployed.service.address}", "timeout_seconds": 10.0}
+    settings = config.Gateway(**at_hand | chosen)
     client = DecisionClient(settings, ClientMetrics(CollectorRegistry()))
     client.start()
     try:
@@ -115,6 +126,42 @@ async def test_client_keeps_decisions_over_a_restart_of_the_service(deployed: De
         deployed.service.start()  # in this thread: the service ends with the one that starts it
         await eventually(lambda: client.check(["sk-kept"]), lambda found: found.status == 200)
         await until(lambda: client.live)
+
+
+async def test_client_shows_its_certificate_and_its_token(own_redis: Redis, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    served, key = authority.sign("localhost")
+    shown, shown_key = authority.sign("gateway")
+    token, line = new_token("gateway", "look")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(line + "\n")
+    secured = {
+        "XM_SERVE__TLS_CERT_FILE": str(served),
+        "XM_SERVE__TLS_KEY_FILE": str(key),
+        "XM_SERVE__TLS_CLIENT_CA_FILE": str(authority.certificate),
+        "XM_SERVE__TOKENS_FILE": str(tokens),
+        "XM_SERVE__LOOKUPS": "token",
+    }
+    deployed = Deployment(tmp_path / "secured", own_redis, **secured)
+    deployed.control.decide(deployed.identity.key("sk-secure"), "block", 600.0, **BY)
+    right: dict[str, object] = {
+        "url": f"https://localhost:{deployed.service.port}",
+        "ca_file": authority.certificate,
+        "cert_file": shown,
+        "cert_key_file": shown_key,
+        "token": token,
+    }
+    wrong: list[dict[str, object]] = [{"token": "guessed"}, {"ca_file": None}]
+    wrong.append({"cert_file": None, "cert_key_file": None})
+    with deployed.service:
+        async with following(deployed, **right) as client:
+            assert (await client.check(["sk-secure"])).status == 403
+        for each in wrong:
+            settings = config.Gateway(**{**right, **each, "fail": "closed"})
+            client = DecisionClient(settings, ClientMetrics(CollectorRegistry()))
+            assert (await client.check(["sk-secure"])).status == 503
+            assert not client.live
+            await client.close()
 
 
 async def test_client_keeps_decisions_while_redis_is_away(deployed: Deployment) -> None:
