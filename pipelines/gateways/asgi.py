@@ -16,7 +16,8 @@ Responses stream through unchanged. A request that is refused gets a problem doc
 | 400 | the request names a key that cannot be read |
 | 503 with `Retry-After` | nothing is known about the key, and XM_GATEWAY__FAIL is `closed` |
 
-Requests without a key, and GET requests to `open_paths`, pass without a question or an event.
+Requests without a key, and GET requests to `open_paths`, pass without a question. POST requests and
+websockets become events; a GET, for example of the list of models, does not.
 
 A request may name keys in several headers. The event counts for the first of
 `XM_GATEWAY__KEY_HEADERS` that it has; the other headers of that list are not passed to the
@@ -147,7 +148,7 @@ class ExtractionMonitor:
                 exchange.status = refused.status
                 await _refuse(scope, receive, send, refused)
         finally:
-            if key is not None:
+            if key is not None and scope.get("method", "POST") == "POST":
                 self._report(scope, caller, key, exchange)
 
     async def _decide(self, scope: Scope, caller: Caller) -> tuple[Verdict, str | None]:

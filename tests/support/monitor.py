@@ -21,7 +21,9 @@ class FakeMonitor:
         calls: number of look-ups.
         resumed: the Last-Event-ID of each feed.
         failure: what a look-up does instead of answering.
+        known: whether its own decisions are up to date.
         feeds: whether feeds are answered.
+        complete: whether feeds say that their state is complete.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class FakeMonitor:
         self.calls = 0
         self.resumed: list[str | None] = []
         self.failure: str | None = None
+        self.known = True
         self.feeds = True
         self.complete = True
         self.position = 1
@@ -52,6 +55,12 @@ class FakeMonitor:
         self.position += 1
         for client in self._clients:
             client.put_nowait(self._event("decision", applied))
+
+    def go_stale(self) -> None:
+        """Say that its own decisions are no longer up to date."""
+        self.known = False
+        for client in self._clients:
+            client.put_nowait(self._event("stale", {}))
 
     def cut(self) -> None:
         """End all feeds."""
@@ -94,7 +103,10 @@ class FakeMonitor:
         named = {"k": item.get("key"), "a": item.get("account"), "u": item.get("end_user")}
         subjects = [f"{kind}_{name}" for kind, name in named.items() if name]
         found = next((self.state[each] for each in subjects if each in self.state), None)
-        return (found or {"subject": None, "decision": "observe"}) | {"subjects": subjects}
+        return (found or {"subject": None, "decision": "observe"}) | {
+            "subjects": subjects,
+            "known": self.known,
+        }
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID")

@@ -217,6 +217,15 @@ async def test_asgi_passes_open_paths_and_requests_without_a_key() -> None:
         assert len(asked.events) == 1
 
 
+async def test_asgi_checks_other_methods_and_sends_no_event_of_them() -> None:
+    async with gateway() as (asked, monitor):
+        monitor.set("k_sk-1", "block")
+        await until(lambda: len(asked.app._client._copy) == 1)
+        assert (await asked.ask(key(), path="/v1/models", method="GET"))[0]["status"] == 403
+        assert (await asked.ask(key("sk-2"), method="GET"))[0]["status"] == 200
+        assert asked.events == []
+
+
 async def test_asgi_refuses_an_unreadable_key_except_in_shadow_mode() -> None:
     unreadable = ("Authorization", "Basic A")
     async with gateway() as (asked, monitor):

@@ -46,10 +46,14 @@ async def live_client(monitor: FakeMonitor, **chosen: object) -> AsyncIterator[D
         yield client
 
 
-async def eventually(client: DecisionClient, key: str, action: Action) -> Verdict:
-    """The verdict on a key once it is this action."""
+async def eventually(
+    client: DecisionClient, key: str, action: Action, status: int | None = None
+) -> Verdict:
+    """The verdict on a key once it is this action, and this status."""
     deadline = time.monotonic() + 60
-    while (verdict := await client.check([key])).action != action:
+    while (verdict := await client.check([key])).action != action or verdict.status != (
+        status or verdict.status
+    ):
         assert time.monotonic() < deadline, f"{key} is not {action}"
         await asyncio.sleep(0.02)
     return verdict
@@ -149,6 +153,16 @@ async def test_client_fails_closed_if_configured(monitor: FakeMonitor) -> None:
         refused = refusal(verdict)
         assert refused
         assert refused.headers["Retry-After"] == "5"
+
+
+async def test_client_fails_closed_while_the_monitor_knows_no_changes(
+    monitor: FakeMonitor,
+) -> None:
+    async with live_client(monitor, fail="closed") as client:
+        client._settings = client._settings.model_copy(update={"stale_seconds": 0.1})
+        assert (await client.check(["sk-1"])).status == 200
+        monitor.go_stale()
+        await eventually(client, "sk-1", "observe", status=503)
 
 
 async def test_client_fails_open_in_shadow_mode(monitor: FakeMonitor) -> None:
