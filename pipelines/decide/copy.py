@@ -15,11 +15,10 @@ import msgspec
 
 from monitor.alerting.decisions import ActiveDecision
 from monitor.alerting.enforcement import KILL, SHADOW, Control, Effective, effective
-from monitor.store.redis import DECISION_KEY
+from monitor.store.redis import DECISION_KEY, read_decision
 
 Held = dict[str, dict[str, ActiveDecision]]  # by subject and origin
 _NOTHING = Effective()
-_decode = msgspec.json.Decoder(ActiveDecision).decode
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -34,16 +33,6 @@ class Entry(msgspec.Struct, frozen=True):
     name: str
     value: bytes
     decision: ActiveDecision | None = None
-
-    @classmethod
-    def of(cls, name: str, value: bytes) -> Entry:
-        """Decode an entry.
-
-        Raises:
-            msgspec.MsgspecError: if it is a decision that this version cannot read.
-        """
-        is_decision = name.startswith(DECISION_KEY) and value
-        return cls(name, value, _decode(value) if is_decision else None)
 
 
 class DecisionCopy:
@@ -165,9 +154,16 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def decoded(entries: Iterable[tuple[str, bytes]]) -> Iterator[Entry]:
-    """Entries of the feed that this version can read."""
+    """Entries of the feed. A decision that this version cannot read is logged and left out.
+
+    Raises:
+        msgspec.MsgspecError: if this version cannot read what a person has set.
+    """
     for name, value in entries:
-        try:
-            yield Entry.of(name, value)
-        except msgspec.MsgspecError:
-            continue
+        if not name.startswith(DECISION_KEY):
+            Control().apply(name, value)
+            yield Entry(name, value)
+        elif not value:
+            yield Entry(name, value)
+        elif (decision := read_decision(value, name)) is not None:
+            yield Entry(name, value, decision)

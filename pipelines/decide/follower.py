@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from monitor.backoff import pauses
 from monitor.errors import StoreError
 from monitor.store.control import ControlStore
@@ -84,7 +86,10 @@ class Follower:
                 return
             if feed.entries:
                 position = feed.entries[-1][0]
-            entries = list(decoded((name, value) for _, name, value in feed.entries))
+            try:
+                entries = list(decoded((name, value) for _, name, value in feed.entries))
+            except msgspec.MsgspecError:
+                return  # loading says what is wrong
             self._in_loop(self._copy.apply, entries, position)
 
     def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
