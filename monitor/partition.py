@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -117,6 +118,7 @@ class _State(msgspec.Struct, array_like=True):
     accounts: dict[str, FlaggedAccount] = {}  # none before version 4
     end_users: dict[str, str] = {}
     traffic: list[tuple[int, int]] = []  # none before version 5
+    ties: dict[str, list[str]] = {}
 
 
 class Partition(PartitionState):
@@ -128,6 +130,7 @@ class Partition(PartitionState):
         accounts: the accounts among these subjects.
         end_users: the end users among them, and the key of each.
         traffic: number and requests of each epoch of the last hour.
+        ties: of the subjects with decisions, those that all of their decisions had.
     """
 
     def __init__(self, name: str, claim: int, reference: Reference) -> None:
@@ -137,6 +140,7 @@ class Partition(PartitionState):
         self.accounts: dict[str, FlaggedAccount] = {}
         self.end_users: dict[str, str] = {}
         self.traffic: list[tuple[int, int]] = []
+        self.ties: dict[str, list[str]] = {}
 
     def add_traffic(self, epoch: int, requests: int) -> None:
         """Count the requests of an epoch, the current one or a later one."""
@@ -170,6 +174,16 @@ class Partition(PartitionState):
         else:
             self.accounts.pop(id, None)
             self.end_users.pop(id, None)
+            self.ties.pop(id, None)
+
+    def lasting_ties(self, id: str, ties: Sequence[str]) -> list[str]:
+        """Which ties of a subject all of its decisions had since its alerts opened.
+
+        One request through an exempted network, or with an exempted payment, must not exempt it.
+        """
+        before = self.ties.get(id, ties)
+        self.ties[id] = [tie for tie in ties if tie and tie in before]
+        return self.ties[id]
 
     def snapshot(self) -> bytes:
         state = _State(
@@ -183,6 +197,7 @@ class Partition(PartitionState):
             accounts=self.accounts,
             end_users=self.end_users,
             traffic=self.traffic,
+            ties=self.ties,
         )
         return msgspec.msgpack.encode(state)
 
@@ -198,7 +213,7 @@ class Partition(PartitionState):
             ) from error
         self.alerted, self.outbox = state.alerted, state.outbox
         self.accounts, self.end_users = state.accounts, state.end_users
-        self.traffic = state.traffic
+        self.traffic, self.ties = state.traffic, state.ties
         self.dirty = bool(self.outbox)
 
 

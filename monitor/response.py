@@ -122,6 +122,7 @@ class Response:
         ruling = self._policy.due(open_alerts, decided, now, limit, changed=changed)
         if ruling is not None:
             record["decided"] = now
+            ties = (*subjects.ties(event), subjects.usual_network(event, evaluated))
             decision = self._policy.decision(
                 subject.id,
                 ruling,
@@ -129,7 +130,7 @@ class Response:
                 origin="detector",
                 scope="api_key" if subject.type == "campaign" else subject.type,
                 rate=(rate := usual_rate(evaluated)),
-                ties=(*subjects.ties(event), subjects.usual_network(event, evaluated)),
+                ties=partition.lasting_ties(subject.id, ties),
                 requests=60.0 * (rate or 0.0),
             )
             out.decisions.append(decision)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.alerting.alerts import Subject
+from monitor.alerting.policy import is_usual_network
 from monitor.identity import Identity
 from monitor.partition import FlaggedAccount, Partition
 from monitor.prompts.extractor import Features
@@ -27,7 +28,7 @@ from monitor.records import end_users
 from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
 from monitor.records.profile import Records
-from monitor.requests.columns import Columns, shortened
+from monitor.requests.columns import Columns
 from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.store.base import Store, name_in
@@ -120,17 +121,14 @@ class BatchSubjects:
         return self.identity.account_of(account) if account else "", payment_tie(payment)
 
     def usual_network(self, event: int, record: Any) -> str:
-        """The pseudonym of the network of a request, if most requests of its key come from there.
-
-        One request through an exempted network must not exempt the key.
+        """The pseudonym of the network of a request, if nearly all requests of its key come from
+        there; else empty.
 
         Args:
             record: RECORD of the key.
         """
         network = self.columns.hashes[event, NETWORK]
-        counts = record["network_counts"]
-        same = counts[record["networks"] == shortened(network)]
-        return network_tie(int(network)) if same.sum() > counts.sum() / 2 else ""
+        return network_tie(int(network)) if is_usual_network(record, network) else ""
 
     def subject(self, partition: Partition, i: int) -> Subject:
         """The subject of entry `i`, in a form in which alerts on it can open."""

@@ -21,9 +21,11 @@ from monitor import config
 from monitor.alerting.alerts import ACTIONS, Action, OpenAlert, Severity, weaker
 from monitor.alerting.decisions import Decision, Scope
 from monitor.records.profile import DAY, PAST_DAYS, PAST_HOURS, REQUESTS, SCALES
+from monitor.requests.columns import shortened
 
 LIMIT_OF_FEW: Action = "throttle"  # on a key, while the evidence comes from few of its end users
 ANY_KIND = "any other"
+_USUAL = 0.9  # share of the recent requests of a key that come from its usual network, at least
 _LEAST_RATE = 1.0  # requests per minute that a throttled key may send, whatever it did before
 
 
@@ -202,3 +204,16 @@ def usual_rate(record: Any) -> float | None:
     level = REQUESTS.start + SCALES.index("1h")
     usual = float(record["own_mean"][level] + np.sqrt(record["own_variance"][level]))
     return max(float(np.exp2(usual) - 1.0) / 60.0, _LEAST_RATE)
+
+
+def is_usual_network(records: Any, networks: Any) -> Any:
+    """Whether nearly all recent requests of n keys came from a network, `(n,) bool`.
+
+    Args:
+        records: `(n,) RECORD`, or one.
+        networks: `(n,) uint64`, keyed hash of the network for each, or one; 0 is no network.
+    """
+    counts = records["network_counts"]
+    is_it = records["networks"] == np.asarray(shortened(networks))[..., None]
+    same = (counts * is_it).sum(axis=-1)
+    return (np.asarray(networks) != 0) & (same > 0) & (same >= _USUAL * counts.sum(axis=-1))

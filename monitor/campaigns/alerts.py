@@ -101,13 +101,16 @@ class CampaignAlerts:
             ruling = self._policy.due(alerts, decided, self._now, limit)
             if ruling is not None:
                 campaign.decided[key] = self._now
+                found = ties(fingerprint)
+                before = campaign.ties.get(key, found)
+                campaign.ties[key] = [tie for tie in found if tie in before]
                 decision = self._policy.decision(
                     key,
                     ruling,
                     self._now,
                     origin=KIND,
                     scope="account" if fingerprint["flags"] & IS_ACCOUNT else "api_key",
-                    ties=ties(fingerprint),
+                    ties=campaign.ties[key],
                     requests=usual_hour(fingerprint),
                 )
                 self.decisions.append(decision)

@@ -52,6 +52,7 @@ class Campaign(msgspec.Struct):
         reason: why the last evaluation confirmed it, or why it did not.
         timeline: the latest changes, and the first.
         ended: when it ended; 0 before.
+        ties: the ties that all decisions on each member had, see `Decision`.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Campaign(msgspec.Struct):
     reason: str = ""
     timeline: list[TimelineEntry] = []
     ended: float = 0.0
+    ties: dict[str, list[str]] = {}
 
     def merge(self, other: Campaign) -> None:
         """Add another campaign's members."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from monitor.alerting.policy import is_usual_network
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, SHORT_LIVED
@@ -37,8 +38,9 @@ from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
 
 FINGERPRINT_VERSION = 3
-# Flags: of an account, not of a key; and the evidence against the key is of few of its end users.
-IS_ACCOUNT, FEW_END_USERS = 1, 2
+# Flags: of an account, not of a key; the evidence against the key is of few of its end users; and
+# nearly all of its recent requests came from the network whose hash is given.
+IS_ACCOUNT, FEW_END_USERS, USUAL_NETWORK = 1, 2, 4
 #: How a key is used, as in the record; NaN if unknown (before version 3).
 USE = ("follow_ups", "unattended", "regular", "novelty", "end_users")
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
@@ -49,7 +51,7 @@ FINGERPRINT = np.dtype(
     [
         ("version", "<u2"),
         ("severity", "u1"),  # of the most severe open alert of the key, 0 without one
-        ("flags", "u1"),  # IS_ACCOUNT, FEW_END_USERS
+        ("flags", "u1"),  # IS_ACCOUNT, FEW_END_USERS, USUAL_NETWORK
         ("requests", "<u4"),
         ("ts", "<f8"),
         ("first_seen", "<f8"),
@@ -133,7 +135,8 @@ def from_records(
     out["ts"], out["surprisal"] = ts, surprisal
     accounts = roles == ACCOUNT
     few = np.fromiter(map(from_few, records, roles), bool, len(records))
-    out["flags"] = accounts * IS_ACCOUNT + few * FEW_END_USERS
+    usual = is_usual_network(records, hashes[:, NETWORK])
+    out["flags"] = accounts * IS_ACCOUNT + few * FEW_END_USERS + usual * USUAL_NETWORK
     keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
     out["sketch_prompts"][accounts & (records["requests"] > SHORT_LIVED * keys)] = 0
     out["distinct"] = records["distinct"][
@@ -166,9 +169,10 @@ def migrated(earlier: Fingerprints) -> Fingerprints:
 
 
 def ties(fingerprint: Any) -> tuple[str, ...]:
-    """The pseudonyms of the payment and the network in a FINGERPRINT."""
+    """The pseudonyms of the payment and the usual network in a FINGERPRINT."""
     payment, network = fingerprint["ids"][: IDENTIFIERS.index("network") + 1].tolist()
-    return payment_tie(payment), network_tie(network)
+    usual = network_tie(network) if fingerprint["flags"] & USUAL_NETWORK else ""
+    return tuple(filter(None, (payment_tie(payment), usual)))
 
 
 def usual_hour(fingerprint: Any) -> float:

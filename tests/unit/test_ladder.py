@@ -90,3 +90,12 @@ def test_one_request_through_another_network_does_not_tie_the_key_to_it():
     assert decisions(mixed)
     assert not any(other in each.ties for each in decisions(mixed))
     assert any(other in each.ties for each in decisions(moved))
+
+
+def test_decisions_lose_a_payment_that_not_all_requests_have():
+    values = elicitor(count=900, every=60.0, payment="card-1")
+    other = elicitor(count=900, every=60.0, payment="card-2")
+    mixed = [other[i] if i % 3 == 0 else value for i, value in enumerate(values)]
+    kept = [len(each.ties) for each in decisions(mixed)]
+    assert kept == sorted(kept, reverse=True)
+    assert (kept[0], kept[-1]) == (1, 0)
