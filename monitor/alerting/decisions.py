@@ -6,12 +6,11 @@ by itself. `policy.py` makes decisions from alerts, `enforcement.py` says which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, Self, TypeVar
 
 import msgspec
 
-from monitor.alerting.alerts import ACTIONS, Action
+from monitor.alerting.alerts import Action
 
 Scope = Literal["api_key", "account", "end_user"]  # what a decision applies to
 _D = TypeVar("_D", bound="Decision")
@@ -117,16 +116,3 @@ class ActiveDecision(Decision, frozen=True, kw_only=True):
         if expires_at <= now:
             return None
         return cls(**msgspec.structs.asdict(decision), expires_at=expires_at)
-
-
-def stronger(decisions: Iterable[_D | None], now: float | None = None) -> _D | None:
-    """The strongest of several decisions on a key, the first of equals; `None` without any.
-
-    Args:
-        now: compare the actions at this time, epoch seconds; default: the first ones.
-    """
-
-    def strength(decision: _D) -> int:
-        return ACTIONS.index(decision.action if now is None else decision.action_at(now))
-
-    return max((each for each in decisions if each is not None), key=strength, default=None)

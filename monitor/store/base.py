@@ -77,12 +77,6 @@ class Store(Protocol):
     def rows(self, partition: str) -> dict[str, bytes]:
         """The rows of a partition of fingerprints, by key."""
 
-    def decision(self, key: str) -> ActiveDecision | None:
-        """The decision in force on a key; `until` says when it ends."""
-
-    def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
-        """The decisions in force on several keys, in order; unreadable ones are left out."""
-
     def in_force(self, keys: Sequence[str]) -> list[list[ActiveDecision]]:
         """All decisions in force on several keys, in the order of ORIGINS; without unreadable
         ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from monitor.alerting.decisions import ORIGINS, ActiveDecision, stronger
+from monitor.alerting.decisions import ORIGINS, ActiveDecision
 from monitor.store.base import Checkpoint, active, fenced
 
 
@@ -61,13 +61,6 @@ class MemoryStore:
 
     def rows(self, partition: str) -> dict[str, bytes]:
         return dict(self._rows.get(partition, {}))
-
-    def decision(self, key: str) -> ActiveDecision | None:
-        return self.decisions([key])[0]
-
-    def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
-        now = self._clock()
-        return [stronger(found, now) for found in self.in_force(keys)]
 
     def in_force(self, keys: Sequence[str]) -> list[list[ActiveDecision]]:
         now = self._clock()

@@ -59,8 +59,8 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from monitor.alerting.caps import Caps, is_capped_action
-from monitor.alerting.decisions import ORIGINS, ActiveDecision, stronger
-from monitor.errors import FencedError, StoreRefusedError
+from monitor.alerting.decisions import ORIGINS, ActiveDecision
+from monitor.errors import FencedError
 from monitor.store.base import Checkpoint, active, fenced, name_in
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, Node, execute, info, transact
@@ -255,21 +255,6 @@ class RedisStore:
             found |= {k.decode(): row for k, row in zip(page[::2], page[1::2], strict=True)}
             if cursor == b"0":
                 return found
-
-    def decision(self, key: str) -> ActiveDecision | None:
-        values = [self._call("GET", decision_name(origin, key)) for origin in ORIGINS]
-        try:
-            found = [msgspec.json.decode(v, type=ActiveDecision) for v in values if v]
-        except msgspec.MsgspecError as error:
-            raise StoreRefusedError(
-                f"Redis at {self.server} has a decision on {key} that this version cannot read "
-                f"({error}): upgrade all workers to one version."
-            ) from error
-        return stronger(found, time.time())
-
-    def decisions(self, keys: Sequence[str]) -> list[ActiveDecision | None]:
-        now = time.time()
-        return [stronger(found, now) for found in self.in_force(keys)]
 
     def in_force(self, keys: Sequence[str]) -> list[list[ActiveDecision]]:
         def read() -> dict[str, bytes | None]:

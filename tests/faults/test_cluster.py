@@ -23,6 +23,7 @@ from monitor.store.redis_errors import ACL, CLUSTER_ACL
 from tests.support.programs import Worker
 from tests.support.redis_servers import Authority, Cluster, Redis
 from tests.support.requests import elicitor, in_order, person, scraper
+from tests.support.stores import decision_in
 from tests.support.workers import expected_results, filling, traffic, until
 
 BLOCK = Decision("k_1", "block", "a_1", made_at=1.0, seconds=60.0)
@@ -110,7 +111,7 @@ def test_cluster_holds_the_bytes_of_a_single_store(store: RedisStore) -> None:
     }
     assert memory._decisions
     for _, key in memory._decisions:
-        found, expected = store.decision(key), memory.decision(key)
+        found, expected = decision_in(store, key), decision_in(memory, key)
         assert found
         assert expected
         assert (found.action, found.reason) == (expected.action, expected.reason)
@@ -128,7 +129,7 @@ def test_partitions_spread_over_all_servers(cluster: Cluster, store: RedisStore)
 
 def test_decision_is_found_without_its_partition(cluster: Cluster, store: RedisStore) -> None:
     store.commit(Checkpoint(decisions=[BLOCK]))
-    assert RedisStore(f"redis+cluster://{cluster.nodes[1].address}", 100).decision("k_1")
+    assert decision_in(RedisStore(f"redis+cluster://{cluster.nodes[1].address}", 100), "k_1")
 
 
 def test_memory_is_summed_over_all_servers(store: RedisStore) -> None:
@@ -152,7 +153,7 @@ def test_claim_to_one_partition_fences_the_whole_checkpoint(
     with pytest.raises(FencedError, match="t:2 has been claimed"):
         store.commit(late)
     assert stored(store) == {partition: {b"one"} for partition in PARTITIONS}
-    assert store.decision("k_1") is None
+    assert decision_in(store, "k_1") is None
 
 
 def test_claim_during_a_commit_tears_no_partition(

@@ -13,6 +13,7 @@ from monitor.records.profile import HOUR
 from monitor.store.redis import RedisStore
 from tests.support import traffic
 from tests.support.programs import Worker
+from tests.support.stores import decision_in
 from tests.support.workers import until
 
 
@@ -27,8 +28,8 @@ def test_delayed_worker_shortens_its_decisions(kafka: str, redis_url: str, tmp_p
         producer.close()
         store = RedisStore(redis_url, 100)
         key = from_settings(worker.settings).key(traffic.EXTRACTING)
-        until(lambda: (found := store.decision(key)) and found.action == "block")
-        block = store.decision(key)
+        until(lambda: (found := decision_in(store, key)) and found.action == "block")
+        block = decision_in(store, key)
         assert block
         assert block.seconds == 4 * HOUR
         assert block.until == pytest.approx(arrived + block.duration, abs=1)

@@ -10,6 +10,7 @@ from monitor.store.base import Checkpoint
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from tests.support.redis_servers import Redis
+from tests.support.stores import decision_in
 
 Start = Callable[..., Redis]
 ONE = Checkpoint({"k_1": b"one"}, {"t:0": b"state one"})
@@ -32,7 +33,7 @@ def call_everything(url: str) -> None:
     assert store.rows("t:0") == {"k_1": b"row"}
     assert store.load(["k_1"]) == [b"one"]
     assert store.rows("t:0") == {"k_1": b"row"}
-    found = store.decision("k_1")
+    found = decision_in(store, "k_1")
     assert found
     assert (found.action, found.reason) == (block.action, block.reason)
     assert store.baselines() == baselines

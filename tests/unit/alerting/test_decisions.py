@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from monitor.alerting.decisions import ActiveDecision, Decision, stronger
+from monitor.alerting.decisions import ActiveDecision, Decision
 
 BLOCK = ActiveDecision(
     "k_1",
@@ -33,14 +33,6 @@ def test_decision_holds_until_its_last_step_ends():
     assert ActiveDecision.start(decision, None, 1_000.0).expires_at == 1_070.0
     assert ActiveDecision.start(decision, 1_000.0, 1_065.0).action_at(1_065.0) == "throttle"
     assert ActiveDecision.start(decision, 1_000.0, 1_070.0) is None
-
-
-def test_strength_is_that_of_the_step_reached():
-    throttle = ActiveDecision("k_1", "throttle", "a_2", 0.0, 60.0, expires_at=2_000.0)
-    challenge = ActiveDecision("k_1", "challenge", "a_3", 0.0, 60.0, expires_at=2_000.0)
-    assert stronger([throttle, BLOCK, challenge], 1_000.0) is BLOCK
-    assert stronger([throttle, BLOCK, challenge], 1_060.0) is BLOCK
-    assert stronger([throttle, BLOCK, challenge], 1_090.0) is challenge
 
 
 def test_decision_of_an_older_version_has_no_steps():

@@ -54,6 +54,13 @@ def test_effective_follows_steps_down():
     assert effective([decision], Control(), NOW, shadow=False).action == "throttle"
 
 
+def test_effective_compares_the_steps_that_are_reached():
+    down = msgspec.structs.replace(BLOCK, steps=(("throttle", 30.0),), expires_at=1_020.0)
+    challenge = msgspec.structs.replace(THROTTLE, action="challenge")
+    assert effective([down, challenge], Control(), 900.0, shadow=False).decision == down
+    assert effective([down, challenge], Control(), NOW, shadow=False).decision == challenge
+
+
 @pytest.mark.parametrize(
     ("control", "why"),
     [

@@ -31,6 +31,7 @@ from pipelines.worker import patience
 from pipelines.worker.checkpoint import FlushError
 from pipelines.worker.watch import Watch
 from tests.support.requests import elicitor, request
+from tests.support.stores import decision_in
 
 TOPIC, NAME = "requests", "requests:0"
 TP = faust.types.TP(TOPIC, 0)
@@ -252,7 +253,7 @@ async def test_outputs_count_from_the_arrival_of_the_requests(
     watch = watch_on(App(kafka), store)
     await watch.observe(Event(0, elicitor(), arrived))
     assert await watch.checkpoint()
-    decision = store.decision("sk-cot")
+    decision = decision_in(store, "sk-cot")
     assert decision is not None
     assert decision.until == pytest.approx(arrived + decision.duration, abs=1.0)
     assert set(kafka.timestamps[Settings().topics.fingerprints]) == {arrived}
