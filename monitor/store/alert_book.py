@@ -171,7 +171,7 @@ class AlertBook:
     def silences(self, now: float) -> list[Silence]:
         """The silences that have not ended; those that have are deleted."""
         values = self._call("HGETALL", SILENCES_KEY)[1::2]
-        found = [msgspec.json.decode(value, type=Silence) for value in values]
+        found = [each for each in map(_silence, values) if each is not None]
         ended = [each.id for each in found if each.until <= now]
         if ended:
             self._call("HDEL", SILENCES_KEY, *ended)
@@ -231,6 +231,14 @@ def _entry(fields: dict[bytes, bytes]) -> Entry | None:
     except msgspec.MsgspecError:
         return None
     return entry
+
+
+def _silence(value: bytes) -> Silence | None:
+    """A silence from its JSON. One of a newer version counts as none."""
+    try:
+        return msgspec.json.decode(value, type=Silence)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _marks(fields: dict[bytes, bytes]) -> dict[Mark, float]:

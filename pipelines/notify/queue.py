@@ -155,45 +155,40 @@ class ReceiverQueue:
             alert = item.alert
             assert alert is not None
             if self._is_due(alert, now, notices):
-                notices.append(Notice(alert, self._active(alert, notices)))
+                notices.append(Notice(alert, self._active(alert, notices), item.since))
             elif self._was_never_opened(alert):
                 unopened.append(alert)
         if notices:
-            await self._send_or_bury(notices, min(item.since for item in items))
+            await self._send_or_bury(notices)
         if unopened:
             await self._bury(unopened, "its earlier states were not accepted", "refused")
 
-    async def _send_or_bury(self, notices: list[Notice], since: float) -> None:
+    async def _send_or_bury(self, notices: list[Notice]) -> None:
         """Send alerts until each is accepted or buried. Halve a rejected request to find which.
 
         An error other than `AwayError` rejects.
         """
-        alerts = [notice.alert for notice in notices]
         try:
-            sent = await self._send(notices, since)
-        except AwayError as error:
-            hours = self._give_up / 3600
-            await self._bury(alerts, f"not accepted for {hours:g} hours: {error}", "given_up")
+            sent = await self._send(notices)
         except Exception as error:
             if len(notices) == 1:
-                await self._bury(alerts, str(error) or type(error).__name__, "refused")
+                reason = str(error) or type(error).__name__
+                await self._bury([notices[0].alert], reason, "refused")
                 return
             middle = len(notices) // 2
-            await self._send_or_bury(notices[:middle], since)
-            await self._send_or_bury(notices[middle:], since)
+            await self._send_or_bury(notices[:middle])
+            await self._send_or_bury(notices[middle:])
         else:
             self._outcomes["delivered"].inc(len(sent))
             name, now = self._receiver.name, self._clock.now()
             await self._ledger.mark([each.alert for each in sent], name, now, accepted=True)
 
-    async def _send(self, notices: list[Notice], since: float) -> list[Notice]:
+    async def _send(self, notices: list[Notice]) -> list[Notice]:
         """Send one request, again and again while the receiver is down.
 
         Returns:
-            what was sent: without the alerts whose partition moved to another worker meanwhile.
-
-        Raises:
-            AwayError: it is down, and the alerts are too old to wait.
+            what was sent: without the alerts that became too old, and those whose partition moved
+            to another worker meanwhile.
         """
         while notices:
             try:
@@ -201,14 +196,23 @@ class ReceiverQueue:
             except AwayError as error:
                 pause = self._circuit.failed(str(error), error.after)
                 self._outcomes["retried"].inc(len(notices))
-                if self._clock.now() - since >= self._give_up:
-                    raise
-                await self._clock.sleep(pause)
+                notices = await self._bury_old(notices, str(error))
+                if notices:
+                    await self._clock.sleep(pause)
                 notices = [each for each in notices if each.alert.id in self._ledger]
             else:
                 self._circuit.succeeded()
                 break
         return notices
+
+    async def _bury_old(self, notices: list[Notice], reason: str) -> list[Notice]:
+        """Bury what has waited for too long; returns the others."""
+        latest = self._clock.now() - self._give_up
+        old = [each.alert for each in notices if each.since <= latest]
+        if old:
+            hours = self._give_up / 3600
+            await self._bury(old, f"not accepted for {hours:g} hours: {reason}", "given_up")
+        return [each for each in notices if each.since > latest]
 
     async def _bury(self, alerts: Sequence[Alert], reason: str, outcome: str) -> None:
         """Publish dead letters, and note that no further attempt is made."""

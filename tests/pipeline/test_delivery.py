@@ -167,17 +167,21 @@ async def test_rejected_alert_and_its_later_states_are_dead_letters(redis_url: s
     assert metric(delivery, "xm_deliveries_total", receiver="slack", outcome="refused") == 2
 
 
-async def test_alert_that_waits_too_long_is_a_dead_letter():
-    clock, letters = TurnedClock(), Letters()
-    dead = Slack(Endpoint(f"http://127.0.0.1:{free_port()}", 0.5))
-    async with Delivery([route(dead)], publish=letters.publish, clock=clock) as delivery:
+async def test_alerts_that_wait_too_long_are_dead_letters_one_by_one():
+    clock, letters, desk = TurnedClock(), Letters(), Desk()
+    async with Delivery([route(desk.webhook)], publish=letters.publish, clock=clock) as delivery:
         begin = clock.now()
-        batch = await delivery.submit([alert("1")])
-        await clock.turn_until(lambda: batch.done() or letters, HOUR)
-        assert clock.now() - begin >= 24 * HOUR
-        await until(batch.done)
-    assert [each.alert.id for each in letters] == ["a_1"]
+        batches = []
+        for name in ("1", "2", "3"):
+            batches.append(await delivery.submit([alert(name)]))
+            await clock.turn(8 * HOUR)
+        await clock.turn_until(lambda: len(letters) == 2, HOUR)
+        assert clock.now() - begin >= 32 * HOUR
+        async with desk.open():
+            await clock.turn_until(lambda: all(batch.done() for batch in batches), 60)
+    assert [each.alert.id for each in letters] == ["a_1", "a_2"]
     assert letters[0].reason.startswith("not accepted for 24 hours: Cannot connect to host")
+    assert desk.taken == ["a_3 open"]
 
 
 async def test_redelivery_sends_what_was_not_accepted_once(redis_url: str):

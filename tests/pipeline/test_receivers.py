@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from aiohttp import web
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
@@ -144,6 +145,18 @@ async def test_failures_hide_the_secret_url():
     with pytest.raises(AwayError) as error:
         await routed(type="slack", url=url).receiver.send(STATES[:1])
     assert "hush" not in str(error.value)
+
+
+async def test_answers_are_printable_and_hide_the_secret_path():
+    async def repeat(_: Any) -> web.Response:
+        return web.Response(status=404, text="no \x1b[31m/services/T0/hush\n here")
+
+    desk = Desk()
+    desk.answer = repeat
+    async with desk.open():
+        url = f"http://127.0.0.1:{desk.port}/services/T0/hush"
+        with pytest.raises(RefusedError, match=r"answers 404 no \?\[31m… here"):
+            await routed(type="slack", url=url).receiver.send(STATES[:1])
 
 
 # TLS

@@ -47,7 +47,7 @@ class Alertmanager:
         await self.endpoint.send(msgspec.json.encode(body), headers, "/api/v2/alerts")
 
     def _translate(self, notice: Notice, now: float) -> list[dict[str, Any]]:
-        alert, active = notice
+        alert, active, _ = notice
         if alert.state == "resolved":
             return [self._posted(alert, active or alert.severity, now, ends=True)]
         posted = [self._posted(alert, alert.severity, now)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -27,10 +28,12 @@ class Notice(NamedTuple):
     Attributes:
         active: the severity under which the receiver last accepted the alert; `None` if it is new
             to it.
+        since: when it was queued, wall-clock time, epoch seconds.
     """
 
     alert: Alert
     active: Severity | None = None
+    since: float = 0.0
 
 
 class Receiver(Protocol):
@@ -113,8 +116,7 @@ class Endpoint:
             raise AwayError(f"no answer within {self.timeout_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise AwayError(self._hide(str(error) or type(error).__name__)) from None
-        answer = " ".join(text.decode(errors="replace").split())
-        reason = self._hide(f"answers {status} {answer}".rstrip())
+        reason = self._hide(f"answers {status} {printable(text)}".rstrip())
         if status >= 500 or status in _LATER:
             raise AwayError(reason, retry_after(wait))
         if status >= 300:
@@ -122,9 +124,15 @@ class Endpoint:
 
     def _hide(self, text: str) -> str:
         """A text without the URL and the secret, which a server may repeat."""
-        for hidden in (self.url, self.secret):
+        for hidden in (self.url, urlsplit(self.url).path.rstrip("/"), self.secret):
             text = text.replace(hidden, "…") if hidden else text
         return text
+
+
+def printable(answer: bytes) -> str:
+    """What a server answered, in one line that a terminal can show."""
+    words = " ".join(answer.decode(errors="replace").split())
+    return "".join(each if each.isprintable() else "?" for each in words)
 
 
 def retry_after(header: str | None) -> float:

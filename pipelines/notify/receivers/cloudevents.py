@@ -31,7 +31,7 @@ class CloudEvents:
         headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
         if self.endpoint.secret:
             headers["Authorization"] = f"Bearer {self.endpoint.secret}"
-        for alert, _ in notices:
+        for alert, *_ in notices:
             await self.endpoint.send(msgspec.json.encode(_event(alert)), headers)
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from monitor.alerting.alerts import Alert
 from pipelines.notify import text
-from pipelines.notify.receivers.base import AwayError, Endpoint, Notice, RefusedError
+from pipelines.notify.receivers.base import AwayError, Endpoint, Notice, RefusedError, printable
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Email:
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, _ in notices:
+        for alert, *_ in notices:
             await asyncio.to_thread(self._deliver, self.message(alert))
 
     def message(self, alert: Alert) -> EmailMessage:
@@ -85,9 +85,9 @@ class Email:
             codes = [code for code, _ in error.recipients.values()]
             self._fail(min(codes), f"no recipient accepted ({min(codes)})", error)
         except smtplib.SMTPResponseException as error:
-            said = error.smtp_error
-            words = said.decode(errors="replace") if isinstance(said, bytes) else said
-            self._fail(error.smtp_code, f"answers {error.smtp_code} {words[:200]}", error)
+            answer = error.smtp_error
+            words = printable(answer if isinstance(answer, bytes) else answer.encode())[:200]
+            self._fail(error.smtp_code, f"answers {error.smtp_code} {words}", error)
         except smtplib.SMTPNotSupportedError as error:
             raise RefusedError(f"{error}; see the url of the route") from error
         except (OSError, smtplib.SMTPException) as error:  # OSError: also no answer, no TLS

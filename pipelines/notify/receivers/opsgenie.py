@@ -32,7 +32,7 @@ class Opsgenie:
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, active in notices:
+        for alert, active, _ in notices:
             if alert.state == "resolved":
                 await self._send(f"/{alert.id}/close?identifierType=alias", {"source": _SOURCE})
                 continue

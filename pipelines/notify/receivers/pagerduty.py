@@ -29,7 +29,7 @@ class PagerDuty:
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, _ in notices:
+        for alert, *_ in notices:
             await self.endpoint.send(msgspec.json.encode(self._event(alert)), {})
 
     def _event(self, alert: Alert) -> dict[str, Any]:

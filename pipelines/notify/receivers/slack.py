@@ -31,7 +31,7 @@ class Slack:
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, _ in notices:
+        for alert, *_ in notices:
             await self.endpoint.send(msgspec.json.encode(self._message(alert)), {})
 
     def _message(self, alert: Alert) -> dict[str, Any]:
