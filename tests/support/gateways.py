@@ -260,10 +260,14 @@ def replaced(text: str, values: Mapping[str, str]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def asking(gateway: Gateway) -> AsyncIterator[Ask]:
-    """Run a gateway; yield a function that sends it a request with a key."""
+async def asking(gateway: Gateway, address: str = "127.0.0.1") -> AsyncIterator[Ask]:
+    """Run a gateway; yield a function that sends it a request with a key.
+
+    Args:
+        address: of the client.
+    """
     await asyncio.to_thread(gateway.start)
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0))
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def ask(

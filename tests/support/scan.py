@@ -19,15 +19,18 @@ def leaks(secrets: Sequence[str], worker: Worker, logs: Iterable[Path]) -> list[
         worker: whose Redis and topics are searched, but not the topic of requests.
         logs: files.
     """
-    searched = dict(_places(worker, logs))
-    found = [
+    return [
         f"{secret!r} in {place}"
-        for place, text in searched.items()
+        for place, text in _places(worker, logs)
         for secret in secrets
         if secret.encode() in text
     ]
-    empty = [f"nothing in {place}" for place, text in searched.items() if not text]
-    return found + empty
+
+
+def written_topics(worker: Worker) -> list[str]:
+    """The topics to which the monitor writes."""
+    topics = worker.settings.topics
+    return [topics.alerts, topics.rejected, topics.fingerprints, topics.decisions, topics.audit]
 
 
 def _places(worker: Worker, logs: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
@@ -36,14 +39,7 @@ def _places(worker: Worker, logs: Iterable[Path]) -> Iterator[tuple[str, bytes]]
     with redis.from_url(worker.settings.redis_url) as client:
         for key in client.scan_iter():
             yield f"Redis {key!r}", key + repr(_value(client, key)).encode() + client.dump(key)
-    topics = worker.settings.topics
-    for topic in (
-        topics.alerts,
-        topics.rejected,
-        topics.fingerprints,
-        topics.decisions,
-        topics.audit,
-    ):
+    for topic in written_topics(worker):
         records = read_topic(worker, topic)
         yield topic, b"\n".join(part for record in records for part in _parts(record))
 
