@@ -26,7 +26,7 @@ from pipelines.decide.pages.operations import operations, route
 from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
-from pipelines.web.tls import server_context
+from pipelines.web.tls import server_tls
 
 if TYPE_CHECKING:
     from pipelines.decide.envoy import EnvoyServer
@@ -52,9 +52,7 @@ def run_service(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     chosen = settings.serve
     lookups = Lookups(settings, process_registry())
-    tls = server_context(
-        chosen.tls_cert_file, chosen.tls_key_file, chosen.tls_client_ca_file, _PREFIX
-    )
+    tls = server_tls(chosen.tls_cert_file, chosen.tls_key_file, chosen.tls_client_ca_file, _PREFIX)
     server = Server(
         _pages(lookups), chosen.host, chosen.port, tls=tls, connection=lookups.connection
     )

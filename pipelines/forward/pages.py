@@ -24,7 +24,7 @@ from pipelines.forward.metrics import ForwardMetrics
 from pipelines.forward.receiver import MAX_BODY, Receiver
 from pipelines.forward.sender import Sender
 from pipelines.web.server import Server
-from pipelines.web.tls import server_context
+from pipelines.web.tls import server_tls
 from pipelines.web.tokens import Tokens
 
 _PREFIX = "XM_FORWARD__"
@@ -81,7 +81,7 @@ async def serving(settings: config.Forward, app: web.Application) -> AsyncIterat
     Raises:
         ConfigError: the address or the certificate cannot be used.
     """
-    tls = server_context(
+    tls = server_tls(
         settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file, _PREFIX
     )
     server = Server(app, settings.host, settings.port, tls=tls)

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+
+from pipelines.web.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,8 @@ class Server:
         pages: what to serve.
         host: to listen on.
         port: to listen on.
-        tls: certificate and client authentication; default: plain HTTP.
+        tls: certificate and client authentication; default: plain HTTP. A renewed certificate is
+            used within a second.
         connection: makes a connection of aiohttp's server and the bounds; default: `Connection`.
     """
 
@@ -163,7 +165,7 @@ class Server:
         host: str,
         port: int,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: ServerTls | None = None,
         connection: Callable[[web.Server, Connections], Connection] | None = None,
     ) -> None:
         self._pages, self._host, self._port, self._tls = pages, host, port, tls
@@ -199,7 +201,7 @@ class Server:
             self._port,
             backlog=_BACKLOG,
             reuse_address=True,
-            ssl=self._tls,
+            ssl=None if self._tls is None else self._tls.context,
             ssl_handshake_timeout=_REQUEST_SECONDS if self._tls else None,
         )
         self._expiring = loop.create_task(self._expire())
@@ -215,6 +217,8 @@ class Server:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(1.0)
+            if self._tls is not None:
+                self._tls.refresh()
             self._connections.expire(time.monotonic())
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
 from monitor.errors import ConfigError
+from pipelines.web.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,8 @@ class Tokens:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._modified: tuple[int, int] | None = None
-        self._known: list[tuple[bytes, Token]] = []
-        if file is not None:
-            self._modified, self._known = _stamp(file), _read(file)
+        self._known = [] if file is None else _read(file)
+        self._watched = None if file is None else Watched(file)
 
     def find(self, presented: str) -> Token | None:
         """The token that a client presents; `None` if it is not known.
@@ -74,18 +73,14 @@ class Tokens:
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if self._file is None:
+        if self._file is None or self._watched is None:
             return
         try:
-            stamp = _stamp(self._file)
-            if stamp == self._modified:
-                return
-            self._modified = stamp
-            self._known = _read(self._file)
-        except ConfigError as error:
+            if self._watched.changed():
+                self._known = _read(self._file)
+                log.info("tokens_read count=%d", len(self._known))
+        except (ConfigError, OSError) as error:
             log.error("tokens_not_read reason=%r", str(error))
-        else:
-            log.info("tokens_read count=%d", len(self._known))
 
 
 def new_token(name: str, right: Right) -> tuple[str, str]:
@@ -99,15 +94,6 @@ def new_token(name: str, right: Right) -> tuple[str, str]:
     if not _LINE.fullmatch(line):
         raise ConfigError("A token's name has letters, digits and . _ @ -, at most 64.")
     return token, line
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    """Changes when the file does, or a link to it."""
-    try:
-        found = file.stat()
-    except OSError as error:
-        raise ConfigError(f"Tokens in {file} cannot be read: {error.strerror}.") from error
-    return found.st_mtime_ns, found.st_ino
 
 
 def _read(file: Path) -> list[tuple[bytes, Token]]:

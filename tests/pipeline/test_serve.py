@@ -374,6 +374,14 @@ def test_no_client_connects_without_a_certificate_of_the_ca(
         context.load_cert_chain(mine, my_key)
         assert status(context) == 200
         assert status(ssl.create_default_context()) is None
+        renewed = Authority(tmp_path / "renewed")
+        context.load_verify_locations(renewed.certificate)
+        for old, new in zip((certificate, key), renewed.sign("localhost"), strict=True):
+            new.replace(old)
+        until(lambda: status(context) == 200 and "certificate_read" in service.log.read_text())
+        old_ca = ssl.create_default_context(cafile=str(authority.certificate))
+        old_ca.load_cert_chain(mine, my_key)
+        assert status(old_ca) is None
 
 
 def test_no_key_or_token_is_in_log_or_redis(
