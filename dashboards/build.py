@@ -364,6 +364,29 @@ ROWS: dict[str, list[Panel | Figure]] = {
             by("action", per_second("xm_decisions_total", "action")),
         ),
         Panel(
+            "Enforced",
+            "Keys, accounts and end users on which a decision is enforced now, by action.",
+            "none",
+            by("action", f"max by (action) ({metric('xm_enforced_decisions')})"),
+        ),
+        Panel(
+            "Held back",
+            "Keys, accounts and end users on which less is enforced than was decided: by the kill "
+            "switch, allow-list, withdrawn alerts, shadow mode or caps.",
+            "none",
+            by("why", f"max by (why) ({metric('xm_held_back_decisions')})"),
+        ),
+        Panel(
+            "Switches",
+            "1 while the kill switch or shadow mode is on for all, or the caps are lifted; and "
+            "decisions per second that the caps hold back.",
+            "none",
+            {
+                "{{switch}}": f"max by (switch) ({metric('xm_switch')})",
+                "capped": per_second("xm_capped_decisions_total"),
+            },
+        ),
+        Panel(
             "Decision requests",
             "Decisions that gateways asked for, by the action found.",
             "reqps",

@@ -21,6 +21,7 @@ from pipelines.decide.follower import Follower
 from pipelines.decide.guard import Guard
 from pipelines.decide.metrics import LookupMetrics
 from pipelines.decide.service import DecisionService
+from pipelines.decide.tally import Tally
 from pipelines.web.server import Connection, Connections
 from pipelines.web.tokens import Tokens
 
@@ -54,6 +55,7 @@ class Lookups:
             FieldMapping(settings.mapping),
             self.metrics,
         )
+        self._tally = Tally(self.copy, self.metrics, shadow=self._shadow)
         self.metrics.copy_age.set_function(lambda: self.copy.age)
         self.metrics.subjects.set_function(lambda: len(self.copy))
 
@@ -66,7 +68,10 @@ class Lookups:
         follower = Follower(self.store, self.copy)
         follower.start()
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(each) for each in (self._refresh(), self._report_mode())]
+        tasks = [
+            loop.create_task(each)
+            for each in (self._refresh(), self._report_mode(), self._tally.run())
+        ]
         yield
         for task in tasks:
             task.cancel()

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from monitor.alerting.alerts import ACTIONS
 
 LABELS = (*ACTIONS, "unknown", "no_key", "unreadable_key")
+HOLDS = ("kill", "allowed", "withdrawn", "shadow", "capped")  # why decisions are held back
 REFUSALS = ("token", "right", "rate")
 
 
@@ -32,6 +33,24 @@ class LookupMetrics:
             "xm_refused_calls",
             "Calls of the decision service that were not permitted.",
             ["reason"],
+            registry=registry,
+        )
+        self.switches = Gauge(
+            "xm_switch",
+            "Whether kill switch or shadow mode is on, or the caps are lifted, for all.",
+            ["switch"],
+            registry=registry,
+        )
+        self.enforced = Gauge(
+            "xm_enforced_decisions",
+            "Subjects on which a decision is enforced, by action.",
+            ["action"],
+            registry=registry,
+        )
+        self.held_back = Gauge(
+            "xm_held_back_decisions",
+            "Subjects on which less is enforced than was decided, by reason.",
+            ["why"],
             registry=registry,
         )
         for label in LABELS:
