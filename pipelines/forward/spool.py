@@ -5,7 +5,8 @@ power failure it continues exactly behind the last message in the spool: none is
 twice. Transactions that come while another one is written share the next one, and its fsync.
 
 The spool is bounded. A source waits for room, so a log file or a client holds what does not fit.
-The messages contain API keys and prompts: only the owner can read the folder.
+The messages contain API keys and prompts. Only the owner can read the folder, and when all are
+sent, its files hold nothing of them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ CREATE TABLE IF NOT EXISTS messages (
 );
 CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, position BLOB NOT NULL);
 """
+_PRAGMAS = ["locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"]
 _OVERHEAD = 64  # bytes per message beside its key and value
 _SHRINK = 16 << 20  # bytes of an empty database above which it is made small again
 _BATCH, _BATCH_BYTES = 5_000, 4 << 20  # messages read at once, and about their bytes
@@ -98,7 +100,7 @@ class Spool:
             raise _unusable(folder, error) from error
 
     def _prepare(self) -> None:
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in _PRAGMAS:
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute("BEGIN IMMEDIATE")  # takes the lock for good
         for statement in _SCHEMA.split(";"):
@@ -213,14 +215,17 @@ class Spool:
         self._free(len(sent.messages), _size(sent.messages))
 
     def _delete(self, last: int) -> None:
-        self._database.execute("DELETE FROM messages WHERE id <= ?", (last,))
-        ((pages, page),) = self._database.execute(
-            "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size"
+        database = self._database
+        database.execute("DELETE FROM messages WHERE id <= ?", (last,))
+        ((empty,),) = database.execute("SELECT NOT EXISTS (SELECT 1 FROM messages)")
+        if not empty:
+            return
+        ((size,),) = database.execute(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         )
-        if pages * page > _SHRINK:
-            ((empty,),) = self._database.execute("SELECT NOT EXISTS (SELECT 1 FROM messages)")
-            if empty:
-                self._database.execute("VACUUM")
+        if size > _SHRINK:
+            database.execute("VACUUM")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _free(self, count: int, size: int) -> None:
         self.count -= count

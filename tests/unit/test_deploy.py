@@ -16,6 +16,7 @@ from kubernetes_validate.utils import latest_version, validate
 
 from monitor.metrics import Metrics
 from pipelines.decide.metrics import LookupMetrics
+from pipelines.forward.metrics import ForwardMetrics
 from tests.support.programs import program
 from tests.support.settings import setting_defaults
 
@@ -28,6 +29,7 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 MANIFESTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/extraction-monitor.yaml").read_text()))
 
 
@@ -65,7 +67,7 @@ def test_every_alerting_rule_has_a_test():
 def test_rules_use_only_existing_metrics():
     known = {
         name
-        for owner in (Metrics(), LookupMetrics())
+        for owner in (Metrics(), LookupMetrics(), ForwardMetrics())
         for each in owner.registry.collect()
         for name in names_of(each)
     }
@@ -149,13 +151,13 @@ def test_compose_mounts_exist():
 
 
 def test_deployments_set_only_existing_settings():
-    unit = (DEPLOY / "systemd/extraction-monitor.service").read_text()
+    units = "".join(unit.read_text() for unit in UNITS)
     container = MANIFESTS[1]["spec"]["template"]["spec"]["containers"][0]
     variables = [
         *setting_names(COMPOSE["x-monitor"]["environment"]),
         *setting_names(MANIFESTS[0]["data"]),
         *setting_names({variable["name"]: "" for variable in container["env"]}),
-        *re.findall(r"^Environment=(XM_\w+)", unit, re.MULTILINE),
+        *re.findall(r"^Environment=(XM_\w+)", units, re.MULTILINE),
     ]
     assert set(variables) - setting_defaults().keys() == set()
 
@@ -195,11 +197,11 @@ def test_only_labelled_pods_reach_the_workers():
     assert rule["ports"] == [{"port": port["name"]}]
 
 
-def test_systemd_accepts_unit_and_rates_it_confined(tmp_path: Path):
-    unit = (DEPLOY / "systemd/extraction-monitor.service").read_text()
-    installed = tmp_path / "extraction-monitor.service"
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: str(unit.stem))
+def test_systemd_accepts_unit_and_rates_it_confined(tmp_path: Path, unit: Path):
+    installed = tmp_path / unit.name
     installed.write_text(
-        unit.replace("/opt/extraction-monitor/bin/extraction-monitor", sys.executable)
+        unit.read_text().replace("/opt/extraction-monitor/bin/extraction-monitor", sys.executable)
     )
     assert run("systemd-analyze", "verify", str(installed)) == ""
     run("systemd-analyze", "security", "--offline=true", "--threshold=20", str(installed))

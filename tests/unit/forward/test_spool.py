@@ -120,3 +120,12 @@ def test_spool_is_plain_sqlite(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "spool.db") as database:
         tables = {row[0] for row in database.execute("SELECT name FROM sqlite_schema")}
     assert {"messages", "positions"} <= tables
+
+
+async def test_nothing_of_a_sent_message_stays_on_disk(spool: Spool, tmp_path: Path) -> None:
+    secret = b"sk-secret-of-a-customer"
+    await spool.put([Message(secret, b'{"prompt": "' + 100 * secret + b'"}')], "file:a", b"1")
+    files = [*(tmp_path / "spool").iterdir()]
+    assert any(secret in file.read_bytes() for file in files)
+    await spool.remove(await spool.next())
+    assert not any(secret in file.read_bytes() for file in files)
