@@ -95,12 +95,12 @@ def explain(
     if key is not None:
         check_pseudonym(key, "The argument", "Enter an API key with `xm explain --raw`")
     settings = config.load()
-    from monitor.identity import from_settings
+    from pipelines.inspect.decisions import pseudonym_of
     from pipelines.inspect.key_source import explain_stored
     from pipelines.show.key import show
 
-    name = from_settings(settings).key(typed("API key")) if key is None else key
     store = _store(settings)
+    name = pseudonym_of(typed("API key"), store, settings) if key is None else key
     found = explain_stored(store, name, settings)
     if found is None:
         wrong = (

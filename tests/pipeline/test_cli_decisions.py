@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
@@ -145,6 +146,29 @@ def test_raw_key_has_the_pseudonym_of_the_workers(
     arguments = ("--raw", "key", "--action", "block", "--for", "1h", *BY, "--json")
     ended = run("decisions", "add", *arguments)
     assert json.loads(ended.out)["subject"] == Identity(SECRET.encode()).key("sk-live-1")
+
+
+def test_raw_key_is_found_where_the_log_holds_its_hash(
+    run: Xm, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = Identity(SECRET.encode()).key(hashlib.sha256(b"sk-live-1").hexdigest())
+    store.commit(Checkpoint(decisions=[Decision(hashed, "block", "a_1", 0.0, 600.0)]))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("sk-live-1\n"))
+    arguments = ("--raw", "key", "--owner", "sales", "--for", "1d", *BY, "--json")
+    assert json.loads(run("decisions", "allow", *arguments).out)["subject"] == hashed
+
+
+@pytest.mark.parametrize(
+    ("raw", "name", "words"),
+    [("key", "", "No key was entered"), ("network", "my office", "is not an IP address")],
+)
+def test_raw_name_that_cannot_be_used_is_one_sentence(
+    run: Xm, store: RedisStore, monkeypatch: pytest.MonkeyPatch, raw: str, name: str, words: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{name}\n"))
+    ended = run("decisions", "allow", "--raw", raw, "--owner", "sales", "--for", "1d", *BY)
+    assert (ended.status, ended.out) == (2, "")
+    assert words in ended.error
 
 
 def test_audit_names_every_change(run: Xm, store: RedisStore) -> None:
