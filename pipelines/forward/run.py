@@ -68,7 +68,7 @@ async def _run(settings: Settings, sources: Sequence[str], receive: bool) -> Non
         async with serving(chosen, pages(sender, metrics, receiver)):
             await _until_stopped(*work)
     finally:
-        spool.close()
+        await spool.close()
 
 
 def _reads_otlp(settings: Settings) -> bool:

@@ -15,6 +15,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -25,7 +26,7 @@ _Result = TypeVar("_Result")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
-    id INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL, value BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, position BLOB NOT NULL);
 """
@@ -217,15 +218,15 @@ class Spool:
     def _delete(self, last: int) -> None:
         database = self._database
         database.execute("DELETE FROM messages WHERE id <= ?", (last,))
-        ((empty,),) = database.execute("SELECT NOT EXISTS (SELECT 1 FROM messages)")
-        if not empty:
-            return
-        ((size,),) = database.execute(
-            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-        )
-        if size > _SHRINK:
-            database.execute("VACUUM")
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(sqlite3.Error):  # a full disk; the next time will do
+            ((empty,),) = database.execute("SELECT NOT EXISTS (SELECT 1 FROM messages)")
+            ((size,),) = database.execute(
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            )
+            if empty and size > _SHRINK:
+                database.execute("VACUUM")
+            if empty:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _free(self, count: int, size: int) -> None:
         self.count -= count
@@ -240,8 +241,10 @@ class Spool:
                 f"The spool cannot be used ({error}): free space on its disk, or check the disk."
             ) from error
 
-    def close(self) -> None:
-        """Close the database."""
+    async def close(self) -> None:
+        """Write what waits, and close the database."""
+        if self._writing is not None:
+            await self._writing
         self._thread.shutdown()
         self._database.close()
 

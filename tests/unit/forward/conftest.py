@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ MEGABYTE = 1 << 20
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
+async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
     opened = Spool(tmp_path / "spool", MEGABYTE)
     yield opened
-    opened.close()
+    await opened.close()

@@ -46,12 +46,12 @@ async def test_message_and_position_survive_together(tmp_path: Path) -> None:
     await spool.put(messages(b"2"), "file:a", b"20")
     await spool.put(messages(b"3"), "file:b", b"5")
     await spool.put([], "file:b", None)
-    spool.close()
+    await spool.close()
     reopened = Spool(tmp_path, MEGABYTE)
     assert await reopened.positions() == {"file:a": b"20"}
     assert await contents(reopened) == [b"1", b"2", b"3"]
     assert (reopened.count, reopened.size > 0) == (3, True)
-    reopened.close()
+    await reopened.close()
 
 
 async def test_full_spool_refuses_clients_and_holds_files(spool: Spool) -> None:
@@ -78,7 +78,7 @@ async def test_spool_is_small_again_after_an_outage(tmp_path: Path) -> None:
     await spool.put(messages(*[bytes(MEGABYTE)] * 24))
     while spool.count:
         await spool.remove(await spool.next())
-    spool.close()
+    await spool.close()
     assert (tmp_path / "spool.db").stat().st_size < MEGABYTE
 
 
@@ -95,7 +95,7 @@ async def test_full_disk_adds_nothing_and_is_reported(tmp_path: Path) -> None:
     await spool.put(messages(b"after"))
     assert await contents(spool) == [b"before", b"after"]
     assert await spool.positions() == {"file:a": b"1"}
-    spool.close()
+    await spool.close()
 
 
 async def test_second_process_gets_a_clear_error(spool: Spool, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_only_the_owner_reads_the_spool(spool: Spool, tmp_path: Path) -> None:
     assert [file.stat().st_mode & 0o077 for file in folder.iterdir()] == [0] * 2
 
 
-def test_spool_is_plain_sqlite(tmp_path: Path) -> None:
-    Spool(tmp_path, MEGABYTE).close()
+async def test_spool_is_plain_sqlite(tmp_path: Path) -> None:
+    await Spool(tmp_path, MEGABYTE).close()
     with sqlite3.connect(tmp_path / "spool.db") as database:
         tables = {row[0] for row in database.execute("SELECT name FROM sqlite_schema")}
     assert {"messages", "positions"} <= tables
@@ -129,3 +129,12 @@ async def test_nothing_of_a_sent_message_stays_on_disk(spool: Spool, tmp_path: P
     assert any(secret in file.read_bytes() for file in files)
     await spool.remove(await spool.next())
     assert not any(secret in file.read_bytes() for file in files)
+
+
+async def test_removing_twice_keeps_what_came_in_between(spool: Spool) -> None:
+    await spool.put(messages(b"1", b"2"))
+    sent = await spool.next()
+    await spool.remove(sent)
+    await spool.put(messages(b"3"))
+    await spool.remove(sent)
+    assert await contents(spool) == [b"3"]
