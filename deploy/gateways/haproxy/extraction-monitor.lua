@@ -40,6 +40,11 @@ end
 
 core.register_action("extraction_monitor", { "http-req" }, function(txn, host, port, path)
     local answer = ask(host, tonumber(port), path, txn.f:req_fhdr(header)) or (closed and away)
+    local mark = answer and answer.headers["x-xm-mark"]
+    if mark then
+        txn:set_var("txn.xm_mark", mark)
+        txn.http:req_set_header("x-xm-mark", mark)
+    end
     if not answer or not refusals[answer.status] or not answer.headers["x-xm-decision"] then
         return
     end

@@ -203,6 +203,7 @@ function M.enforce(key, options)
         return seconds > 0 and refuse(429, "Throttled", "Retry-After", math.ceil(seconds))
     elseif action == "mark" and type(decision.mark) == "string" then
         ngx.req.set_header("X-XM-Mark", decision.mark)
+        ngx.header["X-XM-Mark"] = decision.mark
     end
 end
 

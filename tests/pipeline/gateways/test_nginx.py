@@ -335,17 +335,17 @@ async def test_throttle_has_the_rate_of_the_decision(
     assert limited.content_type == "application/problem+json"
 
 
-async def test_mark_is_sent_to_the_api(
+async def test_mark_is_sent_to_the_api_and_is_on_the_response(
     ask_broken: Ask, broken: BrokenMonitor, api: ModelServer
 ) -> None:
     broken.answer = lambda: web.Response(headers={"X-XM-Decision": "mark", "X-XM-Mark": "m_1"})
     response = await ask_broken(**{"X-API-Key": "sk-1", "X-XM-Mark": "m_2"})
     assert response.status == 200
     assert api.headers[-1]["X-XM-Mark"] == "m_1"
-    assert "X-XM-Mark" not in response.headers
+    assert response.headers["X-XM-Mark"] == "m_1"
 
 
-@pytest.mark.parametrize("status", [204, 301, 404, 429, 500, 503])
+@pytest.mark.parametrize("status", [204, 301, 404, 429, 500, 503, 511])
 async def test_requests_pass_when_the_monitor_answers_nonsense(
     ask_broken: Ask, broken: BrokenMonitor, status: int
 ) -> None:
