@@ -30,7 +30,10 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-MANIFESTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/extraction-monitor.yaml").read_text()))
+WORKERS, DECISIONS = (
+    list(yaml.safe_load_all((DEPLOY / f"kubernetes/{name}.yaml").read_text()))
+    for name in ("extraction-monitor", "decisions")
+)
 
 
 def run(name: str, *arguments: str, folder: Path = DEPLOY) -> str:
@@ -115,7 +118,7 @@ def test_compose_file_matches_compose_specification():
 
 def test_compose_publishes_ports_on_loopback_only():
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 6
+    assert len(ports) == 7
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -152,11 +155,13 @@ def test_compose_mounts_exist():
 
 def test_deployments_set_only_existing_settings():
     units = "".join(unit.read_text() for unit in UNITS)
-    container = MANIFESTS[1]["spec"]["template"]["spec"]["containers"][0]
+    containers = [
+        each["spec"]["template"]["spec"]["containers"][0] for each in (WORKERS[1], DECISIONS[0])
+    ]
     variables = [
         *setting_names(COMPOSE["x-monitor"]["environment"]),
-        *setting_names(MANIFESTS[0]["data"]),
-        *setting_names({variable["name"]: "" for variable in container["env"]}),
+        *setting_names(WORKERS[0]["data"]),
+        *setting_names({each["name"]: "" for one in containers for each in one["env"]}),
         *re.findall(r"^Environment=(XM_\w+)", units, re.MULTILINE),
     ]
     assert set(variables) - setting_defaults().keys() == set()
@@ -172,22 +177,27 @@ def test_image_copies_existing_files_and_runs_without_root():
     assert "USER 10001" in lines
 
 
-@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: str(manifest["kind"]))
+@pytest.mark.parametrize(
+    "manifest", [*WORKERS, *DECISIONS], ids=lambda manifest: str(manifest["kind"])
+)
 def test_kubernetes_accepts_manifests(manifest: dict[str, Any]):
     validate(manifest, latest_version(), strict=True)
 
 
-def test_service_selects_workers_and_monitor_selects_service():
-    _, deployment, service, *_ = MANIFESTS
-    monitor = yaml.safe_load((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
+@pytest.mark.parametrize(("manifests", "number"), [(WORKERS[1:], 0), (DECISIONS, 1)])
+def test_service_selects_pods_and_monitor_selects_service(manifests: list[Any], number: int):
+    deployment, service, *_ = manifests
+    monitors = yaml.safe_load_all((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
+    monitor = list(monitors)[number]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels
     assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
-def test_only_labelled_pods_reach_the_workers():
-    deployment, policy = MANIFESTS[1], MANIFESTS[-1]
+@pytest.mark.parametrize("manifests", [WORKERS[1:], DECISIONS])
+def test_only_labelled_pods_reach_the_ports(manifests: list[Any]):
+    deployment, policy = manifests[0], manifests[-1]
     assert policy["kind"] == "NetworkPolicy"
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert policy["spec"]["podSelector"]["matchLabels"] == labels
