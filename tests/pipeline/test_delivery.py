@@ -11,6 +11,7 @@ import pytest
 
 from monitor.config import Receivers, Settings
 from monitor.store.alert_book import AlertBook, Entry, Mark
+from monitor.store.control import ControlStore
 from pipelines.demo.embedded import free_port
 from pipelines.notify import Delivery, routes
 from pipelines.notify.dead_letters import DeadLetter
@@ -20,6 +21,7 @@ from pipelines.notify.receivers.base import Endpoint
 from pipelines.notify.receivers.slack import Slack
 from pipelines.notify.receivers.webhook import Webhook
 from pipelines.notify.redeliver import redeliver
+from pipelines.notify.silencing import silence
 from tests.support.apps import until
 from tests.support.receivers import (
     EXPECTED,
@@ -279,3 +281,13 @@ def test_book_keeps_deliveries_of_two_writers(redis_url: str, cluster_url: str):
         assert found.marks == dict.fromkeys(marks, 5.0)
         assert (found.alert, found.opened_at) == (alert("1"), 1.0)
         assert list(book.entries(frozenset({4}))) == []
+        book.forget(["a_1"])
+        assert list(book.entries()) == book.marks("a_1") == []
+
+
+def test_silence_on_a_cluster_is_audited_and_ends(cluster_url: str):
+    book = AlertBook(cluster_url)
+    added = silence(book, "k_1", "", HOUR, "ana", "seen")
+    assert book.silences(time.time()) == [added]
+    assert [each.what for each in ControlStore(cluster_url).audit()] == ["silence"]
+    assert book.silences(added.until) == []
