@@ -22,7 +22,7 @@ from monitor.alerting.alerts import Severity
 from monitor.batch import Batch, KeyFingerprint, Outcome, Rejected
 from monitor.campaigns import fingerprint
 from monitor.config import Settings
-from monitor.detectors import DETECTORS, Combined, Detector
+from monitor.detectors import DETECTORS, PROMPT_DETECTORS, Combined, Detector
 from monitor.detectors.base import Evaluation
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
@@ -88,6 +88,7 @@ class Engine(PartitionedOperator[Partition]):
         self._settings = settings
         self._combined = Combined(detectors)
         self._detectors = (*detectors, self._combined)
+        self._of_prompts = [each.name in PROMPT_DETECTORS for each in self._detectors]
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
         self._on_evaluation = on_evaluation
@@ -308,8 +309,8 @@ class Engine(PartitionedOperator[Partition]):
             few, finding = from_few(record, int(evaluated.roles[i])), findings[d]
             if self._response.apply(partition, subjects, entry, d, finding, i, record, few, out):
                 severity[i:][rows[i:] == row] = records[row]["severity"].max()
-        hashes = subjects.columns.hashes
-        out.fingerprints += _fingerprints(evaluated, hashes, p.min(axis=0), severity)
+        surprisal = -np.log([p.min(axis=0), p[self._of_prompts].min(axis=0, initial=1.0)])
+        out.fingerprints += _fingerprints(evaluated, subjects.columns.hashes, surprisal, severity)
 
     def _count_findings(self, p: Floats) -> None:
         info = self._settings.detection.info
@@ -363,14 +364,14 @@ class Engine(PartitionedOperator[Partition]):
 
 
 def _fingerprints(
-    evaluated: Evaluated, hashes: npt.NDArray[np.uint64], p: Floats, severity: Marks
+    evaluated: Evaluated, hashes: npt.NDArray[np.uint64], surprisal: Floats, severity: Marks
 ) -> Iterator[KeyFingerprint]:
     """The fingerprints of the keys and accounts that changed enough.
 
     Args:
         evaluated: n evaluations.
         hashes: of all requests of the batch, see `Columns`.
-        p: `(n,) float64`, the lowest probability of any detector.
+        surprisal: `(2, n) float64`, see `from_records`.
         severity: `(n,) uint8`, of the severest open alert on the key; 0 for none.
     """
     due = fingerprint.due(evaluated.records)
@@ -380,7 +381,7 @@ def _fingerprints(
         fingerprints = fingerprint.from_records(
             evaluated.records[due],
             evaluated.ts[due],
-            -np.log(p[due]),
+            surprisal[:, due],
             hashes[evaluated.events[due]],
             severity[due],
             evaluated.roles[due],

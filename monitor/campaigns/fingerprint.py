@@ -41,8 +41,9 @@ FINGERPRINT_VERSION = 3
 # Flags: of an account, not of a key; the evidence against the key is of few of its end users; and
 # nearly all of its recent requests came from the network whose hash is given.
 IS_ACCOUNT, FEW_END_USERS, USUAL_NETWORK = 1, 2, 4
-#: How a key is used, as in the record; NaN if unknown (before version 3).
-USE = ("follow_ups", "unattended", "regular", "novelty", "end_users")
+#: How a key is used, and -log p of the strongest detector that judges its prompts, nats; NaN if
+#: unknown (before version 3).
+USE = ("follow_ups", "unattended", "regular", "prompt_surprisal", "end_users")
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 FINGERPRINT_DISTINCT = ("prompts", "templates")
 _COLUMNS = [NETWORK if name == "network" else HASHED_FIELDS.index(name) for name in IDENTIFIERS]
@@ -118,7 +119,8 @@ def from_records(
     Args:
         records: `(n,) RECORD`.
         ts: `(n,) float64`, event time, epoch seconds.
-        surprisal: `(n,) float64`, -log p of each key's strongest detector, nats.
+        surprisal: `(2, n) float64`, -log p of each key's strongest detector, and of its strongest
+            one that judges prompts, nats.
         hashes: `(n, columns) uint64`, of the requests that were evaluated, see `Columns`.
         severity: `(n,) uint8`, of each key's most severe open alert.
         roles: `(n,) uint8`, KEY or ACCOUNT. An account whose keys have many requests each has no
@@ -132,7 +134,8 @@ def from_records(
     out["severity"] = severity
     for name in ("requests", "first_seen", "tokens", "sketch_prompts", "long_head", "middle_head"):
         out[name] = records[name]
-    out["ts"], out["surprisal"] = ts, surprisal
+    out["ts"] = ts
+    out["surprisal"], out["prompt_surprisal"] = surprisal
     accounts = roles == ACCOUNT
     few = np.fromiter(map(from_few, records, roles), bool, len(records))
     usual = is_usual_network(records, hashes[:, NETWORK])
@@ -147,7 +150,7 @@ def from_records(
     out["lists"] = profile.lists.max(axis=2)
     for name in ("follow_ups", "unattended", "regular"):
         out[name] = records[name]
-    out["novelty"], out["end_users"] = profile.novelty, profile.distinct("end_users")
+    out["end_users"] = profile.distinct("end_users")
     for name in ("long_requests", "middle_requests"):
         out[name] = np.minimum(records[name], np.iinfo(np.uint16).max)
     out["ids"] = hashes[:, _COLUMNS]

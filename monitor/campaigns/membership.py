@@ -39,7 +39,7 @@ _NUMBERS = {  # kind of evidence: trait, evidence
     "even": ("unevenness", NumericEvidence(0.7, 2.0, -2.0, 1.5)),
     "variety": ("variety", NumericEvidence(0.4, 1.0, -3.0, 1.5)),
     "follow_ups": ("follow_ups", NumericEvidence(0.1, 0.3, -3.0, 1.5)),
-    "repeats": ("repeats", NumericEvidence(0.1, 0.3, -2.0, 1.0)),
+    "repeats": ("repeats", NumericEvidence(0.1, 0.3, -4.0, 1.0)),
 }
 _SHARED = {
     "payment": IdentifierEvidence(-0.5, 4.0),

@@ -58,6 +58,7 @@ class Traits(NamedTuple):
             steadily, users come in sessions. NaN if unknown.
         variety: log2 of prompts per template.
         surprisal: -log p of the key's strongest detector, nats.
+        prompt_surprisal: the same of the detectors that judge prompts. NaN if unknown.
         distinct: different prompts.
         repeats: share of prompts that the key had sent before.
         follow_ups: recent share of requests that continue a conversation. NaN if unknown, like the
@@ -73,6 +74,7 @@ class Traits(NamedTuple):
     unevenness: Floats
     variety: Floats
     surprisal: Floats
+    prompt_surprisal: Floats
     distinct: Floats
     repeats: Floats
     follow_ups: Floats
@@ -280,6 +282,7 @@ class Population:
             unevenness=unevenness,
             variety=np.log2(np.maximum(prompts, 1.0) / np.maximum(templates, 1.0)),
             surprisal=fingerprints["surprisal"].astype(np.float64),
+            prompt_surprisal=fingerprints["prompt_surprisal"].astype(np.float64),
             distinct=prompts,
             repeats=np.clip(1.0 - prompts / np.maximum(fingerprints["sketch_prompts"], 1), 0, 1),
             follow_ups=_follow_ups(fingerprints),

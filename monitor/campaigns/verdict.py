@@ -94,7 +94,7 @@ def traits_of(
     inside[members] = True
     payments = population.rows["identifiers"][members, IDENTIFIERS.index("payment"), 0]
     first, last = np.quantile(traits.first_seen[members], (0.1, 0.9))
-    surprisal = np.minimum(traits.surprisal[members], _MAX_SURPRISAL)
+    surprisal = np.minimum(traits.prompt_surprisal[members], _MAX_SURPRISAL)
     together = _distinct(fingerprints)
     return {
         "probability": _p_random(group.cosine[eligible], inside[eligible]),
@@ -103,7 +103,7 @@ def traits_of(
         "accused_share": float((fingerprints["severity"] >= WARNING).mean()),
         "births": _births(traits.first_seen, inside, eligible),
         "distinct_prompts": together,
-        "disjoint": together / max(float(traits.distinct[members].sum()), 1.0),
+        "recurrence": float(fingerprints["sketch_prompts"].sum()) / max(together, 1.0),
         "repeats": _median(traits.repeats[members]),
         "follow_ups": _median(traits.follow_ups[members]),
         "end_users": max(_median(np.exp2(traits.end_users[members]) - 1.0), 1.0),
@@ -111,7 +111,7 @@ def traits_of(
         "largest_payment_share": _largest_share(payments),
         "uneven": _unevenness(fingerprints),
         "pace_spread": _rate_spread(traits.rate[members], fingerprints["requests"]),
-        "surprise": float(surprisal.mean()),
+        "surprise": _mean(surprisal),
         "requests_an_hour": float(2.0 ** np.median(traits.rate[members])),
         "born_spread_minutes": float(last - first) / MINUTE,
         "members": float(len(members)),

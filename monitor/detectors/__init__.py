@@ -25,6 +25,8 @@ DETECTORS: tuple[Detector, ...] = (
     Harvest(),
 )
 ALL_DETECTORS: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
+#: Those that judge what is asked. The others judge when, how much and by whom.
+PROMPT_DETECTORS = ("coverage", "elicitation", "harvest")
 #: Kinds of alerts, in the order of their slots in the record.
 ALERT_KINDS = tuple(each.name for each in sorted(ALL_DETECTORS, key=lambda each: each.slot))
 
@@ -32,6 +34,7 @@ __all__ = [
     "ALERT_KINDS",
     "ALL_DETECTORS",
     "DETECTORS",
+    "PROMPT_DETECTORS",
     "Automation",
     "Burst",
     "Combined",

@@ -38,7 +38,7 @@ from pipelines.traffic.replay import FINGERPRINTS, replay
 
 _PURE = 0.8  # share of attackers in a campaign, and of honest keys in a group that is none
 _PRIOR_WEIGHT, _RIDGE = 3.0, 3e-3  # nats; strength of the shrinkage
-_PRIOR_ODDS = -1.6  # log odds: one group in six is a campaign
+_PRIOR_ODDS = -2.0  # log odds: one group in eight is a campaign
 _STEPS = 3_000
 
 Floats = npt.NDArray[np.float64]

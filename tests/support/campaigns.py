@@ -62,7 +62,7 @@ def fingerprint(mean: np.ndarray, requests: int, payment: int, system: int) -> F
     out["version"], out["requests"], out["sketch_prompts"] = FINGERPRINT_VERSION, requests, requests
     out["ts"], out["first_seen"], out["tokens"] = NOW, START, 100 * requests
     out["content"] = mean.clip(-30_000, 30_000)
-    out["surprisal"] = 5.0
+    out["surprisal"] = out["prompt_surprisal"] = 5.0
     out["long_head"] = NOW // HOUR
     hours = (NOW // HOUR - np.arange(1, 7)).astype(int)  # the current hour is empty
     out["long_requests"][0, hours % LONG.panes] = requests // 6

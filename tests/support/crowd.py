@@ -42,7 +42,7 @@ class Crowd:
         sessions: whether requests come in sessions, as users' do, and not steadily.
         repeats: prompts that all keys send; 0 if every prompt is different.
         severity: of each key's own most severe alert, 0 without one.
-        surprisal: -log p of each key's strongest detector, nats.
+        surprisal: -log p of each key's strongest detector, which judges prompts, nats.
         shared: identifiers that all keys have, by name; the others differ.
     """
 
@@ -74,11 +74,8 @@ class Crowd:
         random = np.random.default_rng(self.seed)
         n = self.keys
         out = np.zeros(n, FINGERPRINT)
-        out["version"], out["severity"], out["surprisal"] = (
-            FINGERPRINT_VERSION,
-            self.severity,
-            self.surprisal,
-        )
+        out["version"], out["severity"] = FINGERPRINT_VERSION, self.severity
+        out["surprisal"] = out["prompt_surprisal"] = self.surprisal
         out["first_seen"] = MIDNIGHT + HOUR * (self.start + random.uniform(0, self.spread, n))
         out["ts"] = out["first_seen"] + self.hours * HOUR
         out["requests"] = out["sketch_prompts"] = np.maximum(

@@ -145,7 +145,9 @@ class Crowd:
             if sharing > 1 and kind != "tls_fingerprint":
                 values = values[rng.integers(n // sharing, size=n)]
             self.fingerprints["ids"][:, IDENTIFIERS.index(kind)] = values
-        self.fingerprints["surprisal"][member] = rng.uniform(2.0, 5.0, member.sum())
+        surprisal = rng.uniform(2.0, 5.0, member.sum())
+        for name in ("surprisal", "prompt_surprisal"):
+            self.fingerprints[name][member] = surprisal
         self.fingerprints["severity"] = np.where(rng.random(n) < 1e-3, 2, 0)
         distinct = self.fingerprints["distinct"]
         noise = rng.integers(0, 256, distinct[member].shape, dtype=np.uint8)

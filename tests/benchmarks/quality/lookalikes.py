@@ -1,6 +1,7 @@
 """False alerts among groups of honest keys with much in common, added to a labelled day.
 
     python -m tests.benchmarks.quality.lookalikes TRAFFIC LABELS [--seed N] [--groups NAME ...]
+        [--write FOLDER]
 
 The prompts of the groups are those of the day's ordinary keys:
 
@@ -19,6 +20,7 @@ and, although honest, as suspicious as possible:
 
 Prints for each group, and for the classes and campaigns of the day, how many keys are flagged: by a
 warning or critical alert about the key or its account, and about a campaign that it is a member of.
+With --write, the day and its labels are written instead, for `fit_campaigns.py`.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Day:
     def __init__(self, traffic: Path, labels: Path, seed: int, groups: list[str]) -> None:
         self._groups = groups
         known = json.loads(labels.read_text())
+        self._known = known
         self.labels = {key: each["campaign"] or each["class"] for key, each in known.items()}
         self.lines: list[tuple[float, bytes]] = []
         self.keys: dict[str, set[str]] = defaultdict(set)  # by key and by account
@@ -106,6 +109,14 @@ class Day:
             }
             self.lines.append((event["ts"], msgspec.json.encode(event)))
         self._know(sent)
+
+    def write(self, folder: Path) -> None:
+        """Write `traffic.jsonl` and `labels.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = (line.rstrip() + b"\n" for _, line in sorted(self.lines))
+        (folder / "traffic.jsonl").write_bytes(b"".join(lines))
+        added = {key: {"class": group, "campaign": None} for key, group in self.labels.items()}
+        (folder / "labels.json").write_text(json.dumps(added | self._known))
 
     def _know(self, event: Event) -> None:
         """Remember that a key, and its account, stand for this key."""
@@ -203,9 +214,13 @@ def main() -> None:
     options.add_argument("labels", type=Path)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--groups", nargs="+", default=[], help="only these groups")
+    options.add_argument("--write", type=Path, help="folder for the day")
     chosen = options.parse_args()
     day = Day(chosen.traffic, chosen.labels, chosen.seed, chosen.groups)
     add_groups(day, random.Random(chosen.seed))
+    if chosen.write:
+        day.write(chosen.write)
+        return
     sizes, rows = Counter(day.labels.values()), []
     for group, kinds in flagged(day).items():
         by_key = set[str]().union(*(keys for kind, keys in kinds.items() if kind != "campaign"))

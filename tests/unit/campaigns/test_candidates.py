@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.campaigns.candidates import _sharing
@@ -29,6 +29,7 @@ def identifiers(random, keys, values):
     return out
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 300), st.integers(SEEN, 100), st.integers(0, 80))
 def test_sorted_groups_equal_a_scan_per_value(seed, keys, different, most):
     random = np.random.default_rng(seed)

@@ -80,6 +80,23 @@ def test_fleet_is_found_by_its_task_alone():
             id="a class with one assignment",
         ),
         pytest.param(
+            fleet(40, repeats=30, rate=6.0, hours=12.0, surprisal=2.0), id="a class with one tool"
+        ),
+        pytest.param(
+            Crowd(
+                40,
+                2,
+                own=3.0,
+                repeats=60,
+                rate=6.0,
+                hours=12.0,
+                start=3.0,
+                surprisal=1.0,
+                shared={"system": 5, "user_agent": 6},
+            ),
+            id="a library with a timer",
+        ),
+        pytest.param(
             fleet(40, sessions=True, surprisal=0.5, follow_ups=0.5, spread=10.0), id="colleagues"
         ),
         pytest.param(Crowd(200, 2, own=3.0, shared={"system": 5, "user_agent": 6}), id="a library"),
@@ -263,8 +280,8 @@ def test_population_stays_within_its_capacity():
 
 @pytest.mark.parametrize(("surprisal", "named"), [(1.0, False), (9.0, True)])
 def test_key_beside_a_flagged_fleet_is_named_if_unusual(surprisal, named):
-    members = fleet(20, severity=2, surprisal=9.0, sessions=True, repeats=40)
-    copied = fleet(1, seed=8, surprisal=surprisal, sessions=True, repeats=40)
+    members = fleet(20, severity=2, surprisal=9.0, sessions=True, repeats=150)
+    copied = fleet(1, seed=8, surprisal=surprisal, sessions=True, repeats=150)
     copied.task = members.task
     _, out = linked(population(), members, copied)
     found = {key for alert in out.alerts for key in alert.subject.members}
