@@ -19,6 +19,7 @@ from tests.support.forwarder import read_topic
 from tests.support.gateways import Ask, ModelServer, asking, chat, read_stream
 from tests.support.programs import DecisionService, Worker
 from tests.support.python_gateways import Asgi, LiteLLM, PythonGateway
+from tests.support.scan import leaks
 from tests.support.servers import Redis
 from tests.support.sweep import REFUSED, bearer, sweep_until_refused
 
@@ -75,7 +76,6 @@ async def test_campaign_is_refused_while_an_ordinary_key_passes(
     [event, *_] = [each for each in events if each["api_key"] == hashed_key(ordinary)]
     assert event["messages"][-1]["content"] == "How do I fix a flat tyre?"
     assert event["output_tokens"] == 120
-    written = [gateway.log.read_bytes(), worker.log.read_bytes(), service.log.read_bytes()]
-    written += [record.value for record in topic]
-    for key in (*campaign, ordinary):
-        assert not any(key.encode() in each for each in written)
+    secrets = [*campaign, ordinary, "step by step, then answer", "flat tyre"]
+    assert leaks(secrets, worker, [gateway.log, worker.log, service.log]) == []
+    assert not any(key.encode() in record.value for key in secrets[:4] for record in topic)
