@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 from monitor.alerting.alerts import SEVERITIES, Alert, State
-from monitor.alerting.enforcement import Control, Withdrawal
+from monitor.alerting.enforcement import Withdrawal
 from monitor.errors import StoreError
 from monitor.records.profile import DAY
 from monitor.store.alert_book import AlertBook, Entry, Mark, Silence
 from monitor.store.control import ControlStore
-from pipelines.notify.listing import withdrawal_of
+from pipelines.notify.listing import Withdrawn, most_severe, withdrawal_of
 
 KEPT = 3 * DAY  # seconds after an alert's end; longer than it may wait for a receiver
 ABANDONED = 30 * DAY  # seconds without a change: of an open alert, or one that is a dead letter
@@ -60,7 +60,8 @@ class Ledger:
         control: ControlStore | None = None,
     ) -> None:
         self._book = book
-        self._control_store, self._control = control, Control()
+        self._control = control
+        self._withdrawn: Withdrawn = {}
         self._silences: list[Silence] = []
         self._entries: dict[str, Entry] = {}
         self._partitions: frozenset[int] = frozenset()
@@ -95,7 +96,7 @@ class Ledger:
 
     def withdrawal(self, alert: Alert) -> Withdrawal | None:
         """The withdrawal of an alert, or of an earlier one like it."""
-        return withdrawal_of(self._control, alert)
+        return withdrawal_of(self._withdrawn, alert)
 
     async def observe(self, alerts: Sequence[Alert], partition: int, now: float) -> None:
         """Enter alerts as they come from their topic."""
@@ -179,9 +180,9 @@ class Ledger:
 
     async def _read_rules(self, now: float) -> None:
         self._silences = await self._try(lambda book: book.silences(now), self._silences) or []
-        if self._control_store is not None:
-            read = self._control_store.read
-            self._control = await self._try(lambda _: read(), self._control) or self._control
+        if self._control is not None:
+            read, before = self._control.read, self._withdrawn
+            self._withdrawn = await self._try(lambda _: most_severe(read()), before) or {}
 
     async def _try(self, call: Callable[[AlertBook], Any], otherwise: Any = None) -> Any:
         """The result of a call of the book, or `otherwise` while it cannot be reached."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity, State
 from monitor.alerting.enforcement import Control, Withdrawal
 from monitor.errors import InputError
 from monitor.store.alert_book import AlertBook, Entry, Silence
+
+Withdrawn = Mapping[tuple[str, str], Withdrawal]  # by subject and kind
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -55,10 +59,10 @@ def list_alerts(
         everything: also those that have resolved.
         kind, subject: that an alert must have; empty: any.
     """
-    silences = book.silences(now)
+    silences, withdrawn = book.silences(now), most_severe(control)
     severe = SEVERITIES[SEVERITIES.index(least_severity) :]
     found = [
-        _view(entry, silences, control, now)
+        _view(entry, silences, withdrawn, now)
         for entry in book.entries()
         if (everything or entry.is_open)
         and kind in ("", entry.alert.kind)
@@ -92,10 +96,10 @@ def find_alert(book: AlertBook, control: Control, id: str, now: float) -> AlertV
             f"There is no alert {id} that is open or ended in the last 3 days: list them with "
             "`xm alerts list --all`. The topic of alerts keeps older ones."
         )
-    return _view(found[0], book.silences(now), control, now)
+    return _view(found[0], book.silences(now), most_severe(control), now)
 
 
-def _view(entry: Entry, silences: list[Silence], control: Control, now: float) -> AlertView:
+def _view(entry: Entry, silences: list[Silence], withdrawn: Withdrawn, now: float) -> AlertView:
     return AlertView(
         entry.alert,
         entry.opened_at,
@@ -105,18 +109,23 @@ def _view(entry: Entry, silences: list[Silence], control: Control, now: float) -
             for mark, at in entry.marks.items()
         ],
         next((each for each in silences if each.covers(entry.alert, now)), None),
-        withdrawal_of(control, entry.alert),
+        withdrawal_of(withdrawn, entry.alert),
     )
 
 
-def withdrawal_of(control: Control, alert: Alert) -> Withdrawal | None:
+def most_severe(control: Control) -> Withdrawn:
+    """The withdrawals by subject and kind, the most severe of each."""
+    found: dict[tuple[str, str], Withdrawal] = {}
+    for each in sorted(control.withdrawn.values(), key=_severity_of):
+        found[each.subject, each.kind] = each
+    return found
+
+
+def withdrawal_of(withdrawn: Withdrawn, alert: Alert) -> Withdrawal | None:
     """The withdrawal that covers an alert: of its subject and kind, up to the same severity."""
-    found = control.withdrawn.get(alert.id)
-    for each in (found, *control.withdrawn.values()):
-        if (
-            each is not None
-            and (each.subject, each.kind) == (alert.subject.id, alert.kind)
-            and SEVERITIES.index(alert.severity) <= SEVERITIES.index(each.severity)
-        ):
-            return each
-    return None
+    found = withdrawn.get((alert.subject.id, alert.kind))
+    return found if found and _severity_of(found) >= _severity_of(alert) else None
+
+
+def _severity_of(what: Alert | Withdrawal) -> int:
+    return SEVERITIES.index(what.severity)

@@ -114,6 +114,8 @@ class ReceiverQueue:
         for entry in self._ledger.open_entries:
             if self._queue.full():
                 return
+            if not entry.marks and not self._route.wants(entry.alert, now):
+                continue
             alert = self._as_withdrawn(entry.alert)
             if self._is_due(alert, now):
                 self._waiting.inc()
