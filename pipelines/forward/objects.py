@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import Any
@@ -136,14 +137,14 @@ class Objects:
         if url not in self._failed:
             self._failed.add(url)
             reason = str(error) if isinstance(error, InputError) else repr(error)
-            log.error("objects_unreadable url=%s reason=%r", url, reason)
+            log.error("objects_unreadable url=%s reason=%r", _without_login(url), reason)
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
     protocol = url.partition("://")[0]
     try:
         storage, path = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError) as error:  # no such library, or no such protocol
         extra = _EXTRAS.get(protocol)
         remedy = (
             f"install it with `pip install 'extraction-monitor[{extra}]'`"
@@ -151,7 +152,16 @@ def _filesystem(url: str) -> tuple[Any, str]:
             else f"use one of {', '.join(sorted({'file', *_EXTRAS}))}, or install its library"
         )
         raise ConfigError(f"{protocol}:// cannot be read ({error}): {remedy}.") from error
+    except Exception as error:  # each storage has errors of its own
+        raise ConfigError(
+            f"The storage of {_without_login(url)} cannot be used ({error}): check the URL and "
+            "the credentials."
+        ) from error
     return storage, path
+
+
+def _without_login(url: str) -> str:
+    return re.sub("//[^/]*@", "//", url)
 
 
 def _list(storage: Any, path: str) -> dict[str, str]:

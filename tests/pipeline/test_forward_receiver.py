@@ -107,6 +107,7 @@ def test_spans_of_the_sdk_arrive_by_tls_with_a_token(
         (["x.json"], {"XM_FORWARD__SPOOL": "/proc/spool"}, "set XM_FORWARD__SPOOL to a folder"),
         (["x.json"], {"XM_FORWARD__HOST": "192.0.2.1"}, "Cannot listen on 192.0.2.1:4318"),
         (["gopher://x"], {}, "use one of file, gcs, gs, s3"),
+        (["ftp://me:secret@127.0.0.1:9/x"], {}, "The storage of ftp://127.0.0.1:9/x cannot be"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(
@@ -116,3 +117,4 @@ def test_what_cannot_work_is_one_sentence(
     assert ended.status == 2
     assert sentence in ended.error
     assert len(ended.error.splitlines()) == 1
+    assert "secret" not in ended.error
