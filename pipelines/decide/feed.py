@@ -7,6 +7,7 @@ A gateway that follows the feed keeps a local copy and asks nobody per request.
 | `reset` | `{}`: forget everything; the whole state follows |
 | `decision` | what applies to a subject now; `observe`: nothing any more |
 | `ready` | `shadow`: whether nothing is enforced on anybody. The state is complete |
+| `stale` | `{}`: Redis is away, and new decisions do not arrive. `ready` follows when it is back |
 
 Decisions are sent as they apply, after shadow mode, kill switch, allow-list and caps. A client
 needs no rules of its own, except that a decision's steps end at the times in `steps`.
@@ -29,10 +30,11 @@ import msgspec
 from pipelines.decide.copy import DecisionCopy
 from pipelines.gateways.applied import Applied, applied
 
-HEARTBEAT_SECONDS = 10.0  # between comments on a feed without changes
+HEARTBEAT_SECONDS = 2.0  # between comments on a feed without changes
 _CHUNK = 200  # subjects that are checked before other tasks run
 _EVENTS_PER_WRITE = 500
 _COMMENT = b":\n\n"
+_STALE = b"event: stale\ndata: {}\n"
 _RESET = b"event: reset\ndata: {}\n"
 
 
@@ -41,11 +43,12 @@ class ChangeFeed:
 
     Args:
         copy: of the decisions; its `changed` is set.
+        stale_seconds: without an answer of Redis, after which the copy is stale.
         kept: changes that a client may have missed.
     """
 
-    def __init__(self, copy: DecisionCopy, kept: int = 10_000) -> None:
-        self._copy = copy
+    def __init__(self, copy: DecisionCopy, stale_seconds: float = 10.0, kept: int = 10_000) -> None:
+        self._copy, self._stale_seconds = copy, stale_seconds
         copy.changed = self._changed
         self._published: dict[str, bytes] = {}  # data by subject
         self._events: deque[tuple[str, bytes]] = deque(maxlen=kept)  # ids, events
@@ -78,11 +81,15 @@ class ChangeFeed:
                 events = [_with_id(event, at) for at, event in islice(kept, _EVENTS_PER_WRITE)]
                 number += len(events)
                 yield b"".join(events)
-            elif not ready:
-                ready = True
-                yield _with_id(self._ready(), self._copy.position)
+            elif ready == self._stale:
+                ready = not ready
+                yield _with_id(self._ready() if ready else _STALE, self._copy.position)
             elif not await self._waited():
                 yield _COMMENT
+
+    @property
+    def _stale(self) -> bool:
+        return self._copy.age > self._stale_seconds
 
     @property
     def _complete(self) -> bool:

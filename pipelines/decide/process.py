@@ -54,7 +54,7 @@ async def _serve(settings: Settings) -> None:
     lookups = Lookups(settings, process_registry())
     tls = server_tls(chosen.tls_cert_file, chosen.tls_key_file, chosen.tls_client_ca_file, _PREFIX)
     server = Server(
-        _pages(lookups), chosen.host, chosen.port, tls=tls, connection=lookups.connection
+        _pages(lookups, settings), chosen.host, chosen.port, tls=tls, connection=lookups.connection
     )
     try:
         await server.start()
@@ -89,10 +89,10 @@ def _envoy(lookups: Lookups, settings: config.Serve) -> EnvoyServer | None:
     return EnvoyServer(lookups.service, lookups.guard, settings)
 
 
-def _pages(lookups: Lookups) -> web.Application:
+def _pages(lookups: Lookups, settings: Settings) -> web.Application:
     """The pages of the decision service."""
     app = web.Application(middlewares=[problems], client_max_size=4 << 20)
-    feed = ChangeFeed(lookups.copy)
+    feed = ChangeFeed(lookups.copy, settings.gateway.stale_seconds)
     pages = LookupPages(lookups.service, lookups.guard, feed)
     pages.add_to(app)
     lookups.metrics.feeds.set_function(lambda: pages.feeds)

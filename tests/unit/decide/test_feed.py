@@ -47,6 +47,8 @@ class Client:
             self.applies.clear()
         elif event["event"] == "ready":
             self.shadow = data["shadow"]
+        elif event["event"] == "stale":
+            return
         elif data["decision"] == "observe":
             self.applies.pop(data["subject"], None)
         else:
@@ -191,6 +193,19 @@ async def test_decision_in_shadow_mode_is_not_published():
     await client.until({})
     assert client.shadow is True
     assert client.events == ["reset", "ready"]
+
+
+async def test_client_hears_when_the_copy_is_stale_and_when_it_is_not(copy, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    feed = ChangeFeed(copy, stale_seconds=0.5)
+    decide_on(copy, "k_1", "block")
+    client = Client(feed)
+    await client.until({"k_1": "block"})
+    await until(lambda: "stale" in client.events)
+    ready = client.events.count("ready")
+    copy.confirm()
+    await until(lambda: client.events.count("ready") > ready)
+    assert client.actions == {"k_1": "block"}
 
 
 async def test_client_waits_for_the_first_copy(monkeypatch):
