@@ -27,7 +27,6 @@ from monitor.alerting.decisions import ActiveDecision
 OPERATOR = "operator"  # origin and kind of a person's decision
 LIMIT_OF_CAPPED: Action = "throttle"
 KILL, SHADOW, CAPS = "kill", "shadow", "caps"  # switches
-_CONTROL, _ALLOW, _WITHDRAWN = "xm:control:", "xm:allow:", "xm:withdrawn:"
 
 #: Why an action is weaker than the decision, or who decided; empty: as the detectors decided.
 Why = Literal["", "kill", "allowed", "withdrawn", "operator", "shadow", "capped"]
@@ -124,27 +123,36 @@ class Control(msgspec.Struct, frozen=True):
         return found
 
     def apply(self, name: str, value: bytes) -> Control:
-        """The control after an entry of the feed; the same if the entry is about something else.
+        """The control after an entry of the feed, see `apply_all`."""
+        return self.apply_all([(name, value)])
+
+    def apply_all(self, entries: Iterable[tuple[str, bytes]]) -> Control:
+        """The control after entries of the feed; those about something else are left out.
 
         Args:
-            name: of the entry.
-            value: the JSON of one switch, allowance or withdrawal; empty if it is gone.
+            entries: names, and the JSON of one switch, allowance or withdrawal each; empty if it
+                is gone.
 
         Raises:
-            msgspec.MsgspecError: if this version cannot read the value.
+            msgspec.MsgspecError: if this version cannot read a value.
         """
-        for prefix, field, kind in (
-            (_CONTROL, "switches", Switch),
-            (_ALLOW, "allowed", Allowance),
-            (_WITHDRAWN, "withdrawn", Withdrawal),
-        ):
-            if name.startswith(prefix):
-                entries = dict[str, Any](getattr(self, field))
-                entries.pop(name.removeprefix(prefix), None)
-                if value:
-                    entries[name.removeprefix(prefix)] = msgspec.json.decode(value, type=kind)
-                return msgspec.structs.replace(self, **{field: entries})
-        return self
+        changed = dict[str, dict[str, Any]]()
+        for name, value in entries:
+            for prefix, (field, kind) in _FIELDS.items():
+                if name.startswith(prefix):
+                    found = changed.setdefault(field, dict(getattr(self, field)))
+                    found.pop(name.removeprefix(prefix), None)
+                    if value:
+                        found[name.removeprefix(prefix)] = msgspec.json.decode(value, type=kind)
+        return msgspec.structs.replace(self, **changed) if changed else self
+
+
+#: By the beginning of an entry's name: the attribute of `Control`, and what it has by the rest.
+_FIELDS: dict[str, tuple[str, type[Any]]] = {
+    "xm:control:": ("switches", Switch),
+    "xm:allow:": ("allowed", Allowance),
+    "xm:withdrawn:": ("withdrawn", Withdrawal),
+}
 
 
 class Effective(NamedTuple):

@@ -128,21 +128,17 @@ class ControlStore:
 
     def read(self) -> Control:
         """Everything that people have set, decisions apart."""
-
-        control = Control()
+        entries: list[tuple[str, bytes]] = []
         for key in (CONTROL_KEY, ALLOW_KEY, WITHDRAWN_KEY):
             found = self._run(("HGETALL", key))
-            for field, value in zip(found[::2], found[1::2], strict=True):
-                control = self._apply(control, f"{key}:{field.decode()}", value)
-        return control
-
-    def _apply(self, control: Control, name: str, value: bytes) -> Control:
+            names = (f"{key}:{field.decode()}" for field in found[::2])
+            entries += zip(names, found[1::2], strict=True)
         try:
-            return control.apply(name, value)
+            return Control().apply_all(entries)
         except msgspec.MsgspecError as error:
             raise StoreRefusedError(
-                f"Redis at {self.server} has {name} in a form that this version cannot read "
-                f"({error}): upgrade everything to one version."
+                f"Redis at {self.server} has a switch, an allow-list entry or a withdrawal that "
+                f"this version cannot read ({error}): upgrade everything to one version."
             ) from error
 
     def position(self) -> str:

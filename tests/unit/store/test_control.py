@@ -7,7 +7,7 @@ import redis
 
 from monitor.alerting.decisions import Decision
 from monitor.alerting.enforcement import Control, effective
-from monitor.errors import InputError, StoreError, StoreUnavailableError
+from monitor.errors import InputError, StoreError, StoreRefusedError, StoreUnavailableError
 from monitor.store import control, inventory
 from monitor.store.base import Checkpoint
 from monitor.store.control import START, ControlStore
@@ -155,10 +155,8 @@ def test_feed_gives_follower_the_same_control(store):
     store.allow(OTHER, "sales", 60.0, **BY)
     store.disallow(OTHER, **BY)
     store.withdraw("a_1", KEY, "burst", "info", **BY)
-    followed = Control()
-    for entry in store.feed(start).entries:
-        followed = followed.apply(entry.name, entry.value)
-    assert followed == store.read()
+    entries = [(entry.name, entry.value) for entry in store.feed(start).entries]
+    assert Control().apply_all(entries) == store.read()
 
 
 def test_feed_waits_for_an_entry(url):
@@ -260,3 +258,10 @@ def test_entries_that_have_ended_are_removed_by_the_next_change(redis_url):
     assert (found.allowed.keys(), found.withdrawn.keys()) == ({KEY}, {"a_1"})
     gone = {entry.name for entry in store.feed(before).entries if not entry.value}
     assert gone == {f"xm:allow:{OTHER}", "xm:withdrawn:a_0"}
+
+
+def test_control_of_a_newer_version_is_refused(redis_url):
+    with redis.from_url(redis_url) as client:
+        client.hset("xm:control", "kill", b"{}")
+    with pytest.raises(StoreRefusedError, match="upgrade everything to one version"):
+        ControlStore(redis_url).read()
