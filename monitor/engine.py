@@ -310,7 +310,7 @@ class Engine(PartitionedOperator[Partition]):
             if self._response.apply(partition, subjects, entry, d, finding, i, record, few, out):
                 severity[i:][rows[i:] == row] = records[row]["severity"].max()
         surprisal = -np.log([p.min(axis=0), p[self._of_prompts].min(axis=0, initial=1.0)])
-        out.fingerprints += _fingerprints(evaluated, subjects.columns.hashes, surprisal, severity)
+        out.fingerprints += _fingerprints(evaluated, subjects, surprisal, severity)
 
     def _count_findings(self, p: Floats) -> None:
         info = self._settings.detection.info
@@ -364,26 +364,27 @@ class Engine(PartitionedOperator[Partition]):
 
 
 def _fingerprints(
-    evaluated: Evaluated, hashes: npt.NDArray[np.uint64], surprisal: Floats, severity: Marks
+    evaluated: Evaluated, subjects: BatchSubjects, surprisal: Floats, severity: Marks
 ) -> Iterator[KeyFingerprint]:
     """The fingerprints of the keys and accounts that changed enough.
 
     Args:
         evaluated: n evaluations.
-        hashes: of all requests of the batch, see `Columns`.
+        subjects: of the batch.
         surprisal: `(2, n) float64`, see `from_records`.
         severity: `(n,) uint8`, of the severest open alert on the key; 0 for none.
     """
     due = fingerprint.due(evaluated.records)
     due = due[evaluated.roles[due] != END_USER]
     if len(due):
-        keys = [evaluated.ids[i] for i in due.tolist()]
+        keys, events = [evaluated.ids[i] for i in due.tolist()], evaluated.events[due]
         fingerprints = fingerprint.from_records(
             evaluated.records[due],
             evaluated.ts[due],
             surprisal[:, due],
-            hashes[evaluated.events[due]],
+            subjects.columns.hashes[events],
             severity[due],
             evaluated.roles[due],
+            [subjects.ties(event)[0] for event in events.tolist()],
         )
         yield from map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))

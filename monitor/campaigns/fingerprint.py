@@ -1,6 +1,6 @@
 """Fingerprints: what the linker knows about a key.
 
-Each key periodically emits a fingerprint, a fixed-size record of 404 bytes: the key's mean prompt,
+Each key periodically emits a fingerprint, a fixed-size record of 416 bytes: the key's mean prompt,
 its similarity to distillation prompt lists, its distinct prompts and templates, its requests per
 hour, how it is used (follow-ups, end users, timers), and keyed hashes of its payment, network, TLS
 and user agent, system prompt and model. Except for these hashes, a fingerprint holds nothing that
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.alerting.policy import is_usual_network
+from monitor.identity import ACCOUNT_PREFIX, is_pseudonym
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, SHORT_LIVED
@@ -37,40 +38,41 @@ from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
 
-FINGERPRINT_VERSION = 3
+FINGERPRINT_VERSION = 4
+ACCOUNT_BYTES = 12  # of the pseudonym of an account
 # Flags: of an account, not of a key; the evidence against the key is of few of its end users; and
 # nearly all of its recent requests came from the network whose hash is given.
 IS_ACCOUNT, FEW_END_USERS, USUAL_NETWORK = 1, 2, 4
 #: How a key is used, and -log p of the strongest detector that judges its prompts, nats; NaN if
-#: unknown (before version 3).
+#: unknown (before version 3; `prompt_surprisal` before version 4).
 USE = ("follow_ups", "unattended", "regular", "prompt_surprisal", "end_users")
+_V3_USE = (*USE[:3], "novelty", *USE[4:])
 IDENTIFIERS = ("payment", "network", "tls_fingerprint", "user_agent", "system", "model")
 FINGERPRINT_DISTINCT = ("prompts", "templates")
 _COLUMNS = [NETWORK if name == "network" else HASHED_FIELDS.index(name) for name in IDENTIFIERS]
 
-FINGERPRINT = np.dtype(
-    [
-        ("version", "<u2"),
-        ("severity", "u1"),  # of the most severe open alert of the key, 0 without one
-        ("flags", "u1"),  # IS_ACCOUNT, FEW_END_USERS, USUAL_NETWORK
-        ("requests", "<u4"),
-        ("ts", "<f8"),
-        ("first_seen", "<f8"),
-        ("tokens", "<f8"),
-        ("sketch_prompts", "<u4"),  # prompts in the mean
-        ("surprisal", "<f4"),  # -log p of the strongest detector, nats
-        ("content", "<i2", CONTENT),  # mean prompt with the longest half-life, as in the record
-        ("lists", "<f4", len(LISTS)),
-        ("long_head", "<i4"),
-        ("middle_head", "<i4"),
-        ("long_requests", "<u2", LONG.panes),
-        ("middle_requests", "<u2", MIDDLE.panes),
-        ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 if unknown
-        ("distinct", "u1", (len(FINGERPRINT_DISTINCT), hyperloglog.BYTES)),
-        *((name, "<f4") for name in USE),
-    ]
-)
-assert FINGERPRINT.itemsize == 380 + 4 * len(LISTS), FINGERPRINT.itemsize
+_SHARED: list[Any] = [
+    ("version", "<u2"),
+    ("severity", "u1"),  # of the most severe open alert of the key, 0 without one
+    ("flags", "u1"),  # IS_ACCOUNT, FEW_END_USERS, USUAL_NETWORK
+    ("requests", "<u4"),
+    ("ts", "<f8"),
+    ("first_seen", "<f8"),
+    ("tokens", "<f8"),
+    ("sketch_prompts", "<u4"),  # prompts in the mean
+    ("surprisal", "<f4"),  # -log p of the strongest detector, nats
+    ("content", "<i2", CONTENT),  # mean prompt with the longest half-life, as in the record
+    ("lists", "<f4", len(LISTS)),
+    ("long_head", "<i4"),
+    ("middle_head", "<i4"),
+    ("long_requests", "<u2", LONG.panes),
+    ("middle_requests", "<u2", MIDDLE.panes),
+    ("ids", "<u8", len(IDENTIFIERS)),  # hashes, 0 if unknown
+    ("distinct", "u1", (len(FINGERPRINT_DISTINCT), hyperloglog.BYTES)),
+]
+_ACCOUNT = ("account", "u1", ACCOUNT_BYTES)  # its pseudonym; 0 if unknown
+FINGERPRINT = np.dtype([*_SHARED, *((name, "<f4") for name in USE), _ACCOUNT])
+assert FINGERPRINT.itemsize == 392 + 4 * len(LISTS), FINGERPRINT.itemsize
 
 _V2: list[Any] = [
     ("version", "<u2"),
@@ -91,12 +93,18 @@ _V2: list[Any] = [
     ("ids", "<u8", 6),
     ("distinct", "u1", (2, 32)),
 ]
-#: The layouts of versions 2 and 1. Version 1 also held a MinHash of the templates.
+#: The layouts of earlier versions. Version 1 also held a MinHash of the templates.
+FINGERPRINT_V3 = np.dtype([*_SHARED, *((name, "<f4") for name in _V3_USE)])
 FINGERPRINT_V2 = np.dtype(_V2)
 FINGERPRINT_V1 = np.dtype([*_V2[:11], ("minhash", "<u4", 16), *_V2[11:]])
 assert (FINGERPRINT_V1.itemsize, FINGERPRINT_V2.itemsize) == (444, 380)
 
-LAYOUTS = {1: FINGERPRINT_V1, 2: FINGERPRINT_V2, FINGERPRINT_VERSION: FINGERPRINT}
+LAYOUTS = {
+    1: FINGERPRINT_V1,
+    2: FINGERPRINT_V2,
+    3: FINGERPRINT_V3,
+    FINGERPRINT_VERSION: FINGERPRINT,
+}
 
 Fingerprints = npt.NDArray[np.void]
 
@@ -113,6 +121,7 @@ def from_records(
     hashes: npt.NDArray[np.uint64],
     severity: Any,
     roles: npt.NDArray[np.uint8],
+    accounts: Sequence[str],
 ) -> Fingerprints:
     """The fingerprints of n records.
 
@@ -125,6 +134,7 @@ def from_records(
         severity: `(n,) uint8`, of each key's most severe open alert.
         roles: `(n,) uint8`, KEY or ACCOUNT. An account whose keys have many requests each has no
             prompts in its fingerprint: the linker compares these keys instead.
+        accounts: n pseudonyms of accounts, empty if unknown.
 
     Returns:
         `(n,) FINGERPRINT`.
@@ -136,12 +146,12 @@ def from_records(
         out[name] = records[name]
     out["ts"] = ts
     out["surprisal"], out["prompt_surprisal"] = surprisal
-    accounts = roles == ACCOUNT
+    of_accounts = roles == ACCOUNT
     few = np.fromiter(map(from_few, records, roles), bool, len(records))
     usual = is_usual_network(records, hashes[:, NETWORK])
-    out["flags"] = accounts * IS_ACCOUNT + few * FEW_END_USERS + usual * USUAL_NETWORK
+    out["flags"] = of_accounts * IS_ACCOUNT + few * FEW_END_USERS + usual * USUAL_NETWORK
     keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
-    out["sketch_prompts"][accounts & (records["requests"] > SHORT_LIVED * keys)] = 0
+    out["sketch_prompts"][of_accounts & (records["requests"] > SHORT_LIVED * keys)] = 0
     out["distinct"] = records["distinct"][
         :, [DISTINCT.index(kind) for kind in FINGERPRINT_DISTINCT]
     ]
@@ -154,6 +164,9 @@ def from_records(
     for name in ("long_requests", "middle_requests"):
         out[name] = np.minimum(records[name], np.iinfo(np.uint16).max)
     out["ids"] = hashes[:, _COLUMNS]
+    for i, account in enumerate(accounts):
+        if is_pseudonym(account):  # not if the deployment has plain names
+            out["account"][i] = bytearray.fromhex(account[2:])
     return out
 
 
@@ -172,10 +185,15 @@ def migrated(earlier: Fingerprints) -> Fingerprints:
 
 
 def ties(fingerprint: Any) -> tuple[str, ...]:
-    """The pseudonyms of the payment and the usual network in a FINGERPRINT."""
+    """The pseudonyms of the account, the payment and the usual network in a FINGERPRINT."""
     payment, network = fingerprint["ids"][: IDENTIFIERS.index("network") + 1].tolist()
-    usual = network_tie(network) if fingerprint["flags"] & USUAL_NETWORK else ""
-    return tuple(filter(None, (payment_tie(payment), usual)))
+    account = fingerprint["account"].tobytes()
+    found = (
+        ACCOUNT_PREFIX + account.hex() if any(account) else "",
+        payment_tie(payment),
+        network_tie(network) if fingerprint["flags"] & USUAL_NETWORK else "",
+    )
+    return tuple(filter(None, found))
 
 
 def usual_hour(fingerprint: Any) -> float:

@@ -40,6 +40,7 @@ ROW = np.dtype(
         ("tried", "<u4"),  # its requests when a group was last grown from it
     ]
 )
+_TRIED_SINCE = 3  # version of the fingerprint in rows with `tried`
 _FIRST = 64  # rows of an empty population's arrays
 
 Floats = npt.NDArray[np.float64]
@@ -310,7 +311,7 @@ def _from_bytes(key: str, data: bytes) -> np.void:
     """A stored row of any known version as `ROW`."""
     version = int.from_bytes(data[:2], "little")
     layout = LAYOUTS.get(version)
-    if layout is not FINGERPRINT:
+    if version < _TRIED_SINCE:
         data += bytes(ROW["tried"].itemsize)
     if layout is None or len(data) - layout.itemsize != ROW.itemsize - FINGERPRINT.itemsize:
         raise StoreRefusedError(

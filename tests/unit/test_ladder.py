@@ -5,6 +5,7 @@ from itertools import groupby
 import numpy as np
 
 from monitor.batch import Batch
+from monitor.campaigns.fingerprint import from_messages, ties
 from monitor.config import Settings
 from monitor.detectors import DETECTORS
 from monitor.detectors.base import Finding
@@ -72,13 +73,13 @@ def test_block_leads_down_through_the_weaker_actions():
 
 
 def test_decision_names_the_ties_of_the_key():
-    ties = Ties(IDENTITY)
+    made = Ties(IDENTITY)
     values = elicitor(count=30, account="acme", payment="card-1", ip="192.0.2.7")
     found = decisions(values)[-1]
     assert found.ties == (
         IDENTITY.account("acme"),
-        ties.payment("card-1"),
-        ties.network("192.0.2.7"),
+        made.payment("card-1"),
+        made.network("192.0.2.7"),
     )
 
 
@@ -99,3 +100,14 @@ def test_decisions_lose_a_payment_that_not_all_requests_have():
     kept = [len(each.ties) for each in decisions(mixed)]
     assert kept == sorted(kept, reverse=True)
     assert (kept[0], kept[-1]) == (1, 0)
+
+
+def test_campaign_decisions_name_account_payment_and_usual_network():
+    values = elicitor(count=100, account="acme", payment="card-1", ip="192.0.2.7")
+    engine = Engine(Settings(), IDENTITY, MemoryStore())
+    engine.assign("t:0")
+    out = engine.observe(Batch("t:0", range(len(values)), values))
+    fingerprints, _, _ = from_messages([each.value for each in out.fingerprints])
+    made = Ties(IDENTITY)
+    expected = (IDENTITY.account("acme"), made.payment("card-1"), made.network("192.0.2.7"))
+    assert {ties(each) for each in fingerprints[1:]} == {expected}

@@ -11,6 +11,7 @@ from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import (
     FINGERPRINT,
     FINGERPRINT_V2,
+    FINGERPRINT_V3,
     FINGERPRINT_VERSION,
     USE,
     from_messages,
@@ -98,6 +99,24 @@ def test_use_is_unknown_in_a_message_of_version_2():
     assert found["version"] == FINGERPRINT_VERSION
     assert np.array_equal(found["content"], new["content"])
     assert all(np.isnan(found[name][0]) for name in USE)
+
+
+def test_account_and_prompts_are_unknown_in_a_message_and_a_row_of_version_3():
+    new = population(1).fingerprints()
+    old = np.zeros(1, FINGERPRINT_V3)
+    for name in {*FINGERPRINT_V3.names} - {"novelty"}:
+        old[name] = new[name]
+    old["version"] = 3
+    new["account"], new["prompt_surprisal"] = 0, np.nan
+    found, keys, _ = from_messages([old.tobytes() + b"k_1"])
+    assert keys == ["k_1"]
+    assert found.tobytes() == new.tobytes()
+    row = np.zeros(1, ROW)
+    row["tried"] = 7
+    restored = Population(10)
+    restored.load({"k_1": old.tobytes() + row.tobytes()[FINGERPRINT.itemsize :]})
+    assert restored.rows["fingerprint"].tobytes() == new.tobytes()
+    assert restored.rows["tried"].tolist() == [7]
 
 
 def test_fingerprints_survive_a_round_trip():
