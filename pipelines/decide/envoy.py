@@ -6,6 +6,9 @@ limit by a rate that an answer carries.
 - Pass: the request goes on with `X-XM-Decision` and, under a decision, `X-XM-Subject` and others.
   What a client sends under these names is overwritten or removed.
 - Refuse: the client gets the status, the headers and the problem document.
+- `context_extensions` of a route may name the account and the end user (`account`, `end_user`), or
+  a header with them that Envoy sets itself (`account_header`, `end_user_header`). `X-XM-Account`
+  and `X-XM-End-User` of a client are ignored: it would use up the rate of another's account.
 - A call without a token that is needed, or above the limit, fails as a call. Envoy then does what
   its `failure_mode_allow` says, as if the service were away.
 """
@@ -92,23 +95,26 @@ class EnvoyServer:
             )
             await context.abort(code, refusal.detail)
         asked = request.attributes
-        headers = [*_headers(asked.request.http), *_named(asked.context_extensions)]
+        headers = list(_headers(asked.request.http))
+        headers += _named(asked.context_extensions, dict(headers))
         query = asked.request.http.path.partition("?")[2]
         return _response(self._service.answer(headers, query, admit=True))
 
 
 def _headers(request: Any) -> Iterator[tuple[str, str]]:
-    """The header lines of the client's request."""
-    yield from request.headers.items()
+    """The header lines of the client's request, without those that only a gateway may set."""
+    lines = [*request.headers.items()]
     for each in request.header_map.headers:
-        yield each.key, each.value or each.raw_value.decode("utf-8", "surrogateescape")
+        value = each.value or each.raw_value.decode("utf-8", "surrogateescape")
+        lines.append((each.key, value))
+    return (line for line in lines if line[0].lower() not in (ACCOUNT_HEADER, END_USER_HEADER))
 
 
-def _named(extensions: Any) -> Iterator[tuple[str, str]]:
-    """The account and the end user that Envoy's configuration names for a route."""
+def _named(extensions: Any, headers: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The account and the end user, as Envoy's configuration names them or a header with them."""
     for name, header in (("account", ACCOUNT_HEADER), ("end_user", END_USER_HEADER)):
-        if name in extensions:
-            yield header, extensions[name]
+        if value := extensions.get(name) or headers.get(extensions.get(f"{name}_header", "")):
+            yield header, value
 
 
 def _response(answer: Answer) -> Any:

@@ -31,7 +31,7 @@ from pipelines.decide.copy import DecisionCopy
 from pipelines.gateways.applied import Applied, applied
 
 HEARTBEAT_SECONDS = 2.0  # between comments on a feed without changes
-_CHUNK = 200  # subjects that are checked before other tasks run
+_CHUNK = 20  # subjects that are checked before look-ups are answered
 _EVENTS_PER_WRITE = 500
 _COMMENT = b":\n\n"
 _STALE = b"event: stale\ndata: {}\n"

@@ -77,6 +77,12 @@ class Guard:
             return None
         return refusal._replace(status={511: 401, 503: 429}[refusal.status])
 
+    def read(self, token: str | None) -> Refusal | None:
+        """Check a call that shows what people have set, and why: it needs a token in any case."""
+        if token is None or self._tokens.find(token) is None:
+            return self._refuse("token", Refusal(401, _NO_TOKEN))
+        return None
+
     def change(self, token: str | None) -> Token | Refusal:
         """Check a call that changes something; the token if it is permitted."""
         found = None if token is None else self._tokens.find(token)

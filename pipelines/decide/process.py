@@ -7,6 +7,7 @@ import gc
 import logging
 import logging.config
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PREFIX = "XM_SERVE__"
+_SWITCH_SECONDS = 0.0005  # that a look-up waits for the thread that reads Redis
 
 
 def run_service(settings: Settings) -> None:
@@ -44,6 +46,7 @@ def run_service(settings: Settings) -> None:
     """
     logging.config.dictConfig(LOGGING)
     raise_descriptor_limit()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
     uvloop.run(_serve(settings))

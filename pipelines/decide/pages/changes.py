@@ -23,7 +23,6 @@ from pipelines.decide.pages.bodies import NewAllowance, NewDecision, NewSwitch
 from pipelines.decide.pages.lookups import (
     FailedError,
     body_of,
-    client_of,
     json_response,
     refused,
     token_of,
@@ -47,7 +46,7 @@ class ChangePages:
 
     async def control(self, request: web.Request) -> web.StreamResponse:
         """Show the switches, the allow-list and what was withdrawn."""
-        refusal = self._guard.page(client_of(request), token_of(request))
+        refusal = self._guard.read(token_of(request))
         return refused(refusal) if refusal else json_response(self._copy.control)
 
     async def decide(self, request: web.Request) -> web.StreamResponse:

@@ -48,6 +48,7 @@ _DESCRIPTIONS = {
 _STATUSES = {
     "nothing": (400,),
     "look": (400, 401, 413, 429, 503),
+    "read": (401,),
     "change": (400, 401, 403, 409, 413, 429, 503),
 }
 _LOOKUP_METHODS = ("get", "post")
@@ -113,7 +114,7 @@ def _operation(operation: Operation, by_kind: dict[Any, Any]) -> dict[str, Any]:
         "responses": {"200": {"description": "Done", "content": content}}
         | _problems(_STATUSES[operation.needs]),
         "security": [{"bearer": []}, {"header": []}]
-        + ([{}] if operation.needs != "change" else []),
+        + ([{}] if operation.needs in ("nothing", "look") else []),
     }
     if operation.body:
         schema = {"application/json": {"schema": by_kind[operation.body]}}

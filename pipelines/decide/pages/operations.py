@@ -13,7 +13,7 @@ from pipelines.decide.pages.bodies import Batch, BatchFound, NewAllowance, NewDe
 from pipelines.decide.pages.changes import ChangePages
 from pipelines.decide.pages.lookups import Handler, LookupPages
 
-Needs = Literal["nothing", "look", "change"]
+Needs = Literal["nothing", "look", "read", "change"]
 
 
 class Operation(NamedTuple):
@@ -22,7 +22,8 @@ class Operation(NamedTuple):
     Attributes:
         body: type of the request's body; `None` for none.
         found: type of the answer's body; `None` for one that is no JSON.
-        needs: the right that a token must have. `look` needs none while look-ups are open.
+        needs: the right that a token must have. `look` needs none while look-ups are open; `read`
+            always needs a token, of any right.
         reason: whether the URL must give a reason.
         kind: whether the URL may name a kind of alert.
     """
@@ -51,7 +52,7 @@ def operations(lookups: LookupPages, changes: ChangePages) -> Iterator[Operation
     )  # fmt: skip
     yield Operation(
         "GET", "/v1/control", changes.control,
-        "The switches, the allow-list and the withdrawn alerts", found=Control, needs="look",
+        "The switches, the allow-list and the withdrawn alerts", found=Control, needs="read",
     )  # fmt: skip
     for path, put, delete, body, what in (
         ("/v1/decisions/{subject}", changes.decide, changes.undecide, NewDecision,

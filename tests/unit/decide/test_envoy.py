@@ -90,6 +90,21 @@ async def test_account_of_the_route_is_looked_up(call, copy):
     assert (await call(check(account="other"))).status.code == 0
 
 
+async def test_end_user_is_read_from_the_header_that_envoy_sets(call, copy):
+    decide_on(copy, IDENTITY.end_user("sk-1", "mallory"), "block", scope="end_user")
+    request = check(end_user_header="x-jwt-sub")
+    request.attributes.request.http.headers["x-jwt-sub"] = "mallory"
+    assert (await call(request)).denied_response.status.code == 403
+
+
+async def test_client_cannot_use_up_the_rate_of_another_account(call, copy):
+    decide_on(copy, IDENTITY.account("victim"), "throttle", rate=6.0, scope="account")
+    request = check()
+    request.attributes.request.http.headers["x-xm-account"] = "victim"
+    assert {(await call(request)).status.code for _ in range(5)} == {0}
+    assert (await call(check(account="victim"))).status.code == 0
+
+
 async def test_throttled_key_is_denied_beyond_its_rate(call, copy):
     decide(copy, "sk-1", "throttle", rate=6.0)
     responses = [await call(check()) for _ in range(4)]

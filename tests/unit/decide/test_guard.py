@@ -57,6 +57,12 @@ def test_each_item_of_a_batch_counts(guard):
     assert guard.page("10.0.0.1", None).status == 429
 
 
+def test_reading_what_people_have_set_needs_a_token(guard, known):
+    guard = guard()
+    assert guard.read(known[1]["look"]) is None
+    assert guard.read(None).status == guard.read("xm_wrong").status == 401
+
+
 def test_changes_need_a_token_with_the_right(guard, known):
     guard = guard()
     assert guard.change(known[1]["change"]).name == "change"
