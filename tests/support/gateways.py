@@ -7,7 +7,6 @@ import contextlib
 import json
 import re
 import shlex
-import shutil
 import urllib.error
 import urllib.request
 from abc import abstractmethod
@@ -170,7 +169,8 @@ class Haproxy(Gateway):
             },
         )
         (self.folder / "haproxy.cfg").write_text(text)
-        shutil.copy(folder / "extraction-monitor.lua", self.folder)
+        lua = replaced((folder / "extraction-monitor.lua").read_text(), self.changes)
+        (self.folder / "extraction-monitor.lua").write_text(lua)
 
     def command(self) -> list[str]:
         log = shlex.quote(str(self.requests))

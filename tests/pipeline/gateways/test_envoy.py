@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import subprocess
+import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from monitor.identity import Identity
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
 from tests.support.forwarder import Forwarder
-from tests.support.gateways import Ask, Envoy, ModelServer, asking, read_stream
+from tests.support.gateways import SHIPPED, Ask, Envoy, ModelServer, asking, read_stream
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import REFUSED, bearer, sweep_until_refused
@@ -29,6 +31,10 @@ SETTINGS = {
     "XM_DECISIONS__SHADOW": "false",
     "XM_MAPPING": "envoy",
 }
+GRPC = """                      grpc_service:
+                        envoy_grpc: { cluster_name: monitor }
+                        timeout: 0.25s
+"""
 Decide = Callable[..., None]
 
 
@@ -154,6 +160,23 @@ async def test_requests_are_refused_while_the_monitor_is_away_if_so_configured(
     async with asking(gateway) as ask:
         assert (await ask(**bearer("sk-1"))).status == 503
         assert (await ask(method="OPTIONS", Origin="https://example.org")).status == 200
+
+
+async def test_envoy_can_ask_over_http(
+    api: ModelServer, serve: DecisionService, gateway: Envoy, decide: Decide
+) -> None:
+    readme = (SHIPPED / "envoy/README.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(http_service:\n.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    gateway.monitor = serve.port
+    gateway.changes = {
+        GRPC: textwrap.indent(block, 22 * " "),
+        "http2_protocol_options: {}": "http_protocol_options: {}",
+    }
+    async with asking(gateway) as ask:
+        decide("sk-http", "block")
+        await answered(ask, "sk-http", 403)
+        assert (await ask(**bearer("sk-http"))).content_type == "application/problem+json"
+        assert (await ask(**bearer("sk-other"))).status == 200
 
 
 def test_envoy_accepts_the_shipped_configuration(gateway: Envoy) -> None:

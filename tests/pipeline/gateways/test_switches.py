@@ -193,7 +193,7 @@ async def test_known_block_holds_while_redis_is_away(
     for stop, go_on in ((own_redis.pause, own_redis.resume), (own_redis.kill, own_redis.start)):
         stop()
         try:
-            end = time.monotonic() + STALE_SECONDS + 1.0
+            end = time.monotonic() + 1.5  # longer than nginx keeps an answer
             while time.monotonic() < end:
                 assert (await ask(**bearer("sk-known"))).status == 403
                 assert (await ask(**bearer("sk-unknown"))).status == 200
