@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -24,6 +25,7 @@ from pipelines.notify.receivers.base import AwayError, Notice
 from pipelines.notify.route import Route
 
 _QUEUE = 10_000  # alerts that may wait for one receiver
+_STOP_SECONDS = 3.0  # that a stop waits for an answer
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class ReceiverQueue:
         self._clock, self._give_up, self._publish = clock, give_up_seconds, publish
         self._queue: asyncio.Queue[Item] = asyncio.Queue(_QUEUE)
         self._task: asyncio.Task[None] | None = None
-        self._busy = False
+        self._busy, self._sending = False, asyncio.Lock()
         self._refreshed = clock.now()
         name = self._receiver.name
         self._circuit = Circuit(name, metrics.receiver_up.labels(name), clock)
@@ -97,7 +99,10 @@ class ReceiverQueue:
         self._task = asyncio.create_task(self._run(), name=f"deliver to {self._receiver.name}")
 
     async def stop(self) -> None:
+        """Stop between two requests: an answer that nobody enters means a repeated alert."""
         if self._task:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._sending.acquire(), _STOP_SECONDS)
             self._task.cancel()
             await asyncio.wait([self._task])
 
@@ -171,7 +176,7 @@ class ReceiverQueue:
         An error other than `AwayError` rejects.
         """
         try:
-            sent = await self._send(notices)
+            await self._send(notices)
         except Exception as error:
             if len(notices) == 1:
                 reason = str(error) or type(error).__name__
@@ -180,21 +185,23 @@ class ReceiverQueue:
             middle = len(notices) // 2
             await self._send_or_bury(notices[:middle])
             await self._send_or_bury(notices[middle:])
-        else:
-            self._outcomes["delivered"].inc(len(sent))
-            name, now = self._receiver.name, self._clock.now()
-            await self._ledger.mark([each.alert for each in sent], name, now, accepted=True)
 
-    async def _send(self, notices: list[Notice]) -> list[Notice]:
+    async def _send(self, notices: list[Notice]) -> None:
         """Send one request, again and again while the receiver is down.
 
-        Returns:
-            what was sent: without the alerts that became too old, and those whose partition moved
-            to another worker meanwhile.
+        Alerts that become too old meanwhile are buried. Those whose partition moves to another
+        worker are left to it.
         """
         while notices:
             try:
-                await self._receiver.send(notices)
+                async with self._sending:
+                    await self._receiver.send(notices)
+                    self._circuit.succeeded()
+                    self._outcomes["delivered"].inc(len(notices))
+                    alerts = [each.alert for each in notices]
+                    name, now = self._receiver.name, self._clock.now()
+                    await self._ledger.mark(alerts, name, now, accepted=True)
+                return
             except AwayError as error:
                 pause = self._circuit.failed(str(error), error.after)
                 self._outcomes["retried"].inc(len(notices))
@@ -202,10 +209,6 @@ class ReceiverQueue:
                 if notices:
                     await self._clock.sleep(pause)
                 notices = [each for each in notices if each.alert.id in self._ledger]
-            else:
-                self._circuit.succeeded()
-                break
-        return notices
 
     async def _bury_old(self, notices: list[Notice], reason: str) -> list[Notice]:
         """Bury what has waited for too long; returns the others."""

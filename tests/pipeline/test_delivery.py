@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from monitor.config import Receivers, Settings
 from monitor.store.alert_book import AlertBook, Entry, Mark
@@ -119,6 +121,24 @@ async def test_restarted_worker_repeats_no_delivery(redis_url: str):
             async with Delivery([route(one_by_one(desk))], ledger=ledger(redis_url)) as delivery:
                 await delivered(delivery, *STATES)
         assert titles(desk) == EXPECTED
+
+
+async def test_worker_that_stops_waits_for_the_answer_under_way(redis_url: str):
+    answering = asyncio.Event()
+
+    async def slow(_: Any) -> web.Response:
+        answering.set()
+        await asyncio.sleep(0.3)
+        return web.Response()
+
+    async with Desk().open() as desk:
+        desk.answer = slow
+        async with Delivery([route(one_by_one(desk))], ledger=ledger(redis_url)) as delivery:
+            await delivery.submit([alert("1")])
+            await answering.wait()
+        async with Delivery([route(one_by_one(desk))], ledger=ledger(redis_url)) as delivery:
+            await delivered(delivery, alert("1"))
+        assert titles(desk) == ["[critical] burst k_1 opened"]
 
 
 async def test_killed_worker_repeats_only_what_was_not_accepted(redis_url: str):
