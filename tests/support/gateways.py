@@ -290,6 +290,13 @@ async def asking(gateway: Gateway, address: str = "127.0.0.1") -> AsyncIterator[
             await asyncio.to_thread(gateway.stop)
 
 
+async def answered(ask: Ask, headers: Mapping[str, str], status: int) -> None:
+    """Wait until a gateway answers: it may keep the answer before for two seconds."""
+    async with asyncio.timeout(60):
+        while (await ask(**headers)).status != status:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 def chat(prompt: str, *, stream: bool = False) -> str:
     """The body of a chat completion."""
     return json.dumps(

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.decide import Decide
 from tests.support.gateways import ModelServer, serving
+from tests.support.servers import Redis
 
 
 @pytest.fixture
@@ -13,3 +15,8 @@ async def api() -> AsyncIterator[ModelServer]:
     server = ModelServer()
     async with serving("/{path:.*}", server):
         yield server
+
+
+@pytest.fixture
+def decide(own_redis: Redis) -> Decide:
+    return Decide(own_redis.url)

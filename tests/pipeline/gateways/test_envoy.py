@@ -8,7 +8,7 @@ import re
 import subprocess
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,13 @@ from monitor.alerting.decisions import Decision
 from monitor.identity import Identity
 from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
+from tests.support.decide import SECRET, Decide
 from tests.support.forwarder import Forwarder
-from tests.support.gateways import SHIPPED, Ask, Envoy, ModelServer, asking, read_stream
+from tests.support.gateways import SHIPPED, Ask, Envoy, ModelServer, answered, asking, read_stream
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import REFUSED, bearer, sweep_until_refused
 
-SECRET = "known to this test only"
 SETTINGS = {
     "XM_IDENTITY_SECRET": SECRET,
     "XM_DECISIONS__SHADOW": "false",
@@ -35,7 +35,6 @@ GRPC = """                      grpc_service:
                         envoy_grpc: { cluster_name: monitor }
                         timeout: 0.25s
 """
-Decide = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -63,25 +62,6 @@ async def ask(gateway: Envoy, api: ModelServer) -> AsyncIterator[Ask]:
         yield ask
 
 
-@pytest.fixture
-def decide(own_redis: Redis) -> Decide:
-    """Puts a decision on a key into force."""
-    store, identity = RedisStore(own_redis.url, 100), Identity(SECRET.encode())
-
-    def decide(key: str, action: Action, rate: float | None = None) -> None:
-        decision = Decision(identity.key(key), action, "a_1", time.time(), 600.0, rate=rate)
-        store.commit(Checkpoint(decisions=[decision]))
-
-    return decide
-
-
-async def answered(ask: Ask, key: str, status: int) -> None:
-    """Wait until a key gets an answer: a decision reaches the service within milliseconds."""
-    async with asyncio.timeout(60):
-        while (await ask(**bearer(key))).status != status:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
 async def test_campaign_is_refused_while_an_ordinary_key_passes(
     worker: Worker, ask: Ask, gateway: Envoy, api: ModelServer, tmp_path: Path
 ) -> None:
@@ -106,7 +86,7 @@ async def test_refused_key_gets_the_answer_of_the_monitor(
     ask: Ask, api: ModelServer, decide: Decide, action: Action, status: int
 ) -> None:
     decide(f"sk-{action}", action)
-    await answered(ask, f"sk-{action}", status)
+    await answered(ask, bearer(f"sk-{action}"), status)
     api.served.clear()
     response = await ask(**bearer(f"sk-{action}"))
     assert response.content_type == "application/problem+json"
@@ -116,7 +96,7 @@ async def test_refused_key_gets_the_answer_of_the_monitor(
 
 async def test_throttled_key_gets_its_rate(ask: Ask, decide: Decide) -> None:
     decide("sk-slow", "throttle", rate=2.0)
-    await answered(ask, "sk-slow", 429)
+    await answered(ask, bearer("sk-slow"), 429)
     response = await ask(**bearer("sk-slow"))
     assert 1 <= int(response.headers["Retry-After"]) <= 30
     assert (await ask(**bearer("sk-other"))).status == 200
@@ -134,7 +114,7 @@ async def test_client_cannot_name_an_account(ask: Ask, decide: Decide, own_redis
     decision = Decision(account, "block", "a_1", time.time(), 600.0, scope="account")
     RedisStore(own_redis.url, 100).commit(Checkpoint(decisions=[decision]))
     decide("sk-marker", "block")
-    await answered(ask, "sk-marker", 403)
+    await answered(ask, bearer("sk-marker"), 403)
     assert (await ask(**bearer("sk-1"), **{"X-XM-Account": "victim"})).status == 200
 
 
@@ -142,14 +122,14 @@ async def test_requests_pass_while_the_monitor_hangs_and_recover(
     ask: Ask, serve: DecisionService, decide: Decide
 ) -> None:
     decide("sk-hang", "block")
-    await answered(ask, "sk-hang", 403)
+    await answered(ask, bearer("sk-hang"), 403)
     serve.pause()
     try:
         async with asyncio.timeout(30):
             assert (await ask(**bearer("sk-hang"))).status == 200
     finally:
         serve.resume()
-    await answered(ask, "sk-hang", 403)
+    await answered(ask, bearer("sk-hang"), 403)
 
 
 async def test_requests_are_refused_while_the_monitor_is_away_if_so_configured(
@@ -174,7 +154,7 @@ async def test_envoy_can_ask_over_http(
     }
     async with asking(gateway) as ask:
         decide("sk-http", "block")
-        await answered(ask, "sk-http", 403)
+        await answered(ask, bearer("sk-http"), 403)
         assert (await ask(**bearer("sk-http"))).content_type == "application/problem+json"
         assert (await ask(**bearer("sk-other"))).status == 200
 

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from monitor.alerting.alerts import Action
-from monitor.alerting.decisions import Decision
-from monitor.identity import Identity
 from monitor.requests.decoder import Decoder
-from monitor.store.base import Checkpoint
-from monitor.store.redis import RedisStore
-from tests.support.gateways import Ask, Haproxy, ModelServer, asking, chat
+from tests.support.decide import SECRET, Decide
+from tests.support.gateways import Ask, Haproxy, ModelServer, answered, asking, chat
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import bearer
 
-SECRET = "known to this test only"
 SETTINGS = {"XM_IDENTITY_SECRET": SECRET, "XM_DECISIONS__SHADOW": "false"}
-Decide = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -46,31 +41,12 @@ async def ask(gateway: Haproxy, api: ModelServer) -> AsyncIterator[Ask]:
         yield ask
 
 
-@pytest.fixture
-def decide(own_redis: Redis) -> Decide:
-    """Puts a decision on a key into force."""
-    store, identity = RedisStore(own_redis.url, 100), Identity(SECRET.encode())
-
-    def decide(key: str, action: Action, **more: object) -> None:
-        decision = Decision(identity.key(key), action, "a_1", time.time(), 600.0, **more)
-        store.commit(Checkpoint(decisions=[decision]))
-
-    return decide
-
-
-async def answered(ask: Ask, key: str, status: int) -> None:
-    """Wait until a key gets an answer: a decision reaches the service within milliseconds."""
-    async with asyncio.timeout(60):
-        while (await ask(**bearer(key))).status != status:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
 @pytest.mark.parametrize(("action", "status"), [("block", 403), ("challenge", 401)])
 async def test_refused_key_gets_the_answer_of_the_monitor(
     ask: Ask, api: ModelServer, decide: Decide, action: Action, status: int
 ) -> None:
     decide(f"sk-{action}", action)
-    await answered(ask, f"sk-{action}", status)
+    await answered(ask, bearer(f"sk-{action}"), status)
     api.served.clear()
     response = await ask(**bearer(f"sk-{action}"))
     assert response.content_type == "application/problem+json"
@@ -80,7 +56,7 @@ async def test_refused_key_gets_the_answer_of_the_monitor(
 
 async def test_throttled_key_gets_its_rate(ask: Ask, decide: Decide) -> None:
     decide("sk-slow", "throttle", rate=2.0)
-    await answered(ask, "sk-slow", 429)
+    await answered(ask, bearer("sk-slow"), 429)
     assert 1 <= int((await ask(**bearer("sk-slow"))).headers["Retry-After"]) <= 30
     assert (await ask(**bearer("sk-other"))).status == 200
 
@@ -117,14 +93,14 @@ async def test_requests_pass_while_the_monitor_hangs_and_recover(
     ask: Ask, serve: DecisionService, decide: Decide
 ) -> None:
     decide("sk-hang", "block")
-    await answered(ask, "sk-hang", 403)
+    await answered(ask, bearer("sk-hang"), 403)
     serve.pause()
     try:
         async with asyncio.timeout(30):
             assert (await ask(**bearer("sk-hang"))).status == 200
     finally:
         serve.resume()
-    await answered(ask, "sk-hang", 403)
+    await answered(ask, bearer("sk-hang"), 403)
 
 
 @pytest.mark.parametrize(("closed", "status"), [("false", 200), ("true", 503)])

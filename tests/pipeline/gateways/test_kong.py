@@ -7,21 +7,16 @@ plugin calls, as Kong documents them; the monitor is a real one.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from monitor.alerting.decisions import Decision
-from monitor.identity import Identity
-from monitor.store.base import Checkpoint
-from monitor.store.redis import RedisStore
+from tests.support.decide import SECRET, Decide
 from tests.support.gateways import SHIPPED, Ask, Gateway, ModelServer, asking, nginx, write_nginx
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 
-SECRET = "known to this test only"
 HTTP = """
 return {
     new = function()
@@ -128,11 +123,9 @@ async def ask(api: ModelServer, serve: DecisionService, tmp_path: Path) -> Async
 
 
 async def test_plugin_asks_about_the_credential_and_passes_on_the_answer(
-    ask: Ask, own_redis: Redis, api: ModelServer
+    ask: Ask, decide: Decide, api: ModelServer
 ) -> None:
-    subject = Identity(SECRET.encode()).key("credential-1")
-    decision = Decision(subject, "throttle", "a_1", time.time(), 600.0, rate=2.0)
-    RedisStore(own_redis.url, 100).commit(Checkpoint(decisions=[decision]))
+    decide("credential-1", "throttle", rate=2.0)
     headers = {"X-Test-Credential": "credential-1", "apikey": "sk-1"}
     async with asyncio.timeout(60):
         while (response := await ask(**headers)).status != 429:  # noqa: ASYNC110

@@ -13,15 +13,14 @@ import msgspec
 import pytest
 import redis
 
-from monitor.alerting.alerts import ACTIONS, Action
+from monitor.alerting.alerts import ACTIONS
 from monitor.alerting.decisions import ORIGINS, ActiveDecision
 from monitor.alerting.enforcement import Allowance, Control, Switch, Withdrawal, effective
-from monitor.identity import Identity
 from monitor.store.redis import decision_name
+from tests.support.decide import SECRET, Decide
 from tests.support.gateways import Ask, ModelServer, RedisLua, asking
 from tests.support.servers import Redis
 
-SECRET = "known to this test only"
 NOW = float(int(time.time()))
 READ = ["+get", "+hget", "+hmget", "+hgetall"]
 SHOW = """
@@ -105,9 +104,9 @@ async def test_lua_decides_as_the_monitor_does(lua: tuple[RedisLua, Ask], own_re
 
 
 async def test_blocked_key_is_refused_in_any_spelling(
-    lua: tuple[RedisLua, Ask], own_redis: Redis, api: ModelServer
+    lua: tuple[RedisLua, Ask], decide: Decide, api: ModelServer
 ) -> None:
-    put(own_redis, "sk-blocked", "block")
+    decide("sk-blocked", "block")
     spellings = (
         "Bearer sk-blocked",
         "bearer\tsk-blocked",
@@ -119,8 +118,8 @@ async def test_blocked_key_is_refused_in_any_spelling(
     assert api.served == []
 
 
-async def test_throttled_key_gets_its_rate(lua: tuple[RedisLua, Ask], own_redis: Redis) -> None:
-    put(own_redis, "sk-slow", "throttle", rate=2.0)
+async def test_throttled_key_gets_its_rate(lua: tuple[RedisLua, Ask], decide: Decide) -> None:
+    decide("sk-slow", "throttle", rate=2.0)
     answers = [await lua[1](Authorization="Bearer sk-slow") for _ in range(12)]
     statuses = [answer.status for answer in answers]
     assert 6 <= statuses.count(200) < 12
@@ -130,9 +129,9 @@ async def test_throttled_key_gets_its_rate(lua: tuple[RedisLua, Ask], own_redis:
 
 
 async def test_gateway_needs_only_a_user_that_can_read(
-    api: ModelServer, own_redis: Redis, tmp_path: Path
+    api: ModelServer, own_redis: Redis, decide: Decide, tmp_path: Path
 ) -> None:
-    put(own_redis, "sk-blocked", "block")
+    decide("sk-blocked", "block")
     with redis.from_url(own_redis.url) as client:
         client.acl_setuser("gateway", enabled=True, passwords=["+pw"], keys=["xm:*"], commands=READ)
     gateway = RedisLua(tmp_path / "nginx", api.port, own_redis.port, SECRET)
@@ -142,9 +141,9 @@ async def test_gateway_needs_only_a_user_that_can_read(
 
 
 async def test_requests_pass_while_redis_is_away(
-    api: ModelServer, own_redis: Redis, tmp_path: Path
+    api: ModelServer, own_redis: Redis, decide: Decide, tmp_path: Path
 ) -> None:
-    put(own_redis, "sk-blocked", "block")
+    decide("sk-blocked", "block")
     async with asking(RedisLua(tmp_path / "nginx", api.port, own_redis.port, SECRET)) as ask:
         own_redis.kill()
         try:
@@ -152,12 +151,3 @@ async def test_requests_pass_while_redis_is_away(
         finally:
             own_redis.start()
         assert (await ask(Authorization="Bearer sk-blocked")).status == 403
-
-
-def put(server: Redis, key: str, action: Action, rate: float | None = None) -> None:
-    """Put a decision on a key into force."""
-    name = Identity(SECRET.encode()).key(key)
-    now = time.time()
-    made = ActiveDecision(name, action, "a_1", now, 600.0, rate=rate, expires_at=now + 600.0)
-    with redis.from_url(server.url) as client:
-        client.set(decision_name("detector", name), msgspec.json.encode(made))

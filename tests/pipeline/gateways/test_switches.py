@@ -18,7 +18,7 @@ from monitor.store.base import Checkpoint
 from monitor.store.control import ControlStore
 from monitor.store.feed import feed_entry
 from monitor.store.redis import RedisStore, decision_name
-from tests.support.gateways import Ask, ModelServer, Nginx, asking
+from tests.support.gateways import Ask, ModelServer, Nginx, answered, asking
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import bearer
@@ -67,49 +67,42 @@ def block(server: Redis, key: str, *, ties: tuple[str, ...] = (), alert: str = "
     return subject
 
 
-async def until_status(ask: Ask, key: str, status: int) -> None:
-    """Wait until a key gets an answer: the service and nginx's cache need up to two seconds."""
-    async with asyncio.timeout(60):
-        while (await ask(**bearer(key))).status != status:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
 async def test_shadow_mode_enforces_nothing(
     ask: Ask, own_redis: Redis, control: ControlStore
 ) -> None:
     block(own_redis, "sk-shadow")
-    await until_status(ask, "sk-shadow", 403)
+    await answered(ask, bearer("sk-shadow"), 403)
     control.switch("shadow", True, *WHO)
-    await until_status(ask, "sk-shadow", 200)
+    await answered(ask, bearer("sk-shadow"), 200)
     control.switch("shadow", True, *WHO, kind="burst")
     control.switch("shadow", False, *WHO)
     block(own_redis, "sk-shadow-of-kind")
     block(own_redis, "sk-marker", alert="a_2")
     control.decide(IDENTITY.key("sk-marker"), "block", 600.0, *WHO)
-    await until_status(ask, "sk-marker", 403)
+    await answered(ask, bearer("sk-marker"), 403)
     assert (await ask(**bearer("sk-shadow-of-kind"))).status == 200
     control.switch("shadow", None, *WHO, kind="burst")
-    await until_status(ask, "sk-shadow-of-kind", 403)
+    await answered(ask, bearer("sk-shadow-of-kind"), 403)
 
 
 async def test_shadow_mode_is_on_unless_somebody_turns_it_off(
     ask: Ask, own_redis: Redis, control: ControlStore
 ) -> None:
     block(own_redis, "sk-default")
-    await until_status(ask, "sk-default", 403)
+    await answered(ask, bearer("sk-default"), 403)
     control.switch("shadow", None, *WHO)
-    await until_status(ask, "sk-default", 200)
+    await answered(ask, bearer("sk-default"), 200)
 
 
 async def test_kill_switch_enforces_nothing(
     ask: Ask, own_redis: Redis, control: ControlStore
 ) -> None:
     block(own_redis, "sk-kill")
-    await until_status(ask, "sk-kill", 403)
+    await answered(ask, bearer("sk-kill"), 403)
     control.switch("kill", True, *WHO)
-    await until_status(ask, "sk-kill", 200)
+    await answered(ask, bearer("sk-kill"), 200)
     control.switch("kill", False, *WHO)
-    await until_status(ask, "sk-kill", 403)
+    await answered(ask, bearer("sk-kill"), 403)
 
 
 async def test_allow_list_exempts_a_key_by_itself_or_what_it_used(
@@ -125,7 +118,7 @@ async def test_allow_list_exempts_a_key_by_itself_or_what_it_used(
         block(own_redis, key, ties=(ties[key],) if key in ties else ())
 
     async def all_get(status: int) -> None:
-        await asyncio.gather(*(until_status(ask, key, status) for key in allowed))
+        await asyncio.gather(*(answered(ask, bearer(key), status) for key in allowed))
 
     await all_get(403)
     for subject in allowed.values():
@@ -144,31 +137,31 @@ async def test_capped_block_only_throttles_until_a_person_lifts_the_caps(
         subject, "block", "a_1", now, 600.0, kind="burst", capped=True, expires_at=now + 600.0
     )
     put(own_redis, made)
-    await until_status(ask, "sk-capped", 429)
+    await answered(ask, bearer("sk-capped"), 429)
     control.switch("caps", False, *WHO, until=now + 600.0)
-    await until_status(ask, "sk-capped", 403)
+    await answered(ask, bearer("sk-capped"), 403)
 
 
 async def test_person_overrules_detectors(
     ask: Ask, own_redis: Redis, control: ControlStore
 ) -> None:
     subject = block(own_redis, "sk-person")
-    await until_status(ask, "sk-person", 403)
+    await answered(ask, bearer("sk-person"), 403)
     control.decide(subject, "observe", 600.0, *WHO)
-    await until_status(ask, "sk-person", 200)
+    await answered(ask, bearer("sk-person"), 200)
     control.decide(subject, "challenge", 600.0, *WHO)
-    await until_status(ask, "sk-person", 401)
+    await answered(ask, bearer("sk-person"), 401)
     control.delete(subject, *WHO)
-    await until_status(ask, "sk-person", 200)
+    await answered(ask, bearer("sk-person"), 200)
 
 
 async def test_withdrawn_alert_lifts_its_decision(
     ask: Ask, own_redis: Redis, control: ControlStore
 ) -> None:
     subject = block(own_redis, "sk-withdrawn", alert="a_withdrawn")
-    await until_status(ask, "sk-withdrawn", 403)
+    await answered(ask, bearer("sk-withdrawn"), 403)
     control.withdraw("a_withdrawn", subject, "burst", "critical", *WHO)
-    await until_status(ask, "sk-withdrawn", 200)
+    await answered(ask, bearer("sk-withdrawn"), 200)
 
 
 def test_audit_names_every_change(own_redis: Redis, control: ControlStore) -> None:
@@ -189,7 +182,7 @@ async def test_known_block_holds_while_redis_is_away(
     ask: Ask, own_redis: Redis, control: ControlStore
 ) -> None:
     block(own_redis, "sk-known")
-    await until_status(ask, "sk-known", 403)
+    await answered(ask, bearer("sk-known"), 403)
     for stop, go_on in ((own_redis.pause, own_redis.resume), (own_redis.kill, own_redis.start)):
         stop()
         try:
@@ -202,7 +195,7 @@ async def test_known_block_holds_while_redis_is_away(
             go_on()  # in this thread: the server ends with the thread that starts it
         key = f"sk-after-{stop.__name__}"
         block(own_redis, key)
-        await until_status(ask, key, 403)
+        await answered(ask, bearer(key), 403)
 
 
 async def test_requests_are_refused_while_redis_is_away_if_so_configured(
@@ -221,15 +214,15 @@ async def test_requests_are_refused_while_redis_is_away_if_so_configured(
     await asyncio.to_thread(service.start)
     try:
         async with asking(Nginx(tmp_path / "nginx", api.port, service.port)) as ask:
-            await until_status(ask, "sk-1", 200)
+            await answered(ask, bearer("sk-1"), 200)
             own_redis.pause()
             try:
-                await until_status(ask, "sk-1", 503)
+                await answered(ask, bearer("sk-1"), 503)
                 response = await ask(**bearer("sk-2"))
                 assert (response.status, response.headers["Retry-After"]) == (503, "5")
             finally:
                 own_redis.resume()
-            await until_status(ask, "sk-1", 200)
+            await answered(ask, bearer("sk-1"), 200)
     finally:
         await asyncio.to_thread(service.stop)
 
