@@ -24,7 +24,6 @@ from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.detectors.base import Detector, Finding
 from monitor.partition import Partition
-from monitor.records.profile import Records
 from monitor.store.table import Rows, Table
 from monitor.subjects import BatchSubjects
 
@@ -74,7 +73,7 @@ class Response:
         confirms = (found > 0) | (before > 0)
         whole_seconds = ts[confirms].astype(np.uint32)
         np.maximum.at(records["confirmed"], (rows[confirms], slots[confirms]), whole_seconds)
-        due = (found > before) | self._may_be_due(records[rows], ts)
+        due = (found > before) | self._may_be_due(rows, ts)
         yield from zip(subjects.tolist(), detectors.tolist(), due.tolist(), strict=True)
 
     def apply(
@@ -215,13 +214,13 @@ class Response:
             partition.set_open_alerts(subject.id, self._lifecycle.open_on(record, subject.id))
         records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
 
-    def _may_be_due(self, records: Records, ts: Floats) -> npt.NDArray[np.bool_]:
-        """Whether a decision on each of n records may be due at `ts`, `(n,) bool`."""
-        decided, step = records["decided"], self._policy.step
-        worst = records["severity"].max(axis=1, initial=0)
+    def _may_be_due(self, rows: Rows, ts: Floats) -> npt.NDArray[np.bool_]:
+        """Whether a decision on the subject in each of n rows may be due at `ts`, `(n,) bool`."""
+        records, step = self._table.records, self._policy.step
+        severity, opened = records["severity"][rows], records["opened"][rows]
+        worst, decided = severity.max(axis=1), records["decided"][rows]
         renews = (worst > INFO) | ((worst == INFO) & (decided > 0))
         renews &= ts - decided >= self._policy.shortest / 2
-        opened = records["opened"]
         climbed = (decided[:, None] - opened) // step
         climbs = (ts[:, None] - opened) // step > np.maximum(climbed, 0)
-        return np.asarray(renews | ((records["severity"] > 0) & climbs).any(axis=1))
+        return np.asarray(renews | ((severity > 0) & climbs).any(axis=1))
