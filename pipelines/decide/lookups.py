@@ -25,7 +25,6 @@ from pipelines.decide.tally import Tally
 from pipelines.web.server import Connection, Connections
 from pipelines.web.tokens import Tokens
 
-_PSEUDONYMS = 10_000  # kept in memory: made-up keys must not fill it
 _REFRESH_SECONDS = 5.0  # between looks at the file of tokens
 
 
@@ -51,7 +50,7 @@ class Lookups:
         self.service = DecisionService(
             settings.gateway,
             self.copy,
-            from_settings(settings, cached=_PSEUDONYMS),
+            from_settings(settings, cached=1),  # the service keeps those that it makes
             FieldMapping(settings.mapping),
             self.metrics,
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
 
 from monitor import config
 from monitor.identity import Identity
@@ -17,10 +19,11 @@ from pipelines.decide.copy import DecisionCopy
 from pipelines.decide.metrics import LABELS, LookupMetrics
 from pipelines.gateways import answers
 from pipelines.gateways.answers import Answer
-from pipelines.gateways.keys import KeyReader, key_forms
+from pipelines.gateways.keys import KeyReader, is_short, key_forms
 from pipelines.web.limits import RateLimiter
 
 ACCOUNT_HEADER, END_USER_HEADER = "x-xm-account", "x-xm-end-user"
+_CACHED = 10_000  # requests with the same keys, in memory
 _BURST_SECONDS = 5.0  # of the rate of a throttled subject, that may come at once
 _LEAST_BURST = 2.0  # requests
 _DEFAULT_RATE = 60.0  # requests per minute, if a decision has none
@@ -52,6 +55,7 @@ class DecisionService:
         self._identity, self._mapping = identity, mapping
         self._counts = {label: metrics.lookups.labels(label) for label in LABELS}
         self._limiter = RateLimiter()
+        self._cached_subjects = lru_cache(_CACHED)(self._subjects)
 
     def answer(
         self, headers: Sequence[tuple[str, str]], query: str = "", *, admit: bool = False
@@ -71,6 +75,13 @@ class DecisionService:
         self, keys: Iterable[str], accounts: Iterable[str] = (), end_users: Iterable[str] = ()
     ) -> list[str]:
         """The pseudonyms by which keys, accounts and end users of these keys are looked up."""
+        named = tuple(keys), tuple(accounts), tuple(end_users)
+        short = is_short(chain.from_iterable(named))
+        return (self._cached_subjects if short else self._subjects)(*named)
+
+    def _subjects(
+        self, keys: tuple[str, ...], accounts: tuple[str, ...], end_users: tuple[str, ...]
+    ) -> list[str]:
         forms = [form for key in keys for form in key_forms(key, self._mapping)]
         return [
             *map(self._identity.key, forms),

@@ -24,6 +24,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -31,6 +32,8 @@ from monitor import config
 from monitor.requests.mappings import FieldMapping
 
 _MOST_KEYS = 24  # readings of one request; a client that needs more hides one
+_CACHED = 10_000  # requests with the same values, in memory
+_LONGEST_CACHED = 1_024  # characters of such values
 _SCHEMES = frozenset({"bearer", "token", "key", "apikey", "api-key"})
 _ORIGINAL_URLS = frozenset({"x-original-uri", "x-original-url", "x-forwarded-uri"})
 _WORD = re.compile(r"""[^\s,;"']+""")
@@ -67,14 +70,8 @@ class KeyReader:
             headers: all header lines, a name once for each of its lines.
             query: of the URL, not decoded.
         """
-        found: dict[str, None] = {}
-        unreadable = False
-        for value in self._values(headers, query):
-            readings = _readings(value)
-            unreadable = unreadable or not readings
-            found.update(dict.fromkeys(readings))
-        keys = tuple(found)
-        return NamedKeys(keys[:_MOST_KEYS], unreadable or len(keys) > _MOST_KEYS)
+        values = tuple(self._values(headers, query))
+        return (_named if is_short(values) else _named.__wrapped__)(values)
 
     def _values(self, headers: Iterable[tuple[str, str]], query: str) -> Iterator[str]:
         """The headers and parameters that hold a key and are not empty."""
@@ -85,7 +82,7 @@ class KeyReader:
                 yield value.strip()
             elif folded in _ORIGINAL_URLS:
                 queries.append(value.partition("?")[2])
-        for each in queries:
+        for each in filter(None, queries):
             for name, value in parse_qsl(each.replace(";", "&")):
                 if fold(name) in self._parameters and value.strip():
                     yield value.strip()
@@ -99,6 +96,24 @@ def key_forms(key: str, mapping: FieldMapping) -> list[str]:
     """
     hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return list(dict.fromkeys((key, *mapping.key_forms(key), hashed)))
+
+
+def is_short(values: Iterable[str]) -> bool:
+    """Whether values may be kept in memory: long made-up keys must not fill it."""
+    return sum(map(len, values)) <= _LONGEST_CACHED
+
+
+@lru_cache(_CACHED)
+def _named(values: tuple[str, ...]) -> NamedKeys:
+    """The keys in headers and parameters that hold one."""
+    found: dict[str, None] = {}
+    unreadable = False
+    for value in values:
+        readings = _readings(value)
+        unreadable = unreadable or not readings
+        found.update(dict.fromkeys(readings))
+    keys = tuple(found)
+    return NamedKeys(keys[:_MOST_KEYS], unreadable or len(keys) > _MOST_KEYS)
 
 
 def _readings(value: str) -> list[str]:
@@ -135,6 +150,7 @@ def _names(comma_separated: str) -> frozenset[str]:
     return frozenset(fold(name) for name in comma_separated.split(",") if name.strip())
 
 
+@lru_cache(1_000)
 def fold(name: str) -> str:
     """The name of a header or parameter, as names are compared."""
     return name.strip().lower().replace("_", "-")

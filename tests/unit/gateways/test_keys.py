@@ -5,6 +5,7 @@ import pytest
 
 from monitor.config import Gateway
 from monitor.requests.mappings import FieldMapping
+from pipelines.gateways import keys
 from pipelines.gateways.keys import KeyReader, key_forms
 
 
@@ -113,3 +114,12 @@ def test_forms_are_those_of_the_log_and_the_hash():
 @pytest.mark.parametrize("path", ["//[/../v1/models", "//a]b", "//\u2100.com/v1"])
 def test_key_is_found_in_a_url_with_a_strange_path(reader, path):
     assert reader.read([("X-Forwarded-Uri", f"{path}?key=sk-1")]).keys == ("sk-1",)
+
+
+def test_long_keys_are_read_and_not_kept_in_memory():
+    reader = KeyReader(Gateway())
+    kept = keys._named.cache_info().currsize
+    for n in range(20):
+        key = f"sk-{n}-" + "x" * 4_000
+        assert key in reader.read([("X-API-Key", key)]).keys
+    assert keys._named.cache_info().currsize == kept
