@@ -27,8 +27,9 @@ def show_one(change: Change, console: Console | None = None) -> None:
 
 def _text(change: Change) -> Text:
     text = Text(f"{date_time(change.at)}  ").append(f"{change.what}  ", "bold")
-    text.append(f"{change.subject}\n  {change.who}: {change.why}\n", "not bold")
-    return text.append(f"  {brief(change.before)} → {brief(change.after)}  ({change.id})", "dim")
+    text.append(f"{change.subject}  ".lstrip(), "not bold").append(change.id, "dim")
+    text.append(f"\n  {change.who}: {change.why}\n", "not bold")
+    return text.append(f"  {brief(change.before)} → {brief(change.after)}", "dim")
 
 
 def brief(state: Any) -> str:
