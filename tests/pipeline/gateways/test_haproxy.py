@@ -13,7 +13,15 @@ import pytest
 from monitor.alerting.alerts import Action
 from monitor.requests.decoder import Decoder
 from tests.support.decide import SECRET, Decide
-from tests.support.gateways import Ask, Haproxy, ModelServer, answered, asking, chat
+from tests.support.gateways import (
+    Ask,
+    Haproxy,
+    ModelServer,
+    answered,
+    ask_with_two_keys,
+    asking,
+    chat,
+)
 from tests.support.programs import DecisionService, Worker
 from tests.support.servers import Redis
 from tests.support.sweep import bearer
@@ -67,6 +75,13 @@ async def test_marked_key_has_its_mark(ask: Ask, api: ModelServer, decide: Decid
         while (await ask(**bearer("sk-marked"))).headers.get("X-XM-Mark") != "m_1":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert api.headers[-1]["X-XM-Mark"] == "m_1"
+
+
+async def test_request_with_two_keys_is_refused(
+    ask: Ask, gateway: Haproxy, api: ModelServer
+) -> None:
+    assert await ask_with_two_keys(gateway) == 400
+    assert api.served == []
 
 
 async def test_api_gets_one_key_and_nothing_of_ours(ask: Ask, api: ModelServer) -> None:
