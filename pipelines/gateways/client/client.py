@@ -49,7 +49,7 @@ _MOST_ITEMS = 500  # in one call
 _EXPIRE_SECONDS = 60.0
 _PAUSES = (0.1, 2.0)  # seconds between attempts, the first and the longest
 _RATE = 60.0  # requests per minute of a throttled key whose decision names no rate
-_BURST, _BURST_SECONDS = 5.0, 5.0  # requests that may come at once: so many, or so long's
+_BURST, _BURST_SECONDS = 5.0, 5.0  # that may come at once: requests, or seconds at the rate
 _CLOSED_RETRY = 5.0  # seconds after which a refused caller may find the monitor back
 
 
@@ -167,8 +167,7 @@ class DecisionClient:
     def _verdict(self, known: Known | None) -> Verdict:
         current = known and self._copy.strongest(known.subjects, time.time())
         if not current:
-            seen_at = max(known.asked_at, self._live_at) if known else float("-inf")
-            if known and (self._live or _age(seen_at) < self._settings.stale_seconds):
+            if known and (self._live or self._is_recent(known)):
                 return Verdict()
             if self._settings.fail == "closed" and not self.shadow:
                 return Verdict(status=503, retry_after=_CLOSED_RETRY, known=False)
@@ -181,6 +180,11 @@ class DecisionClient:
         elif action in ("challenge", "block"):
             status = 401 if action == "challenge" else 403
         return Verdict(action, status, wait, applied.reason, applied.mark)
+
+    def _is_recent(self, known: Known) -> bool:
+        """Whether a caller without a decision had none lately, though the feed is interrupted."""
+        seen_at = max(self._live_at, known.asked_at if known.current else self._live_at)
+        return _age(seen_at) < self._settings.stale_seconds
 
     def _wait(self, applied: Applied) -> float:
         """Count a request of a throttled subject; seconds to wait, 0 if it is within the rate."""
@@ -259,8 +263,8 @@ class DecisionClient:
                     self._copy.forget(answer.subjects)
                 self._copy.put(answer)
         subjects = dict.fromkeys(each for answer in answers for each in answer.subjects)
-        asked_at = time.monotonic() if all(each.known for each in answers) else float("-inf")
-        self._callers.put(caller, Known(tuple(subjects), asked_at))
+        current = all(each.known for each in answers)
+        self._callers.put(caller, Known(tuple(subjects), time.monotonic(), current))
 
     def _break(self, reason: str) -> None:
         """Open the circuit: give up what waits, and look nothing up until a probe succeeds."""

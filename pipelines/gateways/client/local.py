@@ -109,10 +109,16 @@ def _put(decisions: dict[str, Applied], applied: Applied) -> None:
 
 
 class Known(NamedTuple):
-    """A caller whose subjects are known, and when the monitor was asked, monotonic seconds."""
+    """A caller whose subjects are known.
+
+    Attributes:
+        asked_at: when the monitor was asked, monotonic seconds.
+        current: whether its decisions were up to date then.
+    """
 
     subjects: tuple[str, ...]
     asked_at: float
+    current: bool
 
 
 class Callers:
