@@ -47,6 +47,10 @@ def brief(state: Any) -> str:
             return f"{action}{rate}{kind} until {date_time(until)}"
         case {"owner": owner, "expires_at": float(until)}:
             return f"allowed for {owner} until {date_time(until)}"
+        case {"keys": int(keys), "share": float(share)}:
+            return f"{count(keys, 'key')} and {share:.0%} of requests"
+        case {"subject": _, "until": float(until)}:
+            return f"silenced until {date_time(until)}"
         case {"severity": severity, "kind": kind}:
             return f"{severity} {kind} withdrawn"
         case _:
