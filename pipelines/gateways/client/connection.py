@@ -21,7 +21,7 @@ Item = dict[str, str]  # a key, an account, or a key and one of its end users
 _MOST_CONNECTIONS = 4  # one follows the feed, and look-ups are made one after the other
 _MOST_CHARACTERS = 4_096  # of a name; the monitor accepts no more
 _REJECTED = (400, 413, 422)
-_SILENT_SECONDS = 30.0  # without a byte of the feed; it sends a comment every 10 s
+_SILENT_SECONDS = 15.0  # without a byte of the feed; it sends a comment every 2 s
 
 
 class AwayError(MonitorError):

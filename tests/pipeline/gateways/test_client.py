@@ -37,7 +37,11 @@ class Deployment:
     """A decision service on a Redis, without a worker."""
 
     def __init__(self, folder: Path, redis: Redis, **secured: str) -> None:
-        chosen = {"XM_DECISIONS__SHADOW": "false", **secured}
+        chosen = {
+            "XM_DECISIONS__SHADOW": "false",
+            "XM_GATEWAY__STALE_SECONDS": "3",
+            **secured,
+        }
         folder.mkdir(exist_ok=True)
         worker = Worker(folder / "worker", "127.0.0.1:1", redis.url, **chosen)
         kind = SecureService if secured else DecisionService
@@ -166,13 +170,20 @@ async def test_client_shows_its_certificate_and_its_token(own_redis: Redis, tmp_
 
 async def test_client_keeps_decisions_while_redis_is_away(deployed: Deployment) -> None:
     deployed.control.decide(deployed.identity.key("sk-redis"), "block", 600.0, **BY)
-    async with following(deployed) as client:
+    async with (
+        following(deployed) as client,
+        following(deployed, fail="closed", stale_seconds=3) as closed,
+    ):
         assert (await client.check(["sk-redis"])).status == 403
+        assert (await closed.check(["sk-other"])).status == 200
         deployed.redis.pause()
         try:
+            await eventually(lambda: closed.check(["sk-other"]), lambda found: found.status == 503)
+            assert (await closed.check(["sk-redis"])).status == 403
             assert (await client.check(["sk-redis"])).status == 403
             assert (await client.check(["sk-unknown"])).status == 200
         finally:
             deployed.redis.resume()
+        await eventually(lambda: closed.check(["sk-other"]), lambda found: found.status == 200)
         deployed.control.delete(deployed.identity.key("sk-redis"), **BY)
         await eventually(lambda: client.check(["sk-redis"]), lambda found: found.status == 200)
