@@ -44,25 +44,36 @@ async def ask_broken(api: ModelServer, broken: BrokenMonitor, tmp_path: Path) ->
         yield ask
 
 
+@pytest.fixture
+async def ask_patiently(
+    api: ModelServer, broken: BrokenMonitor, tmp_path: Path
+) -> AsyncIterator[Ask]:
+    """Sends a request through a gateway that waits for its monitor."""
+    async with asking(Nginx(tmp_path / "nginx", api.port, broken.port)) as ask:
+        broken.asked.clear()
+        api.served.clear()
+        yield ask
+
+
 @pytest.mark.parametrize(
     ("rate", "seconds"), [("0.4", 60), ("2", 30), ("9.9", 12), ("12.5", 6), ("60", 2), ("1200", 1)]
 )
 async def test_throttle_has_the_rate_of_the_decision(
-    ask_broken: Ask, broken: BrokenMonitor, rate: str, seconds: int
+    ask_patiently: Ask, broken: BrokenMonitor, rate: str, seconds: int
 ) -> None:
     headers = {"X-XM-Decision": "throttle", "X-XM-Rate": rate, "Cache-Control": "max-age=60"}
     broken.answer = lambda: web.Response(headers=headers)
-    answers = await asyncio.gather(*(ask_broken() for _ in range(300)))
+    answers = await asyncio.gather(*(ask_patiently() for _ in range(300)))
     limited = next(answer for answer in answers if answer.status == 429)
     assert limited.headers["Retry-After"] == str(seconds)
     assert limited.content_type == "application/problem+json"
 
 
 async def test_mark_is_sent_to_the_api_and_is_on_the_response(
-    ask_broken: Ask, broken: BrokenMonitor, api: ModelServer
+    ask_patiently: Ask, broken: BrokenMonitor, api: ModelServer
 ) -> None:
     broken.answer = lambda: web.Response(headers={"X-XM-Decision": "mark", "X-XM-Mark": "m_1"})
-    response = await ask_broken(**{"X-API-Key": "sk-1", "X-XM-Mark": "m_2"})
+    response = await ask_patiently(**{"X-API-Key": "sk-1", "X-XM-Mark": "m_2"})
     assert response.status == 200
     assert api.headers[-1]["X-XM-Mark"] == "m_1"
     assert response.headers["X-XM-Mark"] == "m_1"
@@ -92,10 +103,10 @@ async def test_requests_pass_when_the_monitor_is_down(api: ModelServer, tmp_path
 
 
 async def test_requests_are_refused_when_the_monitor_fails_closed(
-    ask_broken: Ask, broken: BrokenMonitor, api: ModelServer
+    ask_patiently: Ask, broken: BrokenMonitor, api: ModelServer
 ) -> None:
     broken.answer = lambda: web.Response(status=503, headers={"X-XM-Decision": "block"})
-    response = await ask_broken()
+    response = await ask_patiently()
     assert (response.status, response.headers["Retry-After"]) == (503, "5")
     assert api.served == []
 
@@ -103,7 +114,7 @@ async def test_requests_are_refused_when_the_monitor_fails_closed(
 async def test_gateway_that_fails_closed_refuses_while_the_monitor_is_down(
     api: ModelServer, broken: BrokenMonitor, tmp_path: Path
 ) -> None:
-    nginx = Nginx(tmp_path / "nginx", api.port, broken.port, patient=False)
+    nginx = Nginx(tmp_path / "nginx", api.port, broken.port)
     nginx.changes = {"default open;": "default closed;"}
     lasting = {"X-XM-Decision": "block", "Cache-Control": "max-age=1, stale-if-error=60"}
     async with asking(nginx) as ask:
@@ -123,8 +134,8 @@ async def test_gateway_that_fails_closed_refuses_while_the_monitor_is_down(
     "header", [{"X-API-Key": "sk-1"}, {"Authorization": "Bearer sk-1"}], ids=str
 )
 async def test_monitor_gets_the_key_and_nothing_else(
-    ask_broken: Ask, broken: BrokenMonitor, header: dict[str, str]
+    ask_patiently: Ask, broken: BrokenMonitor, header: dict[str, str]
 ) -> None:
-    await ask_broken(**header, Cookie="session=1")
+    await ask_patiently(**header, Cookie="session=1")
     (asked,) = broken.asked
     assert {name: asked[name] for name in asked if name not in ("Host", "Connection")} == header
