@@ -129,8 +129,12 @@ async def test_changed_object_is_read_again(spool: Spool, tmp_path: Path) -> Non
     file = tmp_path / "a.jsonl"
     file.write_bytes(lines(1))
     async with reading(spool, f"file://{file}"):
-        await stored(spool, 1)
-        file.write_bytes(lines(1, 2))
+        for _ in range(1_000):
+            if any(b'"finished":true' in each for each in (await spool.positions()).values()):
+                break
+            await asyncio.sleep(0.05)
+        (tmp_path / "new").write_bytes(lines(1, 2))
+        (tmp_path / "new").rename(file)
         await stored(spool, 3)
     assert await numbers(spool) == [1, 1, 2]
 
