@@ -153,14 +153,14 @@ class ExtractionMonitor:
 
     async def _decide(self, scope: Scope, caller: Caller) -> tuple[Verdict, str | None]:
         """What to do with a request, and the key that it counts for."""
+        self._client.start()
         if caller.key:
             keys = (caller.key, hashed_key(caller.key))
             return await self._client.check(keys, caller.account, caller.end_user), caller.key
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
         named = self._reader.read(headers, scope.get("query_string", b"").decode("latin-1"))
-        if named.unreadable and self._client.shadow is not True:
+        if named.unreadable and self._client.enforces:
             self._metrics.decisions.labels("unreadable_key").inc()
-            self._client.start()
             return UNREADABLE_KEY, None
         if not named.keys:
             self._metrics.decisions.labels("no_key").inc()

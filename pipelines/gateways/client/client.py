@@ -120,6 +120,11 @@ class DecisionClient:
         """Whether the copy follows the feed."""
         return self._live
 
+    @property
+    def enforces(self) -> bool:
+        """Whether anything is enforced; before the monitor says so, only if it fails closed."""
+        return self._settings.fail == "closed" if self.shadow is None else not self.shadow
+
     def start(self) -> None:
         """Begin to follow the feed; `check` does so, too."""
         if not self._started:
@@ -169,7 +174,7 @@ class DecisionClient:
         if not current:
             if known and (self._live or self._is_recent(known)):
                 return Verdict()
-            if self._settings.fail == "closed" and not self.shadow:
+            if self._settings.fail == "closed" and self.enforces:
                 return Verdict(status=503, retry_after=_CLOSED_RETRY, known=False)
             return Verdict(known=False)
         action, applied = current

@@ -236,6 +236,12 @@ async def test_asgi_refuses_an_unreadable_key_except_in_shadow_mode() -> None:
         assert (await asked.ask(unreadable))[0]["status"] == 200
 
 
+async def test_asgi_passes_an_unreadable_key_before_it_knows_the_monitor() -> None:
+    asked = Gateway(FakeMonitor())  # which nobody starts
+    assert (await asked.ask(("Authorization", "Basic A")))[0]["status"] == 200
+    await asked.app.close()
+
+
 async def test_asgi_takes_the_caller_from_the_application() -> None:
     caller = Caller("sk-9", account="acme", payment="card-1", end_user="eve")
     async with gateway(identify=lambda scope: caller) as (asked, monitor):
