@@ -73,9 +73,11 @@ class LookupPages:
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Answer for many keys, accounts and end users."""
+        client, token = client_of(request), token_of(request)
+        if (refusal := self._guard.page(client, token)) is not None:
+            return refused(refusal)
         batch = await body_of(request, Batch)
-        refusal = self._guard.page(client_of(request), token_of(request), len(batch.items))
-        if refusal is not None:
+        if (refusal := self._guard.page(client, token, len(batch.items) - 1)) is not None:
             return refused(refusal)
         found: list[Found] = []
         for begin in range(0, len(batch.items), _CHUNK):

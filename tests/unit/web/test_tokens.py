@@ -1,5 +1,7 @@
 import hashlib
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -86,3 +88,14 @@ def test_changed_file_is_read_again_and_a_broken_one_is_not(file, caplog):
         "tokens_read",
         "tokens_not_read",
     ]
+
+
+def test_command_prints_the_line_for_the_file_and_the_token_apart(file):
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli.main", "token", "alice", "--right", "change"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    file.write_text(done.stdout)
+    assert Tokens(file).find(done.stderr.strip()).right == "change"
