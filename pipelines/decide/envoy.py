@@ -97,24 +97,30 @@ class EnvoyServer:
         asked = request.attributes
         headers = list(_headers(asked.request.http))
         headers += _named(asked.context_extensions, dict(headers))
-        query = asked.request.http.path.partition("?")[2]
+        query = _text(asked.request.http.path).partition("?")[2]
         return _response(self._service.answer(headers, query, admit=True))
 
 
 def _headers(request: Any) -> Iterator[tuple[str, str]]:
     """The header lines of the client's request, without those that only a gateway may set."""
-    lines = [*request.headers.items()]
-    for each in request.header_map.headers:
-        value = each.value or each.raw_value.decode("utf-8", "surrogateescape")
-        lines.append((each.key, value))
+    lines = [(name, _text(value)) for name, value in request.headers.items()]
+    lines += [
+        (each.key, _text(each.value or each.raw_value)) for each in request.header_map.headers
+    ]
     return (line for line in lines if line[0].lower() not in (ACCOUNT_HEADER, END_USER_HEADER))
 
 
 def _named(extensions: Any, headers: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The account and the end user, as Envoy's configuration names them or a header with them."""
     for name, header in (("account", ACCOUNT_HEADER), ("end_user", END_USER_HEADER)):
-        if value := extensions.get(name) or headers.get(extensions.get(f"{name}_header", "")):
+        value = _text(extensions.get(name, b""))
+        if value := value or headers.get(_text(extensions.get(f"{name}_header", b"")), ""):
             yield header, value
+
+
+def _text(value: bytes) -> str:
+    """What a client wrote, which may be no UTF-8, as in other look-ups."""
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _response(answer: Answer) -> Any:
@@ -141,7 +147,7 @@ def _response(answer: Answer) -> Any:
 def _add(headers: Any, values: dict[str, str]) -> None:
     for name, value in values.items():
         option = headers.add(append_action=_OVERWRITE)
-        option.header.key, option.header.value = name.lower(), value
+        option.header.key, option.header.value = name.lower(), value.encode()
 
 
 def _address(peer: str) -> str:

@@ -4,6 +4,9 @@ They have Envoy's field numbers and are made when the process starts, under name
 they work with every version of protobuf, and beside packages that bring all of Envoy's messages.
 Fields that are not listed are skipped.
 
+What a client writes has the type `bytes`, which looks the same on the wire as `string`. Protobuf
+rejects a message whose strings are not UTF-8, and Envoy would let the request pass.
+
 Source of the numbers: `external_auth.proto`, `attribute_context.proto`, `base.proto` and
 `http_status.proto` of https://github.com/envoyproxy/envoy/tree/main/api.
 """
@@ -17,14 +20,14 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 _PACKAGE = "extraction_monitor.ext_authz"
-#: By message: name, number and type of each field. `*`: repeated; `%`: a map of texts.
+#: By message: name, number and type of each field. `*`: repeated; `%`: a map from text to bytes.
 _FIELDS: dict[str, list[tuple[str, int, str]]] = {
     "CheckRequest": [("attributes", 1, "Attributes")],
     "Attributes": [("request", 4, "Request"), ("context_extensions", 10, "%")],
     "Request": [("http", 2, "HttpRequest")],
-    "HttpRequest": [("headers", 3, "%"), ("path", 4, "string"), ("header_map", 13, "HeaderMap")],
+    "HttpRequest": [("headers", 3, "%"), ("path", 4, "bytes"), ("header_map", 13, "HeaderMap")],
     "HeaderMap": [("headers", 1, "*HeaderValue")],
-    "HeaderValue": [("key", 1, "string"), ("value", 2, "string"), ("raw_value", 3, "bytes")],
+    "HeaderValue": [("key", 1, "string"), ("value", 2, "bytes"), ("raw_value", 3, "bytes")],
     "CheckResponse": [
         ("status", 1, "Status"),
         ("denied_response", 2, "Denied"),
@@ -72,7 +75,7 @@ def _add(described: Any, name: str, number: int, kind: str) -> None:
         entry = described.nested_type.add(name=kind)
         entry.options.map_entry = True
         _add(entry, "key", 1, "string")
-        _add(entry, "value", 2, "string")
+        _add(entry, "value", 2, "bytes")
         kind = f"{described.name}.{kind}"
     if kind in _SCALARS:
         field.type = _SCALARS[kind]

@@ -36,7 +36,8 @@ _CACHED = 10_000  # requests with the same values, in memory
 _LONGEST_CACHED = 1_024  # characters of such values
 _SCHEMES = frozenset({"bearer", "token", "key", "apikey", "api-key"})
 _ORIGINAL_URLS = frozenset({"x-original-uri", "x-original-url", "x-forwarded-uri"})
-_WORD = re.compile(r"""[^\s,;"']+""")
+# Servers that read headers as Latin-1 strip its NEL and no-break space, which are no UTF-8.
+_WORD = re.compile(r"""[^\s,;"'\udc85\udca0]+""")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 

@@ -44,15 +44,16 @@ async def call(copy, request, tokens_file):
 def check(key="sk-1", path="/v1/chat/completions", **extensions):
     request = CheckRequest()
     http = request.attributes.request.http
-    http.path = path
+    http.path = path.encode("latin-1")
     if key:
-        http.headers["authorization"] = f"Bearer {key}"
-    request.attributes.context_extensions.update(extensions)
+        http.headers["authorization"] = f"Bearer {key}".encode("latin-1")
+    for name, value in extensions.items():
+        request.attributes.context_extensions[name] = value.encode()
     return request
 
 
 def headers_of(response):
-    return {each.header.key: each.header.value for each in response.headers}
+    return {each.header.key: each.header.value.decode() for each in response.headers}
 
 
 async def test_ordinary_key_passes_and_cannot_set_its_decision(call):
@@ -84,6 +85,14 @@ async def test_raw_headers_are_read(call, copy):
     assert (await call(request)).denied_response.status.code == 403
 
 
+@pytest.mark.parametrize(
+    "disguise", [{"path": "/v1/models?\xff"}, {"key": "sk-1\xa0"}, {"key": "\x85sk-1"}]
+)
+async def test_blocked_key_cannot_hide_behind_bytes_that_are_no_text(call, copy, disguise):
+    decide(copy, "sk-1", "block")
+    assert (await call(check(**disguise))).denied_response.status.code == 403
+
+
 async def test_account_of_the_route_is_looked_up(call, copy):
     decide_on(copy, IDENTITY.account("acme"), "block", scope="account")
     assert (await call(check(account="acme"))).denied_response.status.code == 403
@@ -93,14 +102,14 @@ async def test_account_of_the_route_is_looked_up(call, copy):
 async def test_end_user_is_read_from_the_header_that_envoy_sets(call, copy):
     decide_on(copy, IDENTITY.end_user("sk-1", "mallory"), "block", scope="end_user")
     request = check(end_user_header="x-jwt-sub")
-    request.attributes.request.http.headers["x-jwt-sub"] = "mallory"
+    request.attributes.request.http.headers["x-jwt-sub"] = b"mallory"
     assert (await call(request)).denied_response.status.code == 403
 
 
 async def test_client_cannot_use_up_the_rate_of_another_account(call, copy):
     decide_on(copy, IDENTITY.account("victim"), "throttle", rate=6.0, scope="account")
     request = check()
-    request.attributes.request.http.headers["x-xm-account"] = "victim"
+    request.attributes.request.http.headers["x-xm-account"] = b"victim"
     assert {(await call(request)).status.code for _ in range(5)} == {0}
     assert (await call(check(account="victim"))).status.code == 0
 
