@@ -19,7 +19,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,6 +27,7 @@ import msgspec
 from monitor import config
 from monitor.alerting.alerts import Action
 from monitor.backoff import pauses
+from monitor.identity import END_USER_PREFIX
 from pipelines.gateways.applied import Applied
 from pipelines.gateways.client.connection import (
     AwayError,
@@ -36,6 +37,7 @@ from pipelines.gateways.client.connection import (
     Item,
     RefusedError,
     items,
+    without_end_user,
 )
 from pipelines.gateways.client.local import Callers, DecisionCopy, Known, caller_of
 from pipelines.gateways.client.metrics import ClientMetrics, shared_metrics
@@ -157,7 +159,7 @@ class DecisionClient:
         if known is None or not (self._live or _age(known.asked_at) < _FRESH_SECONDS):
             await self._ask(caller, asked)
             known = self._callers.get(caller)
-        verdict = self._verdict(known)
+        verdict = self._verdict(known, asked)
         self._metrics.decisions.labels(_label(verdict)).inc()
         return verdict
 
@@ -169,8 +171,9 @@ class DecisionClient:
         current = known and self._copy.strongest(known.subjects, time.time())
         return current.applied.mark if current else None
 
-    def _verdict(self, known: Known | None) -> Verdict:
-        current = known and self._copy.strongest(known.subjects, time.time())
+    def _verdict(self, known: Known | None, asked: Sequence[Item]) -> Verdict:
+        subjects = known.subjects if known else self._subjects_of_keys(asked)
+        current = self._copy.strongest(subjects, time.time())
         if not current:
             if known and (self._live or self._is_recent(known)):
                 return Verdict()
@@ -185,6 +188,16 @@ class DecisionClient:
         elif action in ("challenge", "block"):
             status = 401 if action == "challenge" else 403
         return Verdict(action, status, wait, applied.reason, applied.mark)
+
+    def _subjects_of_keys(self, asked: Sequence[Item]) -> Iterator[str]:
+        """The known subjects of each key of a caller that could not be looked up.
+
+        A client can name another end user or a second key with each request. That must not make a
+        blocked key unknown.
+        """
+        for item in asked:
+            if known := self._callers.get(caller_of([without_end_user(item)])):
+                yield from known.subjects
 
     def _is_recent(self, known: Known) -> bool:
         """Whether a caller without a decision had none lately, though the feed is interrupted."""
@@ -251,7 +264,7 @@ class DecisionClient:
                 self._answered(batch[0], False)
             return
         for each in batch:
-            self._keep(each.caller, answers[: len(each.items)])
+            self._keep(each, answers[: len(each.items)])
             answers = answers[len(each.items) :]
             self._answered(each, True)
 
@@ -260,16 +273,23 @@ class DecisionClient:
         if not asked.done.done():
             asked.done.set_result(found)
 
-    def _keep(self, caller: bytes, answers: Sequence[Found]) -> None:
+    def _keep(self, asked: _Asked, answers: Sequence[Found]) -> None:
         """Keep what a look-up found; the feed knows better, as long as the copy follows it."""
         if not self._live:
             for answer in answers:
                 if answer.decision == "observe":
                     self._copy.forget(answer.subjects)
                 self._copy.put(answer)
-        subjects = dict.fromkeys(each for answer in answers for each in answer.subjects)
-        current = all(each.known for each in answers)
-        self._callers.put(caller, Known(tuple(subjects), time.monotonic(), current))
+        now, current = time.monotonic(), all(each.known for each in answers)
+        for item, answer in zip(asked.items, answers, strict=True):
+            if len(asked.items) > 1 or "end_user" in item:
+                subjects = tuple(
+                    each for each in answer.subjects if not each.startswith(END_USER_PREFIX)
+                )
+                key = caller_of([without_end_user(item)])
+                self._callers.put(key, Known(subjects, now, current))
+        found = dict.fromkeys(each for answer in answers for each in answer.subjects)
+        self._callers.put(asked.caller, Known(tuple(found), now, current))
 
     def _break(self, reason: str) -> None:
         """Open the circuit: give up what waits, and look nothing up until a probe succeeds."""

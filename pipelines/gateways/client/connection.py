@@ -69,6 +69,11 @@ def items(keys: Sequence[str], account: str | None, end_user: str | None) -> lis
     return [{"key": _clean(key) or hashed_key(key), **named} for key in keys if key]
 
 
+def without_end_user(item: Item) -> Item:
+    """The key of an item, with its account."""
+    return {name: value for name, value in item.items() if name != "end_user"}
+
+
 def _clean(name: str | None) -> str | None:
     """A name as JSON can hold it; `None` if it is too long."""
     if not name or len(name) > _MOST_CHARACTERS:

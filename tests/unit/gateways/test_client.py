@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -143,6 +144,21 @@ async def test_client_keeps_decisions_while_the_monitor_is_away(monitor: FakeMon
         await monitor.start()
         await until(lambda: client.live)
         assert monitor.resumed == [None, "2-0"]
+
+
+@pytest.mark.parametrize("disguise", [{"end_user": "stranger"}, {"more": ["sk-junk"]}])
+async def test_blocked_key_cannot_become_unknown_while_the_monitor_is_away(
+    monitor: FakeMonitor, disguise: dict[str, Any]
+) -> None:
+    monitor.set("k_sk-1", "block")
+    more, end_user = disguise.get("more", []), disguise.get("end_user")
+    async with live_client(monitor, timeout_seconds=0.3) as client:
+        await client.check(["sk-1", *more, *more], end_user=end_user and "first")
+        await monitor.stop()
+        await until(lambda: not client.live)
+        verdict = await client.check(["sk-1", *more], end_user=end_user)
+        assert (verdict.status, verdict.action) == (403, "block")
+        assert not (await client.check(["sk-2", *more], end_user=end_user)).known
 
 
 async def test_client_fails_closed_if_configured(monitor: FakeMonitor) -> None:
