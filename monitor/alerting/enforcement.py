@@ -23,8 +23,10 @@ import msgspec
 
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, Action, Severity, weaker
 from monitor.alerting.decisions import ActiveDecision
+from monitor.detectors import ALERT_KINDS
 
 OPERATOR = "operator"  # origin and kind of a person's decision
+SHADOW_KINDS = (*ALERT_KINDS, "campaign", OPERATOR)  # that have a shadow mode of their own
 LIMIT_OF_CAPPED: Action = "throttle"
 KILL, SHADOW, CAPS = "kill", "shadow", "caps"  # switches
 

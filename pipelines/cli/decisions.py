@@ -265,12 +265,10 @@ def _switch(
 
 
 def _checked_kind(kind: str) -> str:
-    from monitor.alerting.enforcement import OPERATOR
-    from monitor.detectors import ALERT_KINDS
+    from monitor.alerting.enforcement import SHADOW_KINDS
 
-    kinds = [*ALERT_KINDS, "campaign", OPERATOR]
-    if kind and kind not in kinds:
-        raise InputError(f'There is no kind "{kind}". Choose one of {", ".join(kinds)}.')
+    if kind and kind not in SHADOW_KINDS:
+        raise InputError(f'There is no kind "{kind}". Choose one of {", ".join(SHADOW_KINDS)}.')
     return kind
 
 

@@ -226,7 +226,7 @@ def test_nobody_changes_anything_without_the_right_token(
         (f"/v1/decisions/k_{'0' * 24}", {"action": "block", "seconds": 0, "reason": WHY}, ">= 1"),
         ("/v1/kill", {"on": True, "reason": "a\u001b[31mb"}, "printable"),
         ("/v1/kill", {"on": "yes", "reason": WHY}, "bool"),
-        ("/v1/shadow?kind=../x", {"on": True, "reason": WHY}, "kind"),
+        ("/v1/shadow?kind=brust", {"on": True, "reason": WHY}, "kind"),
     ],
 )
 def test_unusable_change_gets_a_sentence_that_says_why(

@@ -7,7 +7,6 @@ the reason. Subjects are pseudonyms: a key in a URL would end in the logs of pro
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from monitor.alerting.changes import Change, check_allowed, check_subject, checked_text
+from monitor.alerting.enforcement import SHADOW_KINDS
 from monitor.errors import InputError
 from monitor.store.control import ControlStore
 from pipelines.decide.copy import DecisionCopy
@@ -28,8 +28,6 @@ from pipelines.decide.pages.lookups import (
     token_of,
 )
 from pipelines.gateways.answers import failed
-
-_KIND = re.compile("[a-z_]{1,40}")
 
 
 class ChangePages:
@@ -144,6 +142,7 @@ def _switch(request: web.Request) -> str:
 def _kind(request: web.Request) -> str:
     """The kind of alert that a switch is for; empty for all."""
     kind = request.query.get("kind", "")
-    if kind and not _KIND.fullmatch(kind):
-        raise FailedError(failed(400, "A kind of alert has lower-case letters and _ only."))
+    if kind and kind not in SHADOW_KINDS:
+        detail = f"There is no such kind of alert. Choose one of {', '.join(SHADOW_KINDS)}."
+        raise FailedError(failed(400, detail))
     return kind

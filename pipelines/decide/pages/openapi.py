@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from monitor.alerting.enforcement import SHADOW_KINDS
 from pipelines.decide.pages.bodies import MOST_REASON
 from pipelines.decide.pages.operations import Operation
 
@@ -100,7 +101,7 @@ def _operation(operation: Operation, by_kind: dict[Any, Any]) -> dict[str, Any]:
         reason = {"type": "string", "minLength": 1, "maxLength": MOST_REASON}
         parameters.append(_parameter("query", "reason", reason))
     if operation.kind:
-        kind = {"type": "string", "pattern": "^[a-z_]{1,40}$"}
+        kind = {"type": "string", "enum": list(SHADOW_KINDS)}
         parameters.append(_parameter("query", "kind", kind) | {"required": False})
     content = (
         {"application/json": {"schema": by_kind[operation.found]}}
