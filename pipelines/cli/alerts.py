@@ -117,6 +117,8 @@ def alerts_silence(
     elif subject or kind:
         added = silence(book, subject, kind, seconds_of(duration), who, why)
         output([added], as_json, show_silences)
+    elif why:
+        raise InputError("Name what to silence: the id of an alert or of its subject, or --kind.")
     else:
         output(book.silences(time.time()), as_json, show_silences)
 

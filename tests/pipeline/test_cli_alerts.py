@@ -156,6 +156,7 @@ def test_silence_is_listed_ended_and_audited(xm: Xm, redis_url: str, book: Alert
     [
         (["sk-live-123", "--why", "x"], "not an id as in alerts"),
         ([KEY], "The reason must be"),
+        (["--for", "2h", "--why", "x"], "Name what to silence"),
         (["--kind", "brust", "--why", "x"], "There is no kind brust"),
         ([KEY, "--for", "soon", "--why", "x"], "is not a duration"),
         (["--end", "s_1", "--why", "x"], "There is no silence s_1"),
