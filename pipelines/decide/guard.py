@@ -22,7 +22,8 @@ from pipelines.web.tokens import Token, Tokens
 TOKEN_HEADER = "x-xm-token"
 _BURST_SECONDS = 2.0  # of the rate of look-ups
 _NO_TOKEN = (
-    "Send a token in the X-XM-Token header. `xm token NAME` makes one for XM_SERVE__TOKENS_FILE."
+    "The token is missing, or it is not in XM_SERVE__TOKENS_FILE. "
+    "Send it in the X-XM-Token header. `xm token NAME` makes one."
 )
 
 
@@ -89,7 +90,10 @@ class Guard:
         if found is None:
             return self._refuse("token", Refusal(401, _NO_TOKEN))
         if not found.permits("change"):
-            detail = f"The token {found.name} permits to look up only."
+            detail = (
+                f"The token {found.name} permits to look up only. "
+                "`xm token NAME --right change` makes one that permits changes."
+            )
             return self._refuse("right", Refusal(403, detail))
         per_minute = self._settings.changes_per_minute
         wait = self._changes.wait(found.name, time.monotonic(), per_minute / 60, per_minute)
