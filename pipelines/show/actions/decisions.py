@@ -94,7 +94,7 @@ def _shadow(enforcement: Enforcement) -> str:
     if setting is None:
         return "unknown. No running worker reports its setting, or workers differ."
     state = "on, decisions are not enforced" if setting else "off, decisions are enforced"
-    return f"{state} (setting of the workers, XM_DECISIONS__SHADOW)."
+    return f"{state} (XM_DECISIONS__SHADOW)."
 
 
 def _by(switch: Switch) -> str:
@@ -110,7 +110,8 @@ def _line(found: Applied) -> Text:
 
 
 def _origin(found: Applied) -> str:
-    rate = f", {found.rate:g} requests per minute" if found.rate is not None else ""
+    throttled = found.rate is not None and "throttle" in (found.action, found.decided)
+    rate = f", {found.rate:g} requests per minute" if throttled else ""
     if found.origin == "operator":
         return f"decided by a person, audit entry {found.reason}{rate}"
     origin = {"detector": "its own alert"}.get(found.origin, f"an alert of its {found.origin}")
