@@ -45,7 +45,7 @@ def next_step(alert: Alert) -> str:
     why = f"Why: xm {show} {alert.subject.id}"
     if alert.state == "resolved":
         return why
-    return f"{why}. If it is no attack: xm alerts withdraw {alert.id}"
+    return f"{why}. If it is no attack: xm alerts withdraw {alert.id} --why …"
 
 
 def utc(seconds: float) -> str:

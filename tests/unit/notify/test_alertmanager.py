@@ -61,7 +61,7 @@ def test_annotations_hold_summary_next_step_evidence_and_decision():
     (opened,) = translate(alert("open"), runbook="https://wiki.example/respond")
     assert opened["annotations"] == {
         "summary": "Key k_1 sends 31 times its usual rate.",
-        "description": "Why: xm explain k_1. If it is no attack: xm alerts withdraw a_1",
+        "description": "Why: xm explain k_1. If it is no attack: xm alerts withdraw a_1 --why …",
         "score": "0.9",
         "decision": "throttle",
         "evidence": "requests=400, ratio=31.25",
