@@ -1,4 +1,4 @@
-"""Metrics of the decision service. A worker registers them beside its own."""
+"""Metrics of the decision service. A worker registers them with its own."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Tally:
         self._copy, self._metrics, self._shadow = copy, metrics, shadow
 
     async def run(self) -> None:
-        """Count every few seconds, for ever."""
+        """Count every few seconds until cancelled."""
         while True:
             await self.count()
             await asyncio.sleep(_SECONDS)

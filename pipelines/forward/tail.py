@@ -20,7 +20,7 @@ class Position(msgspec.Struct, frozen=True):
     Attributes:
         path: its name when it was opened.
         offset: bytes read.
-        fingerprint: hash of its beginning, and of what stands before the offset.
+        fingerprint: hash of its beginning and of the bytes before the offset.
     """
 
     path: str

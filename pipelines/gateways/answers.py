@@ -184,7 +184,7 @@ def _held_back(
     scope: str | None = None,
     label: str | None = None,
 ) -> Answer:
-    """A pass that tells what would apply if decisions were enforced."""
+    """A pass that names the decision that would apply if it were enforced."""
     answer = _observe(f"max-age={_CACHE_SECONDS}")
     body = _body("observe", reason, until, scope)
     if would_be == "observe":

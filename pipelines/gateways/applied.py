@@ -1,4 +1,4 @@
-"""What applies to a subject, as the change feed, the batch look-up and the topic say it."""
+"""What applies to a subject, as sent by the change feed, the batch look-up and the topic."""
 
 from __future__ import annotations
 
