@@ -182,6 +182,7 @@ end
 --     shadow (XM_DECISIONS__SHADOW), timeout (ms), rate (requests per minute, where a decision
 --     states none), and closed: whether to refuse requests while Redis does not answer.
 function M.enforce(key, options)
+    ngx.req.clear_header("X-XM-Mark")  -- only the monitor marks requests
     if not key or key == "" then
         return
     end

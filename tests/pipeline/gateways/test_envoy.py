@@ -117,10 +117,17 @@ async def test_request_with_two_keys_is_refused(ask: Ask, gateway: Envoy, api: M
 
 
 async def test_api_gets_one_key_and_nothing_of_ours(ask: Ask, api: ModelServer) -> None:
-    headers = {"X-API-Key": "sk-2", "X-XM-Account": "victim", "X-XM-Decision": "observe"}
+    headers = {
+        "X-API-Key": "sk-2",
+        "X_API_Key": "sk-3",
+        "X-XM-Account": "victim",
+        "X-XM-Decision": "observe",
+    }
     assert (await ask(**bearer("sk-1"), **headers)).status == 200
     assert api.headers[0]["Authorization"] == "Bearer sk-1"
-    assert not {"x-api-key", "x-xm-account"} & {name.lower() for name in api.headers[0]}
+    assert not {"x-api-key", "x_api_key", "x-xm-account"} & {
+        name.lower() for name in api.headers[0]
+    }
 
 
 async def test_client_cannot_name_an_account(ask: Ask, decide: Decide, own_redis: Redis) -> None:

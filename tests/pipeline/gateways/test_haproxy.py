@@ -85,10 +85,17 @@ async def test_request_with_two_keys_is_refused(
 
 
 async def test_api_gets_one_key_and_nothing_of_ours(ask: Ask, api: ModelServer) -> None:
-    headers = {"X-API-Key": "sk-2", "X-XM-Account": "victim", "X-XM-Mark": "m_2"}
+    headers = {
+        "X-API-Key": "sk-2",
+        "X_API_Key": "sk-3",
+        "X-XM-Account": "victim",
+        "X-XM-Mark": "m_2",
+    }
     assert (await ask(**bearer("sk-1"), **headers)).status == 200
     assert api.headers[0]["Authorization"] == "Bearer sk-1"
-    assert not {"x-api-key", "x-xm-account", "x-xm-mark"} & {n.lower() for n in api.headers[0]}
+    assert not {"x-api-key", "x_api_key", "x-xm-account", "x-xm-mark"} & {
+        n.lower() for n in api.headers[0]
+    }
 
 
 async def test_log_is_read_with_the_preset_for_nginx(ask: Ask, gateway: Haproxy) -> None:

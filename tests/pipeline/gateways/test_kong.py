@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from tests.support.decide import SECRET, Decide
 from tests.support.gateways import SHIPPED, Ask, Gateway, ModelServer, asking, nginx, write_nginx
@@ -63,8 +65,9 @@ http {{
                         get_consumer = function() return nil end,
                     }},
                     request = {{
-                        get_header = function(name) return ngx.req.get_headers()[name] end,
+                        get_headers = function(most) return ngx.req.get_headers(most / 20) end,
                     }},
+                    service = {{ request = {{ clear_header = ngx.req.clear_header }} }},
                     response = {{
                         exit = function(status, body, headers)
                             ngx.status = status
@@ -137,6 +140,30 @@ async def test_plugin_asks_about_the_credential_and_passes_on_the_answer(
     assert len(api.served) == served
     assert (await ask(**headers | {"X-Test-Credential": "credential-2"})).status == 200
     assert (await ask(apikey="sk-1")).status == 200
+
+
+async def test_blocked_key_cannot_hide_behind_other_headers(
+    serve: DecisionService, decide: Decide, api: ModelServer, tmp_path: Path
+) -> None:
+    decide("sk-blocked", "block")
+    gateway = KongPlugin(tmp_path / "kong", api.port, serve.port)
+    async with asking(gateway) as ask:
+        async with asyncio.timeout(60):
+            while (await ask(apikey="sk-blocked")).status != 403:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        served = len(api.served)
+        two = [("X-API-Key", "junk"), ("X-API-Key", "sk-blocked")]
+        many = [*[("A", "1")] * 60, ("X-API-Key", "sk-blocked")]
+        async with aiohttp.ClientSession() as session:
+            for lines, status in ((two, 403), (many, 431)):
+                async with session.get(gateway.url, headers=CIMultiDict(lines)) as response:
+                    assert response.status == status
+    assert len(api.served) == served
+
+
+async def test_client_cannot_mark_its_request(ask: Ask, api: ModelServer) -> None:
+    assert (await ask(apikey="sk-1", **{"X-XM-Mark": "m_2"})).status == 200
+    assert "X-XM-Mark" not in api.headers[-1]
 
 
 @pytest.mark.parametrize(("closed", "status"), [(False, 200), (True, 503)])

@@ -118,6 +118,11 @@ async def test_blocked_key_is_refused_in_any_spelling(
     assert api.served == []
 
 
+async def test_client_cannot_mark_its_request(lua: tuple[RedisLua, Ask], api: ModelServer) -> None:
+    assert (await lua[1](Authorization="Bearer sk-1", **{"X-XM-Mark": "m_2"})).status == 200
+    assert "X-XM-Mark" not in api.headers[-1]
+
+
 async def test_throttled_key_gets_its_rate(lua: tuple[RedisLua, Ask], decide: Decide) -> None:
     decide("sk-slow", "throttle", rate=2.0)
     answers = [await lua[1](Authorization="Bearer sk-slow") for _ in range(12)]

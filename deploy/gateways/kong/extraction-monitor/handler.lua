@@ -9,17 +9,24 @@ local Monitor = {
 }
 
 local REFUSALS = { [400] = true, [401] = true, [403] = true, [429] = true, [503] = true }
+local MOST_HEADERS = 1000  -- the most that Kong reads
 local PASSED_ON = { "Content-Type", "Retry-After", "WWW-Authenticate" }
 
 function Monitor:access(conf)
     local credential, consumer = kong.client.get_credential(), kong.client.get_consumer()
     local sent = {}
+    kong.service.request.clear_header("X-XM-Mark")  -- only the monitor marks requests
     if credential then  -- the log names it by its id
         sent["X-API-Key"] = credential.id
     else
-        sent["Authorization"] = kong.request.get_header("Authorization")
-        sent["X-API-Key"] = kong.request.get_header("X-API-Key")
-        sent["apikey"] = kong.request.get_header("apikey")
+        -- All lines of each: get_header returns the first, and the API may read the last.
+        local headers, truncated = kong.request.get_headers(MOST_HEADERS)
+        if truncated then
+            return kong.response.exit(431, "Send fewer headers.\n", {})
+        end
+        sent["Authorization"] = headers["authorization"]
+        sent["X-API-Key"] = headers["x-api-key"]
+        sent["apikey"] = headers["apikey"]
     end
     sent["X-XM-Account"] = consumer and consumer.id
     local client = http.new()
