@@ -19,6 +19,7 @@ from pipelines.simulation.scenario import Scenario
 from tests.support.programs import Worker
 from tests.support.servers import Redis, Server, Tansu
 from tests.support.workers import (
+    committed,
     differences,
     expected_results,
     fill,
@@ -40,6 +41,7 @@ def test_lost_redis_is_reported_and_read_again(
         half = len(STREAM) // 2
         fill(worker, STREAM[:half])
         worker_results(worker, expected_results(worker))
+        until(lambda: committed(worker) == half)
         with redis.from_url(own_redis.url) as store:
             store.flushall()
         fill(worker, STREAM[half:])

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from monitor.errors import FencedError, StoreError
 from monitor.store import inventory
@@ -23,6 +22,7 @@ from tests.support.programs import Worker
 from tests.support.redis_servers import Detour, Redis
 from tests.support.redis_store import ONE, Start, call_everything, store_on
 from tests.support.workers import (
+    committed,
     differences,
     fill,
     load_link_partition,
@@ -273,11 +273,3 @@ def test_worker_rereads_what_a_restored_redis_lost(
         worker.start()
         assert differences(worker) == []
         assert "store_behind" in worker.log.read_text()
-
-
-def committed(worker: Worker) -> int:
-    """The offset that Kafka has of the worker's one partition."""
-    settings = worker.settings
-    consumer = KafkaConsumer(bootstrap_servers=settings.kafka, group_id=settings.group)
-    with closing(consumer):
-        return consumer.committed(TopicPartition(worker.requests, 0)) or 0

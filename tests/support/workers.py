@@ -13,7 +13,7 @@ import http.client
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -282,6 +282,14 @@ def requests_read(worker: Worker) -> float:
         for name, n in metrics(worker).items()
         if name.startswith(("xm_events_total", "xm_refused_requests_total"))
     )
+
+
+def committed(worker: Worker) -> int:
+    """The offset that Kafka has of the worker's one partition."""
+    settings = worker.settings
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka, group_id=settings.group)
+    with closing(consumer):
+        return consumer.committed(TopicPartition(worker.requests, 0)) or 0
 
 
 def until(condition: Callable[[], object], seconds: float = 120.0, what: str = "") -> None:
