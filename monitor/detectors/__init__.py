@@ -25,7 +25,7 @@ DETECTORS: tuple[Detector, ...] = (
     Harvest(),
 )
 ALL_DETECTORS: tuple[Detector, ...] = (*DETECTORS, Combined(DETECTORS))
-#: Those that judge what is asked. The others judge when, how much and by whom.
+#: Detectors that judge the content of prompts. The others judge times, volumes and clients.
 PROMPT_DETECTORS = ("coverage", "elicitation", "harvest")
 #: Kinds of alerts, in the order of their slots in the record.
 ALERT_KINDS = tuple(each.name for each in sorted(ALL_DETECTORS, key=lambda each: each.slot))

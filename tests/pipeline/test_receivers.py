@@ -52,7 +52,7 @@ def routed(**chosen: Any) -> Route:
 
 
 async def requests_of(type: str, **chosen: Any) -> list[tuple[str, str, Any]]:
-    """Method, path and body of the requests with which a receiver is told STATES."""
+    """Method, path and body of the requests that send STATES to a receiver."""
     async with Desk().open() as desk:
         receiver = routed(type=type, url=desk.url, **chosen).receiver
         for notice in STATES:
