@@ -206,7 +206,7 @@ async def test_worker_delivers_after_its_death_and_keeps_what_a_receiver_rejects
                 await asyncio.to_thread(worker.start)
                 await until(lambda: any(each.endswith(" open") for each in desk.taken))
                 await until(lambda: waiting(worker) == 0 and desk.taken)
-                withdrawn = withdraw_one(redis_url)
+                withdrawn = withdraw_one(redis_url, "webhook")
                 await until(lambda: f"{withdrawn} resolved" in desk.taken)
                 await until(lambda: not is_open(redis_url, withdrawn))
     finally:
@@ -222,10 +222,13 @@ async def test_worker_delivers_after_its_death_and_keeps_what_a_receiver_rejects
     assert chat.accepted == []
 
 
-def withdraw_one(redis_url: str) -> str:
-    """Withdraw an open alert that receivers have; return its id."""
-    opened = [each for each in AlertBook(redis_url).entries() if each.is_open and each.marks]
-    alert = opened[0].alert
+def withdraw_one(redis_url: str, receiver: str) -> str:
+    """Withdraw an open alert that a receiver has accepted; return its id."""
+    alert = next(
+        entry.alert
+        for entry in AlertBook(redis_url).entries()
+        if entry.is_open and any(mark.accepted for mark in entry.of(receiver))
+    )
     ControlStore(redis_url).withdraw(
         alert.id, alert.subject.id, alert.kind, alert.severity, "ana", "our own CI"
     )
