@@ -265,6 +265,12 @@ def get_page(worker: Worker, page: str, **headers: str) -> Page:
     return answer
 
 
+def why_not_ready(worker: Worker) -> str:
+    """What `/readyz` says is wrong, empty if nothing is."""
+    page = get_page(worker, "/readyz")
+    return page.text if page.status == 503 else ""
+
+
 def metrics(worker: Worker) -> dict[str, float]:
     """The samples on the worker's page, by name and label values."""
     families = text_string_to_metric_families(get_page(worker, "/metrics").text)
