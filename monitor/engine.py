@@ -285,8 +285,8 @@ class Engine(PartitionedOperator[Partition]):
         """Run the detectors; open and update alerts, make decisions, emit fingerprints."""
         records, rows = self.table.records, evaluated.rows
         profile = Profile(evaluated.records)
-        findings = self._combined.evaluate(profile, partition.baseline)
-        partition.baseline.set_level(records, COMBINED, rows, findings[-1].evidence["level"])
+        findings, level = self._combined.evaluate(profile, partition.baseline)
+        partition.baseline.set_level(records, COMBINED, rows, level)
         if self._on_evaluation is not None:
             self._on_evaluation(
                 Evaluation(

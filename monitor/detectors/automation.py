@@ -21,6 +21,7 @@ from monitor.detectors.base import (
     ORDINARY_SHARE,
     Evidence,
     Finding,
+    Floats,
     counted,
     first_seen,
     ordinary_shares,
@@ -57,20 +58,25 @@ class Automation:
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
-        level = keys.level[:, AUTOMATION]
         share = ordinary_shares(keys, baseline, self.levels)[:, 0]
-        unattended, regular = (keys[name].astype(np.float64) for name in ("unattended", "regular"))
-        evidence = {
-            "requests": keys["requests"].astype(np.float64),
-            "follow_ups": keys["follow_ups"].astype(np.float64),
-            "tiny_turns": keys["tiny_turns"].astype(np.float64),
-            "unexplained": keys["unexplained"].astype(np.float64),
-            "unattended_nats": unattended,
-            "regular_nats": regular,
-            "gap_seconds": np.exp(keys["gap"].astype(np.float64)),
-            "even_hours": 4.0 * np.maximum(level - (unattended + regular) / 2.0, 0.0),
-            "ordinary_share": share,
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            level = keys.level[:, AUTOMATION]
+            unattended, regular = (
+                keys[name].astype(np.float64) for name in ("unattended", "regular")
+            )
+            return {
+                "requests": keys["requests"].astype(np.float64),
+                "follow_ups": keys["follow_ups"].astype(np.float64),
+                "tiny_turns": keys["tiny_turns"].astype(np.float64),
+                "unexplained": keys["unexplained"].astype(np.float64),
+                "unattended_nats": unattended,
+                "regular_nats": regular,
+                "gap_seconds": np.exp(keys["gap"].astype(np.float64)),
+                "even_hours": 4.0 * np.maximum(level - (unattended + regular) / 2.0, 0.0),
+                "ordinary_share": share,
+            }
+
         p = np.where(keys["requests"] >= self.min_requests, np.maximum(share, self.floor), 1.0)
         return Finding(p, first_seen(keys), evidence)
 

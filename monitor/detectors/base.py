@@ -7,8 +7,9 @@ detector, write the file and add it to the list in `__init__.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -52,19 +53,27 @@ class Evidence(NamedTuple):
 ORDINARY_SHARE = {"ordinary_share": Evidence("share", shown=False)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """A detector's result for n keys.
+
+    Few findings lead to an alert, so the evidence is computed when it is first read. Read it before
+    the records change.
 
     Attributes:
         p: `(n,) float64`, probability that an ordinary key shows as much at any time in a day.
         since: `(n,) float64`, start of the window that the finding covers, epoch seconds.
-        evidence: values by name, `(n,) float64` each; the names are those of `Detector.evidence`.
+        measure: computes the evidence.
     """
 
     p: Floats
     since: Floats
-    evidence: Mapping[str, Floats] = field(default_factory=dict)
+    measure: Callable[[], Mapping[str, Floats]] = dict
+
+    @cached_property
+    def evidence(self) -> Mapping[str, Floats]:
+        """Values by name, `(n,) float64` each; the names are those of `Detector.evidence`."""
+        return self.measure()
 
 
 class Detector(Protocol):

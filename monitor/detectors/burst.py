@@ -90,17 +90,20 @@ class Burst:
         which = p.argmin(axis=1)
         each = np.arange(len(keys))
         scale = which % len(SCALES)
-        counts = keys.counts
-        evidence = {
-            **{f"requests_{name}": counts[:, i] for i, name in enumerate(SCALES)},
-            "tokens_1h": counts[:, TOKENS.start + SCALES.index("1h")],
-            "ordinary_share": by_baseline[each, which],
-            "own_usual": np.exp2(keys["own_mean"][each, which]) - 1.0,
-            "own_hours": keys["own_hours"].astype(np.float64),
-            "window_seconds": _WINDOW_SECONDS[scale],
-            "of_tokens": (which >= len(SCALES)).astype(np.float64),
-            "in_window": counts[each, which],
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            counts = keys.counts
+            return {
+                **{f"requests_{name}": counts[:, i] for i, name in enumerate(SCALES)},
+                "tokens_1h": counts[:, TOKENS.start + SCALES.index("1h")],
+                "ordinary_share": by_baseline[each, which],
+                "own_usual": np.exp2(keys["own_mean"][each, which]) - 1.0,
+                "own_hours": keys["own_hours"].astype(np.float64),
+                "window_seconds": _WINDOW_SECONDS[scale],
+                "of_tokens": (which >= len(SCALES)).astype(np.float64),
+                "in_window": counts[each, which],
+            }
+
         start = np.maximum(keys["last_seen"] - _WINDOW_SECONDS[scale], keys["first_seen"])
         floor = np.where(known, 0.0, self.new_floor)
         return Finding(np.clip(p[each, which] * len(self.levels), floor, 1.0), start, evidence)

@@ -62,10 +62,15 @@ class Combined:
 
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys with all detectors and combine the findings."""
-        return self.evaluate(keys, baseline)[-1]
+        return self.evaluate(keys, baseline)[0][-1]
 
-    def evaluate(self, keys: Profile, baseline: Baseline) -> list[Finding]:
-        """The findings of each detector for n keys, then the combined finding."""
+    def evaluate(self, keys: Profile, baseline: Baseline) -> tuple[list[Finding], Floats]:
+        """Evaluate n keys with all detectors.
+
+        Returns:
+            The findings of each detector and the combined finding, and the combined level,
+            `(n,) float64`.
+        """
         findings = [part(keys, baseline) for part in self.parts]
         nats = {
             part.name: np.log(self.sign / finding.p).clip(0.0)
@@ -74,17 +79,22 @@ class Combined:
         for name, other in self.within:
             if name in nats and other in nats:
                 nats[name] = (nats[name] - nats[other]).clip(0.0)
-        return [*findings, self._combine(keys, baseline, nats)]
-
-    def _combine(self, keys: Profile, baseline: Baseline, nats: Mapping[str, Floats]) -> Finding:
         level = sum(nats.values(), np.zeros(len(keys))) / 2.0
+        return [*findings, self._combine(keys, baseline, nats, level)], level
+
+    def _combine(
+        self, keys: Profile, baseline: Baseline, nats: Mapping[str, Floats], level: Floats
+    ) -> Finding:
         signs = sum((np.sign(each) for each in nats.values()), np.zeros(len(keys)))
-        evidence = {
-            **{f"{name}{_NATS}": each for name, each in nats.items()},
-            "signs": signs,
-            "level": level,
-            "ordinary_share": self._share(baseline, level),
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            return {
+                **{f"{name}{_NATS}": each for name, each in nats.items()},
+                "signs": signs,
+                "level": level,
+                "ordinary_share": self._share(baseline, level),
+            }
+
         p = np.where(signs > 1, self.probability(level, baseline), 1.0)
         return Finding(p, first_seen(keys), evidence)
 

@@ -29,6 +29,7 @@ from monitor.detectors.base import (
     ORDINARY_SHARE,
     Evidence,
     Finding,
+    Floats,
     counted,
     first_seen,
     ordinary_shares,
@@ -80,16 +81,19 @@ class Coverage:
         shares = ordinary_shares(keys, baseline, self.levels)
         which = shares.argmin(axis=1)
         share = shares[np.arange(len(keys)), which]
-        lists = keys.lists.max(axis=2)
-        evidence = {
-            "prompts": keys["sketch_prompts"].astype(np.float64),
-            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _LISTS},
-            "self_similarity": keys.content(0).self_similarity,
-            "departure": keys.departure(0),
-            "novelty": keys.novelty,
-            "ordinary_share": share,
-            "test": which.astype(np.float64),
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            lists = keys.lists.max(axis=2)
+            return {
+                "prompts": keys["sketch_prompts"].astype(np.float64),
+                **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in _LISTS},
+                "self_similarity": keys.content(0).self_similarity,
+                "departure": keys.departure(0),
+                "novelty": keys.novelty,
+                "ordinary_share": share,
+                "test": which.astype(np.float64),
+            }
+
         enough = keys["sketch_prompts"] >= self.min_prompts
         p = np.where(enough, np.minimum(share * len(self.levels), 1.0), 1.0)
         return Finding(p, first_seen(keys), evidence)

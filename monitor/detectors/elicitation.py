@@ -27,6 +27,7 @@ from monitor.detectors.base import (
     ORDINARY_SHARE,
     Evidence,
     Finding,
+    Floats,
     counted,
     first_seen,
     ordinary_shares,
@@ -73,17 +74,20 @@ class Elicitation:
         p[:, : len(INTENTS)] = np.maximum(p[:, : len(INTENTS)], np.minimum(by_test, 1.0))
         which = p.argmin(axis=1)
         each = np.arange(len(keys))
-        shares = keys["matches"] / prompts[:, None]
-        lists = keys.lists.max(axis=2)
-        evidence = {
-            "prompts": prompts,
-            **{f"{name}_share": shares[:, i] for i, name in enumerate(INTENTS)},
-            **{f"{name}_nats": 2.0 * level[:, i] for i, name in enumerate(INTENTS)},
-            **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in INTENT_LISTS},
-            "ordinary_share": by_baseline[each, which],
-            "intent": (which % len(INTENTS)).astype(np.float64),
-            "by_likeness": (which >= len(INTENTS)).astype(np.float64),
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            shares = keys["matches"] / prompts[:, None]
+            lists = keys.lists.max(axis=2)
+            return {
+                "prompts": prompts,
+                **{f"{name}_share": shares[:, i] for i, name in enumerate(INTENTS)},
+                **{f"{name}_nats": 2.0 * level[:, i] for i, name in enumerate(INTENTS)},
+                **{f"like_{kind}": lists[:, LISTS.index(kind)] for kind in INTENT_LISTS},
+                "ordinary_share": by_baseline[each, which],
+                "intent": (which % len(INTENTS)).astype(np.float64),
+                "by_likeness": (which >= len(INTENTS)).astype(np.float64),
+            }
+
         p_all = np.minimum(p[each, which] * len(self.levels), 1.0)
         return Finding(p_all, first_seen(keys), evidence)
 

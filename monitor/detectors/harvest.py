@@ -24,6 +24,7 @@ from monitor.detectors.base import (
     ORDINARY_SHARE,
     Evidence,
     Finding,
+    Floats,
     counted,
     first_seen,
     ordinary_shares,
@@ -59,14 +60,17 @@ class Harvest:
         """Evaluate n keys."""
         share = ordinary_shares(keys, baseline, self.levels)[:, 0]
         judged = keys["task_prompts"].astype(np.float64)
-        evidence = {
-            "judged_prompts": judged,
-            "task_nats": keys["tasks"].astype(np.float64),
-            "unframed_share": keys["unframed"].astype(np.float64),
-            "different_prompts": keys.distinct("prompts"),
-            "follow_ups": keys["follow_ups"].astype(np.float64),
-            "ordinary_share": share,
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            return {
+                "judged_prompts": judged,
+                "task_nats": keys["tasks"].astype(np.float64),
+                "unframed_share": keys["unframed"].astype(np.float64),
+                "different_prompts": keys.distinct("prompts"),
+                "follow_ups": keys["follow_ups"].astype(np.float64),
+                "ordinary_share": share,
+            }
+
         p = np.where(judged >= self.min_prompts, np.maximum(share, self.floor), 1.0)
         return Finding(p, first_seen(keys), evidence)
 

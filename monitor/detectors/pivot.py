@@ -17,7 +17,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, ordinary_shares
+from monitor.detectors.base import (
+    ORDINARY_SHARE,
+    Evidence,
+    Finding,
+    Floats,
+    counted,
+    ordinary_shares,
+)
 from monitor.records.baseline import Baseline
 from monitor.records.profile import HOUR, PIVOT, Profile
 
@@ -47,16 +54,19 @@ class Pivot:
         """Evaluate n keys."""
         share = ordinary_shares(keys, baseline, self.levels)[:, 0]
         since = np.where(keys["new_model"] > 0, keys["new_model_since"], keys["last_seen"])
-        hours = (keys["last_seen"] - since) / HOUR
-        moved = keys["new_model_requests"].astype(np.float64)
-        evidence = {
-            "requests_since": moved,
-            "hours_since": hours,
-            "moved_share": moved / np.maximum(moved + keys["other_model_requests"], 1.0),
-            "an_hour_before": keys["rate_before"].astype(np.float64),
-            "an_hour_since": moved / np.maximum(hours, 1.0),
-            "ordinary_share": share,
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            hours = (keys["last_seen"] - since) / HOUR
+            moved = keys["new_model_requests"].astype(np.float64)
+            return {
+                "requests_since": moved,
+                "hours_since": hours,
+                "moved_share": moved / np.maximum(moved + keys["other_model_requests"], 1.0),
+                "an_hour_before": keys["rate_before"].astype(np.float64),
+                "an_hour_since": moved / np.maximum(hours, 1.0),
+                "ordinary_share": share,
+            }
+
         p = np.where(keys.level[:, PIVOT] > 0.0, np.maximum(share, self.floor), 1.0)
         return Finding(p, since.astype(np.float64), evidence)
 

@@ -15,7 +15,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from monitor.detectors.base import ORDINARY_SHARE, Evidence, Finding, counted, ordinary_shares
+from monitor.detectors.base import (
+    ORDINARY_SHARE,
+    Evidence,
+    Finding,
+    Floats,
+    counted,
+    ordinary_shares,
+)
 from monitor.records.baseline import Baseline
 from monitor.records.profile import HOUR, TAKEOVER, Profile
 
@@ -49,13 +56,16 @@ class Takeover:
         share = ordinary_shares(keys, baseline, self.levels)[:, 0]
         moved = keys["moved_requests"].astype(np.float64)
         since = np.where(moved > 0, keys["moved_since"], keys["last_seen"]).astype(np.float64)
-        evidence = {
-            "requests_from_new_origins": moved,
-            "requests_from_usual_origins": keys["unmoved_requests"].astype(np.float64),
-            "hours_since_move": (keys["last_seen"] - since) / HOUR,
-            "work_change": keys.level[:, TAKEOVER],
-            "ordinary_share": share,
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            return {
+                "requests_from_new_origins": moved,
+                "requests_from_usual_origins": keys["unmoved_requests"].astype(np.float64),
+                "hours_since_move": (keys["last_seen"] - since) / HOUR,
+                "work_change": keys.level[:, TAKEOVER],
+                "ordinary_share": share,
+            }
+
         measured = (moved >= MIN_MOVED) & (keys.level[:, TAKEOVER] > 0.0)
         p = np.where(measured, np.maximum(share * NEW_ORIGIN, self.floor), 1.0)
         return Finding(p, since, evidence)

@@ -24,6 +24,7 @@ from monitor.detectors.base import (
     ORDINARY_SHARE,
     Evidence,
     Finding,
+    Floats,
     counted,
     first_seen,
     ordinary_shares,
@@ -57,14 +58,17 @@ class Templates:
     def __call__(self, keys: Profile, baseline: Baseline) -> Finding:
         """Evaluate n keys."""
         share = ordinary_shares(keys, baseline, self.levels)[:, 0]
-        prompts, templates = keys.distinct("prompts"), keys.distinct("templates")
-        evidence = {
-            "different_prompts": prompts,
-            "different_templates": templates,
-            "prompts_a_template": prompts / np.maximum(templates, 1.0),
-            "self_similarity": keys.content(0).self_similarity,
-            "ordinary_share": share,
-        }
+
+        def evidence() -> Mapping[str, Floats]:
+            prompts, templates = keys.distinct("prompts"), keys.distinct("templates")
+            return {
+                "different_prompts": prompts,
+                "different_templates": templates,
+                "prompts_a_template": prompts / np.maximum(templates, 1.0),
+                "self_similarity": keys.content(0).self_similarity,
+                "ordinary_share": share,
+            }
+
         p = np.where(keys["sketch_prompts"] >= self.min_prompts, np.maximum(share, self.floor), 1.0)
         return Finding(p, first_seen(keys), evidence)
 

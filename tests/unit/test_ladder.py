@@ -27,7 +27,7 @@ class Curious:
         self.p = p
 
     def __call__(self, keys, baseline):
-        return Finding(np.full(len(keys), self.p), keys["last_seen"], {})
+        return Finding(np.full(len(keys), self.p), keys["last_seen"])
 
     def summary(self, evidence):
         return "unusual"

@@ -28,7 +28,7 @@ def record():
 
 
 def evaluate(lifecycle, record, p, at=1_000.0, strongest="block"):
-    finding = Finding(np.array([p]), np.array([at - 60]), {"seen": np.array([3.0])})
+    finding = Finding(np.array([p]), np.array([at - 60]), lambda: {"seen": np.array([3.0])})
     return lifecycle.evaluate(record, KEY, at, Something(), finding, 0, strongest)
 
 

@@ -32,7 +32,7 @@ class ManyAddresses:
         """Evaluate n keys at once."""
         addresses = keys.distinct("addresses")
         p = 0.5 ** np.maximum(addresses - 1.0, 0.0)
-        return Finding(p, first_seen(keys), {"addresses": addresses})
+        return Finding(p, first_seen(keys), lambda: {"addresses": addresses})
 
     def summary(self, evidence: Mapping[str, float]) -> str:
         """The line that a pager shows."""
