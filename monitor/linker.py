@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from monitor.alerting.alerts import Alert, Severity
 from monitor.batch import Batch, Outcome, Rejected
 from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.criteria import load
-from monitor.campaigns.fingerprint import from_messages
+from monitor.campaigns.fingerprint import from_messages, split
 from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
 from monitor.config import Settings
@@ -102,11 +102,11 @@ class Linker(PartitionedOperator[LinkPartition]):
         partition.population.load(self._store.rows(partition.name))
 
     def _observe(self, partition: LinkPartition, batch: Batch, out: Outcome) -> None:
-        values = [value or b"" for value in batch.values]
+        parts = [split(value or b"") for value in batch.values]
+        values = list(chain.from_iterable(parts))
         fingerprints, keys, which = from_messages(values)
-        for i in sorted(set(range(len(values))) - set(which)):
-            rejection = Rejection("not_a_fingerprint", "of this version", i, values[i])
-            out.rejected.append(Rejected(int(batch.offsets[i]), rejection))
+        if len(which) < len(values):
+            out.rejected += _rejected(batch, parts, set(which))
         ts = np.ascontiguousarray(fingerprints["ts"])
         clock, _, watermarks = partition.clock.after(ts, keys, np.full(len(keys), np.inf))
         for start, end, now in _rounds(watermarks):
@@ -142,6 +142,22 @@ class Linker(PartitionedOperator[LinkPartition]):
         super().rollback(checkpoint)
         for name in checkpoint.rows.keys() & self.partitions.keys():
             self.partitions[name].population.rollback(checkpoint.rows[name])
+
+
+def _rejected(batch: Batch, parts: list[list[bytes]], valid: set[int]) -> Iterator[Rejected]:
+    """What is no fingerprint.
+
+    Args:
+        batch: n messages.
+        parts: n lists of the fingerprints in each of them.
+        valid: which of all parts are fingerprints.
+    """
+    places = ((source, i) for source, part in enumerate(parts) for i in range(len(part)))
+    for number, (source, i) in enumerate(places):
+        if number not in valid:
+            value = parts[source][i]
+            rejection = Rejection("not_a_fingerprint", "of this version", source, value, i)
+            yield Rejected(int(batch.offsets[source]), rejection)
 
 
 def _rounds(watermarks: npt.NDArray[np.float64]) -> Iterator[tuple[int, int, float]]:

@@ -4,8 +4,8 @@ Each key periodically emits a fingerprint, a fixed-size record of 416 bytes: the
 its similarity to distillation prompt lists, its distinct prompts and templates, its requests per
 hour, how it is used (follow-ups, end users, timers), and keyed hashes of its payment, network, TLS
 and user agent, system prompt and model. Except for these hashes, a fingerprint holds nothing that
-the key's record does not hold. On Kafka the key's pseudonym follows the bytes. In Redis the bytes
-are part of a row (`population.py`).
+the key's record does not hold. On Kafka the key's pseudonym follows the bytes, and the fingerprints
+of one batch of requests share a message. In Redis the bytes are part of a row (`population.py`).
 
 A key emits a fingerprint when its requests have grown by an eighth: at least 8 and at most 64 after
 the last one, but no more than 16 times per hour (`records/update.py`).
@@ -14,6 +14,7 @@ the last one, but no more than 16 times per hour (`records/update.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,9 @@ LAYOUTS = {
     3: FINGERPRINT_V3,
     FINGERPRINT_VERSION: FINGERPRINT,
 }
+
+#: The first bytes of a message of several fingerprints; no version of a single one.
+_SEVERAL = b"\x01\x80"
 
 Fingerprints = npt.NDArray[np.void]
 
@@ -227,3 +231,28 @@ def from_messages(values: Sequence[bytes]) -> tuple[Fingerprints, list[str], lis
             keys[i] = values[i][size:].decode("utf-8", "replace")
     which = np.flatnonzero(valid).tolist()
     return found[which], [keys[i] for i in which], which
+
+
+def join(values: Sequence[bytes]) -> bytes:
+    """One Kafka message of n > 0 messages of a fingerprint each; a single one stays as it is.
+
+    The layout is `_SEVERAL`, n as `<u4`, the n lengths as `<u4`, the n messages.
+    """
+    if len(values) == 1:
+        return values[0]
+    numbers = np.array([len(values), *map(len, values)], "<u4")
+    return b"".join([_SEVERAL, numbers.tobytes(), *values])
+
+
+def split(value: bytes) -> list[bytes]:
+    """The messages that were joined; a message that nothing was joined to, or that is cut off,
+    stays as it is."""
+    if value[:2] != _SEVERAL or len(value) < 6:
+        return [value]
+    begin = 6 + 4 * int.from_bytes(value[2:6], "little")
+    if begin > len(value):
+        return [value]
+    ends = begin + np.cumsum(np.frombuffer(value[6:begin], "<u4"), dtype=np.int64)
+    if not len(ends) or ends[-1] != len(value):
+        return [value]
+    return [value[start:end] for start, end in pairwise([begin, *ends.tolist()])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -20,11 +20,11 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from monitor.config import KafkaSecurity
 from monitor.errors import MonitorError
+from pipelines.kafka.partitioner import partition_of
 from pipelines.kafka.security import check_login, client_options
 
 BATCH = 256 << 10  # bytes; a larger message is sent alone
@@ -125,7 +125,7 @@ class Outlet:
             partition = self._partitions[self.sent.keyless % len(self._partitions)]
             self.sent.keyless += 1
         else:
-            partition = self._partitions[_hash(message.key) % len(self._partitions)]
+            partition = self._partitions[partition_of(message.key, len(self._partitions))]
         batch = self._batches[partition]
         while batch.append(timestamp=None, key=message.key, value=message.value) is None:
             await self._send(partition)
@@ -184,9 +184,3 @@ class Outlet:
                 f"{self.sent.acknowledged:,}: check that it runs, then send everything again: "
                 "repeated request ids count once."
             ) from self._failure
-
-
-@lru_cache(1 << 16)
-def _hash(key: bytes) -> int:
-    """The hash of Java's default partitioner, before the modulo."""
-    return int(murmur2(key)) & 0x7FFFFFFF

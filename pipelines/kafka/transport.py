@@ -289,6 +289,10 @@ class Producer(driver.Producer):  # type: ignore[misc]
     a message delivered wait for its acknowledgement.
     """
 
+    async def partitions(self, topic: str) -> int:
+        """The number of a topic's partitions; waits for a topic that does not exist yet."""
+        return len(await self._ensure_producer().partitions_for(topic))
+
     async def flush(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(super().flush(), _FLUSH_SECONDS)

@@ -168,12 +168,8 @@ class Watch:
             for rejected in outcome.rejected:
                 observed.outputs.append(await self._reject(message, rejected))
         with self._patience.waiting(self._topics.fingerprints):
-            for key, value in outcome.fingerprints:
-                # With the time of the requests, so that campaign decisions count from there.
-                produced = self._checkpoints.produce(
-                    self._topics.fingerprints, key.encode(), value, timestamp=arrival
-                )
-                observed.outputs.append(await produced)
+            # With the time of the requests, so that campaign decisions count from there.
+            await self._checkpoints.produce_fingerprints(outcome.fingerprints, arrival)
 
     def _count_unkeyed(self, message: Any, records: Records) -> None:
         """Count messages without a key; warn once. Their requests are spread over the workers."""

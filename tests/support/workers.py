@@ -27,6 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
 from monitor.batch import Batch
+from monitor.campaigns.fingerprint import split
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
@@ -152,7 +153,7 @@ def worker_results(worker: Worker, expected: Results) -> Results:
     return Results(
         found,
         _alerts(worker, campaigns=False),
-        [record.value for record in read_topic(worker, topics.fingerprints)],
+        [each for r in read_topic(worker, topics.fingerprints) for each in split(r.value)],
         [_place(record) for record in read_topic(worker, topics.rejected)],
     )
 

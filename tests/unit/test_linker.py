@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.alerting.alerts import Alert
 from monitor.batch import Batch
-from monitor.campaigns.fingerprint import from_messages, to_messages
+from monitor.campaigns.fingerprint import from_messages, join, to_messages
 from monitor.campaigns.population import Population
 from monitor.config import Settings
 from monitor.engine import Engine
@@ -127,6 +127,28 @@ def test_successor_observes_again_what_no_checkpoint_covers(stream, uninterrupte
     checkpoint(linker, store)
     checkpoint(linker, store)
     assert kept(store) == kept(before)
+
+
+def test_joined_fingerprints_change_no_campaign(stream, uninterrupted):
+    store = MemoryStore()
+    linker = linker_on(store)
+    sizes = itertools.cycle((1, 40, 7))
+    rest, joined = list(stream), []
+    while rest:
+        size = next(sizes)
+        joined.append(join(rest[:size]))
+        del rest[:size]
+    out = observe(linker, joined)
+    assert out.alerts == uninterrupted[0].alerts
+    assert out.events == len(stream)
+    checkpoint(linker, store)
+    assert store.rows("f:0") == uninterrupted[1].rows("f:0")
+
+
+def test_invalid_part_of_a_joined_message_is_rejected_alone(stream):
+    out = observe(linker_on(MemoryStore()), [stream[0], join([*stream[1:3], b"no", stream[3]])])
+    assert [(each.offset, each.rejection.element) for each in out.rejected] == [(1, 2)]
+    assert out.events == 4
 
 
 def test_repeated_fingerprints_change_no_campaign(stream, uninterrupted):

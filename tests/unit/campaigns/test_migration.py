@@ -6,6 +6,8 @@ import zlib
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import (
@@ -15,6 +17,8 @@ from monitor.campaigns.fingerprint import (
     FINGERPRINT_VERSION,
     USE,
     from_messages,
+    join,
+    split,
     to_messages,
 )
 from monitor.campaigns.population import ROW, Population
@@ -125,6 +129,23 @@ def test_fingerprints_survive_a_round_trip():
     assert found.dtype == FINGERPRINT
     assert np.array_equal(found, crowd.fingerprints())
     assert (keys, which) == (crowd.names, list(range(30)))
+
+
+@given(st.lists(st.binary(max_size=20), min_size=2))
+def test_joined_messages_are_split_again(values):
+    assert split(join(values)) == values
+
+
+@given(st.lists(st.binary(max_size=20), min_size=2), st.integers(1, 100))
+def test_message_that_is_cut_off_is_not_split(values, cut):
+    message = join(values)[:-cut]
+    assert split(message) == [message]
+
+
+def test_single_fingerprint_has_the_earlier_form():
+    (message,) = to_messages(population(1).fingerprints(), ["k_1"])
+    assert join([message]) == message
+    assert split(message) == [message]
 
 
 def test_campaign_state_of_earlier_versions_loads():

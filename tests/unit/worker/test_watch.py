@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
-import faust.types
 import msgspec
 import pytest
 
+from monitor.batch import Batch
+from monitor.campaigns.fingerprint import split
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import (
@@ -26,131 +25,23 @@ from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.store.base import Checkpoint
 from monitor.store.memory import MemoryStore
-from pipelines.kafka.record_batch import Records
+from pipelines.kafka.partitioner import partition_of
 from pipelines.worker import patience
 from pipelines.worker.checkpoint import FlushError
 from pipelines.worker.watch import Watch
 from tests.support.requests import elicitor, request
 from tests.support.stores import decision_in
-
-TOPIC, NAME = "requests", "requests:0"
-TP = faust.types.TP(TOPIC, 0)
-
-
-class Kafka:
-    """Takes messages like a Faust producer.
-
-    Attributes:
-        taken: topic and value of each message.
-        timestamps: of the messages on each topic, epoch seconds; `None` for the time of sending.
-        refusals: messages that it will refuse.
-        holds: whether it acknowledges nothing until `release`.
-    """
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[str, bytes]] = []
-        self.timestamps: dict[str, list[float | None]] = {}
-        self.refusals = 0
-        self.holds = False
-        self._held: list[asyncio.Future[None]] = []
-
-    async def send(
-        self, topic: str, _key: Any, value: bytes, _partition: Any, timestamp: float | None, _: Any
-    ) -> asyncio.Future[None]:
-        delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.refusals:
-            self.refusals -= 1
-            delivery.set_exception(ConnectionError("the broker refuses"))
-            return delivery
-        self.taken.append((topic, value))
-        self.timestamps.setdefault(topic, []).append(timestamp)
-        self._held.append(delivery)
-        if not self.holds:
-            self.release()
-        return delivery
-
-    def release(self) -> None:
-        for delivery in self._held:
-            delivery.set_result(None)
-        self._held.clear()
-
-
-class Unreliable(MemoryStore):
-    """A store that raises `error` instead of committing."""
-
-    error: Exception | None = None
-
-    def commit(self, checkpoint: Checkpoint) -> None:
-        if self.error is not None:
-            raise self.error
-        super().commit(checkpoint)
-
-
-class Stream:
-    """A Faust stream of some events."""
-
-    def __init__(self, events: list[Event]) -> None:
-        self._events = events
-
-    def noack(self) -> Stream:
-        return self
-
-    async def events(self) -> AsyncIterator[Event]:
-        for event in self._events:
-            yield event
-
-
-class App:
-    """The part of a Faust app that Watch uses."""
-
-    def __init__(self, kafka: Kafka) -> None:
-        self.kafka = kafka
-        self.consumer_generation_id = 1
-        self.sought: list[int] = []
-        self.consumer = SimpleNamespace(
-            assignment=lambda: {TP},
-            lag=lambda *_: 0,
-            seek=self.seek,
-            earliest_offsets=self.earliest_offsets,
-        )
-        self.should_stop = False
-        self.crashes: list[BaseException] = []
-
-    async def maybe_start_producer(self) -> Kafka:
-        return self.kafka
-
-    async def seek(self, _: Any, offset: int) -> None:
-        self.sought.append(offset)
-
-    async def earliest_offsets(self, tp: Any) -> dict[Any, int]:
-        return {tp: 100}
-
-    async def crash(self, error: BaseException) -> None:
-        self.crashes.append(error)
-
-
-class Event:
-    """Messages that arrived in Kafka at one time, epoch seconds; `None` if it is not recorded."""
-
-    def __init__(
-        self,
-        start: int,
-        values: list[bytes],
-        arrived: float | None = None,
-        key: bytes | None = b"key",
-    ) -> None:
-        offsets = range(start, start + len(values))
-        timestamp = None if arrived is None else int(1000 * arrived)
-        records = [
-            SimpleNamespace(offset=n, timestamp=timestamp, key=key, value=v)
-            for n, v in zip(offsets, values, strict=True)
-        ]
-        self.message = SimpleNamespace(topic=TOPIC, partition=0, tp=TP, generation_id=1)
-        self.value = Records.of(records)
-        self.acked = False
-
-    def ack(self) -> None:
-        self.acked = True
+from tests.support.watching import (
+    NAME,
+    TOPIC,
+    App,
+    Event,
+    Kafka,
+    Stream,
+    Unreliable,
+    engine_on,
+    watch_on,
+)
 
 
 @pytest.fixture
@@ -161,15 +52,6 @@ def kafka() -> Kafka:
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore()
-
-
-def engine_on(store: MemoryStore, **settings: object) -> Engine:
-    chosen = Settings().model_copy(update=settings)  # unchecked: 8 rows are too few for a worker
-    return Engine(chosen, Identity(b"0123456789abcdef", plain=True), store)
-
-
-def watch_on(app: App, store: MemoryStore, engine: Engine | None = None) -> Watch:
-    return Watch(app, engine or engine_on(store), store, Settings().topics, TOPIC)
 
 
 async def test_failed_produce_commits_no_offset_without_its_rows(
@@ -197,7 +79,7 @@ async def test_rejected_element_is_sent_as_the_setting_says(
     topics = Settings().topics
     watch = Watch(App(kafka), engine_on(store), store, topics, TOPIC, redact=redact)
     await watch.observe(Event(0, [b"no JSON"]))
-    assert [value for topic, value in kafka.taken if topic == topics.rejected] == values
+    assert [value for topic, _, value in kafka.sent if topic == topics.rejected] == values
 
 
 async def test_lost_state_is_reported_and_read_again(
@@ -257,6 +139,24 @@ async def test_outputs_count_from_the_arrival_of_the_requests(
     assert decision is not None
     assert decision.until == pytest.approx(arrived + decision.duration, abs=1.0)
     assert set(kafka.timestamps[Settings().topics.fingerprints]) == {arrived}
+
+
+async def test_fingerprints_of_a_batch_share_a_message_per_partition(
+    kafka: Kafka, store: MemoryStore
+) -> None:
+    requests = [request(f"sk-{n}") for _ in range(20) for n in range(30)]
+    expected = engine_on(MemoryStore())
+    expected.assign(NAME)
+    await watch_on(App(kafka), store).observe(Event(0, requests))
+    batch = Batch(NAME, range(len(requests)), requests)
+    by_partition: dict[int, list[bytes]] = {}
+    for key, value in expected.observe(batch).fingerprints:
+        by_partition.setdefault(partition_of(key.encode(), kafka.count), []).append(value)
+    topic = Settings().topics.fingerprints
+    found = {sent.partition: split(sent.value) for sent in kafka.sent if sent.topic == topic}
+    assert len(found) == kafka.count
+    assert found == by_partition
+    assert sum(sent.topic == topic for sent in kafka.sent) == kafka.count
 
 
 async def test_failed_commit_is_retried_with_everything(kafka: Kafka) -> None:
