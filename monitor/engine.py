@@ -334,6 +334,10 @@ class Engine(PartitionedOperator[Partition]):
     def needs_checkpoint(self) -> bool:
         return self.table.crowded
 
+    @property
+    def unsaved_share(self) -> float:
+        return self.table.unsaved_share
+
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
         return Counter(
             each

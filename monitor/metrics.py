@@ -121,6 +121,9 @@ class Metrics:
         self.checkpoint_records = counter(
             "xm_checkpoint_records", "Key records written by checkpoints."
         )
+        self.unsaved = gauge(
+            "xm_unsaved_ratio", "Changed records that Redis does not have yet, of XM_ROWS.", "topic"
+        )
         self.checkpoint_failures = counter(
             "xm_checkpoint_failures", "Failed store calls of checkpoints and batches."
         )

@@ -50,6 +50,10 @@ class StreamOperator(Protocol):
     def needs_checkpoint(self) -> bool:
         """Whether memory is short: checkpoint before the next `observe`."""
 
+    @property
+    def unsaved_share(self) -> float:
+        """Records that the store lacks in their present form, of those in memory at most."""
+
     def assign(self, name: str) -> PartitionState:
         """Claim a partition in the store and load its state as of its last checkpoint.
 
@@ -95,6 +99,12 @@ class StreamOperator(Protocol):
 
         Follow it by `commit` or `rollback` before the next snapshot. `observe` may be called in
         between: what it changes is in the next snapshot.
+        """
+
+    def outputs(self) -> Checkpoint:
+        """The decisions since the last snapshot and the unsent alerts, without state and offsets.
+
+        Follow it by `published`, or by `rollback` if the store may not have the decisions.
         """
 
     def commit(self, checkpoint: Checkpoint) -> None:
@@ -143,6 +153,10 @@ class PartitionedOperator(ABC, Generic[P]):
     def dirty(self) -> bool:
         return any(partition.dirty for partition in self.partitions.values())
 
+    @property
+    def unsaved_share(self) -> float:
+        return 0.0
+
     @abstractmethod
     def _new_partition(self, name: str, claim: int) -> P:
         """A partition without a state."""
@@ -184,6 +198,14 @@ class PartitionedOperator(ABC, Generic[P]):
         partition.dirty |= bool(out.alerts)
         self._decisions += out.decisions
         self.metrics.count(out)
+
+    def outputs(self) -> Checkpoint:
+        checkpoint = Checkpoint(decisions=self._decisions)
+        self._decisions = []
+        for partition in self.partitions.values():
+            checkpoint.claims[partition.name] = partition.claim
+            checkpoint.alerts += partition.outbox
+        return checkpoint
 
     def snapshot(self) -> Checkpoint:
         checkpoint = Checkpoint(decisions=self._decisions)

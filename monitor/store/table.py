@@ -63,7 +63,12 @@ class Table:
     @property
     def crowded(self) -> bool:
         """Whether a checkpoint should be written before the next batch."""
-        return self.unsaved > self._capacity // 2
+        return self.unsaved_share > 0.5
+
+    @property
+    def unsaved_share(self) -> float:
+        """Unsaved rows, of the capacity."""
+        return self.unsaved / self._capacity
 
     def rows(self, names: Sequence[str], keep: Rows | None = None) -> Rows:
         """The rows of some records, loaded or created where needed.

@@ -11,12 +11,25 @@ A failure in steps 1 to 4 rolls the snapshot back: nothing is acknowledged, and 
 checkpoint contains all of it again. From step 4 on, the death of the worker costs nothing: the next
 owner of a partition skips messages below the stored offset, reads the others again, and sends
 alerts that were stored but not sent. So every output is sent at least once.
+
+Records are most of what a checkpoint writes, and those of busy keys soon change again. So while a
+stream changes many records, they and the offsets wait for up to RECORDS_SECONDS. The checkpoints in
+between are early ones, which deal with alerts and decisions only:
+
+    1. Take       between two batches: the decisions and the unsent alerts.
+    2. Commit     the decisions, in one transaction; not if a successor has claimed a partition.
+    3. Publish    the alerts, and wait until Kafka has them.
+
+An early checkpoint covers no batch. If the worker dies after it, its successor observes the batches
+again, and they yield the same alerts and decisions: an alert may be sent twice, under the same id.
+If an early checkpoint fails, the next checkpoint contains all of it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -41,6 +54,9 @@ from pipelines.worker.patience import Patience
 log = logging.getLogger(__name__)
 
 PAUSES = 0.1, 5.0  # seconds between attempts, the first and the longest
+RECORDS_SECONDS = 5.0  # until changed records are written, at the latest
+_FEW, _MANY = 0.005, 0.25  # changed records, of those in memory: which are written at once
+_OUTPUTS = 10_000  # rejections and fingerprints that may wait for a checkpoint
 _FINGERPRINTS = 500  # in one message: a quarter of the size that Kafka accepts by default
 
 Run = Callable[..., Awaitable[Any]]
@@ -72,6 +88,12 @@ class Observed:
             self.alerts.append(arrival)
         decided = [(decision.origin, decision.key) for decision in outcome.decisions]
         self.decisions.update(dict.fromkeys(decided, arrival))
+
+    def without_batches(self) -> Observed:
+        """Take out the arrivals; the batches still wait for a checkpoint that covers them."""
+        taken = Observed(alerts=self.alerts, decisions=self.decisions)
+        self.alerts, self.decisions = [], {}
+        return taken
 
     def __add__(self, later: Observed) -> Observed:
         return Observed(
@@ -127,12 +149,17 @@ class Checkpointer:
         self._written_at = metrics.checkpoint_timestamp.labels(source)
         self._written_at.set_to_current_time()
         self._writing = asyncio.Lock()
+        self._records_at = -math.inf  # when a checkpoint with records began
+        self._waiting = 0  # batches that no checkpoint covered when the last one was written
         self.observed = Observed()
         self.observing = asyncio.Lock()
         self.trouble: str | None = None
 
-    async def write(self) -> bool:
+    async def write(self, *, may_be_early: bool = False) -> bool:
         """Write a checkpoint.
+
+        Args:
+            may_be_early: whether records may wait if many are changed.
 
         Returns:
             whether the store took it. If not, `trouble` says why, and a later call may succeed.
@@ -142,7 +169,10 @@ class Checkpointer:
         """
         async with self._writing:
             try:
-                await self._write()
+                if may_be_early and await self._records_may_wait():
+                    await self._write_early()
+                else:
+                    await self._write()
             except (FencedError, StoreRefusedError):
                 raise
             except StoreError as error:
@@ -153,26 +183,33 @@ class Checkpointer:
                 self.trouble = None
             return True
 
+    async def _records_may_wait(self) -> bool:
+        idle = len(self.observed.events) == self._waiting
+        self._waiting = len(self.observed.events)
+        if idle or self.trouble or len(self.observed.outputs) > _OUTPUTS:
+            return False
+        if time.monotonic() - self._records_at >= RECORDS_SECONDS:
+            return False
+        changed: float = await self._run(lambda: self._operator.unsaved_share)
+        return _FEW < changed < _MANY
+
     async def _write(self) -> None:
         begun = time.perf_counter()
+        self._records_at, self._waiting = time.monotonic(), 0
         # 1. Assign
         await self._run(self._assign)
         # 2. Snapshot
         async with self.observing:
             checkpoint: Checkpoint | None = await self._run(self._snapshot)
             observed, self.observed = self.observed, Observed()
-            if checkpoint is not None:
-                checkpoint.arrivals = observed.decisions
         try:
             # 3. Flush
             with self._patience.waiting(self._topics.rejected, self._topics.fingerprints):
                 await _flush(observed.outputs)
             # 4. Commit
-            await self._commit(checkpoint)
+            await self._commit(checkpoint, observed)
         except BaseException:  # also a cancellation, by a handover that takes too long
-            self.observed = observed + self.observed
-            if checkpoint is not None:
-                await self._run(self._operator.rollback, checkpoint)
+            await self._roll_back(checkpoint, observed)
             raise
         if checkpoint is not None:
             await self._run(self._operator.commit, checkpoint)
@@ -180,28 +217,54 @@ class Checkpointer:
             self._metrics.checkpoint_records.inc(len(checkpoint.records))
             self._written_at.set_to_current_time()
             # 5. Publish
-            if checkpoint.alerts:
-                with self._patience.waiting(self._topics.alerts):
-                    await self._publish(checkpoint.alerts)
-                await self._run(self._operator.published, checkpoint)
-            for arrival in observed.alerts:
-                self._metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
+            await self._publish(checkpoint, observed)
         # 6. Acknowledge
         for event in observed.events:
             event.ack()
 
+    async def _write_early(self) -> None:
+        # 1. Take
+        async with self.observing:
+            checkpoint: Checkpoint = await self._run(self._operator.outputs)
+            observed = self.observed.without_batches()
+        if not checkpoint.alerts and not checkpoint.decisions:
+            return
+        try:
+            # 2. Commit
+            await self._commit(checkpoint, observed)
+        except BaseException:
+            await self._roll_back(checkpoint, observed)
+            raise
+        # 3. Publish
+        await self._publish(checkpoint, observed)
+
     def _snapshot(self) -> Checkpoint | None:
         return self._operator.snapshot() if self._operator.dirty else None
 
-    async def _commit(self, checkpoint: Checkpoint | None) -> None:
+    async def _roll_back(self, checkpoint: Checkpoint | None, observed: Observed) -> None:
+        self.observed = observed + self.observed
+        if checkpoint is not None:
+            await self._run(self._operator.rollback, checkpoint)
+
+    async def _commit(self, checkpoint: Checkpoint | None, observed: Observed) -> None:
         """Write to the store; without a checkpoint find out whether it could be written."""
         loop = asyncio.get_running_loop()
         if checkpoint is None:
             await loop.run_in_executor(self._store_thread, self._store.ping)
         else:
+            checkpoint.arrivals = observed.decisions
             await loop.run_in_executor(self._store_thread, self._store.commit, checkpoint)
 
-    async def _publish(self, alerts: list[Alert]) -> None:
+    async def _publish(self, checkpoint: Checkpoint, observed: Observed) -> None:
+        """Send the alerts of a committed checkpoint."""
+        if checkpoint.alerts:
+            with self._patience.waiting(self._topics.alerts):
+                await self._send(checkpoint.alerts)
+            await self._run(self._operator.published, checkpoint)
+        for arrival in observed.alerts:
+            self._metrics.alert_seconds.observe(max(0.0, time.time() - arrival))
+
+    async def _send(self, alerts: list[Alert]) -> None:
         """Send alerts; retry until Kafka has them."""
         waiting = pauses(*PAUSES)
         while True:

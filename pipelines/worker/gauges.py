@@ -16,17 +16,21 @@ class Progress(NamedTuple):
     Attributes:
         open_alerts: by kind and severity.
         partitions: offset and watermark of each partition by its name.
+        unsaved: changed records that the store does not have, of those in memory at most.
     """
 
     open_alerts: Counter[tuple[str, Severity]]
     partitions: dict[str, tuple[int, float]]
+    unsaved: float
 
     @classmethod
     def of(cls, operator: StreamOperator) -> Progress:
         """Call it in the operator's thread."""
         partitions = operator.partitions.items()
         return cls(
-            operator.open_alerts(), {name: (p.offset, p.watermark) for name, p in partitions}
+            operator.open_alerts(),
+            {name: (p.offset, p.watermark) for name, p in partitions},
+            operator.unsaved_share,
         )
 
 
@@ -46,6 +50,7 @@ class Gauges:
             progress: of the operator.
             lags: messages that are not observed, by number of an assigned partition.
         """
+        self._metrics.unsaved.labels(self._topic).set(progress.unsaved)
         alerts = progress.open_alerts
         for kind, severity in self._kinds | alerts.keys():
             self._metrics.open_alerts.labels(kind, severity).set(alerts[kind, severity])

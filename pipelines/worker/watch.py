@@ -232,14 +232,16 @@ class Watch:
 
     # Checkpoint
 
-    async def checkpoint(self) -> bool:
+    async def checkpoint(self, *, may_be_early: bool = False) -> bool:
         """Write a checkpoint now; whether the store took it.
+
+        It covers all batches that were observed, except that it `may_be_early`.
 
         The app stops if no later checkpoint of this process can succeed. Its successor reads
         again from Kafka what no checkpoint covers.
         """
         try:
-            return await self._checkpoints.write()
+            return await self._checkpoints.write(may_be_early=may_be_early)
         except MonitorError as error:
             await self._stop(error)
             return False
@@ -248,7 +250,7 @@ class Watch:
         """Write a checkpoint every `seconds` seconds while the app runs."""
         waiting, due = pauses(*PAUSES), time.monotonic()
         while not self._app.should_stop:
-            if await self.checkpoint():
+            if await self.checkpoint(may_be_early=True):
                 waiting = pauses(*PAUSES)
                 due = max(due + seconds, time.monotonic())
                 await asyncio.sleep(due - time.monotonic())

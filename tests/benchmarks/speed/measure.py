@@ -125,7 +125,7 @@ def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = No
         done = sum(page[name] for page in pages for name in _DONE)
         if done and not begun:
             begun, before, used = now, done, cpu
-        elif begun and done >= sent and not any(page.get("xm_lag", 1.0) for page in pages):
+        elif begun and done >= sent and not any(map(_unfinished, pages)):
             written = max(page["xm_checkpoint_timestamp_seconds"] for page in pages)
             if min(written - begun, done - before) <= 0:
                 raise SystemExit("The topic ended before it could be timed. Raise --events.")
@@ -133,6 +133,11 @@ def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = No
         elif begun and max_seconds is not None and now - begun > max_seconds:
             return Cost(done - before, now - begun, cpu - used)
     raise SystemExit("The workers did not read the topic:\n" + workers[0].log.read_text()[-4000:])
+
+
+def _unfinished(page: dict[str, float]) -> bool:
+    """Whether a worker has messages to observe or records to write."""
+    return bool(page.get("xm_lag", 1.0) or page.get("xm_unsaved_ratio", 0.0))
 
 
 def print_machine(redis_url: str, kafka: str | None = None, *packages: str) -> None:
