@@ -192,11 +192,11 @@ def _cell(meaning: Any, row: int, planes: Any) -> Any:
         meaning: `(n, MEANING) int8`; `row`: the prompt's row.
         planes: `(CELL, MEANING) int32`.
     """
-    cell = np.uint32(0)
+    vector, cell = meaning[row], np.uint32(0)
     for i in range(CELL):
-        side = np.int32(0)
-        for j in range(MEANING):
-            side += planes[i, j] * np.int32(meaning[row, j])
+        plane, side = planes[i], np.int32(0)
+        for j in range(len(plane)):  # of a length unknown to the compiler, which then vectorises
+            side += plane[j] * np.int32(vector[j])
         cell |= np.uint32(side > 0) << np.uint32(i)
     return cell
 
