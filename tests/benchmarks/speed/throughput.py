@@ -29,8 +29,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from pipelines.demo.embedded import die_with_parent
 from pipelines.kafka import topics
+from pipelines.supervisor.child import die_with_parent
 from pipelines.traffic.producer import send
 from tests.benchmarks.speed.contenders.meter import SECONDS
 from tests.benchmarks.speed.measure import (
