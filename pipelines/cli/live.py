@@ -69,7 +69,10 @@ def worker(
     processes: Annotated[
         int, typer.Option(help="Processes that watch, at most one per core.", metavar="N", min=1)
     ] = 1,
-    socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option(help="Serve the pages of one role on a Unix socket, not on the web port."),
+    ] = None,
 ) -> None:
     """Monitor the live stream: read requests from Kafka, emit alerts, decisions and metrics.
 

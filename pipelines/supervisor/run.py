@@ -14,25 +14,21 @@ import logging.config
 import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
-from aiohttp import web
-from prometheus_client import generate_latest
 
 from monitor.config import Settings
 from pipelines.decide.lookups import Lookups
-from pipelines.decide.pages.lookups import LookupPages
 from pipelines.kafka.topics import check_topics
 from pipelines.supervisor.child import Child
-from pipelines.supervisor.metrics import merged
+from pipelines.supervisor.pages import pages
 from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.worker.roles import Role
-from pipelines.worker.web import IDLE, check_port, healthz, metrics_answer, readiness
+from pipelines.worker.web import check_port
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +52,9 @@ def run_roles(
         ConfigError: if a setting cannot be used, or a topic is missing.
     """
     check_port(settings)
+    check_topics(settings, rekey=rekey)
     logging.config.dictConfig(LOGGING)
     raise_descriptor_limit()
-    check_topics(settings, rekey=rekey)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with tempfile.TemporaryDirectory(prefix="xm-worker-") as folder:
         children = [
@@ -75,24 +71,8 @@ def run_roles(
 async def _run(settings: Settings, children: Sequence[Child], *, answers: bool) -> int:
     registry = process_registry()
     lookups = Lookups(settings, registry) if answers else None
-
-    async def metrics(_: web.Request) -> web.Response:
-        own = {"supervisor": generate_latest(registry).decode()}
-        pages = await asyncio.gather(*(child.metrics() for child in children))
-        named = zip((child.name for child in children), pages, strict=True)
-        return metrics_answer(await asyncio.to_thread(merged, own | dict(named)))
-
-    async def readyz(_: web.Request) -> web.Response:
-        return readiness(await _trouble(children))
-
-    app = web.Application()
-    for path, page in (("/metrics", metrics), ("/healthz", healthz), ("/readyz", readyz)):
-        app.router.add_get(path, page)
-    if lookups is not None:
-        LookupPages(lookups.service, lookups.guard).add_to(app)
-        app.cleanup_ctx.append(lookups.run)
     server = Server(
-        app,
+        pages(children, registry, lookups),
         settings.web_host,
         settings.web_port,
         connection=None if lookups is None else lookups.connection,
@@ -122,16 +102,3 @@ async def _first_end(children: Sequence[Child], stopping: asyncio.Event) -> int:
             return status if status > 0 else 1
         end.cancel()
     return 0
-
-
-async def _trouble(children: Sequence[Child]) -> str | None:
-    """Why the worker is not ready; `None` if all processes are. Some may wait for partitions."""
-    troubles = await asyncio.gather(*(child.trouble() for child in children))
-    serious = next((each for each in troubles if each not in (None, IDLE)), None)
-    idle = Counter(
-        child.role for child, each in zip(children, troubles, strict=True) if each == IDLE
-    )
-    all_idle = any(
-        idle[role] == count for role, count in Counter(child.role for child in children).items()
-    )
-    return serious or (IDLE if all_idle else None)
