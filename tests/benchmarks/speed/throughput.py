@@ -21,10 +21,6 @@ To measure one core, give the contenders one core and the servers the other:
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -35,6 +31,7 @@ from pipelines.traffic.producer import send
 from tests.benchmarks.speed.contenders.meter import SECONDS
 from tests.benchmarks.speed.measure import (
     Cost,
+    contender,
     default_worker,
     emptied,
     observe,
@@ -70,7 +67,7 @@ def main() -> None:
                 found[name] = (
                     _worker(worker, sent, number)
                     if name == "worker"
-                    else _other(name, worker, sent)
+                    else contender(name, worker, sent)
                 )
                 print(f"{name} {found[name].rate:,.0f}/s", end="  ", flush=True)
             print()
@@ -85,19 +82,6 @@ def _worker(worker: Worker, sent: int, number: int) -> Cost:
     worker.environment["XM_GROUP"] += f"-{number}"
     with worker:
         return observe([worker], sent, max_seconds=SECONDS)
-
-
-def _other(name: str, worker: Worker, sent: int) -> Cost:
-    settings = worker.settings
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.speed.contenders", name, settings.kafka,
-         worker.requests, settings.redis_url, str(sent)],
-        env=os.environ | {"TMPDIR": str(worker.folder)},
-        capture_output=True, timeout=600, preexec_fn=die_with_parent(),
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(done.stderr.decode())
-    return Cost(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def _show(rounds: list[dict[str, Cost]]) -> None:
