@@ -7,7 +7,7 @@ time per event than `guard.json` says. `--write` replaces the shares in that fil
 ones: after a gain, and after a loss that is accepted.
 
     engine    engine and Redis store, without Kafka, a checkpoint after every 40,000 events
-    worker    `xm worker`, from Kafka's first event until Redis has everything
+    worker    `xm worker --role watch`, from Kafka's first event until Redis has everything
     faust     contenders/faust_agent.py
 
 All three process the first requests of the same simulated stream, in turn. CPU time does not grow
@@ -43,8 +43,8 @@ from tests.support.workers import load_partition, until
 
 SHARES = Path(__file__).with_suffix(".json")  # of stock Faust's CPU time per event
 _LOSS = 0.15
-_EVENTS, _FAUST_EVENTS, _KEYS = 80_000, 10_000, 4_000
-_ROUNDS, _MORE_ROUNDS = 3, 4
+_EVENTS, _FAUST_EVENTS, _KEYS = 60_000, 10_000, 3_000
+_ROUNDS, _MORE_ROUNDS = 3, 3
 
 Costs = dict[str, float]  # CPU-seconds per event
 
@@ -96,6 +96,7 @@ def _round(requests: list[Message], kafka: str, redis_url: str) -> Costs:
     with tempfile.TemporaryDirectory() as folder:
         emptied(redis_url).close()
         worker = default_worker(Path(folder), kafka, redis_url)
+        worker.options = ["--role", "watch"]
         watched = _cost_of_worker(worker, requests)
         emptied(redis_url).close()
         faust = contender("faust_agent", worker, _FAUST_EVENTS)

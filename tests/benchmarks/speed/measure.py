@@ -21,7 +21,7 @@ import redis
 from kafka import KafkaAdminClient
 
 from monitor.config import Settings
-from pipelines.demo.embedded import die_with_parent
+from pipelines.supervisor.child import die_with_parent
 from tests.support.programs import Worker
 
 _INTERVAL = 0.25  # seconds between reads of a worker's metrics, which cost it 5 ms each
