@@ -29,7 +29,7 @@ from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
 from monitor.records.profile import Records
 from monitor.requests.columns import Columns
-from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
+from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.store.base import Store, name_in
 from monitor.store.table import Rows, Table

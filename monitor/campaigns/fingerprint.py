@@ -35,7 +35,7 @@ from monitor.records.profile import (
     Profile,
     Records,
 )
-from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
+from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
 

@@ -17,15 +17,15 @@ from monitor.identity import Identity
 from monitor.kernels.buffers import PADDING, Messages
 from monitor.requests import fast_json
 from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, Rejection, RequestEvent
-from monitor.requests.fast_json import (
+from monitor.requests.fast_json import NAMED_FIELDS, ParsedEvents
+from monitor.requests.framing.elements import MAX_BYTES
+from monitor.requests.hashing import (
     COUNTED_FIELDS,
     HASH_KINDS,
     HASHED_FIELDS,
-    NAMED_FIELDS,
-    ParsedEvents,
+    PART_KEY,
+    hash_each,
 )
-from monitor.requests.framing.elements import MAX_BYTES
-from monitor.requests.hashing import hash_each
 from monitor.requests.marks import (
     BOUNDED,
     CONVERSATION,
@@ -178,17 +178,19 @@ class Reader:
         out = ParsedEvents.allocate(len(messages), int(np.maximum(ends - starts, 0).sum()))
         latest = min(now + MAX_AHEAD, LATEST)
         buffer = np.frombuffer(data, np.uint8)
-        fast_json.parse_events(buffer, starts, ends, self._keys, EARLIEST, latest, MAX_BYTES, out)
+        p = fast_json.parse_events(
+            buffer, starts, ends, self._keys, EARLIEST, latest, MAX_BYTES, out
+        )
         key = self._identity.key_of
         counts, names = out.counts, Names(data, out.names)
-        parts = Parts.of_plain(out.text, out.parts, out.part_hashes)
+        parts = Parts(out.text, out.places[:p], out.kinds[:p], out.part_hashes[:p], out.ranges)
         columns = Columns(
             np.arange(len(messages)),
             np.zeros(len(messages), np.int64),
             [key(text) for text in names.texts("api_key")],
             out.ts,
             _tokens(counts),
-            _marks(parts, counts, 0),
+            _marks(parts, counts, CONVERSATION * out.conversation),
             out.hashes,
             counts[:, 4],
             names,
@@ -202,9 +204,7 @@ class Reader:
         """The columns of decoded events."""
         identity, events = self._identity, decoded.events
         parts = Parts.of([event.parts for event in events])
-        hash_each(
-            parts.data, parts.places[:, 1].copy(), self._keys, fast_json.PART_KEY, parts.hashes
-        )
+        hash_each(parts.data, parts.places[:, 1].copy(), self._keys, PART_KEY, parts.hashes)
         others = [
             CONVERSATION * any(part.turn for part in event.parts)
             + JOINS * (event.joins is not None)
@@ -312,7 +312,7 @@ def _tokens(counts: Integers) -> npt.NDArray[np.float64]:
     return tokens
 
 
-def _marks(parts: Parts, counts: Integers, others: Integers | int) -> npt.NDArray[np.uint16]:
+def _marks(parts: Parts, counts: Integers, others: Integers) -> npt.NDArray[np.uint16]:
     """Flags of n requests.
 
     Without messages and without a number of turns, a request is a follow-up if its input has more

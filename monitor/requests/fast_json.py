@@ -1,9 +1,9 @@
 """The fast path: a compiled kernel that reads plain events from bytes into columns.
 
-A plain message is one event in the native format, without `messages`, whose values have the right
-types, none of which may stand for no value, and whose unknown fields hold neither objects nor
-arrays. The kernel leaves every other
-message to `decoder.Decoder`, whatever the reason.
+A plain message is one event in the native format, whose values have the right types, none of which
+may stand for no value, whose `messages` are plain (`fast_messages.py`), and whose unknown fields
+hold neither objects nor arrays. The kernel leaves every other message to `decoder.Decoder`,
+whatever the reason.
 
 Why a hand-written JSON kernel stays: it reads an event with its columns in 3 µs; through msgspec
 and Python objects the same takes 9 µs. The price is a second decoder. Both must agree bit for bit,
@@ -27,23 +27,30 @@ import numpy.typing as npt
 
 from monitor.kernels.bits import U, inner, load_bytes
 from monitor.kernels.jit import jit
-from monitor.requests.hashing import hash_text
+from monitor.requests.fast_messages import (
+    RESERVED,
+    SMALLEST_PART,
+    finish_parts,
+    may_be_no_value,
+    read_messages,
+    reserve_parts,
+)
+from monitor.requests.hashing import HASH_KINDS, HASHED_FIELDS, NETWORK, PART_KEY, hash_text
 from monitor.requests.json_literals import (
     is_digit,
+    name_words,
     parse_number,
     parse_string,
+    read_name,
     simple_string_end,
     skip_blanks,
     skip_number,
     to_float,
+    words_of,
 )
-from monitor.requests.parsing.fields import MAX_COUNT, NO_VALUE
+from monitor.requests.parsing.fields import MAX_COUNT
 
 # Fields by how they are processed. HASHED_FIELDS is also the order of the columns of hashes.
-COUNTED_FIELDS = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
-HASHED_FIELDS = (*COUNTED_FIELDS, "id", "model", "payment", "tls_fingerprint", "account")
-NETWORK = len(HASHED_FIELDS)  # the column of the network's hash
-HASH_KINDS = (*HASHED_FIELDS, "network")  # of values that are hashed, each with a key of its own
 NAMED_FIELDS = ("api_key", "account", "payment", "end_user")  # pseudonyms are made of their texts
 _STRINGS = (*HASHED_FIELDS, "country", "prompt", "api_key")
 _INTEGERS = (
@@ -52,7 +59,6 @@ _INTEGERS = (
 )
 _COUNTS = U(6)  # the first integers are columns of `ParsedEvents.counts`
 _NAMES = (*_STRINGS, *_INTEGERS, "temperature", "ts", "logprobs", "messages")
-PART_KEY = HASH_KINDS.index("system")  # of the hashes of all parts
 _SYSTEM = U(PART_KEY)
 _IP, _PROMPT, _API_KEY, _TURNS, _TS, _LOGPROBS, _MESSAGES = (
     U(_NAMES.index(name))
@@ -74,22 +80,11 @@ _SLOT_SHIFT = U(57)  # leaves the highest 7 bits
 _NULL, _TRUE, _FALSE = (U(int.from_bytes(x, "little")) for x in (b"null", b"true", b"false"))
 _FOUR_BYTES, _FIVE_BYTES = U(0xFFFFFFFF), U(0xFFFFFFFFFF)
 
-_MARK_SIZES = 32  # bytes: more than any text that stands for no value
-
-
-def _mark_table() -> npt.NDArray[np.bool_]:
-    """Sizes and first bytes of the texts that stand for no value, `(_MARK_SIZES, 256) bool`."""
-    table = np.zeros((_MARK_SIZES, 256), np.bool_)
-    for text in filter(None, NO_VALUE):
-        table[len(text), ord(text[0])] = True
-    return table
-
-
-_MARKS = _mark_table()
-
 
 class ParsedEvents(NamedTuple):
     """Output of the kernel for n messages. Rows that are not plain hold arbitrary values.
+
+    The parts of an event are its system prompt, its prompt and those of its messages.
 
     Attributes:
         plain: `(n,) bool`, whether the message is a plain event.
@@ -99,10 +94,13 @@ class ParsedEvents(NamedTuple):
         hashes: `(n, len(HASH_KINDS)) uint64`, in the order of HASH_KINDS; 0 if absent only.
         names: `(n, len(NAMED_FIELDS), 2) int64`, byte offsets in the messages where each text
             begins and ends; both 0 if absent.
-        parts: `(n, 2, 2) int64`, byte offsets in `text` where the system prompt and the prompt
-            begin and end.
-        part_hashes: `(n, 2) uint64`, of both.
-        text: `(size,) uint8`, the system prompts and prompts.
+        conversation: `(n,) bool`, whether it has messages with any text.
+        ranges: `(n, 2) int64`, index of the first part of each event, and of the last plus one.
+        places: `(p, 2) int64`, byte offsets in `text` where each part begins and ends.
+        kinds: `(p,) uint8`, kind of each part, plus LAST_TURN for those of the last turn.
+        part_hashes: `(p,) uint64`, keyed hash of each part.
+        turns: `(p,) int64`, number of the message of each part, 0 for a part of no message.
+        text: `(size,) uint8`, the parts.
     """
 
     plain: npt.NDArray[np.bool_]
@@ -110,42 +108,44 @@ class ParsedEvents(NamedTuple):
     counts: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint64]
     names: npt.NDArray[np.int64]
-    parts: npt.NDArray[np.int64]
+    conversation: npt.NDArray[np.bool_]
+    ranges: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.uint8]
     part_hashes: npt.NDArray[np.uint64]
+    turns: npt.NDArray[np.int64]
     text: npt.NDArray[np.uint8]
 
     @classmethod
     def allocate(cls, n: int, size: int) -> ParsedEvents:
         """Uninitialised arrays for n messages of `size` bytes in total."""
+        parts = RESERVED * n + size // SMALLEST_PART
         return cls(
             np.empty(n, np.bool_),
             np.empty(n, np.float64),
             np.empty((n, int(_COUNTS)), np.int64),
             np.empty((n, len(HASH_KINDS)), np.uint64),
             np.empty((n, len(NAMED_FIELDS), 2), np.int64),
-            np.empty((n, 2, 2), np.int64),
-            np.empty((n, 2), np.uint64),
+            np.empty(n, np.bool_),
+            np.empty((n, 2), np.int64),
+            np.empty((parts, 2), np.int64),
+            np.empty(parts, np.uint8),
+            np.empty(parts, np.uint64),
+            np.empty(parts, np.int64),
             np.empty(size + 32, np.uint8),
         )
 
 
-def _name_words(name: str) -> tuple[int, int]:
-    """The first eight bytes of a name and, if it is longer, its last eight, as integers."""
-    data = name.encode()
-    first, last = data[:8], data[-8:] if len(data) > 8 else b""
-    return int.from_bytes(first, "little"), int.from_bytes(last, "little")
-
-
 @inner
 def _slot(first: Any, last: Any, multiplier: Any) -> Any:
-    """The slot, 0 to 127, of a name in the table of names. All are uint64, see `_name_words`."""
+    """The slot, 0 to 127, of a name in the table of names. All are uint64, see `name_words`."""
     return ((first ^ last * U(3)) * multiplier) >> _SLOT_SHIFT
 
 
 def _perfect_hash() -> tuple[np.uint64, npt.NDArray[np.uint64]]:
     """A multiplier without collisions, and its table of names, `(128, 3) uint64`: both words of
     each name and the number of its field."""
-    words = np.array([_name_words(name) for name in _NAMES], np.uint64)
+    words = np.array([name_words(name) for name in _NAMES], np.uint64)
     draw = np.random.default_rng(1)
     with np.errstate(over="ignore"):
         while True:
@@ -165,14 +165,9 @@ _MULTIPLIER, _TABLE = _perfect_hash()
 @inner
 def _field(data: Any, at: Any, end: Any) -> Any:
     """The number of the field whose name is `data[at:end]`, uint64; `_OTHER` if unknown."""
-    size = end - at
-    if size > _LONGEST_NAME:
+    if end - at > _LONGEST_NAME:
         return _OTHER
-    first, last = load_bytes(data, at), U(0)
-    if size < U(8):
-        first &= (U(1) << size * U(8)) - U(1)
-    elif size > U(8):
-        last = load_bytes(data, end - U(8))
+    first, last = words_of(data, at, end)
     slot = _slot(first, last, _MULTIPLIER)
     return _TABLE[slot, 2] if _TABLE[slot, 0] == first and _TABLE[slot, 1] == last else _OTHER
 
@@ -211,13 +206,6 @@ def _write_hash(field: Any, data: Any, at: Any, end: Any, keys: Any, i: int, out
 
 
 @inner
-def _may_be_no_value(data: Any, at: Any, end: Any) -> Any:
-    """Whether the text `data[at:end]` may stand for no value, and is not empty."""
-    size = end - at
-    return size < U(_MARK_SIZES) and _MARKS[size, data[at]]
-
-
-@inner
 def _needs_cleaning(data: Any, at: Any, end: Any) -> Any:
     """Whether an API key, `data[at:end]`, may have blanks or a scheme around it."""
     scheme = end - at > U(6) and data[at + U(6)] == 32
@@ -236,24 +224,24 @@ def _read_text(
     text = out.text
     if field in (_PROMPT, _SYSTEM):
         at, after = parse_string(data, at, end, text, o)
-        part = U(field == _PROMPT)
-        out.parts[i, part, 0], out.parts[i, part, 1] = o, after
+        part = out.ranges[i, 0] + (field == _PROMPT)
+        out.places[part, 0], out.places[part, 1] = o, after
         if at and after > o:
-            out.part_hashes[i, part] = hash_text(text, o, after, keys, _SYSTEM)
-        return U(0) if _may_be_no_value(text, o, after) else at, after
+            out.part_hashes[part] = hash_text(text, o, after, keys, _SYSTEM)
+        return U(0) if may_be_no_value(text, o, after) else at, after
     begin, named = at, _NOT_NAMED
     if field < _STRINGS_END:
         named = _NAMED[field]
     quote = simple_string_end(data, at, end)
     if quote:
         at = quote + U(1)
-        if field != _OTHER and _may_be_no_value(data, begin, quote):
+        if field != _OTHER and may_be_no_value(data, begin, quote):
             return U(0), o
         if field < _HASHED_END and quote > begin:
             _write_hash(field, data, begin, quote, keys, i, out)
     else:
         at, after = parse_string(data, begin, end, text, o)
-        if field != _OTHER and at and _may_be_no_value(text, o, after):
+        if field != _OTHER and at and may_be_no_value(text, o, after):
             return U(0), o
         if field < _HASHED_END and after > o:
             _write_hash(field, text, o, after, keys, i, out)
@@ -288,7 +276,10 @@ def _read_value(
         return U(0) if never else _literal_end(data, at, end), o
     if field == _LOGPROBS:
         return _literal_end(data, at, end), o
-    if field < _STRINGS_END or field == _MESSAGES or not is_digit(byte):
+    if field == _MESSAGES:
+        out.conversation[i] = True
+        return read_messages(data, at, end, keys, i, o, out)
+    if field < _STRINGS_END or not is_digit(byte):
         return U(0), o
     digits, fraction, after = parse_number(data, at, end)
     if field < _INTEGERS_END:
@@ -313,24 +304,14 @@ def _read_event(data: Any, at: Any, end: Any, keys: Any, i: int, o: Any, out: An
     if at >= end or data[at] != 123:
         return False, o
     while True:
-        at = skip_blanks(data, at + U(1), end)
-        if at >= end or data[at] != 34:
-            return False, o
-        begin = at + U(1)
-        at = simple_string_end(data, begin, end)
+        begin, after, at = read_name(data, at, end)
         if not at:
             return False, o
-        field = _field(data, begin, at)
+        field = _field(data, begin, after)
         if field != _OTHER:
             if (seen >> field) & U(1):
                 return False, o
             seen |= U(1) << field
-        at = skip_blanks(data, at + U(1), end)
-        if at >= end or data[at] != 58:
-            return False, o
-        at = skip_blanks(data, at + U(1), end)
-        if at >= end:
-            return False, o
         at, o = _read_value(field, data, at, end, keys, i, o, out)
         if not at:
             return False, o
@@ -354,7 +335,7 @@ def parse_events(
     latest: float,
     max_bytes: int,
     out: Any,
-) -> None:
+) -> int:
     """Read n messages.
 
     Args:
@@ -362,21 +343,26 @@ def parse_events(
         earliest, latest: bounds of `ts`, epoch seconds within the years 1987 and 5138.
         max_bytes: largest message that is read.
         out: a `ParsedEvents` of n rows.
+
+    Returns:
+        The number of parts.
     """
-    o = U(0)
+    o, parts = U(0), 0
     for i in range(len(starts)):
         out.counts[i, :] = 0
         out.names[i, :, :] = 0
         out.hashes[i, :] = 0
-        out.parts[i, :, :] = 0
-        out.part_hashes[i, :] = 0
+        out.conversation[i] = False
+        reserve_parts(i, parts, out)
         ok, after = False, o
         if 0 < ends[i] - starts[i] <= max_bytes:
             ok, after = _read_event(data, U(starts[i]), U(ends[i]), keys, i, o, out)
-        if ok and earliest <= out.ts[i] <= latest:
+        if ok and earliest <= out.ts[i] <= latest and finish_parts(i, out):
             out.plain[i] = True
-            out.hashes[i, _SYSTEM] = out.part_hashes[i, 0]
+            parts = out.ranges[i, 1]
             o = after
         else:
             out.plain[i] = False
             out.names[i, :, :] = 0
+            out.ranges[i, :] = parts
+    return parts

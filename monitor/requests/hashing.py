@@ -1,4 +1,4 @@
-"""Keyed hashes of texts, by the kind of value: see `HASH_KINDS` in `fast_json.py`.
+"""Keyed hashes of texts, by the kind of value.
 
 In all kernels here `data` is `(size,) uint8`, texts and `PADDING`, and `keys` is
 `(len(HASH_KINDS), 2) uint64`.
@@ -11,6 +11,12 @@ from typing import Any
 from monitor.kernels.bits import U, inner
 from monitor.kernels.jit import jit
 from monitor.kernels.siphash import siphash
+
+COUNTED_FIELDS = ("ip", "end_user", "user_agent", "system")  # their distinct values are counted
+HASHED_FIELDS = (*COUNTED_FIELDS, "id", "model", "payment", "tls_fingerprint", "account")
+NETWORK = len(HASHED_FIELDS)  # the column of the network's hash
+HASH_KINDS = (*HASHED_FIELDS, "network")  # of values that are hashed, each with a key of its own
+PART_KEY = HASH_KINDS.index("system")  # of the hashes of all parts
 
 
 @inner

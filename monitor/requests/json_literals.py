@@ -71,6 +71,46 @@ def simple_string_end(data: Any, at: Any, end: Any) -> Any:
     return U(0)
 
 
+def name_words(name: str) -> tuple[int, int]:
+    """The first eight bytes of a name and, if it is longer, its last eight, as integers."""
+    data = name.encode()
+    first, last = data[:8], data[-8:] if len(data) > 8 else b""
+    return int.from_bytes(first, "little"), int.from_bytes(last, "little")
+
+
+@inner
+def words_of(data: Any, at: Any, end: Any) -> tuple[Any, Any]:
+    """The same of the name `data[at:end]`, both uint64."""
+    size = end - at
+    first = load_bytes(data, at)
+    if size < U(8):
+        return first & ((U(1) << size * U(8)) - U(1)), U(0)
+    return first, load_bytes(data, end - U(8)) if size > U(8) else U(0)
+
+
+@inner
+def read_name(data: Any, at: Any, end: Any) -> tuple[Any, Any, Any]:
+    """Read the name of the next member of an object.
+
+    Args:
+        at: offset of the brace or the comma before it.
+
+    Returns:
+        Offsets where the name begins and ends, and where its value begins (0: not in the subset).
+    """
+    begin = skip_blanks(data, at + U(1), end) + U(1)
+    if begin >= end or data[begin - U(1)] != 34:
+        return begin, begin, U(0)
+    after = simple_string_end(data, begin, end)
+    if not after:
+        return begin, begin, U(0)
+    at = skip_blanks(data, after + U(1), end)
+    if at >= end or data[at] != 58:
+        return begin, after, U(0)
+    at = skip_blanks(data, at + U(1), end)
+    return begin, after, at if at < end else U(0)
+
+
 @inner
 def _hex_digit(byte: Any) -> Any:
     """The value of a hexadecimal digit, uint64; `_NOT_HEX` for any other byte."""

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.kernels.buffers import Prompts
-from monitor.requests.turns import ASSISTANT, SYSTEM, USER, Part
+from monitor.requests.turns import ASSISTANT, SYSTEM, Part
 
 Integers = npt.NDArray[np.int64]
 
 LAST_TURN = 8  # added to the kind of a part in the client's last turn
 KIND = LAST_TURN - 1  # the bits of the kind itself
-SYSTEM_AND_PROMPT = 2  # parts of a request without messages
 
 
 class Parts(NamedTuple):
@@ -50,25 +49,6 @@ class Parts(NamedTuple):
             np.zeros(len(parts), np.uint64),
             np.stack([ends[:-1], ends[1:]], axis=1),
         )
-
-    @classmethod
-    def of_plain(
-        cls, data: npt.NDArray[np.uint8], places: Integers, hashes: npt.NDArray[np.uint64]
-    ) -> Parts:
-        """The parts of n requests without messages.
-
-        Args:
-            data: the texts and `PADDING`.
-            places: `(n, 2, 2) int64`, of each system prompt and each prompt; empty if absent.
-            hashes: `(n, 2) uint64`, of both.
-        """
-        n = len(places)
-        absent = places[:, :, 0] == places[:, :, 1]
-        kinds = np.empty((n, SYSTEM_AND_PROMPT), np.uint8)
-        kinds[:, 0], kinds[:, 1] = SYSTEM + LAST_TURN * absent[:, 1], USER + LAST_TURN
-        first = np.arange(0, SYSTEM_AND_PROMPT * n, SYSTEM_AND_PROMPT)
-        ranges = np.stack([first + absent[:, 0], first + 2 - absent[:, 1]], axis=1)
-        return cls(data, places.reshape(-1, 2), kinds.ravel(), hashes.ravel(), ranges)
 
     def take(self, which: Integers) -> Parts:
         """The parts of the requests at the indices `which`, `(m,) int64`."""

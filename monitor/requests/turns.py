@@ -22,7 +22,7 @@ import msgspec
 
 SYSTEM, USER, DOCUMENT, TOOL, ASSISTANT = range(5)  # kinds of parts, by who or what they are of
 
-_MAX_PARTS = 256  # of a request; further text is added to the last part
+MAX_PARTS = 256  # of a request; further text is added to the last part
 _MAX_DEPTH = 24  # of nested objects; all strings of deeper ones are read
 
 
@@ -176,7 +176,7 @@ class _Walk:
     def _add(self, kind: int, text: str) -> None:
         if not text:
             return
-        if len(self._found) < _MAX_PARTS:
+        if len(self._found) < MAX_PARTS:
             self._found.append((kind, [text], self._turn))
         else:
             _, texts, turn = self._found[-1]

@@ -18,17 +18,16 @@ from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.prompts.cleaning.windows import LIMIT
-from monitor.requests.columns import Reader, hash_keys, hash_texts
-from monitor.requests.decoder import MAX_AHEAD, Decoder
-from monitor.requests.fast_json import NAMED_FIELDS, NETWORK
+from monitor.requests.columns import hash_keys, hash_texts
+from monitor.requests.decoder import MAX_AHEAD
 from monitor.requests.framing.elements import MAX_BYTES
+from monitor.requests.hashing import NETWORK
 from monitor.requests.marks import BOUNDED, FIRST_TURN, FOLLOW_UP, HAS_PROMPT, LARGE, UNEXPLAINED
 from monitor.store.memory import MemoryStore
-from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants, parts_of
+from tests.benchmarks.quality.decode_fuzz import NOW, ODD_VALUES, PAYLOADS, mutants
+from tests.support.paths import IDENTITY, READER, by_way_of_objects, check, is_plain, shown
 from tests.support.requests import START, elicitor, in_order, person, request, scraper
 
-IDENTITY = Identity(b"0123456789abcdef")
-READER, DECODER = Reader(Decoder(), IDENTITY), Decoder()
 KEYS = hash_keys(IDENTITY)
 WHOLE = {
     "ts": 1_772_040_000.25,
@@ -60,41 +59,6 @@ FIELDS = {**WHOLE, "messages": None, "other": 1, "a field with a long name": 1}
 OTHERWISE = Settings(mapping={"preset": "native", "id": "/id"})  # the same, but read as mapped
 
 unhurried = settings(deadline=None)
-
-
-def by_way_of_objects(values):
-    decoded = DECODER.decode(values, NOW)
-    return READER.from_events(decoded), decoded.rejections, decoded
-
-
-def shown(columns, rejections, decoded):
-    arrays = (
-        columns.sources,
-        columns.elements,
-        columns.ts,
-        columns.tokens,
-        columns.marks,
-        columns.hashes,
-    )
-    return (
-        [array.tolist() for array in arrays],
-        [array.dtype for array in arrays],
-        columns.keys,
-        columns.status.tolist(),
-        [columns.names.texts(field) for field in NAMED_FIELDS],
-        parts_of(columns),
-        rejections,
-        (decoded.unreadable, decoded.ignored),
-    )
-
-
-def check(values):
-    found = READER(Messages.of(values), NOW)
-    assert shown(*found) == shown(*by_way_of_objects(values))
-
-
-def is_plain(value):
-    return not len(READER.plain(Messages.of([value]), NOW)[1])
 
 
 def event(**fields):

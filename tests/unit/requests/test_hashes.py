@@ -12,7 +12,7 @@ from monitor.kernels.bits import C1, C2
 from monitor.kernels.buffers import Messages
 from monitor.requests.columns import Reader
 from monitor.requests.decoder import Decoder
-from monitor.requests.fast_json import HASHED_FIELDS, NETWORK
+from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from tests.benchmarks.quality.decode_fuzz import NOW
 
 MASK = 2**64 - 1

@@ -4,7 +4,7 @@ from monitor.identity import Identity
 from monitor.kernels.buffers import Messages
 from monitor.requests.columns import Reader
 from monitor.requests.decoder import Decoder
-from monitor.requests.fast_json import HASH_KINDS
+from monitor.requests.hashing import HASH_KINDS
 from monitor.requests.ties import Ties, is_tie, network_tie, payment_tie
 
 IDENTITY = Identity(b"0123456789abcdef")
