@@ -121,6 +121,9 @@ class Metrics:
         self.checkpoint_records = counter(
             "xm_checkpoint_records", "Key records written by checkpoints."
         )
+        self.early_checkpoints = counter(
+            "xm_early_checkpoints", "Checkpoints of alerts and decisions without records."
+        )
         self.unsaved = gauge(
             "xm_unsaved_ratio", "Changed records that Redis does not have yet, of XM_ROWS.", "topic"
         )

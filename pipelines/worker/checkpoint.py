@@ -227,6 +227,7 @@ class Checkpointer:
         async with self.observing:
             checkpoint: Checkpoint = await self._run(self._operator.outputs)
             observed = self.observed.without_batches()
+        self._metrics.early_checkpoints.inc()
         if not checkpoint.alerts and not checkpoint.decisions:
             return
         try:

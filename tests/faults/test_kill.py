@@ -83,6 +83,21 @@ def test_killed_linker_finds_the_same_campaign(
     assert {*found} == {msgspec.json.encode(alert) for alert in expected}
 
 
+def test_worker_killed_between_writes_of_records_loses_nothing(
+    own_kafka: Server, own_redis: Redis, tmp_path: Path
+) -> None:
+    few = {"XM_ROWS": "10000"}  # more than 50 changed records wait
+    worker = Worker(tmp_path / "worker", own_kafka.address, own_redis.url, **few)
+    alerts = worker.settings.topics.alerts
+    with worker:
+        with filling(worker, traffic(Scenario(hours=0.5, keys=2_000)), rate=1_400.0):
+            until(lambda: metrics(worker)["xm_early_checkpoints_total"] > 1)
+            until(lambda: read_topic(worker, alerts))
+            worker.kill()
+            worker.start()
+        assert differences(worker) == []
+
+
 def test_paused_worker_writes_nothing_after_a_takeover(
     own_kafka: Server, own_redis: Redis, tmp_path: Path, stream: list[Message]
 ) -> None:
