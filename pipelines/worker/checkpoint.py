@@ -184,7 +184,7 @@ class Checkpointer:
             return True
 
     async def _records_may_wait(self) -> bool:
-        idle = len(self.observed.events) == self._waiting
+        idle = len(self.observed.events) == self._waiting and not self.observing.locked()
         self._waiting = len(self.observed.events)
         if idle or self.trouble or len(self.observed.outputs) > _OUTPUTS:
             return False
