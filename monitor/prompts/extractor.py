@@ -10,8 +10,6 @@ one baseline is valid everywhere.
 from __future__ import annotations
 
 import hashlib
-import tomllib
-from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +22,10 @@ from monitor.prompts.content_model import Content, shipped_content
 from monitor.prompts.kernel import CELL, KEYED, MEANING, Tables
 from monitor.prompts.normalise import MAX_BYTES, Texts
 from monitor.prompts.projection import CONTENT, LISTS, SHARES
-from monitor.prompts.segment import SEEDS
-from monitor.prompts.style import STYLE, style_tables
-from monitor.prompts.template_hash import add_words
-from monitor.prompts.vocabulary import concept_words, language_words
+from monitor.prompts.segment import SEEDS, WORD
+from monitor.prompts.style import STYLE, style_tables, style_words
+from monitor.prompts.template_hash import instruction_words
+from monitor.prompts.vocabulary import concept_words, known_words, language_words
 from monitor.prompts.word_vectors import tokens
 
 CACHE_SLOTS = 1 << 17  # of the cache of chunks, 32 bytes each
@@ -120,6 +118,7 @@ def _tables(secret: bytes, content: Content) -> Tables:
     kinds = characters()
     seeds = np.frombuffer(derive(secret, "words", 8 * SEEDS), "<u8").astype(np.uint64)
     keys = np.frombuffer(b"".join(derive(secret, name) for name in KEYED), "<u8").astype(np.uint64)
+    words = [*style_words(), *instruction_words(), *language_words(), *concept_words()]
     return Tables(
         kinds.kind,
         kinds.script,
@@ -129,10 +128,8 @@ def _tables(secret: bytes, content: Content) -> Tables:
         seeds=seeds,
         keys=keys.reshape(-1, 2),
         planes=_planes(secret),
-        vocabulary=_vocabulary(seeds),
-        common=language_words(seeds),
-        concepts=concept_words(seeds),
-        style=style_tables(seeds),
+        known=known_words(words, seeds[WORD]),
+        style=style_tables(),
         projection=content.projection,
     )
 
@@ -142,15 +139,3 @@ def _planes(secret: bytes) -> npt.NDArray[np.int32]:
     data = hashlib.shake_256(derive(secret, "planes", 32)).digest(CELL * MEANING // 8)
     bits = np.unpackbits(np.frombuffer(data, np.uint8)).astype(np.int32)
     return (2 * bits - 1).reshape(CELL, MEANING)
-
-
-def _vocabulary(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash table of instruction words, `(4096,) uint64`."""
-    text = resources.files("monitor.prompts").joinpath("instructions.toml").read_text("utf-8")
-    table = np.zeros(1 << 12, np.uint64)
-    for language in tomllib.loads(text).values():
-        for tasks, kind in enumerate(("links", "tasks")):
-            words = Texts.of(language[kind].split())
-            buffer = np.frombuffer(words.data, np.uint8)
-            add_words(buffer, words.starts, words.ends, tasks, seeds, table)
-    return table

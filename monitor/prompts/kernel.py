@@ -15,17 +15,44 @@ import numpy.typing as npt
 from monitor.kernels.bits import U, aligned, entry, inner
 from monitor.kernels.siphash import siphash_word
 from monitor.prompts.bpe import append_tokens
+from monitor.prompts.characters import SCRIPTS
 from monitor.prompts.projection import SUM_COLUMNS, Projection, project
-from monitor.prompts.segment import COUNTS, DIGITS, LETTERS, LONGEST, MARKS, OTHER, segment
+from monitor.prompts.segment import (
+    COUNTS,
+    DIGITS,
+    LETTERS,
+    LONGEST,
+    MARKS,
+    NUMBER,
+    OTHER,
+    SCRIPT,
+    segment,
+)
 from monitor.prompts.style import DISTINCT_WORDS, StyleTables, style_features
 from monitor.prompts.template_hash import template_hash
-from monitor.prompts.vocabulary import LANGUAGES, concepts, family
+from monitor.prompts.vocabulary import (
+    CONCEPT_AT,
+    IN_CONCEPT,
+    LANGUAGES,
+    LANGUAGES_AT,
+    PAIR_AT,
+    PAIR_IN_CONCEPT,
+    SIX,
+)
 
 MEANING = 64  # dimensions
 MEANING_LENGTH = 127  # of a meaning as int8 components
 CELL = 16  # planes between cells of meaning space
 UNREADABLE = 0.55  # tokens per letter; ordinary languages have 0.2 to 0.5, ROT13 0.62
 UNREADABLE_LETTERS = 32  # in a prompt that can be judged
+_EDGE = 32  # words at the beginning and at the end of a prompt that are searched for concepts
+_READ = 256  # first words of a prompt in which common words are counted
+_LEAST = 10  # words per common word of a language, at most
+_CHINESE, _JAPANESE = SCRIPTS.index("chinese"), SCRIPTS.index("japanese")
+_HAS_HAN = tuple(script in ("chinese", "japanese") for script in SCRIPTS)
+# Letters that a character counts as: one of these scripts is most of a word.
+_WEIGHTS = tuple(3 if script in ("chinese", "japanese", "korean") else 1 for script in SCRIPTS)
+_KANA = 16  # characters per kana of a Japanese text, at most
 KEYED = ("prompt", "template", "cell")  # features that are keyed hashes, each with its own key
 
 
@@ -39,9 +66,7 @@ class Tables(NamedTuple):
         keys: `(len(KEYED), 2) uint64`, of hashes that are stored; depends on the secret.
         planes: `(CELL, MEANING) int32`, normals of the planes between cells of meaning space;
             depends on the secret.
-        vocabulary: `(4096,) uint64`, hash table of instruction words, see `template_hash.py`.
-        common: `(4096,) uint64`, hash table of common words, see `vocabulary.py`.
-        concepts: `(4096,) uint64`, hash table of the words of concepts.
+        known: `(8192, 2) uint64`, hash table of the known words, see `vocabulary.py`.
         style: see `StyleTables`.
         projection: see `Projection`.
     """
@@ -57,9 +82,7 @@ class Tables(NamedTuple):
     seeds: npt.NDArray[np.uint64]
     keys: npt.NDArray[np.uint64]
     planes: npt.NDArray[np.int32]
-    vocabulary: npt.NDArray[np.uint64]
-    common: npt.NDArray[np.uint64]
-    concepts: npt.NDArray[np.uint64]
+    known: npt.NDArray[np.uint64]
     style: StyleTables
     projection: Projection
 
@@ -72,7 +95,7 @@ class Workspace(NamedTuple):
             each, and their number in the highest four bits of the second word.
         chunks: `(3, most) uint64`, of each chunk of a prompt: its hash, twice its byte offset plus
             one if a space precedes it, and the offset of its end.
-        words: `(most,) uint64`, hash of each word.
+        words: `(most,) uint64`, hash of each word; `known`: its traits, see `vocabulary.py`.
         traits: `(most,) uint8`, flags of each word: QUOTED, ENDS a sentence, ASKS a question,
             NUMBER.
         tokens: `(2 * most,) int16`, tokens of a prompt.
@@ -90,6 +113,7 @@ class Workspace(NamedTuple):
     slots: npt.NDArray[np.uint64]
     chunks: npt.NDArray[np.uint64]
     words: npt.NDArray[np.uint64]
+    known: npt.NDArray[np.uint64]
     traits: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.int16]
     work: npt.NDArray[np.int64]
@@ -108,6 +132,7 @@ def allocate(slots: int, most: int) -> Workspace:
     return Workspace(
         aligned((slots // 2, 2, 4), np.uint64),
         np.empty((3, most), np.uint64),
+        np.empty(most, np.uint64),
         np.empty(most, np.uint64),
         np.empty(most, np.uint8),
         np.empty(2 * most, np.int16),
@@ -216,6 +241,67 @@ def _is_unreadable(counts: Any, spelt: int) -> Any:
     return letters >= UNREADABLE_LETTERS and letters > 2 * others and spelt > UNREADABLE * letters
 
 
+@inner
+def _family(words: int, workspace: Any) -> Any:
+    """Index in FAMILIES of a segmented prompt, uint8.
+
+    Args:
+        words: number of words in `workspace`, a `Workspace`.
+    """
+    counts = workspace.counts
+    script, most = 0, counts[SCRIPT] + counts[LETTERS]
+    for i in range(1, len(SCRIPTS)):
+        count = counts[SCRIPT + i]
+        count *= _WEIGHTS[i]
+        if count > most:
+            script, most = i, count
+    if _HAS_HAN[script]:
+        kana, han = counts[SCRIPT + _JAPANESE], counts[SCRIPT + _CHINESE]
+        script = _JAPANESE if kana * _KANA >= kana + han else _CHINESE
+    if script > 0:
+        return np.uint8(len(LANGUAGES) + script - 1)
+    common, spelt = workspace.common, 0
+    common[:] = 0
+    for i in range(min(words, _READ)):
+        if workspace.traits[i] & NUMBER:
+            continue
+        spelt += 1
+        languages = workspace.known[i] >> LANGUAGES_AT
+        if languages:
+            for j in range(len(common)):
+                common[j] += (languages >> U(j)) & U(1)
+    best = 0
+    for j in range(1, len(LANGUAGES)):
+        if common[j] > common[best]:
+            best = j
+    return np.uint8(best if common[best] * _LEAST >= spelt else 0)
+
+
+@inner
+def _concepts_at_edges(words: int, known: Any) -> Any:
+    """The concepts at the edges of a segmented prompt, uint64: one bit for each of CONCEPTS.
+
+    Args:
+        words: its number of words.
+        known: `(most,) uint64`, their traits.
+    """
+    found = _concepts(known, 0, min(words, _EDGE))
+    return found | _concepts(known, max(words - _EDGE, min(words, _EDGE)), words)
+
+
+@inner
+def _concepts(known: Any, begin: int, end: int) -> Any:
+    """The concepts, uint64, of the words `begin` to `end`; a pair goes before a word."""
+    found = U(0)
+    for i in range(begin, end):
+        traits = known[i]
+        if traits & PAIR_IN_CONCEPT and i > begin:
+            found |= U(1) << ((traits >> PAIR_AT) & SIX)
+        elif traits & IN_CONCEPT:
+            found |= U(1) << ((traits >> CONCEPT_AT) & SIX)
+    return found
+
+
 @entry
 def extract(
     buffer: Any, starts: Any, ends: Any, tables: Tables, workspace: Workspace, features: Any
@@ -245,11 +331,11 @@ def extract(
         _sum(workspace.tokens, end, tables.vectors, part, total)
         _normalise(total, features.meaning, i)
         style_features(words, workspace, tables.style, features.style, i)
-        features.family[i] = family(words, workspace, tables.common)
-        features.concepts[i] = concepts(words, workspace, tables.concepts)
+        features.family[i] = _family(words, workspace)
+        features.concepts[i] = _concepts_at_edges(words, workspace.known)
         project(features, i, tables.projection, workspace.sums)
         features.unreadable[i] = _is_unreadable(workspace.counts, spelt)
-        template = template_hash(words, workspace, tables.vocabulary)
+        template = template_hash(words, workspace)
         cell = U(_cell(features.meaning, i, tables.planes))
         features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])
         features.template[i] = siphash_word(template, keys[1, 0], keys[1, 1])

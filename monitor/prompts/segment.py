@@ -41,6 +41,7 @@ from monitor.prompts.characters import (
     SPACE,
     WIDE,
 )
+from monitor.prompts.vocabulary import OPENS, pair, traits_of
 
 # Indices of `Workspace.counts`.
 LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
@@ -154,7 +155,8 @@ def _punctuate(kind: Any, quoted: Any, traits: Any, words: int) -> Any:
 def segment(
     buffer: Any, start: Any, stop: Any, tables: Any, workspace: Any
 ) -> tuple[int, int, int, Any]:
-    """Segment a prompt; write its chunks, words, flags, single tokens and counts to `workspace`.
+    """Segment a prompt; write its chunks, words with traits and flags, single tokens and counts to
+    `workspace`.
 
     Returns:
         Number of chunks, number of tokens that need no chunk, number of words, and the hash of the
@@ -178,6 +180,7 @@ def segment(
     gaps, sentences = 0, 0
     chunks, n, words = 0, 0, 0
     letters, digits, marks, blanks, other = U(0), U(0), U(0), 0, 0
+    table, opens = tables.known, U(0)
     quoted = np.uint8(0)
     lead = 1  # spaces before p; the tokenizer adds one before the text
     p = start
@@ -265,7 +268,11 @@ def segment(
             ends[chunks] = p
             chunks += 1
         if is_word:
-            workspace.words[words] = word
+            known = traits_of(word, table)
+            if opens:
+                known |= traits_of(pair(workspace.words[words - 1], word), table)
+            opens = known & OPENS
+            workspace.words[words], workspace.known[words] = word, known
             traits[words] = quoted | NUMBER if kind == DIGIT else quoted
             whole = (whole + gap if words else whole) * times + word
             words += 1

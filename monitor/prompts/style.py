@@ -11,15 +11,15 @@ content model standardises them (`content_model.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import U, count_bits, entry, hash_bytes, inner
+from monitor.kernels.bits import U, count_bits, inner
 from monitor.prompts.characters import EDGES
 from monitor.prompts.cleaning.windows import LIMIT
-from monitor.prompts.normalise import Texts
 from monitor.prompts.segment import (
     DASHES,
     DIGITS,
@@ -33,8 +33,8 @@ from monitor.prompts.segment import (
     OTHER,
     SENTENCES,
     SPACES,
-    WORD,
 )
+from monitor.prompts.vocabulary import IN_STYLE, SIX, STYLE_AT, Known
 
 MARK_CHARACTERS = ".,?!:;\"'`({[=<>/*#-_$@"
 OCTAVES = 11  # classes of length, each 2 ** (1 / 1.2) times as long as the one before
@@ -87,54 +87,36 @@ class StyleTables(NamedTuple):
         logs: `(n,) float32`, natural logarithm of each index; 0 for 0.
         octaves: `(n,) uint8`, class of each length in characters.
         marks: `(len(MARK_CHARACTERS),) uint8`, the bytes of MARK_CHARACTERS.
-        known: `(1024,) uint64`, hash table of the known words; the last six bits of an entry are
-            the number of its word.
     """
 
     logs: npt.NDArray[np.float32]
     octaves: npt.NDArray[np.uint8]
     marks: npt.NDArray[np.uint8]
-    known: npt.NDArray[np.uint64]
 
 
-def style_tables(seeds: npt.NDArray[np.uint64]) -> StyleTables:
-    """The tables, for words hashed with `seeds`, `(SEEDS,) uint64`."""
+def style_words() -> Iterator[Known]:
+    """The known words, each with its number."""
+    for number, word in enumerate(_WORDS):
+        yield word, "", int(IN_STYLE) | number << int(STYLE_AT)
+
+
+def style_tables() -> StyleTables:
+    """The tables."""
     numbers = np.arange(1, _MAX)
     octave = np.clip((np.log2(numbers) - 2) * 1.2, 0, OCTAVES - 1).astype(np.uint8)
-    known = np.zeros(1 << 10, np.uint64)
-    words = Texts.of(_WORDS)
-    _add_known(np.frombuffer(words.data, np.uint8), words.starts, words.ends, seeds, known)
     return StyleTables(
         np.append(0.0, np.log(numbers)).astype(np.float32),
         np.append(np.uint8(0), octave),
         np.frombuffer(MARK_CHARACTERS.encode(), np.uint8),
-        known,
     )
 
 
 @inner
-def _number(word: Any, known: Any) -> Any:
-    """The number of a known word, int64; -1 for any other.
-
-    Args:
-        word: uint64 hash.
-        known: `(1024,) uint64`, see `StyleTables`.
-    """
-    slot = word >> U(54)
-    while known[slot]:
-        if (known[slot] ^ word) >> U(6) == U(0):
-            return np.int64(known[slot] & U(63))
-        slot = (slot + U(1)) & U(len(known) - 1)
-    return np.int64(-1)
-
-
-@inner
-def _lexical(words: int, workspace: Any, known: Any) -> tuple[int, int, Any, Any]:
+def _lexical(words: int, workspace: Any) -> tuple[int, int, Any, Any]:
     """Count the words that are not numbers.
 
     Args:
         words: number of words in `workspace`, a `Workspace`.
-        known: `(1024,) uint64`, see `StyleTables`.
 
     Returns:
         Their number, the number of distinct ones among the first DISTINCT_WORDS, a bit for each
@@ -148,11 +130,11 @@ def _lexical(words: int, workspace: Any, known: Any) -> tuple[int, int, Any, Any
         if workspace.traits[i] & NUMBER:
             continue
         word = workspace.words[i]
-        number = _number(word, known)
-        if number >= 0:
-            found |= U(1) << U(number)
-            if spelt == 0:
-                first = U(1) << U(number)
+        known = workspace.known[i]
+        bit = U(known & IN_STYLE != U(0)) << ((known >> STYLE_AT) & SIX)
+        found |= bit
+        if spelt == 0:
+            first = bit
         if spelt < DISTINCT_WORDS:
             slot = (word >> U(20)) & U(len(seen) - 1)
             while seen[slot, 0] == turn and seen[slot, 1] != word:
@@ -180,7 +162,7 @@ def style_features(words: int, workspace: Any, tables: Any, style: Any, row: int
     characters = letters + counts[DIGITS] + marks + counts[SPACES]
     if characters == 0:
         return
-    spelt, distinct, found, first = _lexical(words, workspace, tables.known)
+    spelt, distinct, found, first = _lexical(words, workspace)
     pieces, population = words + marks, max(spelt, 1)
     out = style[row]
     out[0] = logs[characters + 1]
@@ -207,20 +189,3 @@ def style_features(words: int, workspace: Any, tables: Any, style: Any, row: int
     out[_SMALLS + 2] = (first & ASKING) != 0
     for j in range(len(ASKED)):
         out[_ASKED_AT + j] = np.float32((found >> U(j)) & U(1))
-
-
-@entry
-def _add_known(buffer: Any, starts: Any, ends: Any, seeds: Any, known: Any) -> None:
-    """Add n words to the hash table of known words, with their numbers.
-
-    Args:
-        buffer: `(size,) uint8`, the words; `starts`, `ends`: `(n,) int64`, their byte offsets.
-        seeds: `(SEEDS,) uint64`.
-        known: `(1024,) uint64`, zeros.
-    """
-    for i in range(len(starts)):
-        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
-        slot = word >> U(54)
-        while known[slot]:
-            slot = (slot + U(1)) & U(len(known) - 1)
-        known[slot] = (word & ~U(63)) | U(i)

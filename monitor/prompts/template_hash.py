@@ -9,35 +9,35 @@ only its words of the vocabulary. Quoted text does not count.
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from monitor.kernels.bits import C1, C2, U, entry, hash_bytes, inner, mix
-from monitor.prompts.segment import ASKS, ENDS, QUOTED, WORD
+from monitor.kernels.bits import C1, C2, U, inner, mix
+from monitor.prompts.segment import ASKS, ENDS, QUOTED
+from monitor.prompts.vocabulary import LINK, TASK, Known
 
 # Added to a sentence's score: for the first and the last sentence, and for a question.
 _EDGE, _QUESTION = 0.5, 0.7
 
 
-@inner
-def _role(word: Any, vocabulary: Any) -> Any:
-    """2 for a task word, 1 for a linking word, 0 for any other; int64.
-
-    Args:
-        word: uint64 hash.
-        vocabulary: `(4096,) uint64`, see `add_words`.
-    """
-    slot = word >> U(52)
-    while vocabulary[slot]:
-        if (vocabulary[slot] ^ word) >> U(1) == U(0):
-            return 1 + np.int64(vocabulary[slot] & U(1))
-        slot = (slot + U(1)) & U(len(vocabulary) - 1)
-    return 0
+def instruction_words() -> Iterator[Known]:
+    """The instruction words of all languages; the first role of a word counts."""
+    text = resources.files("monitor.prompts").joinpath("instructions.toml").read_text("utf-8")
+    roles: dict[str, int] = {}
+    for language in tomllib.loads(text).values():
+        for kind, role in (("links", LINK), ("tasks", TASK)):
+            for word in language[kind].split():
+                roles.setdefault(word, role)
+    for word, role in roles.items():
+        yield word, "", role
 
 
 @inner
-def template_hash(words: int, workspace: Any, vocabulary: Any) -> Any:
+def template_hash(words: int, workspace: Any) -> Any:
     """The hash, uint64, of the sentence that looks most like an instruction.
 
     It covers the task words; with fewer than four of them also the linking words; with fewer than
@@ -45,9 +45,8 @@ def template_hash(words: int, workspace: Any, vocabulary: Any) -> Any:
 
     Args:
         words: number of words in `workspace`, a `Workspace`.
-        vocabulary: `(4096,) uint64`, see `add_words`.
     """
-    exact, traits = workspace.words, workspace.traits
+    exact, traits, known = workspace.words, workspace.traits, workspace.known
     best, chosen = -1.0, U(0)
     length, tasks, links = 0, 0, 0
     task_hash, link_hash, first_hash = U(0), U(0), U(0)
@@ -55,11 +54,10 @@ def template_hash(words: int, workspace: Any, vocabulary: Any) -> Any:
     for i in range(words):
         if traits[i] & QUOTED == 0:
             length += 1
-            role = _role(exact[i], vocabulary)
-            if role:
+            if known[i] & U(LINK | TASK):
                 link_hash = link_hash * C1 + exact[i]
                 links += 1
-            if role == 2:
+            if known[i] & U(TASK):
                 task_hash = task_hash * C1 + exact[i]
                 tasks += 1
             if length <= 6:
@@ -77,22 +75,3 @@ def template_hash(words: int, workspace: Any, vocabulary: Any) -> Any:
             length, tasks, links, edge = 0, 0, 0, 0.0
             task_hash = link_hash = first_hash = U(0)
     return mix(chosen)
-
-
-@entry
-def add_words(buffer: Any, starts: Any, ends: Any, tasks: int, seeds: Any, vocabulary: Any) -> None:
-    """Add n words to the hash table of instruction words. A word that is there already stays.
-
-    Args:
-        buffer: `(size,) uint8`, the words; `starts`, `ends`: `(n,) int64`, their byte offsets.
-        tasks: 1 for task words, 0 for linking words; kept in the last bit of an entry.
-        seeds: `(SEEDS,) uint64`.
-        vocabulary: `(4096,) uint64`, 0 for a free slot.
-    """
-    for i in range(len(starts)):
-        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
-        if _role(word, vocabulary) == 0:
-            slot = word >> U(52)
-            while vocabulary[slot]:
-                slot = (slot + U(1)) & U(len(vocabulary) - 1)
-            vocabulary[slot] = (word & ~U(1)) | U(tasks)

@@ -1,4 +1,8 @@
-"""Known words: the language of a prompt, and what its instruction is about.
+"""Known words: all that the features need to know about a word, in one table.
+
+Each word of a prompt is looked up once (`segment.py`). The traits that are found are bits: its role
+in an instruction, its number in the style, its concept and its languages. A pair of words that
+follow each other may have traits too; they are added to those of the second word.
 
 Word vectors and style differ more between languages than between topics. So the content model has
 one centre per family of languages (`content_model.py`). A script is recognised by its characters, a
@@ -7,11 +11,14 @@ language in Latin script by its most frequent words (`languages.toml`).
 An instruction stands at the beginning or at the end of a prompt. Its words, in any language, belong
 to a few concepts, such as "step", "reply" or "score" (`concepts.toml`). Which of them occur there
 tells a request for the working or for a judgement from other requests, whatever it is about.
+
+In all kernels here `table` is `(8192, 2) uint64`: the hash of a word and its traits, 0 if free.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -19,10 +26,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.bits import C1, U, entry, hash_bytes, inner
+from monitor.kernels.bits import C1, U, aligned, entry, hash_bytes, inner
 from monitor.prompts.characters import SCRIPTS, SINGLE, characters
 from monitor.prompts.normalise import Texts
-from monitor.prompts.segment import LETTERS, NUMBER, SCRIPT, WORD
+
+LINK, TASK = 1, 2  # linking and task words, see `template_hash.py`
+OPENS = U(4)  # the first word of a known pair
+IN_STYLE, STYLE_AT = U(16), U(8)  # has a number in the style, and its place: 6 bits
+IN_CONCEPT, CONCEPT_AT = U(32), U(16)  # the same for the concept of the word
+PAIR_IN_CONCEPT, PAIR_AT = U(64), U(24)  # the same for the concept of a pair
+LANGUAGES_AT = U(32)  # place of the languages, 16 bits
+SIX = U(63)
+
+_SIZE = 1 << 13
+_SHIFT = U(64 - 13)
+
+Known = tuple[str, str, int]  # a word, the one after it or none, and their traits
 
 
 @lru_cache
@@ -35,42 +54,24 @@ LANGUAGES = tuple(_load("languages.toml"))  # in Latin script, at most 16; the f
 FAMILIES = (*LANGUAGES, *SCRIPTS[1:])
 CONCEPTS = tuple(_load("concepts.toml"))  # at most 64
 
-_EDGE = 32  # words at the beginning and at the end of a prompt that are searched for concepts
-_READ = 256  # first words of a prompt in which common words are counted
-_LEAST = 10  # words per common word of a language, at most
-_CHINESE, _JAPANESE = SCRIPTS.index("chinese"), SCRIPTS.index("japanese")
-_HAS_HAN = tuple(script in ("chinese", "japanese") for script in SCRIPTS)
-# Letters that a character counts as: one of these scripts is most of a word.
-_WEIGHTS = tuple(3 if script in ("chinese", "japanese", "korean") else 1 for script in SCRIPTS)
-_KANA = 16  # characters per kana of a Japanese text, at most
 
-
-def language_words(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash table of common words, `(4096,) uint64`, for words hashed with `seeds`.
-
-    The last 16 bits of an entry are the languages of the word.
-    """
-    table = np.zeros(1 << 12, np.uint64)
+def language_words() -> Iterator[Known]:
+    """The common words of each language."""
     for i, found in enumerate(_load("languages.toml").values()):
-        words = Texts.of(found)
-        buffer = np.frombuffer(words.data, np.uint8)
-        _add_words(buffer, words.starts, words.ends, 1 << i, seeds, table)
-    return table
+        for word in found:
+            yield word, "", 1 << (int(LANGUAGES_AT) + i)
 
 
-def concept_words(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash table of the words of concepts, `(4096,) uint64`, for words hashed with `seeds`.
-
-    The last 16 bits of an entry are the number of the concept.
-    """
-    table = np.zeros(1 << 12, np.uint64)
-    for i, found in enumerate(_load("concepts.toml").values()):
-        pairs = [_words(each) for each in found]
-        first, second = (Texts.of([pair[j] for pair in pairs]) for j in range(2))
-        buffers = [np.frombuffer(words.data, np.uint8) for words in (first, second)]
-        places = first.starts, first.ends, second.starts, second.ends
-        _add_pairs(*buffers, *places, i, seeds, table)
-    return table
+def concept_words() -> Iterator[Known]:
+    """The words and pairs of words of each concept; the last concept of a word counts."""
+    concepts = {
+        _words(word): number
+        for number, found in enumerate(_load("concepts.toml").values())
+        for word in found
+    }
+    for (first, second), number in concepts.items():
+        has, at = (PAIR_IN_CONCEPT, PAIR_AT) if second else (IN_CONCEPT, CONCEPT_AT)
+        yield first, second, int(has) | number << int(at)
 
 
 def _words(entry: str) -> tuple[str, str]:
@@ -82,131 +83,53 @@ def _words(entry: str) -> tuple[str, str]:
     return first, second
 
 
+def known_words(words: Iterable[Known], seed: np.uint64) -> npt.NDArray[np.uint64]:
+    """The table of known words, for words hashed with `seed`."""
+    found = list(words)
+    found += [(first, "", int(OPENS)) for first, second, _ in found if second]
+    first, second = Texts.of([each[0] for each in found]), Texts.of([each[1] for each in found])
+    buffers = [np.frombuffer(texts.data, np.uint8) for texts in (first, second)]
+    places = np.stack([first.starts, first.ends, second.starts, second.ends])
+    table = aligned((_SIZE, 2), np.uint64)
+    _add(*buffers, places, np.array([each[2] for each in found], np.uint64), seed, table)
+    return table
+
+
 @inner
 def _slot(word: Any, table: Any) -> Any:
-    """The slot of a word, uint64, or a free one.
-
-    Args:
-        word: uint64 hash.
-        table: `(4096,) uint64`, see `language_words`.
-    """
-    slot = word >> U(52)
-    while table[slot] and (table[slot] ^ word) >> U(16) != U(0):
-        slot = (slot + U(1)) & U(len(table) - 1)
+    """The slot of a word, or a free one; both are uint64."""
+    slot = word >> _SHIFT
+    while table[slot, 0] and table[slot, 0] != word:
+        slot = (slot + U(1)) & U(_SIZE - 1)
     return slot
 
 
 @inner
-def family(words: int, workspace: Any, table: Any) -> Any:
-    """Index in FAMILIES of a segmented prompt, uint8.
-
-    Args:
-        words: number of words in `workspace`, a `Workspace`.
-        table: `(4096,) uint64`, see `language_words`.
-    """
-    counts = workspace.counts
-    script, most = 0, counts[SCRIPT] + counts[LETTERS]
-    for i in range(1, len(SCRIPTS)):
-        count = counts[SCRIPT + i]
-        count *= _WEIGHTS[i]
-        if count > most:
-            script, most = i, count
-    if _HAS_HAN[script]:
-        kana, han = counts[SCRIPT + _JAPANESE], counts[SCRIPT + _CHINESE]
-        script = _JAPANESE if kana * _KANA >= kana + han else _CHINESE
-    if script > 0:
-        return np.uint8(len(LANGUAGES) + script - 1)
-    common, spelt = workspace.common, 0
-    common[:] = 0
-    for i in range(min(words, _READ)):
-        if workspace.traits[i] & NUMBER:
-            continue
-        spelt += 1
-        word = workspace.words[i]
-        languages = table[_slot(word, table)] & U(0xFFFF)
-        if languages:
-            for j in range(len(LANGUAGES)):
-                common[j] += (languages >> U(j)) & U(1)
-    best = 0
-    for j in range(1, len(LANGUAGES)):
-        if common[j] > common[best]:
-            best = j
-    return np.uint8(best if common[best] * _LEAST >= spelt else 0)
+def traits_of(word: Any, table: Any) -> Any:
+    """The traits of a hashed word; both are uint64."""
+    return table[_slot(word, table), 1]
 
 
 @inner
-def concepts(words: int, workspace: Any, table: Any) -> Any:
-    """The concepts at the edges of a segmented prompt, uint64: one bit for each of CONCEPTS.
-
-    Args:
-        words: number of words in `workspace`, a `Workspace`.
-        table: `(4096,) uint64`, see `concept_words`.
-    """
-    found = _concepts(workspace.words, 0, min(words, _EDGE), table)
-    return found | _concepts(workspace.words, max(words - _EDGE, min(words, _EDGE)), words, table)
-
-
-@inner
-def _concepts(words: Any, begin: int, end: int, table: Any) -> Any:
-    """The concepts, uint64, of `words[begin:end]`, `(most,) uint64`; a pair goes before a word."""
-    found, before = U(0), U(0)
-    for i in range(begin, end):
-        word = words[i]
-        entry = table[_slot(_pair(before, word), table)]
-        if entry == U(0):
-            entry = table[_slot(word, table)]
-        if entry:
-            found |= U(1) << (entry & U(0x3F))
-        before = word
-    return found
-
-
-@inner
-def _pair(first: Any, second: Any) -> Any:
+def pair(first: Any, second: Any) -> Any:
     """The hash of two words that follow each other; all are uint64."""
     return first * C1 + second
 
 
 @entry
-def _add_pairs(
-    first: Any,
-    second: Any,
-    starts: Any,
-    ends: Any,
-    next_starts: Any,
-    next_ends: Any,
-    concept: int,
-    seeds: Any,
-    table: Any,
-) -> None:
-    """Add n words or pairs of words of a concept to the hash table of concepts.
+def _add(first: Any, second: Any, places: Any, traits: Any, seed: Any, table: Any) -> None:
+    """Add the traits of n words or pairs.
 
     Args:
-        first, second: `(size,) uint8`, the words; `starts`, `ends`, `next_starts`, `next_ends`:
-            `(n,) int64`, their byte offsets. The second one may be empty.
-        concept: its number.
-        seeds: `(SEEDS,) uint64`.
-        table: `(4096,) uint64`, 0 for a free slot.
+        first, second: `(size,) uint8`, the words. The second one may be empty.
+        places: `(4, n) int64`, offsets where the first and the second one begin and end.
+        traits: `(n,) uint64`.
+        seed: uint64.
     """
-    for i in range(len(starts)):
-        word = hash_bytes(first, U(starts[i]), U(ends[i]), seeds[WORD])
-        if next_ends[i] > next_starts[i]:
-            second_word = hash_bytes(second, U(next_starts[i]), U(next_ends[i]), seeds[WORD])
-            word = _pair(word, second_word)
-        table[_slot(word, table)] = (word & ~U(0xFFFF)) | U(concept)
-
-
-@entry
-def _add_words(buffer: Any, starts: Any, ends: Any, language: int, seeds: Any, table: Any) -> None:
-    """Add n words of a language to the hash table of common words.
-
-    Args:
-        buffer: `(size,) uint8`, the words; `starts`, `ends`: `(n,) int64`, their byte offsets.
-        language: the bit of the language.
-        seeds: `(SEEDS,) uint64`.
-        table: `(4096,) uint64`, 0 for a free slot.
-    """
-    for i in range(len(starts)):
-        word = hash_bytes(buffer, U(starts[i]), U(ends[i]), seeds[WORD])
+    for i in range(len(traits)):
+        word = hash_bytes(first, U(places[0, i]), U(places[1, i]), seed)
+        if places[3, i] > places[2, i]:
+            word = pair(word, hash_bytes(second, U(places[2, i]), U(places[3, i]), seed))
         slot = _slot(word, table)
-        table[slot] = (word & ~U(0xFFFF)) | (table[slot] & U(0xFFFF)) | U(language)
+        table[slot, 0] = word
+        table[slot, 1] |= traits[i]

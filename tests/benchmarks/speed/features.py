@@ -155,7 +155,7 @@ def _nothing(buffer, chunks, n, words, tables, workspace, features, i):  # type:
 
 @inner
 def _meaning(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
-    end, _, opening, closing = append_tokens(buffer, chunks, tables, workspace, n)
+    end, _, opening, closing, _ = append_tokens(buffer, chunks, tables, workspace, n)
     kernel._sum(workspace.tokens, end, tables.vectors, workspace.part, workspace.total)
     kernel._normalise(workspace.total, features.meaning, i)
     kernel._sum_few(workspace.tokens, n, opening, tables.vectors, workspace.total)
@@ -166,7 +166,7 @@ def _meaning(buffer, chunks, n, words, tables, workspace, features, i):  # type:
 
 @inner
 def _template(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
-    features.template[i] = template_hash(words, workspace, tables.vocabulary)
+    features.template[i] = template_hash(words, workspace)
 
 
 @inner
