@@ -1,8 +1,8 @@
 """The published method (arXiv 2606.05725): exact MMD of MiniLM's embeddings, per key.
 
-The encoder is `quality/minilm.py` on the CPU, the kernel Gaussian with the median bandwidth. The last 100 prompts of a
-key are its window, compared with 1,500 prompts of the public (here the stream's first) whenever the
-window has changed by 25 prompts. The windows are in memory, and JSON is decoded by msgspec.
+The encoder is `quality/minilm.py` on the CPU, the kernel Gaussian with the median bandwidth. The
+first 1,500 prompts are the public, embedded before the measurement. The last 100 prompts of a key
+are its window, evaluated after every 25. Windows are in memory, and msgspec decodes the JSON.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ async def _read(kafka: str, topic: str, meter: Meter) -> None:
     while True:
         fetched = await consumer.getmany(timeout_ms=1_000, max_records=_FETCHED)
         values = [record.value for records in fetched.values() for record in records]
-        requests = [decoder.decode(value) for value in values]
-        for part in _parts(requests):
+        for part in _parts([decoder.decode(value) for value in values]):
             vectors = encode([request.prompt or "" for request in part])
             if scale is None:
-                reference = np.concatenate([reference, vectors[: _REFERENCE - len(reference)]])
-                scale = _scale(reference) if len(reference) == _REFERENCE else None
+                reference = np.concatenate([reference, vectors])
+                scale = _scale(reference) if len(reference) >= _REFERENCE else None
+                continue
             for request, vector in zip(part, vectors, strict=True):
                 key = request.api_key
                 windows[key].append(vector)
                 counts[key] += 1
-                if counts[key] % _EVERY == 0 and scale is not None:
+                if counts[key] % _EVERY == 0:
                     _discrepancy(np.stack(windows[key]), reference, scale)
             meter.add(len(part))
 
