@@ -76,13 +76,18 @@ def _base64_table() -> npt.NDArray[np.bool_]:
 
 
 _MARKS, _BASE64 = _mark_table(), _base64_table()
+_MARK_WORDS = np.array([name_words(text) for text in sorted(NO_VALUE)], np.uint64)
 
 
 @inner
 def may_be_no_value(data: Any, at: Any, end: Any) -> Any:
     """Whether the text `data[at:end]` may stand for no value, and is not empty."""
-    size = end - at
-    return size < U(_MARK_SIZES) and _MARKS[size, data[at]]
+    found, size = False, end - at
+    if size < U(_MARK_SIZES) and _MARKS[size, data[at]]:
+        first, last = words_of(data, at, end)
+        for mark in range(len(_MARK_WORDS)):
+            found |= _MARK_WORDS[mark, 0] == first and _MARK_WORDS[mark, 1] == last
+    return found
 
 
 @inner

@@ -134,6 +134,13 @@ def test_unknown_scalar_fields_are_skipped(text):
         assert is_plain(value)
 
 
+@pytest.mark.parametrize("text", ["u966514b7", "nan0", "Nobody", "[redact]", "none.", "N/B"])
+def test_text_like_one_for_no_value_is_plain(text):
+    value = event(end_user=text, prompt=text)
+    check([value])
+    assert is_plain(value)
+
+
 @pytest.mark.parametrize("name", sorted(WHOLE.keys() - {"ts", "api_key", "turns"}))
 def test_null_counts_as_absent(name):
     value = event(**{name: None})
