@@ -17,6 +17,7 @@ _OWN = ("process_", "python_")
 _COMBINED: dict[str, Callable[[float, float], float]] = {
     "xm_checkpoint_timestamp_seconds": min,  # the process that is behind
     "xm_public_squared_error": max,
+    "xm_unsaved_ratio": max,
 }
 
 

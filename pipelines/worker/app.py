@@ -23,6 +23,7 @@ from monitor.requests.decoder import Decoder
 from monitor.store.base import Store
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
+from pipelines.kafka.groups import take_over
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
@@ -192,6 +193,10 @@ def run_worker(
     if socket is None:
         check_port(settings)
         check_topics(settings, rekey=rekey)
+    if role is not Role.watch:
+        source = settings.topics.fingerprints if role is Role.link else settings.topics.alerts
+        group = group_of(role, settings)
+        take_over(settings.kafka, settings.kafka_security, source, settings.group, group)
     worker = faust.Worker(app, logging_config=LOGGING, redirect_stdouts=False, quiet=True)
     # All objects so far live as long as the process. Reference counts free most later ones.
     gc.freeze()
