@@ -211,9 +211,10 @@ class Engine(PartitionedOperator[Partition]):
         self.metrics.reused_ids.inc(read.reused)
         texts = self._normalise(read.prompts)
         features = self._extractor(texts)
+        intents = self._lexicon.match(texts, features.triggered)
         requests = Requests(
             *(times, columns.ts, read.tokens, columns.short_hashes("id")),
-            read.marks | confirmed(self._lexicon.match(texts), features.lists) * np.uint16(INTENT),
+            read.marks | confirmed(intents, features.lists) * np.uint16(INTENT),
             *(columns.short_hashes("model"), columns.origins, columns.counted),
             *self._tasks(self.table.records, rows, columns, read),
         )

@@ -10,6 +10,7 @@ one baseline is valid everywhere.
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from monitor.prompts import kernel
 from monitor.prompts.characters import characters
 from monitor.prompts.content_model import Content, shipped_content
 from monitor.prompts.kernel import CELL, KEYED, MEANING, Tables
+from monitor.prompts.lexicon import trigger_words
 from monitor.prompts.normalise import MAX_BYTES, Texts
 from monitor.prompts.projection import CONTENT, LISTS, SHARES
 from monitor.prompts.segment import SEEDS, WORD
@@ -47,6 +49,7 @@ class Features(NamedTuple):
         lists: `(n, len(LISTS) * len(SHARES)) float32`, similarity to prompt lists, in standard
             deviations, see `projection.py`.
         unreadable: `(n,) bool`, whether most words are of no language, see `kernel.py`.
+        triggered: `(n,) bool`, whether it may have a phrase of the lexicon, see `lexicon.py`.
     """
 
     meaning: npt.NDArray[np.int8]
@@ -61,6 +64,7 @@ class Features(NamedTuple):
     content: npt.NDArray[np.int8]
     lists: npt.NDArray[np.float32]
     unreadable: npt.NDArray[np.bool_]
+    triggered: npt.NDArray[np.bool_]
 
 
 class Extractor:
@@ -106,6 +110,7 @@ class Extractor:
             np.empty((n, CONTENT), np.int8),
             np.empty((n, len(LISTS) * len(SHARES)), np.float32),
             np.empty(n, np.bool_),
+            np.empty(n, np.bool_),
         )
         buffer = np.frombuffer(texts.data, np.uint8)
         self.cache_misses += kernel.extract(
@@ -118,7 +123,9 @@ def _tables(secret: bytes, content: Content) -> Tables:
     kinds = characters()
     seeds = np.frombuffer(derive(secret, "words", 8 * SEEDS), "<u8").astype(np.uint64)
     keys = np.frombuffer(b"".join(derive(secret, name) for name in KEYED), "<u8").astype(np.uint64)
-    words = [*style_words(), *instruction_words(), *language_words(), *concept_words()]
+    words = chain(
+        style_words(), instruction_words(), language_words(), concept_words(), trigger_words()
+    )
     return Tables(
         kinds.kind,
         kinds.script,

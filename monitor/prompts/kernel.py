@@ -26,6 +26,7 @@ from monitor.prompts.segment import (
     NUMBER,
     OTHER,
     SCRIPT,
+    TRIGGERED,
     segment,
 )
 from monitor.prompts.style import DISTINCT_WORDS, StyleTables, style_features
@@ -335,6 +336,7 @@ def extract(
         features.concepts[i] = _concepts_at_edges(words, workspace.known)
         project(features, i, tables.projection, workspace.sums)
         features.unreadable[i] = _is_unreadable(workspace.counts, spelt)
+        features.triggered[i] = workspace.counts[TRIGGERED] != 0
         template = template_hash(words, workspace)
         cell = U(_cell(features.meaning, i, tables.planes))
         features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])

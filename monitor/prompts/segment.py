@@ -41,13 +41,14 @@ from monitor.prompts.characters import (
     SPACE,
     WIDE,
 )
-from monitor.prompts.vocabulary import OPENS, pair, traits_of
+from monitor.prompts.vocabulary import OPENS, TRIGGER, pair, traits_of
 
 # Indices of `Workspace.counts`.
 LETTERS, DIGITS, MARKS, SPACES, OTHER = range(5)
 GAPS, SENTENCES, DASHES, NUMBERED = range(5, 9)
 FIRST, LAST = 9, 10  # classes of the first and the last character, see EDGES
-SCRIPT = 11  # characters of each of SCRIPTS that are not ASCII
+TRIGGERED = 11  # whether the prompt may have a phrase of the lexicon
+SCRIPT = 12  # characters of each of SCRIPTS that are not ASCII
 COUNTS = SCRIPT + len(SCRIPTS)
 
 # Indices of the seeds: of chunks without and with a space before them, of words, and of the prompt.
@@ -55,6 +56,7 @@ PLAIN, SPACED, WORD, TIMES, WHOLE, SEEDS = range(6)
 QUOTED, ENDS, ASKS, NUMBER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)  # flags of words
 
 LONGEST = 64
+_BRACKET = ord("[")
 RUN = 16  # the longest run of spaces that is a token
 
 
@@ -180,7 +182,7 @@ def segment(
     gaps, sentences = 0, 0
     chunks, n, words = 0, 0, 0
     letters, digits, marks, blanks, other = U(0), U(0), U(0), 0, 0
-    table, opens = tables.known, U(0)
+    table, opens, every = tables.known, U(0), U(0)
     quoted = np.uint8(0)
     lead = 1  # spaces before p; the tokenizer adds one before the text
     p = start
@@ -272,6 +274,7 @@ def segment(
             if opens:
                 known |= traits_of(pair(workspace.words[words - 1], word), table)
             opens = known & OPENS
+            every |= known
             workspace.words[words], workspace.known[words] = word, known
             traits[words] = quoted | NUMBER if kind == DIGIT else quoted
             whole = (whole + gap if words else whole) * times + word
@@ -286,5 +289,6 @@ def segment(
     counts[LETTERS], counts[DIGITS], counts[MARKS] = letters, digits, marks
     counts[SPACES], counts[OTHER], counts[GAPS] = blanks, other, gaps
     counts[SENTENCES] = sentences
+    counts[TRIGGERED] = every & TRIGGER or other or tally[_BRACKET] > 1
     _classify_edges(buffer, start, stop, tables, counts)
     return chunks, n, words, mix(whole if words else whole + gap)

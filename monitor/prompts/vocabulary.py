@@ -1,8 +1,9 @@
 """Known words: all that the features need to know about a word, in one table.
 
 Each word of a prompt is looked up once (`segment.py`). The traits that are found are bits: its role
-in an instruction, its number in the style, its concept and its languages. A pair of words that
-follow each other may have traits too; they are added to those of the second word.
+in an instruction, its number in the style, its concept, its languages, and whether phrases of the
+lexicon have it. A pair of words that follow each other may have traits too; they are added to those
+of the second word.
 
 Word vectors and style differ more between languages than between topics. So the content model has
 one centre per family of languages (`content_model.py`). A script is recognised by its characters, a
@@ -31,6 +32,7 @@ from monitor.prompts.characters import SCRIPTS, SINGLE, characters
 from monitor.prompts.normalise import Texts
 
 LINK, TASK = 1, 2  # linking and task words, see `template_hash.py`
+TRIGGER = U(8)  # occurs in phrases, see `lexicon.py`
 OPENS = U(4)  # the first word of a known pair
 IN_STYLE, STYLE_AT = U(16), U(8)  # has a number in the style, and its place: 6 bits
 IN_CONCEPT, CONCEPT_AT = U(32), U(16)  # the same for the concept of the word

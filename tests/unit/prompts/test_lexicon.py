@@ -1,16 +1,40 @@
+import re
+from functools import lru_cache
+from itertools import islice
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from monitor.prompts.lexicon import Lexicon, confirmed
+from monitor.prompts.extractor import Extractor
+from monitor.prompts.lexicon import Lexicon, confirmed, patterns
 from monitor.prompts.normalise import Texts
 from monitor.prompts.projection import LISTS, SHARES
+from pipelines.simulation.scenario import Scenario, Simulation
 
 REASONING, GRADING = 1, 2
+
+
+WORDS = """
+rate the your full reasoning think step by aloud answer or a 'a' b (b) [[a]] from 1 to 10 out of 5
+response better best chosen rejected before giving you how arrived at it scale [0] x denk laut é
+"""
 
 
 @pytest.fixture(scope="module")
 def lexicon():
     return Lexicon()
+
+
+@lru_cache(1)
+def _extractor():
+    return Extractor(b"secret")
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    return _extractor()
 
 
 @pytest.mark.parametrize(
@@ -114,3 +138,40 @@ def test_phrase_counts_unless_the_content_model_contradicts():
     lists[2, [LISTS.index(kind) * len(SHARES) for kind in ("cot", "grader")]] = 1.0
     assert confirmed(np.full(3, 3, np.uint8), lists).tolist() == [0, 1, 3]
     assert confirmed(np.zeros(3, np.uint8), lists).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("pattern", [pattern for _, pattern in patterns()])
+def test_every_phrase_has_a_trigger(lexicon, extractor, pattern):
+    letters = st.characters(max_codepoint=127) if pattern.isascii() else None
+    phrases: list[str] = []
+
+    @settings(max_examples=15, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+    @given(st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True, alphabet=letters))
+    def collect(phrase):
+        phrases.append(phrase)
+
+    collect()
+    _assert_triggers_change_nothing(lexicon, extractor, phrases)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(WORDS.split()), max_size=12).map(" ".join))
+def test_triggers_change_no_match_of_mixed_words(prompt):
+    _assert_triggers_change_nothing(Lexicon(), _extractor(), [prompt, prompt.replace(" ", "")])
+
+
+def test_triggers_change_no_match_of_simulated_traffic(lexicon, extractor):
+    events = Simulation(Scenario(keys=500, hours=6)).events()
+    prompts = [event.get("prompt") or event.get("system") for event in islice(events, 10_000)]
+    _assert_triggers_change_nothing(lexicon, extractor, prompts)
+
+
+def test_most_ordinary_prompts_have_no_trigger(extractor):
+    prompts = ["What were you cooking tonight?", "Erklär mir das", "Translate this to French."]
+    assert extractor(Texts.of(prompts)).triggered.tolist() == [False, True, False]
+
+
+def _assert_triggers_change_nothing(lexicon, extractor, prompts):
+    texts = Texts.of(prompts)
+    some = lexicon.match(texts, extractor(texts).triggered)
+    assert some.tolist() == lexicon.match(texts).tolist()

@@ -52,6 +52,7 @@ def prompts(numbers):
         content=drawn_normal(CONTENT, SCALE).astype(np.int8),
         lists=drawn_normal(len(LISTS) * len(SHARES), 1).astype(np.float32),
         unreadable=np.zeros(n, np.bool_),
+        triggered=np.zeros(n, np.bool_),
     )
 
 
