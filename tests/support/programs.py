@@ -8,12 +8,10 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from unittest import mock
 
-import psutil
 import pytest
 
 from monitor.config import Settings, load
@@ -62,17 +60,10 @@ class Worker(WebServer):
     page = "/readyz"
 
     def __init__(
-        self,
-        folder: Path,
-        kafka: str,
-        redis_url: str,
-        *,
-        rekey: bool = False,
-        options: Sequence[str] = (),
-        **chosen: str,
+        self, folder: Path, kafka: str, redis_url: str, *, rekey: bool = False, **chosen: str
     ) -> None:
         super().__init__(folder)
-        self.rekey, self.options = rekey, options
+        self.rekey = rekey
         name = uuid.uuid4().hex[:12]
         self.environment = {
             "XM_KAFKA": kafka,
@@ -108,29 +99,13 @@ class Worker(WebServer):
 
     def command(self) -> list[str]:
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        options = [*self.options, *(["--rekey"] if self.rekey else [])]
+        options = ["--rekey"] if self.rekey else []
         return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "worker", *options]
 
     def start(self) -> None:
         compile_kernels()
         topics.create(self.settings, rekey=self.rekey)
         super().start()
-
-    def children(self) -> dict[str, psutil.Process]:
-        """Its processes by name: the role and a number."""
-        assert self.process is not None
-        found = psutil.Process(self.process.pid).children()
-        return {Path(each.cmdline()[-1]).name: each for each in found}
-
-    def pause(self) -> None:
-        super().pause()
-        for child in self.children().values():
-            child.suspend()
-
-    def resume(self) -> None:
-        for child in self.children().values():
-            child.resume()
-        super().resume()
 
 
 class DecisionService(WebServer):

