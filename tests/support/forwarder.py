@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.programs import WebServer
@@ -57,12 +59,21 @@ class Forwarder(WebServer):
 
 
 def read_topic(kafka: str, topic: str, partitions: int = 1) -> list[Any]:
-    """All records of a topic, in order within a partition."""
+    """All records of a topic, in order within a partition.
+
+    An aiokafka consumer may wait without end for the metadata of a broker that has just started, so
+    reading begins again with a new one.
+    """
+    for _ in range(4):
+        with suppress(KafkaTimeoutError):
+            return asyncio.run(_read(kafka, topic, partitions))
     return asyncio.run(_read(kafka, topic, partitions))
 
 
 async def _read(kafka: str, topic: str, partitions: int) -> list[Any]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka, auto_offset_reset="earliest", request_timeout_ms=10_000
+    )
     await consumer.start()
     try:
         places = [TopicPartition(topic, number) for number in range(partitions)]
