@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from monitor import config
 from monitor.identity import from_settings
-from pipelines.cli.options import RequestFile, stderr
+from pipelines.cli.options import RequestFile, roles_of, stderr
 from pipelines.web.tokens import new_token
+from pipelines.worker.roles import Role
 
 Rekey = Annotated[
     bool,
@@ -19,13 +21,6 @@ Rekey = Annotated[
         "--rekey", help="First copy requests to a topic keyed by account, for logs without keys."
     ),
 ]
-
-
-class Role(StrEnum):
-    """What a process does."""
-
-    all = "all"
-    decide = "decide"
 
 
 class Access(StrEnum):
@@ -65,22 +60,42 @@ def demo(
 def worker(
     rekey: Rekey = False,
     role: Annotated[
-        Role, typer.Option(help="`decide` does what `xm serve` does, and nothing else.")
-    ] = Role.all,
+        list[str] | None,
+        typer.Option(
+            help="What to do; several with commas, or repeat the option. Default: all.",
+            metavar="watch|link|deliver|decide",
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(help="Processes that watch, at most one per core.", metavar="N", min=1)
+    ] = 1,
+    socket: Annotated[
+        Path | None,
+        typer.Option(help="Serve the pages of one role on a Unix socket, not on the web port."),
+    ] = None,
 ) -> None:
     """Monitor the live stream: read requests from Kafka, emit alerts, decisions and metrics.
 
-    Start several with the same settings to share the partitions, one per core. If your gateway
-    writes messages without a key, start all of them with `--rekey`.
+    `watch` evaluates keys, `link` finds campaigns, `deliver` sends alerts to receivers, `decide`
+    answers gateways. Each role is a process of its own; several roles under one command share one
+    web port. `--role decide` alone is `xm serve`.
+
+    Start several workers with the same settings to share the partitions. If your gateway writes
+    messages without a key, start all of them with `--rekey`.
     """
-    if role is Role.decide:
+    roles = roles_of(role)
+    if roles == [Role.decide]:
         serve()
         return
     settings = config.load()
     from_settings(settings)  # a missing secret is reported before the slow imports
+    if len(roles) > 1 or processes > 1:
+        from pipelines.supervisor.run import run_roles
+
+        raise typer.Exit(run_roles(settings, roles, processes=processes, rekey=rekey))
     from pipelines.worker.app import run_worker
 
-    run_worker(settings, rekey=rekey)
+    run_worker(settings, roles[0], rekey=rekey, socket=socket)
 
 
 @commands.command(epilog="Example: `XM_SERVE__PORT=6067 xm serve`")

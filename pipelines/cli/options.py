@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -20,6 +20,7 @@ from rich.console import Console
 from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.identity import is_pseudonym
+from pipelines.worker.roles import Role
 
 RequestFile = Annotated[str, typer.Argument(help="A file or folder of requests; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -78,6 +79,24 @@ def seconds_of(duration: str) -> float:
     if found is None:
         raise InputError(f"{duration!r} is not a duration: write 30s, 90m, 4h or 7d.")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]]
+
+
+def roles_of(named: Sequence[str] | None) -> list[Role]:
+    """The roles that an option names, with commas or repeated; all without one.
+
+    Raises:
+        InputError: if one does not exist.
+
+    >>> [role.value for role in roles_of(["link,watch"])]
+    ['watch', 'link']
+    """
+    names = {name.strip() for each in named or ["all"] for name in each.split(",")}
+    unknown = names - {*Role, "all"}
+    if unknown:
+        raise InputError(
+            f"{min(unknown)!r} is not a role of a worker: choose among {', '.join(Role)}."
+        )
+    return [role for role in Role if role in names or "all" in names]
 
 
 def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:

@@ -7,21 +7,19 @@ process is killed. `python -m pipelines.demo.embedded` runs both for a developer
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import cycle, islice
 from typing import IO
 
 from monitor.errors import ConfigError, MonitorError
+from pipelines.supervisor.child import die_with_parent
 
 _READY_SECONDS = 30.0
 _FIRST_PORT, _PROCESSES, _PORTS_PER_PROCESS = 10_000, 22, 1_000
@@ -125,20 +123,6 @@ def _wait_until_ready(
         f"The embedded {name} did not start on port {port} ({last or 'no output'}): "
         "try again, or use a server of your own with XM_KAFKA and XM_REDIS_URL."
     )
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """A `preexec_fn` that has Linux kill the child when the thread that started it ends."""
-    if sys.platform != "linux":
-        return None
-    prctl, set_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
-
-    def request_signal() -> None:
-        prctl(set_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return request_signal
 
 
 def _main() -> None:

@@ -33,6 +33,7 @@ from pipelines.demo.scene import Scene
 from pipelines.kafka import topics
 from pipelines.kafka.security import client_options
 from pipelines.simulation.scenario import Scenario, Simulation, messages
+from pipelines.supervisor.child import die_with_parent
 from pipelines.traffic.producer import Message, send
 from pipelines.traffic.schedule import SendSchedule
 
@@ -228,7 +229,7 @@ def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[by
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=embedded.die_with_parent(),
+            preexec_fn=die_with_parent(),
         )
         try:
             yield process, log

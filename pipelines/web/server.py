@@ -16,6 +16,7 @@ import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -157,6 +158,7 @@ class Server:
         tls: certificate and client authentication; default: plain HTTP. A renewed certificate is
             used within a second.
         connection: makes a connection of aiohttp's server and the bounds; default: `Connection`.
+        path: of a Unix socket to listen on, instead of the port.
     """
 
     def __init__(
@@ -167,8 +169,10 @@ class Server:
         *,
         tls: ServerTls | None = None,
         connection: Callable[[web.Server, Connections], Connection] | None = None,
+        path: Path | None = None,
     ) -> None:
         self._pages, self._host, self._port, self._tls = pages, host, port, tls
+        self._path = path
         self._connection = connection or Connection
         pages.middlewares.append(_note_use)
         self._runner = web.AppRunner(
@@ -181,6 +185,8 @@ class Server:
     @property
     def url(self) -> str:
         """Its address."""
+        if self._path is not None:
+            return f"unix://{self._path}"
         return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
 
     async def start(self) -> None:
@@ -195,15 +201,22 @@ class Server:
         server = self._runner.server
         assert server is not None
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: self._connection(server, self._connections),
-            self._host,
-            self._port,
-            backlog=_BACKLOG,
-            reuse_address=True,
-            ssl=None if self._tls is None else self._tls.context,
-            ssl_handshake_timeout=_REQUEST_SECONDS if self._tls else None,
-        )
+
+        def connection() -> Connection:
+            return self._connection(server, self._connections)
+
+        if self._path is not None:
+            self._server = await loop.create_unix_server(connection, self._path, backlog=_BACKLOG)
+        else:
+            self._server = await loop.create_server(
+                connection,
+                self._host,
+                self._port,
+                backlog=_BACKLOG,
+                reuse_address=True,
+                ssl=None if self._tls is None else self._tls.context,
+                ssl_handshake_timeout=_REQUEST_SECONDS if self._tls else None,
+            )
         self._expiring = loop.create_task(self._expire())
 
     async def stop(self) -> None:

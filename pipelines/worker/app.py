@@ -1,11 +1,12 @@
-"""The worker: one Faust app with its agents, its pages and its checkpoints."""
+"""The worker: a Faust app that does the work of one role, with its pages."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import socket
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -13,14 +14,16 @@ import faust
 from monitor.alerting.caps import Caps
 from monitor.config import Settings
 from monitor.engine import Engine
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import StoreError
 from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
+from monitor.operator import StreamOperator
 from monitor.requests.decoder import Decoder
+from monitor.store.base import Store
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
-from pipelines.decide.lookups import Lookups
+from pipelines.kafka.groups import take_over
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import check_topics
 from pipelines.kafka.transport import DEFAULTS
@@ -30,33 +33,31 @@ from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.worker.deliver import deliver, delivery_of
 from pipelines.worker.outbox import Outbox
 from pipelines.worker.rekey import Rekey
+from pipelines.worker.roles import Role, group_of
 from pipelines.worker.watch import Watch
-from pipelines.worker.web import WebService, pages
+from pipelines.worker.web import IDLE, WebService, check_port, pages
 
 _WITHDRAWN_SECONDS = 2.0  # between looks at which alerts people have withdrawn
 
+Trouble = Callable[[], str | None]  # why a process is not ready, `None` if it is
 
-def build(settings: Settings, *, rekey: bool = False) -> Any:
-    """The Faust app of a worker.
+
+def build(
+    settings: Settings, role: Role, *, rekey: bool = False, socket: Path | None = None
+) -> Any:
+    """The Faust app of a process.
 
     Args:
+        role: not `decide`, which needs no Kafka.
         rekey: first copy the requests to a topic keyed by account, see `rekey.py`.
+        socket: serves the pages instead of the web port.
 
     Raises:
         ConfigError: if the settings lack or contradict something.
     """
-    identity = from_settings(settings)
     metrics = Metrics(process_registry())
-    caps = Caps(settings.decisions, metrics.capped.inc)
-    store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
-    lookups = Lookups(settings, metrics.registry)
-    engine = Engine(settings, identity, store, metrics=metrics)
-    linker = Linker(settings, store, metrics=metrics)
-    topics = settings.topics
-    source = topics.keyed if rekey else topics.requests
-
     app = faust.App(
-        settings.group,
+        group_of(role, settings),
         **faust_options(settings.kafka, settings.kafka_security),
         consumer_max_fetch_size=4 << 20,
         consumer_auto_offset_reset="earliest",
@@ -64,20 +65,24 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
         producer_max_batch_size=256 << 10,
         **DEFAULTS,
     )
-    delivery = delivery_of(app, settings, metrics)
-    watch, link = (
-        Watch(
-            app,
-            operator,
-            store,
-            topics,
-            topic,
-            metrics=metrics,
-            redact=settings.rejected == "redacted",
-        )
-        for operator, topic in ((engine, source), (linker, topics.fingerprints))
+    if role is Role.watch:
+        trouble = _watch_requests(app, settings, metrics, rekey=rekey)
+    elif role is Role.link:
+        trouble = _link_campaigns(app, settings, metrics)
+    else:
+        trouble = _deliver_alerts(app, settings, metrics)
+    app.web = WebService(
+        Server(pages(trouble, metrics.registry), settings.web_host, settings.web_port, path=socket)
     )
+    return app
 
+
+def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bool) -> Trouble:
+    """Evaluate keys from the topic of requests."""
+    topics = settings.topics
+    caps = Caps(settings.decisions, metrics.capped.inc)
+    store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
+    engine = Engine(settings, from_settings(settings), store, metrics=metrics)
     if rekey:
         copier = Rekey(app, Decoder.of(settings), topics.keyed)
 
@@ -85,78 +90,116 @@ def build(settings: Settings, *, rekey: bool = False) -> Any:
         async def rekey_requests(stream: Any) -> None:
             await copier.consume(stream)
 
-    @app.agent(app.topic(source), name="watch_requests")  # type: ignore[untyped-decorator]
-    async def watch_requests(stream: Any) -> None:
-        await watch.consume(stream)
+    source = topics.keyed if rekey else topics.requests
+    watch = _observe(app, engine, store, source, settings, metrics)
+    return lambda: watch.trouble or (None if watch.assigned else IDLE)
 
-    @app.agent(app.topic(topics.fingerprints), name="link_campaigns")  # type: ignore[untyped-decorator]
-    async def link_campaigns(stream: Any) -> None:
-        await link.consume(stream)
 
-    @app.agent(app.topic(topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
+def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
+    """Find campaigns in the topic of fingerprints."""
+    caps = Caps(settings.decisions, metrics.capped.inc)
+    store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
+    linker = Linker(settings, store, metrics=metrics)
+    link = _observe(app, linker, store, settings.topics.fingerprints, settings, metrics)
+    joining = _until_joined(app)
+    return lambda: link.trouble or joining()
+
+
+def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
+    """Send alerts to their receivers, and copy decisions and the audit to Kafka."""
+    delivery = delivery_of(app, settings, metrics)
+    store = RedisStore(settings.redis_url, settings.record_seconds)
+    outbox = Outbox(app, settings, store, ControlStore(settings.redis_url))
+
+    @app.agent(app.topic(settings.topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
     async def deliver_alerts(stream: Any) -> None:
         async with delivery:
             await deliver(stream, delivery)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def copy_decisions() -> None:
+        await outbox.run()
+
+    return _until_joined(app)
+
+
+def _observe(
+    app: Any,
+    operator: StreamOperator,
+    store: Store,
+    source: str,
+    settings: Settings,
+    metrics: Metrics,
+) -> Watch:
+    """Pass a topic through an operator, write its checkpoints, and tell it of withdrawn alerts."""
+    watch = Watch(
+        app,
+        operator,
+        store,
+        settings.topics,
+        source,
+        metrics=metrics,
+        redact=settings.rejected == "redacted",
+    )
+    people = ControlStore(settings.redis_url)
+
+    @app.agent(app.topic(source), name=f"observe_{source}")  # type: ignore[untyped-decorator]
+    async def observe(stream: Any) -> None:
+        await watch.consume(stream)
 
     @app.task  # type: ignore[untyped-decorator]
     async def write_checkpoints() -> None:
         await watch.run(settings.checkpoint_seconds)
 
     @app.task  # type: ignore[untyped-decorator]
-    async def write_links() -> None:
-        await link.run(settings.checkpoint_seconds)
-
-    people = ControlStore(settings.redis_url)
-    outbox = Outbox(app, settings, store, people)
-
-    @app.task  # type: ignore[untyped-decorator]
-    async def copy_decisions() -> None:
-        await outbox.run()
-
-    @app.task  # type: ignore[untyped-decorator]
     async def withdraw_alerts() -> None:
         while not app.should_stop:
             with suppress(StoreError):  # checkpoints report it
                 control = await asyncio.to_thread(people.read)
-                for each in (watch, link):
-                    await each.withdraw(control.withdrawn_by_subject)
+                await watch.withdraw(control.withdrawn_by_subject)
             await app.sleep(_WITHDRAWN_SECONDS)
 
-    for each in (watch, link):
-        app.on_partitions_revoked.connect(each.revoke)
-        app.on_partitions_assigned.connect(each.assign)
-        app.on_before_shutdown.connect(each.revoke)
-    server = Server(
-        pages(watch, lookups, metrics),
-        settings.web_host,
-        settings.web_port,
-        connection=lookups.connection,
-    )
-    app.web = WebService(server)
-    return app
+    app.on_partitions_revoked.connect(watch.revoke)
+    app.on_partitions_assigned.connect(watch.assign)
+    app.on_before_shutdown.connect(watch.revoke)
+    return watch
 
 
-def run_worker(settings: Settings, *, rekey: bool = False) -> None:
-    """Run a worker until SIGINT or SIGTERM."""
-    app = build(settings, rekey=rekey)
-    _check_port(settings)
+def _until_joined(app: Any) -> Trouble:
+    """The trouble of a process that works as soon as its group has accepted it.
+
+    It may have no partition then: it takes over those of a process that ends.
+    """
+    joined = False
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def join(*_: Any, **__: Any) -> None:
+        nonlocal joined
+        joined = True
+
+    return lambda: None if joined else "The consumer group has not been joined yet."
+
+
+def run_worker(
+    settings: Settings, role: Role, *, rekey: bool = False, socket: Path | None = None
+) -> None:
+    """Do the work of one role until SIGINT or SIGTERM.
+
+    Args:
+        socket: of a supervisor, which has checked the topics. Default: the web port.
+    """
+    app = build(settings, role, rekey=rekey, socket=socket)
     raise_descriptor_limit()
-    check_topics(settings, rekey=rekey)
+    if socket is None:
+        check_port(settings)
+        check_topics(settings, rekey=rekey)
+    if role is not Role.watch:
+        source = settings.topics.fingerprints if role is Role.link else settings.topics.alerts
+        group = group_of(role, settings)
+        take_over(settings.kafka, settings.kafka_security, source, settings.group, group)
     worker = faust.Worker(app, logging_config=LOGGING, redirect_stdouts=False, quiet=True)
     # All objects so far live as long as the process. Reference counts free most later ones.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
     worker.spinner = None  # it is for terminals, not for logs
     worker.execute_from_commandline()
-
-
-def _check_port(settings: Settings) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.web_host, settings.web_port))
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot listen on {settings.web_host}:{settings.web_port} "
-                f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
-            ) from error

@@ -1,58 +1,83 @@
-"""The worker's pages: metrics, health, and decisions for gateways.
+"""The pages of a worker.
 
 | page | answer |
 |---|---|
 | `/metrics` | Prometheus metrics |
 | `/healthz` | 200 while the process works |
-| `/readyz` | 200 while partitions are assigned and checkpoints are written, else 503 and why |
-| `/v1/decision`, `/v1/admit` | as the decision service answers (`decide/pages/lookups.py`) |
+| `/readyz` | 200 while it does its work, else 503 and why |
 """
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+
 from aiohttp import web
 from mode import Service
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from monitor.metrics import Metrics
-from pipelines.decide.lookups import Lookups
-from pipelines.decide.pages.lookups import LookupPages
+from monitor.config import Settings
+from monitor.errors import ConfigError
 from pipelines.web.server import Server
-from pipelines.worker.watch import Watch
 
+IDLE = "No partition is assigned yet."
 _RETRY_SECONDS = 5  # after which readiness may have changed
 
 
-def pages(watch: Watch, lookups: Lookups, metrics: Metrics) -> web.Application:
+def pages(trouble: Callable[[], str | None], registry: CollectorRegistry) -> web.Application:
     """The pages of a worker.
 
     Args:
-        watch: whose health `/readyz` shows.
-        lookups: answer gateways.
-        metrics: what `/metrics` shows.
+        trouble: why it is not ready; `None` if it is.
+        registry: what `/metrics` shows.
     """
 
     async def metrics_page(_: web.Request) -> web.Response:
-        page = generate_latest(metrics.registry)
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return metrics_answer(generate_latest(registry))
 
     async def readyz(_: web.Request) -> web.Response:
-        trouble = watch.trouble or (None if watch.assigned else "No partition is assigned yet.")
-        if trouble is None:
-            return web.Response(text="ready\n")
-        retry = {"Retry-After": str(_RETRY_SECONDS)}
-        return web.Response(text=f"{trouble}\n", status=503, headers=retry)
+        return readiness(trouble())
 
     app = web.Application()
     app.router.add_get("/metrics", metrics_page)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    LookupPages(lookups.service, lookups.guard).add_to(app)
-    app.cleanup_ctx.append(lookups.run)
     return app
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """The process works."""
+    return web.Response(text="ok\n")
+
+
+def readiness(trouble: str | None) -> web.Response:
+    """The answer of `/readyz`."""
+    if trouble is None:
+        return web.Response(text="ready\n")
+    retry = {"Retry-After": str(_RETRY_SECONDS)}
+    return web.Response(text=f"{trouble}\n", status=503, headers=retry)
+
+
+def metrics_answer(page: bytes) -> web.Response:
+    """The answer of `/metrics`."""
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def check_port(settings: Settings) -> None:
+    """Check that the web port is free.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_host, settings.web_port))
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot listen on {settings.web_host}:{settings.web_port} "
+                f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
+            ) from error
 
 
 class WebService(Service):  # type: ignore[misc]

@@ -359,6 +359,14 @@ def test_worker_without_secret_names_remedy(xm: Xm) -> None:
     assert ended.error.count("\n") == 1
 
 
+def test_unknown_role_is_reported_with_all_roles(xm: Xm) -> None:
+    ended = xm("worker", "--role", "watch,judge", **startable())
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error == (
+        "'judge' is not a role of a worker: choose among watch, link, deliver, decide.\n"
+    )
+
+
 def test_worker_without_kafka_names_address(xm: Xm) -> None:
     away = f"127.0.0.1:{free_port()}"
     ended = xm("worker", XM_KAFKA=away, **startable())

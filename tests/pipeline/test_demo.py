@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from pipelines.demo.embedded import die_with_parent
+from pipelines.supervisor.child import die_with_parent
 from tests.support.workers import until
 
-PROGRAMS = 3  # a broker, a store, a worker
+PROGRAMS = 6  # a broker, a store, a worker and its three processes
 
 
 @contextmanager

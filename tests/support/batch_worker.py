@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import faust
 
-from pipelines.demo.embedded import die_with_parent
+from pipelines.supervisor.child import die_with_parent
 from tests.support.apps import batch_app
 
 

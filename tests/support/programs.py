@@ -8,10 +8,12 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import psutil
 import pytest
 
 from monitor.config import Settings, load
@@ -60,10 +62,17 @@ class Worker(WebServer):
     page = "/readyz"
 
     def __init__(
-        self, folder: Path, kafka: str, redis_url: str, *, rekey: bool = False, **chosen: str
+        self,
+        folder: Path,
+        kafka: str,
+        redis_url: str,
+        *,
+        rekey: bool = False,
+        options: Sequence[str] = (),
+        **chosen: str,
     ) -> None:
         super().__init__(folder)
-        self.rekey = rekey
+        self.rekey, self.options = rekey, options
         name = uuid.uuid4().hex[:12]
         self.environment = {
             "XM_KAFKA": kafka,
@@ -99,13 +108,29 @@ class Worker(WebServer):
 
     def command(self) -> list[str]:
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        options = ["--rekey"] if self.rekey else []
+        options = [*self.options, *(["--rekey"] if self.rekey else [])]
         return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "worker", *options]
 
     def start(self) -> None:
         compile_kernels()
         topics.create(self.settings, rekey=self.rekey)
         super().start()
+
+    def children(self) -> dict[str, psutil.Process]:
+        """Its processes by name: the role and a number."""
+        assert self.process is not None
+        found = psutil.Process(self.process.pid).children()
+        return {Path(each.cmdline()[-1]).name: each for each in found}
+
+    def pause(self) -> None:
+        super().pause()
+        for child in self.children().values():
+            child.suspend()
+
+    def resume(self) -> None:
+        for child in self.children().values():
+            child.resume()
+        super().resume()
 
 
 class DecisionService(WebServer):

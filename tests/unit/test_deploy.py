@@ -30,9 +30,9 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-WORKERS, DECISIONS = (
+WORKERS, DECISIONS, LINK, DELIVER = (
     list(yaml.safe_load_all((DEPLOY / f"kubernetes/{name}.yaml").read_text()))
-    for name in ("extraction-monitor", "decisions")
+    for name in ("extraction-monitor", "decisions", "link", "deliver")
 )
 
 
@@ -136,6 +136,17 @@ def test_compose_waits_for_healthy_dependencies():
     assert needed["topics"] == "service_completed_successfully"
 
 
+def test_deployments_run_every_role_once():
+    composed = [service.get("command") for service in COMPOSE["services"].values()]
+    deployed = [
+        each["spec"]["template"]["spec"]["containers"][0]["args"]
+        for each in (WORKERS[1], LINK[0], DELIVER[0], DECISIONS[0])
+    ]
+    commands = [*(["worker", "--role", role] for role in ("watch", "link", "deliver")), ["serve"]]
+    assert deployed == commands
+    assert [each for each in composed if each in commands] == commands
+
+
 def test_compose_requires_identity_secret():
     secret = COMPOSE["x-monitor"]["environment"]["XM_IDENTITY_SECRET"]
     assert re.fullmatch(r"\$\{XM_IDENTITY_SECRET:\?.+\}", secret)
@@ -156,7 +167,8 @@ def test_compose_mounts_exist():
 def test_deployments_set_only_existing_settings():
     units = "".join(unit.read_text() for unit in UNITS)
     containers = [
-        each["spec"]["template"]["spec"]["containers"][0] for each in (WORKERS[1], DECISIONS[0])
+        each["spec"]["template"]["spec"]["containers"][0]
+        for each in (WORKERS[1], DECISIONS[0], LINK[0], DELIVER[0])
     ]
     variables = [
         *setting_names(COMPOSE["x-monitor"]["environment"]),
@@ -178,13 +190,15 @@ def test_image_copies_existing_files_and_runs_without_root():
 
 
 @pytest.mark.parametrize(
-    "manifest", [*WORKERS, *DECISIONS], ids=lambda manifest: str(manifest["kind"])
+    "manifest", [*WORKERS, *DECISIONS, *LINK, *DELIVER], ids=lambda manifest: str(manifest["kind"])
 )
 def test_kubernetes_accepts_manifests(manifest: dict[str, Any]):
     validate(manifest, latest_version(), strict=True)
 
 
-@pytest.mark.parametrize(("manifests", "number"), [(WORKERS[1:], 0), (DECISIONS, 1)])
+@pytest.mark.parametrize(
+    ("manifests", "number"), [(WORKERS[1:], 0), (DECISIONS, 1), (LINK, 2), (DELIVER, 3)]
+)
 def test_service_selects_pods_and_monitor_selects_service(manifests: list[Any], number: int):
     deployment, service, *_ = manifests
     monitors = yaml.safe_load_all((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
@@ -195,7 +209,7 @@ def test_service_selects_pods_and_monitor_selects_service(manifests: list[Any], 
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
-@pytest.mark.parametrize("manifests", [WORKERS[1:], DECISIONS])
+@pytest.mark.parametrize("manifests", [WORKERS[1:], DECISIONS, LINK, DELIVER])
 def test_only_labelled_pods_reach_the_ports(manifests: list[Any]):
     deployment, policy = manifests[0], manifests[-1]
     assert policy["kind"] == "NetworkPolicy"

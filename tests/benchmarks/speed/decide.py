@@ -3,8 +3,8 @@
     python -m tests.benchmarks.speed.decide --kafka HOST:PORT --redis URL
 
 wrk asks for 20,000 keys in turn. The service has decisions on 100,000 subjects in its copy; among
-them is one in a hundred of these keys. Each measurement is done twice: at a fixed rate, and as fast
-as answers come, which uses up a core. The worker at full load reads a topic that was filled before,
+them is one in a hundred of these keys. Each measurement is done at fixed rates, and as fast as
+answers come, which uses up a core. The worker at full load reads a topic that was filled before,
 and must not have reached its end when the measurement ends.
 
 nginx has the shipped configuration, but no limits on look-ups: with them nginx would refuse most
@@ -105,13 +105,15 @@ def main() -> None:
     options.add_argument(
         "--nice", type=int, default=0, help="of service, nginx and wrk, if others use the machine"
     )
-    options.add_argument("--rate", type=int, default=6_000, help="of requests per second")
+    options.add_argument(
+        "--rates", type=int, nargs="+", default=[500, 6_000], help="of requests per second"
+    )
     options.add_argument("--events", type=int, default=1_000_000, help="for the busy worker")
     chosen = options.parse_args()
     rows: list[list[object]] = []
 
     def measure(what: str, port: int, path: str) -> None:
-        for rate in (chosen.rate, 0):
+        for rate in (*chosen.rates, 0):
             speed = _wrk(port, path, chosen, rate)
             times = f"{speed.rate:,.0f}", f"{speed.p50:.2f}", f"{speed.p99:.2f}"
             rows.append([what, f"{rate:,}" if rate else "all", *times, speed.failed])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 import time
 import urllib.request
@@ -19,6 +21,7 @@ import redis
 from kafka import KafkaAdminClient
 
 from monitor.config import Settings
+from pipelines.supervisor.child import die_with_parent
 from tests.support.programs import Worker
 
 _INTERVAL = 0.25  # seconds between reads of a worker's metrics, which cost it 5 ms each
@@ -138,6 +141,20 @@ def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = No
 def _unfinished(page: dict[str, float]) -> bool:
     """Whether a worker has messages to observe or records to write."""
     return bool(page.get("xm_lag", 1.0) or page.get("xm_unsaved_ratio", 0.0))
+
+
+def contender(name: str, worker: Worker, events: int) -> Cost:
+    """The cost of a stream processor (contenders/) that reads a worker's topic of `events`."""
+    settings = worker.settings
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.speed.contenders", name, settings.kafka,
+         worker.requests, settings.redis_url, str(events)],
+        env=os.environ | {"TMPDIR": str(worker.folder)},
+        capture_output=True, timeout=600, preexec_fn=die_with_parent(),
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr.decode())
+    return Cost(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def print_machine(redis_url: str, kafka: str | None = None, *packages: str) -> None:

@@ -76,6 +76,30 @@ class Stream:
         return b'{"ts":%.3f,"api_key":"%b",' % (ts, key.encode())
 
 
+def requests_of(
+    path: str | None, keys: int, as_recorded: bool, number: int
+) -> Iterator[list[Message]]:
+    """The first requests of a stream, or with `as_recorded` of a file as it is, in batches."""
+    if not as_recorded:
+        return Stream(path, keys).take(number)
+    if path is None:
+        raise SystemExit("--as-recorded needs a recording: name it with --traffic.")
+    return batches(islice(_lines(path), number), 2_000)
+
+
+def _lines(path: str) -> Iterator[Message]:
+    decoder = msgspec.json.Decoder(_Head)
+    with LineFile(path) as file:
+        for line in chain.from_iterable(file.batches()):
+            head = decoder.decode(line)
+            yield Message(head.api_key.encode(), line, head.ts)
+
+
+class _Head(msgspec.Struct):
+    api_key: str
+    ts: float
+
+
 def _recorded(path: str) -> Iterator[dict[str, Any]]:
     with LineFile(path) as file:
         lines = chain.from_iterable(file.batches())

@@ -8,8 +8,14 @@ One topic is filled once with requests of about 1 KB (stream.py). In each round,
     faust_agent     stock Faust, one pipelined Redis update per event
     quix            Quix Streams, requests by key and minute
     bytewax_window  Bytewax, requests by key and minute
+    agent_means     what a gateway team writes by hand: a Faust agent with wordllama's embeddings,
+                    the mean of each key in Redis
+    minilm_mmd      the published method: MiniLM's embeddings on the CPU, exact MMD per key
     client          aiokafka's getmany, without processing
     worker          `xm worker` with default settings: all features, state and offsets in Redis
+
+The worker has the role `watch`; `--role` names others, or `all`. With `--as-recorded` a recording
+is sent as it is, with its keys.
 
 A contender is timed from its first event, for a bounded time or to the end of the topic. At the end
 of the topic the worker's time stops when Redis has everything. Ratios are medians of the rounds.
@@ -21,20 +27,16 @@ To measure one core, give the contenders one core and the servers the other:
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
-from pipelines.demo.embedded import die_with_parent
 from pipelines.kafka import topics
 from pipelines.traffic.producer import send
 from tests.benchmarks.speed.contenders.meter import SECONDS
 from tests.benchmarks.speed.measure import (
     Cost,
+    contender,
     default_worker,
     emptied,
     observe,
@@ -42,16 +44,20 @@ from tests.benchmarks.speed.measure import (
     print_machine,
     print_table,
 )
-from tests.benchmarks.speed.stream import Stream
+from tests.benchmarks.speed.stream import requests_of
 from tests.support.programs import Worker
 
-CONTENDERS = ("faust_agent", "quix", "bytewax_window", "client", "worker")
+CONTENDERS = (
+    "faust_agent", "quix", "bytewax_window", "agent_means", "minilm_mmd", "client", "worker",
+)  # fmt: skip
 _PACKAGES = {"quix": "quixstreams", "bytewax_window": "bytewax"}  # by contender
 
 
 def main() -> None:
     options = parser(__doc__ or "", "kafka", "redis")
     options.add_argument("--traffic", help="requests, one per line; simulated by default")
+    options.add_argument("--as-recorded", action="store_true", help="keep the keys of --traffic")
+    options.add_argument("--role", default="watch", help="of the worker; with commas, or all")
     options.add_argument("--events", type=int, default=800_000)
     options.add_argument("--keys", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=3)
@@ -59,8 +65,9 @@ def main() -> None:
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         worker = default_worker(Path(folder, "worker"), chosen.kafka, chosen.redis)
+        worker.options = ["--role", chosen.role]
         topics.create(worker.settings)
-        stream = Stream(chosen.traffic, chosen.keys).take(chosen.events)
+        stream = requests_of(chosen.traffic, chosen.keys, chosen.as_recorded, chosen.events)
         sent = asyncio.run(send(stream, chosen.kafka, worker.requests)).acknowledged
         rounds = []
         for number in range(chosen.rounds):
@@ -70,14 +77,15 @@ def main() -> None:
                 found[name] = (
                     _worker(worker, sent, number)
                     if name == "worker"
-                    else _other(name, worker, sent)
+                    else contender(name, worker, sent)
                 )
                 print(f"{name} {found[name].rate:,.0f}/s", end="  ", flush=True)
             print()
             rounds.append(found)
     packages = [package for name, package in _PACKAGES.items() if name in chosen.only]
     print_machine(chosen.redis, chosen.kafka, *packages)
-    print(f"{sent:,} events, {chosen.keys:,} keys, 4 partitions\n")
+    keys = "keys as recorded" if chosen.as_recorded else f"{chosen.keys:,} keys"
+    print(f"{sent:,} events, {keys}, 4 partitions, role {chosen.role}\n")
     _show(rounds)
 
 
@@ -85,19 +93,6 @@ def _worker(worker: Worker, sent: int, number: int) -> Cost:
     worker.environment["XM_GROUP"] += f"-{number}"
     with worker:
         return observe([worker], sent, max_seconds=SECONDS)
-
-
-def _other(name: str, worker: Worker, sent: int) -> Cost:
-    settings = worker.settings
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.speed.contenders", name, settings.kafka,
-         worker.requests, settings.redis_url, str(sent)],
-        env=os.environ | {"TMPDIR": str(worker.folder)},
-        capture_output=True, timeout=600, preexec_fn=die_with_parent(),
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(done.stderr.decode())
-    return Cost(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def _show(rounds: list[dict[str, Cost]]) -> None:

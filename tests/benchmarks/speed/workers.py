@@ -2,6 +2,9 @@
 
     python -m tests.benchmarks.speed.workers --kafka HOST:PORT --redis URL [--traffic FILE]
 
+The workers have the role `watch`. With `--one-command` they are processes of one worker,
+`xm worker --role watch --processes 2`, instead of two workers.
+
 The workers are assigned the partitions of an empty topic and paused. The topic is filled with the
 same requests each time. Then the workers continue and are timed from the first event until Redis
 has everything. Ratios compare one and two workers of the same round; medians of the rounds are
@@ -17,6 +20,7 @@ limit.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import tempfile
 import threading
@@ -60,14 +64,12 @@ def main() -> None:
     options.add_argument(
         "--share", type=float, default=0.5, help="share of a core for each worker; 0: no limit"
     )
+    options.add_argument("--one-command", action="store_true", help="processes of one worker")
     chosen = options.parse_args()
     stream = Stream(chosen.traffic, chosen.keys)
     rounds = []
     for _ in range(chosen.rounds):
-        found = [
-            _run(count, chosen.kafka, chosen.redis, stream, chosen.events, chosen.share)
-            for count in (1, 2)
-        ]
+        found = [_run(count, chosen, stream) for count in (1, 2)]
         print("  ".join(f"{each.cost.rate:,.0f}/s" for each in found), flush=True)
         rounds.append(found)
     print_machine(chosen.redis, chosen.kafka)
@@ -102,20 +104,26 @@ def _row(rounds: list[list[Result]], count: int) -> list[str]:
     ]
 
 
-def _run(
-    count: int, kafka: str, redis_url: str, stream: Stream, events: int, share: float
-) -> Result:
-    emptied(redis_url).close()
+def _run(count: int, chosen: argparse.Namespace, stream: Stream) -> Result:
+    emptied(chosen.redis).close()
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
-        first = default_worker(Path(folder, "0"), kafka, redis_url)
-        workers = [first, *(another_worker(first, Path(folder, str(n))) for n in range(1, count))]
+        first = default_worker(Path(folder, "0"), chosen.kafka, chosen.redis)
+        workers = [first]
+        if not chosen.one_command:
+            workers += [another_worker(first, Path(folder, str(n))) for n in range(1, count)]
+        for worker in workers:
+            worker.options = ["--role", "watch"]
+            if chosen.one_command:
+                worker.options += ["--processes", str(count)]
         for worker in workers:
             running.enter_context(worker)
-        until(lambda: all(_partitions(worker) == 4 // count for worker in workers), 120)
+        until(lambda: all(_partitions(worker) == 4 // len(workers) for worker in workers), 120)
         for worker in workers:
             worker.pause()
-        sent = asyncio.run(send(stream.take(events), kafka, first.requests)).acknowledged
-        with _limited(workers, share):
+        sent = asyncio.run(
+            send(stream.take(chosen.events), chosen.kafka, first.requests)
+        ).acknowledged
+        with _limited(workers, chosen.share):
             before, begun = psutil.cpu_times(), time.monotonic()
             cost = observe(workers, sent)
             after, seconds = psutil.cpu_times(), time.monotonic() - begun
@@ -131,7 +139,12 @@ def _partitions(worker: Worker) -> int:
 def _limited(workers: Sequence[Worker], share: float) -> Iterator[None]:
     """Continue paused workers, each limited to a share of a core."""
     done = threading.Event()
-    processes = [psutil.Process(worker.process.pid) for worker in workers if worker.process]
+    processes = [
+        process
+        for worker in workers
+        if worker.process
+        for process in worker.children().values() or [psutil.Process(worker.process.pid)]
+    ]
 
     def used(process: psutil.Process) -> float:
         times = process.cpu_times()
@@ -149,6 +162,8 @@ def _limited(workers: Sequence[Worker], share: float) -> Iterator[None]:
         for process in processes:
             process.resume()
 
+    for worker in workers:
+        worker.resume()
     limiter = threading.Thread(target=limit)
     limiter.start()
     try:

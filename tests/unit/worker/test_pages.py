@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -13,16 +12,31 @@ from monitor.identity import from_settings
 from monitor.metrics import Metrics
 from pipelines.decide.copy import held_by
 from pipelines.decide.lookups import Lookups
-from pipelines.worker.web import pages
+from pipelines.supervisor.pages import pages
+from pipelines.worker.web import IDLE
+
+
+class Process:
+    """A process that answers as told."""
+
+    def __init__(self, name):
+        self.name, self.role = name, name.partition("-")[0]
+        self.why, self.page = None, f"# TYPE xm_events counter\nxm_events_total {len(name)}\n"
+
+    async def trouble(self):
+        return self.why
+
+    async def metrics(self):
+        return self.page
 
 
 @pytest.fixture
-def watch():
-    return SimpleNamespace(trouble=None, assigned=True)
+def processes():
+    return [Process(name) for name in ("watch-0", "watch-1", "link-0")]
 
 
 @pytest.fixture
-async def client(watch):
+async def client(processes):
     settings = Settings(
         identity_secret="0123456789abcdef",
         redis_url="redis://127.0.0.1:1/0",
@@ -35,7 +49,7 @@ async def client(watch):
         for action in ("challenge", "block")
     ]
     lookups.copy.load(held_by(decisions), Control(), "0-0")
-    async with TestClient(TestServer(pages(watch, lookups, metrics))) as client:
+    async with TestClient(TestServer(pages(processes, metrics.registry, lookups))) as client:
         yield client
 
 
@@ -63,17 +77,26 @@ async def test_key_is_read_from_the_query_and_from_repeated_headers(client):
     assert (await client.get("/v1/decision", headers=repeated)).status == 403
 
 
-async def test_readiness_says_what_is_wrong(client, watch):
+async def test_readiness_says_what_is_wrong_with_a_process(client, processes):
     assert (await client.get("/readyz")).status == 200
-    for watch.trouble, watch.assigned, said in (("away", True, "away"), (None, False, "assigned")):
-        response = await client.get("/readyz")
-        assert response.status == 503
-        assert said in await response.text()
-        assert response.headers["Retry-After"]
+    processes[2].why = "Redis is away."
+    response = await client.get("/readyz")
+    assert response.status == 503
+    assert await response.text() == "Redis is away.\n"
+    assert response.headers["Retry-After"]
 
 
-async def test_metrics_and_health_are_served(client):
-    assert "xm_decision_lookups_total" in await (await client.get("/metrics")).text()
+async def test_one_of_two_processes_may_have_no_partition(client, processes):
+    processes[0].why = IDLE
+    assert (await client.get("/readyz")).status == 200
+    processes[1].why = IDLE
+    assert await (await client.get("/readyz")).text() == f"{IDLE}\n"
+
+
+async def test_metrics_of_all_processes_are_on_one_page(client):
+    page = await (await client.get("/metrics")).text()
+    assert "xm_events_total 20.0" in page
+    assert "xm_decision_lookups_total" in page
     assert (await client.get("/healthz")).status == 200
 
 

@@ -1,0 +1,104 @@
+"""Several roles under one command: a process for each, and one set of pages.
+
+This process starts the others, answers gateways if `decide` is among the roles, and serves the
+pages of all on the web port. When one process ends by itself, it stops the rest and ends too, so
+that whatever restarts it finds nothing half alive. When it is killed, Linux kills the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import logging.config
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from monitor.config import Settings
+from pipelines.decide.lookups import Lookups
+from pipelines.kafka.topics import check_topics
+from pipelines.supervisor.child import Child
+from pipelines.supervisor.pages import pages
+from pipelines.web.logs import LOGGING
+from pipelines.web.registry import process_registry
+from pipelines.web.server import Server, raise_descriptor_limit
+from pipelines.worker.roles import Role
+from pipelines.worker.web import check_port
+
+log = logging.getLogger(__name__)
+
+_STOP_SECONDS = 20.0  # until a process that does not stop is killed
+_SWITCH_SECONDS = 0.0005  # that a look-up waits for the thread that reads Redis
+
+
+def run_roles(
+    settings: Settings, roles: Sequence[Role], *, processes: int = 1, rekey: bool = False
+) -> int:
+    """Run the processes of some roles until SIGINT or SIGTERM, or until one ends.
+
+    Args:
+        processes: with the role `watch`.
+        rekey: as for `xm worker`.
+
+    Returns:
+        the exit status: that of the process that ended by itself, else 0.
+
+    Raises:
+        ConfigError: if a setting cannot be used, or a topic is missing.
+    """
+    check_port(settings)
+    check_topics(settings, rekey=rekey)
+    logging.config.dictConfig(LOGGING)
+    raise_descriptor_limit()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="xm-worker-") as folder:
+        children = [
+            Child(role, number, Path(folder), rekey=rekey and role is Role.watch)
+            for role in roles
+            if role is not Role.decide
+            for number in range(processes if role is Role.watch else 1)
+        ]
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
+        return uvloop.run(_run(settings, children, answers=Role.decide in roles))
+
+
+async def _run(settings: Settings, children: Sequence[Child], *, answers: bool) -> int:
+    registry = process_registry()
+    lookups = Lookups(settings, registry) if answers else None
+    server = Server(
+        pages(children, registry, lookups),
+        settings.web_host,
+        settings.web_port,
+        connection=None if lookups is None else lookups.connection,
+    )
+    await server.start()
+    stopping = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    for child in children:
+        await child.start()
+    status = await _first_end(children, stopping)
+    await asyncio.gather(*(child.stop(_STOP_SECONDS) for child in children))
+    await server.stop()
+    return status
+
+
+async def _first_end(children: Sequence[Child], stopping: asyncio.Event) -> int:
+    """Wait until this process must stop, or a child has ended; the exit status."""
+    stop = asyncio.create_task(stopping.wait())
+    ends = {asyncio.create_task(child.ended()): child for child in children}
+    await asyncio.wait([stop, *ends], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    for end, child in ends.items():
+        if end.done() and not stopping.is_set():
+            status = end.result()
+            log.error("process_ended process=%s status=%d", child.name, status)
+            return status if status > 0 else 1
+        end.cancel()
+    return 0

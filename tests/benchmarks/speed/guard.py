@@ -1,0 +1,122 @@
+"""CPU time per event of the engine and the worker, compared with stock Faust's in the same run.
+
+    python -m tests.support.servers --libs JARS -- python -m tests.benchmarks.speed.guard
+
+`.ci/run` calls it. It fails if the engine or the worker takes over 15% more of stock Faust's CPU
+time per event than `guard.json` says. `--write` replaces the shares in that file by the measured
+ones: after a gain, and after a loss that is accepted.
+
+    engine    engine and Redis store, without Kafka, a checkpoint after every 40,000 events
+    worker    `xm worker --role watch`, from Kafka's first event until Redis has everything
+    faust     contenders/faust_agent.py
+
+All three process the first requests of the same simulated stream, in turn. CPU time does not grow
+with the wait for a core, but with what others do to its caches. So each gets the least of several
+rounds, and rounds are added before the guard fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+import redis
+
+from monitor.config import Settings
+from monitor.store.redis import PARTITION_KEY
+from pipelines.traffic.producer import Message, send
+from tests.benchmarks.speed.engine import Replica
+from tests.benchmarks.speed.measure import (
+    contender,
+    cpu_seconds,
+    default_worker,
+    emptied,
+    parser,
+    print_machine,
+    print_table,
+)
+from tests.benchmarks.speed.stream import Stream, batches
+from tests.support.programs import Worker
+from tests.support.workers import load_partition, until
+
+SHARES = Path(__file__).with_suffix(".json")  # of stock Faust's CPU time per event
+_LOSS = 0.15
+_EVENTS, _FAUST_EVENTS, _KEYS = 60_000, 10_000, 3_000
+_ROUNDS, _MORE_ROUNDS = 3, 3
+
+Costs = dict[str, float]  # CPU-seconds per event
+
+
+def main() -> None:
+    options = parser(__doc__ or "", "kafka", "redis")
+    options.add_argument("--write", action="store_true", help=f"write {SHARES.name}")
+    chosen = options.parse_args()
+    committed: Costs = json.loads(SHARES.read_text()) if SHARES.exists() else {}
+    requests = [each for batch in Stream(None, _KEYS).take(_EVENTS) for each in batch]
+    best: Costs = {}
+    for number in range(_ROUNDS + _MORE_ROUNDS):
+        if number >= _ROUNDS and (chosen.write or not _losses(best, committed)):
+            break
+        spent = _round(requests, chosen.kafka, chosen.redis)
+        print("  ".join(f"{name} {1e6 * each:.1f} µs" for name, each in spent.items()), flush=True)
+        best = {name: min(each, best.get(name, each)) for name, each in spent.items()}
+    shares = _shares(best)
+    if chosen.write:
+        SHARES.write_text(json.dumps({k: round(v, 4) for k, v in shares.items()}, indent=4) + "\n")
+    print_machine(chosen.redis, chosen.kafka)
+    columns = ["", "CPU, µs per event", "share of stock Faust's", "committed share"]
+    rows = [
+        [name, f"{1e6 * best[name]:.1f}", f"{share:.4f}", committed.get(name, "none")]
+        for name, share in shares.items()
+    ]
+    print_table(columns, [*rows, ["faust", f"{1e6 * best['faust']:.1f}", 1, ""]])
+    if not chosen.write and (losses := _losses(best, committed)):
+        raise SystemExit("\n".join(losses))
+
+
+def _shares(costs: Costs) -> Costs:
+    return {name: cost / costs["faust"] for name, cost in costs.items() if name != "faust"}
+
+
+def _losses(costs: Costs, committed: Costs) -> list[str]:
+    """What takes too much more than committed, a sentence each."""
+    return [
+        f"The {name} takes {share / committed[name] - 1:.0%} more CPU time per event than "
+        f"{SHARES.name} says. Mend it, or accept the loss with --write."
+        for name, share in _shares(costs).items()
+        if share > committed.get(name, share) * (1 + _LOSS)
+    ]
+
+
+def _round(requests: list[Message], kafka: str, redis_url: str) -> Costs:
+    engine = Replica(Settings(identity_secret="known to this benchmark only"), redis_url)
+    cost = engine.observe([request.value for request in requests]).cpu / len(requests)
+    with tempfile.TemporaryDirectory() as folder:
+        emptied(redis_url).close()
+        worker = default_worker(Path(folder), kafka, redis_url)
+        worker.options = ["--role", "watch"]
+        watched = _cost_of_worker(worker, requests)
+        emptied(redis_url).close()
+        faust = contender("faust_agent", worker, _FAUST_EVENTS)
+    return {"engine": cost, "worker": watched, "faust": 1 / faust.per_cpu}
+
+
+def _cost_of_worker(worker: Worker, requests: list[Message]) -> float:
+    """CPU-seconds per event of a worker that finds all requests in its topic."""
+    topic = worker.requests
+    with worker, redis.from_url(worker.settings.redis_url) as store:
+        assert worker.process is not None
+        worker.pause()
+        sent = send(batches(iter(requests), 2_000), worker.settings.kafka, topic)
+        count = asyncio.run(sent).acknowledged
+        before = cpu_seconds(worker.process.pid)
+        worker.resume()
+        names = [f"{PARTITION_KEY}{topic}:{n}" for n in range(worker.settings.topics.partitions)]
+        until(lambda: sum(load_partition(each).offset for each in store.mget(names)) >= count)
+        return (cpu_seconds(worker.process.pid) - before) / count
+
+
+if __name__ == "__main__":
+    main()
