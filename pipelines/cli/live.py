@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,10 +68,6 @@ def worker(
     processes: Annotated[
         int, typer.Option(help="Processes that watch, at most one per core.", metavar="N", min=1)
     ] = 1,
-    socket: Annotated[
-        Path | None,
-        typer.Option(help="Serve the pages of one role on a Unix socket, not on the web port."),
-    ] = None,
 ) -> None:
     """Monitor the live stream: read requests from Kafka, emit alerts, decisions and metrics.
 
@@ -95,7 +90,7 @@ def worker(
         raise typer.Exit(run_roles(settings, roles, processes=processes, rekey=rekey))
     from pipelines.worker.app import run_worker
 
-    run_worker(settings, roles[0], rekey=rekey, socket=socket)
+    run_worker(settings, roles[0], rekey=rekey)
 
 
 @commands.command(epilog="Example: `XM_SERVE__PORT=6067 xm serve`")

@@ -1,21 +1,27 @@
-"""A child process: a worker with one role, whose pages are on a Unix socket."""
+"""A child process: a worker with one role, whose pages are on a Unix socket.
+
+It is forked from the supervisor: modules and kernels are loaded once for all processes, and their
+memory is shared. That is safe only while the supervisor has no other thread and no event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 
+from monitor.errors import MonitorError
 from pipelines.worker.roles import Role
 
 _ANSWER_SECONDS = 2.0
+_SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # options of prctl
 
 
 class Child:
@@ -25,57 +31,58 @@ class Child:
         role: what it does.
         number: among the processes with this role.
         folder: for its socket.
-        rekey: as for `xm worker`.
+        work: does the work of the role, with its pages on the socket, until SIGTERM.
 
     Attributes:
-        name: in logs, and the label `process` of its metrics.
+        name: in logs, the label `process` of its metrics, and the name of the process.
     """
 
-    def __init__(self, role: Role, number: int, folder: Path, *, rekey: bool = False) -> None:
+    def __init__(self, role: Role, number: int, folder: Path, work: Callable[[Path], None]) -> None:
         self.role, self.name = role, f"{role}-{number}"
-        self._socket = folder / self.name
-        self._rekey = rekey
-        self._process: asyncio.subprocess.Process | None = None
+        self._socket, self._work = folder / self.name, work
+        self._process = multiprocessing.get_context("fork").Process(
+            target=self._run, args=[die_with_parent()], daemon=True
+        )
         self._session: aiohttp.ClientSession | None = None
         self._metrics = ""
 
-    async def start(self) -> None:
-        """Start the process."""
-        rekey = ["--rekey"] if self._rekey else []
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "pipelines.cli.main",
-            "worker",
-            *rekey,
-            *("--role", self.role, "--socket", str(self._socket)),
-            stdin=asyncio.subprocess.DEVNULL,
-            # Not in the terminal's process group: on Ctrl-C this process stops it.
-            start_new_session=True,
-            preexec_fn=die_with_parent(),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(self._socket)),
-            timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
-        )
+    def start(self) -> None:
+        """Fork the process. No event loop may run, and no other thread."""
+        self._process.start()
+
+    def _run(self, request_signal: Callable[[], None] | None) -> None:
+        """The work of the forked process."""
+        if request_signal is not None:
+            request_signal()
+            ctypes.CDLL(None).prctl(_SET_NAME, self.name.encode())
+        os.setsid()  # not in the terminal's process group: on Ctrl-C the parent stops it
+        try:
+            self._work(self._socket)
+        except MonitorError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
 
     async def ended(self) -> int:
         """Wait until the process ends; its exit status, negative for a signal."""
-        assert self._process is not None
-        return await self._process.wait()
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, end.set)
+        try:
+            await end.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
     async def stop(self, seconds: float) -> int:
         """Send SIGTERM, and SIGKILL to a process that then runs on for `seconds`; its status."""
-        assert self._process is not None
         if self._session is not None:
             await self._session.close()
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        self._process.terminate()
         try:
             return await asyncio.wait_for(self.ended(), seconds)
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+            self._process.kill()
             return await self.ended()
 
     async def metrics(self) -> str:
@@ -96,7 +103,10 @@ class Child:
     async def _get(self, page: str) -> tuple[int, str] | None:
         """Status and text of a page; `None` if it does not answer."""
         if self._session is None:
-            return None
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(self._socket)),
+                timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
+            )
         try:
             async with self._session.get(f"http://{self.name}{page}") as answer:
                 return answer.status, await answer.text()
@@ -105,13 +115,13 @@ class Child:
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """A `preexec_fn` that has Linux kill the child when the thread that started it ends."""
+    """A function for a new child: Linux kills it when the thread that started it ends."""
     if sys.platform != "linux":
         return None
-    prctl, set_death_signal, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def request_signal() -> None:
-        prctl(set_death_signal, signal.SIGKILL)
+        prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 

@@ -1,8 +1,9 @@
 """Several roles under one command: a process for each, and one set of pages.
 
-This process starts the others, answers gateways if `decide` is among the roles, and serves the
-pages of all on the web port. When one process ends by itself, it stops the rest and ends too, so
-that whatever restarts it finds nothing half alive. When it is killed, Linux kills the others.
+This process loads modules and kernels and forks the others. It answers gateways if `decide` is
+among the roles, and serves the pages of all on the web port. When one process ends by itself, it
+stops the rest and ends too, so that whatever restarts it finds nothing half alive. When it is
+killed, Linux kills the others.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.identity import from_settings
+from monitor.store.memory import MemoryStore
 from pipelines.decide.lookups import Lookups
 from pipelines.kafka.topics import check_topics
 from pipelines.supervisor.child import Child
@@ -27,6 +32,7 @@ from pipelines.supervisor.pages import pages
 from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
+from pipelines.worker.app import run_worker
 from pipelines.worker.roles import Role
 from pipelines.worker.web import check_port
 
@@ -55,15 +61,24 @@ def run_roles(
     check_topics(settings, rekey=rekey)
     logging.config.dictConfig(LOGGING)
     raise_descriptor_limit()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    if Role.watch in roles:
+        Engine(settings, from_settings(settings), MemoryStore())  # loads the kernels
+    gc.freeze()  # a collection in a child would copy all memory that it shares
     with tempfile.TemporaryDirectory(prefix="xm-worker-") as folder:
         children = [
-            Child(role, number, Path(folder), rekey=rekey and role is Role.watch)
+            Child(
+                role,
+                number,
+                Path(folder),
+                partial(run_worker, settings, role, rekey=rekey and role is Role.watch),
+            )
             for role in roles
             if role is not Role.decide
             for number in range(processes if role is Role.watch else 1)
         ]
-        gc.freeze()
+        for child in children:
+            child.start()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(100_000, 20, 100)
         return uvloop.run(_run(settings, children, answers=Role.decide in roles))
 
@@ -81,8 +96,6 @@ async def _run(settings: Settings, children: Sequence[Child], *, answers: bool) 
     stopping = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
-    for child in children:
-        await child.start()
     status = await _first_end(children, stopping)
     await asyncio.gather(*(child.stop(_STOP_SECONDS) for child in children))
     await server.stop()

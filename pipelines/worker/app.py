@@ -181,7 +181,7 @@ def _until_joined(app: Any) -> Trouble:
 
 
 def run_worker(
-    settings: Settings, role: Role, *, rekey: bool = False, socket: Path | None = None
+    settings: Settings, role: Role, socket: Path | None = None, *, rekey: bool = False
 ) -> None:
     """Do the work of one role until SIGINT or SIGTERM.
 

@@ -76,8 +76,9 @@ def ready(process: psutil.Process) -> int:
     """The status of `/readyz` of a process, on its own socket."""
     connection = http.client.HTTPConnection("localhost")
     connection.sock = socket.socket(socket.AF_UNIX)
+    paths = (each.laddr for each in process.net_connections("unix"))
     with connection.sock:
-        connection.sock.connect(process.cmdline()[-1])
+        connection.sock.connect(next(path for path in paths if path.endswith(process.name())))
         connection.request("GET", "/readyz")
         return connection.getresponse().status
 

@@ -120,7 +120,7 @@ class Worker(WebServer):
         """Its processes by name: the role and a number."""
         assert self.process is not None
         found = psutil.Process(self.process.pid).children()
-        return {Path(each.cmdline()[-1]).name: each for each in found}
+        return {each.name(): each for each in found}
 
     def pause(self) -> None:
         super().pause()
