@@ -24,6 +24,7 @@ from pipelines.traffic.producer import Message
 
 SIZE = 1024  # bytes of a request, on average at least
 _LAP = 400_000  # recorded requests in memory, which then repeat
+_BATCH_SIZE = 2_000  # messages
 _SIMULATED = 40_000  # requests
 
 
@@ -55,21 +56,33 @@ class Stream:
 
     def take(self, number: int) -> Iterator[list[Message]]:
         """The first `number` requests, in batches."""
-        return batches(islice(self._recorded(), number), 2_000)
+        return batches(islice(self._recorded(), number), _BATCH_SIZE)
 
     def message(self, number: int, ts: float, key: str | None = None) -> Message:
         """The request with a number, at another time and optionally with another key."""
         place = number % len(self._bodies)
-        if self._owners:
-            key = key or f"sk-{self._owners[place]:05d}"
-        key = key or f"sk-{number * 2_654_435_761 % (1 << 32) % self.keys:05d}"
+        key = key or self._key(number)
         body = self._bodies[place]
         return Message(key.encode(), self._head(ts, key) + body, ts)
+
+    def lap(self, number: int) -> list[list[Message]]:
+        """All requests once, in batches, at later times and from other keys in each lap."""
+        first = number * len(self._times)
+        messages = (
+            self.message(first + at, ts + number * self._span, f"{self._key(first + at)}-{number}")
+            for at, ts in enumerate(self._times)
+        )
+        return list(batches(messages, _BATCH_SIZE))
 
     def _recorded(self) -> Iterator[Message]:
         for lap in count():
             for at, ts in enumerate(self._times):
                 yield self.message(lap * len(self._times) + at, ts + lap * self._span)
+
+    def _key(self, number: int) -> str:
+        if self._owners:
+            return f"sk-{self._owners[number % len(self._owners)]:05d}"
+        return f"sk-{number * 2_654_435_761 % (1 << 32) % self.keys:05d}"
 
     @staticmethod
     def _head(ts: float, key: str) -> bytes:
@@ -84,7 +97,7 @@ def requests_of(
         return Stream(path, keys).take(number)
     if path is None:
         raise SystemExit("--as-recorded needs a recording: name it with --traffic.")
-    return batches(islice(_lines(path), number), 2_000)
+    return batches(islice(_lines(path), number), _BATCH_SIZE)
 
 
 def _lines(path: str) -> Iterator[Message]:
