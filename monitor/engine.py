@@ -216,7 +216,7 @@ class Engine(PartitionedOperator[Partition]):
             *(times, columns.ts, read.tokens, columns.short_hashes("id")),
             read.marks | confirmed(intents, features.lists) * np.uint16(INTENT),
             *(columns.short_hashes("model"), columns.origins, columns.counted),
-            *self._tasks(self.table.records, rows, columns, read),
+            *self._tasks(self.table.records, rows, columns, read, features),
         )
         return requests, features, read.admitted
 

@@ -72,6 +72,15 @@ class Prompts(NamedTuple):
     data: npt.NDArray[np.uint8]
     places: npt.NDArray[np.int64]
 
+    @property
+    def sizes(self) -> Integers:
+        """Bytes of each prompt, `(n,) int64`."""
+        return self.places[:, 1] - self.places[:, 0]
+
+    def take(self, which: npt.NDArray[np.bool_]) -> Prompts:
+        """The prompts where `which`, `(n,) bool`, is true. They share the buffer."""
+        return Prompts(self.data, self.places[which])
+
     @classmethod
     def of(cls, prompts: Sequence[str | None]) -> Prompts:
         """Prompts with these texts; `None` is an empty prompt."""

@@ -29,6 +29,7 @@ in the columns `kinds` and `hashes` of `Parts`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ from monitor.kernels.bits import mix
 from monitor.kernels.buffers import Prompts
 from monitor.kernels.jit import jit
 from monitor.prompts.cleaning.judged_text import judged_texts
-from monitor.records.profile import IDS, MIDDLE, PARTS, Records
+from monitor.records.profile import IDS, MIDDLE, PARTS, RECORD, Records
 from monitor.requests.columns import BYTES_PER_TOKEN, FRAME_BYTES, Columns
 from monitor.requests.marks import (
     CONVERSATION,
@@ -100,6 +101,13 @@ def admit_columns(records: Records, rows: npt.NDArray[np.int64], columns: Column
     reused = admit(records, rows, columns.ts, counts, ids, parts, marks, tokens, admitted, judged)
     prompts = judged_texts(parts.data, parts.places, parts.hashes, parts.ranges, judged)
     return Admitted(admitted, marks, tokens, judged, prompts, reused)
+
+
+def admission_fields(records: Records) -> npt.NDArray[np.void]:
+    """The fields of n records that admission and the frames update, as one view, `(n,)`."""
+    fields: Mapping[str, Any] = RECORD.fields or {}
+    begin, end = fields["ids"][1], fields["short_head"][1]
+    return records.getfield(f"V{end - begin}", begin)
 
 
 @jit

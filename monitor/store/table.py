@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreError, StoreRefusedError
+from monitor.records.admission import admission_fields
 from monitor.records.migrations import damaged, read
-from monitor.records.profile import RECORD, Records, blank
+from monitor.records.profile import RECORD, Records, blank, copies
 from monitor.store.base import Store
 from monitor.store.record_block import Block
 
@@ -97,13 +98,13 @@ class Table:
 
     @contextmanager
     def restored_on_error(self, rows: Rows) -> Iterator[None]:
-        """Restore the records at these rows if a store fails meanwhile."""
-        rows = np.unique(rows)
-        before = self.records[rows]
+        """Restore what admission changes in these rows if a store fails meanwhile."""
+        fields = admission_fields(self.records)
+        before = fields[rows]
         try:
             yield
         except StoreError:
-            self.records[rows] = before
+            fields[rows] = before
             raise
 
     def mark_changed(self, rows: Rows) -> None:
@@ -115,7 +116,7 @@ class Table:
         rows = np.flatnonzero(self._changed)
         self._saving[rows] = True
         self._changed[rows] = False
-        return Block([self._names[row] for row in rows.tolist()], self.records[rows])
+        return Block([self._names[row] for row in rows.tolist()], copies(self.records, rows))
 
     def commit(self) -> None:
         """The snapshot is in the store."""
@@ -183,7 +184,7 @@ class Table:
     def _resize(self, kept: Rows, size: int) -> None:
         """Move the rows `kept`, `(k,) int64`, to the front of a table of `size` rows."""
         records = np.zeros(size, RECORD)
-        records[: len(kept)] = self.records[kept]
+        records[: len(kept)] = copies(self.records, kept)
         self.records = records
         self._names = [self._names[row] for row in kept.tolist()] + [""] * (size - len(kept))
         extended = (

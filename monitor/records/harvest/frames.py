@@ -84,7 +84,7 @@ def varying(
         admitted, marks, parts, judged, prompts: as `admission.py` returns them.
         seed: of the hashes; depends on the deployment's secret.
     """
-    sizes = np.minimum(prompts.places[:, 1] - prompts.places[:, 0], 4 * HALF)
+    sizes = np.minimum(prompts.sizes, 4 * HALF)
     out = np.empty(int(sizes.sum()) + _MOST * len(rows) + len(PADDING), np.uint8)
     places, unframed = np.empty((len(rows), 2), np.int64), np.zeros(len(rows), np.float32)
     which = np.empty(len(rows), np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.identity import Identity
-from monitor.prompts.extractor import Extractor
+from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.normalise import Normaliser
 from monitor.records.admission import Admitted
 from monitor.records.harvest.frames import varying
@@ -42,7 +42,12 @@ class TaskJudge:
         return self._model.traits
 
     def __call__(
-        self, records: Records, rows: npt.NDArray[np.int64], columns: Columns, read: Admitted
+        self,
+        records: Records,
+        rows: npt.NDArray[np.int64],
+        columns: Columns,
+        read: Admitted,
+        features: Features,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """`Requests.tasks` and `Requests.unframed` of n requests; updates the frames.
 
@@ -51,6 +56,7 @@ class TaskJudge:
             rows: `(n,) int64`, the record of each request.
             columns: the requests.
             read: what is admitted of them.
+            features: of their prompts.
         """
         found = varying(
             records,
@@ -64,7 +70,10 @@ class TaskJudge:
         )
         tasks, unframed = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), np.float32)
         if len(found.which):
-            features = self._extract(self._normalise(found.prompts))
-            tasks[found.which] = self._model.odds(features)
+            is_cut = found.prompts.sizes < read.prompts.sizes[found.which]
+            whole, cut = found.which[~is_cut], found.which[is_cut]
+            tasks[whole] = self._model.odds(features, whole)
+            texts = self._normalise(found.prompts.take(is_cut))
+            tasks[cut] = self._model.odds(self._extract(texts))
             unframed[found.which] = found.unframed
         return tasks, unframed

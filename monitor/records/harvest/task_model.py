@@ -60,24 +60,36 @@ class TaskModel(NamedTuple):
             [*(each / MEANING_LENGTH for each in vectors), np.clip(style, -MAX_STYLE, MAX_STYLE)]
         )
 
-    def odds(self, features: Features) -> npt.NDArray[np.float32]:
-        """Log odds of n texts to be tasks, `(n,) float32` in nats; the same in any batch."""
-        out = np.empty(len(features.meaning), np.float32)
-        _odds(features, self.centre, 1.0 / self.spread, self.weights, self.offset[0], out)
+    def odds(
+        self, features: Features, which: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Log odds of n texts to be tasks, `(n,) float32` in nats; the same in any batch.
+
+        Args:
+            features: of texts.
+            which: `(n,) int64`, their indices; default: all.
+        """
+        which = np.arange(len(features.meaning)) if which is None else which
+        out = np.empty(len(which), np.float32)
+        _odds(features, which, self.centre, 1.0 / self.spread, self.weights, self.offset[0], out)
         return out
 
 
 @jit
-def _odds(features: Any, centre: Any, scale: Any, weights: Any, offset: float, out: Any) -> None:
+def _odds(
+    features: Any, which: Any, centre: Any, scale: Any, weights: Any, offset: float, out: Any
+) -> None:
     """Write the clipped log odds of n texts, summed in a fixed order.
 
     Args:
-        features: `Features` of the texts.
+        features: `Features` of texts.
+        which: `(n,) int64`, indices of those to judge.
         centre, scale: `(len(STYLE),) float64`, mean and inverse deviation of the style.
         weights: `(INPUTS,) float64`.
         out: `(n,) float32`, the result.
     """
-    for i in range(len(out)):
+    for k in range(len(which)):
+        i = which[k]
         of_vectors, of_style = 0.0, 0.0
         for j in range(MEANING):
             of_vectors += (
@@ -89,7 +101,7 @@ def _odds(features: Any, centre: Any, scale: Any, weights: Any, offset: float, o
             style = (features.style[i, j] - centre[j]) * scale[j]
             of_style += min(max(style, -MAX_STYLE), MAX_STYLE) * weights[3 * MEANING + j]
         total = offset + of_vectors / MEANING_LENGTH + of_style
-        out[i] = np.float32(min(max(total, -CLIP), CLIP))
+        out[k] = np.float32(min(max(total, -CLIP), CLIP))
 
 
 def load_tasks(file: Path | None) -> TaskModel:
