@@ -16,7 +16,7 @@ from monitor.kernels.bits import U, aligned, entry, inner
 from monitor.kernels.siphash import siphash_word
 from monitor.prompts.bpe import append_tokens
 from monitor.prompts.characters import SCRIPTS
-from monitor.prompts.projection import SUM_COLUMNS, Projection, project
+from monitor.prompts.projection import PROMPTS, SUM_COLUMNS, Projection, project
 from monitor.prompts.segment import (
     COUNTS,
     DIGITS,
@@ -29,7 +29,7 @@ from monitor.prompts.segment import (
     TRIGGERED,
     segment,
 )
-from monitor.prompts.style import DISTINCT_WORDS, StyleTables, style_features
+from monitor.prompts.style import SEEN, STYLE, StyleTables, style_features
 from monitor.prompts.template_hash import template_hash
 from monitor.prompts.vocabulary import (
     CONCEPT_AT,
@@ -104,11 +104,10 @@ class Workspace(NamedTuple):
         counts: `(COUNTS,) int64`, of characters, sentences and lines, see `segment.py`.
         common: `(len(LANGUAGES),) int64`, common words of each language in a prompt.
         tally: `(128,) int64`, count of each ASCII mark.
-        seen: `(4 * DISTINCT_WORDS, 2) uint64`, hash table of the words of a prompt: the turn in
-            which a slot was filled, and the word.
-        turn: `(1,) int64`, number of prompts so far.
+        seen: `(SEEN,) uint64`, hash table of the words of a prompt.
         part: `(MEANING,) int16`, partial sum of vectors; `total`: `(MEANING,) int32`, their sum.
-        sums: `(SUM_COLUMNS,) float32`, of the projection.
+        present: `(len(STYLE),) int64` and `sums`: `(PROMPTS, SUM_COLUMNS) float32`, scratch of
+            `projection.py`.
     """
 
     slots: npt.NDArray[np.uint64]
@@ -122,9 +121,9 @@ class Workspace(NamedTuple):
     common: npt.NDArray[np.int64]
     tally: npt.NDArray[np.int64]
     seen: npt.NDArray[np.uint64]
-    turn: npt.NDArray[np.int64]
     part: npt.NDArray[np.int16]
     total: npt.NDArray[np.int32]
+    present: npt.NDArray[np.int64]
     sums: npt.NDArray[np.float32]
 
 
@@ -141,11 +140,11 @@ def allocate(slots: int, most: int) -> Workspace:
         np.empty(COUNTS, np.int64),
         np.empty(len(LANGUAGES), np.int64),
         np.empty(128, np.int64),
-        np.zeros((4 * DISTINCT_WORDS, 2), np.uint64),
-        np.zeros(1, np.int64),
+        np.empty(SEEN, np.uint64),
         np.empty(MEANING, np.int16),
         np.empty(MEANING, np.int32),
-        aligned((SUM_COLUMNS,), np.float32),
+        np.empty(len(STYLE), np.int64),
+        aligned((PROMPTS, SUM_COLUMNS), np.float32),
     )
 
 
@@ -334,7 +333,6 @@ def extract(
         style_features(words, workspace, tables.style, features.style, i)
         features.family[i] = _family(words, workspace)
         features.concepts[i] = _concepts_at_edges(words, workspace.known)
-        project(features, i, tables.projection, workspace.sums)
         features.unreadable[i] = _is_unreadable(workspace.counts, spelt)
         features.triggered[i] = workspace.counts[TRIGGERED] != 0
         template = template_hash(words, workspace)
@@ -342,4 +340,7 @@ def extract(
         features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])
         features.template[i] = siphash_word(template, keys[1, 0], keys[1, 1])
         features.cell[i] = siphash_word(cell, keys[2, 0], keys[2, 1])
+    for i in range(0, len(starts), PROMPTS):
+        last = min(i + PROMPTS, len(starts))
+        project(features, i, last, tables.projection, workspace.present, workspace.sums)
     return cache_misses

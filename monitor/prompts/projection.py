@@ -33,6 +33,7 @@ CLIP, STEP = 5.0, 32  # largest log odds in nats; steps per nat in the table of 
 MAX_SCORE = 60.0  # standard deviations that the score of one prompt can reach
 MAX_STYLE = 3.0  # standard deviations at which a style feature is clipped
 SUM_COLUMNS = CONTENT + 8  # columns of the sums: content, log odds, padding
+PROMPTS = 8  # that are processed at once
 
 
 class Projection(NamedTuple):
@@ -72,51 +73,83 @@ def standardise(x: Any, centre: Any, scale: Any) -> Any:
 
 
 @inner
-def _edge(vectors: Any, row: int, edges: Any, begin: int, sums: Any) -> None:
-    """Add the log odds of the opening or the closing.
+def _add_rows(
+    vectors: Any, first: int, last: int, rows: Any, begin: int, at: int, sums: Any
+) -> None:
+    """Add vectors times weights to the sums of the prompts `first` to `last`.
 
     Args:
-        vectors: `(n, MEANING) int8`, meanings; `row`: the prompt's row.
-        edges: `(2 * MEANING, 8) float32`, weights; `begin`: first row of those to use.
-        sums: `(SUM_COLUMNS,) float32`, updated in place.
+        vectors: `(n, MEANING) int8`, meanings.
+        rows: `(size, d) float32`, weights; `begin`: first row of those to use.
+        sums: `(PROMPTS, SUM_COLUMNS) float32`, updated in place from the column `at`.
     """
     for j in range(0, vectors.shape[1], 4):
-        a, b = np.float32(vectors[row, j]), np.float32(vectors[row, j + 1])
-        c, d = np.float32(vectors[row, j + 2]), np.float32(vectors[row, j + 3])
         i = begin + j
-        for k in range(8):
-            sums[CONTENT + k] += (a * edges[i, k] + b * edges[i + 1, k]) + (
-                c * edges[i + 2, k] + d * edges[i + 3, k]
-            )
+        w, x, y, z = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        for row in range(first, last):
+            a, b = np.float32(vectors[row, j]), np.float32(vectors[row, j + 1])
+            c, d = np.float32(vectors[row, j + 2]), np.float32(vectors[row, j + 3])
+            out = sums[row - first, at:]
+            for k in range(rows.shape[1]):
+                out[k] += (a * w[k] + b * x[k]) + (c * y[k] + d * z[k])
 
 
 @inner
-def project(features: Any, row: int, tables: Any, sums: Any) -> None:
-    """Write `content` and `lists` of a prompt, from its other features.
+def _add_style(style: Any, tables: Any, begin: int, present: Any, sums: Any) -> None:
+    """Add the style of one prompt to its sums.
+
+    Args:
+        style: `(len(STYLE),) float32`.
+        tables: `Projection`; `begin`: row of its weights.
+        present: `(len(STYLE),) int64`, scratch.
+        sums: `(SUM_COLUMNS,) float32`, updated in place.
+    """
+    count = 0
+    for j in range(len(style)):
+        present[count] = j
+        count += style[j] != 0
+    for i in range(count):
+        j = present[i]
+        x = standardise(style[j], tables.centre[j], tables.scale[j]) - tables.absent[j]
+        weights = tables.rows[begin + j]
+        for k in range(SUM_COLUMNS):
+            sums[k] += x * weights[k]
+
+
+@inner
+def project(features: Any, first: int, last: int, tables: Any, present: Any, sums: Any) -> None:
+    """Write `content` and `lists` of the prompts `first` to `last`, from their other features.
+
+    Several prompts at once, because the weights do not fit into the processor's nearest cache.
+
+    Args:
+        features: `Features` of n prompts; `last - first` of them, at most PROMPTS, are processed.
+        tables: `Projection`.
+        present: `(len(STYLE),) int64`, scratch.
+        sums: `(PROMPTS, SUM_COLUMNS) float32`, scratch.
+    """
+    width = features.meaning.shape[1]
+    for i in range(last - first):
+        for k in range(SUM_COLUMNS):
+            sums[i, k] = tables.base[k]
+    _add_rows(features.meaning, first, last, tables.rows, 0, 0, sums)
+    for row in range(first, last):
+        _add_style(features.style[row], tables, width, present, sums[row - first])
+    _add_rows(features.opening, first, last, tables.edges, 0, CONTENT, sums)
+    _add_rows(features.closing, first, last, tables.edges, width, CONTENT, sums)
+    for row in range(first, last):
+        _finish(features, row, tables, sums[row - first])
+
+
+@inner
+def _finish(features: Any, row: int, tables: Any, sums: Any) -> None:
+    """Add the concepts of a prompt to its sums, and write its `content` and `lists`.
 
     Args:
         features: `Features` of n prompts; `row`: the prompt's row.
         tables: `Projection`.
-        sums: `(SUM_COLUMNS,) float32`, scratch.
+        sums: `(SUM_COLUMNS,) float32`.
     """
-    meaning, style, rows = features.meaning, features.style, tables.rows
-    width = meaning.shape[1]
-    for k in range(SUM_COLUMNS):
-        sums[k] = tables.base[k]
-    for j in range(0, width, 4):
-        a, b = np.float32(meaning[row, j]), np.float32(meaning[row, j + 1])
-        c, d = np.float32(meaning[row, j + 2]), np.float32(meaning[row, j + 3])
-        for k in range(SUM_COLUMNS):
-            sums[k] += (a * rows[j, k] + b * rows[j + 1, k]) + (
-                c * rows[j + 2, k] + d * rows[j + 3, k]
-            )
-    for j in range(style.shape[1]):
-        if style[row, j] != 0:
-            x = standardise(style[row, j], tables.centre[j], tables.scale[j]) - tables.absent[j]
-            for k in range(SUM_COLUMNS):
-                sums[k] += x * rows[width + j, k]
-    _edge(features.opening, row, tables.edges, 0, sums)
-    _edge(features.closing, row, tables.edges, width, sums)
     for j in range(len(tables.concepts)):
         if (features.concepts[row] >> U(j)) & U(1):
             for k in range(8):

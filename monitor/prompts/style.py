@@ -70,6 +70,7 @@ _SMALLS = _OCTAVE + OCTAVES
 _ASKED_AT = _SMALLS + 3
 
 DISTINCT_WORDS = 256  # first words of a prompt, of which the distinct ones are counted
+SEEN = 2 * DISTINCT_WORDS  # slots of the table that counts them
 _MAX = 16 * LIMIT  # exceeds the characters plus words, and the bytes, of a prompt
 
 
@@ -122,9 +123,10 @@ def _lexical(words: int, workspace: Any) -> tuple[int, int, Any, Any]:
         Their number, the number of distinct ones among the first DISTINCT_WORDS, a bit for each
         known word that occurs (uint64), and the bit of the first word if it is known (uint64).
     """
-    seen = workspace.seen
-    workspace.turn[0] += 1
-    turn = U(workspace.turn[0])
+    seen, size = workspace.seen, 2
+    while size < 2 * min(words, DISTINCT_WORDS):
+        size *= 2
+    seen[:size] = U(0)
     spelt, distinct, found, first = 0, 0, U(0), U(0)
     for i in range(words):
         if workspace.traits[i] & NUMBER:
@@ -136,12 +138,11 @@ def _lexical(words: int, workspace: Any) -> tuple[int, int, Any, Any]:
         if spelt == 0:
             first = bit
         if spelt < DISTINCT_WORDS:
-            slot = (word >> U(20)) & U(len(seen) - 1)
-            while seen[slot, 0] == turn and seen[slot, 1] != word:
-                slot = (slot + U(1)) & U(len(seen) - 1)
-            if seen[slot, 0] != turn:
-                seen[slot, 0], seen[slot, 1] = turn, word
-                distinct += 1
+            slot = (word >> U(20)) & U(size - 1)
+            while (seen[slot] != U(0)) & (seen[slot] != word):
+                slot = (slot + U(1)) & U(size - 1)
+            distinct += seen[slot] == U(0)
+            seen[slot] = word
         spelt += 1
     return spelt, distinct, found, first
 

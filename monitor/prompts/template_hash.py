@@ -52,16 +52,16 @@ def template_hash(words: int, workspace: Any) -> Any:
     task_hash, link_hash, first_hash = U(0), U(0), U(0)
     edge = _EDGE
     for i in range(words):
-        if traits[i] & QUOTED == 0:
-            length += 1
-            if known[i] & U(LINK | TASK):
-                link_hash = link_hash * C1 + exact[i]
-                links += 1
-            if known[i] & U(TASK):
-                task_hash = task_hash * C1 + exact[i]
-                tasks += 1
-            if length <= 6:
-                first_hash = first_hash * C1 + exact[i]
+        # Without branches: which words count is hard to predict.
+        counts, word = traits[i] & QUOTED == 0, exact[i]
+        is_task = counts & (known[i] & U(TASK) != U(0))
+        is_link = counts & (known[i] & U(LINK | TASK) != U(0))
+        length += counts
+        links += is_link
+        tasks += is_task
+        link_hash = link_hash * C1 + word if is_link else link_hash
+        task_hash = task_hash * C1 + word if is_task else task_hash
+        first_hash = first_hash * C1 + word if counts & (length <= 6) else first_hash
         if (traits[i] & ENDS or i == words - 1) and length:
             score = (0.8 * tasks + 0.2 * links) / (np.sqrt(length) + 1.0)
             score += edge if i < words - 1 else _EDGE

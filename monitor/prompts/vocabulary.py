@@ -101,7 +101,7 @@ def known_words(words: Iterable[Known], seed: np.uint64) -> npt.NDArray[np.uint6
 def _slot(word: Any, table: Any) -> Any:
     """The slot of a word, or a free one; both are uint64."""
     slot = word >> _SHIFT
-    while table[slot, 0] and table[slot, 0] != word:
+    while (table[slot, 0] != U(0)) & (table[slot, 0] != word):
         slot = (slot + U(1)) & U(_SIZE - 1)
     return slot
 

@@ -182,7 +182,7 @@ def _style(buffer, chunks, n, words, tables, workspace, features, i):  # type: i
 @inner
 def _content(buffer, chunks, n, words, tables, workspace, features, i):  # type: ignore
     style_features(words, workspace, tables.style, features.style, i)
-    project(features, i, tables.projection, workspace.sums)
+    project(features, i, i + 1, tables.projection, workspace.present, workspace.sums)
 
 
 _PARTS = {
