@@ -36,7 +36,6 @@ from monitor.prompts.normalise import Normaliser, Texts
 from monitor.records.admission import JOINED, UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
-from monitor.records.end_users import from_few
 from monitor.records.harvest.judge import TaskJudge
 from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
@@ -299,17 +298,10 @@ class Engine(PartitionedOperator[Partition]):
         self._response.set_withdrawn_aside(evaluated.ids, p)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
-        acted = set[int]()  # rows whose alerts or decisions have changed
-        for i, d, due in self._response.confirm(rows, evaluated.ts, p):
-            row = int(rows[i])
-            if not due and row not in acted:
-                continue
+        for i, d in self._response.confirm(evaluated, p):
             self._response.decide_on_keys(partition, subjects, int(evaluated.events[i]), out)
-            acted.add(row)
-            entry, record = int(evaluated.entries[i]), evaluated.records[i]
-            few, finding = from_few(record, int(evaluated.roles[i])), findings[d]
-            if self._response.apply(partition, subjects, entry, d, finding, i, record, few, out):
-                severity[i:][rows[i:] == row] = records[row]["severity"].max()
+            if self._response.apply(partition, subjects, evaluated, i, d, findings[d], out):
+                severity[i:][rows[i:] == rows[i]] = records[rows[i]]["severity"].max()
         surprisal = -np.log([p.min(axis=0), p[self._of_prompts].min(axis=0, initial=1.0)])
         out.fingerprints += _fingerprints(evaluated, subjects, surprisal, severity)
 
@@ -390,6 +382,6 @@ def _fingerprints(
             subjects.columns.hashes[events],
             severity[due],
             evaluated.roles[due],
-            [subjects.ties(event)[0] for event in events.tolist()],
+            subjects.accounts_of(events),
         )
         yield from map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))

@@ -8,12 +8,11 @@ each of them gets it with its next request.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import INFO, Action, Lifecycle
+from monitor.alerting.alerts import ACTIONS, INFO, Action, Lifecycle
 from monitor.alerting.policy import (
     LIMIT_OF_FEW,
     Policy,
@@ -23,11 +22,16 @@ from monitor.alerting.policy import (
 from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.detectors.base import Detector, Finding
+from monitor.kernels.due import next_due
 from monitor.partition import Partition
+from monitor.records.end_users import from_few
+from monitor.records.inputs import ACCOUNT
 from monitor.store.table import Rows, Table
-from monitor.subjects import BatchSubjects
+from monitor.subjects import BatchSubjects, Evaluated
 
 Floats = npt.NDArray[np.float64]
+
+_LIMITS = ACTIONS.index(LIMIT_OF_FEW), ACTIONS.index("block")
 
 
 class Response:
@@ -50,59 +54,58 @@ class Response:
         self._detectors = detectors
         self._slots = np.array([each.slot for each in detectors])
         self._lifecycle = Lifecycle(settings.detection, action_for, detectors)
+        self._ladders = self._policy.ladders(list(self._lifecycle.kinds.values()))
 
-    def confirm(self, rows: Rows, ts: Floats, p: Floats) -> Iterator[tuple[int, int, bool]]:
+    def confirm(self, evaluated: Evaluated, p: Floats) -> Iterator[tuple[int, int]]:
         """Confirm the open alerts that findings support.
 
         Args:
-            rows: `(n,) int64`, the records of n subjects, in stream order.
-            ts: `(n,) float64`, event times of the evaluations, epoch seconds.
+            evaluated: n records.
             p: `(detectors, n) float64`, probabilities of the findings.
 
         Yields:
-            index of the subject and of the detector of each finding that may open or confirm an
-            alert, in stream order, and whether it must be applied: it opens or raises an alert, or
-            a decision may have to be renewed. Others only need to be applied to a subject
-            whose alerts have changed since the first of them.
+            index of the record and of the detector of each finding that must be applied, in stream
+            order: it opens or raises an alert, or may lead to a decision. Apply each before the
+            next.
         """
-        records = self._table.records
-        subjects, detectors = np.nonzero(self._lifecycle.confirming >= p.T)
-        rows, slots, ts = rows[subjects], self._slots[detectors], ts[subjects]
-        found = self._lifecycle.severities(p[detectors, subjects])
-        before = records["severity"][rows, slots]
-        confirms = (found > 0) | (before > 0)
-        whole_seconds = ts[confirms].astype(np.uint32)
-        np.maximum.at(records["confirmed"], (rows[confirms], slots[confirms]), whole_seconds)
-        due = (found > before) | self._may_be_due(rows, ts)
-        yield from zip(subjects.tolist(), detectors.tolist(), due.tolist(), strict=True)
+        which, detectors = np.nonzero(self._lifecycle.confirming >= p.T)
+        few = from_few(evaluated.records, evaluated.roles)
+        limits = np.stack([np.where(few, *_LIMITS)] * 2, axis=1)
+        limits[evaluated.roles == ACCOUNT] = _LIMITS  # that of the alert that opened last
+        findings = (
+            *(evaluated.rows[which], self._slots[detectors]),
+            self._lifecycle.severities(p[detectors, which]),
+            *(evaluated.ts[which], limits[which], self._ladders),
+        )
+        i = next_due(self._table.records, *findings, 0)
+        while i < len(which):
+            yield int(which[i]), int(detectors[i])
+            i = next_due(self._table.records, *findings, i + 1)
 
     def apply(
         self,
         partition: Partition,
         subjects: BatchSubjects,
-        entry: int,
+        evaluated: Evaluated,
+        i: int,
         d: int,
         finding: Finding,
-        i: int,
-        evaluated: Any,
-        few: bool,
         out: Outcome,
     ) -> bool:
         """Apply a finding; return whether an alert changed.
 
         Args:
             subjects: of the batch.
-            entry: index of the entry that was evaluated.
-            evaluated: the record right after it.
+            evaluated: several records.
+            i: index of this one among them.
             d: index of the detector.
-            finding: for several subjects.
-            i: index of this one in the finding.
-            few: whether the evidence comes from few end users, see `from_few`.
+            finding: of this detector.
             out: receives alerts and decisions.
         """
-        subject = subjects.subject(partition, entry)
-        event, row = int(subjects.entries.events[entry]), int(subjects.entries.rows[entry])
-        now, record = float(subjects.times[event]), self._table.records[row]
+        subject = subjects.subject(partition, int(evaluated.entries[i]))
+        event, now = int(evaluated.events[i]), float(evaluated.ts[i])
+        record, before = self._table.records[evaluated.rows[i]], evaluated.records[i : i + 1]
+        (few,) = from_few(before, evaluated.roles[i : i + 1])
         limit: Action = LIMIT_OF_FEW if few else "block"
         alert = self._lifecycle.evaluate(
             record, subject, now, self._detectors[d], finding, i, limit
@@ -121,14 +124,14 @@ class Response:
         ruling = self._policy.due(open_alerts, decided, now, limit, changed=changed)
         if ruling is not None:
             record["decided"] = now
-            ties = (*subjects.ties(event), subjects.usual_network(event, evaluated))
+            ties = (*subjects.ties(event), subjects.usual_network(event, before))
             decision = self._policy.decision(
                 subject.id,
                 ruling,
                 now,
                 origin="detector",
                 scope="api_key" if subject.type == "campaign" else subject.type,
-                rate=(rate := usual_rate(evaluated)),
+                rate=(rate := usual_rate(before[0])),
                 ties=partition.lasting_ties(subject.id, ties),
                 requests=60.0 * (rate or 0.0),
             )
@@ -213,14 +216,3 @@ class Response:
             out.alerts += self._lifecycle.resolve(record, subject, now)
             partition.set_open_alerts(subject.id, self._lifecycle.open_on(record, subject.id))
         records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
-
-    def _may_be_due(self, rows: Rows, ts: Floats) -> npt.NDArray[np.bool_]:
-        """Whether a decision on the subject in each of n rows may be due at `ts`, `(n,) bool`."""
-        records, step = self._table.records, self._policy.step
-        severity, opened = records["severity"][rows], records["opened"][rows]
-        worst, decided = severity.max(axis=1), records["decided"][rows]
-        renews = (worst > INFO) | ((worst == INFO) & (decided > 0))
-        renews &= ts - decided >= self._policy.shortest / 2
-        climbed = (decided[:, None] - opened) // step
-        climbs = (ts[:, None] - opened) // step > np.maximum(climbed, 0)
-        return np.asarray(renews | ((severity > 0) & climbs).any(axis=1))

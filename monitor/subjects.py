@@ -14,21 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from monitor.alerting.alerts import Subject
-from monitor.alerting.policy import is_usual_network
 from monitor.identity import Identity
 from monitor.partition import FlaggedAccount, Partition
 from monitor.prompts.extractor import Features
 from monitor.records import end_users
 from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
+from monitor.records.origins import from_usual_network
 from monitor.records.profile import Records
-from monitor.requests.columns import Columns
+from monitor.requests.columns import Columns, shortened
 from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.store.base import Store, name_in
@@ -114,21 +114,26 @@ class BatchSubjects:
         self._passed = max(first, int(np.searchsorted(self.accounts.events, event)))
         yield from enumerate(self._requests[first : self._passed], first)
 
+    def accounts_of(self, events: Rows | slice) -> list[str]:
+        """The pseudonyms of the accounts of some requests, empty for those that have none."""
+        texts = self.columns.names.texts("account", events)
+        return [self.identity.account_of(text) if text else "" for text in texts]
+
     def ties(self, event: int) -> tuple[str, str]:
         """The pseudonyms of the account and the payment of a request, empty if it has none."""
-        (account,) = self.columns.names.texts("account", slice(event, event + 1))
-        payment = int(self.columns.hashes[event, _PAYMENT])
-        return self.identity.account_of(account) if account else "", payment_tie(payment)
+        (account,) = self.accounts_of(slice(event, event + 1))
+        return account, payment_tie(int(self.columns.hashes[event, _PAYMENT]))
 
-    def usual_network(self, event: int, record: Any) -> str:
+    def usual_network(self, event: int, record: Records) -> str:
         """The pseudonym of the network of a request, if nearly all requests of its key come from
         there; else empty.
 
         Args:
-            record: RECORD of the key.
+            record: `(1,) RECORD`, of the key.
         """
-        network = self.columns.hashes[event, NETWORK]
-        return network_tie(int(network)) if is_usual_network(record, network) else ""
+        network = self.columns.hashes[event : event + 1, NETWORK]
+        (usual,) = from_usual_network(record, shortened(network))
+        return network_tie(int(network[0])) if usual else ""
 
     def subject(self, partition: Partition, i: int) -> Subject:
         """The subject of entry `i`, in a form in which alerts on it can open."""

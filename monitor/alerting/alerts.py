@@ -87,6 +87,7 @@ class Lifecycle:
     Attributes:
         confirming: probability up to which a finding confirms an open alert.
         quiet: seconds without such a finding after which an alert resolves.
+        kinds: of alerts, by their slots in the record.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Lifecycle:
         self.confirming = settings.info * CONFIRM_FACTOR
         self.quiet = settings.quiet_minutes * 60.0
         self._action = action
-        self._kinds = dict(enumerate(ALERT_KINDS)) | {each.slot: each.name for each in detectors}
+        self.kinds = dict(enumerate(ALERT_KINDS)) | {each.slot: each.name for each in detectors}
 
     def severity(self, p: float) -> int:
         """0 for nothing, 1 for info, 2 for warning, 3 for critical."""
@@ -169,7 +170,7 @@ class Lifecycle:
     def resolve(self, record: Any, subject: Subject, now: float) -> list[Alert]:
         """Resolve the quiet alerts of a subject; its RECORD is updated in place."""
         resolved = []
-        for slot, kind in self._kinds.items():
+        for slot, kind in self.kinds.items():
             quiet = now - float(record["confirmed"][slot])
             if record["severity"][slot] and quiet >= self.quiet:
                 why = f"resolved after {quiet / 60:.0f} minutes without new evidence"
@@ -187,7 +188,7 @@ class Lifecycle:
         why = "withdrawn by a person, who found no attack"
         return [
             self._resolve(record, slot, kind, subject, now, why)
-            for slot, kind in self._kinds.items()
+            for slot, kind in self.kinds.items()
             if 0 < record["severity"][slot] <= kinds.get(kind, 0)
         ]
 
@@ -225,7 +226,7 @@ class Lifecycle:
                 alert_id(id, kind, opened[slot]),
                 opened[slot],
             )
-            for slot, kind in self._kinds.items()
+            for slot, kind in self.kinds.items()
             if severities[slot]
         ]
 

@@ -13,19 +13,19 @@ of its end users, the decision on the key is at most LIMIT_OF_FEW. The end users
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from monitor import config
-from monitor.alerting.alerts import ACTIONS, Action, OpenAlert, Severity, weaker
+from monitor.alerting.alerts import ACTIONS, SEVERITIES, Action, OpenAlert, Severity, weaker
 from monitor.alerting.decisions import Decision, Scope
+from monitor.kernels.due import Ladders
 from monitor.records.profile import DAY, PAST_DAYS, PAST_HOURS, REQUESTS, SCALES
-from monitor.requests.columns import shortened
 
 LIMIT_OF_FEW: Action = "throttle"  # on a key, while the evidence comes from few of its end users
 ANY_KIND = "any other"
-_USUAL = 0.9  # share of the recent requests of a key that come from its usual network, at least
 _LEAST_RATE = 1.0  # requests per minute that a throttled key may send, whatever it did before
 
 
@@ -35,10 +35,10 @@ class Ladder(NamedTuple):
     first: Action
     last: Action
 
-    def after(self, steps: int) -> Action:
-        """The action after some steps up."""
-        at = min(ACTIONS.index(self.first) + max(steps, 0), ACTIONS.index(self.last))
-        return ACTIONS[at]
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Index of both in ACTIONS."""
+        return ACTIONS.index(self.first), ACTIONS.index(self.last)
 
 
 _INFO = Ladder("observe", "mark")
@@ -84,7 +84,8 @@ class Policy:
     def __init__(self, settings: config.Decisions) -> None:
         self._settings = settings
         self.step = 60.0 * settings.ladder_minutes
-        self.shortest = min(duration(each, settings) for each in ACTIONS[1:])
+        self._seconds = {action: duration(action, settings) for action in ACTIONS}
+        self.shortest = min(self._seconds[action] for action in ACTIONS[1:])
 
     def due(
         self,
@@ -113,6 +114,12 @@ class Policy:
             return ruling
         before = self._ruling(alerts, decided, limit).action
         return ruling if ACTIONS.index(ruling.action) > ACTIONS.index(before) else None
+
+    def ladders(self, kinds: Sequence[str]) -> Ladders:
+        """The ladders of the kinds of alerts in the slots of a record."""
+        actions = [[(0, 0), *(_bounds(kind, each) for each in SEVERITIES)] for kind in kinds]
+        seconds = np.array(list(self._seconds.values()))
+        return Ladders(np.array(actions), seconds, self.step)
 
     def decision(
         self,
@@ -153,13 +160,14 @@ class Policy:
 
     def _ruling(self, alerts: Sequence[OpenAlert], at: float, limit: Action) -> Ruling:
         """The ruling at a time, epoch seconds."""
-        actions = [
-            _ladder(alert.kind, alert.severity).after(int((at - alert.opened) // self.step))
-            for alert in alerts
-        ]
-        strongest = max(range(len(alerts)), key=lambda i: ACTIONS.index(actions[i]))
-        action = weaker(actions[strongest], limit)
-        return Ruling(action, duration(action, self._settings), alerts[strongest])
+        strength, strongest = -1, alerts[0]
+        for alert in alerts:
+            first, last = _bounds(alert.kind, alert.severity)
+            reached = min(first + max(int((at - alert.opened) // self.step), 0), last)
+            if reached > strength:
+                strength, strongest = reached, alert
+        action = weaker(ACTIONS[strength], limit)
+        return Ruling(action, self._seconds[action], strongest)
 
 
 def action_for(kind: str, severity: Severity) -> Action:
@@ -169,6 +177,11 @@ def action_for(kind: str, severity: Severity) -> Action:
 
 def _ladder(kind: str, severity: Severity) -> Ladder:
     return LADDERS.get(kind, LADDERS[ANY_KIND])[severity]
+
+
+@lru_cache
+def _bounds(kind: str, severity: Severity) -> tuple[int, int]:
+    return _ladder(kind, severity).bounds
 
 
 def duration(action: Action, settings: config.Decisions) -> float:
@@ -204,16 +217,3 @@ def usual_rate(record: Any) -> float | None:
     level = REQUESTS.start + SCALES.index("1h")
     usual = float(record["own_mean"][level] + np.sqrt(record["own_variance"][level]))
     return max(float(np.exp2(usual) - 1.0) / 60.0, _LEAST_RATE)
-
-
-def is_usual_network(records: Any, networks: Any) -> Any:
-    """Whether nearly all recent requests of n keys came from a network, `(n,) bool`.
-
-    Args:
-        records: `(n,) RECORD`, or one.
-        networks: `(n,) uint64`, keyed hash of the network for each, or one; 0 is no network.
-    """
-    counts = records["network_counts"]
-    is_it = records["networks"] == np.asarray(shortened(networks))[..., None]
-    same = (counts * is_it).sum(axis=-1)
-    return (np.asarray(networks) != 0) & (same > 0) & (same >= _USUAL * counts.sum(axis=-1))

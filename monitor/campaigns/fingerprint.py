@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.policy import is_usual_network
 from monitor.identity import ACCOUNT_PREFIX, is_pseudonym
 from monitor.prompts.projection import CONTENT, LISTS
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT, ACCOUNT_KEYS, SHORT_LIVED
+from monitor.records.origins import from_usual_network
 from monitor.records.profile import (
     DAY,
     DISTINCT,
@@ -35,6 +35,7 @@ from monitor.records.profile import (
     Profile,
     Records,
 )
+from monitor.requests.columns import shortened
 from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
@@ -151,8 +152,8 @@ def from_records(
     out["ts"] = ts
     out["surprisal"], out["prompt_surprisal"] = surprisal
     of_accounts = roles == ACCOUNT
-    few = np.fromiter(map(from_few, records, roles), bool, len(records))
-    usual = is_usual_network(records, hashes[:, NETWORK])
+    few = from_few(records, roles)
+    usual = from_usual_network(records, shortened(hashes[:, NETWORK]))
     out["flags"] = of_accounts * IS_ACCOUNT + few * FEW_END_USERS + usual * USUAL_NETWORK
     keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
     out["sketch_prompts"][of_accounts & (records["requests"] > SHORT_LIVED * keys)] = 0

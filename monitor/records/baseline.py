@@ -125,17 +125,7 @@ class Baseline:
             rows: `(n,) int64`, the records in stream order; a row may occur several times.
             levels: `(n,) float64`.
         """
-        levels = np.minimum(levels, MAX_LEVEL).astype(np.float32)
-        unique, where = np.unique(rows, return_inverse=True)
-        before = records["day_peak"][unique, which]
-        peaks = before.copy()
-        np.maximum.at(peaks, where, (levels * PER_LEVEL).astype(np.uint8))
-        records["level"][rows, which] = levels
-        records["day_peak"][unique, which] = peaks
-        counted = (records["day"][unique] == self.day) & (before != EXCLUDED)
-        counted &= has_votes(records[unique]) | self.trusted
-        np.add.at(self.today[which], before[counted], -1.0)
-        np.add.at(self.today[which], peaks[counted], 1.0)
+        _set_level(records, which, rows, levels, self.day, self.trusted, self.today[which])
 
     def exclude(self, record: Any) -> None:
         """Exclude a flagged key, one RECORD, from today's histograms; updated in place."""
@@ -226,19 +216,9 @@ def _tails(counts: Histogram) -> tuple[Histogram, Histogram]:
     return first / PER_LEVEL, excess
 
 
-def has_votes(records: Any) -> npt.NDArray[np.bool_]:
-    """Which of n keys count in the baseline, `(n,) bool`. New keys are cheap, so they do not.
-
-    Args:
-        records: `(n,) RECORD`.
-    """
-    age = records["last_seen"] - records["first_seen"]
-    return np.asarray((records["requests"] >= VOTE_REQUESTS) & (age >= VOTE_AGE))
-
-
 @jit
 def has_vote(r: Any, trusted: bool) -> bool:
-    """Whether the key of one RECORD counts in the baseline, see `has_votes` and `Baseline`."""
+    """Whether the key of one RECORD counts in the baseline, see `Baseline`."""
     if trusted:
         return True
     return bool(r["requests"] >= VOTE_REQUESTS and r["last_seen"] - r["first_seen"] >= VOTE_AGE)
@@ -270,6 +250,21 @@ def update_peaks(r: Any, levels: Any, first_today: bool, voted: bool, today: Any
         elif peak > before:
             peaks[i, before] -= 1.0
             peaks[i, peak] += 1.0
+
+
+@jit
+def _set_level(
+    records: Any, which: int, rows: Any, levels: Any, day: int, trusted: bool, peaks: Any
+) -> None:
+    """See `Baseline.set_level`; `peaks`, `(BINS,) float64`, are those of today."""
+    for i in range(len(rows)):
+        r, level = records[rows[i]], np.float32(min(levels[i], MAX_LEVEL))
+        before = r["day_peak"][which]
+        peak = max(before, np.uint8(level * PER_LEVEL))
+        r["level"][which], r["day_peak"][which] = level, peak
+        if r["day"] == day and before != EXCLUDED and has_vote(r, trusted):
+            peaks[before] -= 1.0
+            peaks[peak] += 1.0
 
 
 @jit

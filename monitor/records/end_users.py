@@ -199,19 +199,27 @@ def add_suspect(account: Any, key: Any) -> None:
         counts[FEW_SUSPECTS] += _is_few(key["user_counts"])
 
 
-def from_few(record: Any, role: int) -> bool:
-    """Whether the evidence against a key or an account comes from few end users of a key.
+@jit
+def from_few(records: Any, roles: Any) -> Any:
+    """Whether the evidence against keys and accounts comes from few end users of a key.
 
     Of a key: from at most three of its end users, who are judged by themselves.
 
     Args:
-        record: RECORD.
-        role: whose it is, see `inputs.py`.
+        records: `(n,) RECORD`.
+        roles: `(n,) uint8`, whose they are, see `inputs.py`.
+
+    Returns:
+        `(n,) bool`.
     """
-    counts = record["user_counts"]
-    if role == ACCOUNT:
-        return bool(2 * int(counts[FEW_SUSPECTS]) > counts[SUSPECTS])
-    return role == KEY and bool(_is_few(counts))
+    few = np.zeros(len(records), np.bool_)
+    for i in range(len(records)):
+        counts = records[i]["user_counts"]
+        if roles[i] == ACCOUNT:
+            few[i] = 2 * int(counts[FEW_SUSPECTS]) > counts[SUSPECTS]
+        else:
+            few[i] = roles[i] == KEY and _is_few(counts)
+    return few
 
 
 @jit

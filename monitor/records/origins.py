@@ -21,6 +21,7 @@ from monitor.sketches import habits, kernel_mean
 MOVE_HOURS = 24.0
 PAST = 20.0  # requests, decayed, from usual origins before a move can be seen
 MIN_PROMPTS = 64  # before a change of work can be measured
+_NEARLY_ALL = np.float32(0.9)  # share of recent requests from the usual network, at least
 _MAX_COUNT = 65_535
 _DECAY = kernel_mean.decay(256.0)  # per request
 _RECENT, _OLDER = (kernel_mean.decay(half_life) for half_life in HALF_LIVES)
@@ -59,6 +60,29 @@ def _is_usual(names: Any, name: int) -> bool:
     for i in range(ORIGINS):
         found |= names[i] == name
     return bool(found)
+
+
+@jit
+def from_usual_network(records: Any, networks: Any) -> Any:
+    """Whether nearly all recent requests of keys came from a network.
+
+    Args:
+        records: `(n,) RECORD`.
+        networks: `(n,) uint32`, hash of the network for each; 0 is no network.
+
+    Returns:
+        `(n,) bool`.
+    """
+    usual = np.zeros(len(records), np.bool_)
+    for i in range(len(records)):
+        names, counts = records[i]["networks"], records[i]["network_counts"]
+        same, total = np.float32(0.0), np.float32(0.0)
+        for j in range(ORIGINS):
+            total += counts[j]
+            if names[j] == networks[i]:
+                same += counts[j]
+        usual[i] = networks[i] != 0 and same > 0 and same >= _NEARLY_ALL * total
+    return usual
 
 
 @jit

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.kernels.jit import jit
+from monitor.kernels.jit import cached_jit, jit
 
 REGISTERS = 64
 BYTES = REGISTERS // 2
 _MAX = 15  # value of a register
 ERROR = 1.04 / REGISTERS**0.5  # relative standard error
+_TWO_LN2 = 2.0 * float(np.log(2.0))
 
 Registers = npt.NDArray[np.uint8]
 
@@ -52,48 +53,61 @@ def estimate_one(registers: Any) -> float:
     The original estimator (P. Flajolet et al., AofA 2007), with linear counting while registers are
     empty.
     """
-    empty, total = 0, 0.0
-    for i in range(REGISTERS):
-        value = (registers[i >> 1] >> ((i & 1) * 4)) & 15
-        empty += value == 0
-        total += 0.5**value
-    count = 0.709 * REGISTERS * REGISTERS / total
+    empty, total = 0, 0  # the sum of 2^-value in units of 2^-_MAX
+    for i in range(BYTES):
+        low, high = registers[i] & 15, registers[i] >> 4
+        empty += (low == 0) + (high == 0)
+        total += (1 << (_MAX - low)) + (1 << (_MAX - high))
+    count = 0.709 * REGISTERS * REGISTERS / (total / (1 << _MAX))
     if count <= 2.5 * REGISTERS and empty > 0:
         count = REGISTERS * np.log(REGISTERS / empty)
     return float(count)
 
 
-def _unpacked(registers: Registers) -> Registers:
-    return np.stack([registers & 15, registers >> 4], axis=-1).reshape(*registers.shape[:-1], -1)
-
-
 def estimate(registers: Registers) -> npt.NDArray[np.float64]:
     """Estimate the counts of sketches `(…, BYTES) uint8`; returns `(…) float64`."""
-    values = _unpacked(registers)
-    counts = np.stack([(values == k).sum(axis=-1) for k in range(_MAX + 1)]).astype(float)
-    z = REGISTERS * _tau(1.0 - counts[_MAX] / REGISTERS)
-    for k in range(_MAX - 1, 0, -1):
-        z = 0.5 * (z + counts[k])
-    z = z + REGISTERS * _sigma(counts[0] / REGISTERS)
-    count: npt.NDArray[np.float64] = REGISTERS**2 / (2.0 * np.log(2.0) * z)
-    return count
+    sketches = np.ascontiguousarray(registers).reshape(-1, BYTES)
+    return np.asarray(_estimate(sketches).reshape(registers.shape[:-1]))
 
 
-def _sigma(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+@cached_jit(error_model="numpy")  # a division by 0 is infinite
+def _estimate(sketches: Any) -> Any:
+    """Estimate the counts of n sketches `(n, BYTES) uint8`; returns `(n,) float64`."""
+    found, counts = np.empty(len(sketches)), np.empty(_MAX + 1)
+    for i in range(len(sketches)):
+        counts[:] = 0.0
+        for byte in sketches[i]:
+            counts[byte & 15] += 1.0
+            counts[byte >> 4] += 1.0
+        z = REGISTERS * _tau(1.0 - counts[_MAX] / REGISTERS)
+        for k in range(_MAX - 1, 0, -1):
+            z = 0.5 * (z + counts[k])
+        z = z + REGISTERS * _sigma(counts[0] / REGISTERS)
+        found[i] = REGISTERS**2 / (_TWO_LN2 * z)
+    return found
+
+
+@jit
+def _sigma(x: float) -> float:
     """x + Σ x^(2^k)·2^(k-1); infinite at 1, the empty sketch."""
-    total, power, factor = x.copy(), x.copy(), 1.0
+    if x == 1.0:
+        return np.inf
+    total, power, factor = x, x, 1.0
     for _ in range(24):
         power = power * power
         total += power * factor
         factor *= 2.0
-    return np.where(x == 1.0, np.inf, total)
+    return total
 
 
-def _tau(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+@jit
+def _tau(x: float) -> float:
     """(1 - x - Σ (1 - x^(2^-k))²·2^-k) / 3; zero at 0 and 1."""
-    total, root, factor = 1.0 - x, x.copy(), 1.0
+    if x in (0.0, 1.0):
+        return 0.0
+    total, root, factor = 1.0 - x, x, 1.0
     for _ in range(48):
         root = np.sqrt(root)
         factor *= 0.5
         total = total - (1.0 - root) ** 2 * factor
-    return np.where((x == 0.0) | (x == 1.0), 0.0, total / 3.0)
+    return total / 3.0

@@ -9,6 +9,7 @@ from monitor.alerting.policy import (
     usual_rate,
 )
 from monitor.config import Decisions
+from monitor.kernels.due import next_due
 from monitor.records.profile import DAY, REQUESTS, SCALES, blank
 
 MINUTE = 60.0
@@ -52,6 +53,29 @@ def test_only_a_critical_alert_leads_to_a_block():
             first, last = map(ACTIONS.index, ladders[severity])
             assert first <= last
             assert severity == "critical" or last < ACTIONS.index("block")
+
+
+def test_next_due_stops_where_a_decision_is_due_under_some_limit():
+    random, kinds = np.random.default_rng(1), [*LADDERS, "coverage"]
+    records = np.array([blank()] * 3_000)
+    each, slots = np.arange(len(records)), np.arange(len(kinds))
+    records["severity"][:, slots] = random.integers(0, 4, (len(records), len(kinds)))
+    records["opened"] = OPENED + 10 * MINUTE * random.integers(0, 9, records["opened"].shape)
+    records["decided"] = OPENED + 10 * MINUTE * random.integers(0, 30, len(records))
+    records["decided"][::4] = 0.0
+    now = records["decided"].clip(OPENED + 90 * MINUTE) + MINUTE * (each % 30)
+    limits = np.full((len(records), 2), [ACTIONS.index(limit) for limit in ("throttle", "block")])
+    ladders = POLICY.ladders(kinds)
+    findings = each, 0 * each, np.zeros(len(records), np.uint8), now, limits, ladders
+    for i, record in enumerate(records):
+        alerts = [
+            alert(SEVERITIES[record["severity"][slot] - 1], kinds[slot], record["opened"][slot])
+            for slot in slots[record["severity"][slots] > 0]
+        ]
+        due = any(
+            POLICY.due(alerts, record["decided"], now[i], limit) for limit in ("throttle", "block")
+        )
+        assert (next_due(records, *findings, i) == i) == due
 
 
 def test_decision_is_renewed_at_half_of_its_duration():
