@@ -19,6 +19,7 @@ import hyperscan
 import numpy as np
 import numpy.typing as npt
 
+from monitor.kernels.expressions import database
 from monitor.prompts.normalise import BORDER, Texts
 from monitor.prompts.projection import LISTS, SHARES
 from monitor.prompts.vocabulary import TRIGGER, Known
@@ -119,14 +120,6 @@ def _document() -> dict[str, Any]:
 @lru_cache(1)
 def _compiled() -> tuple[hyperscan.Database, npt.NDArray[np.uint8]]:
     """The compiled lexicon, and `(expressions,) uint8`, the bit of each expression's intent."""
-    expressions, bits = [], []
-    for name, pattern in patterns():
-        expressions.append(pattern.encode())
-        bits.append(1 << INTENTS.index(name))
-    database = hyperscan.Database()
-    database.compile(
-        expressions=expressions,
-        ids=list(range(len(expressions))),
-        flags=hyperscan.HS_FLAG_CASELESS,
-    )
-    return database, np.array(bits, np.uint8)
+    names, expressions = zip(*patterns(), strict=True)
+    bits = [1 << INTENTS.index(name) for name in names]
+    return database(expressions), np.array(bits, np.uint8)

@@ -6,6 +6,7 @@ settings before they import anything slow, so that a wrong setting is reported a
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from importlib.metadata import version
@@ -48,6 +49,8 @@ def options(
 
 def main() -> None:
     """Run a command."""
+    # Most objects are of modules and tables and live on; reference counts free most of the others.
+    gc.set_threshold(100_000, 20, 100)
     # aiokafka logs every failed attempt. The final error of the command reports it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for sentence in config.unknown_variables():

@@ -48,7 +48,6 @@ def run_service(settings: Settings) -> None:
     raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
     uvloop.run(_serve(settings))
 
 

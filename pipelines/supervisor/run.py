@@ -79,7 +79,6 @@ def run_roles(
         for child in children:
             child.start()
         sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.set_threshold(100_000, 20, 100)
         return uvloop.run(_run(settings, children, answers=Role.decide in roles))
 
 

@@ -198,8 +198,6 @@ def run_worker(
         group = group_of(role, settings)
         take_over(settings.kafka, settings.kafka_security, source, settings.group, group)
     worker = faust.Worker(app, logging_config=LOGGING, redirect_stdouts=False, quiet=True)
-    # All objects so far live as long as the process. Reference counts free most later ones.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.freeze()  # all objects so far live as long as the process
     worker.spinner = None  # it is for terminals, not for logs
     worker.execute_from_commandline()
