@@ -191,6 +191,9 @@ def character_start(data: Any, at: int) -> int:
 
 @jit
 def copy(data: Any, at: int, end: int, out: Any, o: int) -> int:
-    for i in range(at, end):
-        out[o + i - at] = data[i]
+    """Write `data[at:end]` to `out[o:]`; return the offset after it. Unsigned offsets are not
+    checked for a negative index, so that whole vectors are copied."""
+    begin, to = U(at), U(o)
+    for i in range(U(max(end - at, 0))):
+        out[to + i] = data[begin + i]
     return int(o + end - at)

@@ -244,11 +244,14 @@ def _is_end(data: Any, i: int) -> bool:
 @jit
 def _sentence_end(data: Any, at: int, end: int) -> int:
     """The offset after the sentence that begins at `at`, or after LONGEST bytes of it."""
-    seen = False
-    for i in range(at, min(end, at + LONGEST)):
-        if seen and _KINDS[data[i]] >= _END and _is_end(data, i):
-            return i + 1
-        seen |= _KINDS[data[i]] & _TEXT != 0
+    i, stop = U(at), U(min(end, at + LONGEST))
+    while i < stop and not _KINDS[data[i]] & _TEXT:
+        i += U(1)
+    i += U(1)
+    while i < stop:
+        if _KINDS[data[i]] >= _END and _is_end(data, i):
+            return np.int64(i) + 1
+        i += U(1)
     return int(character_start(data, at + LONGEST)) if end > at + LONGEST else end
 
 
@@ -256,11 +259,14 @@ def _sentence_end(data: Any, at: int, end: int) -> int:
 def _sentence_start(data: Any, begin: int, end: int) -> int:
     """The offset of the last sentence that ends at `end`, not before `begin`, or of its last
     LONGEST bytes."""
-    seen = False
-    for i in range(end - 1, max(begin, end - LONGEST) - 1, -1):
-        if seen and _KINDS[data[i]] >= _END and _is_end(data, i):
-            return i + 1
-        seen |= _KINDS[data[i]] & _TEXT != 0
+    i, stop = U(end), U(max(begin, end - LONGEST))
+    while i > stop and not _KINDS[data[i - U(1)]] & _TEXT:
+        i -= U(1)
+    i -= U(i > stop)
+    while i > stop:
+        if _KINDS[data[i - U(1)]] >= _END and _is_end(data, i - U(1)):
+            return np.int64(i)
+        i -= U(1)
     return int(character_start(data, end - LONGEST)) if begin < end - LONGEST else begin
 
 
@@ -274,18 +280,21 @@ def _short(data: Any, at: int, end: int, seed: Any) -> tuple[int, int]:
         end -= 1
     if at == end:
         return 0, 0
-    return max(int(hash_bytes(data, U(at), U(end), seed) >> U(49)), 1), end - at
+    return max(np.int64(hash_bytes(data, U(at), U(end), seed) >> U(49)), 1), end - at
 
 
 @jit
 def _find(memory: Any, short: int) -> int:
     """The index of a sentence in the frame, -1 if it is not there."""
-    found = -1
     if short:
-        for i in range(FRAMES):
-            if np.int64(memory[i]) >> 1 == short:
-                found = i
-    return found
+        bits, near = np.uint16(short << 1), False
+        for i in range(FRAMES):  # without a branch: vectorised
+            near |= memory[i] ^ bits <= np.uint16(1)
+        if near:
+            for i in range(FRAMES):
+                if memory[i] ^ bits <= np.uint16(1):
+                    return i
+    return -1
 
 
 @jit
