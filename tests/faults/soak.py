@@ -5,8 +5,9 @@
 starts Apache Kafka from a folder of its jars, Debian's Redis, and workers on a new topic for each
 disturbance. Requests keep arriving during the disturbance. Afterwards an undisturbed engine
 observes the topic. Its records, offsets and decisions must be the same bytes as the workers', and
-alerts and rejections must be the same. The requests of each key on the topic are also counted and
-compared with the count in its record.
+alerts, fingerprints and rejections must be the same. An undisturbed linker then observes the topic
+of fingerprints: its population and campaigns must be the same bytes, too, and the alerts the same.
+The requests of each key on the topic are also counted and compared with the count in its record.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ from tests.support.requests import START
 from tests.support.servers import Kafka, Redis, Server
 from tests.support.workers import (
     another_worker,
+    expected_linker_results,
     expected_results,
     get_page,
+    linker_results,
     read_topic,
     until,
     worker_results,
@@ -226,10 +229,11 @@ class Comparison(NamedTuple):
 
     Attributes:
         requests: on the topic, without refused ones.
-        records: number of compared records, partition states and decisions.
-        alerts: number of different alerts.
-        differing: names of records, states and decisions whose bytes differ.
-        missing: alerts and rejections that the workers have not sent.
+        records: number of compared records, partition states, decisions and rows of the linker.
+        alerts: number of different alerts, without those of campaigns.
+        campaigns: number of alerts of campaigns.
+        differing: names of records, states, decisions and rows whose bytes differ.
+        missing: alerts, fingerprints and rejections that the workers have not sent.
         extra: that the workers alone have sent.
         lost: of these requests, those that are in no record.
         doubled: requests that records count more often than the topic has them.
@@ -238,6 +242,7 @@ class Comparison(NamedTuple):
     requests: int
     records: int
     alerts: int
+    campaigns: int
     differing: list[str]
     missing: set[bytes]
     extra: set[bytes]
@@ -259,8 +264,11 @@ def compare(worker: Worker) -> Comparison:
     """Compare the results of the worker's stream, once observed, with the expected ones."""
     expected = expected_results(worker)
     found = worker_results(worker, expected)
+    links = expected_linker_results(worker)
+    found_links = linker_results(worker, links)
     expected_output, output = (
-        {*each.alerts, *map(str.encode, each.rejected)} for each in (expected, found)
+        {*of.alerts, *of.fingerprints, *map(str.encode, of.rejected), *campaigns.alerts}
+        for of, campaigns in ((expected, links), (found, found_links))
     )
     identity = from_settings(worker.settings)
     on_topic = [each for each in read_topic(worker, worker.requests) if each.key is not None]
@@ -268,9 +276,14 @@ def compare(worker: Worker) -> Comparison:
     sent, observed = Counter(map(identity.key, keys)), Counter(_requests(found.stored))
     return Comparison(
         requests=len(keys),
-        records=len(expected.stored),
+        records=len(expected.stored) + len(links.rows),
         alerts=len(set(expected.alerts)),
-        differing=[key for key, value in expected.stored.items() if found.stored[key] != value],
+        campaigns=len(set(links.alerts)),
+        differing=[
+            *(key for key, value in expected.stored.items() if found.stored[key] != value),
+            *(key.decode() for key, row in links.rows.items() if found_links.rows.get(key) != row),
+            *(["the linker's state"] if found_links.state != links.state else []),
+        ],
         missing=expected_output - output,
         extra=output - expected_output,
         lost=sent - observed,
@@ -314,9 +327,10 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every unavailable broker
     faults: list[str] = []
-    _row("disturbance", "times", "requests", "records", "alerts", "records that differ",
-         "alerts missing", "extra", "requests lost", "doubled", "seconds")  # fmt: skip
-    _row("---", *["---:"] * 10)
+    _row("disturbance", "times", "requests", "records", "alerts", "campaign alerts",
+         "records that differ", "messages missing", "extra", "requests lost", "doubled",
+         "seconds")  # fmt: skip
+    _row("---", *["---:"] * 11)
     with tempfile.TemporaryDirectory(prefix="xm-soak-") as name:
         folders = {each: Path(name, each) for each in ("kafka", "redis")}
         for folder in folders.values():
@@ -330,7 +344,7 @@ def main() -> int:
                 begun = time.monotonic()
                 found = disturbed(kafka, redis, folder, act, often)
                 seconds = round(time.monotonic() - begun)
-                counts = found.requests, found.records, found.alerts
+                counts = found.requests, found.records, found.alerts, found.campaigns
                 wrong = map(len, (found.differing, found.missing, found.extra))
                 totals = found.lost.total(), found.doubled.total()
                 _row(what, often, *counts, *wrong, *totals, seconds)

@@ -5,7 +5,8 @@
 wrk asks for 20,000 keys in turn. The service has decisions on 100,000 subjects in its copy; among
 them is one in a hundred of these keys. Each measurement is done at fixed rates, and as fast as
 answers come, which uses up a core. The worker at full load reads a topic that was filled before,
-and must not have reached its end when the measurement ends.
+and must not have reached its end when the measurement ends. With `--pin` it has the last core, and
+service and wrk the others: a worker at full load takes a core, and two cores are few for the rest.
 
 nginx has the shipped configuration, but no limits on look-ups: with them nginx would refuse most
 keys, because almost none of the 20,000 is in its cache, and the cost of a look-up would not show.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -67,6 +69,8 @@ events {} http { keepalive_requests 1000000000;
 upstream api { server 127.0.0.1:API; keepalive 64; keepalive_requests 1000000000; }
 server { listen 127.0.0.1:PORT; location / { PROXY } } }
 """
+_MEASURED = "service", "nginx", "busy"
+_ALL = os.sched_getaffinity(0)
 _PROXY = 'proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection "";'
 _WITHOUT_LIMITS = {"rate=300r/s": "rate=1000000r/s", "rate=1000r/s": "rate=1000000r/s"}
 
@@ -106,14 +110,20 @@ def main() -> None:
         "--nice", type=int, default=0, help="of service, nginx and wrk, if others use the machine"
     )
     options.add_argument(
-        "--rates", type=int, nargs="+", default=[500, 6_000], help="of requests per second"
+        "--rates",
+        type=int,
+        nargs="+",
+        default=[500, 6_000, 0],
+        help="of requests per second; 0: as fast as answers come",
     )
+    options.add_argument("--only", nargs="+", default=_MEASURED, choices=_MEASURED)
+    options.add_argument("--pin", action="store_true", help="give the worker a core of its own")
     options.add_argument("--events", type=int, default=1_000_000, help="for the busy worker")
     chosen = options.parse_args()
     rows: list[list[object]] = []
 
     def measure(what: str, port: int, path: str) -> None:
-        for rate in (*chosen.rates, 0):
+        for rate in chosen.rates:
             speed = _wrk(port, path, chosen, rate)
             times = f"{speed.rate:,.0f}", f"{speed.p50:.2f}", f"{speed.p99:.2f}"
             rows.append([what, f"{rate:,}" if rate else "all", *times, speed.failed])
@@ -125,6 +135,8 @@ def main() -> None:
         for process in (main := psutil.Process(program.process.pid), *main.children(True)):
             process.nice(chosen.nice)
 
+    if chosen.pin:
+        os.sched_setaffinity(0, _ALL - {max(_ALL)})
     emptied(chosen.redis).close()
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         worker = default_worker(
@@ -133,18 +145,22 @@ def main() -> None:
         _decide(worker)
         service = DecisionService(Path(folder, "service"), worker)
         run(service)
-        measure("service", service.port, "/v1/decision")
-        api = PlainNginx(Path(folder, "api"))
-        run(api)
-        without = PlainNginx(Path(folder, "without"), api.port)
-        run(without)
-        measure("nginx without it", without.port, "/v1/chat/completions")
-        gateway = Nginx(Path(folder, "with"), api.port, service.port, patient=False)
-        gateway.changes = _WITHOUT_LIMITS
-        run(gateway)
-        measure("nginx with it", gateway.port, "/v1/chat/completions")
-        with _busy(worker, chosen.events):
-            measure("service, beside a worker at full load", service.port, "/v1/decision")
+        if "service" in chosen.only:
+            measure("service", service.port, "/v1/decision")
+        if "nginx" in chosen.only:
+            api = PlainNginx(Path(folder, "api"))
+            run(api)
+            without = PlainNginx(Path(folder, "without"), api.port)
+            run(without)
+            measure("nginx without it", without.port, "/v1/chat/completions")
+            gateway = Nginx(Path(folder, "with"), api.port, service.port, patient=False)
+            gateway.changes = _WITHOUT_LIMITS
+            run(gateway)
+            measure("nginx with it", gateway.port, "/v1/chat/completions")
+        if "busy" in chosen.only:
+            with _busy(worker, chosen.events, pin=chosen.pin):
+                measure("service, beside a worker at full load", service.port, "/v1/decision")
+    os.sched_setaffinity(0, _ALL)
     print_machine(chosen.redis, chosen.kafka, "uvloop", "httptools")
     print(f"{chosen.connections} connections, {_KEYS:,} keys, {_SUBJECTS:,} subjects decided on\n")
     print_table(["", "offered/s", "answered/s", "p50, ms", "p99, ms", "failed"], rows)
@@ -188,9 +204,14 @@ def _wrk(port: int, path: str, chosen: argparse.Namespace, rate: int) -> Speed:
 
 
 @contextmanager
-def _busy(worker: Worker, events: int) -> Iterator[None]:
+def _busy(worker: Worker, events: int, *, pin: bool) -> Iterator[None]:
     """Run a worker at full load; fail if it has read everything before the end."""
+    worker.options = ["--role", "watch"]
+    here = os.sched_getaffinity(0)
+    if pin:
+        os.sched_setaffinity(0, _ALL - here)
     with worker:
+        os.sched_setaffinity(0, here)
         worker.pause()
         stream = Stream(None, _KEYS)
         sent = asyncio.run(send(stream.take(events), worker.settings.kafka, worker.requests))

