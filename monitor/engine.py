@@ -30,8 +30,7 @@ from monitor.metrics import Metrics
 from monitor.operator import PartitionedOperator, Withdrawn
 from monitor.partition import EPOCH, Partition
 from monitor.prompts.content_model import load_content
-from monitor.prompts.extractor import Extractor, Features
-from monitor.prompts.lexicon import Lexicon, confirmed
+from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import Normaliser, Texts
 from monitor.records.admission import JOINED, UNREAD, admit_columns
 from monitor.records.baseline import Reference, load_reference
@@ -39,12 +38,13 @@ from monitor.records.baseline_mean import Learned, decode
 from monitor.records.harvest.judge import TaskJudge
 from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
 from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
+from monitor.records.reading.reader import PromptReader, Reading
 from monitor.records.stream_clock import FUTURE, LATE
 from monitor.records.update import update, warm
 from monitor.requests import status
 from monitor.requests.columns import Columns, Reader
 from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
-from monitor.requests.marks import HAS_PROMPT, INTENT
+from monitor.requests.marks import HAS_PROMPT
 from monitor.response import Response
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table
@@ -93,10 +93,10 @@ class Engine(PartitionedOperator[Partition]):
         self._on_evaluation = on_evaluation
         self._read = Reader(Decoder.of(settings), identity)
         secret = identity.derive("prompts", 32)
-        self._normalise = Normaliser(secret)
-        self._lexicon = Lexicon()
-        self._extractor = Extractor(secret, load_content(settings.content))
-        self._tasks = TaskJudge(identity, self._normalise, self._extractor, settings.tasks)
+        prompts = Normaliser(secret), Extractor(secret, load_content(settings.content))
+        self._extractor = prompts[1]
+        self._read_prompts = PromptReader(identity, *prompts, settings.read_share)
+        self._tasks = TaskJudge(identity, *prompts, settings.tasks)
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self._subjects = Subjects(identity, store, self.table)
@@ -169,9 +169,9 @@ class Engine(PartitionedOperator[Partition]):
         baselines = decode(self._store.baselines()) if new_day else {}
         rows, accounts = self._subjects.load(partition, columns, alerted)
         with self.table.restored_on_error(rows):
-            requests, features, admitted = self._features(columns, times, rows)
+            requests, reading, admitted = self._features(columns, times, rows)
             subjects = self._subjects.select(
-                partition, columns, rows, accounts, requests, features, admitted
+                partition, columns, rows, accounts, requests, reading.features, admitted
             )
         entries = subjects.entries
         self.table.mark_changed(np.concatenate([rows, entries.rows]))
@@ -187,7 +187,7 @@ class Engine(PartitionedOperator[Partition]):
                 self._end_epoch(partition, int(epochs[start + 1]), baselines, out)
             partition.add_traffic(int(epochs[start + 1]), end - start)
             first, last = np.searchsorted(entries.events, (start, end)).tolist()
-            records, due = self._update(partition, entries, requests, features, first, last)
+            records, due = self._update(partition, entries, requests, reading, first, last)
             if len(due) and self._combined.parts:
                 events = entries.events[due]
                 evaluated = Evaluated(
@@ -201,23 +201,22 @@ class Engine(PartitionedOperator[Partition]):
                 )
                 self._evaluate(partition, evaluated, subjects, out)
             self._response.decide_on_keys(partition, subjects, end, out)
+        self.metrics.unread.inc(int(np.count_nonzero((admitted == UNREAD) & has_prompt)))
 
     def _features(
         self, columns: Columns, times: Floats, rows: Rows
-    ) -> tuple[Requests, Features, Marks]:
-        """Columns and prompt features of n requests, and which of the requests to count."""
+    ) -> tuple[Requests, Reading, Marks]:
+        """Columns and prompts of n requests, and which of the requests to count."""
         read = admit_columns(self.table.records, rows, columns)
         self.metrics.reused_ids.inc(read.reused)
-        texts = self._normalise(read.prompts)
-        features = self._extractor(texts)
-        intents = self._lexicon.match(texts, features.triggered)
+        reading = self._read_prompts(self.table.records, rows, columns, read)
         requests = Requests(
-            *(times, columns.ts, read.tokens, columns.short_hashes("id")),
-            read.marks | confirmed(intents, features.lists) * np.uint16(INTENT),
+            *(times, columns.ts, read.tokens, columns.short_hashes("id"), reading.marks),
             *(columns.short_hashes("model"), columns.origins, columns.counted),
-            *self._tasks(self.table.records, rows, columns, read, features),
+            *self._tasks(self.table.records, rows, columns, read, reading),
+            *(reading.chosen, reading.extracted),
         )
-        return requests, features, read.admitted
+        return requests, reading, read.admitted
 
     def _end_epoch(
         self, partition: Partition, epoch: int, baselines: dict[str, Learned], out: Outcome
@@ -240,7 +239,7 @@ class Engine(PartitionedOperator[Partition]):
         partition: Partition,
         entries: Entries,
         requests: Requests,
-        features: Features,
+        reading: Reading,
         start: int,
         end: int,
     ) -> tuple[Records, Rows]:
@@ -260,17 +259,18 @@ class Engine(PartitionedOperator[Partition]):
             *baseline.mean.today,
             baseline.trusted,
         )
-        count = update(
-            self.table.records,
-            entries,
-            requests,
-            features,
-            today,
-            start,
-            end,
-            self._copies,
-            due,
-        )
+        count = 0
+        while True:
+            more, start = update(
+                *(self.table.records, entries, requests, reading.features, today, start, end),
+                *(self._copies[count:], due[count:]),
+            )
+            count += more
+            if start == end:
+                break
+            event = entries.events[start]
+            left = ~reading.extracted[event:] & (entries.keys[event:] == entries.keys[event])
+            self._read_prompts.complete(reading, event + np.flatnonzero(left))
         return self._copies[:count], due[:count]
 
     # Evaluations

@@ -73,6 +73,9 @@ class Metrics:
         self.without_prompt = counter(
             "xm_requests_without_prompt", "Requests without any text. Does the log record prompts?"
         )
+        self.unread = counter(
+            "xm_unread_prompts", "Prompts counted but not read: of fast keys, and of settled ones."
+        )
         self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
         self.batch_size = Histogram(
             "xm_batch_size", "Kafka messages per batch.", registry=registry, buckets=_MESSAGES

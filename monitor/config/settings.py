@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     reference: Path | None = Field(None, description="written by `xm calibrate`; default: shipped")
     content: Path | None = Field(None, description="written by `xm learn`; default: shipped")
     tasks: Path | None = Field(None, description="task model; default: shipped")
+    read_share: float = Field(
+        0.25, gt=0, le=1, description="of the prompts of settled keys that are read; 1 reads all"
+    )
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65535)
     checkpoint_seconds: float = Field(0.5, gt=0, le=60)

@@ -102,7 +102,7 @@ def count(r: Any, user: int, suspect: bool) -> bool:
     place = -1
     if user != 0:
         place = _add(names, counts, user, WEIGHT if suspect else 1, suspect)
-    elif suspect:
+    elif suspect and _names_any(names):
         counts[_OTHERS] += WEIGHT
     if place >= 0 and not counts[place] & _OWN:
         heavy = counts[place] >= HEAVY
@@ -112,6 +112,16 @@ def count(r: Any, user: int, suspect: bool) -> bool:
     if user != 0 or suspect:
         _halve(counts)
     return judged
+
+
+@jit
+def _names_any(names: Any) -> bool:
+    """Whether a key has named an end user. While it has not, there is nobody else to count, and
+    the count would depend on which prompts were read."""
+    found = False
+    for i in range(_OTHERS):
+        found |= names[i] != 0
+    return bool(found)
 
 
 @jit

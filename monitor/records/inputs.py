@@ -32,6 +32,8 @@ class Requests(NamedTuple):
         tasks: float32, log odds that what varies in the prompt is a task, nats; NaN where it is not
             judged, see `harvest/`.
         unframed: float32, how little of a frame the prompt has, 0 to 1, see `harvest/`.
+        chosen: bool, whether the prompt is read even if its key is settled, see `reading/`.
+        extracted: bool, whether its features are known.
     """
 
     ts: npt.NDArray[np.float64]
@@ -44,6 +46,8 @@ class Requests(NamedTuple):
     metadata: npt.NDArray[np.uint64]
     tasks: npt.NDArray[np.float32]
     unframed: npt.NDArray[np.float32]
+    chosen: npt.NDArray[np.bool_]
+    extracted: npt.NDArray[np.bool_]
 
 
 class Entries(NamedTuple):
@@ -58,7 +62,7 @@ class Entries(NamedTuple):
         users: `(n,) int64`, the end user's record of each request, -1 without one.
         names: `(n,) uint32`, hashes of the end users, 0 without one.
         suspects: `(n,) bool`, whether each prompt is suspicious, see `end_users.py`.
-        admitted: `(n,) uint8`, as `admit` returns it.
+        admitted: `(n,) uint8`, as `admit` returns it; UNREAD, too, for prompts of settled keys.
     """
 
     rows: npt.NDArray[np.int64]

@@ -40,7 +40,7 @@ def update_origins(r: Any, t: float, network: int, client: int) -> None:
         return
     moving = r["moved_since"] > 0
     past = min(r["network_counts"].sum(), r["client_counts"].sum())
-    usual = _is_usual(r["networks"], network) or _is_usual(r["clients"], client)
+    usual = is_usual(r["networks"], network) or is_usual(r["clients"], client)
     if moving and t - r["moved_since"] > MOVE_HOURS * 3600.0:
         r["moved_since"], r["moved_requests"], r["unmoved_requests"] = 0, 0, 0
     elif not usual and (moving or past >= PAST):
@@ -54,7 +54,7 @@ def update_origins(r: Any, t: float, network: int, client: int) -> None:
 
 
 @jit
-def _is_usual(names: Any, name: int) -> bool:
+def is_usual(names: Any, name: int) -> bool:
     """Whether a uint32 hash is in `(ORIGINS,) uint32`; an unknown one counts as usual."""
     found = name == 0
     for i in range(ORIGINS):

@@ -104,6 +104,7 @@ RECORD = np.dtype(
         ("followed", "u1"),  # recent follow-ups, see `frames.py`
         ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
         ("budget_used", "<u4"),  # prompts in that pane
+        ("clean", "u1"),  # ordinary prompts since the last sign of change, see `reading/settled.py`
         ("short_head", "<i4"),
         ("middle_head", "<i4"),
         ("long_head", "<i4"),

@@ -24,7 +24,7 @@ from monitor.prompts.extractor import Features
 from monitor.prompts.projection import SCALE
 from monitor.prompts.style import STYLE
 from monitor.records import baseline, behaviour, content_levels, end_users, origins, volume
-from monitor.records.admission import JOINED, UNREAD, admit, time_bits
+from monitor.records.admission import JOINED, READ, UNREAD, admit, time_bits
 from monitor.records.baseline_mean import GROUPS, PROMPTS_PER_DAY, Sums
 from monitor.records.harvest import level as harvest
 from monitor.records.harvest.task_model import TRAITS
@@ -51,6 +51,7 @@ from monitor.records.profile import (
     RECORD,
     TAKEOVER,
 )
+from monitor.records.reading import settled
 from monitor.requests.marks import FOLLOW_UP, HAS_PROMPT, INTENT, TINY_TURN, UNEXPLAINED
 from monitor.requests.parts import Parts
 from monitor.requests.turns import USER, Part
@@ -91,8 +92,11 @@ def update(
     end: int,
     evaluations: Any,
     evaluated_at: Any,
-) -> int:
+) -> tuple[int, int]:
     """Process the entries `start` to `end`, in stream order.
+
+    A key that is settled may not be any more after some of its requests. If a prompt must be read
+    then whose features are unknown, the kernel stops before its entry.
 
     Args:
         records: `(capacity,) RECORD`, the table; updated in place.
@@ -104,13 +108,22 @@ def update(
         evaluated_at: `(end - start,) int64`, receives the entry after which each is due.
 
     Returns:
-        Number of evaluations due.
+        Number of evaluations due, and the entry before which it stopped, `end` if before none.
     """
     count = 0
     levels = np.empty(LEVELS, np.float64)
     for i in range(start, end):
         e, role = entries.events[i], entries.roles[i]
         r = records[entries.rows[i]]
+        skipped = False
+        if role == KEY and r["clean"] > 0:
+            settled.note_request(r, e, requests.ts[e], entries.names[e], requests)
+            skipped = entries.admitted[e] == READ and not requests.chosen[e]
+            skipped = skipped and settled.is_settled(r)
+        if role == KEY and not skipped and not requests.extracted[e]:
+            return count, i
+        if skipped:
+            entries.admitted[e] = UNREAD
         if role == ACCOUNT and not end_users.feeds(r, records[entries.keys[e]]):
             continue
         if role == ACCOUNT and entries.suspects[e]:
@@ -155,6 +168,10 @@ def update(
                 content_levels.update_levels(r, end_users.is_pooled(r, role), levels)
                 harvest.update_level(r, today.traits, levels)
                 levels[TAKEOVER] = origins.work_change(r)
+                settled.note_prompt(r, e, mark, features)
+        elif skipped:
+            harvest.add(r, requests.tasks[e], requests.unframed[e])
+            harvest.update_level(r, today.traits, levels)
         if role == KEY:
             origins.update_origins(r, t, requests.origins[e, 0], requests.origins[e, 1])
         _add_metadata(r, e, requests)
@@ -176,7 +193,7 @@ def update(
                 evaluations[count]["published"] = np.uint16(r["requests"] + 1)  # not due
             evaluated_at[count] = i
             count += 1
-    return count
+    return count, end
 
 
 @jit
@@ -345,6 +362,10 @@ def warm(features: Features) -> None:
         *(records, rows, requests.ts, np.zeros((0, 2)), requests.ids),
         *(parts, requests.marks, requests.tokens, admitted, judged),
     )
+    settled.choose(
+        *(records, rows, admitted, requests.marks, parts, judged),
+        *(np.uint64(0), 0.5, requests.chosen, requests.extracted),
+    )
     end_users.select(records, rows, admitted, users, flags, flags)
     update(records, entries, requests, features, day, 0, 0, records, rows)
 
@@ -358,6 +379,6 @@ def _no_requests() -> Requests:
         nothing.astype(np.uint32),
         np.zeros((0, 2), np.uint32),
         np.zeros((0, 4), np.uint64),
-        nothing.astype(np.float32),
-        nothing.astype(np.float32),
+        *(nothing.astype(np.float32), nothing.astype(np.float32)),
+        *(nothing.astype(bool), nothing.astype(bool)),
     )

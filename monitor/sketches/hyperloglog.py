@@ -34,16 +34,34 @@ def add(registers: Any, hashed: int) -> None:
         registers: `(BYTES,) uint8`, updated in place.
         hashed: uint64, well mixed hash of the value.
     """
+    where, zeros = _place(hashed)
+    shift = (where & 1) * 4
+    byte = registers[where >> 1]
+    if zeros > (byte >> shift) & 15:
+        registers[where >> 1] = (byte & ~(15 << shift)) | (zeros << shift)
+
+
+@jit
+def may_have(registers: Any, hashed: int) -> bool:
+    """Whether a value may be in a sketch, `(BYTES,) uint8`; if not, it is new.
+
+    Args:
+        hashed: as in `add`.
+    """
+    where, zeros = _place(hashed)
+    return bool(zeros <= (registers[where >> 1] >> ((where & 1) * 4)) & 15)
+
+
+@jit
+def _place(hashed: int) -> tuple[Any, int]:
+    """The register of a hash, and what it counts there."""
     where = np.int64(hashed & np.uint64(REGISTERS - 1))
     rest = hashed >> np.uint64(6)
     zeros = 1
     while zeros < _MAX and not rest & np.uint64(1):
         rest >>= np.uint64(1)
         zeros += 1
-    shift = (where & 1) * 4
-    byte = registers[where >> 1]
-    if zeros > (byte >> shift) & 15:
-        registers[where >> 1] = (byte & ~(15 << shift)) | (zeros << shift)
+    return where, zeros
 
 
 @jit

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.identity import Identity
-from monitor.prompts.extractor import Extractor, Features
+from monitor.prompts.extractor import Extractor
 from monitor.prompts.normalise import Normaliser
 from monitor.records.admission import Admitted
 from monitor.records.harvest.frames import varying
 from monitor.records.harvest.task_model import load_tasks
 from monitor.records.profile import Records
+from monitor.records.reading.reader import Reading
 from monitor.requests.columns import Columns
 
 
@@ -47,7 +48,7 @@ class TaskJudge:
         rows: npt.NDArray[np.int64],
         columns: Columns,
         read: Admitted,
-        features: Features,
+        reading: Reading,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """`Requests.tasks` and `Requests.unframed` of n requests; updates the frames.
 
@@ -56,7 +57,7 @@ class TaskJudge:
             rows: `(n,) int64`, the record of each request.
             columns: the requests.
             read: what is admitted of them.
-            features: of their prompts.
+            reading: what is read of their prompts.
         """
         found = varying(
             records,
@@ -70,10 +71,11 @@ class TaskJudge:
         )
         tasks, unframed = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), np.float32)
         if len(found.which):
-            is_cut = found.prompts.sizes < read.prompts.sizes[found.which]
-            whole, cut = found.which[~is_cut], found.which[is_cut]
-            tasks[whole] = self._model.odds(features, whole)
-            texts = self._normalise(found.prompts.take(is_cut))
+            other = found.prompts.sizes < read.prompts.sizes[found.which]  # than the prompt
+            other |= ~reading.extracted[found.which]
+            whole, cut = found.which[~other], found.which[other]
+            tasks[whole] = self._model.odds(reading.features, whole)
+            texts = self._normalise(found.prompts.take(other))
             tasks[cut] = self._model.odds(self._extract(texts))
             unframed[found.which] = found.unframed
         return tasks, unframed

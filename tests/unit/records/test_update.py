@@ -115,6 +115,8 @@ class Table:
             metadata=np.broadcast_to(np.array(metadata, np.uint64), (n, 4)).copy(),
             tasks=np.broadcast_to(np.array(tasks, np.float32), n).copy(),
             unframed=np.full(n, unframed, np.float32),
+            chosen=np.ones(n, np.bool_),
+            extracted=np.ones(n, np.bool_),
         )
         fixed = day, self.today, self.ceiling, self.model, TRAITS
         today = Today(*fixed, *self.sums, self.trusted)
@@ -131,7 +133,7 @@ class Table:
         accounts = np.full(n, account, np.int64)
         nobody = np.zeros(n, np.uint32), np.zeros(n, bool)
         entries = Entries(rows[counted], counted, roles, rows, accounts, users, *nobody, admitted)
-        count = update(
+        count, _ = update(
             self.records, entries, requests, features, today, 0, len(counted), evaluations, at
         )
         return evaluations[:count], counted[at[:count]], admitted
