@@ -147,9 +147,9 @@ class Response:
     ) -> None:
         """Decide on the keys of flagged accounts that made requests before request `before`."""
         accounts = subjects.accounts
-        for i, (id, key, now) in subjects.accounts_before(before):
-            flagged = partition.accounts.get(id)
-            if flagged is None or now - flagged.decided(key) < self._shortest_wait:
+        for i, id, key, now in subjects.flagged_before(before, partition.accounts):
+            flagged = partition.accounts[id]
+            if now - flagged.decided(key) < self._shortest_wait:
                 continue
             account = self._table.records[accounts.rows[i]]
             ruling = self._policy.due(

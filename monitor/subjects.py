@@ -12,8 +12,8 @@ share one:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +29,15 @@ from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
 from monitor.records.origins import from_usual_network
 from monitor.records.profile import Records
 from monitor.requests.columns import Columns, shortened
+from monitor.requests.fast_json import NAMED_FIELDS
 from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.store.base import Store, name_in
 from monitor.store.table import Rows, Table
 
 _ACCOUNT, _PAYMENT = HASHED_FIELDS.index("account"), HASHED_FIELDS.index("payment")
+
+_NAMES = "account", "payment", "api_key"
 
 Flags = npt.NDArray[np.uint8]
 
@@ -98,21 +101,18 @@ class BatchSubjects:
     accounts: Accounts
     identity: Identity
     _passed: int = 0
-    _requests: list[tuple[str, str, float]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        events = self.accounts.events
-        keys = [self.columns.keys[event] for event in events.tolist()]
-        self._requests = list(
-            zip(self.accounts.ids, keys, self.times[events].tolist(), strict=True)
-        )
-
-    def accounts_before(self, event: int) -> Iterator[tuple[int, tuple[str, str, float]]]:
-        """The requests before this one that were not returned before: index in `accounts`, and
-        account, key and time of each."""
-        first = self._passed
-        self._passed = max(first, int(np.searchsorted(self.accounts.events, event)))
-        yield from enumerate(self._requests[first : self._passed], first)
+    def flagged_before(
+        self, event: int, flagged: Collection[str]
+    ) -> Iterator[tuple[int, str, str, float]]:
+        """The requests of flagged accounts before this one that were not returned before: index in
+        `accounts`, and account, key and time of each."""
+        accounts, first = self.accounts, self._passed
+        self._passed = max(first, int(np.searchsorted(accounts.events, event)))
+        for i in range(first, self._passed) if flagged else ():
+            if accounts.ids[i] in flagged:
+                at = int(accounts.events[i])
+                yield i, accounts.ids[i], self.columns.keys[at], float(self.times[at])
 
     def accounts_of(self, events: Rows | slice) -> list[str]:
         """The pseudonyms of the accounts of some requests, empty for those that have none."""
@@ -185,16 +185,11 @@ class Subjects:
         flagged = [account.hash for account in partition.accounts.values()]
         may |= np.isin(hashes, np.append(hashes[may], np.array(flagged, np.uint64)))
         which = np.flatnonzero(may)
-        names = columns.names
-        both = zip(names.texts("account", which), names.texts("payment", which), strict=True)
-        texts = np.array([account or payment for account, payment in both], object)
-        own = np.array(names.texts("api_key", which), object)
-        other = np.asarray(texts != own, bool)  # an account by the name of its key adds nothing
-        which, hashes = which[other], hashes[which[other]]
-        ids = [self._identity.account_of(text) for text in texts[other].tolist()]
+        which, texts = _accounts(columns, which)
+        ids = [self._identity.account_of(text) for text in texts]
         account_rows = self._table.rows([name_in(partition.name, id) for id in ids], keep=loaded)
         self._loaded = np.concatenate([loaded, account_rows])
-        return rows, Accounts(which, ids, account_rows, hashes)
+        return rows, Accounts(which, ids, account_rows, hashes[which])
 
     def select(
         self,
@@ -220,10 +215,10 @@ class Subjects:
         suspects = end_users.suspicious(requests.marks, features)
         users = columns.short_hashes("end_user")
         if users.any():
-            records, keys = self._table.records, np.unique(rows)
-            before = records["user_names"][keys], records["user_counts"][keys]
+            records = self._table.records
+            before = records["user_names"][rows], records["user_counts"][rows]
             end_users.select(records, rows, admitted, users, suspects, judged)
-            records["user_names"][keys], records["user_counts"][keys] = before
+            records["user_names"][rows], records["user_counts"][rows] = before
         which = np.flatnonzero(judged)
         texts = columns.names.texts("end_user", which)
         ids = [
@@ -256,3 +251,18 @@ class Subjects:
             name_in(partition.name, id) if id in partition.accounts else name
             for id, name in zip(ids, names, strict=True)
         ]
+
+
+def _accounts(columns: Columns, which: Rows) -> tuple[Rows, list[bytes]]:
+    """The accounts of the requests `which`, `(k,) int64`, or their payments; without those that
+    have the name of the key, which add nothing."""
+    data = columns.names.data
+    account, payment, key = (
+        columns.names.places[which, NAMED_FIELDS.index(name)].T for name in _NAMES
+    )
+    begins, ends = np.where(account[0] < account[1], account, payment)
+    others = np.ones(len(which), np.bool_)
+    for i in np.flatnonzero(ends - begins == key[1] - key[0]).tolist():
+        others[i] = data[begins[i] : ends[i]] != data[key[0, i] : key[1, i]]
+    both = zip(begins[others].tolist(), ends[others].tolist(), strict=True)
+    return which[others], [data[begin:end] for begin, end in both]

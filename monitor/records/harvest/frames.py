@@ -250,7 +250,7 @@ def _sentence_end(data: Any, at: int, end: int) -> int:
     i += U(1)
     while i < stop:
         if _KINDS[data[i]] >= _END and _is_end(data, i):
-            return np.int64(i) + 1
+            return int(np.int64(i) + 1)
         i += U(1)
     return int(character_start(data, at + LONGEST)) if end > at + LONGEST else end
 
@@ -265,7 +265,7 @@ def _sentence_start(data: Any, begin: int, end: int) -> int:
     i -= U(i > stop)
     while i > stop:
         if _KINDS[data[i - U(1)]] >= _END and _is_end(data, i - U(1)):
-            return np.int64(i)
+            return int(np.int64(i))
         i -= U(1)
     return int(character_start(data, end - LONGEST)) if begin < end - LONGEST else begin
 
@@ -280,7 +280,8 @@ def _short(data: Any, at: int, end: int, seed: Any) -> tuple[int, int]:
         end -= 1
     if at == end:
         return 0, 0
-    return max(np.int64(hash_bytes(data, U(at), U(end), seed) >> U(49)), 1), end - at
+    hashed = hash_bytes(data, U(at), U(end), seed) >> U(49)
+    return int(np.int64(max(hashed, U(1)))), end - at
 
 
 @jit
