@@ -91,26 +91,27 @@ async def _run(settings: Settings, children: Sequence[Child], *, answers: bool) 
         settings.web_port,
         connection=None if lookups is None else lookups.connection,
     )
-    await server.start()
     stopping = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
-    status = await _first_end(children, stopping)
-    await asyncio.gather(*(child.stop(_STOP_SECONDS) for child in children))
-    await server.stop()
-    return status
+    try:
+        await server.start()
+        return await _first_end(children, stopping)
+    finally:
+        await asyncio.gather(*(child.stop(_STOP_SECONDS) for child in children))
+        await server.stop()
 
 
 async def _first_end(children: Sequence[Child], stopping: asyncio.Event) -> int:
     """Wait until this process must stop, or a child has ended; the exit status."""
     stop = asyncio.create_task(stopping.wait())
     ends = {asyncio.create_task(child.ended()): child for child in children}
-    await asyncio.wait([stop, *ends], return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    for end, child in ends.items():
-        if end.done() and not stopping.is_set():
-            status = end.result()
-            log.error("process_ended process=%s status=%d", child.name, status)
-            return status if status > 0 else 1
-        end.cancel()
-    return 0
+    done, waiting = await asyncio.wait([stop, *ends], return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
+    await asyncio.wait([stop, *ends])
+    if stop in done:
+        return 0
+    status, name = next((end.result(), child.name) for end, child in ends.items() if end in done)
+    log.error("process_ended process=%s status=%d", name, status)
+    return status if status > 0 else 1
