@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreRefusedError
+from monitor.kernels.zeros import expanded
 from monitor.records.baseline_mean import GROUPS
 from monitor.records.profile import (
     BINS,
@@ -301,6 +302,7 @@ def read(data: bytes) -> np.void:
     Raises:
         StoreRefusedError: if the bytes are not a record of a known version.
     """
+    data = expanded(data)
     version = int.from_bytes(data[:2], "little")
     if version == RECORD_VERSION and len(data) == RECORD.itemsize:
         record: np.void = np.frombuffer(data, RECORD)[0]

@@ -105,6 +105,7 @@ RECORD = np.dtype(
         ("budget_pane", "<i4"),  # pane of MIDDLE in which prompts are sampled
         ("budget_used", "<u4"),  # prompts in that pane
         ("clean", "u1"),  # ordinary prompts since the last sign of change, see `reading/settled.py`
+        ("padding", "u1", 3),  # records are stored as words, see `kernels/zeros.py`
         ("short_head", "<i4"),
         ("middle_head", "<i4"),
         ("long_head", "<i4"),
@@ -168,6 +169,11 @@ def copies(records: Records, rows: npt.NDArray[np.int64]) -> Records:
     """Copies of the records at these rows, `(len(rows),) RECORD`; as bytes, because NumPy copies
     records with fields one field at a time."""
     return records.view(f"V{RECORD.itemsize}")[rows].view(RECORD)
+
+
+def as_words(records: Records) -> npt.NDArray[np.uint32]:
+    """The bytes of n records as words, `(n, words) uint32`, in place."""
+    return records.view(np.uint32).reshape(len(records), -1)
 
 
 class Profile:

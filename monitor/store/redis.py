@@ -2,7 +2,7 @@
 
 | key | value | expires |
 |---|---|---|
-| `xm:p:<pseudonym>` | the bytes of a key's record (`records/profile.py`) | idle for `record_days` |
+| `xm:p:<pseudonym>` | a record (`records/profile.py`) without its zeros | idle for `record_days` |
 | `xm:o:<topic>:<partition>` | the state of a partition, with its offset | never |
 | `xm:c:<topic>:<partition>` | the number of the latest claim to it | never |
 | `xm:f:<topic>:<partition>` | hash: rows of the keys that the linker compares | never |

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import StoreError, StoreRefusedError
+from monitor.kernels.zeros import compact
 from monitor.records.admission import admission_fields
-from monitor.records.migrations import damaged, read
-from monitor.records.profile import RECORD, Records, blank, copies
+from monitor.records.migrations import damaged
+from monitor.records.profile import RECORD, Records, as_words, copies
 from monitor.store.base import Store
-from monitor.store.record_block import Block
+from monitor.store.record_block import Block, read_all
 
 Rows = npt.NDArray[np.int64]
 
@@ -116,7 +117,8 @@ class Table:
         rows = np.flatnonzero(self._changed)
         self._saving[rows] = True
         self._changed[rows] = False
-        return Block([self._names[row] for row in rows.tolist()], copies(self.records, rows))
+        names = [self._names[row] for row in rows.tolist()]
+        return Block(names, *compact(as_words(self.records), rows))
 
     def commit(self) -> None:
         """The snapshot is in the store."""
@@ -130,9 +132,7 @@ class Table:
         self._saving[:] = False
 
     def _load(self, names: list[str]) -> None:
-        loaded = np.array(
-            [blank() if data is None else read(data) for data in self._store.load(names)], RECORD
-        )
+        loaded = read_all(self._store.load(names))
         for i in np.flatnonzero(damaged(loaded))[:1].tolist():
             raise StoreRefusedError(
                 f"The record of {names[i]} in the store is damaged: restore it from a backup, or "
@@ -140,12 +140,12 @@ class Table:
             )
         if len(self._free) < len(names):
             self._evict(len(names) - len(self._free))
-        for name, record in zip(names, loaded, strict=True):
-            row = self._free.pop()
-            self.records[row] = record
+        rows = [self._free.pop() for _ in names]
+        as_words(self.records)[rows] = as_words(loaded)
+        self._used[rows] = self._tick
+        for name, row in zip(names, rows, strict=True):
             self._index[name] = row
             self._names[row] = name
-            self._used[row] = self._tick
 
     def _evict(self, needed: int) -> None:
         """Free at least `needed` rows, and a sixteenth of the table where that is possible."""

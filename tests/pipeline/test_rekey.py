@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import redis
 
 from monitor.identity import from_settings
-from monitor.records.profile import RECORD
+from monitor.records.migrations import read
 from monitor.store.redis import RECORD_KEY
 from pipelines.traffic.producer import Message
 from tests.support.programs import Worker
@@ -46,7 +45,7 @@ def test_rekeyed_requests_of_a_key_are_in_one_record(
     identity = from_settings(worker.settings)
     with redis.from_url(redis_url) as client:
         records = [client.get(RECORD_KEY + identity.key(f"sk-{n}")) for n in range(KEYS)]
-    counts = [int(np.frombuffer(record, RECORD)[0]["requests"]) for record in records]
+    counts = [int(read(record)["requests"]) for record in records]
     assert counts == [REQUESTS] * KEYS
 
 

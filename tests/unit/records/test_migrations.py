@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from monitor.errors import StoreError
+from monitor.kernels.zeros import compact
 from monitor.records.migrations import EARLIER, REHASHED, RENAMED, read
 from monitor.records.profile import (
     EXCLUDED,
@@ -10,8 +11,10 @@ from monitor.records.profile import (
     RECORD,
     RECORD_VERSION,
     SHORT,
+    as_words,
     blank,
 )
+from monitor.store.record_block import read_all
 
 
 def filled(layout):
@@ -26,6 +29,38 @@ def test_present_record_is_read_unchanged():
     record = filled(RECORD)
     record["version"] = RECORD_VERSION
     assert read(record.tobytes()).tobytes() == record.tobytes()
+
+
+def stored(records):
+    """Each record in the form in which it is stored."""
+    data, ends = compact(as_words(records), np.arange(len(records)))
+    return [part.tobytes() for part in np.split(data, ends[:-1])]
+
+
+def test_stored_records_are_read_unchanged():
+    records = np.concatenate([filled(RECORD), [blank()]])
+    records["version"] = RECORD_VERSION
+    values = stored(records)
+    assert len(values[1]) < 100 < len(values[0])
+    assert [read(value).tobytes() for value in values] == [each.tobytes() for each in records]
+
+
+def test_records_of_all_forms_are_read_together():
+    old = filled(EARLIER[3])
+    old["version"] = 3
+    present = filled(RECORD)
+    present["version"] = RECORD_VERSION
+    values = [None, old.tobytes(), *stored(present), present.tobytes()]
+    expected = [blank(), read(old.tobytes()), present[0], present[0]]
+    assert [each.tobytes() for each in read_all(values)] == [each.tobytes() for each in expected]
+
+
+def test_damaged_stored_record_is_refused():
+    (value,) = stored(filled(RECORD))
+    for damaged in (value[:-4], value[:-1], value + b"\0\0\0\0", value[:4], value[:2]):
+        for reading in (read, lambda data: read_all([None, data])):
+            with pytest.raises(StoreError, match="unknown version"):
+                reading(damaged)
 
 
 @pytest.mark.parametrize("version", EARLIER)

@@ -22,7 +22,6 @@ from monitor.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from monitor.records.profile import RECORD
 from monitor.store.base import Checkpoint
 from monitor.store.cluster import Cluster
 from monitor.store.memory import MemoryStore
@@ -44,6 +43,12 @@ def store(request):
     if request.param == "memory":
         return MemoryStore()
     return RedisStore(request.getfixturevalue(request.param), record_seconds=100)
+
+
+def joined(values):
+    """Values one after another, and where each ends."""
+    ends = np.cumsum([len(value) for value in values], dtype=np.int64)
+    return np.frombuffer(b"".join(values), np.uint8), ends
 
 
 def named(store, **records):
@@ -75,15 +80,17 @@ def test_many_records_are_loaded_in_order(store):
 
 
 def test_block_is_stored_like_single_records(store):
-    records = np.frombuffer(np.random.default_rng(1).bytes(3_000 * RECORD.itemsize), RECORD)
-    names = store.names("t:0", [f"k_{'x' * (i % 3)}{i}" for i in range(len(records))])
-    store.commit(Checkpoint(Block(list(names), records), {"t:0": b"state"}))
-    assert store.load(names) == [record.tobytes() for record in records]
+    values = [np.random.default_rng(i).bytes(i % 900) for i in range(3_000)]
+    names = store.names("t:0", [f"k_{'x' * (i % 3)}{i}" for i in range(len(values))])
+    block = Block(list(names), *joined(values))
+    assert dict(block) == dict(zip(names, values, strict=True))
+    store.commit(Checkpoint(block, {"t:0": b"state"}))
+    assert store.load(names) == values
     assert store.claim("t:0")[1] == b"state"
 
 
 def test_checkpoint_may_have_no_records(store):
-    store.commit(Checkpoint(Block([], np.zeros(0, RECORD)), {"t:0": b"state"}))
+    store.commit(Checkpoint(Block([], *joined([])), {"t:0": b"state"}))
     assert store.claim("t:0")[1] == b"state"
 
 
