@@ -39,6 +39,7 @@ from monitor.requests.status import refused
 from monitor.store.redis import RECORD_KEY
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, SendSchedule, send
+from tests.benchmarks.speed.measure import print_machine
 from tests.support.programs import Worker
 from tests.support.requests import START
 from tests.support.servers import Kafka, Redis, Server
@@ -327,15 +328,16 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every unavailable broker
     faults: list[str] = []
-    _row("disturbance", "times", "requests", "records", "alerts", "campaign alerts",
-         "records that differ", "messages missing", "extra", "requests lost", "doubled",
-         "seconds")  # fmt: skip
-    _row("---", *["---:"] * 11)
     with tempfile.TemporaryDirectory(prefix="xm-soak-") as name:
         folders = {each: Path(name, each) for each in ("kafka", "redis")}
         for folder in folders.values():
             folder.mkdir()
         with Kafka(folders["kafka"], options.libs) as kafka, Redis(folders["redis"]) as redis:
+            print_machine(redis.url, kafka.address)
+            _row("disturbance", "times", "requests", "records", "alerts", "campaign alerts",
+                 "records that differ", "messages missing", "extra", "requests lost", "doubled",
+                 "seconds")  # fmt: skip
+            _row("---", *["---:"] * 11)
             for number, (what, act, often, _) in enumerate(DISTURBANCES):
                 if options.only and options.only not in what:
                     continue

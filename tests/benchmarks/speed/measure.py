@@ -158,7 +158,7 @@ def contender(name: str, worker: Worker, events: int) -> Cost:
 
 
 def print_machine(redis_url: str, kafka: str | None = None, *packages: str) -> None:
-    """Print the date, machine, versions and command line."""
+    """Print the date, machine and its load, versions and command line."""
     with redis.from_url(redis_url) as client:
         versions = [f"Redis {client.info('server')['redis_version']}"]
     if kafka is not None:
@@ -168,10 +168,11 @@ def print_machine(redis_url: str, kafka: str | None = None, *packages: str) -> N
         admin.close()
     versions += [f"{name} {version(name)}" for name in ("faust-streaming", "aiokafka", *packages)]
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
+    load = f"load average {os.getloadavg()[0]:.0f}"
     module = sys.modules["__main__"].__spec__
     command = shlex.join(["python", "-m", module.name if module else "?", *sys.argv[1:]])
     print(
-        f"\n{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cores}, "
+        f"\n{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cores}, {load}, "
         f"Python {platform.python_version()}, {', '.join(versions)}: `{command}`\n"
     )
 

@@ -58,7 +58,7 @@ def main() -> None:
     options.add_argument("--traffic", help="requests, one per line; simulated by default")
     options.add_argument("--as-recorded", action="store_true", help="keep the keys of --traffic")
     options.add_argument("--role", default="watch", help="of the worker; with commas, or all")
-    options.add_argument("--events", type=int, default=400_000)
+    options.add_argument("--events", type=int, default=300_000)
     options.add_argument("--keys", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", nargs="+", default=CONTENDERS, choices=CONTENDERS)

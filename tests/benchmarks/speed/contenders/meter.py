@@ -7,7 +7,7 @@ import math
 import os
 import time
 
-SECONDS = 8.0  # maximum time of a measurement
+SECONDS = 6.0  # maximum time of a measurement
 _INTERVAL = 100  # events between readings of the clock
 
 
