@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,14 +101,14 @@ class Records:
 
         A larger record is a part of its own.
         """
-        sizes = np.maximum(self.values.ends - self.values.starts, 0).tolist()
-        cuts, size = [0], 0
-        for i, each in enumerate(sizes):
-            if i > cuts[-1] and (i - cuts[-1] == most or size + each > most_bytes):
-                cuts.append(i)
-                size = 0
-            size += each
-        return [self[start:end] for start, end in pairwise([*cuts, len(self)]) if end > start]
+        until = np.cumsum(np.maximum(self.values.ends - self.values.starts, 0))
+        parts, start, size = list[Records](), 0, 0
+        while start < len(self):
+            fitting = int(np.searchsorted(until, size + most_bytes, side="right"))
+            end = min(max(fitting, start + 1), start + most)
+            parts.append(self[start:end])
+            start, size = end, int(until[min(end, len(self)) - 1])
+        return parts
 
     def __repr__(self) -> str:
         where = f", offsets {self.offsets[0]} to {self.offsets[-1]}" if len(self) else ""

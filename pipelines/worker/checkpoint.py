@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 PAUSES = 0.1, 5.0  # seconds between attempts, the first and the longest
 RECORDS_SECONDS = 5.0  # until changed records are written, at the latest
-_FEW, _MANY = 0.005, 0.25  # changed records, of those in memory: which are written at once
+_FEW, _MANY = 0.005, 0.125  # changed records, of those in memory: which are written at once
 _OUTPUTS = 10_000  # rejections and fingerprints that may wait for a checkpoint
 _FINGERPRINTS = 500  # in one message: a quarter of the size that Kafka accepts by default
 
