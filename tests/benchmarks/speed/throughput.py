@@ -14,7 +14,7 @@ One topic is filled once with requests of about 1 KB (stream.py). In each round,
     client          aiokafka's getmany, without processing
     worker          `xm worker` with default settings: all features, state and offsets in Redis
 
-The worker has the role `watch`; `--role` names others, or `all`. With `--as-recorded` a recording
+The worker has the role `watch`; `--role` adds others, or `all`. With `--as-recorded` a recording
 is sent as it is, with its keys.
 
 A contender is timed from its first event, for a bounded time or to the end of the topic. At the end
@@ -63,6 +63,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", nargs="+", default=CONTENDERS, choices=CONTENDERS)
     chosen = options.parse_args()
+    if not {"watch", "all"} & set(chosen.role.split(",")):
+        options.error("Only watch reads requests; roles.py measures the other roles.")
     with tempfile.TemporaryDirectory() as folder:
         worker = default_worker(Path(folder, "worker"), chosen.kafka, chosen.redis)
         worker.options = ["--role", chosen.role]
