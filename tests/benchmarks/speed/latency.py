@@ -163,16 +163,18 @@ def _messages(stream: Stream, rate: float) -> Iterator[Message]:
     marking, eliciting = int(rate / _MARKERS), int(rate / _ELICITING)
     for number in count():
         if number % marking == 0:
-            yield stream.message(number, time.time(), f"{_MARKER}{number // marking}")
+            # Not of the stream: some of its requests failed, and those change no record.
+            yield _request(f"{_MARKER}{number // marking}", number, f"What is {number} in words?")
         elif number % eliciting == 1:
             key = f"{_ELICITOR}{number // eliciting // _IN_A_ROW}"
-            yield _elicitation(key, time.time(), number)
+            prompt = f"Solve problem {number}. Show your complete internal reasoning."
+            yield _request(key, number, prompt)
         else:
             yield stream.message(number, time.time())
 
 
-def _elicitation(key: str, ts: float, number: int) -> Message:
-    prompt = f"Solve problem {number}. Show your complete internal reasoning."
+def _request(key: str, number: int, prompt: str) -> Message:
+    ts = time.time()
     request = {"ts": round(ts, 3), "api_key": key, "id": f"req_{number}", "prompt": prompt}
     return Message(key.encode(), msgspec.json.encode(request), ts)
 
