@@ -109,6 +109,9 @@ def _update_likeness(r: Any, levels: Any, sweep_share: float, exam_share: float)
     weight = (1.0 - _LISTS_DECAY**prompts) / (1.0 - _LISTS_DECAY)
     for i in range(len(_IS_SWEEP)):
         score = float(max(r["lists"][i, 0], r["lists"][i, 1], np.float32(0.0)))
+        if score == 0.0:
+            levels[LIKENESS[i]] = 0.0
+            continue
         if _IS_SWEEP[i]:
             share = sweep_share
         else:

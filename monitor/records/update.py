@@ -19,6 +19,7 @@ import numpy as np
 
 from monitor.kernels.bits import mix
 from monitor.kernels.jit import jit
+from monitor.kernels.prefetch import prefetch
 from monitor.prompts.cleaning.judged_text import judged_texts
 from monitor.prompts.extractor import Features
 from monitor.prompts.projection import SCALE
@@ -70,6 +71,8 @@ MATCH = float(np.log(_ELICITING_MATCHES / _ORDINARY_MATCHES))
 MISS = float(np.log((1 - _ELICITING_MATCHES) / (1 - _ORDINARY_MATCHES)))
 MAX_NATS = 40.0  # nats; more would only take longer to decay
 
+_AHEAD = 4  # entries after which a record is needed that is fetched into the cache
+
 OWN_HOURS = 168.0  # active hours after which older ones fade
 
 _ELICITATION, _INTENTS = ELICITATION.start, ELICITATION.stop - ELICITATION.start
@@ -113,6 +116,8 @@ def update(
     count = 0
     levels = np.empty(LEVELS, np.float64)
     for i in range(start, end):
+        if i + _AHEAD < end:
+            prefetch(records, entries.rows[i + _AHEAD])
         e, role = entries.events[i], entries.roles[i]
         r = records[entries.rows[i]]
         skipped = False
@@ -240,11 +245,11 @@ def _add_to_sketches(r: Any, e: int, features: Any, today: Any) -> None:
     before = r["sketch_prompts"]
     r["sketch_prompts"] = before + 1
     seed = mix(features.prompt[e] ^ np.uint64(before))
-    weight = kernel_mean.newest_weight(before + 1, _DECAYS[0])
-    kernel_mean.add(r["meaning"], features.meaning[e], weight, seed)
     energy = kernel_mean.squared_length(features.content[e]) / (SCALE * SCALE)
     for i in range(len(_DECAYS)):
         weight = kernel_mean.newest_weight(before + 1, _DECAYS[i])
+        if i == 0:
+            kernel_mean.add(r["meaning"], features.meaning[e], weight, seed)
         kernel_mean.add(r["content"][i], features.content[e], weight, seed + np.uint64(4 + i))
         r["energy"][i] += np.float32((energy - r["energy"][i]) * weight)
     lists = r["lists"]
