@@ -94,27 +94,34 @@ class Extractor:
         self.cache_misses = 0
         self(Texts.of(["Compile."]))
 
-    def __call__(self, texts: Texts) -> Features:
-        """The features of n prompts."""
+    def __call__(self, texts: Texts, *, brief: bool = False) -> Features:
+        """The features of n prompts.
+
+        Args:
+            texts: the prompts.
+            brief: only meaning, opening, closing and style, which the task model reads; the other
+                arrays are empty.
+        """
         n = len(texts.starts)
+        rest = 0 if brief else n
         features = Features(
             np.empty((n, MEANING), np.int8),
-            np.empty(n, np.uint64),
-            np.empty(n, np.uint64),
-            np.empty(n, np.uint32),
+            np.empty(rest, np.uint64),
+            np.empty(rest, np.uint64),
+            np.empty(rest, np.uint32),
             np.empty((n, MEANING), np.int8),
             np.empty((n, MEANING), np.int8),
             np.empty((n, len(STYLE)), np.float32),
-            np.empty(n, np.uint64),
-            np.empty(n, np.uint8),
-            np.empty((n, CONTENT), np.int8),
-            np.empty((n, len(LISTS) * len(SHARES)), np.float32),
-            np.empty(n, np.bool_),
-            np.empty(n, np.bool_),
+            np.empty(rest, np.uint64),
+            np.empty(rest, np.uint8),
+            np.empty((rest, CONTENT), np.int8),
+            np.empty((rest, len(LISTS) * len(SHARES)), np.float32),
+            np.empty(rest, np.bool_),
+            np.empty(rest, np.bool_),
         )
         buffer = np.frombuffer(texts.data, np.uint8)
         self.cache_misses += kernel.extract(
-            buffer, texts.starts, texts.ends, self.tables, self.workspace, features
+            buffer, texts.starts, texts.ends, self.tables, self.workspace, features, brief
         )
         return features
 

@@ -304,7 +304,13 @@ def _concepts(known: Any, begin: int, end: int) -> Any:
 
 @entry
 def extract(
-    buffer: Any, starts: Any, ends: Any, tables: Tables, workspace: Workspace, features: Any
+    buffer: Any,
+    starts: Any,
+    ends: Any,
+    tables: Tables,
+    workspace: Workspace,
+    features: Any,
+    brief: bool,
 ) -> int:
     """Extract the features of n prompts.
 
@@ -314,6 +320,7 @@ def extract(
         tables: `Tables`.
         workspace: `Workspace`.
         features: `Features` of n rows, the result.
+        brief: whether to write only meaning, opening, closing and style.
 
     Returns:
         Number of chunks that were not in the cache.
@@ -331,6 +338,8 @@ def extract(
         _sum(workspace.tokens, end, tables.vectors, part, total)
         _normalise(total, features.meaning, i)
         style_features(words, workspace, tables.style, features.style, i)
+        if brief:
+            continue
         features.family[i] = _family(words, workspace)
         features.concepts[i] = _concepts_at_edges(words, workspace.known)
         features.unreadable[i] = _is_unreadable(workspace.counts, spelt)
@@ -340,7 +349,7 @@ def extract(
         features.prompt[i] = siphash_word(whole, keys[0, 0], keys[0, 1])
         features.template[i] = siphash_word(template, keys[1, 0], keys[1, 1])
         features.cell[i] = siphash_word(cell, keys[2, 0], keys[2, 1])
-    for i in range(0, len(starts), PROMPTS):
+    for i in range(0, 0 if brief else len(starts), PROMPTS):
         last = min(i + PROMPTS, len(starts))
         project(features, i, last, tables.projection, workspace.present, workspace.sums)
     return cache_misses

@@ -76,6 +76,6 @@ class TaskJudge:
             whole, cut = found.which[~other], found.which[other]
             tasks[whole] = self._model.odds(reading.features, whole)
             texts = self._normalise(found.prompts.take(other))
-            tasks[cut] = self._model.odds(self._extract(texts))
+            tasks[cut] = self._model.odds(self._extract(texts, brief=True))
             unframed[found.which] = found.unframed
         return tasks, unframed

@@ -69,6 +69,14 @@ def test_features_do_not_depend_on_the_cache(extractor, simulated):
     assert forgetful.cache_misses > 10 * extractor.cache_misses
 
 
+def test_brief_features_are_those_of_the_task_model(extractor, simulated):
+    texts = Texts.of(simulated)
+    brief, whole = extractor(texts, brief=True)._asdict(), extractor(texts)._asdict()
+    filled = {name for name, values in brief.items() if len(values)}
+    assert filled == {"meaning", "opening", "closing", "style"}
+    assert all((brief[name] == whole[name]).all() for name in filled)
+
+
 def test_vectors_have_unit_length(extractor, simulated):
     features = extractor(Texts.of(simulated))
     np.testing.assert_allclose(lengths(features.meaning), 1, atol=0.02)
