@@ -37,7 +37,7 @@ from monitor.records.baseline import Reference, load_reference
 from monitor.records.baseline_mean import Learned, decode
 from monitor.records.harvest.judge import TaskJudge
 from monitor.records.inputs import END_USER, KEY, Entries, Requests, Today
-from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records
+from monitor.records.profile import COMBINED, DAY, RECORD, Profile, Records, copies
 from monitor.records.reading.reader import PromptReader, Reading
 from monitor.records.stream_clock import FUTURE, LATE
 from monitor.records.update import update, warm
@@ -306,9 +306,9 @@ class Engine(PartitionedOperator[Partition]):
         out.fingerprints += _fingerprints(evaluated, subjects, surprisal, severity)
 
     def _count_findings(self, p: Floats) -> None:
-        info = self._settings.detection.info
-        for detector, flagged in zip(self._detectors, p <= info, strict=True):
-            self.metrics.findings.labels(detector.name).inc(int(np.count_nonzero(flagged)))
+        flagged = (p <= self._settings.detection.info).sum(axis=1)
+        for d in np.flatnonzero(flagged).tolist():
+            self.metrics.findings.labels(self._detectors[d].name).inc(int(flagged[d]))
 
     # Withdrawn alerts
 
@@ -376,7 +376,7 @@ def _fingerprints(
     if len(due):
         keys, events = [evaluated.ids[i] for i in due.tolist()], evaluated.events[due]
         fingerprints = fingerprint.from_records(
-            evaluated.records[due],
+            copies(evaluated.records, due),
             evaluated.ts[due],
             surprisal[:, due],
             subjects.columns.hashes[events],

@@ -116,7 +116,7 @@ class Response:
         if alert is not None:
             out.alerts.append(alert)
             if alert.severity != "info":
-                partition.baseline.exclude(record)
+                partition.baseline.exclude(self._table.records, evaluated.rows[i])
         if (account := partition.accounts.get(subject.id)) is not None:
             account.limit = account.limit if alert is None else limit
             limit = account.limit
@@ -158,7 +158,7 @@ class Response:
             flagged.add(key, flagged.decided(key) if ruling is None else now)
             if ruling is not None:
                 event = int(accounts.events[i])
-                partition.baseline.exclude(self._table.records[subjects.entries.keys[event]])
+                partition.baseline.exclude(self._table.records, subjects.entries.keys[event])
                 # Nothing from the key's record: output depends on no batch, and that may be ahead.
                 ties = (id, *subjects.ties(event))
                 decision = self._policy.decision(
@@ -211,7 +211,8 @@ class Response:
             out: receives the alerts.
         """
         records = self._table.records
-        for i in np.flatnonzero(self._lifecycle.is_quiet(records[rows], now)).tolist():
+        severity, confirmed = records["severity"][rows], records["confirmed"][rows]
+        for i in np.flatnonzero(self._lifecycle.is_quiet(severity, confirmed, now)).tolist():
             subject, record = partition.subject(ids[i]), records[rows[i]]
             out.alerts += self._lifecycle.resolve(record, subject, now)
             partition.set_open_alerts(subject.id, self._lifecycle.open_on(record, subject.id))

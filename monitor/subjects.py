@@ -28,7 +28,7 @@ from monitor.records.admission import REPEATED
 from monitor.records.inputs import ACCOUNT, END_USER, KEY, Entries, Requests
 from monitor.records.origins import from_usual_network
 from monitor.records.profile import Records
-from monitor.requests.columns import Columns, shortened
+from monitor.requests.columns import Columns
 from monitor.requests.fast_json import NAMED_FIELDS
 from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
@@ -132,7 +132,7 @@ class BatchSubjects:
             record: `(1,) RECORD`, of the key.
         """
         network = self.columns.hashes[event : event + 1, NETWORK]
-        (usual,) = from_usual_network(record, shortened(network))
+        (usual,) = from_usual_network(record, network)
         return network_tie(int(network[0])) if usual else ""
 
     def subject(self, partition: Partition, i: int) -> Subject:

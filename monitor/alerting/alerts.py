@@ -20,7 +20,6 @@ import numpy.typing as npt
 from monitor import config
 from monitor.detectors import ALERT_KINDS
 from monitor.detectors.base import Detector, Finding
-from monitor.records.profile import Records
 
 State = Literal["open", "update", "resolved"]
 Severity = Literal["info", "warning", "critical"]
@@ -162,10 +161,16 @@ class Lifecycle:
             decision=weaker(self._action(detector.name, severity), strongest),
         )
 
-    def is_quiet(self, records: Records, now: float) -> npt.NDArray[np.bool_]:
-        """Which of n records have an alert to resolve at event time `now`, `(n,) bool`."""
-        quiet = now - records["confirmed"].astype(np.float64) >= self.quiet
-        return np.asarray(((records["severity"] > 0) & quiet).any(axis=1))
+    def is_quiet(
+        self, severity: npt.NDArray[np.uint8], confirmed: npt.NDArray[np.uint32], now: float
+    ) -> npt.NDArray[np.bool_]:
+        """Which of n records have an alert to resolve at event time `now`, `(n,) bool`.
+
+        Args:
+            severity, confirmed: these fields of the records.
+        """
+        quiet = now - confirmed.astype(np.float64) >= self.quiet
+        return np.asarray(((severity > 0) & quiet).any(axis=1))
 
     def resolve(self, record: Any, subject: Subject, now: float) -> list[Alert]:
         """Resolve the quiet alerts of a subject; its RECORD is updated in place."""

@@ -85,6 +85,7 @@ class Policy:
         self._settings = settings
         self.step = 60.0 * settings.ladder_minutes
         self._seconds = {action: duration(action, settings) for action in ACTIONS}
+        self._steps = {action: steps_down(action, settings) for action in ACTIONS}
         self.shortest = min(self._seconds[action] for action in ACTIONS[1:])
 
     def due(
@@ -153,7 +154,7 @@ class Policy:
             kind=alert.kind,
             rate=rate or self._settings.throttle_rate,
             ties=tuple(filter(None, ties)),
-            steps=steps_down(action, self._settings),
+            steps=self._steps[action],
             mark="m" + alert.id.removeprefix("a"),
             requests=requests,
         )

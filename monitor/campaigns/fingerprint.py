@@ -35,7 +35,6 @@ from monitor.records.profile import (
     Profile,
     Records,
 )
-from monitor.requests.columns import shortened
 from monitor.requests.hashing import HASHED_FIELDS, NETWORK
 from monitor.requests.ties import network_tie, payment_tie
 from monitor.sketches import hyperloglog
@@ -153,7 +152,7 @@ def from_records(
     out["surprisal"], out["prompt_surprisal"] = surprisal
     of_accounts = roles == ACCOUNT
     few = from_few(records, roles)
-    usual = from_usual_network(records, shortened(hashes[:, NETWORK]))
+    usual = from_usual_network(records, hashes[:, NETWORK])
     out["flags"] = of_accounts * IS_ACCOUNT + few * FEW_END_USERS + usual * USUAL_NETWORK
     keys = np.maximum(records["user_counts"][:, ACCOUNT_KEYS], 1)
     out["sketch_prompts"][of_accounts & (records["requests"] > SHORT_LIVED * keys)] = 0

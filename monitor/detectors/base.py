@@ -131,8 +131,7 @@ def ordinary_shares(keys: Profile, baseline: Baseline, levels: Sequence[int]) ->
     Returns:
         `(n, k) float64`, in (0, 1].
     """
-    which = np.asarray(levels)
-    return baseline.tail(which, keys.level[:, which])
+    return baseline.tails(keys)[:, levels]
 
 
 def first_seen(keys: Profile) -> Floats:

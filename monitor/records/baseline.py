@@ -36,7 +36,16 @@ from monitor.errors import ConfigError
 from monitor.kernels.jit import jit
 from monitor.prompts.kernel import MEANING
 from monitor.records.baseline_mean import GROUPS, BaselineMean, Sums
-from monitor.records.profile import BINS, EXCLUDED, HOUR, LEVELS, MAX_LEVEL, OWN, PER_LEVEL
+from monitor.records.profile import (
+    BINS,
+    EXCLUDED,
+    HOUR,
+    LEVELS,
+    MAX_LEVEL,
+    OWN,
+    PER_LEVEL,
+    Profile,
+)
 
 TAIL = 0.002  # share of key-days above which the tail is extrapolated
 CEILING = 0.001  # share of key-days above which a level does not count towards a key's own past
@@ -127,16 +136,14 @@ class Baseline:
         """
         _set_level(records, which, rows, levels, self.day, self.trusted, self.today[which])
 
-    def exclude(self, record: Any) -> None:
-        """Exclude a flagged key, one RECORD, from today's histograms; updated in place."""
-        peaks = record["day_peak"]
-        if record["day"] == self.day and (peaks != EXCLUDED).all():
-            if has_vote(record, self.trusted):
-                self.today[np.arange(LEVELS), peaks] -= 1.0
-            record["day_peak"] = EXCLUDED  # excludes its later requests of today, too
+    def exclude(self, records: Any, row: int) -> None:
+        """Exclude a flagged key, a row of `(capacity,) RECORD`, from today's histograms."""
+        _exclude(records, row, self.day, self.trusted, self.today)
 
     def _fit(self) -> None:
         """Fit the tails to the reference and the past."""
+        self._compared: Profile | None = None
+        self._shares = np.empty((0, LEVELS))
         counts = self.reference + self.past
         self.total = counts.sum(axis=1)
         self._share = _share_from(counts)
@@ -176,6 +183,12 @@ class Baseline:
         tail = np.where(levels >= self._edge[columns], extrapolated, body)
         clipped: npt.NDArray[np.float64] = np.clip(tail, 1e-300, 1.0)
         return clipped
+
+    def tails(self, keys: Profile) -> npt.NDArray[np.float64]:
+        """`tail` of all levels of n records, `(n, LEVELS) float64`; kept for the last records."""
+        if keys is not self._compared:
+            self._compared, self._shares = keys, self.tail(slice(None), keys.level)
+        return self._shares
 
     def snapshot(self) -> bytes:
         """What was learned as bytes, for the partition's state."""
@@ -265,6 +278,21 @@ def _set_level(
         if r["day"] == day and before != EXCLUDED and has_vote(r, trusted):
             peaks[before] -= 1.0
             peaks[peak] += 1.0
+
+
+@jit
+def _exclude(records: Any, row: int, day: int, trusted: bool, today: Any) -> None:
+    """See `Baseline.exclude`; `today`, `(LEVELS, BINS) float64`, are its histograms."""
+    r = records[row]
+    peaks, counts = r["day_peak"], r["day"] == day
+    for i in range(LEVELS):
+        counts &= peaks[i] != EXCLUDED
+    if counts:
+        votes = has_vote(r, trusted)
+        for i in range(LEVELS):
+            if votes:
+                today[i, peaks[i]] -= 1.0
+            peaks[i] = EXCLUDED  # excludes its later requests of today, too
 
 
 @jit

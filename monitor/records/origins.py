@@ -68,7 +68,7 @@ def from_usual_network(records: Any, networks: Any) -> Any:
 
     Args:
         records: `(n,) RECORD`.
-        networks: `(n,) uint32`, hash of the network for each; 0 is no network.
+        networks: `(n,) uint64`, hash of the network for each; 0 is no network.
 
     Returns:
         `(n,) bool`.
@@ -79,7 +79,7 @@ def from_usual_network(records: Any, networks: Any) -> Any:
         same, total = np.float32(0.0), np.float32(0.0)
         for j in range(ORIGINS):
             total += counts[j]
-            if names[j] == networks[i]:
+            if names[j] == max(networks[i] >> np.uint64(32), np.uint64(1)):
                 same += counts[j]
         usual[i] = networks[i] != 0 and same > 0 and same >= _NEARLY_ALL * total
     return usual

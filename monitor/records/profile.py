@@ -13,6 +13,7 @@ how high ordinary keys get, whatever the statistic (see `baseline.py`).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,9 +196,9 @@ class Profile:
     def __getitem__(self, field: str) -> npt.NDArray[Any]:
         return self.records[field]
 
-    @property
+    @cached_property
     def level(self) -> npt.NDArray[np.float64]:
-        """Current levels, `(n, LEVELS) float64`."""
+        """Levels when first read, `(n, LEVELS) float64`."""
         return self.records["level"].astype(np.float64)
 
     @property

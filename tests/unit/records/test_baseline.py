@@ -116,12 +116,12 @@ def test_today_does_not_count_before_it_is_over():
 def test_excluded_key_leaves_the_histogram():
     baseline = Baseline(Reference.empty())
     baseline.start_day(100)
-    record = np.zeros((), RECORD)
-    record["day"] = 100
-    record["requests"], record["last_seen"] = VOTE_REQUESTS, VOTE_AGE
+    records = np.zeros(1, RECORD)
+    records["day"] = 100
+    records["requests"], records["last_seen"] = VOTE_REQUESTS, VOTE_AGE
     baseline.today[:, 0] += 1
-    baseline.exclude(record)
-    baseline.exclude(record)
+    baseline.exclude(records, 0)
+    baseline.exclude(records, 0)
     assert not baseline.today.any()
 
 
