@@ -40,7 +40,7 @@ from monitor.requests.marks import HAS_PROMPT, INTENT
 from monitor.sketches import habits, hyperloglog, kernel_mean
 
 PROMPTS = 2000  # in the sketches of a settled key
-CLEAN = 64  # ordinary prompts in a row, of those that are read
+CLEAN = 128  # ordinary prompts in a row, of those that are read
 LIKE = 0.25  # similarity to the mean prompt, relative to that of the key's prompts on average
 _HIGHER = 1.0  # least rise of volume over the key's usual hourly peak, octaves
 _DEVIATIONS = 2.0  # or as many standard deviations of these peaks, if that is more
