@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from monitor.identity import Identity
 from monitor.kernels.buffers import Prompts
+from monitor.kernels.repeats import Arrays, Repeats
 from monitor.prompts.extractor import Extractor, Features
 from monitor.prompts.lexicon import Lexicon, confirmed
 from monitor.prompts.normalise import Normaliser
@@ -58,6 +59,7 @@ class PromptReader:
     ) -> None:
         self._seed = np.frombuffer(identity.derive("reading", 8), "<u8")[0]
         self._normalise, self._extract, self._lexicon = normalise, extract, Lexicon()
+        self._repeats = Repeats(self._process, identity.derive("repeats"))
         self._share = share
 
     def __call__(
@@ -97,7 +99,12 @@ class PromptReader:
 
     def _features(self, prompts: Prompts) -> tuple[Features, npt.NDArray[np.uint16]]:
         """The features of n prompts, and the bits of their intents in `marks`, `(n,) uint16`."""
+        *values, intents = self._repeats(prompts)
+        features = Features(*values)
+        return features, confirmed(intents, features.lists) * np.uint16(INTENT)
+
+    def _process(self, prompts: Prompts) -> Arrays:
+        """The features of n prompts, and the intents whose phrases they have."""
         texts = self._normalise(prompts)
         features = self._extract(texts)
-        intents = self._lexicon.match(texts, features.triggered)
-        return features, confirmed(intents, features.lists) * np.uint16(INTENT)
+        return *features, self._lexicon.match(texts, features.triggered)
