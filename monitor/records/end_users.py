@@ -267,7 +267,7 @@ def is_represented(r: Any, account: Any) -> bool:
     Args:
         r, account: RECORD of the key and of its account.
     """
-    keys, requests = account["user_counts"][ACCOUNT_KEYS], account["requests"]
+    keys, requests = account["user_counts"][ACCOUNT_KEYS], float(account["requests"])
     if keys < MIN_ACCOUNT_KEYS or requests > SHORT_LIVED * keys:
         return False
     return bool(requests - r["requests"] >= _FEWER * r["requests"] * (keys - 1))

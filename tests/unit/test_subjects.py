@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.alerting.alerts import ACTIONS
 from monitor.batch import Batch
+from monitor.campaigns.fingerprint import from_messages
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import StoreUnavailableError
@@ -257,6 +258,13 @@ def test_subjects_do_not_depend_on_batches_and_restarts(uninterrupted, cuts, dat
     assert prints == outcome.fingerprints
     assert store.records == before.records
     assert store.claim("t:0")[1] == before.claim("t:0")[1]
+
+
+def test_key_older_than_its_rotating_account_keeps_its_fingerprints(uninterrupted):
+    outcome, _ = uninterrupted
+    messages = [each.value for each in outcome.fingerprints if each.key == "sk-old"]
+    fingerprints, *_ = from_messages(messages)
+    assert fingerprints["requests"].max() > 100
 
 
 class FailingStore(MemoryStore):
