@@ -145,7 +145,7 @@ def _is_higher(r: Any) -> bool:
 
 @jit
 def note_prompt(r: Any, e: int, mark: int, features: Any) -> None:
-    """Count a prompt that was read, or begin anew if it is not ordinary for the key.
+    """Count a prompt that was read, or start the count again if it is not ordinary for the key.
 
     Args:
         mark: bits of `requests/marks.py`.
