@@ -227,6 +227,8 @@ def test_nobody_changes_anything_without_the_right_token(
         ("/v1/kill", {"on": True, "reason": "a\u001b[31mb"}, "printable"),
         ("/v1/kill", {"on": "yes", "reason": WHY}, "bool"),
         ("/v1/shadow?kind=brust", {"on": True, "reason": WHY}, "kind"),
+        ("/v1/shadow?kind=", {"on": True, "reason": WHY}, "kind"),
+        ("/v1/kill?kind=burst", {"on": True, "reason": WHY}, "kind"),
     ],
 )
 def test_unusable_change_gets_a_sentence_that_says_why(

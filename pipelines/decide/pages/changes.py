@@ -141,8 +141,12 @@ def _switch(request: web.Request) -> str:
 
 def _kind(request: web.Request) -> str:
     """The kind of alert that a switch is for; empty for all."""
-    kind = request.query.get("kind", "")
-    if kind and kind not in SHADOW_KINDS:
+    kind = request.query.get("kind")
+    if kind is None:
+        return ""
+    if _switch(request) != "shadow":
+        raise FailedError(failed(400, "Only shadow mode can be set for one kind of alert."))
+    if kind not in SHADOW_KINDS:
         detail = f"There is no such kind of alert. Choose one of {', '.join(SHADOW_KINDS)}."
         raise FailedError(failed(400, detail))
     return kind
