@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65535)
-    checkpoint_seconds: float = Field(0.5, gt=0, le=60)
+    checkpoint_seconds: float = Field(0.3, gt=0, le=60)
     rows: int = Field(200_000, ge=10_000, description="records of active keys in memory")
     record_days: float = Field(14, gt=0, description="until an idle key's record expires in Redis")
     topics: Topics = Topics()
