@@ -48,9 +48,9 @@ _FETCH_SECONDS = 0.25  # longest wait of a fetch without data; a seek waits for 
 _POLL_SECONDS = 0.05  # the same, while a partition waits for room; shorter waits use 3% of a core
 _STOP_SECONDS = 3.0
 _FLUSH_SECONDS = 1.0
-# The broker answers a fetch when it has so many bytes, or after so long. So batches are not tiny at
-# low rates: a batch of ten messages costs nine times as much CPU per message as one of thousands.
-# Other fetches queue behind it.
+# The broker holds a fetch until it has this much data or this much time has passed, which keeps
+# batches large at low rates: a message in a batch of ten costs nine times the CPU of one in a batch
+# of thousands. Other fetches wait behind it.
 _BROKER_BYTES, _BROKER_WAIT_MS = 1 << 20, 200
 
 
