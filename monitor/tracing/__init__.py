@@ -1,0 +1,1 @@
+"""Tracing: marks in responses, and tests for what a suspect model has learned from them."""

@@ -1,0 +1,1 @@
+"""Cases: collecting, recording, reviewing and reporting what was found."""

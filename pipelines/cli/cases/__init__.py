@@ -1,0 +1,1 @@
+"""Commands on cases, reports, sharing and tracing."""

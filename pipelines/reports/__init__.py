@@ -1,0 +1,1 @@
+"""Reports: documents about cases, as Markdown, HTML and PDF."""

@@ -1,0 +1,1 @@
+"""Tables of cases, shared campaigns and traces."""
