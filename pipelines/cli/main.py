@@ -17,6 +17,7 @@ import typer
 from monitor import config
 from monitor.errors import MonitorError
 from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline
+from pipelines.cli.cases import group as cases
 from pipelines.cli.options import stderr
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for group in (alerts, decisions, live, forward, offline, model, inspect):
+for group in (alerts, decisions, live, forward, offline, model, inspect, cases):
     app.add_typer(group.commands)
 
 
