@@ -7,7 +7,8 @@ from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers, Route
 from monitor.config.serve import Serve
 from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
+from monitor.config.sharing import Sharing
 
 __all__ = ["DEFAULT_FILE", "Campaigns", "Decisions", "Detection", "Forward", "Gateway"]
-__all__ += ["KafkaSecurity", "Receivers", "Registry", "Route", "Serve", "Settings", "Topics"]
-__all__ += ["load", "secret", "unknown_variables"]
+__all__ += ["KafkaSecurity", "Receivers", "Registry", "Route", "Serve", "Settings", "Sharing"]
+__all__ += ["Topics", "load", "secret", "unknown_variables"]

@@ -29,6 +29,7 @@ from monitor.config.detection import Campaigns, Detection, Topics
 from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers
 from monitor.config.serve import Serve
+from monitor.config.sharing import Sharing
 from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     forward: Forward = Forward()
     receivers: Receivers = Receivers()
     serve: Serve = Serve()
+    sharing: Sharing = Sharing()
     kafka_security: KafkaSecurity = KafkaSecurity()
     registry: Registry = Registry()
 

@@ -1,0 +1,86 @@
+"""Settings of sharing with partners: STIX, TAXII and MISP."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Sharing(BaseModel):
+    """What is shared with partners, under which salt, and the servers for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    salt_file: Path | None = Field(
+        None, description="the salt that all partners have; without it nothing is shared"
+    )
+    name: str | None = Field(None, description="of this organisation, as partners read it")
+    valid_days: float = Field(
+        90, gt=0, le=366, description="how long a shared indicator holds, at most"
+    )
+    partners: dict[str, str] = Field(
+        {}, description="names by STIX identity; if there is one, nothing else is imported"
+    )
+    taxii_url: str | None = Field(
+        None, description="of a TAXII 2.1 collection: https://HOST/ROOT/collections/ID/"
+    )
+    taxii_user: str | None = None
+    taxii_password_file: Path | None = None
+    taxii_token_file: Path | None = Field(None, description="bearer token, instead of a login")
+    taxii_ca_file: Path | None = Field(None, description="CA certificates; default: the system's")
+    taxii_cert_file: Path | None = Field(None, description="client certificate, PEM")
+    taxii_key_file: Path | None = Field(None, description="its key, if not in the same file")
+    misp_url: str | None = None
+    misp_key_file: Path | None = Field(None, description="holds the authentication key")
+    misp_ca_file: Path | None = Field(None, description="CA certificates; default: the system's")
+    timeout_seconds: float = Field(30, gt=0, le=600, description="of one answer")
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_line(cls, value: str | None) -> str | None:
+        if value is not None and not (value.strip() and value.isprintable() and len(value) <= 100):
+            raise ValueError("write a line of 1 to 100 printable characters")
+        return value
+
+    @field_validator("taxii_url", "misp_url")
+    @classmethod
+    def _is_https(cls, value: str | None) -> str | None:
+        """Indicators and credentials go over TLS, or stay on this machine."""
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("write it as https://HOST/…")
+        if url.username or url.password:
+            raise ValueError("put the login into settings of its own")
+        if url.scheme == "http" and not _is_loopback(url.hostname):
+            raise ValueError("use https: http is only for this machine")
+        return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if bool(self.taxii_user) != bool(self.taxii_password_file):
+            raise ValueError("a login needs taxii_user and taxii_password_file")
+        if self.taxii_token_file and self.taxii_user:
+            raise ValueError("set taxii_token_file or taxii_user, not both")
+        if self.taxii_key_file and not self.taxii_cert_file:
+            raise ValueError("taxii_key_file needs taxii_cert_file")
+        others = (
+            self.taxii_user, self.taxii_token_file, self.taxii_ca_file, self.taxii_cert_file
+        )  # fmt: skip
+        if not self.taxii_url and any(others):
+            raise ValueError("the other settings of TAXII need taxii_url")
+        if bool(self.misp_url) != bool(self.misp_key_file):
+            raise ValueError("MISP needs misp_url and misp_key_file")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
