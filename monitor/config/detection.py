@@ -22,12 +22,14 @@ class Topics(BaseModel):
     fingerprints: str = "extraction.fingerprints"
     decisions: str = Field("extraction.decisions", description="what applies to each subject")
     audit: str = Field("extraction.audit", description="who changed what, and why")
+    cases: str = Field("extraction.cases", description="signed entries of case files")
     partitions: int = Field(8, ge=1)
     linkers: int = Field(1, ge=1, description="partitions of fingerprints, see `linker.py`")
     replication: int = Field(1, ge=1)
     requests_retention_hours: float = Field(24, gt=0)
     alerts_retention_hours: float = Field(30 * 24, gt=0)
     audit_retention_hours: float = Field(10 * 365 * 24, gt=0)
+    cases_retention_hours: float = Field(10 * 365 * 24, gt=0)
 
 
 class Detection(BaseModel):

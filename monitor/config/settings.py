@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from monitor.config.actions import Decisions, Gateway
+from monitor.config.cases import Cases
 from monitor.config.connections import KafkaSecurity, Registry
 from monitor.config.detection import Campaigns, Detection, Topics
 from monitor.config.forward import Forward
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     topics: Topics = Topics()
     detection: Detection = Detection()
     campaigns: Campaigns = Campaigns()
+    cases: Cases = Cases()
     decisions: Decisions = Decisions()
     gateway: Gateway = Gateway()
     forward: Forward = Forward()

@@ -25,6 +25,7 @@ from monitor.errors import ConfigError
 from pipelines.kafka.security import check_login_in_thread, client_options
 
 _TIMEOUT_MS = 8_000
+_LARGEST_ENTRY = 16 << 20  # bytes: of a case, with the facts of thousands of members
 _DECISIONS_HOURS = 367 * 24.0  # longer than any decision; gateways read the topic from its start
 
 
@@ -49,6 +50,10 @@ def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
         wanted.undelivered: (1, alerts),
         wanted.decisions: (1, _kept(_DECISIONS_HOURS) | {"cleanup.policy": "compact,delete"}),
         wanted.audit: (1, _kept(wanted.audit_retention_hours)),
+        wanted.cases: (
+            1,
+            _kept(wanted.cases_retention_hours) | {"max.message.bytes": str(_LARGEST_ENTRY)},
+        ),
     }
     with _admin(settings) as admin:
         present = set(admin.list_topics())
@@ -78,6 +83,7 @@ def check_topics(settings: Settings, *, rekey: bool = False) -> None:
     with _admin(settings) as admin:
         outputs = {wanted.rejected, wanted.fingerprints, wanted.alerts, wanted.undelivered}
         outputs |= {wanted.decisions, wanted.audit}
+        outputs |= {wanted.cases} if settings.cases.key_file else set()
         missing = {*_inputs(settings, rekey), *outputs} - set(admin.list_topics())
     if missing:
         raise ConfigError(

@@ -89,6 +89,7 @@ class Worker(WebServer):
             "XM_TOPICS__FINGERPRINTS": f"fingerprints-{name}",
             "XM_TOPICS__DECISIONS": f"decisions-{name}",
             "XM_TOPICS__AUDIT": f"audit-{name}",
+            "XM_TOPICS__CASES": f"cases-{name}",
             "XM_TOPICS__PARTITIONS": "1",
             # Faust settings: seconds until a dead member loses its partitions. Tansu waits half of
             # it at every join. servers.py configures Apache Kafka to allow less than 6 s.

@@ -1,0 +1,27 @@
+"""Settings of case files: the key that signs them, and when the monitor opens one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+From = Literal["never", "info", "warning", "critical"]
+
+
+class Cases(BaseModel):
+    """When the monitor opens a case by itself, and how large cases may get.
+
+    The limits apply to what the monitor writes. A person can always add to a case.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key_file: Path | None = Field(None, description="Ed25519 key that signs entries, PKCS8 PEM")
+    open: From = Field("critical", description="severity from which a campaign gets a case")
+    open_keys: From = Field("never", description="the same for a key, an account or an end user")
+    most_open: int = Field(1_000, ge=1, description="open cases; then the monitor opens no more")
+    most_entries: int = Field(1_000, ge=10, description="entries that the monitor writes to a case")
+    memory_mb: int = Field(512, ge=1, description="of all cases in Redis; then it writes no more")
+    kept_days: float = Field(365, gt=0, description="until a closed case is in the topic only")
