@@ -6,6 +6,7 @@ it and exits with status 2; the worker logs it.
     MonitorError
     ├── ConfigError                 a setting is missing or invalid
     ├── InputError                  a file or mapping cannot be read
+    ├── EvidenceError               an entry or a bundle is not what was signed
     ├── RegistryUnavailableError    retry: the schema registry is away, refuses or fails
     └── StoreError                  the state store
         ├── StoreUnavailableError   retry: away, loading, read-only, full, failing over
@@ -27,6 +28,13 @@ class ConfigError(MonitorError):
 
 class InputError(MonitorError):
     """A file or mapping that the operator named cannot be read."""
+
+
+# Evidence: raised while a case or a bundle is read.
+
+
+class EvidenceError(MonitorError):
+    """An entry of a case, or a bundle, is not what was signed. The message says what is wrong."""
 
 
 # The schema registry: raised while requests are decoded, before anything changes.

@@ -19,9 +19,19 @@ class Cases(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     key_file: Path | None = Field(None, description="Ed25519 key that signs entries, PKCS8 PEM")
+    public_keys_file: Path | None = Field(
+        None, description="public keys, JSON; default: beside the private key, `.public.json`"
+    )
     open: From = Field("critical", description="severity from which a campaign gets a case")
     open_keys: From = Field("never", description="the same for a key, an account or an end user")
     most_open: int = Field(1_000, ge=1, description="open cases; then the monitor opens no more")
     most_entries: int = Field(1_000, ge=10, description="entries that the monitor writes to a case")
     memory_mb: int = Field(512, ge=1, description="of all cases in Redis; then it writes no more")
     kept_days: float = Field(365, gt=0, description="until a closed case is in the topic only")
+
+    @property
+    def public_keys(self) -> Path | None:
+        """The file of public keys."""
+        if self.public_keys_file is None and self.key_file is not None:
+            return self.key_file.with_suffix(".public.json")
+        return self.public_keys_file
