@@ -6,8 +6,8 @@ import redis
 
 from monitor.errors import InputError
 from monitor.sharing.indicator import Found, Indicator
-from monitor.store import indicators
 from monitor.store.indicators import IndicatorStore
+from monitor.store.indicators import store as indicators
 
 NOW = 1_772_000_000.0
 DAY = 86_400.0

@@ -1,0 +1,5 @@
+"""Indicators in Redis."""
+
+from monitor.store.indicators.store import IndicatorStore
+
+__all__ = ["IndicatorStore"]
