@@ -15,8 +15,9 @@ from monitor.errors import StoreRefusedError, StoreUnavailableError
 
 #: What the ACL of the monitor's user must allow; and `+select` for another database than 0.
 ACL = (
-    "~xm:* +get +mget +set +del +hget +hset +hgetall +hdel +hscan +incr +watch +multi +exec +ping "
-    "+info +xadd +xread +xrange +xrevrange +scan +memory|usage"  # the last one for `xm keys`
+    "~xm:* +get +mget +set +del +hget +hset +hgetall +hdel +hscan +incr +rpush +lrange +watch "
+    "+multi +exec +ping +info +xadd +xread +xrange +xrevrange +scan "
+    "+memory|usage"  # for `xm keys`
 )
 #: And on a Cluster.
 CLUSTER_ACL = "+cluster|slots"

@@ -9,6 +9,7 @@ from monitor.store import inventory
 from monitor.store.base import Checkpoint
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
+from tests.support.cases import case_store
 from tests.support.redis_servers import Redis
 from tests.support.stores import decision_in
 
@@ -47,3 +48,6 @@ def call_everything(url: str) -> None:
     assert len(control.read().allowed) == 1
     assert len(control.feed(start).entries) > 2
     assert len(list(control.audit())) == 3
+    cases = case_store(url)
+    case = cases.open_case(key, "api_key", "INC-7", "ann")
+    assert len(cases.lines(case)) == 1
