@@ -290,6 +290,41 @@ class RedisStore:
         state: bytes | None = self._call("GET", PARTITION_KEY + self._tag(name))
         return state
 
+    def read_together(
+        self, partition: str, records: Sequence[str] = (), rows: Sequence[str] | None = ()
+    ) -> tuple[bytes | None, list[bytes | None], dict[str, bytes]]:
+        """A partition's state with records and rows as of the same checkpoint, without a claim.
+
+        Args:
+            records: their names.
+            rows: the keys of rows of a partition of fingerprints; `None` for all, which holds
+                Redis up if there are many.
+        """
+
+        def read() -> list[Any]:
+            with self.server.connection(tag) as connection:
+                return transact(connection, commands)
+
+        tag = self._tag(partition)
+        commands: list[Command] = [("GET", PARTITION_KEY + tag)]
+        if records:
+            commands.append(("MGET", *(RECORD_KEY + name for name in records)))
+        if rows:
+            commands.append(("HMGET", ROWS_KEY + tag, *rows))
+        elif rows is None:
+            commands.append(("HGETALL", ROWS_KEY + tag))
+        state, *answers = self.server.run(read)
+        found = answers.pop(0) if records else []
+        if rows is None:
+            pairs = zip(answers[0][::2], answers[0][1::2], strict=True)
+            return state, found, {key.decode(): row for key, row in pairs}
+        values = zip(rows, answers[0], strict=True) if rows else ()
+        return state, found, {key: row for key, row in values if row is not None}
+
+    def count_rows(self, partition: str) -> int:
+        """The number of rows of a partition of fingerprints."""
+        return int(self._call("HLEN", ROWS_KEY + self._tag(partition)))
+
     def ping(self) -> None:
         # On a Cluster, in the slots of the partitions: other servers may be up.
         names = tuple(self._states) if self.server.is_cluster else ()

@@ -16,7 +16,7 @@ from monitor.alerting.alerts import SEVERITIES, Action, Alert, Severity
 from monitor.alerting.decisions import Decision
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
-from monitor.detectors.base import Detector, Floats, Unit
+from monitor.detectors.base import Detector, Finding, Floats, Unit
 from monitor.records.baseline import Baseline
 from monitor.records.profile import (
     DISTINCT,
@@ -203,18 +203,7 @@ def _report(
     rows = np.array([evaluated], RECORD)
     finding = detector(Profile(rows), baseline)
     evidence = {name: float(values[0]) for name, values in finding.evidence.items()}
-    of_others = detector(Profile(others), baseline).evidence if len(others) else {}
-    peaks = [_peaks(baseline, q) for q in QUANTILES]
-    facts = []
-    for name, value in evidence.items():
-        unit, label, level, shown = detector.evidence[name]
-        ordinary = (
-            _quantiles(of_others.get(name, np.empty(0)))
-            if level is None
-            else tuple(_from_level(float(peak[level]), unit) for peak in peaks)
-        )
-        label = label or name.replace("_", " ")
-        facts.append(Fact(name, value, label, unit, ordinary, shown=shown))
+    facts = evidence_facts(detector, finding, baseline, others)
     slot = detector.slot
     severity = int(record["severity"][slot])
     return DetectorReport(
@@ -229,6 +218,25 @@ def _report(
         opened=float(record["opened"][slot]),
         upheld=float(record["confirmed"][slot]),
     )
+
+
+def evidence_facts(
+    detector: Detector, finding: Finding, baseline: Baseline, others: Records
+) -> list[Fact]:
+    """The evidence of a finding on one key, beside what is ordinary."""
+    of_others = detector(Profile(others), baseline).evidence if len(others) else {}
+    peaks = [_peaks(baseline, q) for q in QUANTILES]
+    facts = []
+    for name, values in finding.evidence.items():
+        unit, label, level, shown = detector.evidence[name]
+        ordinary = (
+            _quantiles(of_others.get(name, np.empty(0)))
+            if level is None
+            else tuple(_from_level(float(peak[level]), unit) for peak in peaks)
+        )
+        label = label or name.replace("_", " ")
+        facts.append(Fact(name, float(values[0]), label, unit, ordinary, shown=shown))
+    return facts
 
 
 def _activity(record: np.void, baseline: Baseline, others: Records) -> KeyActivity:

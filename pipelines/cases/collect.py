@@ -1,0 +1,222 @@
+"""Collects the facts of a case from Redis, without a claim, so no worker is disturbed.
+
+A worker writes a partition's records and its offset in one transaction, and they are read in one
+here. So the facts are those of one offset, and a replay up to it gives the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from monitor.alerting.alerts import Alert
+from monitor.campaigns.campaign import Campaign
+from monitor.config import Settings
+from monitor.errors import InputError
+from monitor.evidence.facts import Facts, StreamRange
+from monitor.identity import ACCOUNT_PREFIX
+from monitor.linker import LinkPartition
+from monitor.partition import Partition
+from monitor.records.baseline import load_reference
+from monitor.records.migrations import read
+from monitor.records.profile import RECORD
+from monitor.store import inventory
+from monitor.store.alert_book import AlertBook
+from monitor.store.base import name_in
+from monitor.store.redis import RedisStore
+from pipelines.cases.facts import campaign as campaigns
+from pipelines.cases.facts import key as keys
+from pipelines.cases.facts.versions import versions
+from pipelines.inspect.campaigns import link_partitions
+from pipelines.inspect.key import ordinary_records
+from pipelines.kafka.offsets import Offsets
+
+CAMPAIGN_PREFIX = "c_"
+_PAGES = 10  # of records: enough to find other keys for comparison
+_TOGETHER = 20_000  # rows that are read in one transaction, which holds Redis up for some 20 ms
+_ATTEMPTS = 5  # to read a campaign that gets new members meanwhile
+
+
+class Collector:
+    """Collects facts. Threads may share it.
+
+    Args:
+        settings: of the workers.
+        store: their Redis; default: as the settings name.
+        offsets: answers where topics begin; default: asks Kafka.
+    """
+
+    def __init__(
+        self, settings: Settings, store: RedisStore | None = None, offsets: Offsets | None = None
+    ) -> None:
+        self._settings = settings
+        self._store = store or RedisStore(settings.redis_url, settings.record_seconds)
+        self._book = AlertBook(settings.redis_url)
+        self._offsets = offsets or Offsets(settings)
+        self._versions = versions(settings)
+
+    def collect(
+        self, subject: str, alerts: Iterable[Alert] | None = None, *, quick: bool = False
+    ) -> Facts:
+        """Collect the facts about a key, an account, an end user or a campaign.
+
+        Args:
+            subject: its id, as in alerts.
+            alerts: messages about it, in any order, more of them than Redis has; default: those
+                in the alert book, which has the latest of each alert.
+            quick: read nothing about other keys: what is ordinary, what ties members and who else
+                has what they share is left out.
+
+        Raises:
+            InputError: if Redis has nothing about it.
+            StoreError: if Redis does not answer.
+        """
+        if alerts is None:
+            entries = (entry.alert for entry in self._book.entries())
+            alerts = [alert for alert in entries if alert.subject.id == subject]
+        if subject.startswith(CAMPAIGN_PREFIX):
+            return self._campaign(subject, list(alerts), quick=quick)
+        return self._key(subject, list(alerts), quick=quick)
+
+    # Keys, accounts and end users
+
+    def _key(self, subject: str, alerts: list[Alert], *, quick: bool) -> Facts:
+        candidates = self._candidates(subject)
+        if not candidates:
+            raise InputError(
+                f"Redis at {self._store.server} has no record of {subject}: it has sent nothing "
+                f"for {self._settings.record_days:g} days (XM_RECORD_DAYS), or it is another one."
+            )
+        own = max(candidates, key=lambda each: each.rank)
+        named = own.rank[0] or subject.startswith(ACCOUNT_PREFIX)
+        reference = Partition("", 0, load_reference(self._settings.reference)).baseline
+        shared = keys.baseline_is_shared(own.partition.baseline, reference)
+        rest_on = [own.partition] if named and not shared else self._partitions()
+        known = keys.Known(
+            subject,
+            own.record,
+            own.partition,
+            alerts,
+            np.empty(0, RECORD) if quick else self._others(subject),
+            *self._ranges(
+                [(each.name, own.partition.offset if each.name == own.partition.name
+                  else each.offset) for each in rest_on],
+                float(own.record["first_seen"]),
+            ),
+        )  # fmt: skip
+        return keys.key_facts(known, self._settings, self._versions)
+
+    def _candidates(self, subject: str) -> list[_Candidate]:
+        """The subject's record beside each partition that may have it."""
+        reference, found = load_reference(self._settings.reference), []
+        for name in sorted(self._store.baselines()):
+            record_name = (
+                name_in(name, subject)  # each partition has its own record of an account
+                if subject.startswith(ACCOUNT_PREFIX)
+                else self._store.names(name, [subject])[0]
+            )
+            state, (data,), _ = self._store.read_together(name, [record_name])
+            if data is not None and state is not None:
+                partition = Partition(name, 0, reference)
+                partition.restore(state)
+                record = read(data)
+                rank = (subject in partition.alerted, int(record["requests"]))
+                found.append(_Candidate(rank, record, partition))
+        return found
+
+    def _partitions(self) -> list[Partition]:
+        """All partitions of requests."""
+        reference, found = load_reference(self._settings.reference), []
+        for name in sorted(self._store.baselines()):
+            state = self._store.state(name)
+            if state is not None:
+                partition = Partition(name, 0, reference)
+                partition.restore(state)
+                found.append(partition)
+        return found
+
+    def _others(self, subject: str) -> Any:
+        pages = islice(inventory.pages(self._store.server), _PAGES)
+        return ordinary_records(
+            read(data) for page in pages for name, data in page if name != subject
+        )
+
+    # Campaigns
+
+    def _campaign(self, id: str, alerts: list[Alert], *, quick: bool) -> Facts:
+        for partition in link_partitions(self._store, self._settings):
+            found = _find(partition, id)
+            if found is not None:
+                break
+        else:
+            raise InputError(
+                f"Redis at {self._store.server} has no campaign {id}: `xm campaigns --all` lists "
+                "all of them. One that has ended is kept for 7 days."
+            )
+        whole = not quick
+        partition, campaign = self._load(partition.name, found, whole=whole)
+        first = partition.population.rows["fingerprint"]["first_seen"][
+            partition.population.rows_of(campaigns.member_keys(campaign))
+        ]
+        stream, complete = self._ranges(
+            [(partition.name, partition.offset)], float(first.min(initial=np.inf))
+        )
+        requests, _ = self._ranges([(each.name, each.offset) for each in self._partitions()], 0.0)
+        known = campaigns.Known(
+            partition, campaign, whole, alerts, [*stream, *requests], complete and bool(len(first))
+        )
+        return campaigns.campaign_facts(known, self._settings, self._versions)
+
+    def _load(
+        self, name: str, campaign: Campaign, *, whole: bool
+    ) -> tuple[LinkPartition, Campaign]:
+        """The partition with a campaign and the rows of its members, as of one offset.
+
+        With the whole population too. If that is large, the rows of other keys may be newer.
+        """
+        others: dict[str, bytes] = {}
+        together = whole and self._store.count_rows(name) <= _TOGETHER
+        if whole and not together:
+            others = self._store.rows(name)
+        for _ in range(_ATTEMPTS):
+            wanted = None if together else _wanted(campaign)
+            state, _, rows = self._store.read_together(name, rows=wanted)
+            partition = LinkPartition(name, 0, self._settings)
+            if state is not None:
+                partition.restore(state)
+            campaign = _find(partition, campaign.id) or campaign
+            if wanted is None or set(_wanted(campaign)) <= set(wanted):
+                break
+        partition.population.load({**others, **rows})
+        return partition, campaign
+
+    def _ranges(
+        self, ends: Sequence[tuple[str, int]], first_seen: float
+    ) -> tuple[list[StreamRange], bool]:
+        """The offsets up to these ends, and whether they include all since `first_seen`."""
+        found, complete = [], True
+        for name, end in ends:
+            topic, _, number = name.rpartition(":")
+            earliest = self._offsets.earliest(topic, int(number))
+            found.append(StreamRange(topic, int(number), min(earliest or 0, end), end))
+            complete &= self._offsets.begins_before(topic, int(number), first_seen)
+        return found, complete
+
+
+class _Candidate(NamedTuple):
+    """A partition that may have a subject; the rank is highest for the one that has it."""
+
+    rank: tuple[bool, int]
+    record: Any
+    partition: Partition
+
+
+def _find(partition: LinkPartition, id: str) -> Campaign | None:
+    return next((each for each in partition.rounds.campaigns if each.id == id), None)
+
+
+def _wanted(campaign: Campaign) -> list[str]:
+    return sorted({*campaigns.member_keys(campaign), *campaign.bystanders})
