@@ -28,6 +28,10 @@ class Cases(BaseModel):
     most_entries: int = Field(1_000, ge=10, description="entries that the monitor writes to a case")
     memory_mb: int = Field(512, ge=1, description="of all cases in Redis; then it writes no more")
     kept_days: float = Field(365, gt=0, description="until a closed case is in the topic only")
+    timestamp_url: str | None = Field(
+        None, pattern="^https?://", description="RFC 3161 authority that stamps exported bundles"
+    )
+    timestamp_ca_file: Path | None = Field(None, description="its root certificates, PEM")
 
     @property
     def public_keys(self) -> Path | None:

@@ -1,0 +1,1 @@
+"""Bundles: a case and its documents in one file that anybody can verify offline."""
