@@ -295,7 +295,7 @@ class Engine(PartitionedOperator[Partition]):
                 )
             )
         p = np.stack([finding.p for finding in findings])  # (detectors, n)
-        self._response.set_withdrawn_aside(evaluated.ids, p)
+        self._response.set_withdrawn_aside(evaluated, p)
         self._count_findings(p)
         severity = records["severity"][rows].max(axis=1)
         for i, d in self._response.confirm(evaluated, p):

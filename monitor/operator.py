@@ -25,14 +25,15 @@ from typing import Generic, Protocol, TypeVar
 
 from monitor.alerting.alerts import Severity
 from monitor.alerting.decisions import Decision
+from monitor.alerting.enforcement import Cleared
 from monitor.batch import Batch, Outcome
 from monitor.metrics import Metrics
 from monitor.partition import PartitionState
 from monitor.store.base import Checkpoint, Store
 
 P = TypeVar("P", bound=PartitionState)
-#: By subject and kind of alert, the highest severity that a person has withdrawn, as in records.
-Withdrawn = Mapping[str, Mapping[str, int]]
+#: By subject and kind of alert, what people have found to be no attack.
+Withdrawn = Mapping[str, Mapping[str, Cleared]]
 
 
 class StreamOperator(Protocol):
@@ -88,7 +89,7 @@ class StreamOperator(Protocol):
     def withdraw(self, withdrawn: Withdrawn) -> None:
         """Take over the alerts that people have withdrawn as no attack, all of them.
 
-        They resolve. They do not open again unless they get more severe than what was withdrawn.
+        They resolve. They do not open again until something new is seen, see `Cleared`.
 
         Raises:
             StoreError: nothing has changed but what opens. The same call can be made again.

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.alerting.alerts import ACTIONS, INFO, Action, Lifecycle
+from monitor.alerting.alerts import ACTIONS, INFO, Action, Lifecycle, despite_withdrawal
+from monitor.alerting.enforcement import Cleared
 from monitor.alerting.policy import (
     LIMIT_OF_FEW,
     Policy,
     action_for,
+    requests_a_day,
     usual_rate,
 )
 from monitor.batch import Outcome
@@ -49,7 +51,7 @@ class Response:
     def __init__(self, settings: Settings, table: Table, detectors: Sequence[Detector]) -> None:
         self._policy = Policy(settings.decisions)
         self._shortest_wait = min(self._policy.shortest / 2, self._policy.step)
-        self.withdrawn: Mapping[str, Mapping[str, int]] = {}
+        self.withdrawn: Mapping[str, Mapping[str, Cleared]] = {}
         self._table = table
         self._detectors = detectors
         self._slots = np.array([each.slot for each in detectors])
@@ -114,6 +116,8 @@ class Response:
         if alert is not None or not open_alerts:
             partition.set_open_alerts(subject.id, open_alerts)
         if alert is not None:
+            if alert.kind in self.withdrawn.get(subject.id, {}):
+                alert = despite_withdrawal(alert)
             out.alerts.append(alert)
             if alert.severity != "info":
                 partition.baseline.exclude(self._table.records, evaluated.rows[i])
@@ -166,19 +170,21 @@ class Response:
                 )
                 out.decisions.append(decision)
 
-    def set_withdrawn_aside(self, ids: Sequence[str], p: Floats) -> None:
-        """Make withdrawn findings ordinary, unless they are more severe than what was withdrawn.
+    def set_withdrawn_aside(self, evaluated: Evaluated, p: Floats) -> None:
+        """Make withdrawn findings ordinary, unless they are something new, see `Cleared`.
 
         Args:
-            ids: n subjects.
+            evaluated: n records.
             p: `(detectors, n) float64`, probabilities of the findings, updated in place.
         """
         if not self.withdrawn:
             return
-        for i in (i for i, id in enumerate(ids) if id in self.withdrawn):
-            kinds = self.withdrawn[ids[i]]
+        for i in (i for i, id in enumerate(evaluated.ids) if id in self.withdrawn):
+            kinds, requests = self.withdrawn[evaluated.ids[i]], requests_a_day(evaluated.records[i])
             for d, detector in enumerate(self._detectors):
-                if self._lifecycle.severity(float(p[d, i])) <= kinds.get(detector.name, -1):
+                cleared = kinds.get(detector.name)
+                severity = self._lifecycle.severity(float(p[d, i]))
+                if cleared is not None and cleared.covers(severity, requests):
                     p[d, i] = 1.0
 
     def withdraw(
@@ -195,7 +201,13 @@ class Response:
         records = self._table.records
         for id, row in zip(ids, rows.tolist(), strict=True):
             subject, record = partition.subject(id), records[row]
-            out.alerts += self._lifecycle.withdraw(record, subject, now, self.withdrawn[id])
+            requests = requests_a_day(record)
+            kinds = {
+                kind: each.severity
+                for kind, each in self.withdrawn[id].items()
+                if each.covers(each.severity, requests, is_open=True)
+            }
+            out.alerts += self._lifecycle.withdraw(record, subject, now, kinds)
             partition.set_open_alerts(id, self._lifecycle.open_on(record, id))
         records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
 

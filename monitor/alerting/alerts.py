@@ -29,6 +29,7 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 
 INFO, WARNING = 1, 2  # severity in records and fingerprints: position in SEVERITIES, from 1
 CONFIRM_FACTOR = 10.0  # a probability up to this many times that of `info` confirms an alert
+WITHDRAWN_BEFORE = "withdrawn_before"  # evidence of an alert in spite of a withdrawal
 OPENING_WINDOW = 300.0  # seconds; alerts that open within one have the same id
 
 
@@ -188,7 +189,7 @@ class Lifecycle:
         """Resolve the alerts of a subject that a person has withdrawn; its RECORD is updated.
 
         Args:
-            kinds: by kind of alert, the highest severity that is withdrawn, as in records.
+            kinds: by kind of alert, the highest severity that counts as withdrawn, as in records.
         """
         why = "withdrawn by a person, who found no attack"
         return [
@@ -234,6 +235,12 @@ class Lifecycle:
             for slot, kind in self.kinds.items()
             if severities[slot]
         ]
+
+
+def despite_withdrawal(alert: Alert) -> Alert:
+    """An alert whose subject had one of the same kind that a person withdrew: this one is new."""
+    evidence = alert.evidence | {WITHDRAWN_BEFORE: 1.0}
+    return msgspec.structs.replace(alert, evidence=evidence)
 
 
 def weaker(action: Action, limit: Action) -> Action:

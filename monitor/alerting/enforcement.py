@@ -17,6 +17,7 @@ decision calls `effective`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -26,7 +27,11 @@ from monitor.alerting.decisions import ActiveDecision
 from monitor.detectors import ALERT_KINDS
 
 OPERATOR = "operator"  # origin and kind of a person's decision
-SHADOW_KINDS = (*ALERT_KINDS, "campaign", OPERATOR)  # that have a shadow mode of their own
+CAMPAIGN = "campaign"  # origin of decisions and kind of alert
+GROWN = 8.0  # times as many requests per day as when an alert was withdrawn: something new
+LEAST_ACTIVE = 0.25  # share of a withdrawn campaign's keys, to recognise it
+LEAST_REQUESTS = 1_000.0  # per day, of a subject that had fewer
+SHADOW_KINDS = (*ALERT_KINDS, CAMPAIGN, OPERATOR)  # that have a shadow mode of their own
 LIMIT_OF_CAPPED: Action = "throttle"
 KILL, SHADOW, CAPS = "kill", "shadow", "caps"  # switches
 
@@ -70,6 +75,10 @@ class Withdrawal(msgspec.Struct, frozen=True):
 
     Attributes:
         alert: its id.
+        subject: of the alert; or one member of a campaign, for which alone it is withdrawn.
+        requests: per day, of the subject or of a campaign's median member, at that time; 0 if that
+            is unknown: then no number of requests is new behaviour.
+        members: of the campaign at that time; empty if they are unknown.
     """
 
     alert: str
@@ -79,6 +88,62 @@ class Withdrawal(msgspec.Struct, frozen=True):
     who: str
     why: str
     at: float
+    requests: float = 0.0
+    members: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """Under which it is stored."""
+        return withdrawal_name(self.alert, self.subject if self.is_of_member else "")
+
+    @property
+    def is_of_member(self) -> bool:
+        """Whether it is about one member of a campaign."""
+        return self.kind == CAMPAIGN and not self.subject.startswith("c_")
+
+
+def withdrawal_name(alert: str, member: str = "") -> str:
+    """The name of the withdrawal of an alert, for all or for one member of a campaign."""
+    return f"{alert}/{member}" if member else alert
+
+
+class Cleared(NamedTuple):
+    """What a person has found to be no attack, of one subject and kind of alert.
+
+    Something new ends it: a higher severity, GROWN times as many requests, or a campaign of other
+    keys.
+
+    Attributes:
+        severity: the highest that is withdrawn: its place in SEVERITIES, from 1.
+        requests: as in `Withdrawal`.
+        members: as in `Withdrawal`.
+    """
+
+    severity: int
+    requests: float = 0.0
+    members: frozenset[str] = frozenset()
+
+    def covers(self, severity: int, requests: float, *, is_open: bool = False) -> bool:
+        """Whether an alert is no news.
+
+        Args:
+            severity: of the alert, its place in SEVERITIES, from 1.
+            requests: per day, now.
+            is_open: whether the alert is open. It then stays open until requests have halved, so
+                that it does not open and resolve in turn.
+        """
+        limit = GROWN * max(self.requests, LEAST_REQUESTS) / (2.0 if is_open else 1.0)
+        return severity <= self.severity and (self.requests <= 0.0 or requests <= limit)
+
+    def is_of(self, members: AbstractSet[str], active: int) -> bool:
+        """Whether a campaign is the one that was withdrawn: it shares most of the smaller one.
+
+        Args:
+            active: number of the withdrawn campaign's keys that are active now. If few are, the
+                others still count in part: one key among strangers is something new.
+        """
+        size = max(float(active), LEAST_ACTIVE * len(self.members))
+        return 2 * len(self.members & members) > min(size, len(members))
 
 
 class Control(msgspec.Struct, frozen=True):
@@ -88,7 +153,7 @@ class Control(msgspec.Struct, frozen=True):
         switches: by name: `kill`, `shadow`, `shadow:<kind of alert>`, `caps`. The settings apply
             where there is none.
         allowed: by subject.
-        withdrawn: by alert id.
+        withdrawn: by `withdrawal_name`.
     """
 
     switches: Mapping[str, Switch] = {}
@@ -116,13 +181,23 @@ class Control(msgspec.Struct, frozen=True):
         return next((each for each in found if each and now < each.expires_at), None)
 
     @property
-    def withdrawn_by_subject(self) -> dict[str, dict[str, int]]:
-        """By subject and kind of alert, the highest severity withdrawn: its place, from 1."""
-        found = dict[str, dict[str, int]]()
-        for each in self.withdrawn.values():
-            kinds, severity = found.setdefault(each.subject, {}), SEVERITIES.index(each.severity)
-            kinds[each.kind] = max(kinds.get(each.kind, 0), severity + 1)
+    def withdrawn_by_subject(self) -> dict[str, dict[str, Cleared]]:
+        """By subject and kind of alert, what is withdrawn."""
+        found = dict[str, dict[str, Cleared]]()
+        for each in sorted(self.withdrawn.values(), key=lambda each: each.at):
+            kinds = found.setdefault(each.subject, {})
+            new = Cleared(
+                SEVERITIES.index(each.severity) + 1, each.requests, frozenset(each.members)
+            )
+            kinds[each.kind] = _either(kinds[each.kind], new) if each.kind in kinds else new
         return found
+
+    def is_withdrawn(self, decision: ActiveDecision) -> bool:
+        """Whether the alert behind a decision is withdrawn, for all or for the decision's key."""
+        return bool(self.withdrawn) and (
+            decision.reason in self.withdrawn
+            or withdrawal_name(decision.reason, decision.key) in self.withdrawn
+        )
 
     def apply(self, name: str, value: bytes) -> Control:
         """The control after an entry of the feed, see `apply_all`."""
@@ -147,6 +222,16 @@ class Control(msgspec.Struct, frozen=True):
                     if value:
                         found[name.removeprefix(prefix)] = msgspec.json.decode(value, type=kind)
         return msgspec.structs.replace(self, **changed) if changed else self
+
+
+def _either(one: Cleared, other: Cleared) -> Cleared:
+    """What either of two withdrawals of one subject and kind clears."""
+    requests = (one.requests, other.requests)
+    return Cleared(
+        max(one.severity, other.severity),
+        0.0 if 0.0 in requests else max(requests),
+        one.members | other.members if one.members and other.members else frozenset(),
+    )
 
 
 #: By the beginning of an entry's name: the attribute of `Control`, and what it has by the rest.
@@ -217,7 +302,7 @@ def _limit(
         return "observe", "kill"
     if control.allowance(decision, now):
         return "observe", "allowed"
-    if decision.reason in control.withdrawn:
+    if control.is_withdrawn(decision):
         return "observe", "withdrawn"
     if decision.shadow or control.is_shadow(decision.kind, now, default=shadow):
         return "observe", "shadow"

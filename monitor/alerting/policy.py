@@ -218,3 +218,8 @@ def usual_rate(record: Any) -> float | None:
     level = REQUESTS.start + SCALES.index("1h")
     usual = float(record["own_mean"][level] + np.sqrt(record["own_variance"][level]))
     return max(float(np.exp2(usual) - 1.0) / 60.0, _LEAST_RATE)
+
+
+def requests_a_day(record: Any) -> float:
+    """Requests of a key in the last 24 hours, from its RECORD."""
+    return float(np.exp2(record["level"][REQUESTS.start + SCALES.index("24h")]) - 1.0)

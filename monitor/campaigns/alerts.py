@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from monitor.alerting.alerts import (
     SEVERITIES,
     Action,
@@ -19,17 +21,20 @@ from monitor.alerting.alerts import (
     State,
     Subject,
     alert_id,
+    despite_withdrawal,
 )
 from monitor.alerting.decisions import Decision
+from monitor.alerting.enforcement import CAMPAIGN, Cleared
 from monitor.alerting.policy import LIMIT_OF_FEW, Policy, action_for
-from monitor.campaigns.campaign import Campaign
+from monitor.campaigns.campaign import CLEARED_MEMBERS, Campaign
 from monitor.campaigns.fingerprint import FEW_END_USERS, IS_ACCOUNT, ties, usual_hour
 from monitor.campaigns.population import Population
 from monitor.config import Settings
-from monitor.records.profile import HOUR
+from monitor.records.profile import DAY, HOUR
 
-KIND = "campaign"
+KIND = CAMPAIGN
 SILENT = 6 * HOUR  # seconds after its last fingerprint that a key counts as inactive
+_HOURS = DAY / HOUR  # of a day
 _CRITICAL_MEMBERS = 10  # at least, for severity critical
 _LISTED = 20_000  # members in an alert, at most
 
@@ -49,9 +54,12 @@ class CampaignAlerts:
         settings: Settings,
         population: Population,
         now: float,
-        withdrawn: Mapping[str, Mapping[str, int]],
+        withdrawn: Mapping[str, Mapping[str, Cleared]],
     ) -> None:
-        self._withdrawn = withdrawn
+        self._cleared = {
+            subject: kinds[KIND] for subject, kinds in withdrawn.items() if KIND in kinds
+        }
+        self._counted: dict[str, int] = {}
         self._settings = settings
         self._policy = Policy(settings.decisions)
         self._population = population
@@ -59,14 +67,41 @@ class CampaignAlerts:
         self.alerts: list[Alert] = []
         self.decisions: list[Decision] = []
 
-    def is_withdrawn(self, campaign: Campaign) -> bool:
-        """Whether a person has found no attack in a campaign that is as severe as this one now."""
-        level = self._withdrawn.get(campaign.id, {}).get(KIND, 0)
-        return SEVERITIES.index(self._severity(campaign)) < level
+    def cleared(self, campaign: Campaign, evidence: Mapping[str, float]) -> set[str]:
+        """The named keys of a campaign that a person has found to be no attack.
+
+        A withdrawal is about its campaign, or about one member of it. The campaign may have another
+        id by now: it is the same one if it shares most of the smaller one's keys. A withdrawal
+        without members is about all keys of the campaign with its id.
+
+        Args:
+            evidence: of its present evaluation.
+        """
+        if not self._cleared:
+            return set()
+        named, found = campaign.named.keys(), set[str]()
+        severity = SEVERITIES.index(self._severity(campaign, evidence)) + 1
+        requests = _HOURS * evidence["requests_an_hour"]
+        for subject, cleared in self._cleared.items():
+            if not cleared.covers(severity, requests, is_open=campaign.opened > 0.0):
+                continue
+            if not cleared.members:
+                found |= named if subject == campaign.id else set()
+            elif cleared.is_of(named, self._active(subject)):
+                found |= named & (cleared.members if subject.startswith("c_") else {subject})
+        return found
+
+    def _active(self, subject: str) -> int:
+        """How many keys of the campaign that was withdrawn are active."""
+        if subject not in self._counted:
+            rows = self._population.rows_of(self._cleared[subject].members)
+            ts = self._population.rows["fingerprint"]["ts"][rows]
+            self._counted[subject] = int(np.count_nonzero(self._now - ts < SILENT))
+        return self._counted[subject]
 
     def publish(self, campaign: Campaign) -> bool:
         """Open or update a campaign's alert; `False` if nothing has changed."""
-        severity = self._severity(campaign)
+        severity = self._severity(campaign, campaign.evidence)
         if campaign.opened and severity == campaign.severity and not campaign.unreported:
             return False
         campaign.unreported = False
@@ -78,7 +113,9 @@ class CampaignAlerts:
             f"{evidence['members']:,.0f} coordinated keys, {evidence['requests']:,.0f} requests "
             f"and {evidence['tokens']:,.0f} tokens; {campaign.reason}"
         )
-        self.alerts.append(self._alert(campaign, state, what))
+        alert = self._alert(campaign, state, what)
+        withdrawn = campaign.id in self._cleared or evidence.get(CLEARED_MEMBERS)
+        self.alerts.append(despite_withdrawal(alert) if withdrawn else alert)
         return True
 
     def resolve(self, campaign: Campaign, why: str) -> None:
@@ -115,8 +152,8 @@ class CampaignAlerts:
                 )
                 self.decisions.append(decision)
 
-    def _severity(self, campaign: Campaign) -> Severity:
-        improbable = campaign.evidence["probability"] <= self._settings.detection.critical
+    def _severity(self, campaign: Campaign, evidence: Mapping[str, float]) -> Severity:
+        improbable = evidence["probability"] <= self._settings.detection.critical
         many = len(campaign.named) >= _CRITICAL_MEMBERS
         return "critical" if (many and improbable) or campaign.severity == "critical" else "warning"
 

@@ -20,6 +20,7 @@ from monitor.campaigns.population import Population
 from monitor.campaigns.verdict import Verdict
 
 Change = Literal["born", "grown", "merged", "split", "ended"]
+CLEARED_MEMBERS = "cleared_members"  # evidence: keys left out because a person cleared them
 _TIMELINE = 200  # entries that are kept
 _BYSTANDERS = 100  # that are listed
 _BYSTANDER_NATS = 1.5  # evidence of a shared payment or network that makes a bystander

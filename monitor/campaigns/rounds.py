@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import INFO, Alert
 from monitor.alerting.decisions import Decision
+from monitor.alerting.enforcement import Cleared
 from monitor.campaigns.alerts import SILENT, CampaignAlerts
-from monitor.campaigns.campaign import Campaign, Change, campaign_id
+from monitor.campaigns.campaign import CLEARED_MEMBERS, Campaign, Change, campaign_id
 from monitor.campaigns.candidates import candidates
 from monitor.campaigns.criteria import Weights, load
 from monitor.campaigns.membership import MIN_PROMPTS, SURE, Group
@@ -43,6 +44,7 @@ _SURPRISING = 5.0  # nats of a key that may be named because other members have 
 _MERGED_FIRST_SEEN = 2 * HOUR  # seconds between the medians of campaigns that may be one, at most
 
 Mask = npt.NDArray[np.bool_]
+Withdrawn = Mapping[str, Mapping[str, Cleared]]
 Rows = npt.NDArray[np.int64]
 
 
@@ -68,7 +70,7 @@ class Rounds:
         self,
         population: Population,
         now: float,
-        withdrawn: Mapping[str, Mapping[str, int]] | None = None,
+        withdrawn: Withdrawn | None = None,
     ) -> tuple[list[Alert], list[Decision]]:
         """One round.
 
@@ -131,7 +133,7 @@ class _Round:
         population: Population,
         campaigns: list[Campaign],
         now: float,
-        withdrawn: Mapping[str, Mapping[str, int]],
+        withdrawn: Withdrawn,
     ) -> None:
         self._weights = weights
         self._min_members = settings.campaigns.least_members
@@ -316,10 +318,16 @@ class _Round:
         campaign.named |= {key: self._now for key in lasting if key not in campaign.named}
         if not campaign.named:  # detectors find all members ordinary
             return
+        cleared = self.output.cleared(campaign, verdict.evidence)
+        withdrawn = 2 * len(cleared) > len(campaign.named)
+        if not withdrawn:
+            campaign.named = {k: at for k, at in campaign.named.items() if k not in cleared}
         new = len(campaign.named.keys() - before)
-        campaign.unreported |= new > 0
+        campaign.unreported |= new > 0 or not cleared.isdisjoint(before)
         campaign.describe(self._population, group, verdict, new)
-        if self.output.is_withdrawn(campaign):
+        if cleared:
+            campaign.evidence[CLEARED_MEMBERS] = float(len(cleared))
+        if withdrawn:
             if campaign.opened:
                 self._end(campaign, "withdrawn by a person, who found no attack")
             return

@@ -4,7 +4,7 @@
 |---|---|---|
 | `xm:control` | hash: switches (`kill`, `shadow`, `shadow:<kind>`, `caps`) as JSON | never |
 | `xm:allow` | hash: allow-list entries as JSON, by pseudonym | by the first change after it |
-| `xm:withdrawn` | hash: alerts that are no attack, as JSON, by alert id | after a year |
+| `xm:withdrawn` | hash: alerts that are no attack, as JSON, by `withdrawal_name` | after a year |
 | `xm:d:operator:<pseudonym>` | a person's decision as JSON | when it ends |
 | `xm:feed` | stream: what changed, for those who keep a copy | bounded |
 | `xm:audit` | stream: who changed what, and why | bounded; Kafka has all of it |
@@ -45,6 +45,7 @@ from monitor.alerting.enforcement import (
     Control,
     Switch,
     Withdrawal,
+    withdrawal_name,
 )
 from monitor.errors import InputError, StoreRefusedError
 from monitor.store.cluster import connect
@@ -300,7 +301,16 @@ class ControlStore:
         )
 
     def withdraw(
-        self, alert: str, subject: str, kind: str, severity: Severity, who: str, why: str
+        self,
+        alert: str,
+        subject: str,
+        kind: str,
+        severity: Severity,
+        who: str,
+        why: str,
+        *,
+        requests: float = 0.0,
+        members: Sequence[str] = (),
     ) -> Change:
         """Declare an alert to be no attack. Its decisions count for nothing from now on.
 
@@ -308,17 +318,26 @@ class ControlStore:
 
         Args:
             alert: its id.
+            subject: of the alert, or a key to withdraw a campaign's alert for that key alone.
+            requests, members: see `Withdrawal`.
         """
         change = change_by(who, "withdraw", alert, why)
-        value = Withdrawal(alert, subject, kind, severity, change.who, change.why, change.at)
+        by = (change.who, change.why, change.at)
+        value = Withdrawal(alert, subject, kind, severity, *by, requests, list(members))
+        change = msgspec.structs.replace(change, subject=value.name)
         since = change.at - LONGEST_SECONDS
         ended = [each for each, old in self.read().withdrawn.items() if old.at < since]
-        return self._change(change, [_Place(WITHDRAWN_KEY, alert)], value, ended=ended)
+        return self._change(change, [_Place(WITHDRAWN_KEY, value.name)], value, ended=ended)
 
-    def reinstate(self, alert: str, who: str, why: str) -> Change:
-        """Take a withdrawal back."""
-        change = change_by(who, "reinstate", alert, why)
-        return self._change(change, [_Place(WITHDRAWN_KEY, alert)], None)
+    def reinstate(self, alert: str, who: str, why: str, member: str = "") -> Change:
+        """Take a withdrawal back.
+
+        Args:
+            member: key for which alone it was withdrawn.
+        """
+        name = withdrawal_name(alert, member)
+        change = change_by(who, "reinstate", name, why)
+        return self._change(change, [_Place(WITHDRAWN_KEY, name)], None)
 
     def _change(
         self,
@@ -344,11 +363,11 @@ class ControlStore:
                 if done is None:
                     raise InputError(nothing_to_change(change))
                 return feed  # an attempt before this one was made, only its answer was lost
-            before = [msgspec.json.decode(each) for each in old if each]
+            before = [_for_audit(each) for each in old if each]
             done = msgspec.structs.replace(
                 change,
                 before=before if len(places) > 1 else next(iter(before), None),
-                after=msgspec.json.decode(value) if value else None,
+                after=_for_audit(value) if value else None,
             )
             writes = [place.write(value, milliseconds) for place in places]
             for each in {*ended} - {place.field for place in places}:
@@ -376,6 +395,12 @@ class ControlStore:
     def _execute(self, command: Command) -> Any:
         with self.server.connection(command[1]) as connection:
             return execute(connection, [command])[0]
+
+
+def _for_audit(value: bytes) -> Any:
+    """The JSON of a value, with the number of members in place of their names."""
+    found = msgspec.json.decode(value)
+    return found | {"members": len(found["members"])} if "members" in found else found
 
 
 def _entry(id: bytes, fields: Sequence[bytes]) -> Entry:

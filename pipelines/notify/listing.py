@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from monitor.alerting.alerts import SEVERITIES, Alert, Severity, State
+from monitor.alerting.alerts import SEVERITIES, WITHDRAWN_BEFORE, Alert, Severity, State
 from monitor.alerting.enforcement import Control, Withdrawal
 from monitor.errors import InputError
 from monitor.store.alert_book import AlertBook, Entry, Silence
 
-Withdrawn = Mapping[tuple[str, str], Withdrawal]  # by subject and kind
+#: By alert id, and by subject and kind.
+Withdrawn = Mapping[str | tuple[str, str], Withdrawal]
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -114,16 +115,23 @@ def _view(entry: Entry, silences: list[Silence], withdrawn: Withdrawn, now: floa
 
 
 def most_severe(control: Control) -> Withdrawn:
-    """The withdrawals by subject and kind, the most severe of each."""
-    found: dict[tuple[str, str], Withdrawal] = {}
+    """The withdrawals by alert, and by subject and kind, the most severe of each."""
+    found: dict[str | tuple[str, str], Withdrawal] = {}
     for each in sorted(control.withdrawn.values(), key=_severity_of):
-        found[each.subject, each.kind] = each
+        if not each.is_of_member:
+            found[each.alert] = found[each.subject, each.kind] = each
     return found
 
 
 def withdrawal_of(withdrawn: Withdrawn, alert: Alert) -> Withdrawal | None:
-    """The withdrawal that covers an alert: of its subject and kind, up to the same severity."""
-    found = withdrawn.get((alert.subject.id, alert.kind))
+    """The withdrawal that covers an alert: of its subject and kind, up to the same severity.
+
+    An alert that opened in spite of earlier ones is covered only by its own.
+    """
+    if alert.evidence.get(WITHDRAWN_BEFORE):
+        found = withdrawn.get(alert.id)
+    else:
+        found = withdrawn.get((alert.subject.id, alert.kind))
     return found if found and _severity_of(found) >= _severity_of(alert) else None
 
 

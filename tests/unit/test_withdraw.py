@@ -2,6 +2,8 @@
 
 import pytest
 
+from monitor.alerting import enforcement
+from monitor.alerting.enforcement import Cleared
 from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.engine import Engine
@@ -12,7 +14,9 @@ from tests.support.requests import elicitor, request
 
 IDENTITY = Identity(b"0123456789abcdef", plain=True)
 CRITICAL = 3
-EVERY_KIND = dict.fromkeys(("elicitation", "combined", "harvest", "automation", "burst"), CRITICAL)
+EVERY_KIND = dict.fromkeys(
+    ("elicitation", "combined", "harvest", "automation", "burst"), Cleared(CRITICAL)
+)
 VALUES = elicitor(count=80)
 
 
@@ -86,18 +90,18 @@ def test_restarted_engine_opens_no_withdrawn_alert(stream):
 
 
 def test_more_severe_alert_opens_although_a_weaker_one_was_withdrawn(stream):
-    stream.engine.withdraw({"sk-cot": EVERY_KIND | {"elicitation": CRITICAL - 1}})
+    stream.engine.withdraw({"sk-cot": EVERY_KIND | {"elicitation": Cleared(CRITICAL - 1)}})
     stream.save()
     assert kinds(stream.observe(VALUES[40:]).alerts, "open", "update") <= {"elicitation"}
     fresh = Stream()
-    fresh.engine.withdraw({"sk-cot": EVERY_KIND | {"elicitation": CRITICAL - 1}})
+    fresh.engine.withdraw({"sk-cot": EVERY_KIND | {"elicitation": Cleared(CRITICAL - 1)}})
     opened = fresh.observe(VALUES).alerts
     assert [(each.kind, each.severity) for each in opened] == [("elicitation", "critical")]
 
 
 def test_other_kinds_and_subjects_are_not_withdrawn():
     stream = Stream()
-    stream.engine.withdraw({"sk-cot": {"burst": CRITICAL}, "sk-other": EVERY_KIND})
+    stream.engine.withdraw({"sk-cot": {"burst": Cleared(CRITICAL)}, "sk-other": EVERY_KIND})
     assert "elicitation" in kinds(stream.observe(VALUES).alerts, "open")
 
 
@@ -111,5 +115,23 @@ def test_withdrawn_alert_of_a_subject_without_alerts_changes_nothing():
     stream = Stream()
     stream.observe([request("sk-1")])
     stream.save()
-    stream.engine.withdraw({"sk-1": EVERY_KIND, "c_unknown": {"campaign": CRITICAL}})
+    stream.engine.withdraw({"sk-1": EVERY_KIND, "c_unknown": {"campaign": Cleared(CRITICAL)}})
     assert not stream.engine.dirty
+
+
+def test_withdrawn_alert_opens_again_with_many_more_requests(stream, monkeypatch):
+    monkeypatch.setattr(enforcement, "LEAST_REQUESTS", 1.0)
+    few, many = ({kind: Cleared(CRITICAL, n) for kind in EVERY_KIND} for n in (5.0, 40.0))
+    stream.engine.withdraw({"sk-cot": many})
+    assert stream.observe(VALUES[40:60]).alerts == []
+    stream.engine.withdraw({"sk-cot": few})
+    opened = stream.observe(VALUES[60:]).alerts
+    assert "elicitation" in kinds(opened, "open")
+    assert all(alert.evidence["withdrawn_before"] for alert in opened)
+
+
+def test_alert_that_opened_despite_a_withdrawal_stays_open(stream, monkeypatch):
+    monkeypatch.setattr(enforcement, "LEAST_REQUESTS", 1.0)
+    stream.save()
+    stream.engine.withdraw({"sk-cot": {kind: Cleared(CRITICAL, 8.0) for kind in EVERY_KIND}})
+    assert stream.save() == []

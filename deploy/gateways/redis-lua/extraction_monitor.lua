@@ -64,7 +64,7 @@ local function read(redis, subject)
     end
     redis:init_pipeline()
     for _, decision in ipairs(found.decisions) do
-        redis:hget("xm:withdrawn", decision.reason)
+        redis:hmget("xm:withdrawn", decision.reason, decision.reason .. "/" .. decision.key)
         redis:hmget("xm:allow", decision.key, unpack(decision.ties))
     end
     values, reason = answers(redis)
@@ -72,7 +72,8 @@ local function read(redis, subject)
         return nil, reason
     end
     for i, decision in ipairs(found.decisions) do
-        decision.withdrawn = values[2 * i - 1] ~= ngx.null
+        local for_all, for_key = unpack(values[2 * i - 1])
+        decision.withdrawn = for_all ~= ngx.null or for_key ~= ngx.null
         decision.allowed_until = 0
         for _, entry in ipairs(values[2 * i]) do
             local until_time = entry ~= ngx.null and cjson.decode(entry).expires_at or 0

@@ -69,10 +69,14 @@ def control(pick: random.Random, subject: str) -> Control:
     names = [n for n in ("kill", "shadow", "shadow:burst", "caps") if pick.random() < 0.25]
     allowed = [s for s in (subject, "a_1", "p_1") if pick.random() < 0.15]
     withdrawn = [f"a_{n}" for n in range(6) if pick.random() < 0.15]
+    of_key = [f"a_{n}/{subject}" for n in range(6) if pick.random() < 0.1]
     return Control(
         {n: Switch(pick.random() < 0.5, "ann", "why", NOW, pick.choice(end)) for n in names},
         {s: Allowance(s, "bo", "ann", "why", NOW, NOW + pick.choice((-5.0, 5.0))) for s in allowed},
-        {a: Withdrawal(a, subject, "burst", "warning", "ann", "why", NOW) for a in withdrawn},
+        {
+            a: Withdrawal(a, subject, "burst", "warning", "ann", "why", NOW)
+            for a in (*withdrawn, *of_key, "a_0/k_other")
+        },
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 from monitor.alerting.decisions import ActiveDecision
 from monitor.alerting.enforcement import (
     Allowance,
+    Cleared,
     Control,
     Effective,
     Switch,
@@ -161,3 +162,33 @@ def test_control_applies_entries_of_the_feed():
     assert control == Control({"shadow:burst": switch})
     assert control.apply("xm:control:shadow:burst", b"") == Control()
     assert control.apply("xm:d:k_1", b"{}") is control
+
+
+def test_effective_is_lifted_for_a_cleared_member_alone():
+    one, other = (
+        ActiveDecision(key, "block", "a_1", 0.0, 60.0, kind="campaign", expires_at=1_060.0)
+        for key in ("k_1", "k_2")
+    )
+    entry = Withdrawal("a_1", "k_1", "campaign", "critical", "ann", "x", 0.0)
+    control = Control(withdrawn={entry.name: entry})
+    assert effective([one], control, NOW, shadow=False).why == "withdrawn"
+    assert effective([other], control, NOW, shadow=False).action == "block"
+
+
+def test_withdrawals_of_one_subject_and_kind_add_up():
+    def entry(alert, severity, requests, *members):
+        return Withdrawal(
+            alert, "c_1", "campaign", severity, "ann", "x", 0.0, requests, list(members)
+        )
+
+    entries = [entry("a_1", "warning", 5_000.0, "k_1"), entry("a_2", "critical", 10.0, "k_2")]
+    control = Control(withdrawn={each.name: each for each in entries})
+    (cleared,) = control.withdrawn_by_subject["c_1"].values()
+    assert cleared == Cleared(3, 5_000.0, frozenset({"k_1", "k_2"}))
+    assert cleared.covers(3, 40_000.0)
+    assert not cleared.covers(3, 40_001.0)
+
+
+def test_withdrawal_without_numbers_covers_any_volume():
+    assert Cleared(3).covers(3, 1e9)
+    assert not Cleared(2).covers(3, 0.0)
