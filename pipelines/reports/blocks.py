@@ -1,0 +1,156 @@
+"""The parts of a document. HTML, PDF and Markdown are rendered from the same parts.
+
+Every part that states a number names its sources: the numbers of the case's entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+Sources = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph, or a row of a list."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    sources: Sources = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    kind: ClassVar[str] = "items"
+    rows: list[Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A value with its name, and what it means beside it."""
+
+    label: str
+    value: str
+    sources: Sources = ()
+    beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Values with their names."""
+
+    kind: ClassVar[str] = "pairs"
+    rows: list[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        share: of the table's width, in percent.
+        right: whether its cells are aligned right, as numbers are.
+        code: whether its cells are identifiers.
+    """
+
+    name: str
+    share: int
+    right: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table."""
+
+    cells: list[str]
+    sources: Sources = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table. A last column shows the sources of each row."""
+
+    kind: ClassVar[str] = "table"
+    columns: list[Column]
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What somebody wrote, word for word."""
+
+    kind: ClassVar[str] = "quote"
+    text: str
+    by: str
+    sources: Sources = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as SVG, with the sentence below it."""
+
+    kind: ClassVar[str] = "picture"
+    svg: str
+    caption: str
+    sources: Sources = ()
+
+
+Block = Text | Items | Pairs | Table | Quote | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a document under its own heading.
+
+    Attributes:
+        wide: whether it is printed on pages in landscape.
+    """
+
+    title: str
+    blocks: list[Block]
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An entry of the case that the document cites, and its SHA-256."""
+
+    number: int
+    what: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document.
+
+    Attributes:
+        subject: the line below the title.
+        warning: what a reader has to know before anything else; empty without.
+        method: how sources are cited, for the section on them.
+    """
+
+    title: str
+    subject: str
+    sections: list[Section]
+    sources: list[Source]
+    warning: str = ""
+    method: str = ""
+
+
+def cited(sections: list[Section]) -> set[int]:
+    """The numbers of all entries that sections cite."""
+    found: set[int] = set()
+    for section in sections:
+        for block in section.blocks:
+            match block:
+                case Text() | Quote() | Picture():
+                    found.update(block.sources)
+                case Items() | Pairs() | Table():
+                    for row in block.rows:
+                        found.update(row.sources)
+    return found

@@ -1,0 +1,238 @@
+"""What happened in a case and what people did about it, as parts of documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from monitor.alerting.alerts import ACTIONS
+from monitor.alerting.changes import Change
+from monitor.evidence.entries import (
+    AlertSeen,
+    Appealed,
+    Changed,
+    Closed,
+    Entry,
+    Exported,
+    FactsTaken,
+    Letter,
+    Noted,
+    Opened,
+    Reopened,
+    Ruled,
+    Traced,
+)
+from pipelines.reports import words
+from pipelines.reports.blocks import Block, Column, Pair, Pairs, Quote, Row, Table, Text
+from pipelines.reports.evidence import Evidence
+
+_CHANGES = {  # by what a person changed
+    "allow": "put on the allow-list",
+    "disallow": "removed from the allow-list",
+    "decide": "decided by hand",
+    "delete": "removed the decision",
+    "withdraw": "withdrew the alert",
+    "reinstate": "reinstated the alert",
+    "silence": "silenced notifications",
+}
+
+
+def timeline(evidence: Evidence, most: int | None = None) -> list[Block]:
+    """All moments in order: of the stream, and of what people did.
+
+    Args:
+        most: rows to list; the rest is counted.
+    """
+    source = evidence.facts_source
+    moments = [
+        (each.at, each.text, source) for each in (evidence.facts.timeline if evidence.facts else [])
+    ]
+    for entry in evidence.case.entries:
+        text = _said(entry)
+        at = entry.body.alert.detected_at if isinstance(entry.body, AlertSeen) else entry.at
+        if text:
+            moments.append((at, text, (entry.number,)))
+    moments.sort(key=lambda each: each[0])
+    shown = moments if most is None or len(moments) <= most else moments[:most]
+    rows = [Row([words.moment(at), text], cited) for at, text, cited in shown]
+    blocks: list[Block] = [Table([Column("When", 20), Column("What", 68)], rows)]
+    if len(moments) > len(shown):
+        blocks.append(Text("Later moments are in the case file, in the entries after these."))
+    return blocks
+
+
+def _said(entry: Entry) -> str:
+    """An entry in one sentence for the timeline; empty for one that is listed elsewhere."""
+    who = "The monitor" if entry.who == "monitor" else entry.who
+    match entry.body:
+        case Opened(reason=reason):
+            return f"{who} opened the case: {reason}"
+        case AlertSeen(alert):
+            state = {"open": "opened", "update": "became more severe", "resolved": "ended"}
+            about = f"{words.kind(alert.kind)} ({words.SEVERITIES[alert.severity]})"
+            return f"Alert {state[alert.state]}: {about}, on {alert.subject.id}."
+        case Changed(change):
+            return f"{change.who} {_CHANGES.get(change.what, change.what)}: {change.subject}."
+        case Letter(subject=subject):
+            return f"{who} wrote a letter about {subject}."
+        case Appealed():
+            return f"{who} recorded the customer's appeal."
+        case Ruled(result=result):
+            return f"{who} {result} the decision."
+        case Traced(model=model):
+            return f"{who} tested outputs of the model {model}."
+        case Closed(outcome, reason):
+            return f"{who} closed the case as {outcome}: {reason}"
+        case Reopened(reason):
+            return f"{who} reopened the case: {reason}"
+        case Exported():
+            return f"{who} exported the case."
+        case FactsTaken() | Noted():
+            return ""
+
+
+def decided(evidence: Evidence) -> list[Block]:
+    """The monitor's decisions, counted, then everything that people changed."""
+    blocks: list[Block] = []
+    decisions = evidence.facts.decisions if evidence.facts else []
+    subjects: dict[str, set[str]] = {}
+    first: dict[str, float] = {}
+    for each in decisions:
+        subjects.setdefault(each.action, set()).add(each.subject)
+        first[each.action] = min(first.get(each.action, each.at), each.at)
+    if subjects:
+        rows = [
+            Row(
+                [words.ACTIONS[action], f"{len(subjects[action]):,}", words.moment(first[action])],
+                evidence.facts_source,
+            )
+            for action in reversed(ACTIONS)
+            if action in subjects
+        ]
+        columns = [
+            Column("Decision of the monitor", 44),
+            Column("Subjects", 14, right=True),
+            Column("First at", 28),
+        ]
+        blocks.append(Table(columns, rows))
+    else:
+        blocks.append(Text("The facts contain no decision of the monitor.", evidence.facts_source))
+    changes = list(evidence.of(Changed))
+    if changes:
+        blocks.append(changed([(entry, body.change) for entry, body in changes]))
+    return blocks
+
+
+def changed(changes: list[tuple[Entry, Change]]) -> Table:
+    """What people changed, with who and why."""
+    rows = [
+        Row(
+            [
+                words.moment(change.at),
+                change.who,
+                f"{_CHANGES.get(change.what, change.what)}{_after(change.after)}",
+                change.subject,
+                change.why,
+            ],
+            (entry.number,),
+        )
+        for entry, change in changes
+    ]
+    columns = [
+        Column("When", 16),
+        Column("Who", 13),
+        Column("Change", 18),
+        Column("Subject", 21, code=True),
+        Column("Why", 23),
+    ]
+    return Table(columns, rows)
+
+
+def _after(after: Any) -> str:
+    action = after.get("action") if isinstance(after, dict) else None
+    return f": {words.ACTIONS[action]}" if action in words.ACTIONS else ""
+
+
+def review(evidence: Evidence, *, texts: bool) -> list[Block]:
+    """Letters, appeals and rulings.
+
+    Args:
+        texts: whether to quote letters and appeals, too.
+    """
+    blocks: list[Block] = []
+    counts: Counter[str] = Counter()
+    for entry in evidence.case.entries:
+        source = (entry.number,)
+        match entry.body:
+            case Letter(reference, subject, text):
+                counts["letter"] += 1
+                if texts:
+                    by = (
+                        f"Letter {reference} about {subject}, {words.moment(entry.at)}, {entry.who}"
+                    )
+                    blocks.append(Quote(text, by, source))
+            case Appealed(reference, text, received_at):
+                counts["appeal"] += 1
+                if texts:
+                    received = words.moment(received_at)
+                    by = f"Appeal to {reference}, received {received}, recorded by {entry.who}"
+                    blocks.append(Quote(text, by, source))
+            case Ruled(result, reason, _, subject):
+                counts["ruling"] += 1
+                about = subject or evidence.case.subject
+                at = words.moment(entry.at)
+                sentence = f"{at}: {entry.who} {result} the decision on {about}. Reason: {reason}"
+                blocks.append(Text(sentence, source))
+            case _:
+                pass
+    if not counts:
+        return [Text("No customer was written to, and no decision was appealed or reviewed.")]
+    rows = [
+        Pair(label, f"{counts[name]:,}", tuple(sorted(_numbers(evidence, name))[:6]))
+        for name, label in (
+            ("letter", "Letters to customers"),
+            ("appeal", "Appeals"),
+            ("ruling", "Rulings"),
+        )
+    ]
+    return [Pairs(rows), *blocks]
+
+
+def _numbers(evidence: Evidence, name: str) -> list[int]:
+    body = {"letter": Letter, "appeal": Appealed, "ruling": Ruled}[name]
+    return [e.number for e in evidence.case.entries if isinstance(e.body, body)]
+
+
+def notes(evidence: Evidence) -> list[Block]:
+    """What people wrote down, word for word."""
+    return [
+        Quote(note.text, f"{entry.who}, {words.moment(entry.at)}", (entry.number,))
+        for entry, note in evidence.of(Noted)
+    ]
+
+
+def traces(evidence: Evidence) -> list[Block]:
+    """Tests of suspect models."""
+    blocks: list[Block] = []
+    for entry, trace in evidence.of(Traced):
+        source = (entry.number,)
+        rows = [Pair("Suspect model", trace.model, source)]
+        rows += [
+            Pair(name.replace("_", " "), _value(value), source)
+            for name, value in trace.result.items()
+        ]
+        rows.append(Pair("SHA-256 of the tested outputs", trace.outputs, source))
+        blocks.append(Pairs(rows))
+    return blocks
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return words.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return words.number(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
