@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+import os
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,8 @@ def pdf(page: str) -> bytes:
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher
 
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # fontTools writes this date into fonts
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)  # it warns of CSS for screens
     reader = HTML(string=page, url_fetcher=URLFetcher(allowed_protocols=("data",)))
     identifier = hashlib.sha256(page.encode()).digest()[:16]
     return bytes(reader.write_pdf(pdf_identifier=identifier, pdf_tags=True) or b"")

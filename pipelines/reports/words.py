@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from monitor.alerting.alerts import Action, Severity
 
 UNKNOWN = "not known"
+_UNITS = {"count": "", "score": "", "deviations": "standard deviations", "per hour": "per hour"}
 
 KINDS = {  # by kind of alert
     "burst": "Far more requests than ordinary keys send",
@@ -113,7 +114,7 @@ def number(value: float | None, unit: str = "") -> str:
         text = f"{value:.1e}"
     else:
         text = f"{value:.3g}"
-    return f"{text} {unit}".rstrip()
+    return f"{text} {_UNITS.get(unit, unit)}".rstrip()
 
 
 def percent(part: float, whole: float) -> str:

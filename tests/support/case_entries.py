@@ -114,7 +114,11 @@ def facts_of_campaign(members: int = 20, bystanders: int = 3) -> Facts:
                 START + 3 * HOUR,
                 START + 20 * HOUR,
                 "a_2",
-                [Number("like_code", "likeness to data sets of code", 6.25, "SD", 0.02, 3.4)],
+                [
+                    Number(
+                        "like_code", "likeness to data sets of code", 6.25, "deviations", 0.02, 3.4
+                    )
+                ],
             ),
         ],
         members=keys,
