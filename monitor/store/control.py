@@ -50,38 +50,22 @@ from monitor.alerting.enforcement import (
 from monitor.errors import InputError, StoreRefusedError
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, execute, transact
-from monitor.store.feed import AUDIT_KEY, FEED_KEY, audit_entry, feed_entry
+from monitor.store.feed import (
+    AUDIT_KEY,
+    FEED_KEY,
+    START,
+    Feed,
+    audit_entry,
+    feed_entry,
+    for_audit,
+    is_lost,
+    read_entry,
+)
 from monitor.store.redis import decision_name
 
 CONTROL_KEY, ALLOW_KEY, WITHDRAWN_KEY = "xm:control", "xm:allow", "xm:withdrawn"
-START = "0-0"  # before the first entry of a stream
 _PAGE = 1000  # entries per read
 _SCOPES: dict[str, Scope] = {"k": "api_key", "a": "account", "u": "end_user"}
-
-
-class Entry(NamedTuple):
-    """An entry of the feed.
-
-    Attributes:
-        id: its place in the stream.
-        value: JSON, empty if what the name says is gone.
-    """
-
-    id: str
-    name: str
-    value: bytes
-
-
-class Feed(NamedTuple):
-    """What changed since an entry.
-
-    Attributes:
-        lost: whether entries are missing, because the reader was too slow or Redis has lost data:
-            read everything again.
-    """
-
-    entries: list[Entry]
-    lost: bool
 
 
 class _Place(NamedTuple):
@@ -165,11 +149,11 @@ class ControlStore:
                         ("XREVRANGE", FEED_KEY, "+", "-", "COUNT", 1),
                     ],
                 )
-                if _is_lost(after, first, last):
+                if is_lost(after, first, last):
                     return Feed([], lost=True)
                 command = ("XREAD", "COUNT", _PAGE, *block, "STREAMS", FEED_KEY, after)
                 (found,) = execute(connection, [command])
-            return Feed([_entry(*each) for each in found[0][1]] if found else [], lost=False)
+            return Feed([read_entry(*each) for each in found[0][1]] if found else [], lost=False)
 
         return self.server.run(read)
 
@@ -363,11 +347,11 @@ class ControlStore:
                 if done is None:
                     raise InputError(nothing_to_change(change))
                 return feed  # an attempt before this one was made, only its answer was lost
-            before = [_for_audit(each) for each in old if each]
+            before = [for_audit(each) for each in old if each]
             done = msgspec.structs.replace(
                 change,
                 before=before if len(places) > 1 else next(iter(before), None),
-                after=_for_audit(value) if value else None,
+                after=for_audit(value) if value else None,
             )
             writes = [place.write(value, milliseconds) for place in places]
             for each in {*ended} - {place.field for place in places}:
@@ -395,27 +379,3 @@ class ControlStore:
     def _execute(self, command: Command) -> Any:
         with self.server.connection(command[1]) as connection:
             return execute(connection, [command])[0]
-
-
-def _for_audit(value: bytes) -> Any:
-    """The JSON of a value, with the number of members in place of their names."""
-    found = msgspec.json.decode(value)
-    return found | {"members": len(found["members"])} if "members" in found else found
-
-
-def _entry(id: bytes, fields: Sequence[bytes]) -> Entry:
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
-    return Entry(id.decode(), found[b"name"].decode(), found[b"value"])
-
-
-def _is_lost(after: str, first: Sequence[Any], last: Sequence[Any]) -> bool:
-    """Whether a stream no longer has all that follows an entry, or lacks the entry itself."""
-    known = _number(after)
-    if not last:
-        return known != _number(START)
-    return known > _number(last[0][0]) or (known != _number(START) and known < _number(first[0][0]))
-
-
-def _number(id: str | bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = (id.decode() if isinstance(id, bytes) else id).partition("-")
-    return int(milliseconds), int(sequence)

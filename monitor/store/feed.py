@@ -12,6 +12,9 @@ Workers copy the audit to a Kafka topic, which has all of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import msgspec
 
 from monitor.alerting.changes import Change
@@ -19,8 +22,34 @@ from monitor.store.connection import Command
 
 FEED_KEY = "xm:feed"
 FEED_LENGTH = 100_000  # entries that are kept, about
+START = "0-0"  # before the first entry of a stream
 AUDIT_KEY = "xm:audit"
 AUDIT_LENGTH = 100_000  # entries that are kept, about; the topic has all
+
+
+class Entry(NamedTuple):
+    """An entry of the feed.
+
+    Attributes:
+        id: its place in the stream.
+        value: JSON, empty if what the name says is gone.
+    """
+
+    id: str
+    name: str
+    value: bytes
+
+
+class Feed(NamedTuple):
+    """What changed since an entry.
+
+    Attributes:
+        lost: whether entries are missing, because the reader was too slow or Redis has lost data:
+            read everything again.
+    """
+
+    entries: list[Entry]
+    lost: bool
 
 
 def feed_entry(name: str, value: bytes) -> Command:
@@ -38,3 +67,28 @@ def audit_entry(change: Change) -> Command:
     """The command that adds a change to the audit."""
     value = msgspec.json.encode(change)
     return "XADD", AUDIT_KEY, "MAXLEN", "~", AUDIT_LENGTH, "*", "change", value
+
+
+def for_audit(value: bytes) -> Any:
+    """The JSON of a value, with the number of members in place of their names."""
+    found = msgspec.json.decode(value)
+    return found | {"members": len(found["members"])} if "members" in found else found
+
+
+def is_lost(after: str, first: Sequence[Any], last: Sequence[Any]) -> bool:
+    """Whether a stream no longer has all that follows an entry, or lacks the entry itself."""
+    known = _number(after)
+    if not last:
+        return known != _number(START)
+    return known > _number(last[0][0]) or (known != _number(START) and known < _number(first[0][0]))
+
+
+def _number(id: str | bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = (id.decode() if isinstance(id, bytes) else id).partition("-")
+    return int(milliseconds), int(sequence)
+
+
+def read_entry(id: bytes, fields: Sequence[bytes]) -> Entry:
+    """An entry of the feed, from its id and the fields in Redis."""
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    return Entry(id.decode(), found[b"name"].decode(), found[b"value"])

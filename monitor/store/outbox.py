@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from monitor.store.connection import execute, transact
-from monitor.store.control import START, ControlStore
+from monitor.store.control import ControlStore
+from monitor.store.feed import START
 
 OUTBOX_KEY = "xm:outbox"
 TURN_SECONDS = 30.0

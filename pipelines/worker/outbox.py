@@ -29,7 +29,8 @@ from monitor.alerting.decisions import ActiveDecision
 from monitor.alerting.enforcement import Control, Effective, effective
 from monitor.config import Settings
 from monitor.store import inventory
-from monitor.store.control import ControlStore, Feed
+from monitor.store.control import ControlStore
+from monitor.store.feed import Feed
 from monitor.store.outbox import TURN_SECONDS, Position, take_turn
 from monitor.store.redis import DECISION_KEY, RedisStore
 from pipelines.gateways.applied import applied

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.alerting.enforcement import Control
 from monitor.errors import StoreRefusedError, StoreUnavailableError
-from monitor.store.control import Entry, Feed
+from monitor.store.feed import Entry, Feed
 from pipelines.decide import follower as module
 from pipelines.decide.copy import DecisionCopy
 from pipelines.decide.follower import Follower

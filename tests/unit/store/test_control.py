@@ -10,7 +10,8 @@ from monitor.alerting.enforcement import Control, effective
 from monitor.errors import InputError, StoreError, StoreRefusedError, StoreUnavailableError
 from monitor.store import control, inventory
 from monitor.store.base import Checkpoint
-from monitor.store.control import START, ControlStore
+from monitor.store.control import ControlStore
+from monitor.store.feed import START
 from monitor.store.redis import RedisStore
 
 KEY, OTHER, PAYMENT = "k_" + "1" * 24, "k_" + "2" * 24, "p_" + "3" * 16
