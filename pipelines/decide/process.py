@@ -21,6 +21,7 @@ from monitor.errors import ConfigError
 from pipelines.decide.feed import ChangeFeed
 from pipelines.decide.lookups import Lookups
 from pipelines.decide.pages.changes import ChangePages
+from pipelines.decide.pages.evidence import EvidencePages
 from pipelines.decide.pages.lookups import LookupPages, problems
 from pipelines.decide.pages.openapi import document
 from pipelines.decide.pages.operations import operations, route
@@ -98,7 +99,9 @@ def _pages(lookups: Lookups, settings: Settings) -> web.Application:
     pages = LookupPages(lookups.service, lookups.guard, feed)
     pages.add_to(app)
     lookups.metrics.feeds.set_function(lambda: pages.feeds)
-    table = list(operations(pages, ChangePages(lookups.store, lookups.copy, lookups.guard)))
+    changes = ChangePages(lookups.store, lookups.copy, lookups.guard)
+    evidence = EvidencePages(settings.cases.public_keys)
+    table = list(operations(pages, changes, evidence))
     route(app, table)
     described = msgspec.json.encode(document(table))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,9 @@ from schemathesis.specs.openapi.checks import (
     use_after_free,
 )
 
+from monitor.evidence.ring import Ring
 from pipelines.web.tokens import new_token
+from tests.support.chains import new_signer
 from tests.support.programs import DecisionService
 from tests.support.servers import Redis
 
@@ -43,11 +46,15 @@ def service(
 ) -> Iterator[DecisionService]:
     folder: Path = tmp_path_factory.mktemp("service")
     (folder / "tokens").write_text(LINE)
+    retired = msgspec.structs.replace(new_signer().public, retired=2.0)
+    ring = Ring([retired, new_signer().public])
+    (folder / "public.json").write_bytes(ring.encode())
     environment = {
         "XM_REDIS_URL": own_redis.url,
         "XM_IDENTITY_SECRET": "known to this test only",
         "XM_SERVE__TOKENS_FILE": str(folder / "tokens"),
         "XM_SERVE__CHANGES_PER_MINUTE": "1000000",
+        "XM_CASES__PUBLIC_KEYS_FILE": str(folder / "public.json"),
     }
     with DecisionService(folder, SimpleNamespace(environment=environment)) as service:  # type: ignore[arg-type]
         yield service
@@ -60,6 +67,7 @@ def described(service: DecisionService) -> Any:
 
 FREE = [  # whatever a client sends is valid
     ("GET", "/v1/control"),
+    ("GET", "/v1/evidence-keys"),
     *((method, path) for method in ("GET", "POST") for path in ("/v1/decision", "/v1/admit")),
 ]
 STRICT = [

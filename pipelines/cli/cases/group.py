@@ -31,7 +31,9 @@ def require_cases_extra() -> None:
     Raises:
         ConfigError: if one is not.
     """
-    if not all(map(find_spec, ("cryptography", "jinja2", "networkx", "weasyprint", "rfc3161_client"))):
+    if not all(
+        map(find_spec, ("cryptography", "jinja2", "networkx", "weasyprint", "rfc3161_client"))
+    ):
         raise ConfigError(
             "Cases need the extra `cases`. Install it with "
             "`pip install 'extraction-monitor[cases]'`."

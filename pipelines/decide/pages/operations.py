@@ -9,8 +9,10 @@ from aiohttp import web
 
 from monitor.alerting.changes import Change
 from monitor.alerting.enforcement import Control
+from monitor.evidence.ring import KeySet
 from pipelines.decide.pages.bodies import Batch, BatchFound, NewAllowance, NewDecision, NewSwitch
 from pipelines.decide.pages.changes import ChangePages
+from pipelines.decide.pages.evidence import EvidencePages
 from pipelines.decide.pages.lookups import Handler, LookupPages
 
 Needs = Literal["nothing", "look", "read", "change"]
@@ -39,7 +41,9 @@ class Operation(NamedTuple):
     kind: bool = False
 
 
-def operations(lookups: LookupPages, changes: ChangePages) -> Iterator[Operation]:
+def operations(
+    lookups: LookupPages, changes: ChangePages, evidence: EvidencePages
+) -> Iterator[Operation]:
     """The operations with JSON bodies, and the feed."""
     yield Operation(
         "POST", "/v1/decisions", lookups.batch,
@@ -53,6 +57,10 @@ def operations(lookups: LookupPages, changes: ChangePages) -> Iterator[Operation
     yield Operation(
         "GET", "/v1/control", changes.control,
         "The switches, the allow-list and the withdrawn alerts", found=Control, needs="read",
+    )  # fmt: skip
+    yield Operation(
+        "GET", "/v1/evidence-keys", evidence.keys,
+        "The public keys that verify case files", found=KeySet,
     )  # fmt: skip
     for path, put, delete, body, what in (
         ("/v1/decisions/{subject}", changes.decide, changes.undecide, NewDecision,
