@@ -18,7 +18,7 @@ from monitor import config
 from monitor.errors import MonitorError
 from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline
 from pipelines.cli.cases import group as cases
-from pipelines.cli.cases import key, verify  # noqa: F401
+from pipelines.cli.cases import documents, key, verify  # noqa: F401
 from pipelines.cli.options import stderr
 
 app = typer.Typer(

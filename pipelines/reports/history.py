@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from monitor.alerting.alerts import ACTIONS
+from monitor.alerting.alerts import ACTIONS, Alert, State
 from monitor.alerting.changes import Change
 from monitor.evidence.entries import (
     AlertSeen,
@@ -16,7 +18,6 @@ from monitor.evidence.entries import (
     Closed,
     Entry,
     Exported,
-    FactsTaken,
     Letter,
     Noted,
     Opened,
@@ -25,9 +26,14 @@ from monitor.evidence.entries import (
     Traced,
 )
 from pipelines.reports import words
-from pipelines.reports.blocks import Block, Column, Pair, Pairs, Quote, Row, Table, Text
+from pipelines.reports.blocks import Block, Column, Pair, Pairs, Quote, Row, Sources, Table, Text
 from pipelines.reports.evidence import Evidence
 
+_STATES: dict[State, str] = {
+    "open": "Alert opened",
+    "update": "Alert updated",
+    "resolved": "Alert ended",
+}
 _CHANGES = {  # by what a person changed
     "allow": "put on the allow-list",
     "disallow": "removed from the allow-list",
@@ -45,16 +51,9 @@ def timeline(evidence: Evidence, most: int | None = None) -> list[Block]:
     Args:
         most: rows to list; the rest is counted.
     """
-    source = evidence.facts_source
-    moments = [
-        (each.at, each.text, source) for each in (evidence.facts.timeline if evidence.facts else [])
-    ]
-    for entry in evidence.case.entries:
-        text = _said(entry)
-        at = entry.body.alert.detected_at if isinstance(entry.body, AlertSeen) else entry.at
-        if text:
-            moments.append((at, text, (entry.number,)))
-    moments.sort(key=lambda each: each[0])
+    moments = [*_of_stream(evidence)]
+    moments += [(each.at, _said(each), (each.number,)) for each in evidence.case.entries]
+    moments = sorted((each for each in moments if each[1]), key=lambda each: each[0])
     shown = moments if most is None or len(moments) <= most else moments[:most]
     rows = [Row([words.moment(at), text], cited) for at, text, cited in shown]
     blocks: list[Block] = [Table([Column("When", 20), Column("What", 68)], rows)]
@@ -63,16 +62,31 @@ def timeline(evidence: Evidence, most: int | None = None) -> list[Block]:
     return blocks
 
 
+def _of_stream(evidence: Evidence) -> Iterator[tuple[float, str, Sources]]:
+    """Alerts, and the moments of the facts that are none."""
+    facts, source = evidence.facts, evidence.facts_source
+    alerts: dict[tuple[str, str, float], tuple[Alert, Sources]] = {}
+    for alert in facts.alerts if facts else []:
+        alerts[alert.id, alert.state, alert.detected_at] = alert, source
+    for entry, seen in evidence.of(AlertSeen):
+        alert = seen.alert
+        alerts[alert.id, alert.state, alert.detected_at] = alert, (entry.number,)
+    for alert, cited in alerts.values():
+        about = f"{words.kind(alert.kind)} ({words.SEVERITIES[alert.severity]})"
+        yield alert.detected_at, f"{_STATES[alert.state]}: {about}, on {alert.subject.id}.", cited
+    raised = {(alert.detected_at, alert.kind) for alert, _ in alerts.values()}
+    for each in facts.timeline if facts else []:
+        found = re.match(r"Alert (\w+) \(", each.text)
+        if found is None or (each.at, found[1]) not in raised:
+            yield each.at, each.text, source
+
+
 def _said(entry: Entry) -> str:
     """An entry in one sentence for the timeline; empty for one that is listed elsewhere."""
     who = "The monitor" if entry.who == "monitor" else entry.who
     match entry.body:
         case Opened(reason=reason):
             return f"{who} opened the case: {reason}"
-        case AlertSeen(alert):
-            state = {"open": "opened", "update": "became more severe", "resolved": "ended"}
-            about = f"{words.kind(alert.kind)} ({words.SEVERITIES[alert.severity]})"
-            return f"Alert {state[alert.state]}: {about}, on {alert.subject.id}."
         case Changed(change):
             return f"{change.who} {_CHANGES.get(change.what, change.what)}: {change.subject}."
         case Letter(subject=subject):
@@ -89,7 +103,7 @@ def _said(entry: Entry) -> str:
             return f"{who} reopened the case: {reason}"
         case Exported():
             return f"{who} exported the case."
-        case FactsTaken() | Noted():
+        case _:
             return ""
 
 

@@ -8,6 +8,8 @@ import typer
 
 from monitor.errors import ConfigError
 
+_PACKAGES = "cryptography", "jinja2", "networkx", "rfc3161_client", "weasyprint"
+
 commands = typer.Typer()
 case = typer.Typer(no_args_is_help=True)
 report = typer.Typer(no_args_is_help=True)
@@ -31,9 +33,7 @@ def require_cases_extra() -> None:
     Raises:
         ConfigError: if one is not.
     """
-    if not all(
-        map(find_spec, ("cryptography", "jinja2", "networkx", "weasyprint", "rfc3161_client"))
-    ):
+    if not all(map(find_spec, _PACKAGES)):
         raise ConfigError(
             "Cases need the extra `cases`. Install it with "
             "`pip install 'extraction-monitor[cases]'`."

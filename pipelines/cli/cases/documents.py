@@ -1,0 +1,92 @@
+"""Commands that write documents: `xm case export`, `xm report incident`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor import config
+from monitor.config import Settings
+from monitor.errors import ConfigError
+from pipelines.cli.cases.group import case, report, require_cases_extra
+from pipelines.cli.options import AsJson, Who, Why, output
+
+if TYPE_CHECKING:
+    from monitor.evidence.store import CaseStore
+    from pipelines.reports.export import Export
+
+CaseId = Annotated[
+    str,
+    typer.Argument(metavar="CASE", help="Case id, its beginning, a subject, or a reference."),
+]
+Out = Annotated[Path, typer.Option(help="A file in .md, .html or .pdf, or a folder for all three.")]
+
+
+def _store(settings: Settings) -> CaseStore:
+    """The cases, to read: documents are made of verified entries only."""
+    from monitor.evidence.keys import ring_of, signer_of
+    from monitor.evidence.store import CaseStore
+
+    return CaseStore(settings.redis_url, ring_of(settings), signer_of(settings))
+
+
+@case.command(
+    "export", epilog="Example: `xm case export case_75b8 --out case.bundle --why 'For counsel'`"
+)
+def export(
+    case: CaseId,
+    out: Annotated[Path, typer.Option(help="Write the bundle here.")],
+    why: Why,
+    who: Who,
+    as_json: AsJson = False,
+) -> None:
+    """Write a case as a bundle: its entries, pages to read, a graph, and a signed manifest.
+
+    With XM_CASES__TIMESTAMP_URL, the bundle has a time stamp of that authority. The export is
+    recorded in the case.
+    """
+    require_cases_extra()
+    settings = config.load()
+    from monitor.evidence.bundle.timestamp import authority_of
+    from monitor.evidence.keys import signer_of
+    from pipelines.reports import export as exports
+
+    signer = signer_of(settings)
+    if signer is None:
+        raise ConfigError(
+            "There is no key to sign the bundle with: make one with `xm case key new` and name it "
+            "in XM_CASES__KEY_FILE."
+        )
+    store = _store(settings)
+    authority = authority_of(settings.cases)
+    done = exports.export(store, store.find(case), out, signer, authority, who=who, why=why)
+    output(done, as_json, _show_export)
+
+
+def _show_export(done: Export) -> None:
+    stamped = "with" if done.stamped else "without"
+    typer.echo(f"{done.file}: case {done.case}, {done.entries:,} entries, {stamped} time stamp.")
+    typer.echo(f"SHA-256 of the manifest: {done.manifest}")
+
+
+@report.command("incident", epilog="Example: `xm report incident case_75b8 --out report.pdf`")
+def incident(case: CaseId, out: Out) -> None:
+    """Write the report on a case for management, counsel and regulators.
+
+    It says what happened, when, how much was taken, how surely, what was done and what is not
+    known. Each number has the entry of the case that it comes from.
+    """
+    require_cases_extra()
+    settings = config.load()
+    from pipelines.reports.documents import incident_report
+    from pipelines.reports.evidence import evidence_of
+    from pipelines.reports.export import verified_lines, with_digests, write_report
+
+    store = _store(settings)
+    found = store.find(case)
+    evidence = evidence_of(with_digests(verified_lines(store, found)))
+    for file in write_report(out, f"incident-{found}", partial(incident_report, evidence)):
+        typer.echo(file)

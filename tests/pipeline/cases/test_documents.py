@@ -1,0 +1,134 @@
+"""`xm case export` and `xm report`, as a shell runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monitor.config import Cases, Settings
+from monitor.evidence.bundle.files import contents
+from monitor.evidence.bundle.verify import verify_bundle
+from monitor.evidence.entries import Exported, Opened
+from monitor.evidence.keys import load_signer, new_key, ring_of
+from monitor.evidence.store import CASE_KEY, CaseStore
+from monitor.store.control import ControlStore
+from tests.support import case_entries
+from tests.support.commands import Ended, Xm
+
+BY = ("--who", "ann", "--why", "For counsel.")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(cases=Cases(key_file=tmp_path / "case.pem"))
+    new_key(settings.cases)
+    return settings
+
+
+@pytest.fixture
+def store(settings: Settings, redis_url: str) -> CaseStore:
+    assert settings.cases.key_file is not None
+    return CaseStore(redis_url, ring_of(settings), load_signer(settings.cases.key_file))
+
+
+@pytest.fixture
+def case(store: CaseStore) -> str:
+    (first, _), *others = case_entries.whole_case(3)
+    assert isinstance(first.body, Opened)
+    opened = first.body
+    case = store.open_case(
+        opened.subject, opened.type, opened.reason, "monitor", alert=opened.alert
+    )
+    for entry, _ in others:
+        store.append(case, entry.body, entry.who)
+    return case
+
+
+@pytest.fixture
+def run(xm: Xm, redis_url: str, settings: Settings) -> Xm:
+    def run(*arguments: object, **variables: str) -> Ended:
+        key = str(settings.cases.key_file)
+        return xm(*arguments, XM_REDIS_URL=redis_url, **{"XM_CASES__KEY_FILE": key, **variables})
+
+    return run
+
+
+@pytest.mark.kafka
+def test_export_writes_a_bundle_that_verifies_and_is_recorded(
+    run: Xm, store: CaseStore, case: str, tmp_path: Path, redis_url: str
+) -> None:
+    lines, out = store.lines(case), tmp_path / "new" / "case.bundle"
+    ended = run("case", "export", case, "--out", out, *BY, "--json")
+    assert ended.status == 0, ended.error
+    done, bundle = json.loads(ended.out), out.read_bytes()
+    report = verify_bundle(bundle, store.ring)
+    assert report.ok, report.problems
+    assert contents(bundle).chain == lines
+    assert {"case.html", "case.pdf", "case.json", "graph.graphml", "graph.svg"} <= set(
+        contents(bundle).files
+    )
+    last = store.entries(case)[-1]
+    assert (last.body, last.who) == (Exported(done["manifest"], "For counsel."), "ann")
+    assert next(iter(ControlStore(redis_url).audit())).subject == case
+
+
+@pytest.mark.kafka
+def test_incident_writes_the_formats_that_are_named(run: Xm, case: str, tmp_path: Path) -> None:
+    ended = run("report", "incident", case[:9], "--out", tmp_path / "reports")
+    assert ended.status == 0, ended.error
+    written = sorted(file.name for file in (tmp_path / "reports").iterdir())
+    assert written == [f"incident-{case}.{each}" for each in ("html", "md", "pdf")]
+    assert run("report", "incident", case, "--out", tmp_path / "one.md").status == 0
+    assert (tmp_path / "one.md").read_text() == (
+        tmp_path / "reports" / f"incident-{case}.md"
+    ).read_text()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    "command", [("case", "export", *BY), ("report", "incident")], ids=["export", "report"]
+)
+def test_changed_case_gives_no_document(
+    run: Xm, store: CaseStore, case: str, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    name = f"{CASE_KEY}{{{case}}}"
+    lines = store.lines(case)
+    changed = lines[3].replace(b'"payload":"', b'"payload":"A', 1)
+    assert changed != lines[3]
+    store.server.run(lambda: _set(store, name, changed))
+    ended = run(*command, case, "--out", tmp_path / "out.pdf")
+    assert ended.status == 2
+    assert f"xm case verify {case}" in " ".join(ended.error.split())
+    assert not (tmp_path / "out.pdf").exists()
+
+
+def _set(store: CaseStore, name: str, line: bytes) -> None:
+    from monitor.store.connection import execute
+
+    with store.server.connection(name) as connection:
+        execute(connection, [("LSET", name, 3, line)])
+
+
+@pytest.mark.kafka
+def test_wrong_arguments_are_explained(run: Xm, case: str, tmp_path: Path) -> None:
+    ended = run("report", "incident", case, "--out", tmp_path / "report.docx")
+    assert (ended.status, "unknown format" in ended.error) == (2, True)
+    ended = run("case", "export", "case_nothing", "--out", tmp_path / "x", *BY)
+    assert (ended.status, "There is no case case_nothing" in ended.error) == (2, True)
+    (tmp_path / "file").touch()
+    ended = run("report", "incident", case, "--out", tmp_path / "file" / "report.md")
+    assert (ended.status, "Cannot make the folder" in ended.error) == (2, True)
+
+
+@pytest.mark.kafka
+def test_export_without_a_key_says_how_to_make_one(xm: Xm, redis_url: str, tmp_path: Path) -> None:
+    ended = xm("case", "export", "case_1", "--out", tmp_path / "x", *BY, XM_REDIS_URL=redis_url)
+    assert (ended.status, "xm case key new" in ended.error) == (2, True)
+
+
+def test_missing_extra_is_named(run: Xm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.cli.cases.group.find_spec", lambda name: None)
+    ended = run("report", "incident", "case_1", "--out", tmp_path / "x.pdf")
+    assert (ended.status, "extraction-monitor[cases]" in ended.error) == (2, True)
