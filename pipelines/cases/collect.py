@@ -6,10 +6,12 @@ here. So the facts are those of one offset, and a replay up to it gives the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from monitor.alerting.alerts import Alert
@@ -33,6 +35,7 @@ from pipelines.cases.facts.versions import versions
 from pipelines.inspect.campaigns import link_partitions
 from pipelines.inspect.key import ordinary_records
 from pipelines.kafka.offsets import Offsets
+from pipelines.kafka.ranges import Range, RangeReader
 
 CAMPAIGN_PREFIX = "c_"
 _PAGES = 10  # of records: enough to find other keys for comparison
@@ -65,8 +68,8 @@ class Collector:
 
         Args:
             subject: its id, as in alerts.
-            alerts: messages about it, in any order, more of them than Redis has; default: those
-                in the alert book, which has the latest of each alert.
+            alerts: messages about it that are known, in any order; default: those in the alert
+                book, and for an alert that has ended those on the topic of alerts.
             quick: read nothing about other keys: what is ordinary, what ties members and who else
                 has what they share is left out.
 
@@ -75,11 +78,26 @@ class Collector:
             StoreError: if Redis does not answer.
         """
         if alerts is None:
-            entries = (entry.alert for entry in self._book.entries())
-            alerts = [alert for alert in entries if alert.subject.id == subject]
+            alerts = self._alerts(subject)
         if subject.startswith(CAMPAIGN_PREFIX):
             return self._campaign(subject, list(alerts), quick=quick)
         return self._key(subject, list(alerts), quick=quick)
+
+    def _alerts(self, subject: str) -> list[Alert]:
+        """The messages about a subject in the alert book; with those on the topic if it has ended,
+        as the book keeps only the last message of an alert."""
+        known = [each for each in self._book.entries() if each.alert.subject.id == subject]
+        alerts = [each.alert for each in known]
+        topic = self._settings.topics.alerts
+        for partition in sorted({each.partition for each in known if not each.is_open}):
+            first, end = (
+                ask(topic, partition) for ask in (self._offsets.earliest, self._offsets.end)
+            )
+            if first is not None and end is not None:
+                reader = RangeReader(self._settings)
+                for batch in reader.batches([Range(topic, partition, first, end)]):
+                    alerts += _of_subject(subject, batch.values)
+        return alerts
 
     # Keys, accounts and end users
 
@@ -212,6 +230,16 @@ class _Candidate(NamedTuple):
     rank: tuple[bool, int]
     record: Any
     partition: Partition
+
+
+def _of_subject(subject: str, values: Sequence[bytes | None]) -> Iterator[Alert]:
+    """The alerts about a subject among messages."""
+    for value in values:
+        if value is not None and subject.encode() in value:
+            with suppress(msgspec.MsgspecError):  # of a newer version
+                alert = msgspec.json.decode(value, type=Alert)
+                if alert.subject.id == subject:
+                    yield alert
 
 
 def _find(partition: LinkPartition, id: str) -> Campaign | None:

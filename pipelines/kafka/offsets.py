@@ -29,6 +29,12 @@ class Offsets:
         found = self._ask(lambda consumer: consumer.beginning_offsets([tp])[tp])
         return None if found is None else int(found)
 
+    def end(self, topic: str, partition: int) -> int | None:
+        """The offset after the last message of a partition; `None` if Kafka does not say."""
+        tp = TopicPartition(topic, partition)
+        found = self._ask(lambda consumer: consumer.end_offsets([tp])[tp])
+        return None if found is None else int(found)
+
     def begins_before(self, topic: str, partition: int, at: float) -> bool:
         """Whether a partition still has all requests since an event time, epoch seconds.
 

@@ -20,6 +20,8 @@ from monitor.linker import Linker
 from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION_KEY, MODE_SECONDS
+from pipelines.cases.collect import Collector
+from pipelines.cases.reproduce import reproduce
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
 from pipelines.traffic.recording import Recording
@@ -291,3 +293,28 @@ async def test_terminated_worker_has_committed_its_offsets(ended: Ended) -> None
     ends = Counter(record.partition for record in read_topic(ended.worker, topic))
     for partition, offset in ends.items():
         assert await committed(settings.kafka, settings.group, topic, partition) == offset
+
+
+# Cases
+
+
+def test_replay_of_a_keys_offsets_gives_its_facts(hour: Hour) -> None:
+    settings = hour.worker.settings
+    identity = from_settings(settings)
+    facts = Collector(settings).collect(identity.key(COT))
+    assert (facts.complete, len(facts.alerts) > 0) == (True, True)
+    found, again = (reproduce(facts, settings, identity, batch=n) for n in (4_000, 997))
+    assert [row for row in found.comparison.rows if row.result != "same"] == []
+    assert msgspec.json.encode(again.facts) == msgspec.json.encode(found.facts)
+
+
+def test_replay_of_a_campaigns_offsets_gives_its_facts(hour: Hour) -> None:
+    settings = hour.worker.settings
+    identity, collector = from_settings(settings), Collector(settings)
+    campaign = msgspec.json.decode(hour.links.alerts[-1], type=Alert).subject.id
+    whole = reproduce(collector.collect(campaign), settings, identity)
+    quick = collector.collect(campaign, quick=True)
+    for found in (whole, reproduce(quick, settings, identity, requests=False, batch=7)):
+        assert [row for row in found.comparison.rows if row.result != "same"] == []
+    groups = {row.group for row in whole.comparison.rows}
+    assert {"fingerprints", "members", "ties", "alerts"} <= groups

@@ -81,11 +81,9 @@ def campaign_facts(known: Known, settings: Settings, versions: Versions) -> Fact
     """Collect the facts about a campaign, or about a group that is none."""
     partition, campaign = known.partition, known.campaign
     outbox = [each for each in partition.outbox if each.subject.id == campaign.id]
-    messages = [
-        each
-        for each in words.in_order([*known.messages, *outbox])
-        if each.detected_at <= partition.watermark
-    ]
+    messages = words.latest(
+        each for each in (*known.messages, *outbox) if each.detected_at <= partition.watermark
+    )
     detail = _detail(partition, campaign) if known.whole else ([], [], {})
     members = _members(partition.population, campaign, detail)
     inside = [each for each in members if each.role == "member"]
@@ -254,7 +252,7 @@ def _timeline(
             )
             for each in campaign.timeline
         ),
-        *words.moments(messages),
+        *words.moments(messages, {}),
         Moment(last, "The last request of a member so far."),
     ]
     return sorted(found, key=lambda each: each.at)

@@ -82,7 +82,7 @@ def key_facts(known: Known, settings: Settings, versions: Versions) -> Facts:
     decisions = [*words.decisions(messages), *_last_decision(known, settings, open_alerts)]
     timeline = [
         Moment(first, "The first request."),
-        *words.moments(messages),
+        *words.moments(messages, {each.alert: each.opened_at for each in findings if each.alert}),
         Moment(last, "The last request so far."),
     ]
     return Facts(
@@ -129,7 +129,7 @@ def _as_of(
             ]
         else:
             found += [each for each in states if each.detected_at <= watermark]
-    return words.in_order(found)
+    return words.latest(found)
 
 
 def _findings(
@@ -188,8 +188,8 @@ class _Now(NamedTuple):
         probability = evidence.pop("probability", self.probability)
         try:
             summary = self.detector.summary(evidence)
-        except (KeyError, IndexError):  # of another version
-            summary = self.detector.name
+        except (KeyError, IndexError):  # not known any more, or of another version
+            summary = f"the evidence of the alert {self.detector.name} is no longer known"
         return FindingFact(
             kind=self.detector.name,
             severity=severity,
@@ -217,21 +217,18 @@ class _Now(NamedTuple):
 def _of_alert(
     id: str, opened: OpenAlert | None, states: Sequence[Alert], now: _Now, known: Known
 ) -> FindingFact:
-    """The finding of an alert, with the evidence of its most severe message."""
-    seen, evidence = words.strongest(states), now.evidence
-    if seen is not None:
-        evidence = seen.evidence
+    """The finding of an alert, with the evidence of its last message that has it."""
+    seen = words.raised(states)
+    evidence = seen.evidence if seen else now.evidence
     if opened is not None:
         severity, begun = opened.severity, opened.opened
         confirmed = float(known.record["confirmed"][now.detector.slot])
     elif states[-1].state == "resolved":
         severity, (begun, confirmed) = states[-1].severity, states[-1].window
+        evidence = seen.evidence if seen else {}
     else:  # the message of its end is not known
-        severity, begun, confirmed = (
-            states[-1].severity,
-            states[0].detected_at,
-            states[-1].detected_at,
-        )
+        last = states[-1]
+        severity, begun, confirmed = last.severity, last.detected_at, last.detected_at
     return now.finding(severity, evidence, begun, confirmed, id)
 
 

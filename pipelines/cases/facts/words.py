@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity
@@ -29,10 +29,21 @@ def by_alert(messages: Iterable[Alert]) -> dict[str, list[Alert]]:
     return dict(found)
 
 
-def strongest(messages: Iterable[Alert]) -> Alert | None:
-    """The last of the most severe messages of an alert that carry its evidence."""
-    raised = [each for each in messages if each.state != "resolved"]
-    return max(raised, key=lambda each: SEVERITIES.index(each.severity)) if raised else None
+def latest(messages: Iterable[Alert]) -> list[Alert]:
+    """Of each alert the last message with its evidence, and the one that resolved it.
+
+    Redis keeps no more of an open alert, so a replay must not say more of it.
+    """
+    found = []
+    for states in by_alert(in_order(messages)).values():
+        found += [each for each in states if each.state != "resolved"][-1:]
+        found += [each for each in states if each.state == "resolved"][-1:]
+    return in_order(found)
+
+
+def raised(messages: Iterable[Alert]) -> Alert | None:
+    """The message of an alert that has its evidence; `None` if only its end is known."""
+    return next((each for each in messages if each.state != "resolved"), None)
 
 
 def most_severe(severities: Iterable[Severity | None]) -> Severity | None:
@@ -40,21 +51,28 @@ def most_severe(severities: Iterable[Severity | None]) -> Severity | None:
     return max((each for each in severities if each), key=SEVERITIES.index, default=None)
 
 
-def moments(messages: Iterable[Alert]) -> list[Moment]:
-    """What alerts add to the timeline."""
-    done = {"open": "opened", "update": "became more severe or grew", "resolved": "ended"}
-    return [
-        Moment(
-            each.detected_at,
-            f"Alert {each.kind} ({each.severity}) {done[each.state]}: "
-            f"{each.summary.removeprefix(f'{each.subject.id}: ')}",
-        )
-        for each in messages
-    ]
+def moments(messages: Iterable[Alert], opened: Mapping[str, float]) -> list[Moment]:
+    """What alerts add to the timeline.
+
+    Args:
+        opened: when alerts opened, by id.
+    """
+    found = []
+    for id, states in by_alert(messages).items():
+        last, seen = states[-1], raised(states)
+        if id in opened:
+            found.append(Moment(opened[id], f"The alert {last.kind} opened."))
+        if seen is not None:
+            said = seen.summary.removeprefix(f"{seen.subject.id}: ")
+            text = f"The alert {seen.kind} was {seen.severity}: {said}"
+            found.append(Moment(seen.detected_at, text))
+        if last.state == "resolved":
+            found.append(Moment(last.detected_at, f"The alert {last.kind} ended."))
+    return found
 
 
 def decisions(messages: Iterable[Alert]) -> list[DecisionFact]:
-    """The decisions that alerts led to when they opened or became more severe."""
+    """The decisions that alerts led to when they opened or last became more severe."""
     return [
         DecisionFact(each.subject.id, each.decision, each.detected_at, each.id)
         for each in messages
