@@ -14,7 +14,7 @@ one partition; it is enough for millions of keys, because they emit few fingerpr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
 import msgspec
@@ -26,6 +26,7 @@ from monitor.batch import Batch, Outcome, Rejected
 from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.criteria import load
 from monitor.campaigns.fingerprint import from_messages, split
+from monitor.campaigns.imported import Import
 from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
 from monitor.config import Settings
@@ -44,6 +45,7 @@ class _State(msgspec.Struct, array_like=True):
     campaigns: list[Campaign]
     outbox: list[Alert]
     sources: list[Source] = []  # none in version 1
+    imports: list[Import] = []
 
 
 class LinkPartition(PartitionState):
@@ -68,6 +70,7 @@ class LinkPartition(PartitionState):
             campaigns=self.rounds.campaigns,
             outbox=self.outbox,
             sources=self.clock.sources,
+            imports=self.rounds.imports,
         )
         return msgspec.msgpack.encode(state)
 
@@ -75,6 +78,7 @@ class LinkPartition(PartitionState):
         state = decode_state(data, _State, (1, 2), self.name)
         self._resume(state.offset, state.watermark, state.sources)
         self.rounds.campaigns, self.outbox = state.campaigns, state.outbox
+        self.rounds.imports = state.imports
         self.dirty = bool(self.outbox)
 
 
@@ -93,6 +97,7 @@ class Linker(PartitionedOperator[LinkPartition]):
         super().__init__(store, metrics)
         self._settings = settings
         self._withdrawn: Withdrawn = {}
+        self._imports: Sequence[Import] | None = None  # not known yet: as in the state
         load(settings.campaigns.weights)  # a file that cannot be used ends the start
 
     def _new_partition(self, name: str, claim: int) -> LinkPartition:
@@ -111,6 +116,8 @@ class Linker(PartitionedOperator[LinkPartition]):
         clock, _, watermarks = partition.clock.after(ts, keys, np.full(len(keys), np.inf))
         for start, end, now in _rounds(watermarks):
             if now:
+                if self._imports is not None:
+                    partition.rounds.imports = [*self._imports]
                 with self.metrics.link_seconds.time():
                     alerts, decisions = partition.rounds.run(
                         partition.population, now, self._withdrawn
@@ -126,6 +133,13 @@ class Linker(PartitionedOperator[LinkPartition]):
     def withdraw(self, withdrawn: Withdrawn) -> None:
         """As in the contract; a campaign's alert resolves in the next round."""
         self._withdrawn = withdrawn
+
+    def use_imports(self, imports: Sequence[Import]) -> None:
+        """Use these indicators of partners from the next round on. Any thread may call this.
+
+        Until the first call, those of the last checkpoint count.
+        """
+        self._imports = imports
 
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
         return Counter(

@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 
 from monitor.alerting.alerts import Severity
-from monitor.campaigns.membership import Group
+from monitor.campaigns.imported import Imports, ImportSeen
+from monitor.campaigns.membership import IMPORTED, Group
 from monitor.campaigns.population import Population
 from monitor.campaigns.verdict import Verdict
 
@@ -54,6 +55,7 @@ class Campaign(msgspec.Struct):
         timeline: the latest changes, and the first.
         ended: when it ended; 0 before.
         ties: the ties that all decisions on each member had, see `Decision`.
+        imported: what partners have shared that named members have.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Campaign(msgspec.Struct):
     timeline: list[TimelineEntry] = []
     ended: float = 0.0
     ties: dict[str, list[str]] = {}
+    imported: list[ImportSeen] = []
 
     def merge(self, other: Campaign) -> None:
         """Add another campaign's members."""
@@ -78,7 +81,14 @@ class Campaign(msgspec.Struct):
         self.named = other.named | self.named
         self.unreported = True
 
-    def describe(self, population: Population, group: Group, verdict: Verdict, new: int) -> None:
+    def describe(
+        self,
+        population: Population,
+        group: Group,
+        verdict: Verdict,
+        new: int,
+        imports: Imports | None = None,
+    ) -> None:
         """Set evidence, reason and bystanders; `new` members since the last evaluation."""
         rows = population.rows_of(self.named)
         fingerprints = population.rows["fingerprint"][rows]
@@ -97,6 +107,12 @@ class Campaign(msgspec.Struct):
             "bystanders": float(len(beside)),
             **{f"{kind}_nats": float(nats[rows].mean()) for kind, nats in group.nats.items()},
         }
+
+        self.imported = []
+        if imports and IMPORTED in group.nats:
+            first, last = population.traits.first_seen, population.rows["fingerprint"]["ts"]
+            nats = group.nats[IMPORTED]
+            self.imported = imports.seen(rows, nats, group.member, first, last)
 
     def log(self, at: float, change: Change, other: str = "") -> None:
         """Add an entry to the timeline."""

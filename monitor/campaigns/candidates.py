@@ -1,10 +1,11 @@
 """Candidates: a few keys each from which a group may grow.
 
-There are two sources of candidates: keys that share an identifier and whose prompts deviate in one
-direction, and the densest sets of keys with similar deviations, first-seen times and request rates.
-Pairs are compared only among a bounded number of keys: those in buckets of locality-sensitive
-hashing that hold more keys than chance explains. So a million keys cost little more than a hundred
-thousand. A candidate is only a guess; `Group` computes what follows from it.
+There are three sources of candidates: keys that share an identifier and whose prompts deviate in
+one direction, keys that have imported indicators of one campaign, and the densest sets of keys with
+similar deviations, first-seen times and request rates. Pairs are compared only among a bounded
+number of keys: those in buckets of locality-sensitive hashing that hold more keys than chance
+explains. So a million keys cost little more than a hundred thousand. A candidate is only a guess;
+`Group` computes what follows from it.
 
 Source: M. Charikar, STOC 2002, for hashing by random hyperplanes.
 """
@@ -12,11 +13,13 @@ Source: M. Charikar, STOC 2002, for hashing by random hyperplanes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.fingerprint import IDENTIFIERS
+from monitor.campaigns.imported import Imports
 from monitor.campaigns.population import Population
 from monitor.prompts.projection import CONTENT
 from monitor.records.profile import MINUTE
@@ -30,6 +33,7 @@ _SHARED = ("payment", "network", "tls_fingerprint", "system")
 _MIN_SHARING = 4  # keys with one identifier
 _COMMON = 0.25  # share of keys above which an identifier is ignored
 _COHERENT = 4.0  # standard deviations
+_COHERENT_IMPORTED = 2.0  # the same for keys that have imports of one campaign
 _COMPARED = 3072  # keys that are compared with each other
 _TABLES, _BITS, _FIRST_SEEN_CELL = 6, 8, 30 * MINUTE  # hash tables, hyperplanes of each, seconds
 _FIRST_SEEN_WIDTH, _FIRST_SEEN_WEIGHT = 20 * MINUTE, 0.3  # seconds, cosine units
@@ -40,18 +44,25 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 
 
-def candidates(population: Population, free: Mask) -> Iterator[Rows]:
+def candidates(
+    population: Population, free: Mask, imports: Imports | None = None
+) -> Iterator[Rows]:
     """Rows of keys that may be coordinated, the most likely first.
 
     Args:
         population: n keys; it remembers which ones have been tried.
         free: `(n,) bool`, which keys are in no group.
+        imports: of the n keys; by default there are none.
     """
     if np.count_nonzero(free) >= NEAREST:
-        for source in (_by_identifier, _by_similarity):
-            for rows in source(population, free):
-                population.mark_tried(rows)
-                yield rows
+        found = (
+            _by_identifier(population, free),
+            _by_import(population, free, imports) if imports else iter(()),
+            _by_similarity(population, free),
+        )
+        for rows in chain.from_iterable(found):
+            population.mark_tried(rows)
+            yield rows
 
 
 def _by_identifier(population: Population, free: Mask) -> Iterator[Rows]:
@@ -69,6 +80,19 @@ def _by_identifier(population: Population, free: Mask) -> Iterator[Rows]:
         ]
     found.sort(key=lambda each: -each[0])
     yield from (sharing for z, sharing in found[:_PER_ROUND] if z >= _COHERENT)
+
+
+def _by_import(population: Population, free: Mask, imports: Imports) -> Iterator[Rows]:
+    """Keys that have imported indicators of one campaign and deviate in one direction."""
+    untried = _untried(population)
+    most = _COMMON * np.count_nonzero(free)
+    found = [
+        (_coherence(population.direction[rows]), rows)
+        for rows in imports.candidates(free)
+        if _MIN_SHARING <= len(rows) <= most and untried[rows].mean() >= _UNTRIED
+    ]
+    found.sort(key=lambda each: -each[0])
+    yield from (rows for z, rows in found[:_PER_ROUND] if z >= _COHERENT_IMPORTED)
 
 
 def _sharing(values: npt.NDArray[np.uint64], most: int) -> Iterator[Rows]:

@@ -21,14 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.campaigns.evidence import IdentifierEvidence, NumericEvidence
+from monitor.campaigns.imported import Imports
 from monitor.campaigns.population import Population, PopulationView
 from monitor.records.profile import HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
 
 MIN_PROMPTS = 8  # of a key that may be a member
+IMPORTED = "imported"  # kind of evidence
 SURE = 0.95  # probability from which a key is named as a member
 
+_STEPS_WITHOUT = 3  # of a group, without imports
 _MIN_LOG_ODDS = -7.0  # below these, the probability is 0
 
 _DIRECTION = NumericEvidence(0.05, 0.2, -8.0, 6.0, rising=True)  # cosines
@@ -66,13 +69,17 @@ class Group:
     cosine: Floats = field(default_factory=lambda: np.zeros(0))
 
     def step(
-        self, population: Population | PopulationView, eligible: npt.NDArray[np.bool_]
+        self,
+        population: Population | PopulationView,
+        eligible: npt.NDArray[np.bool_],
+        imports: Imports | None = None,
     ) -> None:
         """One step of expectation maximisation.
 
         Args:
             population: n keys.
             eligible: `(n,) bool`, which keys may be members.
+            imports: of the n keys; by default there are none.
         """
         member = np.where(eligible, self.member, 0.0)
         direction = population.direction
@@ -93,9 +100,23 @@ class Group:
             nats[kind] = number(np.where(eligible, getattr(traits, trait), np.nan), member)
         for name, identifier in _SHARED.items():
             nats[name] = identifier(population.codes(name), member, eligible)
+        if imports:
+            nats[IMPORTED] = imports.evidence(member, eligible)
         share = (member.sum() + 1.0) / (eligible.sum() + 2.0)
         log_odds = np.log(share / (1.0 - share)) + sum(nats.values())
         self.nats = nats
         belongs = eligible & (log_odds > _MIN_LOG_ODDS)
         self.member = np.zeros(len(member))
         self.member[belongs] = 1.0 / (1.0 + np.exp(-np.minimum(log_odds[belongs], 50.0)))
+
+    def without_imports(
+        self, population: Population | PopulationView, eligible: npt.NDArray[np.bool_]
+    ) -> Group:
+        """The group by evidence without imports; this one if they say nothing of its members."""
+        nats = self.nats.get(IMPORTED)
+        if nats is None or not nats[self.member > 0.0].any():
+            return self
+        own = Group(self.member)
+        for _ in range(_STEPS_WITHOUT):
+            own.step(population, eligible)
+        return own

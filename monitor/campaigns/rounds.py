@@ -4,6 +4,9 @@ A round has three steps. It re-evaluates the known groups, campaigns first and t
 each among the keys that no earlier group has taken. It grows candidates among the remaining keys
 into new groups. It merges campaigns that are the same.
 
+What partners have shared helps to find and to link keys (`imported.py`). But a group becomes a
+campaign, and a key is named, only by evidence without it.
+
 A group that two evaluations in a row confirm becomes a campaign and opens an alert that lists its
 sure members, so a likeness that lasts a few minutes names nobody. The alert is updated when there
 are more members. The campaign ends when its members have been silent for hours, or when no
@@ -25,6 +28,7 @@ from monitor.campaigns.alerts import SILENT, CampaignAlerts
 from monitor.campaigns.campaign import CLEARED_MEMBERS, Campaign, Change, campaign_id
 from monitor.campaigns.candidates import candidates
 from monitor.campaigns.criteria import Weights, load
+from monitor.campaigns.imported import Import, Imports
 from monitor.campaigns.membership import MIN_PROMPTS, SURE, Group
 from monitor.campaigns.population import Population, PopulationView
 from monitor.campaigns.verdict import Verdict, evaluate
@@ -58,6 +62,7 @@ class Rounds:
         weights: of the criteria.
         campaigns: all groups, the oldest first, with those that ended lately.
         evaluated: the groups that the last round evaluated: members, and the verdict.
+        imports: indicators of partners that requests here have, as of the last round.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,6 +70,7 @@ class Rounds:
         self.weights = load(settings.campaigns.weights)
         self.campaigns: list[Campaign] = []
         self.evaluated: list[tuple[list[str], Verdict]] = []
+        self.imports: list[Import] = []
 
     def run(
         self,
@@ -80,7 +86,10 @@ class Rounds:
         """
         known = [c for c in self.campaigns if not c.ended or now - c.ended < _KEPT]
         population.expire(now, [key for campaign in known for key in campaign.membership])
-        current = _Round(self._settings, self.weights, population, known, now, withdrawn or {})
+        imports = Imports.of(self.imports, population, now) if self.imports else None
+        current = _Round(
+            *(self._settings, self.weights, population, known, now, withdrawn or {}, imports)
+        )
         current.update_known()
         current.find_new()
         current.merge()
@@ -134,7 +143,9 @@ class _Round:
         campaigns: list[Campaign],
         now: float,
         withdrawn: Withdrawn,
+        imports: Imports | None,
     ) -> None:
+        self._imports = imports
         self._weights = weights
         self._min_members = settings.campaigns.least_members
         self._quiet = settings.detection.quiet_minutes * MINUTE
@@ -164,7 +175,8 @@ class _Round:
 
     def find_new(self) -> None:
         """Grow candidates into groups and evaluate them."""
-        for candidate in candidates(self._population, self.eligible & ~self.taken):
+        free = self.eligible & ~self.taken
+        for candidate in candidates(self._population, free, self._imports):
             if not self.taken[candidate].any():
                 group, sure = self._grow(candidate)
                 if len(sure) >= self._min_members:
@@ -203,10 +215,11 @@ class _Round:
         """The group that grows from a candidate, and the rows of its sure members."""
         which = self._sample(candidate)
         view = self._view(which)
+        imports = self._imports.among(which) if self._imports else None
         group, sure = Group(np.isin(which, candidate).astype(np.float64)), candidate
         for _ in range(_STEPS):
             before = sure
-            group.step(view, self.eligible[which] & ~self.taken[which])
+            group.step(view, self.eligible[which] & ~self.taken[which], imports)
             sure = which[group.member > SURE]
             if len(sure) < 2 or np.array_equal(sure, before):
                 break
@@ -246,14 +259,16 @@ class _Round:
         if not campaign.opened and not self._promising(group):
             self._keep(campaign, group)
             return
-        group.step(population, self.eligible & ~self.taken)
+        free = self.eligible & ~self.taken
+        group.step(population, free, self._imports)
+        own = group.without_imports(population, free)
         before = campaign.membership
         self._set_membership(campaign, group)
-        sure = np.flatnonzero(group.member > SURE)
+        sure = np.flatnonzero((group.member > SURE) & (own.member > PROBABLE))
         ts = population.rows["fingerprint"]["ts"]
         last = float(ts[group.member > PROBABLE].max(initial=0.0))
         if len(sure) >= self._min_members:
-            verdict = evaluate(population, group, sure, self.eligible, self._weights)
+            verdict = evaluate(population, own, sure, self.eligible, self._weights)
             self.evaluated.append(([population.keys[i] for i in sure.tolist()], verdict))
             silent = now - last > HOUR  # silence neither confirms nor refutes a campaign
             again = now - campaign.confirmed <= _SETTLED_EVERY * ROUND
@@ -262,7 +277,7 @@ class _Round:
             elif not campaign.opened:
                 campaign.confirmed = 0.0
             if campaign.opened or (verdict.is_campaign and again):
-                self._report(campaign, group, verdict, before)
+                self._report(campaign, group, own, verdict, before)
         elif not campaign.opened:
             self._keep(campaign, group)
         if campaign.opened and now - last > SILENT:
@@ -282,7 +297,7 @@ class _Round:
             return True
         view = self._view(which)
         part, free = Group(group.member[which]), self.eligible[which] & ~self.taken[which]
-        part.step(view, free)
+        part.step(view, free, self._imports.among(which) if self._imports else None)
         group.member[which] = part.member
         sure = np.flatnonzero(part.member > SURE)
         if len(sure) < self._min_members:
@@ -301,18 +316,26 @@ class _Round:
             campaign.ended = self._now if campaign.named else 0.0  # if it was a campaign
 
     def _report(
-        self, campaign: Campaign, group: Group, verdict: Verdict, earlier: dict[str, float]
+        self,
+        campaign: Campaign,
+        group: Group,
+        own: Group,
+        verdict: Verdict,
+        earlier: dict[str, float],
     ) -> None:
         """Name the sure members and publish what is new.
 
         Args:
+            own: the group without imports. Members that are improbable in it are not named.
             earlier: the membership as of the evaluation before; a key is named if it belonged then.
         """
         before = set(campaign.named)
         least = _ORDINARY if verdict.is_coordinated else _SURPRISING
-        named = (group.member > SURE) & self._is_surprising(least)
+        alone = own.member > PROBABLE
+        named = (group.member > SURE) & alone & self._is_surprising(least)
         sure = [self._population.keys[i] for i in np.flatnonzero(named).tolist()]
-        probable = {key for key, p in campaign.membership.items() if p > PROBABLE}
+        either = np.flatnonzero((group.member > PROBABLE) & alone)
+        probable = {self._population.keys[i] for i in either.tolist()}
         campaign.named = {k: at for k, at in campaign.named.items() if k in probable}
         lasting = [key for key in sure if earlier.get(key, 0.0) > PROBABLE]
         campaign.named |= {key: self._now for key in lasting if key not in campaign.named}
@@ -324,7 +347,7 @@ class _Round:
             campaign.named = {k: at for k, at in campaign.named.items() if k not in cleared}
         new = len(campaign.named.keys() - before)
         campaign.unreported |= new > 0 or not cleared.isdisjoint(before)
-        campaign.describe(self._population, group, verdict, new)
+        campaign.describe(self._population, group, verdict, new, self._imports)
         if cleared:
             campaign.evidence[CLEARED_MEMBERS] = float(len(cleared))
         if withdrawn:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from monitor.alerting.alerts import SEVERITIES, Severity
 from monitor.campaigns.campaign import Campaign, TimelineEntry
 from monitor.campaigns.fingerprint import IDENTIFIERS
+from monitor.campaigns.imported import ImportSeen
 from monitor.campaigns.population import Population
 from monitor.linker import LinkPartition
 from pipelines.inspect.campaigns import CampaignSummary, summarize
@@ -87,6 +88,7 @@ class CampaignDetail(msgspec.Struct, frozen=True):
         evidence: mean evidence per member by kind, nats.
         shared: the strongest first.
         members: the most probable first.
+        imported: indicators of partners that members have, as of the last evaluation.
     """
 
     summary: CampaignSummary = msgspec.field(name="line")
@@ -98,6 +100,7 @@ class CampaignDetail(msgspec.Struct, frozen=True):
     shared: list[SharedIdentifier]
     members: list[Member]
     bystanders: list[Bystander]
+    imported: list[ImportSeen] = []
 
 
 def campaign_detail(partition: LinkPartition, campaign: Campaign) -> CampaignDetail:
@@ -137,6 +140,7 @@ def campaign_detail(partition: LinkPartition, campaign: Campaign) -> CampaignDet
             Bystander(population.keys[i], int(fingerprints["requests"][i]), shares.get(i, []))
             for i in bystanders.tolist()
         ],
+        imported=campaign.imported,
     )
 
 

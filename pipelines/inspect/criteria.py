@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from monitor.campaigns import criteria, verdict
 from monitor.campaigns.campaign import Campaign
+from monitor.campaigns.imported import Imports
 from monitor.campaigns.membership import SURE, Group
 from monitor.campaigns.rounds import eligible, group_of
 from monitor.linker import LinkPartition
@@ -80,7 +81,8 @@ def evaluate(partition: LinkPartition, campaign: Campaign) -> Evaluated:
         group.member[population.rows_of(campaign.named)] = 1.0
     sure = np.flatnonzero(group.member > SURE)
     may = _eligible(partition, campaign)
-    group.step(population, may)
+    imports = Imports.of(partition.rounds.imports, population, partition.watermark)
+    group.step(population, may, imports)
     if campaign.named:
         named = population.rows_of(campaign.named)
         return Evaluated(group, named, may, campaign.evidence, weights)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from monitor.campaigns.imported import ImportSeen
 from pipelines.inspect.campaign import CampaignDetail, Member, SharedIdentifier
 from pipelines.inspect.campaigns import SHORT
 from pipelines.inspect.criteria import CriterionResult
@@ -39,6 +40,8 @@ _LABELS = {  # by kind of evidence, where its name is not plain
     "variety": "prompt variety",
     "system": "system prompt",
     "tls_fingerprint": "TLS",
+    "tls": "TLS",
+    "imported": "partners' indicators",
     "user_agent": "user agent",
 }
 
@@ -54,6 +57,8 @@ def show(detail: CampaignDetail, console: Console | None = None) -> None:
         _part(console, "growth", _chart(detail, min(console.width, 100)), _timeline(detail))
     if detail.shared:
         _part(console, "shared identifiers", _identifiers(detail.shared))
+    if detail.imported:
+        _part(console, "indicators of partners", _imported(detail.imported))
     if detail.members:
         _part(console, "members", _members(detail, wide=console.width >= _WIDE))
     if len(detail.members) > _MEMBERS:
@@ -182,6 +187,34 @@ def _identifiers(shared: list[SharedIdentifier]) -> Table:
 
 def _strongest_nats(shared: list[SharedIdentifier], kind: str) -> float:
     return max(each.nats for each in shared if each.kind == kind)
+
+
+def _imported(imported: list[ImportSeen]) -> Table:
+    """One row per campaign of a partner. A partner chose these texts: they are shown as they are,
+    without control characters."""
+    rows = table()
+    add_columns(rows, "partner", "its campaign")
+    add_columns(rows, "members", "nats", numbers=True)
+    rows.add_column("indicators")
+    groups = defaultdict[tuple[str, str], list[ImportSeen]](list)
+    for each in imported:
+        groups[each.source_name or each.source, each.campaign].append(each)
+    for (partner, campaign), group in groups.items():
+        kinds = Counter(each.kind for each in group if each.nats)
+        common = sum(not each.nats for each in group)
+        listed = [f"{n:,} {evidence_label(kind)}" for kind, n in kinds.items()]
+        rows.add_row(
+            _plain(partner),
+            _plain(campaign),
+            f"{max(each.members for each in group):,}",
+            f"{max(each.nats for each in group):.1f}",
+            ", ".join([*listed, *([f"{common:,} without weight"] if common else [])]),
+        )
+    return rows
+
+
+def _plain(text: str) -> Text:
+    return Text("".join(each for each in text if each.isprintable()))
 
 
 def _members(detail: CampaignDetail, *, wide: bool) -> Table:

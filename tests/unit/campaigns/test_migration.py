@@ -182,4 +182,7 @@ def test_campaign_state_of_earlier_versions_loads():
         reason="most are accused by themselves",
         timeline=[TimelineEntry(2.0, "born", 1)],
     )
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(campaign)) == state | {"ties": {}}
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(campaign)) == state | {
+        "ties": {},
+        "imported": [],
+    }

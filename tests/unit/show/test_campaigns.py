@@ -138,7 +138,7 @@ def test_json_names_are_stable(known):
     document = msgspec.to_builtins(detail)
     assert {
         *("line", "found", "until", "questions", "timeline", "evidence", "shared", "members"),
-        "bystanders",
+        *("bystanders", "imported"),
     } == set(document)
     question = document["questions"][0]
     assert {"name", "asks", "value", "bound", "least", "met", "way", "nats"} <= set(question)
