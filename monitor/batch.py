@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
+from monitor.kernels.buffers import Messages
+from monitor.requests.columns import Columns
 from monitor.requests.decoder import Rejection
 
 Integers = npt.NDArray[np.int64]
@@ -73,6 +75,7 @@ class Outcome:
         times: `(n,) float64`, of all requests that were read, in stream order, epoch seconds.
         ignored: records that are no request of their own, by reason.
         without_prompt: requests without any text.
+        fingerprinted: by fingerprint, the index of its request among those that were counted.
     """
 
     events: int = 0
@@ -87,3 +90,18 @@ class Outcome:
     decisions: list[Decision] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     fingerprints: list[KeyFingerprint] = field(default_factory=list)
+    fingerprinted: list[int] = field(default_factory=list, compare=False)
+
+
+class Observed(NamedTuple):
+    """The n requests of a batch that were counted, and what followed from them.
+
+    Attributes:
+        columns: the requests.
+        messages: all of the batch; `columns.sources` are indices in it.
+        out: the outcome so far, with alerts, decisions and fingerprints.
+    """
+
+    columns: Columns
+    messages: Messages
+    out: Outcome

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.alerting.alerts import Severity
-from monitor.batch import Batch, KeyFingerprint, Outcome, Rejected
+from monitor.batch import Batch, KeyFingerprint, Observed, Outcome, Rejected
 from monitor.campaigns import fingerprint
 from monitor.config import Settings
 from monitor.detectors import DETECTORS, PROMPT_DETECTORS, Combined, Detector
@@ -65,6 +65,7 @@ class Engine(PartitionedOperator[Partition]):
         reference: the baseline of a deployment without history; default: as the settings name.
         clock: epoch seconds; stands in for the arrival of messages that have none.
         on_evaluation: called with every evaluation. It must copy what it keeps: arrays are reused.
+        on_requests: called with the requests of each batch after they were observed.
         metrics: default: metrics in a private registry.
 
     Attributes:
@@ -81,6 +82,7 @@ class Engine(PartitionedOperator[Partition]):
         reference: Reference | None = None,
         clock: Callable[[], float] = time.time,
         on_evaluation: Callable[[Evaluation], None] | None = None,
+        on_requests: Callable[[Observed], None] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         super().__init__(store, metrics)
@@ -91,6 +93,7 @@ class Engine(PartitionedOperator[Partition]):
         self._reference = load_reference(settings.reference) if reference is None else reference
         self._clock = clock
         self._on_evaluation = on_evaluation
+        self._on_requests = on_requests
         self._read = Reader(Decoder.of(settings), identity)
         secret = identity.derive("prompts", 32)
         prompts = Normaliser(secret), Extractor(secret, load_content(settings.content))
@@ -128,6 +131,8 @@ class Engine(PartitionedOperator[Partition]):
             times = np.where(places == LATE, watermarks[:-1], columns.ts)
             out.late = int(np.count_nonzero(places == LATE))
             self._observe_requests(partition, columns, times, watermarks, out)
+            if self._on_requests is not None:
+                self._on_requests(Observed(columns, messages, out))
         partition.clock = clock
         rejections.sort(key=lambda each: (each.source, each.element))
         out.rejected = [Rejected(int(batch.offsets[each.source]), each) for each in rejections]
@@ -303,7 +308,7 @@ class Engine(PartitionedOperator[Partition]):
             if self._response.apply(partition, subjects, evaluated, i, d, findings[d], out):
                 severity[i:][rows[i:] == rows[i]] = records[rows[i]]["severity"].max()
         surprisal = -np.log([p.min(axis=0), p[self._of_prompts].min(axis=0, initial=1.0)])
-        out.fingerprints += _fingerprints(evaluated, subjects, surprisal, severity)
+        _add_fingerprints(evaluated, subjects, surprisal, severity, out)
 
     def _count_findings(self, p: Floats) -> None:
         flagged = (p <= self._settings.detection.info).sum(axis=1)
@@ -360,10 +365,14 @@ class Engine(PartitionedOperator[Partition]):
         self.table.clear()
 
 
-def _fingerprints(
-    evaluated: Evaluated, subjects: BatchSubjects, surprisal: Floats, severity: Marks
-) -> Iterator[KeyFingerprint]:
-    """The fingerprints of the keys and accounts that changed enough.
+def _add_fingerprints(
+    evaluated: Evaluated,
+    subjects: BatchSubjects,
+    surprisal: Floats,
+    severity: Marks,
+    out: Outcome,
+) -> None:
+    """Add the fingerprints of the keys and accounts that changed enough.
 
     Args:
         evaluated: n evaluations.
@@ -384,4 +393,5 @@ def _fingerprints(
             evaluated.roles[due],
             subjects.accounts_of(events),
         )
-        yield from map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))
+        out.fingerprints += map(KeyFingerprint, keys, fingerprint.to_messages(fingerprints, keys))
+        out.fingerprinted += events.tolist()
