@@ -160,8 +160,8 @@ def _keys(members: list[MemberFact], source: Sources) -> Table:
                 f"{100 * each.confidence:.1f}%",
                 f"{each.requests:,}",
                 f"{each.tokens:,}" if each.tokens else words.UNKNOWN,
-                words.moment(each.first_seen),
-                words.moment(each.last_seen),
+                words.moment(each.first_seen).removesuffix(" UTC"),
+                words.moment(each.last_seen).removesuffix(" UTC"),
                 words.SEVERITIES[each.own_alert] if each.own_alert else "none",
                 _ties(each),
             ],
@@ -170,14 +170,14 @@ def _keys(members: list[MemberFact], source: Sources) -> Table:
         for each in members
     ]
     columns = [
-        Column("API key (pseudonym)", 19, code=True),
+        Column("API key (pseudonym)", 17, code=True),
         Column("Sure", 6, right=True),
         Column("Requests", 8, right=True),
-        Column("Tokens", 9, right=True),
-        Column("First request", 11),
-        Column("Last request", 11),
-        Column("Own alert", 9),
-        Column("What ties it to the others, strength", 20),
+        Column("Tokens", 8, right=True),
+        Column("First request, UTC", 12),
+        Column("Last request, UTC", 12),
+        Column("Own alert", 8),
+        Column("What ties it to the others, strength", 23),
     ]
     return Table(columns, rows)
 

@@ -232,11 +232,11 @@ def _largest(members: list[MemberFact], source: Sources) -> Table:
         for each in members
     ]
     columns = [
-        Column("API key (pseudonym)", 34, code=True),
+        Column("API key (pseudonym)", 30, code=True),
         Column("Requests", 11, right=True),
-        Column("Tokens", 14, right=True),
-        Column("First request", 16),
-        Column("Last request", 16),
+        Column("Tokens", 12, right=True),
+        Column("First request", 19),
+        Column("Last request", 19),
     ]
     return Table(columns, rows)
 

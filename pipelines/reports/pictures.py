@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from monitor.evidence.facts import Facts, MemberFact
+from monitor.evidence.facts import Facts, MemberFact, SharedFact
 from pipelines.reports import words
 from pipelines.reports.render import svg
 
@@ -28,6 +28,7 @@ _COLOURS = {
     "model": "#777777",
 }
 _OTHER = "#555555"
+_ALL = 0.9  # share of members that have an identifier in the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,9 @@ def graph(facts: Facts) -> str:
     if not members:
         return ""
     beside = [each for each in facts.members if each.role == "bystander"][:_BYSTANDERS]
-    hubs = sorted(facts.shared, key=lambda each: (-each.nats * each.members, each.id))[:_HUBS]
+    hubs = _hubs(facts)
     order = {hub.id: place for place, hub in enumerate(hubs)}
+    common = bool(hubs) and hubs[0].members >= _ALL * len(members)  # it is in the middle
     members = sorted(members, key=lambda each: (_place(each, order), each.key))[:_MEMBERS]
     centre, rings = _SIZE / 2, math.ceil(len(members) / _PER_RING)
     step = min(10.0, 66.0 / rings)
@@ -98,10 +100,11 @@ def graph(facts: Facts) -> str:
         positions[member.key] = _point(centre, distance, angle)
     for number, member in enumerate(beside):
         positions[member.key] = _point(centre, 334.0, _turn(number / len(beside)))
-    inner = 0.0 if len(hubs) == 1 else 130.0
     for hub in hubs:
         shared = [positions[each.key] for each in (*members, *beside) if hub.id in each.shares]
-        place = _point(centre, inner, _turn(order[hub.id] / len(hubs)))
+        middle = common and hub is hubs[0]
+        turn = _turn((order[hub.id] - common) / max(len(hubs) - common, 1))
+        place = _point(centre, 0.0 if middle else 130.0, turn)
         colour = _COLOURS.get(hub.kind, _OTHER)
         links += [Link(*place, *end, colour) for end in shared]
         dots.append(Dot(*place, 9.0, colour, "#ffffff", str(order[hub.id] + 1)))
@@ -122,14 +125,17 @@ def graph(facts: Facts) -> str:
 
 def drawn_hubs(facts: Facts) -> dict[str, int]:
     """The number in the graph of each identifier that it shows."""
-    hubs = sorted(facts.shared, key=lambda each: (-each.nats * each.members, each.id))[:_HUBS]
-    return {hub.id: number for number, hub in enumerate(hubs, 1)}
+    return {hub.id: number for number, hub in enumerate(_hubs(facts), 1)}
 
 
-def _place(member: MemberFact, order: dict[str, int]) -> float:
-    """The mean place of a member's identifiers, so that its links are short."""
-    places = [order[each] for each in member.shares if each in order]
-    return sum(places) / len(places) if places else len(order)
+def _hubs(facts: Facts) -> list[SharedFact]:
+    """The identifiers that are drawn: those of the most members, weighted by their evidence."""
+    return sorted(facts.shared, key=lambda each: (-each.nats * each.members, each.id))[:_HUBS]
+
+
+def _place(member: MemberFact, order: dict[str, int]) -> int:
+    """The last place of a member's identifiers, so that its links are short."""
+    return max((order[each] for each in member.shares if each in order), default=len(order))
 
 
 def _turn(share: float) -> float:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import re
+import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,13 @@ def data_uri(picture: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()
 
 
+def direction(line: str) -> str:
+    """The direction of a line: that of its first letter, `ltr` or `rtl`."""
+    kinds = (unicodedata.bidirectional(each) for each in line)
+    strong = next((kind for kind in kinds if kind in ("L", "R", "AL")), "L")
+    return "ltr" if strong == "L" else "rtl"
+
+
 def _shown(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -119,7 +127,7 @@ def _environment(finalize: Callable[[Any], Any]) -> Environment:
 @cache
 def _pages() -> Environment:
     found = _environment(_shown)
-    found.filters["data_uri"] = data_uri
+    found.filters |= {"data_uri": data_uri, "direction": direction}
     return found
 
 

@@ -228,3 +228,10 @@ def test_graph_picture_draws_all_keys_inside_its_frame(members: int) -> None:
 def test_pictures_without_members_are_empty() -> None:
     facts = msgspec.structs.replace(case_entries.facts_of_campaign(), members=[], shared=[])
     assert (pictures.graph(facts), pictures.growth(facts)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [("45 \u05e9\u05dc k_1", "rtl"), ("12 keys \u05e9", "ltr"), ("", "ltr")]
+)
+def test_direction_of_a_line_is_that_of_its_first_letter(line: str, expected: str) -> None:
+    assert render.direction(line) == expected
