@@ -6,6 +6,7 @@ by itself. `policy.py` makes decisions from alerts, `enforcement.py` says which 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal, Self, TypeVar
 
 import msgspec
@@ -33,7 +34,8 @@ class Decision(msgspec.Struct, frozen=True):
             allow-list on one of them exempts the subject.
         shadow: whether to record this decision without enforcing it.
         steps: the actions that follow when `action` is over, and the duration of each, seconds.
-        mark: id of the mark that the gateway puts on responses.
+        mark: id of the mark that the gateway puts on responses; the same for all members of a
+            campaign.
         requests: of the subject in a usual hour; 0 if it has no past.
     """
 
@@ -116,3 +118,22 @@ class ActiveDecision(Decision, frozen=True, kw_only=True):
         if expires_at <= now:
             return None
         return cls(**msgspec.structs.asdict(decision), expires_at=expires_at)
+
+
+def mark_of(subject: str) -> str:
+    """The id of the mark of a campaign, or of a subject that a person decided on.
+
+    Args:
+        subject: id of the campaign, or a pseudonym.
+    """
+    text = f"mark\n{subject}".encode("utf-8", "replace")
+    return "m_" + hashlib.blake2b(text, digest_size=10).hexdigest()
+
+
+def mark_of_alert(alert: str) -> str:
+    """The id of the mark of a subject that detectors decided on.
+
+    Args:
+        alert: id of the alert that the decision follows from.
+    """
+    return "m" + alert.removeprefix("a")

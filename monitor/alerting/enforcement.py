@@ -10,8 +10,8 @@ Detectors decide; people hold back. In this order:
 5. Shadow mode, in general, for the kind of alert or for the decision: nothing.
 6. The decision is beyond the caps of an hour: at most LIMIT_OF_CAPPED.
 
-What is left is compared, and the strongest action applies. Everything that shows or enforces a
-decision calls `effective`.
+What is left is compared, and the strongest action applies. It has the mark of the campaign if the
+subject is a member of one. Everything that shows or enforces a decision calls `effective`.
 """
 
 from __future__ import annotations
@@ -284,7 +284,29 @@ def effective(
     applied = max(found, key=lambda each: ACTIONS.index(each.action))
     if applied.action == "observe":
         return held_back
-    return applied._replace(would_be=held_back.would_be)
+    return _with_mark(applied, of_detectors, control, now, shadow)._replace(
+        would_be=held_back.would_be
+    )
+
+
+def _with_mark(
+    applied: Effective,
+    of_detectors: Iterable[ActiveDecision],
+    control: Control,
+    now: float,
+    shadow: bool,
+) -> Effective:
+    """The same with the mark of the campaign, if a decision on a member of one is in force."""
+    assert applied.decision is not None
+    for each in of_detectors:
+        if (
+            each.origin == CAMPAIGN
+            and each.mark not in (None, applied.decision.mark)
+            and _limited(each, control, now, shadow).action != "observe"
+        ):
+            decision = msgspec.structs.replace(applied.decision, mark=each.mark)
+            return applied._replace(decision=decision)
+    return applied
 
 
 def _limited(decision: ActiveDecision, control: Control, now: float, shadow: bool) -> Effective:

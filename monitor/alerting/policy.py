@@ -20,7 +20,7 @@ import numpy as np
 
 from monitor import config
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, Action, OpenAlert, Severity, weaker
-from monitor.alerting.decisions import Decision, Scope
+from monitor.alerting.decisions import Decision, Scope, mark_of_alert
 from monitor.kernels.due import Ladders
 from monitor.records.profile import DAY, PAST_DAYS, PAST_HOURS, REQUESTS, SCALES
 
@@ -132,6 +132,7 @@ class Policy:
         scope: Scope,
         rate: float | None = None,
         ties: Sequence[str] = (),
+        mark: str | None = None,
         requests: float = 0.0,
     ) -> Decision:
         """The decision of a ruling on a subject.
@@ -140,6 +141,7 @@ class Policy:
             subject: pseudonym.
             rate: requests per minute of its usual busy hours; `None` if it has no past.
             ties: see `Decision`.
+            mark: see `Decision`; default: that of the alert.
             requests: in a usual hour; 0 if it has no past.
         """
         action, seconds, alert = ruling
@@ -155,7 +157,7 @@ class Policy:
             rate=rate or self._settings.throttle_rate,
             ties=tuple(filter(None, ties)),
             steps=self._steps[action],
-            mark="m" + alert.id.removeprefix("a"),
+            mark=mark or mark_of_alert(alert.id),
             requests=requests,
         )
 

@@ -23,7 +23,7 @@ from monitor.alerting.alerts import (
     alert_id,
     despite_withdrawal,
 )
-from monitor.alerting.decisions import Decision
+from monitor.alerting.decisions import Decision, mark_of
 from monitor.alerting.enforcement import CAMPAIGN, Cleared
 from monitor.alerting.policy import LIMIT_OF_FEW, Policy, action_for
 from monitor.campaigns.campaign import CLEARED_MEMBERS, Campaign
@@ -148,6 +148,7 @@ class CampaignAlerts:
                     origin=KIND,
                     scope="account" if fingerprint["flags"] & IS_ACCOUNT else "api_key",
                     ties=campaign.ties[key],
+                    mark=mark_of(campaign.id),
                     requests=usual_hour(fingerprint),
                 )
                 self.decisions.append(decision)

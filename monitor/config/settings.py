@@ -31,6 +31,7 @@ from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers
 from monitor.config.serve import Serve
 from monitor.config.sharing import Sharing
+from monitor.config.tracing import Tracing
 from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     receivers: Receivers = Receivers()
     serve: Serve = Serve()
     sharing: Sharing = Sharing()
+    tracing: Tracing = Tracing()
     kafka_security: KafkaSecurity = KafkaSecurity()
     registry: Registry = Registry()
 

@@ -38,7 +38,7 @@ from monitor.alerting.changes import (
     checked_text,
     nothing_to_change,
 )
-from monitor.alerting.decisions import ORIGINS, ActiveDecision, Decision, Scope
+from monitor.alerting.decisions import ORIGINS, ActiveDecision, Decision, Scope, mark_of
 from monitor.alerting.enforcement import (
     OPERATOR,
     Allowance,
@@ -270,6 +270,7 @@ class ControlStore:
             scope=_SCOPES[subject[0]],
             kind=OPERATOR,
             rate=rate,
+            mark=None if action == "observe" else mark_of(subject),
             shadow=shadow,
         )
         active = ActiveDecision.start(decision, None, change.at)

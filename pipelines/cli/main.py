@@ -16,7 +16,7 @@ import typer
 
 from monitor import config
 from monitor.errors import MonitorError
-from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline
+from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline, tracing
 from pipelines.cli.cases import documents, key, verify  # noqa: F401
 from pipelines.cli.cases import group as cases
 from pipelines.cli.options import stderr
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for group in (alerts, decisions, live, forward, offline, model, inspect, cases):
+for group in (alerts, decisions, live, forward, offline, model, inspect, cases, tracing):
     app.add_typer(group.commands)
 
 

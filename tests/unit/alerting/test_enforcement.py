@@ -192,3 +192,23 @@ def test_withdrawals_of_one_subject_and_kind_add_up():
 def test_withdrawal_without_numbers_covers_any_volume():
     assert Cleared(3).covers(3, 1e9)
     assert not Cleared(2).covers(3, 0.0)
+
+
+@pytest.mark.parametrize("other", [BLOCK, by_person("block", mark="m_2")])
+def test_mark_is_that_of_the_campaign(other):
+    decision = msgspec.structs.replace(THROTTLE, origin="campaign", kind="campaign", mark="m_1")
+    found = effective([decision, other], Control(), NOW, shadow=False)
+    assert (found.action, found.decision.reason, found.decision.mark) == (
+        "block",
+        other.reason,
+        "m_1",
+    )
+    for control in (withdrawing("a_2"), switched(shadow__campaign=True)):
+        found = effective([decision, other], control, NOW, shadow=False)
+        assert (found.action, found.decision.mark) == ("block", other.mark)
+
+
+def test_person_who_lifts_decision_lifts_its_mark():
+    decision = msgspec.structs.replace(BLOCK, origin="campaign", mark="m_1")
+    found = effective([decision, by_person("observe")], Control(), NOW, shadow=False)
+    assert (found.action, found.decision.mark) == ("observe", None)
