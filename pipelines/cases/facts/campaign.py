@@ -59,6 +59,10 @@ _CHANGES = {
 }
 
 
+_DECIMALS = 3  # of the evidence on a member
+_LISTED = 20_000  # members, as in alerts: an entry of a case is limited in size
+
+
 class Known(NamedTuple):
     """What the facts about a campaign follow from.
 
@@ -110,7 +114,7 @@ def campaign_facts(known: Known, settings: Settings, versions: Versions) -> Fact
         last_seen=last,
         versions=versions,
         findings=[finding] if finding else [],
-        members=members,
+        members=[*inside[:_LISTED], *members[len(inside) :]],
         shared=detail[1],
         timeline=_timeline(campaign, messages, first, last),
         decisions=_decisions(known, settings, messages),
@@ -136,7 +140,7 @@ def _detail(partition: LinkPartition, campaign: Campaign) -> _Detail:
             tokens=each.tokens,
             first_seen=each.first_seen,
             last_seen=each.last_seen,
-            nats=each.nats,
+            nats={kind: round(n, _DECIMALS) for kind, n in each.nats.items() if abs(n) >= 0.001},
             shares=each.shares,
             own_alert=each.own_alert,
         )
@@ -273,4 +277,4 @@ def _decisions(known: Known, settings: Settings, messages: Sequence[Alert]) -> l
             ruling = policy.due(alerts, 0.0, decided, limit)
             if ruling is not None:
                 found.append(DecisionFact(key, ruling.action, decided, id))
-    return sorted(found, key=lambda each: (each.at, each.subject))
+    return sorted(found[:_LISTED], key=lambda each: (each.at, each.subject))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 import monitor
 from monitor.config import Settings
+from monitor.errors import InputError
 from monitor.evidence.facts import Versions
 
 _DIGITS = 16  # of a digest
@@ -33,13 +34,17 @@ def versions(settings: Settings) -> Versions:
         content=_digest(settings.content, "prompts/content.json"),
         tasks=_digest(settings.tasks, "records/harvest/tasks.json"),
         campaigns=_digest(settings.campaigns.weights, "campaigns/weights.json"),
-        settings=_short(msgspec.json.encode(detection, order="sorted")),
+        settings=_short(msgspec.json.encode(_plain(detection), order="sorted")),
         detection=detection,
     )
 
 
 def with_detection(settings: Settings, known: Versions) -> tuple[Settings, list[str]]:
-    """The settings with the detection settings of a case, and those that have no place in them."""
+    """The settings with the detection settings of a case, and those that have no place in them.
+
+    Raises:
+        InputError: if a setting of the case cannot be used.
+    """
     updates: dict[str, dict[str, Any]] = {}
     unknown = []
     for name, value in known.detection.items():
@@ -54,8 +59,17 @@ def with_detection(settings: Settings, known: Versions) -> tuple[Settings, list[
     for part, values in updates.items():
         nested = getattr(settings, part)
         is_model = isinstance(nested, BaseModel)
-        found[part] = nested.model_copy(update=values) if is_model else values[""]
-    return settings.model_copy(update=found), unknown
+        found[part] = {**nested.model_dump(), **values} if is_model else values[""]
+    try:
+        checked = {
+            part: type(getattr(settings, part)).model_validate(value)
+            if isinstance(getattr(settings, part), BaseModel)
+            else value
+            for part, value in found.items()
+        }
+    except ValidationError as error:
+        raise InputError(f"The settings in the case cannot be used: {error}.") from error
+    return settings.model_copy(update=checked), unknown
 
 
 def _detection(settings: Settings) -> Iterator[tuple[str, Value]]:
@@ -68,6 +82,14 @@ def _detection(settings: Settings) -> Iterator[tuple[str, Value]]:
         else:
             is_table = isinstance(value, dict)
             yield name, msgspec.json.encode(value).decode() if is_table else value
+
+
+def _plain(detection: dict[str, Value]) -> dict[str, Value]:
+    """The settings with all numbers as decimals: 30 and 30.0 are the same."""
+    return {
+        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in detection.items()
+    }
 
 
 def _mapping(value: Value) -> Any:

@@ -64,7 +64,7 @@ def _bundle(path: Path, keys: list[Path], authority: Path | None, as_json: bool)
     from monitor.evidence.bundle.verify import verify_bundle
     from pipelines.show.cases.verify import show_bundle
 
-    ring = load_ring(keys) if keys else _own_ring(config.load())
+    ring = load_ring(keys) if keys else own_ring(config.load())
     roots = b""
     if authority is not None:
         try:
@@ -83,7 +83,7 @@ def _case(name: str, keys: list[Path], topic: bool, each: bool, as_json: bool) -
     from pipelines.kafka.read import read_topic
     from pipelines.show.cases.verify import show_case
 
-    ring = load_ring(keys) if keys else _own_ring(settings)
+    ring = load_ring(keys) if keys else own_ring(settings)
     store = CaseStore(settings.redis_url, ring)
     try:
         found = store.find(name)
@@ -97,7 +97,7 @@ def _case(name: str, keys: list[Path], topic: bool, each: bool, as_json: bool) -
     return report.ok
 
 
-def _own_ring(settings: Settings) -> Ring:
+def own_ring(settings: Settings) -> Ring:
     """The public keys of this deployment. The private key is not needed for them."""
     file = settings.cases.public_keys
     ring = load_ring([file] if file is not None and file.exists() else [])
