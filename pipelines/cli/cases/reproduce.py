@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from monitor.evidence.ring import Ring
 
 
-@case.command(
-    "reproduce",
-    epilog="Example: `xm case reproduce case_75b8`",
-    no_args_is_help=True,
-)
+@case.command("reproduce", epilog="Example: `xm case reproduce case_75b8`")
 def case_reproduce(
     what: Annotated[str, typer.Argument(help="A case, or a bundle.", metavar="CASE|FILE")],
     files: Annotated[
