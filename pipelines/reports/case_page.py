@@ -101,7 +101,7 @@ def _of_facts(evidence: Evidence, facts: Facts) -> list[Section]:
     )
     for each in facts.findings:
         severity = words.SEVERITIES[each.severity] if each.severity else "no alert"
-        chance = f"Chance per ordinary key and day: {words.odds(each.probability)}."
+        chance = f"Chance without copying: {words.odds(each.probability)}."
         title = f"{words.kind(each.kind)} ({each.kind}, {severity})."
         times = f"Opened {words.moment(each.opened_at)}, last {words.moment(each.confirmed_at)}."
         found.append(Text(f"{title} {each.statement} {chance} {times}", source))
@@ -111,10 +111,11 @@ def _of_facts(evidence: Evidence, facts: Facts) -> list[Section]:
     sections = [Section("What was found", found)]
     members = [each for each in facts.members if each.role == "member"]
     beside = [each for each in facts.members if each.role == "bystander"]
-    if picture := pictures.graph(facts):
-        graph: list[Block] = [Picture(picture, _DRAWN, source)]
-        if facts.shared:
-            graph.append(_shared(facts, source))
+    whole, cited_in = evidence.whole_facts
+    if whole is not None and (picture := pictures.graph(whole)):
+        graph: list[Block] = [Picture(picture, _DRAWN, cited_in)]
+        if whole.shared:
+            graph.append(_shared(whole, cited_in))
         sections.append(Section("What the keys share", graph))
     if members:
         blocks: list[Block] = [Text(_STRENGTH), _keys(members, source)]

@@ -43,9 +43,10 @@ def documents(entries: Sequence[tuple[Entry, str]]) -> dict[str, bytes]:
         "incident.md": render.markdown(report).encode(),
         "incident.pdf": render.pdf(page),
     }
-    if evidence.facts is not None:
-        found["graph.graphml"] = graphml(evidence.facts)
-        if picture := pictures.graph(evidence.facts):
+    facts, _ = evidence.whole_facts
+    if facts is not None:
+        found["graph.graphml"] = graphml(facts)
+        if picture := pictures.graph(facts):
             found["graph.svg"] = picture.encode()
     return found
 

@@ -63,6 +63,18 @@ class Evidence:
         return self.last(FactsTaken)
 
     @property
+    def whole_facts(self) -> tuple[Facts | None, Sources]:
+        """The last facts that say what members share, and their entry; else the last ones.
+
+        The monitor collects less while it records a case live.
+        """
+        found = self.facts, self.facts_source
+        for entry, taken in self.of(FactsTaken):
+            if taken.facts.shared:
+                found = taken.facts, (entry.number,)
+        return found
+
+    @property
     def opening(self) -> Sources:
         """The first entry."""
         return (self.case.entries[0].number,)

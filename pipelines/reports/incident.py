@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from monitor.evidence.entries import Appealed, Closed, Opened, Ruled, Traced
+from monitor.evidence.entries import Appealed, Closed, FactsTaken, Opened, Ruled, Traced
 from monitor.evidence.facts import Facts, FindingFact, MemberFact, Number
 from pipelines.reports import history, pictures, words
 from pipelines.reports.blocks import (
@@ -133,25 +133,17 @@ def _happened(evidence: Evidence, facts: Facts) -> list[Block]:
 
 def numbers(finding: FindingFact, source: Sources) -> Table:
     """The numbers of a finding beside what is ordinary."""
-    rows = [
-        Row(
-            [
-                each.label or each.name.replace("_", " "),
-                words.number(each.value, each.unit),
-                words.number(each.median, each.unit),
-                words.number(each.p999, each.unit),
-            ],
-            source,
-        )
-        for each in finding.numbers
-        if each.name != "probability"
-    ]
-    columns = [
-        Column("Measured", 40),
-        Column("Here", 16, right=True),
-        Column("Half of ordinary keys are below", 17, right=True),
-        Column("1 in 1,000 ordinary keys is above", 17, right=True),
-    ]
+    stated = [each for each in finding.numbers if each.name != "probability"]
+    compared = any(each.median is not None or each.p999 is not None for each in stated)
+    columns = [Column("Measured", 40 if compared else 68), Column("Here", 18, right=True)]
+    if compared:
+        columns.append(Column("Half of ordinary keys are below", 16, right=True))
+        columns.append(Column("1 in 1,000 ordinary keys is above", 16, right=True))
+    rows = []
+    for each in stated:
+        values = [each.value, each.median, each.p999] if compared else [each.value]
+        label = each.label or each.name.replace("_", " ")
+        rows.append(Row([label, *(words.number(value, each.unit) for value in values)], source))
     return Table(columns, rows)
 
 
@@ -186,10 +178,10 @@ def _amount(evidence: Evidence) -> list[Block]:
     tokens = f"{facts.tokens:,}" if facts.tokens else words.UNKNOWN
     meaning = "those of requests and of responses together, as the gateway counted them"
     rows.append(Pair("Tokens", tokens, source, meaning))
-    share = share_of_traffic(facts)
+    share, cited_in = share_of_traffic(evidence)
     label = share.label if share is not None else ""
-    value = words.percent(share.value, 1.0) if share is not None else words.UNKNOWN
-    rows.append(Pair("Share of all traffic", value, source, label))
+    value = words.number(share.value, "share") if share is not None else words.UNKNOWN
+    rows.append(Pair("Share of all traffic", value, cited_in, label))
     members = _members(facts)
     if facts.type == "campaign":
         rows.append(Pair("API keys", f"{len(members):,}", source))
@@ -207,10 +199,15 @@ def _amount(evidence: Evidence) -> list[Block]:
     return blocks
 
 
-def share_of_traffic(facts: Facts) -> Number | None:
-    """The subject's share of all requests, as the facts have it."""
-    found = (each for finding in facts.findings for each in finding.numbers)
-    return next((each for each in found if each.name == _SHARE), None)
+def share_of_traffic(evidence: Evidence) -> tuple[Number | None, Sources]:
+    """The subject's share of all requests, from the last facts that have it."""
+    found: tuple[Number | None, Sources] = None, evidence.facts_source
+    for entry, taken in evidence.of(FactsTaken):
+        for finding in taken.facts.findings:
+            for each in finding.numbers:
+                if each.name == _SHARE:
+                    found = each, (entry.number,)
+    return found
 
 
 def _members(facts: Facts) -> list[MemberFact]:
@@ -259,12 +256,15 @@ def _sure(evidence: Evidence) -> list[Block]:
     ]
     if rows:
         blocks.append(
-            Text("How often an ordinary key shows the same within a day, by what was found:")
+            Text(
+                "How likely the same is without any copying. For a key: that an ordinary key shows "
+                "it within a day. For a group: that a random group of as many keys is as alike."
+            )
         )
         columns = [
             Column("What was found", 50),
             Column("Rated as", 16),
-            Column("Chance per ordinary key and day", 22, right=True),
+            Column("Chance without copying", 22, right=True),
         ]
         blocks.append(Table(columns, rows))
     members = _members(facts)
@@ -322,7 +322,7 @@ def unknown(evidence: Evidence) -> list[Text]:
         return [Text("All facts: none have been collected yet.", evidence.last(Opened)), *found]
     if not facts.tokens:
         found.append(Text("The number of tokens. The gateway did not report them.", source))
-    if share_of_traffic(facts) is None:
+    if share_of_traffic(evidence)[0] is None:
         found.append(Text("The share of all traffic. The facts do not contain it.", source))
     if not facts.complete:
         found.append(Text("What happened before the recorded part of the stream begins.", source))

@@ -12,7 +12,7 @@ import msgspec
 import networkx as nx
 import pytest
 
-from monitor.evidence.entries import Appealed, Closed, Ruled
+from monitor.evidence.entries import Appealed, Closed, FactsTaken, Ruled
 from pipelines.reports import pictures, render
 from pipelines.reports.blocks import Document, Items, Pairs, Quote, Table, Text
 from pipelines.reports.case_page import case_page
@@ -235,3 +235,13 @@ def test_pictures_without_members_are_empty() -> None:
 )
 def test_direction_of_a_line_is_that_of_its_first_letter(line: str, expected: str) -> None:
     assert render.direction(line) == expected
+
+
+def test_facts_of_a_live_recording_do_not_hide_what_whole_ones_have() -> None:
+    whole = case_entries.facts_of_campaign(6)
+    quick = msgspec.structs.replace(whole, shared=[], findings=[])
+    bodies = [entry.body for entry, _ in case_entries.empty_case()]
+    entries = case_entries.chained(*bodies, FactsTaken(whole), FactsTaken(quick))
+    evidence = evidence_of(entries)
+    assert evidence.whole_facts == (whole, (2,))
+    assert ("7.3%", (2,)) in [(text, sources) for _, text, sources in blocks(incident(evidence))]
