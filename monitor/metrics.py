@@ -117,6 +117,18 @@ class Metrics:
         self.linked_keys = gauge("xm_linked_keys", "Keys in the campaign population.")
         self.link_seconds = seconds("xm_link_seconds", "Time of a linking round, seconds.")
 
+        # Cases
+        self.cases_open = gauge("xm_cases_open", "Open cases.")
+        self.case_bytes = gauge("xm_case_bytes", "Bytes of all cases in Redis.")
+        self.case_entries = counter("xm_case_entries", "Entries written to cases.", "kind")
+        self.case_limits = counter(
+            "xm_case_limits", "Times that the monitor wrote nothing because of a limit.", "limit"
+        )
+        self.case_restored = counter(
+            "xm_case_restored_entries", "Entries that Redis had lost, from Kafka."
+        )
+        self.case_uncopied = gauge("xm_case_uncopied_entries", "Entries that Kafka lacks.")
+
         # Checkpoints
         self.checkpoint_seconds = seconds(
             "xm_checkpoint_seconds", "Time to write a checkpoint, seconds."

@@ -42,7 +42,7 @@ from monitor.store.feed import audit_entry
 
 CASE_KEY, CASES_KEY, VERSION_KEY = "xm:case:", "xm:cases", "xm:cases:version"
 LARGEST = 15 << 20  # bytes of an entry; the topic accepts 16 MiB
-_ROW = "row"  # the field of the hash that is no mark
+_ROW, _COPIED = "row", "copied"  # fields of the hash; the others are marks
 _VERIFY = "Run `xm case verify` on it"
 
 _rows = msgspec.json.Decoder(CaseRow)
@@ -192,12 +192,7 @@ class CaseStore:
             InputError: if there is no such case, or the entry is too large.
             EvidenceError: if the newest entry is not what a signer wrote.
         """
-        if self._signer is None:
-            raise ConfigError(
-                "There is no key to sign entries with: make one with `xm case key new` and name it "
-                "in XM_CASES__KEY_FILE."
-            )
-        signer = self._signer
+        self._check_signer()
         entry = Entry(case, 1, "", time.time() if at is None else at, who, body, source)
         token = f"try {secrets.token_hex(8)}"  # recognises it if an answer is lost
         marks = [*marks_of(entry), token]
@@ -230,7 +225,7 @@ class CaseStore:
                 made = msgspec.structs.replace(
                     entry, number=row.entries + 1 if row else 1, previous=previous
                 )
-                line = seal(made, signer)
+                line = self.seal(made)
                 if len(line) > LARGEST:
                     raise InputError(f"The entry is larger than {LARGEST >> 20} MiB.")
                 row = row_after(row, made, len(line), digest(line))
@@ -250,6 +245,18 @@ class CaseStore:
             return made
 
         return self.server.run(write)
+
+    def seal(self, entry: Entry) -> bytes:
+        """Sign an entry as it is, after its chain was verified."""
+        return seal(entry, self._check_signer())
+
+    def _check_signer(self) -> Signs:
+        if self._signer is None:
+            raise ConfigError(
+                "There is no key to sign entries with: make one with `xm case key new` and name it "
+                "in XM_CASES__KEY_FILE."
+            )
+        return self._signer
 
     def _verified(self, case: str, newest: Sequence[bytes], row: CaseRow | None) -> str:
         """The digest of the newest entry, once it is verified; empty without one."""
@@ -319,6 +326,19 @@ class CaseStore:
         self._call("DEL", _list(case))
         self._call("DEL", _meta(case))
         self.repair_index([], [case])
+        self._call("INCR", VERSION_KEY)
+
+    def suspect(self, row: CaseRow) -> None:
+        """Ask the worker that copies cases to compare one with Kafka: its row loses its head."""
+        self._index(_index_of(msgspec.structs.replace(row, head="")))
+
+    def mark_copied(self, case: str, number: int) -> None:
+        """Note that Kafka has the entries of a case up to a number."""
+        self._call("HSET", _meta(case), _COPIED, number)
+
+    def copied(self, case: str) -> int:
+        """Up to which number Kafka has the entries of a case."""
+        return int(self._call("HGET", _meta(case), _COPIED) or 0)
 
     def stored_rows(self, cases: Iterable[str]) -> dict[str, CaseRow]:
         """The rows that are beside the entries, by case; a case that Redis lacks is left out."""

@@ -25,7 +25,7 @@ from monitor.errors import ConfigError
 from pipelines.kafka.security import check_login_in_thread, client_options
 
 _TIMEOUT_MS = 8_000
-_LARGEST_ENTRY = 16 << 20  # bytes: of a case, with the facts of thousands of members
+LARGEST_MESSAGE = 16 << 20  # bytes: an entry of a case, with the facts of thousands of members
 _DECISIONS_HOURS = 367 * 24.0  # longer than any decision; gateways read the topic from its start
 
 
@@ -52,7 +52,7 @@ def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
         wanted.audit: (1, _kept(wanted.audit_retention_hours)),
         wanted.cases: (
             1,
-            _kept(wanted.cases_retention_hours) | {"max.message.bytes": str(_LARGEST_ENTRY)},
+            _kept(wanted.cases_retention_hours) | {"max.message.bytes": str(LARGEST_MESSAGE)},
         ),
     }
     with _admin(settings) as admin:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.kafka.groups import take_over
 from pipelines.kafka.security import faust_options
-from pipelines.kafka.topics import check_topics
+from pipelines.kafka.topics import LARGEST_MESSAGE, check_topics
 from pipelines.kafka.transport import DEFAULTS
 from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
-from pipelines.worker.deliver import deliver, delivery_of
+from pipelines.worker.deliver import deliver, delivery_of, ledger_of
 from pipelines.worker.outbox import Outbox
 from pipelines.worker.rekey import Rekey
 from pipelines.worker.roles import Role, group_of
@@ -38,6 +39,8 @@ from pipelines.worker.watch import Watch
 from pipelines.worker.web import IDLE, WebService, check_port, pages
 
 _WITHDRAWN_SECONDS = 2.0  # between looks at which alerts people have withdrawn
+
+log = logging.getLogger(__name__)
 
 Trouble = Callable[[], str | None]  # why a process is not ready, `None` if it is
 
@@ -63,6 +66,7 @@ def build(
         consumer_auto_offset_reset="earliest",
         producer_linger=0.005,
         producer_max_batch_size=256 << 10,
+        producer_max_request_size=LARGEST_MESSAGE,
         **DEFAULTS,
     )
     if role is Role.watch:
@@ -107,18 +111,33 @@ def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
 
 def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
     """Send alerts to their receivers, and copy decisions and the audit to Kafka."""
-    delivery = delivery_of(app, settings, metrics)
+    ledger = ledger_of(settings)
+    delivery = delivery_of(app, settings, metrics, ledger)
+    cases = None
+    if settings.cases.key_file is None:
+        log.info("cases_off remedy=%r", "make a key: `xm case key new`, XM_CASES__KEY_FILE")
+    else:
+        from pipelines.worker.cases import case_work  # needs the extra `cases`
+
+        cases = case_work(app, settings, metrics, ledger)
     store = RedisStore(settings.redis_url, settings.record_seconds)
     outbox = Outbox(app, settings, store, ControlStore(settings.redis_url))
 
     @app.agent(app.topic(settings.topics.alerts), name="deliver_alerts")  # type: ignore[untyped-decorator]
     async def deliver_alerts(stream: Any) -> None:
-        async with delivery:
-            await deliver(stream, delivery)
+        async with delivery, cases.recording if cases else nullcontext() as recording:
+            await deliver(stream, delivery, recording)
 
     @app.task  # type: ignore[untyped-decorator]
     async def copy_decisions() -> None:
         await outbox.run()
+
+    if cases is not None:
+        archive = cases.archive
+
+        @app.task  # type: ignore[untyped-decorator]
+        async def copy_cases() -> None:
+            await archive.run(lambda: app.should_stop)
 
     return _until_joined(app)
 

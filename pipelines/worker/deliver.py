@@ -1,7 +1,8 @@
-"""Reads alerts from their topic and delivers them to all receivers.
+"""Reads alerts from their topic, delivers them to all receivers and records them in cases.
 
-A batch is acknowledged when all receivers have accepted or rejected it. So alerts wait in Kafka for
-a receiver that is down, and the successor of a killed worker sends them again.
+A batch is acknowledged when all receivers have accepted or rejected it, and its entries in cases
+are written. So alerts wait in Kafka for a receiver that is down, and the successor of a killed
+worker sends and records them again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from monitor.config import Settings
 from monitor.metrics import Metrics
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
+from pipelines.cases.recorder import Message
+from pipelines.cases.recording import Recording
 from pipelines.kafka.record_batch import Records
 from pipelines.notify import Delivery, routes
 from pipelines.notify.dead_letters import DeadLetter
@@ -33,21 +36,34 @@ log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(Alert).decode
 
 
-async def deliver(stream: Any, delivery: Delivery) -> None:
-    """Deliver the batches of a stream of the alerts topic; the delivery must be entered."""
+async def deliver(stream: Any, delivery: Delivery, recording: Recording | None = None) -> None:
+    """Deliver the batches of a stream of the alerts topic, and record them.
+
+    Delivery and recording must be entered. Recording is queued, so it delays no delivery.
+    """
     async for event in stream.noack().events():
-        alerts = list(_decoded(event.value))
-        done = await delivery.submit(alerts, event.message.partition)
-        done.add_done_callback(_acknowledge(event))
+        place = f"{event.message.topic}:{event.message.partition}"
+        messages = [Message(f"{place}:{n}", alert) for n, alert in _decoded(event.value)]
+        alerts = [message.alert for message in messages]
+        waiting = [await delivery.submit(alerts, event.message.partition)]
+        if recording is not None:
+            waiting.append(recording.submit(messages))
+        asyncio.gather(*waiting).add_done_callback(_acknowledge(event))
 
 
-def delivery_of(app: Any, settings: Settings, metrics: Metrics) -> Delivery:
+def ledger_of(settings: Settings) -> Ledger:
+    """The ledger of a worker."""
+    url = settings.redis_url
+    return Ledger(AlertBook(url, _BOOK_SECONDS), ControlStore(url, _BOOK_SECONDS))
+
+
+def delivery_of(app: Any, settings: Settings, metrics: Metrics, ledger: Ledger) -> Delivery:
     """The delivery of a worker.
 
     Raises:
         ConfigError: if a receiver cannot be used.
     """
-    topics, url = settings.topics, settings.redis_url
+    topics = settings.topics
 
     def partitions() -> frozenset[int]:
         return frozenset(
@@ -67,7 +83,7 @@ def delivery_of(app: Any, settings: Settings, metrics: Metrics) -> Delivery:
 
     return Delivery(
         routes(settings),
-        ledger=Ledger(AlertBook(url, _BOOK_SECONDS), ControlStore(url, _BOOK_SECONDS)),
+        ledger=ledger,
         partitions=partitions,
         publish=publish,
         give_up_seconds=3600.0 * settings.receivers.give_up_hours,
@@ -75,16 +91,17 @@ def delivery_of(app: Any, settings: Settings, metrics: Metrics) -> Delivery:
     )
 
 
-def _decoded(records: Records) -> Iterator[Alert]:
+def _decoded(records: Records) -> Iterator[tuple[int, Alert]]:
+    """The alerts, with their offsets."""
     for offset, value in zip(records.offsets.tolist(), records.values, strict=True):
         try:
-            yield _decode(value or b"")
+            yield offset, _decode(value or b"")
         except msgspec.MsgspecError as error:
             log.error("alert_unreadable offset=%d reason=%r", offset, str(error))
 
 
 def _acknowledge(event: Any) -> Any:
-    def acknowledge(done: asyncio.Future[None]) -> None:
+    def acknowledge(done: asyncio.Future[Any]) -> None:
         if not done.cancelled():
             event.ack()
 
