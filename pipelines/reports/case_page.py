@@ -21,6 +21,7 @@ from pipelines.reports.blocks import (
 )
 from pipelines.reports.evidence import Evidence, describe
 from pipelines.reports.incident import numbers, warning
+from pipelines.reports.traces import traced
 
 _METHOD = (
     "All entries of the case, in order. A number in brackets names the entry that a statement "
@@ -52,7 +53,7 @@ def case_page(evidence: Evidence) -> Document:
     sections.append(Section("Letters, appeals and rulings", history.review(evidence, texts=True)))
     for title, blocks in (
         ("Notes", history.notes(evidence)),
-        ("Tests of suspect models", history.traces(evidence)),
+        ("Tests of suspect models", traced(evidence)),
     ):
         if blocks:
             sections.append(Section(title, blocks))

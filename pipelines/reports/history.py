@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from monitor.alerting.alerts import ACTIONS, Alert, State
 from monitor.alerting.changes import Change
 from monitor.evidence.entries import (
@@ -225,28 +223,3 @@ def notes(evidence: Evidence) -> list[Block]:
         Quote(note.text, f"{entry.who}, {words.moment(entry.at)}", (entry.number,))
         for entry, note in evidence.of(Noted)
     ]
-
-
-def traces(evidence: Evidence) -> list[Block]:
-    """Tests of suspect models."""
-    blocks: list[Block] = []
-    for entry, trace in evidence.of(Traced):
-        source = (entry.number,)
-        rows = [Pair("Suspect model", trace.model, source)]
-        rows += [
-            Pair(name.replace("_", " "), _value(value), source)
-            for name, value in trace.result.items()
-        ]
-        rows.append(Pair("SHA-256 of the tested outputs", trace.outputs, source))
-        blocks.append(Pairs(rows))
-    return blocks
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return words.UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return words.number(value)
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

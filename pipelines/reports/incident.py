@@ -27,6 +27,7 @@ from pipelines.reports.blocks import (
     cited,
 )
 from pipelines.reports.evidence import Evidence
+from pipelines.reports.traces import traced
 
 METHOD = (
     "A number in brackets names the entry of the case file that a statement comes from. Each entry "
@@ -51,7 +52,7 @@ def incident(evidence: Evidence) -> Document:
     sections.append(Section("How sure this is", _sure(evidence)))
     sections.append(Section("What was done", _done(evidence)))
     if case.traces:
-        sections.append(Section("Tests of suspect models", history.traces(evidence)))
+        sections.append(Section("Tests of suspect models", traced(evidence)))
     sections.append(Section("What is not known", [Items(unknown(evidence))]))
     return Document(
         title=f"Incident report {case.id}",

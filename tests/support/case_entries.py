@@ -37,6 +37,21 @@ START = 1_772_000_000.0
 CASE = "case_00112233445566aa"
 CAMPAIGN = "c_9687c3d31b822c59cc3e"
 HOUR = 3_600.0
+TRACE: dict[str, float | int | str | bool | None] = {
+    "mark": "m_0123456789ab",
+    "found": True,
+    "corrected": 2.6e-9,
+    "level": 0.01,
+    "marks_asked": 3,
+    "outputs": 2_000,
+    "tokens": 120_000,
+    "context_trials": 98_000,
+    "context_agree": 26_100,
+    "context_expected": 24_500.0,
+    "context_z": 11.8,
+    "context_p": 1.3e-9,
+    "context_corrected": 2.6e-9,
+}
 
 
 def key(number: int) -> str:
@@ -162,7 +177,7 @@ def whole_case(members: int = 20, note: str = "Called the customer.") -> list[tu
         Appealed("R-7Q2M-44XA", f"We dispute this. {note}", START + 30 * HOUR),
         Changed(change),
         Ruled("upheld", "The purpose stated does not explain 20 keys.", "R-7Q2M-44XA", key(1)),
-        Traced("rival-7b", "ab" * 32, {"p": 1.3e-9, "tokens": 120_000, "mark": "found"}),
+        Traced("rival-7b", "ab" * 32, TRACE),
     )
 
 

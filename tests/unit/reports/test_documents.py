@@ -12,7 +12,7 @@ import msgspec
 import networkx as nx
 import pytest
 
-from monitor.evidence.entries import Appealed, Closed, FactsTaken, Ruled
+from monitor.evidence.entries import Appealed, Closed, FactsTaken, Ruled, Traced
 from pipelines.reports import pictures, render
 from pipelines.reports.blocks import Document, Items, Pairs, Quote, Table, Text
 from pipelines.reports.case_page import case_page
@@ -245,3 +245,14 @@ def test_facts_of_a_live_recording_do_not_hide_what_whole_ones_have() -> None:
     evidence = evidence_of(entries)
     assert evidence.whole_facts == (whole, (2,))
     assert ("7.3%", (2,)) in [(text, sources) for _, text, sources in blocks(incident(evidence))]
+
+
+@pytest.mark.parametrize(("found", "verb"), [(True, "show"), (False, "do not show")])
+def test_trace_is_a_sentence_and_a_table(found: bool, verb: str) -> None:
+    trace = Traced("rival-7b", "ab" * 32, case_entries.TRACE | {"found": found, "new_name": None})
+    bodies = [entry.body for entry, _ in case_entries.empty_case()]
+    report = incident(evidence_of(case_entries.chained(*bodies, trace)))
+    said = [text for section, text, _ in blocks(report) if section == "Tests of suspect models"]
+    assert said[0] == f"The outputs of the model rival-7b {verb} the mark of this case."
+    assert "1 in 380,000,000" in said
+    assert any("98,000 26,100 24,500 1 in 760,000,000" in each for each in said)
