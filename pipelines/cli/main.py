@@ -19,6 +19,7 @@ from monitor.errors import MonitorError
 from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline, tracing
 from pipelines.cli.cases import documents, key, reproduce, verify  # noqa: F401
 from pipelines.cli.cases import group as cases
+from pipelines.cli.cases import share
 from pipelines.cli.options import stderr
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for group in (alerts, decisions, live, forward, offline, model, inspect, cases, tracing):
+for group in (alerts, decisions, live, forward, offline, model, inspect, cases, share, tracing):
     app.add_typer(group.commands)
 
 

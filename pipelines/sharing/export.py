@@ -142,13 +142,13 @@ def revoked(before: SharedCampaign, now: float) -> SharedCampaign:
 
 
 def sightings(
-    seen: Sequence[Seen], sent: Mapping[str, SharedSighting], key: bytes, now: float
+    seen: Sequence[Seen], sent: Mapping[str, SharedSighting], sharer: str, now: float
 ) -> list[SharedSighting]:
     """Sightings of partners' indicators that are new or have changed since they were sent.
 
     Args:
         sent: by indicator.
-        key: that the ids of objects are made with.
+        sharer: STIX identity of this organisation.
         now: wall-clock time, epoch seconds.
     """
     found: list[SharedSighting] = []
@@ -158,7 +158,7 @@ def sightings(
             continue
         before = sent.get(indicator.id)
         sighting = SharedSighting(
-            id=stix_id("sighting", key, indicator.id),
+            id=stix_id("sighting", b"", indicator.id, sharer),
             indicator=indicator.id,
             tlp=indicator.tlp,
             keys=rounded(each.keys),

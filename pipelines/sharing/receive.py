@@ -47,6 +47,15 @@ class Import(msgspec.Struct):
     problems: list[str] = []
     sighted: dict[str, int] = {}
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has changed, or could not be used."""
+        return bool(self.added or self.renewed or self.revoked or self.invalid or self.sighted)
+
+    def counts(self) -> dict[str, int]:
+        """What changed, for the audit."""
+        return {"added": self.added, "renewed": self.renewed, "revoked": self.revoked}
+
     def add(self, other: Import) -> None:
         """Add the result of another page."""
         self.added += other.added

@@ -137,6 +137,18 @@ def checked_hash(kind: object, value: object, salt: object) -> tuple[Kind, str, 
     return next(each for each in KINDS if each == kind), value, salt
 
 
+def checked_confidence(value: object) -> int:
+    """A confidence in percent.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    found = int(str(value))
+    if not 0 <= found <= 100:
+        raise ValueError(f"its confidence is {found}, not 0 to 100")
+    return found
+
+
 def checked_id(id: object, *types: str) -> str:
     """A STIX id of one of some types.
 

@@ -119,8 +119,14 @@ def sighting_objects(sightings: Iterable[SharedSighting], organisation: str) -> 
 
 
 def to_json(objects: Sequence[Any]) -> list[dict[str, Any]]:
-    """Objects of `stix2` as plain ones, for an envelope of TAXII."""
-    return [json.loads(each.serialize()) for each in objects]
+    """Objects of `stix2` as plain ones, for a TAXII collection.
+
+    The definition of our extension stays out. Its property `version` is no time, but medallion 3
+    reads every `version` as one and then answers 500 to all readers of the collection.
+    """
+    return [
+        json.loads(each.serialize()) for each in objects if each["type"] != "extension-definition"
+    ]
 
 
 def bundle(objects: Sequence[Any]) -> bytes:

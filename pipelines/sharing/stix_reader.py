@@ -15,6 +15,7 @@ from pipelines.sharing.received import (
     Reading,
     Received,
     Sighted,
+    checked_confidence,
     checked_hash,
     checked_id,
     name_of,
@@ -24,10 +25,14 @@ from pipelines.sharing.stix import EXTENSION, OBSERVABLE, pattern_of
 _INVALID = (STIXError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
-def read_objects(objects: Sequence[Any]) -> Reading:
-    """Read STIX objects. Other vendors' indicators and all other objects are only counted."""
+def read_objects(objects: Sequence[Any], campaigns: dict[str, str] | None = None) -> Reading:
+    """Read STIX objects. Other vendors' indicators and all other objects are only counted.
+
+    Args:
+        campaigns: the campaign that each indicator indicates, from earlier pages; is added to.
+    """
     reading = Reading()
-    campaigns: dict[str, str] = {}  # by indicator
+    campaigns = {} if campaigns is None else campaigns
     for each in objects:
         if not isinstance(each, dict) or not isinstance(each.get("type"), str):
             reading.reject(each, "it is no STIX object")
@@ -96,7 +101,7 @@ def _indicator(object: dict[str, Any]) -> Received:
         kind=kind,
         value=value,
         salt=salt,
-        confidence=int(found.get("confidence", DEFAULT_CONFIDENCE)),
+        confidence=checked_confidence(found.get("confidence", DEFAULT_CONFIDENCE)),
         tlp=tlp.of_markings([*found.get("object_marking_refs", ()), *granular]),
         valid_from=found["valid_from"].timestamp(),
         valid_until=found["valid_until"].timestamp(),

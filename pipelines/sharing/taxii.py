@@ -67,9 +67,9 @@ class Taxii:
             )
         self.url = settings.taxii_url.rstrip("/") + "/"
         self.host = urlsplit(self.url).netloc
-        self._adapter = BoundedAdapter(settings.timeout_seconds)
+        self._adapter = BoundedAdapter(settings.timeout_seconds, _ca(settings))
         connection = _HTTPConnection(
-            verify=_ca(settings), auth=_auth(settings), cert=_certificate(settings), version="2.1"
+            auth=_auth(settings), cert=_certificate(settings), version="2.1"
         )
         connection.session.max_redirects = 0
         for scheme in ("https://", "http://"):
@@ -191,18 +191,23 @@ class BoundedAdapter(HTTPAdapter):  # type: ignore[misc]
 
     Args:
         seconds: to wait for a connection, and for each part of an answer.
+        ca: file of certificates; `True`: the system's. The session's own setting would give way to
+            REQUESTS_CA_BUNDLE.
 
     Attributes:
         headers: of the last answer.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, ca: bool | str) -> None:
         super().__init__()
         self.seconds = seconds
+        self._ca = ca
         self.headers: Any = {}
 
     def send(self, request: Any, **options: Any) -> Any:
         options |= {"timeout": self.seconds, "stream": True}
+        if self._ca is not True:
+            options["verify"] = self._ca
         response = super().send(request, **options)
         body, end = bytearray(), time.monotonic() + _MOST_SECONDS * self.seconds
         for part in response.iter_content(_CHUNK):
