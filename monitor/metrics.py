@@ -129,6 +129,14 @@ class Metrics:
         )
         self.case_uncopied = gauge("xm_case_uncopied_entries", "Entries that Kafka lacks.")
 
+        # Sharing
+        self.shared_hashes = counter(
+            "xm_shared_hashes", "Identifiers that were hashed for partners."
+        )
+        self.unshared = counter(
+            "xm_unshared_requests", "Requests that had no room to be hashed for partners."
+        )
+
         # Checkpoints
         self.checkpoint_seconds = seconds(
             "xm_checkpoint_seconds", "Time to write a checkpoint, seconds."

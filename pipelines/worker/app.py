@@ -21,6 +21,7 @@ from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
 from monitor.requests.decoder import Decoder
+from monitor.sharing.salt import salt_of
 from monitor.store.base import Store
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
@@ -28,6 +29,8 @@ from pipelines.kafka.groups import take_over
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import LARGEST_MESSAGE, check_topics
 from pipelines.kafka.transport import DEFAULTS
+from pipelines.sharing.live import imports
+from pipelines.sharing.live.hashes import SharedHashes
 from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
@@ -86,7 +89,8 @@ def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bo
     topics = settings.topics
     caps = Caps(settings.decisions, metrics.capped.inc)
     store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
-    engine = Engine(settings, from_settings(settings), store, metrics=metrics)
+    hashes = _shared_hashes(app, settings, metrics)
+    engine = Engine(settings, from_settings(settings), store, on_requests=hashes, metrics=metrics)
     if rekey:
         copier = Rekey(app, Decoder.of(settings), topics.keyed)
 
@@ -104,9 +108,39 @@ def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
     caps = Caps(settings.decisions, metrics.capped.inc)
     store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
     linker = Linker(settings, store, metrics=metrics)
+    _read_imports(app, linker, settings)
     link = _observe(app, linker, store, settings.topics.fingerprints, settings, metrics)
     joining = _until_joined(app)
     return lambda: link.trouble or joining()
+
+
+def _shared_hashes(app: Any, settings: Settings, metrics: Metrics) -> SharedHashes | None:
+    """What hashes identifiers for partners; `None` if nothing is shared."""
+    salt = salt_of(settings)
+    if salt is None:
+        return None
+    hashes = SharedHashes(settings, salt, metrics)
+    hashes.start()
+
+    @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
+    async def close(*_: Any, **__: Any) -> None:
+        await asyncio.to_thread(hashes.close)
+
+    return hashes
+
+
+def _read_imports(app: Any, linker: Linker, settings: Settings) -> None:
+    """Keep the linker informed of what partners have shared."""
+    if settings.sharing.salt_file is None:
+        linker.use_imports([])
+        return
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def read_imports() -> None:
+        while not app.should_stop:
+            with suppress(StoreError):  # checkpoints report it
+                linker.use_imports(await asyncio.to_thread(imports.current, settings))
+            await app.sleep(imports.SECONDS)
 
 
 def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> Trouble:

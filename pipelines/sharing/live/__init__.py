@@ -1,0 +1,1 @@
+"""What sharing does while the monitor runs: own hashes become shared ones, imports evidence."""
