@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor.errors import ConfigError
 from pipelines.reports.blocks import Document
 from pipelines.reports.words import visible
 
@@ -46,10 +47,20 @@ def markdown(document: Document) -> str:
 
 
 def pdf(page: str) -> bytes:
-    """A page as PDF on A4. The same page gives the same bytes."""
-    from weasyprint import HTML
-    from weasyprint.urls import URLFetcher
+    """A page as PDF on A4. The same page gives the same bytes.
 
+    Raises:
+        ConfigError: if a library is missing.
+    """
+    try:
+        from weasyprint import HTML
+        from weasyprint.urls import URLFetcher
+    except OSError as error:
+        raise ConfigError(
+            f"PDF needs the libraries Pango and HarfBuzz ({error}). Install libpango-1.0-0, "
+            "libpangoft2-1.0-0, libharfbuzz-subset0 and fonts-dejavu-core, or what your system "
+            "calls them."
+        ) from error
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # fontTools writes this date into fonts
     logging.getLogger("weasyprint").setLevel(logging.ERROR)  # it warns of CSS for screens
     reader = HTML(string=page, url_fetcher=URLFetcher(allowed_protocols=("data",)))

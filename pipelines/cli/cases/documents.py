@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor import config
-from monitor.config import Settings
 from monitor.errors import ConfigError
 from pipelines.cli.cases.group import case, report, require_cases_extra
 from pipelines.cli.options import AsJson, Who, Why, output
 
 if TYPE_CHECKING:
-    from monitor.evidence.store import CaseStore
     from pipelines.reports.export import Export
 
 CaseId = Annotated[
@@ -23,14 +21,6 @@ CaseId = Annotated[
     typer.Argument(metavar="CASE", help="Case id, its beginning, a subject, or a reference."),
 ]
 Out = Annotated[Path, typer.Option(help="A file in .md, .html or .pdf, or a folder for all three.")]
-
-
-def _store(settings: Settings) -> CaseStore:
-    """The cases, to read: documents are made of verified entries only."""
-    from monitor.evidence.keys import ring_of, signer_of
-    from monitor.evidence.store import CaseStore
-
-    return CaseStore(settings.redis_url, ring_of(settings), signer_of(settings))
 
 
 @case.command(
@@ -52,6 +42,7 @@ def export(
     settings = config.load()
     from monitor.evidence.bundle.timestamp import authority_of
     from monitor.evidence.keys import signer_of
+    from pipelines.cases.access import case_store
     from pipelines.reports import export as exports
 
     signer = signer_of(settings)
@@ -60,7 +51,7 @@ def export(
             "There is no key to sign the bundle with: make one with `xm case key new` and name it "
             "in XM_CASES__KEY_FILE."
         )
-    store = _store(settings)
+    store = case_store(settings)
     authority = authority_of(settings.cases)
     done = exports.export(store, store.find(case), out, signer, authority, who=who, why=why)
     output(done, as_json, _show_export)
@@ -81,11 +72,12 @@ def incident(case: CaseId, out: Out) -> None:
     """
     require_cases_extra()
     settings = config.load()
+    from pipelines.cases.access import case_store
     from pipelines.reports.documents import incident_report
     from pipelines.reports.evidence import evidence_of
     from pipelines.reports.export import verified_lines, with_digests, write_report
 
-    store = _store(settings)
+    store = case_store(settings, sign=False)
     found = store.find(case)
     evidence = evidence_of(with_digests(verified_lines(store, found)))
     for file in write_report(out, f"incident-{found}", partial(incident_report, evidence)):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+import sys
 from functools import cache
 from html.parser import HTMLParser
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import networkx as nx
 import pytest
 
+from monitor.errors import ConfigError
 from monitor.evidence.entries import Appealed, Closed, FactsTaken, Ruled, Traced
 from pipelines.reports import pictures, render
 from pipelines.reports.blocks import Document, Items, Pairs, Quote, Table, Text
@@ -164,6 +169,9 @@ def test_pages_forbid_scripts_and_need_no_inline_style(name: str) -> None:
     ]
     assert policies
     assert policies[0].startswith("default-src 'none'; style-src 'sha256-")
+    style = re.findall(r"<style>(.*)</style>", small_documents()[name].decode(), re.S)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policies[0]
     for _, attributes in page.elements:
         assert not [each for each in attributes if each == "style" or each.startswith("on")]
 
@@ -195,6 +203,17 @@ def test_pdf_reads_neither_network_nor_files(monkeypatch: pytest.MonkeyPatch) ->
     image = '<img src="http://127.0.0.1:9/x"><img src="file:///etc/hostname">'
     assert render.pdf(f"<!DOCTYPE html><title>x</title>{image}").startswith(b"%PDF")
     assert opened == []
+
+
+def test_pdf_without_a_library_names_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weasyprint.py").write_text("raise OSError('cannot load libpango-1.0-0')")
+    for name in [each for each in sys.modules if each.split(".")[0] == "weasyprint"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"cannot load libpango-1\.0-0.*fonts-dejavu-core"):
+        render.pdf("<p>")
 
 
 def test_documents_of_the_same_entries_have_the_same_bytes() -> None:
