@@ -22,17 +22,18 @@ from monitor.sharing.salt import salt_of
 from monitor.store.control import ControlStore
 from monitor.store.indicators import IndicatorStore
 from pipelines.inspect.campaigns import find_campaign, load_partitions
-from pipelines.sharing import misp, stix
 from pipelines.sharing.collect import extent, leaving
 from pipelines.sharing.export import Export, Seen, check_level, exporting, revoked, sightings
+from pipelines.sharing.formats import misp, stix
+from pipelines.sharing.formats.received import Reading, decode, objects_in
+from pipelines.sharing.formats.shared import identity_id
+from pipelines.sharing.formats.stix_reader import read_objects
+from pipelines.sharing.formats.tlp import TLP
+from pipelines.sharing.misp_server import send_event
 from pipelines.sharing.overview import Overview, overview_of
 from pipelines.sharing.receive import Import, Receiver
-from pipelines.sharing.received import Reading, decode, objects_in
-from pipelines.sharing.shared import identity_id
 from pipelines.sharing.state import SharingState, Version, version_name
-from pipelines.sharing.stix_reader import read_objects
 from pipelines.sharing.taxii import Taxii
-from pipelines.sharing.tlp import TLP
 
 TAXII, MISP = "taxii", "misp"
 _DAY = 86_400.0
@@ -256,7 +257,7 @@ class Exchange:
         shared, organisation = made.campaign, self.organisation
         if target == MISP:
             event = misp.event(shared, organisation)
-            name = misp.send_event(event, self._settings.sharing)
+            name = send_event(event, self._settings.sharing)
             count, digest = 1 + len(shared.hashes), _digest(misp.event_json(shared, organisation))
         elif format == MISP:
             data = misp.event_json(shared, organisation)

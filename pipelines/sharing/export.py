@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from monitor.errors import InputError
 from monitor.sharing.indicator import Indicator
-from pipelines.sharing import tlp
 from pipelines.sharing.collect import Extent, Leaving
-from pipelines.sharing.shared import (
+from pipelines.sharing.formats import tlp
+from pipelines.sharing.formats.shared import (
     SharedCampaign,
     SharedHash,
     SharedSighting,

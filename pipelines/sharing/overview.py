@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from monitor.sharing.indicator import Found, Indicator
-from pipelines.sharing import tlp
-from pipelines.sharing.shared import SharedCampaign, identity_id
+from pipelines.sharing.formats import tlp
+from pipelines.sharing.formats.shared import SharedCampaign, identity_id
 
 
 class ExportedLine(msgspec.Struct, frozen=True):

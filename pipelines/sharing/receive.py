@@ -19,8 +19,8 @@ import msgspec
 from monitor.config.sharing import Sharing
 from monitor.sharing.indicator import Indicator
 from monitor.store.indicators import IndicatorStore
-from pipelines.sharing.received import Reading, Received, newest
-from pipelines.sharing.shared import identity_id
+from pipelines.sharing.formats.received import Reading, Received, newest
+from pipelines.sharing.formats.shared import identity_id
 from pipelines.sharing.state import SharingState, Version, version_name
 
 DAY = 86_400.0

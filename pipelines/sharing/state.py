@@ -25,7 +25,7 @@ from monitor.errors import InputError, StoreRefusedError
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, execute
 from monitor.store.feed import audit_entry
-from pipelines.sharing.shared import SharedCampaign, SharedSighting
+from pipelines.sharing.formats.shared import SharedCampaign, SharedSighting
 
 _EXPORTED, _SIGHTINGS = "xm:sharing:exported", "xm:sharing:sightings"
 _VERSIONS, _POSITION = "xm:sharing:versions", "xm:sharing:position"

@@ -25,7 +25,7 @@ from taxii2client.v21 import ApiRoot, Collection
 from monitor.config import secret
 from monitor.config.sharing import Sharing
 from monitor.errors import ConfigError, MonitorError
-from pipelines.sharing.received import MOST_BYTES, name_of, objects_in
+from pipelines.sharing.formats.received import MOST_BYTES, name_of, objects_in
 
 _PAGE = 1000  # objects per request
 _PUSH = 250  # objects per request

@@ -10,7 +10,7 @@ from monitor.config.sharing import Sharing
 from monitor.sharing.salt import salt_of
 from monitor.store.indicators import IndicatorStore
 from monitor.store.redis import RedisStore
-from pipelines.sharing.shared import SharedCampaign, SharedHash, identity_id, stix_id
+from pipelines.sharing.formats.shared import SharedCampaign, SharedHash, identity_id, stix_id
 from tests.support import campaigns
 
 DAY = 86_400.0

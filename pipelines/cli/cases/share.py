@@ -87,7 +87,7 @@ def share_import(
 ) -> None:
     """Import what a partner has shared. It helps to link keys, and alone accuses nobody."""
     exchange = _exchange()
-    from pipelines.sharing.received import MOST_BYTES
+    from pipelines.sharing.formats.received import MOST_BYTES
     from pipelines.show.cases.share import show_import
 
     try:

@@ -12,10 +12,10 @@ from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.store.indicators import IndicatorStore
 from monitor.store.indicators import store as indicator_store
-from pipelines.sharing import misp, stix
 from pipelines.sharing.exchange import Exchange
+from pipelines.sharing.formats import misp, stix
+from pipelines.sharing.formats.shared import identity_id
 from pipelines.sharing.receive import Import
-from pipelines.sharing.shared import identity_id
 from tests.support import sharing
 from tests.support.sharing import DAY, NOW, PARTNER, PARTNER_ID, shared_campaign
 

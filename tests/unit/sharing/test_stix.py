@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from stix2validator import ValidationOptions, validate_string
 
-from pipelines.sharing import stix
-from pipelines.sharing.shared import SharedSighting, rounded, stix_id
-from pipelines.sharing.stix_reader import read_objects
-from pipelines.sharing.tlp import LEVELS, may_pass_on, of_markings, of_tags
+from pipelines.sharing.formats import stix
+from pipelines.sharing.formats.shared import SharedSighting, rounded, stix_id
+from pipelines.sharing.formats.stix_reader import read_objects
+from pipelines.sharing.formats.tlp import LEVELS, may_pass_on, of_markings, of_tags
 from tests.support.sharing import NOW, PARTNER, PARTNER_ID, shared_campaign
 
 SALT = "0123abcd"

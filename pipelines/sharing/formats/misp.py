@@ -10,17 +10,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-import requests
-from pymisp import MISPEvent, MISPObject, MISPOrganisation, PyMISP
+from pymisp import MISPEvent, MISPObject, MISPOrganisation
 from pymisp.exceptions import PyMISPError
 
-from monitor.config import secret
-from monitor.config.sharing import Sharing
-from monitor.errors import ConfigError
-from pipelines.sharing import tlp
-from pipelines.sharing.received import (
+from pipelines.sharing.formats import tlp
+from pipelines.sharing.formats.received import (
     DEFAULT_CONFIDENCE,
     Reading,
     Received,
@@ -30,14 +25,13 @@ from pipelines.sharing.received import (
     name_of,
     objects_in,
 )
-from pipelines.sharing.shared import (
+from pipelines.sharing.formats.shared import (
     SharedCampaign,
     SharedHash,
     identity_id,
     stix_id,
     uuid_of,
 )
-from pipelines.sharing.taxii import PartnerError
 
 OBJECT = "extraction-monitor-hash"
 _DISTRIBUTION: dict[tlp.TLP, int] = {"clear": 3, "green": 2, "amber": 1, "amber+strict": 1}
@@ -89,38 +83,6 @@ def event(campaign: SharedCampaign, organisation: str) -> MISPEvent:
     for each in campaign.hashes:
         found.add_object(_object(each))
     return found
-
-
-def send_event(event: MISPEvent, settings: Sharing) -> str:
-    """Add an event, or update the one that the server has; return the server's name.
-
-    Raises:
-        ConfigError: if the settings name no server.
-        PartnerError: if the server is away or refuses.
-    """
-    key = secret(None, settings.misp_key_file, "XM_SHARING__MISP_KEY")
-    if not settings.misp_url or key is None:
-        raise ConfigError(
-            "No MISP server: set XM_SHARING__MISP_URL and XM_SHARING__MISP_KEY_FILE, or write a "
-            "file with `--format misp`."
-        )
-    host = urlsplit(settings.misp_url).netloc
-    try:
-        server = PyMISP(
-            settings.misp_url,
-            key.decode(),
-            ssl=str(settings.misp_ca_file) if settings.misp_ca_file else True,
-            timeout=settings.timeout_seconds,
-        )
-        known = server.event_exists(event)
-        answer: Any = server.update_event(event) if known is True else server.add_event(event)
-    except (PyMISPError, requests.RequestException, ValueError) as error:
-        reason = name_of(" ".join(str(error).split()).replace(key.decode(), "…"))
-        raise PartnerError(f"MISP at {host} does not accept the event ({reason}).") from None
-    if isinstance(answer, dict) and "errors" in answer:
-        reason = name_of(str(answer["errors"]).replace(key.decode(), "…"))
-        raise PartnerError(f"MISP at {host} does not accept the event ({reason}).")
-    return f"misp:{host}"
 
 
 def event_json(campaign: SharedCampaign, organisation: str) -> bytes:

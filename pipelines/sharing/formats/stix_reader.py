@@ -9,8 +9,8 @@ import stix2
 from msgspec.structs import replace
 from stix2.exceptions import STIXError
 
-from pipelines.sharing import tlp
-from pipelines.sharing.received import (
+from pipelines.sharing.formats import tlp
+from pipelines.sharing.formats.received import (
     DEFAULT_CONFIDENCE,
     Reading,
     Received,
@@ -20,7 +20,7 @@ from pipelines.sharing.received import (
     checked_id,
     name_of,
 )
-from pipelines.sharing.stix import EXTENSION, OBSERVABLE, pattern_of
+from pipelines.sharing.formats.stix import EXTENSION, OBSERVABLE, pattern_of
 
 _INVALID = (STIXError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 

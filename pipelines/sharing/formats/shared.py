@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from pipelines.sharing.tlp import TLP
+from pipelines.sharing.formats.tlp import TLP
 
 HOUR = 3600.0
 

@@ -16,7 +16,7 @@ import msgspec
 
 from monitor.errors import InputError
 from monitor.sharing.indicator import KINDS, Kind
-from pipelines.sharing.tlp import TLP
+from pipelines.sharing.formats.tlp import TLP
 
 MOST_BYTES, MOST_OBJECTS = 50_000_000, 100_000  # of one file or page
 MOST_PROBLEMS = 20  # that are kept as sentences

@@ -24,8 +24,8 @@ from typing import Any
 
 import stix2.v21 as stix
 
-from pipelines.sharing import tlp
-from pipelines.sharing.shared import (
+from pipelines.sharing.formats import tlp
+from pipelines.sharing.formats.shared import (
     SharedCampaign,
     SharedHash,
     SharedSighting,

@@ -1,0 +1,1 @@
+"""What partners exchange, as STIX 2.1 and as events of MISP."""
