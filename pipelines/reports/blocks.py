@@ -117,7 +117,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An entry of the case that the document cites, and its SHA-256."""
+    """An entry of the case that the document cites, and its SHA-256; empty for other sources."""
 
     number: int
     what: str
@@ -140,6 +140,11 @@ class Document:
     sources: list[Source]
     warning: str = ""
     method: str = ""
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether the sources are entries of a case."""
+        return any(source.digest for source in self.sources)
 
 
 def cited(sections: list[Section]) -> set[int]:

@@ -1,0 +1,1 @@
+"""Review: letters to customers, their appeals, what people rule, and the figures of it."""
