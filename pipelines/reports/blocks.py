@@ -132,6 +132,7 @@ class Document:
         subject: the line below the title.
         warning: what a reader has to know before anything else; empty without.
         method: how sources are cited, for the section on them.
+        confidential: whether each page says so.
     """
 
     title: str
@@ -140,6 +141,7 @@ class Document:
     sources: list[Source]
     warning: str = ""
     method: str = ""
+    confidential: bool = True
 
     @property
     def has_digests(self) -> bool:

@@ -222,8 +222,8 @@ def _largest(members: list[MemberFact], source: Sources) -> Table:
                 each.key,
                 f"{each.requests:,}",
                 f"{each.tokens:,}" if each.tokens else words.UNKNOWN,
-                words.moment(each.first_seen),
-                words.moment(each.last_seen),
+                words.moment(each.first_seen).removesuffix(" UTC"),
+                words.moment(each.last_seen).removesuffix(" UTC"),
             ],
             source,
         )
@@ -233,8 +233,8 @@ def _largest(members: list[MemberFact], source: Sources) -> Table:
         Column("API key (pseudonym)", 30, code=True),
         Column("Requests", 11, right=True),
         Column("Tokens", 12, right=True),
-        Column("First request", 19),
-        Column("Last request", 19),
+        Column("First request, UTC", 19),
+        Column("Last request, UTC", 19),
     ]
     return Table(columns, rows)
 

@@ -39,6 +39,7 @@ def transparency_document(figures: Transparency) -> Document:
         sections=sections,
         sources=[Source(number, name, "") for name, number in numbers.items()],
         method=_METHOD,
+        confidential=False,
     )
 
 
