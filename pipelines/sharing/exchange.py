@@ -43,6 +43,8 @@ class Sent(msgspec.Struct, frozen=True):
     """What left.
 
     Attributes:
+        campaign: its own id, which does not leave; empty for sightings.
+        id: the id that partners see.
         target: a file, or the server.
         objects: that the target did not have.
         hashes: in force, by kind.
@@ -50,6 +52,7 @@ class Sent(msgspec.Struct, frozen=True):
         digest: SHA-256 of what was sent.
     """
 
+    campaign: str
     id: str
     target: str
     tlp: TLP
@@ -159,7 +162,7 @@ class Exchange:
         ended = sent.keys() - {id for _, id in known}
         self.state.save_sightings(found, ended)
         kinds = [seen[each.indicator].indicator.kind for each in found]
-        return Sent("", name, "amber", count, _counts(kinds), 0, digest)
+        return Sent("", "", name, "amber", count, _counts(kinds), 0, digest)
 
     # In
 
@@ -267,7 +270,7 @@ class Exchange:
             count, name, digest = self._deliver(target, objects)
         self.state.save_exported(id, shared)
         kinds = [each.kind for each in shared.hashes if not each.revoked]
-        return Sent(shared.id, name, shared.tlp, count, _counts(kinds), made.held_back, digest)
+        return Sent(id, shared.id, name, shared.tlp, count, _counts(kinds), made.held_back, digest)
 
     def _deliver(self, target: str, objects: list[Any]) -> tuple[int, str, str]:
         """Send objects of STIX; return how many were new, where they are, and their digest."""

@@ -15,7 +15,7 @@ from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import AsJson, Who, Why, output, seconds_of, stderr
 
 if TYPE_CHECKING:
-    from pipelines.sharing.exchange import Exchange
+    from pipelines.sharing.exchange import Exchange, Sent
 
 commands = typer.Typer()
 share = typer.Typer(no_args_is_help=True)
@@ -53,8 +53,8 @@ def share_export(
     exchange = _exchange()
     from pipelines.show.cases.share import show_sent
 
-    sent = exchange.export(campaign, level, to, format, time.time())
-    exchange.record("share", campaign, who, why, {"to": sent.target, "tlp": sent.tlp})
+    sent = exchange.export(_campaign_of(campaign), level, to, format, time.time())
+    _record(exchange, sent, who, why)
     output(sent, as_json, show_sent)
 
 
@@ -72,7 +72,7 @@ def share_revoke(
     from pipelines.show.cases.share import show_sent
 
     sent = exchange.revoke(campaign, to, format, time.time())
-    exchange.record("share", campaign, who, why, {"to": sent.target, "revoked": True})
+    _record(exchange, sent, who, why, revoked=True)
     output(sent, as_json, show_sent)
 
 
@@ -167,6 +167,38 @@ def share_drop(
     count = exchange.drop(names, time.time())
     exchange.record("drop", ", ".join(names)[:200], who, why, {"indicators": count})
     output({"dropped": count}, as_json, show_dropped)
+
+
+def _campaign_of(text: str) -> str:
+    """The campaign that is meant by its own id, or by a case of it."""
+    if not text.startswith("case_"):
+        return text
+    from pipelines.cases.access import case_store
+
+    store = case_store(config.load(), sign=False)
+    case = store.case(store.find(text))
+    if case.type != "campaign":
+        raise InputError(f"{case.id} is about a single {case.type}: only campaigns are shared.")
+    if case.is_overturned:
+        raise InputError(f"The decision of {case.id} was overturned, so it is not shared.")
+    return case.subject
+
+
+def _record(exchange: Exchange, sent: Sent, who: str, why: str, *, revoked: bool = False) -> None:
+    """Write to the audit, and to the campaign's open case, that it was shared or taken back."""
+    after = {"to": sent.target, "tlp": sent.tlp, "id": sent.id, "revoked": revoked}
+    exchange.record("share", sent.campaign, who, why, after)
+    settings = config.load()
+    if settings.cases.key_file is None:
+        return
+    from monitor.evidence.entries import Exported
+    from pipelines.cases.access import case_store
+
+    store = case_store(settings)
+    case = store.open_case_of(sent.campaign)
+    if case is not None:
+        what = "taken back from" if revoked else f"shared under TLP:{sent.tlp.upper()} with"
+        store.append(case, Exported(sent.digest, f"{what} {sent.target}: {why}"), who)
 
 
 def _exchange() -> Exchange:

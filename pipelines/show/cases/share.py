@@ -12,6 +12,7 @@ from pipelines.sharing.overview import ExportedLine, Overview, SourceLine
 from pipelines.sharing.receive import Import
 from pipelines.show.style import count, date_time, default_console
 
+_NAME = 50  # characters of a source's name
 KIND_NAMES = {
     "network": "network",
     "tls": "TLS fingerprint",
@@ -24,8 +25,9 @@ def show_sent(sent: Sent, console: Console | None = None) -> None:
     """Print what left."""
     console = console or default_console()
     hashes = kinds_of(sent.hashes) or "no indicator in force"
-    console.print(f"{sent.id} under TLP:{sent.tlp.upper()} to {sent.target}", markup=False)
-    console.print(f"{hashes}; {count(sent.objects, 'object')} sent.", markup=False)
+    console.print(f"{sent.campaign} under TLP:{sent.tlp.upper()} to {sent.target}", markup=False)
+    console.print(f"{hashes}; {count(sent.objects, 'object')} sent", markup=False)
+    console.print(f"as {sent.id}", markup=False, style="dim")
     if sent.held_back:
         console.print(
             f"{count(sent.held_back, 'indicator')} held back: partners shared them under a "
@@ -91,7 +93,7 @@ def kinds_of(kinds: Mapping[str, int]) -> str:
 
 def _exported(each: ExportedLine) -> Text:
     text = Text(f"{each.campaign}  ", "bold")
-    text.append(f"TLP:{each.tlp.upper()}  {each.shared}\n  ", "not bold")
+    text.append(f"TLP:{each.tlp.upper()}\n  {each.shared}\n  ", "not bold")
     if each.revoked:
         return text.append(f"taken back {date_time(each.modified)}", "dim")
     until = f"until {date_time(each.valid_until)}" if each.hashes else "none in force"
@@ -103,9 +105,10 @@ def _exported(each: ExportedLine) -> Text:
 
 
 def _source(each: SourceLine) -> Text:
-    text = Text(f"{each.name or each.source}  ", "bold")
-    text.append(f"up to TLP:{each.tlp.upper()}  {each.source if each.name else ''}\n", "not bold")
-    return text.append(
-        f"  {kinds_of(each.kinds)}, until {date_time(each.valid_until)}; {each.seen:,} seen here",
-        "not bold",
-    )
+    text = Text(f"{(each.name or each.source)[:_NAME]}  ", "bold")
+    text.append(f"up to TLP:{each.tlp.upper()}\n", "not bold")
+    if each.name:
+        text.append(f"  {each.source}\n", "not bold")
+    text.append(f"  {kinds_of(each.kinds)}\n", "not bold")
+    until = date_time(each.valid_until)
+    return text.append(f"  until {until}; {each.seen:,} seen here", "not bold")
