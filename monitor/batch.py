@@ -14,7 +14,7 @@ from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
 from monitor.kernels.buffers import Messages
 from monitor.requests.columns import Columns
-from monitor.requests.decoder import Rejection
+from monitor.requests.reasons import Rejection
 
 Integers = npt.NDArray[np.int64]
 

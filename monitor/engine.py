@@ -43,8 +43,9 @@ from monitor.records.stream_clock import FUTURE, LATE
 from monitor.records.update import update, warm
 from monitor.requests import status
 from monitor.requests.columns import Columns, Reader
-from monitor.requests.decoder import MAX_AHEAD, Decoder, Rejection
+from monitor.requests.decoder import MAX_AHEAD, Decoder
 from monitor.requests.marks import HAS_PROMPT
+from monitor.requests.reasons import Rejection
 from monitor.response import Response
 from monitor.store.base import Checkpoint, Store
 from monitor.store.table import Rows, Table

@@ -34,7 +34,7 @@ from monitor.metrics import Metrics
 from monitor.operator import PartitionedOperator, Withdrawn
 from monitor.partition import PartitionState, decode_state
 from monitor.records.stream_clock import Source
-from monitor.requests.decoder import Rejection
+from monitor.requests.reasons import Rejection
 from monitor.store.base import Checkpoint, Store
 
 

@@ -25,3 +25,6 @@ class Tracing(BaseModel):
         None, description="groups of interchangeable wordings, TOML; default: shipped"
     )
     canaries_file: Path | None = Field(None, description="questions and answers, TOML")
+    responses: bool = Field(
+        True, description="keep sketches of responses to flagged keys, to recognise them later"
+    )

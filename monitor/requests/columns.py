@@ -16,7 +16,7 @@ import numpy.typing as npt
 from monitor.identity import Identity
 from monitor.kernels.buffers import PADDING, Messages
 from monitor.requests import fast_json
-from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, Rejection, RequestEvent
+from monitor.requests.decoder import MAX_AHEAD, Decoded, Decoder, RequestEvent
 from monitor.requests.fast_json import NAMED_FIELDS, ParsedEvents
 from monitor.requests.framing.elements import MAX_BYTES
 from monitor.requests.hashing import (
@@ -39,6 +39,7 @@ from monitor.requests.marks import (
 )
 from monitor.requests.parsing.times import EARLIEST, LATEST
 from monitor.requests.parts import Parts
+from monitor.requests.reasons import Rejection
 from monitor.requests.turns import USER
 
 Integers = npt.NDArray[np.int64]

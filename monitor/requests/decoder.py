@@ -40,7 +40,7 @@ from monitor.requests.parsing.fields import NO_VALUE, Count
 from monitor.requests.parsing.json_text import parse_shallow, parse_text
 from monitor.requests.parsing.times import EARLIEST, LATEST
 from monitor.requests.parsing.times import MAX_AHEAD as MAX_AHEAD
-from monitor.requests.reasons import ElementError, Reason
+from monitor.requests.reasons import ElementError, Rejection
 from monitor.requests.turns import SYSTEM, USER, Part, read_turns
 
 if TYPE_CHECKING:
@@ -87,24 +87,6 @@ class RequestEvent(msgspec.Struct, gc=False, omit_defaults=True):
     messages: list[Any] | dict[str, Any] | str | None = None
     parts: list[Part] = []
     joins: str | None = None
-
-
-class Rejection(msgspec.Struct, frozen=True):
-    """An element that cannot be used.
-
-    Attributes:
-        reason: one of `REASONS`.
-        detail: what is wrong and with which field; never quotes the element.
-        source: index of the message in its batch.
-        value: bytes of the element; of a message that is too large, the first `KEPT_BYTES`.
-        element: index of the element in its message.
-    """
-
-    reason: Reason
-    detail: str
-    source: int
-    value: bytes
-    element: int = 0
 
 
 class Decoded(NamedTuple):
@@ -199,6 +181,11 @@ class Decoder:
         """The bytes of each element of a message, in the order of `elements`."""
         outcomes = self._outcomes(value, math.inf, Decoded.empty())
         return [element.to_bytes() for element, _ in outcomes]
+
+    def responses(self, value: bytes) -> list[str]:
+        """The text of the response in each element of a message; empty where there is none."""
+        outcomes = self._outcomes(value, math.inf, Decoded.empty())
+        return [self._mapping.response(element.parsed()) for element, _ in outcomes]
 
     def _decode_native(self, value: bytes, source: int, latest: float, decoded: Decoded) -> bool:
         """Decode a message in the strict native format; return false if it is anything else."""

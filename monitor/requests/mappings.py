@@ -17,6 +17,7 @@ words:
     ts = { path = "/startTimeMs", unit = "ms", add = { path = "/took", unit = "s" } }
     status = { path = "/outcome", values = { ok = 200, failed = 500 } }
     system = []                                     # ignore this field
+    response = "/output"                            # the model's answer, which is only sketched
 
 All places of texts (`messages`, `prompt`, `system`, `documents`) are read, so that no text of the
 client hides another; of a place and one inside it, the outer. Only `ts` and `api_key` are required.
@@ -50,6 +51,7 @@ from monitor.requests.parsing.pointers import (
     compile_pointer,
     is_headers,
 )
+from monitor.requests.parsing.response_text import text_of
 from monitor.requests.parsing.times import PER_SECOND, TimeError
 from monitor.requests.reasons import ElementError
 
@@ -93,6 +95,7 @@ class FieldMapping:
         self._only = options.only(table.pop("only", None))
         self._identity = options.identity(table.pop("identity", "plain"))
         strip = options.strip(table.pop("strip", ["Bearer "]))
+        self._responses = options.pointers("response", table.pop("response", []))
         self._reading = Reading(options.zone(table.pop("zone", None)), strip)
         places = {
             field: [_place(field, each) for each in (found if isinstance(found, list) else [found])]
@@ -255,6 +258,14 @@ class FieldMapping:
         if fields.get("end_user") == fields["api_key"]:  # the key is a user's own
             del fields["end_user"]
         return _with_texts(fields)
+
+    def response(self, document: Any) -> str:
+        """The text of the response that a record holds; empty if it holds none."""
+        if type(document) is not dict:
+            return ""
+        holder = Document(document)
+        texts = (text_of(holder.find(steps)) for steps in self._responses)
+        return next(filter(None, texts), "")
 
     def second_id(self, document: dict[str, Any], first: str | None) -> str | None:
         """The second id of a request that several records may describe, empty if it has one id.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import msgspec
+
 Reason = Literal[
     "empty",
     "not_json",
@@ -29,3 +31,21 @@ class ElementError(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """An element that cannot be used.
+
+    Attributes:
+        reason: one of `REASONS`.
+        detail: what is wrong and with which field; never quotes the element.
+        source: index of the message in its batch.
+        value: bytes of the element; of a message that is too large, the first `KEPT_BYTES`.
+        element: index of the element in its message.
+    """
+
+    reason: Reason
+    detail: str
+    source: int
+    value: bytes
+    element: int = 0

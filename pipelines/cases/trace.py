@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
 from monitor.config import Settings
 from monitor.errors import InputError
+from monitor.identity import from_settings
 from monitor.tracing.choices import Canary, Wordings, load_canaries, load_groups
 from monitor.tracing.marks import marking_secret
+from monitor.tracing.responses.overlap import overlap
+from monitor.tracing.responses.sketch import Sketch, Sketcher
+from monitor.tracing.responses.store import OTHERS, ResponseStore
 from monitor.tracing.significance import Trials, tail
 from monitor.tracing.suspect import (
     Counts,
@@ -30,7 +34,7 @@ from monitor.tracing.suspect import (
     token_trials,
     wording_trials,
 )
-from monitor.tracing.traces import Shown, Trace, Tracer, ranked
+from monitor.tracing.traces import Shown, Test, Trace, Tracer, ranked
 from monitor.tracing.watermark import SCHEMES, Watermark
 
 LEVEL = 0.01  # corrected probability from which a trace is claimed
@@ -64,6 +68,19 @@ class Sample(msgspec.Struct):
     digest: str
     tokens: list[Tokens] | None = None
     prompts: list[Tokens] = []
+
+
+class Seen(NamedTuple):
+    """Sketches of responses.
+
+    Attributes:
+        given: to each subject.
+        controls: to other keys at the same time.
+    """
+
+    sketcher: Sketcher
+    given: Mapping[str, Sequence[Sketch]]
+    controls: Sequence[Sketch]
 
 
 class Growth(msgspec.Struct):
@@ -138,11 +155,13 @@ def trace(
     *,
     model: str = "",
     ordinary: Sample | None = None,
+    seen: Seen | None = None,
 ) -> TraceReport:
-    """Test a sample for marks.
+    """Test a sample for marks, and for the responses that were seen.
 
     Args:
         subjects: by mark id.
+        seen: sketches of responses; default: they are not compared.
         ordinary: outputs of the own model without marks: the tests become more powerful.
 
     Raises:
@@ -154,7 +173,10 @@ def trace(
     secret = marking_secret(settings)
     tracer = Tracer(secret, tracing.share, wordings, canaries)
     shown = _shown(sample, ordinary, wordings, canaries)
-    traces = ranked([Trace(mark, of, tracer.tests(shown, mark)) for mark, of in subjects.items()])
+    traces = [Trace(mark, of, tracer.tests(shown, mark)) for mark, of in subjects.items()]
+    if seen is not None:
+        _add_overlap(traces, sample, seen)
+    traces = ranked(traces)
     report = TraceReport(
         model=model,
         digest=sample.digest,
@@ -167,6 +189,23 @@ def trace(
     if traces and sample.tokens is not None:
         _describe_first(report, sample, secret, tracing.share)
     return report
+
+
+def seen_by(settings: Settings, subjects: Iterable[str]) -> Seen | None:
+    """The sketches of responses to subjects; `None` without the secret that made them.
+
+    Raises:
+        StoreError: if Redis does not answer.
+    """
+    if settings.identity_secret is None and settings.identity_secret_file is None:
+        return None
+    store = ResponseStore(settings.redis_url)
+    known = {*store.subjects()}
+    given = {
+        subject: store.read([subject]) for subject in dict.fromkeys(subjects) if subject in known
+    }
+    key = from_settings(settings).derive("responses")
+    return Seen(Sketcher(key), given, store.read([OTHERS]))
 
 
 def random_marks(number: int = _RANDOM_MARKS) -> dict[str, str]:
@@ -189,6 +228,20 @@ def _shown(
         wording_trials(sample.outputs, wordings),
         canary_trials(sample.outputs, canaries),
     )
+
+
+def _add_overlap(traces: Sequence[Trace], sample: Sample, seen: Seen) -> None:
+    """Add the test of the responses seen to the first mark of each subject."""
+    outputs = "\n".join(each.text for each in sample.outputs)
+    prompts = "\n".join(each.prompt or "" for each in sample.outputs)
+    said = np.setdiff1d(seen.sketcher.runs(outputs), seen.sketcher.runs(prompts))
+    tested: set[str] = set()
+    for each in traces:
+        given = seen.given.get(each.subject)
+        if given and each.subject not in tested:
+            tested.add(each.subject)
+            found = overlap(said, given, seen.controls)
+            each.tests.append(Test("responses", *found[:5]))
 
 
 def _describe_first(report: TraceReport, sample: Sample, secret: bytes, share: float) -> None:

@@ -96,12 +96,12 @@ def trace(
 ) -> None:
     """Test a suspect model's outputs for the marks of all campaigns.
 
-    Without --tokenizer only wordings and canaries are tested. Ask the suspect model your own
+    Without --tokenizer the tokens are not tested. Ask the suspect model your own
     questions: text that others hand over may quote marked responses.
     """
     settings = config.load()
     from pipelines.cases.marks import issued_marks
-    from pipelines.cases.trace import read_sample
+    from pipelines.cases.trace import read_sample, seen_by
     from pipelines.cases.trace import trace as test
     from pipelines.show.cases.trace import show
 
@@ -113,7 +113,10 @@ def trace(
     subjects |= {mark: "named by --mark" for mark in _checked(marks or []) if mark not in subjects}
     if not subjects:
         raise InputError("No response has been marked: name a mark with --mark.")
-    report = test(settings, sample, subjects, model=model or outputs.stem, ordinary=usual)
+    seen = seen_by(settings, subjects.values())
+    report = test(
+        settings, sample, subjects, model=model or outputs.stem, ordinary=usual, seen=seen
+    )
     if picture is not None:
         from pipelines.show.cases.trace_plot import plot
 

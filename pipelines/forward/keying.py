@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from monitor.requests.decoder import Decoded, Decoder, Rejection, RequestEvent
+from monitor.requests.decoder import Decoded, Decoder, RequestEvent
+from monitor.requests.reasons import Rejection
 from pipelines.kafka.outlet import Message
 
 _LARGE = 256 << 10  # bytes: several requests in one message could be more than Kafka accepts

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from monitor.requests.decoder import Rejection
+from monitor.requests.reasons import Rejection
 
 _REMEDIES = {
     "not_json": "check how the file is written",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import faust
 
 from monitor.alerting.caps import Caps
+from monitor.batch import Observed
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.errors import StoreError
-from monitor.identity import from_settings
+from monitor.identity import Identity, from_settings
 from monitor.linker import Linker
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator
@@ -37,6 +38,7 @@ from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.worker.deliver import deliver, delivery_of, ledger_of
 from pipelines.worker.outbox import Outbox
 from pipelines.worker.rekey import Rekey
+from pipelines.worker.responses import ResponsesSeen
 from pipelines.worker.roles import Role, group_of
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import IDLE, WebService, check_port, pages
@@ -45,6 +47,7 @@ _WITHDRAWN_SECONDS = 2.0  # between looks at which alerts people have withdrawn
 
 log = logging.getLogger(__name__)
 
+Seeing = Callable[[Observed], None]
 Trouble = Callable[[], str | None]  # why a process is not ready, `None` if it is
 
 
@@ -89,8 +92,9 @@ def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bo
     topics = settings.topics
     caps = Caps(settings.decisions, metrics.capped.inc)
     store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
-    hashes = _shared_hashes(app, settings, metrics)
-    engine = Engine(settings, from_settings(settings), store, on_requests=hashes, metrics=metrics)
+    identity = from_settings(settings)
+    seeing = [_shared_hashes(app, settings, metrics), _responses(app, settings, identity)]
+    engine = Engine(settings, identity, store, on_requests=_each(seeing), metrics=metrics)
     if rekey:
         copier = Rekey(app, Decoder.of(settings), topics.keyed)
 
@@ -101,6 +105,32 @@ def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bo
     source = topics.keyed if rekey else topics.requests
     watch = _observe(app, engine, store, source, settings, metrics)
     return lambda: watch.trouble or (None if watch.assigned else IDLE)
+
+
+def _each(seeing: Sequence[Seeing | None]) -> Seeing | None:
+    """One call for all that see the requests of a batch; `None` if nothing does."""
+    calls = [each for each in seeing if each is not None]
+    if not calls:
+        return None
+
+    def see(observed: Observed) -> None:
+        for call in calls:
+            call(observed)
+
+    return see
+
+
+def _responses(app: Any, settings: Settings, identity: Identity) -> ResponsesSeen | None:
+    """What sketches responses to flagged keys; `None` if the settings say so."""
+    if not settings.tracing.responses:
+        return None
+    responses = ResponsesSeen(settings, identity)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def sketch_responses() -> None:
+        await responses.run(app)
+
+    return responses
 
 
 def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> Trouble:

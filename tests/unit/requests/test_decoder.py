@@ -5,9 +5,9 @@ import math
 import pytest
 
 import monitor.requests.decoder
-from monitor.requests.decoder import Decoder, Rejection, RequestEvent
+from monitor.requests.decoder import Decoder, RequestEvent
 from monitor.requests.framing.elements import MAX_BYTES, MAX_ELEMENTS
-from monitor.requests.reasons import REASONS
+from monitor.requests.reasons import REASONS, Rejection
 
 NOW = 1_772_040_010.0
 LEAST = {"ts": 1_772_040_000.5, "api_key": "sk-one"}
