@@ -182,7 +182,9 @@ class Collector:
         stream, complete = self._ranges(
             [(partition.name, partition.offset)], float(first.min(initial=np.inf))
         )
-        requests, _ = self._ranges([(each.name, each.offset) for each in self._partitions()], 0.0)
+        # Fingerprints may follow from requests that no checkpoint covers yet.
+        arrived = [(each.name, self._end(each)) for each in self._partitions()]
+        requests, _ = self._ranges(arrived, 0.0)
         known = campaigns.Known(
             partition, campaign, whole, alerts, [*stream, *requests], complete and bool(len(first))
         )
@@ -210,6 +212,11 @@ class Collector:
                 break
         partition.population.load({**others, **rows})
         return partition, campaign
+
+    def _end(self, partition: Partition) -> int:
+        """The offset after the last request that has arrived in a partition."""
+        topic, _, number = partition.name.rpartition(":")
+        return max(self._offsets.end(topic, int(number)) or 0, partition.offset)
 
     def _ranges(
         self, ends: Sequence[tuple[str, int]], first_seen: float

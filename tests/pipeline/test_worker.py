@@ -21,7 +21,7 @@ from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION_KEY, MODE_SECONDS
 from pipelines.cases.collect import Collector
-from pipelines.cases.reproduce import reproduce
+from pipelines.cases.reproduction.reproduce import reproduce
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
 from pipelines.traffic.recording import Recording

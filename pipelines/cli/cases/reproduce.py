@@ -56,7 +56,7 @@ def case_reproduce(
     need_cryptography()
     settings = config.load()
     from monitor.identity import from_settings
-    from pipelines.cases.reproduce import reproduce, reproduce_files
+    from pipelines.cases.reproduction.reproduce import reproduce, reproduce_files
     from pipelines.show.cases.reproduce import show
 
     ring = load_ring(key) if key else own_ring(settings)

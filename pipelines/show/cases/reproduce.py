@@ -7,8 +7,8 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from pipelines.cases.compare import Row
-from pipelines.cases.reproduce import Reproduction
+from pipelines.cases.reproduction.compare import Row
+from pipelines.cases.reproduction.reproduce import Reproduction
 from pipelines.show.style import add_columns, count, default_console, table
 
 _LISTED = 20  # values that differ

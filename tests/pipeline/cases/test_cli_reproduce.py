@@ -17,7 +17,7 @@ from monitor.evidence.store import CaseStore
 from monitor.identity import Identity
 from monitor.requests.decoder import Decoder
 from pipelines.cases.facts.versions import versions
-from pipelines.cases.replays import replay_files
+from pipelines.cases.reproduction.replays import replay_files
 from pipelines.traffic.recording import Recording
 from tests.support.cases import RING, SIGNER, case_store
 from tests.support.commands import Ended, Xm

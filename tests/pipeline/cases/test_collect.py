@@ -19,6 +19,9 @@ class NoKafka:
     def earliest(self, topic: str, partition: int) -> int:
         return 0
 
+    def end(self, topic: str, partition: int) -> None:
+        return None
+
     def begins_before(self, topic: str, partition: int, at: float) -> bool:
         return True
 

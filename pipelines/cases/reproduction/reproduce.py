@@ -20,9 +20,9 @@ from monitor.errors import InputError
 from monitor.evidence.facts import Facts, StreamRange
 from monitor.identity import Identity
 from monitor.requests.decoder import Decoder
-from pipelines.cases.compare import Comparison, Row, compare, differing_versions
 from pipelines.cases.facts.versions import with_detection
-from pipelines.cases.replays import (
+from pipelines.cases.reproduction.compare import Comparison, Row, compare, differing_versions
+from pipelines.cases.reproduction.replays import (
     Replayed,
     fingerprints_from_requests,
     replay_campaign,
