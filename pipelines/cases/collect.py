@@ -6,7 +6,7 @@ here. So the facts are those of one offset, and a replay up to it gives the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
@@ -61,47 +61,43 @@ class Collector:
         self._offsets = offsets or Offsets(settings)
         self._versions = versions(settings)
 
-    def collect(
-        self, subject: str, alerts: Iterable[Alert] | None = None, *, quick: bool = False
-    ) -> Facts:
+    def collect(self, subject: str, *, quick: bool = False) -> Facts:
         """Collect the facts about a key, an account, an end user or a campaign.
 
         Args:
             subject: its id, as in alerts.
-            alerts: messages about it that are known, in any order; default: those in the alert
-                book, and for an alert that has ended those on the topic of alerts.
-            quick: read nothing about other keys: what is ordinary, what ties members and who else
-                has what they share is left out.
+            quick: read nothing about other keys and no old alert: what is ordinary, what ties
+                members and who else has what they share is left out, and so is the evidence of
+                alerts that have ended.
 
         Raises:
             InputError: if Redis has nothing about it.
             StoreError: if Redis does not answer.
         """
-        if alerts is None:
-            alerts = self._alerts(subject)
         if subject.startswith(CAMPAIGN_PREFIX):
-            return self._campaign(subject, list(alerts), quick=quick)
-        return self._key(subject, list(alerts), quick=quick)
+            return self._campaign(subject, quick=quick)
+        return self._key(subject, quick=quick)
 
-    def _alerts(self, subject: str) -> list[Alert]:
-        """The messages about a subject in the alert book; with those on the topic if it has ended,
-        as the book keeps only the last message of an alert."""
-        known = [each for each in self._book.entries() if each.alert.subject.id == subject]
+    def _alerts(self, ids: Sequence[str], *, quick: bool) -> list[Alert]:
+        """The last message of alerts, from the alert book; of one that has ended, all messages on
+        the topic, as the last has no evidence."""
+        known = self._book.read(ids).values()
+        ended = {each.alert.id for each in known if not each.is_open and not quick}
         alerts = [each.alert for each in known]
         topic = self._settings.topics.alerts
-        for partition in sorted({each.partition for each in known if not each.is_open}):
+        for partition in sorted({each.partition for each in known if each.alert.id in ended}):
             first, end = (
                 ask(topic, partition) for ask in (self._offsets.earliest, self._offsets.end)
             )
             if first is not None and end is not None:
                 reader = RangeReader(self._settings)
                 for batch in reader.batches([Range(topic, partition, first, end)]):
-                    alerts += _of_subject(subject, batch.values)
+                    alerts += _among(ended, batch.values)
         return alerts
 
     # Keys, accounts and end users
 
-    def _key(self, subject: str, alerts: list[Alert], *, quick: bool) -> Facts:
+    def _key(self, subject: str, *, quick: bool) -> Facts:
         candidates = self._candidates(subject)
         if not candidates:
             raise InputError(
@@ -117,7 +113,7 @@ class Collector:
             subject,
             own.record,
             own.partition,
-            alerts,
+            self._alerts(keys.alert_ids(subject, own.record), quick=quick),
             np.empty(0, RECORD) if quick else self._others(subject),
             *self._ranges(
                 [(each.name, own.partition.offset if each.name == own.partition.name
@@ -164,7 +160,7 @@ class Collector:
 
     # Campaigns
 
-    def _campaign(self, id: str, alerts: list[Alert], *, quick: bool) -> Facts:
+    def _campaign(self, id: str, *, quick: bool) -> Facts:
         for partition in link_partitions(self._store, self._settings):
             found = _find(partition, id)
             if found is not None:
@@ -185,6 +181,7 @@ class Collector:
         # Fingerprints may follow from requests that no checkpoint covers yet.
         arrived = [(each.name, self._end(each)) for each in self._partitions()]
         requests, _ = self._ranges(arrived, 0.0)
+        alerts = self._alerts([campaigns.own_alert_id(campaign)], quick=quick)
         known = campaigns.Known(
             partition, campaign, whole, alerts, [*stream, *requests], complete and bool(len(first))
         )
@@ -239,13 +236,13 @@ class _Candidate(NamedTuple):
     partition: Partition
 
 
-def _of_subject(subject: str, values: Sequence[bytes | None]) -> Iterator[Alert]:
-    """The alerts about a subject among messages."""
+def _among(ids: set[str], values: Sequence[bytes | None]) -> Iterator[Alert]:
+    """The messages of some alerts."""
     for value in values:
-        if value is not None and subject.encode() in value:
+        if value is not None and any(id.encode() in value for id in ids):
             with suppress(msgspec.MsgspecError):  # of a newer version
                 alert = msgspec.json.decode(value, type=Alert)
-                if alert.subject.id == subject:
+                if alert.id in ids:
                     yield alert
 
 

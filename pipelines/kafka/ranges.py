@@ -21,7 +21,7 @@ from pipelines.kafka.security import client_options
 _TIMEOUT_MS = 8_000
 _POLL_MS = 500
 _QUIET_SECONDS = 10.0  # without a message, after which the rest of a range counts as gone
-_TOGETHER_MS = 60_000  # messages of a partition that arrived within it are one batch at most
+_TOGETHER_MS = 5_000  # messages of a partition that arrived within it are one batch at most
 
 
 class Range(NamedTuple):
@@ -68,7 +68,7 @@ class RangeReader:
     def batches(self, ranges: Sequence[Range]) -> Iterator[Batch]:
         """The messages of ranges of different partitions, each partition's in order.
 
-        Partitions take turns by the minute of arrival, as workers of the same pace read them.
+        Partitions take turns every few seconds of arrival, as workers of one pace read them.
 
         Raises:
             ConfigError: if Kafka is down, refuses, or a topic is missing.

@@ -95,7 +95,7 @@ def campaign_facts(known: Known, settings: Settings, versions: Versions) -> Fact
     first = min((each.first_seen for each in inside), default=0.0)
     last = max((each.last_seen for each in inside), default=0.0)
     alerted = bool(campaign.named)
-    finding = _finding(known, messages, inside) if alerted else None
+    finding = _finding(known, inside) if alerted else None
     confidence = float(np.mean([each.confidence for each in inside])) if inside else 0.0
     who = f"{counted(len(inside), 'key')}, members with a mean confidence of {confidence:.1%},"
     what = f"{who} sent {words.volume(requests, tokens)} {words.span(first, last)}"
@@ -169,6 +169,17 @@ def _members(population: Population, campaign: Campaign, detail: _Detail) -> lis
     return [*members, *sorted(bystanders, key=lambda each: each.key)]
 
 
+def own_alert_id(campaign: Campaign) -> str:
+    """The id of a campaign's alert, open or the last that ended."""
+    return alert_id(campaign.id, KIND, _opened(campaign))
+
+
+def _opened(campaign: Campaign) -> float:
+    """When its alert, or the last that ended, opened."""
+    begun = [each.at for each in campaign.timeline if each.change in ("born", "split")]
+    return campaign.opened or (begun[-1] if begun else campaign.found)
+
+
 def member_keys(campaign: Campaign) -> list[str]:
     """The named members of a campaign; of a group that is none, its sure members."""
     return [*campaign.named] or [key for key, p in campaign.membership.items() if p > SURE]
@@ -192,7 +203,7 @@ def _row(
     )
 
 
-def _finding(known: Known, messages: Sequence[Alert], members: Sequence[MemberFact]) -> FindingFact:
+def _finding(known: Known, members: Sequence[MemberFact]) -> FindingFact:
     """What the linker found, with the numbers of its last evaluation."""
     campaign, evidence = known.campaign, known.campaign.evidence
     numbers = [_number(name, value) for name, value in evidence.items() if value != UNKNOWN]
@@ -202,17 +213,14 @@ def _finding(known: Known, messages: Sequence[Alert], members: Sequence[MemberFa
         share = _share_of_traffic(known.partition, campaign)
         label = "share of the requests of all keys in 24 hours"
         numbers.append(Number("share_of_traffic", label, share, "share"))
-    opened = campaign.opened or next(
-        (each.at for each in campaign.timeline if each.change in ("born", "split")), campaign.found
-    )
     return FindingFact(
         kind=KIND,
         severity=campaign.severity,
         statement=words.sentence(campaign.reason or "coordinated keys"),
         probability=evidence.get("probability", 1.0),
-        opened_at=opened,
+        opened_at=_opened(campaign),
         confirmed_at=campaign.confirmed,
-        alert=messages[-1].id if messages else alert_id(campaign.id, KIND, opened),
+        alert=own_alert_id(campaign),
         numbers=numbers,
     )
 
@@ -268,7 +276,7 @@ def _decisions(known: Known, settings: Settings, messages: Sequence[Alert]) -> l
     found = words.decisions(messages)
     if campaign.opened:
         policy = Policy(settings.decisions)
-        id = alert_id(campaign.id, KIND, campaign.opened)
+        id = own_alert_id(campaign)
         alerts = [OpenAlert(KIND, campaign.severity, id, campaign.opened)]
         for key, decided in sorted(campaign.decided.items()):
             at = population.index(key)

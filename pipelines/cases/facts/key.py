@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.alerting.alerts import SEVERITIES, Action, Alert, Lifecycle, OpenAlert, Severity
+from monitor.alerting.alerts import (
+    SEVERITIES,
+    Action,
+    Alert,
+    Lifecycle,
+    OpenAlert,
+    Severity,
+    alert_id,
+)
 from monitor.alerting.policy import LIMIT_OF_FEW, Policy, action_for
 from monitor.config import Settings
 from monitor.detectors import ALL_DETECTORS
@@ -66,7 +74,12 @@ def key_facts(known: Known, settings: Settings, versions: Versions) -> Facts:
     lifecycle = Lifecycle(settings.detection, action_for, ALL_DETECTORS)
     open_alerts = lifecycle.open_on(record, known.subject)
     outbox = [each for each in partition.outbox if each.subject.id == known.subject]
-    messages = _as_of(words.in_order([*known.messages, *outbox]), open_alerts, partition.watermark)
+    ids = {*alert_ids(known.subject, record)}
+    messages = _as_of(
+        [each for each in words.in_order([*known.messages, *outbox]) if each.id in ids],
+        open_alerts,
+        partition.watermark,
+    )
     findings = _findings(known, settings, messages, open_alerts)
     severity = words.most_severe(each.severity for each in findings)
     requests, tokens = int(record["requests"]), round(float(record["tokens"]))
@@ -117,7 +130,7 @@ def _type(known: Known) -> SubjectType:
 def _as_of(
     messages: Sequence[Alert], open_alerts: Sequence[OpenAlert], watermark: float
 ) -> list[Alert]:
-    """The messages that the record had led to by then, the oldest first."""
+    """The messages about the record's alerts that it had led to by then, the oldest first."""
     severities = {each.id: SEVERITIES.index(each.severity) for each in open_alerts}
     found: list[Alert] = []
     for id, states in words.by_alert(messages).items():
@@ -130,6 +143,16 @@ def _as_of(
         else:
             found += [each for each in states if each.detected_at <= watermark]
     return words.latest(found)
+
+
+def alert_ids(subject: str, record: Any) -> list[str]:
+    """The last alert of each kind on a subject, open or ended: the record keeps when it opened."""
+    opened = record["opened"].tolist()
+    return [
+        alert_id(subject, each.name, opened[each.slot])
+        for each in ALL_DETECTORS
+        if opened[each.slot] > 0
+    ]
 
 
 def _findings(
