@@ -112,6 +112,15 @@ class Metrics:
             "xm_receiver_up", "Whether a receiver accepts alerts, 1 or 0.", "receiver"
         )
 
+        # Reviews
+        self.withdrawn = gauge(
+            "xm_withdrawn_alerts",
+            "Alerts of the last 30 days that people withdrew as no attack.",
+            "kind",
+        )
+        self.appeals = gauge("xm_appeals_waiting", "Appeals without a ruling.")
+        self.overdue_appeals = gauge("xm_appeals_overdue", "Of these, those that are overdue.")
+
         # Campaigns
         self.fingerprints = counter("xm_fingerprints", "Key fingerprints observed.")
         self.linked_keys = gauge("xm_linked_keys", "Keys in the campaign population.")

@@ -75,10 +75,12 @@ class Withdrawal(msgspec.Struct, frozen=True):
 
     Attributes:
         alert: its id.
-        subject: of the alert; or one member of a campaign, for which alone it is withdrawn.
+        subject: of the alert.
         requests: per day, of the subject or of a campaign's median member, at that time; 0 if that
             is unknown: then no number of requests is new behaviour.
         members: of the campaign at that time; empty if they are unknown.
+        for_one: whether it is withdrawn for `subject` alone, one key of the campaign or account
+            that the alert is about.
     """
 
     alert: str
@@ -90,21 +92,17 @@ class Withdrawal(msgspec.Struct, frozen=True):
     at: float
     requests: float = 0.0
     members: list[str] = []
+    for_one: bool = False
 
     @property
     def name(self) -> str:
         """Under which it is stored."""
-        return withdrawal_name(self.alert, self.subject if self.is_of_member else "")
-
-    @property
-    def is_of_member(self) -> bool:
-        """Whether it is about one member of a campaign."""
-        return self.kind == CAMPAIGN and not self.subject.startswith("c_")
+        return withdrawal_name(self.alert, self.subject if self.for_one else "")
 
 
-def withdrawal_name(alert: str, member: str = "") -> str:
-    """The name of the withdrawal of an alert, for all or for one member of a campaign."""
-    return f"{alert}/{member}" if member else alert
+def withdrawal_name(alert: str, key: str = "") -> str:
+    """The name of the withdrawal of an alert, for all or for one key alone."""
+    return f"{alert}/{key}" if key else alert
 
 
 class Cleared(NamedTuple):
@@ -185,6 +183,8 @@ class Control(msgspec.Struct, frozen=True):
         """By subject and kind of alert, what is withdrawn."""
         found = dict[str, dict[str, Cleared]]()
         for each in sorted(self.withdrawn.values(), key=lambda each: each.at):
+            if each.for_one and each.kind != CAMPAIGN:
+                continue  # of an account: its own alert goes on, this key gets no decision
             kinds = found.setdefault(each.subject, {})
             new = Cleared(
                 SEVERITIES.index(each.severity) + 1, each.requests, frozenset(each.members)

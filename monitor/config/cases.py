@@ -33,6 +33,13 @@ class Cases(BaseModel):
     )
     timestamp_ca_file: Path | None = Field(None, description="its root certificates, PEM")
 
+    appeal_days: float = Field(30, gt=0, description="in which a customer may appeal")
+    answer_days: float = Field(14, gt=0, description="in which an appeal is to be answered")
+    appeal_contact: str | None = Field(None, description="where appeals go: a page or a mailbox")
+    letter_template: Path | None = Field(
+        None, description="Jinja2 template of letters, .txt, .md or .html; default: shipped"
+    )
+
     @property
     def public_keys(self) -> Path | None:
         """The file of public keys."""

@@ -36,7 +36,8 @@ class CaseRow(msgspec.Struct, frozen=True):
         severity: the highest of its alerts; `None` without one.
         members: keys, the most that an alert or the facts listed.
         facts: the severity and the members when facts were last taken; `None` before.
-        waiting: references of letters whose appeals have no ruling yet.
+        waiting: references of letters whose appeals have no ruling yet, and when each appeal was
+            received, epoch seconds.
     """
 
     id: str
@@ -56,7 +57,7 @@ class CaseRow(msgspec.Struct, frozen=True):
     members: int = 0
     facts: tuple[Severity | None, int] | None = None
     references: list[str] = []
-    waiting: list[str] = []
+    waiting: dict[str, float] = {}
 
     @property
     def needs_facts(self) -> bool:
@@ -117,10 +118,10 @@ def _changed(row: CaseRow, body: AnyBody) -> dict[str, object]:
             return {"severity": severity, "members": members, "facts": (severity, members)}
         case Letter(reference):
             return {"references": [*row.references, reference]}
-        case Appealed(reference):
-            return {"waiting": [*dict.fromkeys((*row.waiting, reference))]}
+        case Appealed(reference, _, received_at):
+            return {"waiting": {reference: received_at} | row.waiting}
         case Ruled(reference=reference):
-            return {"waiting": [each for each in row.waiting if each != reference]}
+            return {"waiting": {name: at for name, at in row.waiting.items() if name != reference}}
         case Closed(outcome):
             return {"status": "closed", "outcome": outcome}
         case Reopened():

@@ -296,6 +296,7 @@ class ControlStore:
         *,
         requests: float = 0.0,
         members: Sequence[str] = (),
+        for_one: bool = False,
     ) -> Change:
         """Declare an alert to be no attack. Its decisions count for nothing from now on.
 
@@ -303,24 +304,24 @@ class ControlStore:
 
         Args:
             alert: its id.
-            subject: of the alert, or a key to withdraw a campaign's alert for that key alone.
-            requests, members: see `Withdrawal`.
+            subject: of the alert, or the key that it is withdrawn for alone.
+            requests, members, for_one: see `Withdrawal`.
         """
         change = change_by(who, "withdraw", alert, why)
         by = (change.who, change.why, change.at)
-        value = Withdrawal(alert, subject, kind, severity, *by, requests, list(members))
+        value = Withdrawal(alert, subject, kind, severity, *by, requests, list(members), for_one)
         change = msgspec.structs.replace(change, subject=value.name)
         since = change.at - LONGEST_SECONDS
         ended = [each for each, old in self.read().withdrawn.items() if old.at < since]
         return self._change(change, [_Place(WITHDRAWN_KEY, value.name)], value, ended=ended)
 
-    def reinstate(self, alert: str, who: str, why: str, member: str = "") -> Change:
+    def reinstate(self, alert: str, who: str, why: str, key: str = "") -> Change:
         """Take a withdrawal back.
 
         Args:
-            member: key for which alone it was withdrawn.
+            key: that it was withdrawn for alone.
         """
-        name = withdrawal_name(alert, member)
+        name = withdrawal_name(alert, key)
         change = change_by(who, "reinstate", name, why)
         return self._change(change, [_Place(WITHDRAWN_KEY, name)], None)
 

@@ -134,8 +134,8 @@ def alerts_withdraw(
 ) -> None:
     """Declare an alert to be no attack: it resolves, and its decisions no longer apply.
 
-    The monitor remembers it. It alerts on the subject again if another kind of alert opens, or this
-    one with a higher severity.
+    The monitor remembers it. It alerts on the subject again once something new is seen: another
+    kind, a higher severity, far more requests, or a campaign of other keys.
     """
     settings = config.load()
     from monitor.store.control import ControlStore
@@ -146,7 +146,11 @@ def alerts_withdraw(
     if undo:
         change = store.reinstate(found.id, who, why)
     else:
-        change = store.withdraw(found.id, found.subject.id, found.kind, found.severity, who, why)
+        from pipelines.inspect.withdrawal import Behaviours
+
+        what = found.id, found.subject.id, found.kind, found.severity
+        requests, members = Behaviours(settings).of(found)
+        change = store.withdraw(*what, who, why, requests=requests, members=members)
     done = "is an alert again" if undo else "is withdrawn"
     typer.echo(f"{found.id} ({found.kind} of {found.subject.id}) {done}: audit entry {change.id}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated
 
@@ -88,6 +89,14 @@ def learn(
             "reasoning.jsonl, sweep.jsonl, cot.jsonl or grader.jsonl. Repeat for every kind.",
         ),
     ] = None,
+    overturned: Annotated[
+        bool,
+        typer.Option(
+            "--overturned",
+            help="Keep flagged keys whose alerts a person withdrew. Asks Redis, and needs the "
+            "workers' XM_IDENTITY_SECRET.",
+        ),
+    ] = False,
     source: Source = "",
 ) -> None:
     """Fit the content model to ordinary prompts. It holds statistics only, no prompt.
@@ -99,6 +108,11 @@ def learn(
     from pipelines.modelling.learn import learn_content
     from pipelines.show.progress import bar
 
+    keys: Container[str] = frozenset()
+    if overturned:
+        from pipelines.cases.review.ordinary import overturned_keys
+
+        keys = overturned_keys(settings)
     with bar("Reading") as progress:
         ordinary, listed = learn_content(
             files,
@@ -106,6 +120,7 @@ def learn(
             settings,
             out,
             source=source or ", ".join(files),
+            ordinary_keys=keys,
             progress=progress,
         )
     classifiers = f"{listed:,} distillation prompts" if listed else "the shipped classifiers"

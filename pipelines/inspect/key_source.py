@@ -38,7 +38,7 @@ _PAGES = 10  # of records: enough to find other keys for comparison
 
 def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
     """Explain a key whose record is in Redis; `None` without a record."""
-    found = _find(store, key, settings)
+    found = find_record(store, key, settings)
     if found is None:
         return None
     record, partition = found
@@ -62,7 +62,9 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
     )
 
 
-def _find(store: RedisStore, key: str, settings: Settings) -> tuple[np.void, Partition] | None:
+def find_record(
+    store: RedisStore, key: str, settings: Settings
+) -> tuple[np.void, Partition] | None:
     """A key's record and its partition: the one with its open alerts, or else any candidate.
 
     The partition follows from the API key, not from its pseudonym. Any partition's baseline will

@@ -2,15 +2,16 @@
 
 Only the first hundred different prompts of each key and file are used, so that one customer's
 template does not dominate. Keys that the current model flags are left out, so that attackers do not
-become ordinary. Without lists, the result is a mean of the current model and the traffic, weighted
-by prompts. It holds means and directions, no prompt (`prompts/content_model.py`).
+become ordinary, unless a person has found that they are no attackers. Without lists, the result is
+a mean of the current model and the traffic, weighted by prompts. It holds means and directions, no
+prompt (`prompts/content_model.py`).
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,7 @@ def learn_content(
     out: Path,
     *,
     source: str,
+    ordinary_keys: Container[str] = frozenset(),
     progress: Progress = no_progress,
 ) -> tuple[int, int]:
     """Save a content model.
@@ -54,6 +56,7 @@ def learn_content(
         files: recordings of ordinary traffic.
         lists: one file of prompts for each of LISTS, named after it; or none.
         source: a note in the model on where the prompts are from.
+        ordinary_keys: API keys that count as ordinary even if the model flags them.
 
     Returns:
         the number of ordinary prompts and of list prompts.
@@ -68,7 +71,7 @@ def learn_content(
             "The lists are incomplete. Name one file of each kind, or none: "
             f"{', '.join(f'{kind}.jsonl' for kind in LISTS)}."
         )
-    ordinary = _load_ordinary(files, settings, progress)
+    ordinary = _load_ordinary(files, settings, ordinary_keys, progress)
     listed = {kind: _load_list(path) for kind, path in paths.items()}
     _require(10 * MIN_PROMPTS, ordinary, "ordinary traffic")
     for kind, prompts in listed.items():
@@ -94,7 +97,9 @@ def extract_features(prompts: Sequence[str]) -> PromptFeatures:
     return PromptFeatures.concatenate([extractor(Texts.of(batch)) for batch in batches])
 
 
-def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> list[str]:
+def _load_ordinary(
+    files: list[str], settings: Settings, ordinary_keys: Container[str], progress: Progress
+) -> list[str]:
     """The first different prompts of each ordinary key and file."""
     decoder, prompts, rejections = Decoder.of(settings), dict[str, None](), Rejections()
 
@@ -113,7 +118,8 @@ def _load_ordinary(files: list[str], settings: Settings, progress: Progress) -> 
         engine, linker = Engine(settings, _IDENTITY, store), Linker(settings, store)
         for outcome in replay(recording, engine, store, linker, collect):
             flagged |= _flagged(outcome.alerts)
-        return [found for key, found in by_key.items() if key not in flagged], rejected
+        found = (by_key[key] for key in by_key if key not in flagged or key in ordinary_keys)
+        return list(found), rejected
 
     for name in expand(files):
         ordinary, rejected = Recording([name], decoder, progress=progress).run(read)

@@ -118,7 +118,7 @@ def most_severe(control: Control) -> Withdrawn:
     """The withdrawals by alert, and by subject and kind, the most severe of each."""
     found: dict[str | tuple[str, str], Withdrawal] = {}
     for each in sorted(control.withdrawn.values(), key=_severity_of):
-        if not each.is_of_member:
+        if not each.for_one:
             found[each.alert] = found[each.subject, each.kind] = each
     return found
 

@@ -26,6 +26,7 @@ from monitor.sharing.salt import salt_of
 from monitor.store.base import Store
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
+from pipelines.cases.review.gauges import ReviewGauges
 from pipelines.kafka.groups import take_over
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import LARGEST_MESSAGE, check_topics
@@ -43,6 +44,7 @@ from pipelines.worker.roles import Role, group_of
 from pipelines.worker.watch import Watch
 from pipelines.worker.web import IDLE, WebService, check_port, pages
 
+_REVIEW_SECONDS = 30.0  # between counts of appeals and withdrawn alerts
 _WITHDRAWN_SECONDS = 2.0  # between looks at which alerts people have withdrawn
 
 log = logging.getLogger(__name__)
@@ -202,6 +204,15 @@ def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
         @app.task  # type: ignore[untyped-decorator]
         async def copy_cases() -> None:
             await archive.run(lambda: app.should_stop)
+
+    reviews = ReviewGauges(settings, metrics)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def count_reviews() -> None:
+        while not app.should_stop:
+            with suppress(StoreError):  # the outbox reports it
+                await asyncio.to_thread(reviews.update)
+            await app.sleep(_REVIEW_SECONDS)
 
     return _until_joined(app)
 

@@ -169,7 +169,7 @@ def test_effective_is_lifted_for_a_cleared_member_alone():
         ActiveDecision(key, "block", "a_1", 0.0, 60.0, kind="campaign", expires_at=1_060.0)
         for key in ("k_1", "k_2")
     )
-    entry = Withdrawal("a_1", "k_1", "campaign", "critical", "ann", "x", 0.0)
+    entry = Withdrawal("a_1", "k_1", "campaign", "critical", "ann", "x", 0.0, for_one=True)
     control = Control(withdrawn={entry.name: entry})
     assert effective([one], control, NOW, shadow=False).why == "withdrawn"
     assert effective([other], control, NOW, shadow=False).action == "block"

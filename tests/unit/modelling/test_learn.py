@@ -135,3 +135,11 @@ def test_learn_leaves_out_flagged_keys(ordinary, tmp_path, monkeypatch):
     monkeypatch.setattr(learn, "_flagged", lambda alerts: {f"sk-{i}" for i in range(25)})
     with pytest.raises(InputError, match="in ordinary traffic are too few"):
         learn_content([ordinary], [], Settings(), tmp_path / "out.json", source="")
+
+
+def test_learn_keeps_flagged_keys_that_count_as_ordinary(ordinary, tmp_path, monkeypatch):
+    monkeypatch.setattr(learn, "_flagged", lambda alerts: {"sk-0"})
+    out = tmp_path / "out.json"
+    keys = frozenset({"sk-0"})
+    found = learn_content([ordinary], [], Settings(), out, source="", ordinary_keys=keys)
+    assert found == (10 * MIN_PROMPTS, 0)
