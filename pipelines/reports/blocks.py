@@ -5,7 +5,7 @@ Every part that states a number names its sources: the numbers of the case's ent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 Sources = tuple[int, ...]
@@ -161,3 +161,23 @@ def cited(sections: list[Section]) -> set[int]:
                     for row in block.rows:
                         found.update(row.sources)
     return found
+
+
+def shortened(document: Document, most: int, where: str) -> Document:
+    """A document whose tables have at most so many rows each.
+
+    Args:
+        where: where the other rows are, for the sentence below a table.
+    """
+    sections = []
+    for section in document.sections:
+        blocks: list[Block] = []
+        for block in section.blocks:
+            if isinstance(block, Table) and len(block.rows) > most:
+                rest = f"{len(block.rows) - most:,} more rows are in {where}."
+                cited_by = block.rows[most].sources
+                blocks += [replace(block, rows=block.rows[:most]), Text(rest, cited_by)]
+            else:
+                blocks.append(block)
+        sections.append(replace(section, blocks=blocks))
+    return replace(document, sections=sections)

@@ -11,9 +11,12 @@ import msgspec
 from monitor.evidence.entries import Entry
 from monitor.evidence.facts import Facts
 from pipelines.reports import pictures, render
+from pipelines.reports.blocks import shortened
 from pipelines.reports.case_page import case_page
 from pipelines.reports.evidence import Evidence, evidence_of
 from pipelines.reports.incident import incident
+
+_PRINTED = 1_000  # rows of a table in the PDF: some 20 s and 80 pages for as many keys
 
 
 class RecordedEntry(msgspec.Struct, frozen=True):
@@ -30,11 +33,12 @@ def documents(entries: Sequence[tuple[Entry, str]]) -> dict[str, bytes]:
         entries: each with the SHA-256 of its stored line, hexadecimal.
     """
     evidence = evidence_of(entries)
-    page = render.html(case_page(evidence))
+    whole = case_page(evidence)
+    printed = shortened(whole, _PRINTED, "case.html and case.json")
     found = {
         "case.json": _case_json(entries),
-        "case.html": page.encode(),
-        "case.pdf": render.pdf(page),
+        "case.html": render.html(whole).encode(),
+        "case.pdf": render.pdf(render.html(printed)),
     }
     report = incident(evidence)
     page = render.html(report)

@@ -10,11 +10,14 @@ import pytest
 from monitor.config import Cases, Settings
 from monitor.evidence.bundle.files import contents
 from monitor.evidence.bundle.verify import verify_bundle
-from monitor.evidence.entries import Exported, Opened
+from monitor.evidence.entries import Exported, FactsTaken, Opened
 from monitor.evidence.keys import load_signer, new_key, ring_of
 from monitor.evidence.store import CASE_KEY, CaseStore
 from monitor.store.control import ControlStore
-from tests.support import case_entries
+from monitor.store.redis import RedisStore
+from pipelines.cases.collect import Collector
+from tests.pipeline.cases.test_collect import NoKafka
+from tests.support import campaigns, case_entries
 from tests.support.commands import Ended, Xm
 
 BY = ("--who", "ann", "--why", "For counsel.")
@@ -55,7 +58,6 @@ def run(xm: Xm, redis_url: str, settings: Settings) -> Xm:
     return run
 
 
-@pytest.mark.kafka
 def test_export_writes_a_bundle_that_verifies_and_is_recorded(
     run: Xm, store: CaseStore, case: str, tmp_path: Path, redis_url: str
 ) -> None:
@@ -74,7 +76,6 @@ def test_export_writes_a_bundle_that_verifies_and_is_recorded(
     assert next(iter(ControlStore(redis_url).audit())).subject == case
 
 
-@pytest.mark.kafka
 def test_incident_writes_the_formats_that_are_named(run: Xm, case: str, tmp_path: Path) -> None:
     ended = run("report", "incident", case[:9], "--out", tmp_path / "reports")
     assert ended.status == 0, ended.error
@@ -86,7 +87,6 @@ def test_incident_writes_the_formats_that_are_named(run: Xm, case: str, tmp_path
     ).read_text()
 
 
-@pytest.mark.kafka
 @pytest.mark.parametrize(
     "command", [("case", "export", *BY), ("report", "incident")], ids=["export", "report"]
 )
@@ -111,7 +111,6 @@ def _set(store: CaseStore, name: str, line: bytes) -> None:
         execute(connection, [("LSET", name, 3, line)])
 
 
-@pytest.mark.kafka
 def test_wrong_arguments_are_explained(run: Xm, case: str, tmp_path: Path) -> None:
     ended = run("report", "incident", case, "--out", tmp_path / "report.docx")
     assert (ended.status, "unknown format" in ended.error) == (2, True)
@@ -122,7 +121,6 @@ def test_wrong_arguments_are_explained(run: Xm, case: str, tmp_path: Path) -> No
     assert (ended.status, "Cannot make the folder" in ended.error) == (2, True)
 
 
-@pytest.mark.kafka
 def test_export_without_a_key_says_how_to_make_one(xm: Xm, redis_url: str, tmp_path: Path) -> None:
     ended = xm("case", "export", "case_1", "--out", tmp_path / "x", *BY, XM_REDIS_URL=redis_url)
     assert (ended.status, "xm case key new" in ended.error) == (2, True)
@@ -132,3 +130,18 @@ def test_missing_extra_is_named(run: Xm, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("pipelines.cli.cases.group.find_spec", lambda name: None)
     ended = run("report", "incident", "case_1", "--out", tmp_path / "x.pdf")
     assert (ended.status, "extraction-monitor[cases]" in ended.error) == (2, True)
+
+
+def test_report_states_what_was_collected_from_redis(
+    run: Xm, store: CaseStore, tmp_path: Path, redis_url: str
+) -> None:
+    campaigns.save(RedisStore(redis_url, 100), campaigns.partition())
+    facts = Collector(Settings(redis_url=redis_url), offsets=NoKafka()).collect("c_fleet")
+    case = store.open_case("c_fleet", "campaign", "critical alert", "monitor", alert="a_1")
+    store.append(case, FactsTaken(facts), "monitor")
+    out = tmp_path / "report.md"
+    assert run("report", "incident", "c_fleet", "--out", out).status == 0
+    text = out.read_text()
+    assert "12 API keys that acted together sent 720 requests with 72,000 tokens." in text
+    assert "- Share of all traffic: **40%** \\[2\\]" in text
+    assert "not known" not in text.partition("## What is not known")[0]

@@ -19,7 +19,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.evidence.entries import Appealed, Closed, FactsTaken, Ruled, Traced
 from pipelines.reports import pictures, render
-from pipelines.reports.blocks import Document, Items, Pairs, Quote, Table, Text
+from pipelines.reports.blocks import Document, Items, Pairs, Quote, Table, Text, shortened
 from pipelines.reports.case_page import case_page
 from pipelines.reports.documents import documents, graphml
 from pipelines.reports.evidence import evidence_of
@@ -275,3 +275,12 @@ def test_trace_is_a_sentence_and_a_table(found: bool, verb: str) -> None:
     assert said[0] == f"The outputs of the model rival-7b {verb} the mark of this case."
     assert "1 in 380,000,000" in said
     assert any("98,000 26,100 24,500 1 in 760,000,000" in each for each in said)
+
+
+def test_shortened_document_says_where_the_other_rows_are() -> None:
+    whole = case_page(evidence_of(case_entries.whole_case(30)))
+    short = shortened(whole, 12, "case.html")
+    (keys,) = [each for each in short.sections if each.title == "Keys of the group"]
+    assert [len(each.rows) for each in keys.blocks if isinstance(each, Table)] == [12]
+    assert keys.blocks[-1] == Text("18 more rows are in case.html.", (3,))
+    assert shortened(whole, 30, "case.html") == whole
