@@ -32,7 +32,7 @@ def transparency_document(figures: Transparency) -> Document:
     if figures.notes:
         about.append(Items([Text(each) for each in figures.notes]))
     sections.append(Section("About these figures", about))
-    period = f"{words.moment(figures.since)} up to {words.moment(figures.until)}"
+    period = f"{words.day(figures.since)} to {words.day(figures.until - 1.0)}, days in UTC"
     return Document(
         title="Transparency report",
         subject=f"{period}.",

@@ -77,6 +77,11 @@ def moment(ts: float) -> str:
         return UNKNOWN
 
 
+def day(ts: float) -> str:
+    """Epoch seconds as a date in UTC."""
+    return moment(ts)[:10]
+
+
 def duration(seconds: float) -> str:
     """A duration in its two largest units that matter.
 

@@ -1,7 +1,8 @@
-"""Commands that write documents: `xm case export`, `xm report incident`."""
+"""Commands that write documents: `xm case export`, `xm report incident|transparency`."""
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor import config
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, InputError
 from pipelines.cli.cases.group import case, report, require_cases_extra
 from pipelines.cli.options import AsJson, Who, Why, output
 
@@ -82,3 +83,39 @@ def incident(case: CaseId, out: Out) -> None:
     evidence = evidence_of(with_digests(verified_lines(store, found)))
     for file in write_report(out, f"incident-{found}", partial(incident_report, evidence)):
         typer.echo(file)
+
+
+@report.command(
+    "transparency",
+    epilog="Example: `xm report transparency --from 2026-01-01 --to 2026-03-31 --out q1`",
+)
+def transparency(
+    since: Annotated[str, typer.Option("--from", help="First day, UTC.", metavar="DAY")],
+    until: Annotated[str, typer.Option("--to", help="Last day, UTC.", metavar="DAY")],
+    out: Out,
+) -> None:
+    """Write the counts of a period: alerts, decisions, appeals and withdrawn alerts.
+
+    Nothing in it is personal, and small counts are not printed.
+    """
+    require_cases_extra()
+    first, last = _day(since), _day(until)
+    if last < first:
+        raise InputError(f"The last day, {until}, is before the first, {since}.")
+    settings = config.load()
+    from pipelines.cases.review import transparency as counts
+    from pipelines.reports.export import write_report
+    from pipelines.reports.transparency import transparency_report
+
+    figures = counts.transparency(settings, first, last + 86_400.0)
+    for file in write_report(out, "transparency", partial(transparency_report, figures)):
+        typer.echo(file)
+
+
+def _day(text: str) -> float:
+    """The beginning of a day in UTC, epoch seconds."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not a day: write it as 2026-03-31.") from None
+    return datetime.combine(day, time.min, UTC).timestamp()

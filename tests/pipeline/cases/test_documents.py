@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,26 @@ def test_report_states_what_was_collected_from_redis(
     assert "12 API keys that acted together sent 720 requests with 72,000 tokens." in text
     assert "- Share of all traffic: **40%** \\[2\\]" in text
     assert "not known" not in text.partition("## What is not known")[0]
+
+
+def test_transparency_counts_the_cases_of_the_days(run: Xm, case: str, tmp_path: Path) -> None:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    days = ("--from", "2026-01-01", "--to", today)
+    ended = run("report", "transparency", *days, "--out", tmp_path / "q1")
+    assert ended.status == 0, ended.error
+    text = (tmp_path / "q1" / "transparency.md").read_text()
+    assert f"2026-01-01 to {today}, days in UTC." in text
+    assert case not in text
+    assert (tmp_path / "q1" / "transparency.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [(("2026-13-01", "2026-03-31"), "is not a day"), (("2026-03-31", "2026-01-01"), "is before")],
+)
+def test_transparency_rejects_wrong_days(
+    run: Xm, tmp_path: Path, days: tuple[str, str], message: str
+) -> None:
+    first, last = days
+    ended = run("report", "transparency", "--from", first, "--to", last, "--out", tmp_path / "x")
+    assert (ended.status, message in ended.error) == (2, True)

@@ -38,7 +38,7 @@ def test_every_figure_has_a_source() -> None:
 
 def test_markdown_prints_figures_with_sources_in_tables() -> None:
     text = transparency_report(FIGURES, "md").decode()
-    assert "2026-01-01 00:00 UTC up to 2026-04-01 00:00 UTC." in text
+    assert "2026-01-01 to 2026-03-31, days in UTC." in text
     assert "| Cases opened | 1,234 | \\[1\\] |" in text
     assert "| Cases about &lt;b&gt;groups&lt;/b&gt; | fewer than 5 | \\[1\\] |" in text
     assert "| No. | Source |\n|---|---|\n| \\[1\\] | entries of cases |\n" in text
