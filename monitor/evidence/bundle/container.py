@@ -61,12 +61,14 @@ def is_name(name: str) -> bool:
 
 def _read(container: zipfile.ZipFile, size: int) -> Iterator[tuple[str, bytes | None]]:
     seen: set[str] = set()
+    room = size  # files that share bytes must not fill the memory
     for info in container.infolist():
         if info.filename in seen:
             raise InputError(f"The bundle has two files with the name {info.filename!r}.")
         seen.add(info.filename)
         content = None
-        if info.compress_type == zipfile.ZIP_STORED and info.file_size <= size:
+        if info.compress_type == zipfile.ZIP_STORED and info.file_size <= room:
+            room -= info.file_size
             try:
                 content = container.read(info)
             except _UNREADABLE:

@@ -64,12 +64,13 @@ def _headline(console: Console, fine: str, problems: int) -> None:
 
 
 def _problem(console: Console, where: str, kind: str, text: str) -> None:
-    line = Text("  ").append(where, "bold").append(f"  {kind}: {text}", "not bold")
+    line = Text("  ").append(_printable(where), "bold")
+    line.append(f"  {kind}: {_printable(text)}", "not bold")
     console.print(line, soft_wrap=True)
 
 
 def _row(console: Console, name: str, value: str) -> None:
-    console.print(Text(f"  {name:<11}", "dim").append(value, "not dim"), soft_wrap=True)
+    console.print(Text(f"  {name:<11}", "dim").append(_printable(value), "not dim"), soft_wrap=True)
 
 
 def _time(at: float) -> str:
@@ -78,3 +79,8 @@ def _time(at: float) -> str:
 
 def _entries(number: int) -> str:
     return f"{number:,} {'entry' if number == 1 else 'entries'}"
+
+
+def _printable(text: str) -> str:
+    """A text from a file that anybody may have written. It goes to a terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

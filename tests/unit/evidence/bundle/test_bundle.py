@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import zipfile
 from collections.abc import Callable
@@ -11,13 +12,15 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from monitor.errors import EvidenceError, InputError
 from monitor.evidence.bundle.container import pack, unpack
 from monitor.evidence.bundle.files import CHAIN, KEYS, MANIFEST, contents, write_bundle
-from monitor.evidence.bundle.verify import verify_bundle
+from monitor.evidence.bundle.verify import Wrong, verify_bundle
 from monitor.evidence.links import digest
 from monitor.evidence.ring import Ring
+from pipelines.show.cases.verify import show_bundle
 from tests.support.chains import CASE, chain_of, new_signer
 
 SIGNER, OLD = new_signer(), new_signer()
@@ -162,3 +165,28 @@ def test_other_files_are_no_bundle(data: bytes):
     except InputError:
         return
     assert not report.ok
+
+
+def test_files_that_share_bytes_do_not_fill_the_memory():
+    """The directory lists the same large file many times under other names."""
+    size, number = 100_000, 500
+    local = zipfile.ZipInfo("a000", (1980, 1, 1, 0, 0, 0))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as container:
+        container.writestr(local, bytes(size))
+        for i in range(1, number):
+            other = copy.copy(container.filelist[0])
+            other.filename = f"a{i:03}"
+            container.filelist.append(other)
+        container.start_dir = container.fp.tell()
+        container._didModify = True
+    files = unpack(buffer.getvalue())
+    assert sum(content is not None for content in files.values()) <= 1
+
+
+def test_control_characters_of_a_bundle_do_not_reach_the_terminal(bundle: bytes):
+    report = verify_bundle(bundle, TRUSTED)
+    wrong = Wrong("added", "\x1b]0;title\x07.html", "\x1b[2J")
+    console = Console(record=True, file=io.StringIO())
+    show_bundle(msgspec.structs.replace(report, problems=[wrong]), console)
+    assert "\x1b" not in console.export_text()
