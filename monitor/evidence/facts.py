@@ -87,6 +87,23 @@ class SharedFact(msgspec.Struct, frozen=True):
     nats: float
 
 
+class ImportFact(msgspec.Struct, frozen=True):
+    """An indicator of a partner that members have. Its hash is the partner's, and is left out.
+
+    Attributes:
+        id: of the STIX object.
+        kind: network, tls, system or template.
+        source: the partner.
+        nats: mean evidence of these members from all indicators; 0 if it did not count.
+    """
+
+    id: str
+    kind: str
+    source: str
+    members: int
+    nats: float
+
+
 class Moment(msgspec.Struct, frozen=True):
     """An event of the timeline, event time, epoch seconds."""
 
@@ -140,6 +157,7 @@ class Facts(msgspec.Struct, frozen=True):
         stream: empty where the offsets are unknown, as in a replay of files.
         complete: whether `stream` starts before the subject's first request, so that a replay
             must give the same numbers.
+        imports: indicators of partners that members had. They are not in the stream.
     """
 
     subject: str
@@ -160,3 +178,4 @@ class Facts(msgspec.Struct, frozen=True):
     alerts: list[Alert] = []
     stream: list[StreamRange] = []
     complete: bool = False
+    imports: list[ImportFact] = []

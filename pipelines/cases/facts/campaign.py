@@ -27,6 +27,7 @@ from monitor.evidence.facts import (
     DecisionFact,
     Facts,
     FindingFact,
+    ImportFact,
     MemberFact,
     Moment,
     Number,
@@ -121,6 +122,10 @@ def campaign_facts(known: Known, settings: Settings, versions: Versions) -> Fact
         alerts=[states[-1] for states in words.by_alert(messages).values()],
         stream=known.stream,
         complete=known.complete,
+        imports=[
+            ImportFact(each.id, each.kind, each.source_name or each.source, each.members, each.nats)
+            for each in campaign.imported
+        ],
     )
 
 
