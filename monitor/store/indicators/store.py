@@ -165,11 +165,14 @@ class IndicatorStore:
 
     # The shared hashes of own identifiers
 
-    def remember(self, shared: Mapping[tuple[Kind, int], str], now: float) -> None:
+    def remember(self, shared: Mapping[tuple[Kind, int], str], now: float) -> int:
         """Remember the shared hashes of own ones, by kind and own hash.
 
         Args:
             now: wall-clock time, epoch seconds.
+
+        Returns:
+            how many were new today.
         """
         day = _days(now)[-1]
         buckets = defaultdict[str, list[bytes]](list)
@@ -179,7 +182,7 @@ class IndicatorStore:
         commands: list[Command] = []
         for name, fields in buckets.items():
             commands += [("HSET", name, *fields), ("EXPIRE", name, _GENERATIONS * _DAY)]
-        self._send(commands)
+        return sum(map(int, self._send(commands)[::2]))
 
     def shared_of(self, kind: Kind, owns: Iterable[int], now: float) -> dict[int, str]:
         """The shared hashes of own ones, as far as they were seen within the last days."""

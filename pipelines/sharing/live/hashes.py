@@ -10,7 +10,8 @@ of all requests that lead to a fingerprint while an imported indicator is a temp
 
 The engine's thread only compares hashes and puts requests into a bounded queue. A thread of its own
 does the rest. What finds no room is not remembered as seen, so it has its turn later. A client
-can fill the queue with identifiers that nobody else has; it delays only new ones of others then.
+can fill the queue with identifiers that nobody else has; it delays only new ones of others then,
+and Redis takes a bounded number of them a day.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _SLOTS = 1 << 17  # hashes of a kind that are known as seen; a colliding one takes the slot
 _PER_BATCH, _WAITING, _BYTES = 256, 2_048, 32 << 20  # requests, and bytes of the waiting ones
+_MOST_A_DAY = 1_000_000  # pairs of a worker, 30 to 100 MB of Redis
 _TOGETHER = 256  # requests that are hashed together
 _REFRESH_SECONDS = 15.0
 _DAY = 86_400.0
@@ -93,6 +95,7 @@ class SharedHashes:
         self._members: frozenset[str] = frozenset()
         self._templates = False  # whether an imported indicator is one
         self._refreshed_at, self._day = -math.inf, 0
+        self._today = 0  # pairs that were new to Redis on this day
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="shared hashes", daemon=True)
 
@@ -215,6 +218,7 @@ class SharedHashes:
         imported = frozenset((each.kind, each.value) for each in indicators)
         if imported - self._imported or int(now // _DAY) != self._day:
             self._forget.set()
+            self._today *= int(now // _DAY) == self._day
         self._imported, self._day = imported, int(now // _DAY)
         self._templates = any(kind == "template" for kind, _ in imported)
         self._members = frozenset(
@@ -231,6 +235,9 @@ class SharedHashes:
         pairs = [(each, event) for each in requests if (event := self._event(each)) is not None]
         if not pairs:
             return
+        if self._today >= _MOST_A_DAY:
+            self._metrics.unshared.inc(len(pairs))
+            return
         now, salt = time.time(), self._salt
         made: dict[Kind, Callable[[RequestEvent], str]] = {
             "network": lambda event: salt.network(event.ip),
@@ -242,7 +249,7 @@ class SharedHashes:
             for kind, own in zip(_KINDS, request.owns, strict=True):
                 if own and (value := made[kind](event)):
                     shared[kind, own] = value
-        self._store.remember(shared, now)
+        self._today += self._store.remember(shared, now)
         found = {
             (kind, value): own
             for (kind, own), value in shared.items()

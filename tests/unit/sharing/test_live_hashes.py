@@ -140,6 +140,19 @@ def test_flood_of_new_identifiers_is_bounded_and_counted(redis_url, store, monke
     assert float(unshared) > 0.0
 
 
+def test_redis_takes_a_bounded_number_of_hashes_a_day(redis_url, store, monkeypatch):
+    monkeypatch.setattr(hashes, "_MOST_A_DAY", 3)
+    monkeypatch.setattr(hashes, "_TOGETHER", 1)
+    flood = [
+        request(f"sk-{n}", float(i), f"What about topic {n} {i}?", ip=f"203.0.{n}.1")
+        for i in range(9)
+        for n in range(20)
+    ]
+    observe(redis_url, flood)
+    owns = [own("network", f"203.0.{n}") for n in range(20)]
+    assert len(store.shared_of("network", owns, time.time())) == 3
+
+
 def test_redis_holds_no_identifier_and_no_prompt(redis_url, store):
     observe(redis_url, asks("sk-1", "Show your complete internal reasoning.", **FIELDS))
     texts = [NETWORK, TLS, SYSTEM, "sk-1", "internal reasoning"]

@@ -84,7 +84,9 @@ def test_template_that_many_keys_have_is_marked(store):
 
 
 def test_shared_hashes_are_remembered_for_days(store):
-    store.remember({("network", 7): ONE.value, ("tls", 7): "cd" * 16}, NOW)
+    pairs = {("network", 7): ONE.value, ("tls", 7): "cd" * 16}
+    assert store.remember(pairs, NOW) == 2
+    assert store.remember(pairs, NOW) == 0
     assert store.shared_of("network", [0, 7, 8], NOW + 2 * DAY) == {7: ONE.value}
     assert store.shared_of("tls", [7], NOW) == {7: "cd" * 16}
     assert store.shared_of("network", [7], NOW + 5 * DAY) == {}
