@@ -32,6 +32,7 @@ _LEFT_ALONE = re.compile(
     r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|\S*://\S+|\"[^\"\n]*\"", re.S
 )
 _WORD = re.compile(r"[^\W_]+")
+_NEXT = re.compile(r" ([^\W_]+)")
 _QUOTES = str.maketrans({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0xA0: " "})
 _NO_GROUP = -1
 _T = TypeVar("_T")
@@ -115,6 +116,9 @@ def normalised(text: str) -> str:
 class Wordings:
     """Puts marks into text, and reads them.
 
+    A text up to the end of a line, or of a sentence without an open quotation, is marked in the
+    same way whatever follows.
+
     Args:
         groups: of wordings.
     """
@@ -127,7 +131,7 @@ class Wordings:
             for j, word in enumerate(group.words)
         }
         longest = sorted(self._place, key=len, reverse=True)
-        words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in longest)
+        words = "|".join(re.escape(word).replace(r"\ ", r"[^\S\n]+") for word in longest)
         self._pattern = re.compile(rf"(?<![\w'-])(?:{words})(?![\w'-])", re.I)
 
     def mark(self, text: str, key: HashKey) -> str:
@@ -158,9 +162,9 @@ class Wordings:
         begin = 0
         for end, following in [*map(re.Match.span, _LEFT_ALONE.finditer(text)), (len(text), 0)]:
             for match in self._pattern.finditer(text, begin, end):
-                after = _WORD.match(text, match.end() + 1)
+                after = _NEXT.match(text, match.end())
                 group = self.groups[self._place[_folded(match[0])][0]]
-                if after is None or after[0].lower() not in group.not_before:
+                if after is None or after[1].lower() not in group.not_before:
                     yield match
             begin = following
 

@@ -57,6 +57,7 @@ OPEN_PATHS = frozenset(
 )
 _NOT_A_KEY = 1_000_000  # place of a header that holds no key
 _POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
+_MARK = b"x-xm-mark"
 
 
 class Caller(NamedTuple):
@@ -185,7 +186,11 @@ class ExtractionMonitor:
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, verdict: Verdict
     ) -> None:
-        """Let the application answer, and listen."""
+        """Let the application answer, and listen. Only the monitor names its mark."""
+        mark = [(_MARK, verdict.mark.encode())] if verdict.mark else []
+        if mark or any(name == _MARK for name, _ in scope["headers"]):
+            others = [line for line in scope["headers"] if line[0] != _MARK]
+            scope = {**scope, "headers": [*others, *mark]}
 
         async def received() -> ASGIMessage:
             part = await receive()
@@ -198,9 +203,8 @@ class ExtractionMonitor:
                 headers = {name.lower(): value for name, value in part.get("headers", ())}
                 kind = headers.get(b"content-type", b"").lower()
                 exchange.begun(part["status"], kind, b"content-encoding" in headers)
-                if verdict.mark:
-                    mark = (b"x-xm-mark", verdict.mark.encode())
-                    part = {**part, "headers": [*part.get("headers", ()), mark]}
+                if mark:
+                    part = {**part, "headers": [*part.get("headers", ()), *mark]}
             elif part["type"] == "http.response.body":
                 exchange.sent(part.get("body", b""))
             elif part["type"] == "websocket.accept":

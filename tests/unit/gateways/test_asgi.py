@@ -171,7 +171,11 @@ async def test_asgi_marks_responses() -> None:
     async with gateway() as (asked, monitor):
         monitor.set("k_sk-1", "mark", mark="m_1")
         await until(lambda: len(asked.app._client._copy) == 1)
-        assert (b"x-xm-mark", b"m_1") in (await asked.ask(key()))[0]["headers"]
+        sent = await asked.ask(key(), ("X-XM-Mark", "m_2"))
+        assert (b"x-xm-mark", b"m_1") in sent[0]["headers"]
+        await asked.ask(key("sk-2"), ("X-XM-Mark", "m_2"))
+        passed_on = [dict(scope["headers"]).get(b"x-xm-mark") for scope in asked.api.scopes]
+        assert passed_on == [b"m_1", None]  # only the monitor names marks
 
 
 async def test_asgi_streams_parts_as_they_come_and_counts_them() -> None:
