@@ -40,6 +40,11 @@ _CHANGES = {  # by what a person changed
     "withdraw": "withdrew the alert",
     "reinstate": "reinstated the alert",
     "silence": "silenced notifications",
+    "kill": "switched all enforcement",
+    "shadow": "changed shadow mode",
+    "caps": "changed the limits of enforcement",
+    "cap": "held back decisions, a limit was reached",
+    "case": "changed the case",
 }
 
 

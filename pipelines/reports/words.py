@@ -56,6 +56,7 @@ TIES = {  # by kind of evidence that ties a member to the others
     "user_agent": "shared user agent",
     "system": "shared system prompt",
     "model": "same model",
+    "imported": "known to a partner",
 }
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
