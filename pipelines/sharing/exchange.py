@@ -28,14 +28,14 @@ from pipelines.sharing.formats import misp, stix
 from pipelines.sharing.formats.received import Reading, decode, objects_in
 from pipelines.sharing.formats.shared import identity_id
 from pipelines.sharing.formats.stix_reader import read_objects
-from pipelines.sharing.formats.tlp import TLP
+from pipelines.sharing.formats.tlp import TLP, may_report, strictest
 from pipelines.sharing.misp_server import send_event
 from pipelines.sharing.overview import Overview, overview_of
 from pipelines.sharing.receive import Import, Receiver
-from pipelines.sharing.state import SharingState, Version, version_name
+from pipelines.sharing.state import SharingState, Version, creator_in, id_in, version_name
 from pipelines.sharing.taxii import Taxii
 
-TAXII, MISP = "taxii", "misp"
+TAXII, MISP, FILE = "taxii", "misp", "file"
 _DAY = 86_400.0
 
 
@@ -144,8 +144,26 @@ class Exchange:
         return self._send(ids[0], Export(shared, 0), target, format)
 
     def send_sightings(self, target: str, now: float) -> Sent:
-        """Send which indicators of partners were seen in campaigns here, if that is news."""
-        known = {(each.source, each.id): each for each in self.indicators.all(now)}
+        """Send which indicators of partners were seen in campaigns here, if that is news.
+
+        Args:
+            target: a file, or `taxii`.
+            now: wall-clock time, epoch seconds.
+        """
+        if target == MISP:
+            raise InputError("MISP takes campaigns only: send sightings to taxii or a file.")
+        url = f"{self._settings.sharing.taxii_url}".rstrip("/") + "/"
+        way = url if target == TAXII else FILE
+        versions = self.state.versions()
+        ways = {
+            id: versions[f"{by} {id}"].way for by, _, id in (v.partition(" ") for v in versions)
+        }
+        imported = self.indicators.all(now)
+        known = {
+            (each.source, each.id): each
+            for each in imported
+            if may_report(each.tlp, ways.get(each.id, "") == way)
+        }
         seen: dict[str, Seen] = {}
         for partition in load_partitions(self._settings):
             for campaign in partition.rounds.campaigns:
@@ -159,10 +177,10 @@ class Exchange:
         found = sightings(list(seen.values()), sent, identity_id(self.organisation), now)
         objects = stix.sighting_objects(found, self.organisation)
         count, name, digest = self._deliver(target, objects) if found else (0, target, "")
-        ended = sent.keys() - {id for _, id in known}
-        self.state.save_sightings(found, ended)
+        self.state.save_sightings(found, sent.keys() - {each.id for each in imported})
         kinds = [seen[each.indicator].indicator.kind for each in found]
-        return Sent("", "", name, "amber", count, _counts(kinds), 0, digest)
+        level = strictest(each.tlp for each in found)
+        return Sent("", "", name, level, count, _counts(kinds), 0, digest)
 
     # In
 
@@ -177,7 +195,7 @@ class Exchange:
             reading = misp.read_events(document, name)
         else:
             reading = read_objects(objects_in(document.get("objects"), name))
-        return self._receiver("file")(reading, now)
+        return self._receiver(FILE, FILE)(reading, now)
 
     def poll(self, now: float, *, everything: bool = False) -> Import:
         """Import what has been added to the TAXII collection since the last poll.
@@ -187,7 +205,7 @@ class Exchange:
         """
         total = Import()
         with Taxii(self._settings.sharing) as taxii:
-            receive = self._receiver(f"taxii:{taxii.host}")
+            receive = self._receiver(f"taxii:{taxii.host}", taxii.url)
             position = "" if everything else self.state.position(taxii.url, self.salt)
             campaigns: dict[str, str] = {}
             for page in taxii.poll(position):
@@ -207,13 +225,13 @@ class Exchange:
             how many there were.
         """
         versions = self.state.versions()
-        of_id = {id: by for by, _, id in (name.partition(" ") for name in versions)}
+        creators = {id_in(name): creator_in(name) for name in versions}
         dropped: dict[str, Version] = {}
         by_source: dict[str, list[str]] = {}
         for each in self.indicators.all(now):
             uuid = each.id.removeprefix("indicator--")
             if any(each.source == name or uuid.startswith(name) for name in names):
-                name = version_name(of_id.get(each.id, each.source), each.id)
+                name = version_name(creators.get(each.id, each.source), each.id)
                 until = now + 366 * _DAY
                 modified = versions[name].modified if name in versions else now
                 dropped[name] = Version(modified, until, dropped=True)
@@ -245,8 +263,9 @@ class Exchange:
         self.state.record(change)
         return change
 
-    def _receiver(self, feed: str) -> Receiver:
-        return Receiver(self._settings.sharing, self.salt, feed, self.indicators, self.state)
+    def _receiver(self, feed: str, way: str) -> Receiver:
+        sharing = self._settings.sharing
+        return Receiver(sharing, self.salt, feed, way, self.indicators, self.state)
 
     def _check_not_withdrawn(self, campaign: str) -> None:
         control = ControlStore(self._settings.redis_url).read()
@@ -275,8 +294,6 @@ class Exchange:
     def _deliver(self, target: str, objects: list[Any]) -> tuple[int, str, str]:
         """Send objects of STIX; return how many were new, where they are, and their digest."""
         data = stix.bundle(objects)
-        if target == MISP:
-            raise InputError("MISP takes campaigns only: send sightings to taxii or a file.")
         if target == TAXII:
             with Taxii(self._settings.sharing) as taxii:
                 return taxii.push(stix.to_json(objects)), f"taxii:{taxii.host}", _digest(data)

@@ -1,9 +1,9 @@
 """Decides what leaves: the shared form of a campaign, and sightings for partners.
 
 What was received under TLP stays under it. A hash that a partner has shared as well leaves only if
-its level allows that; `amber` and above stay in the organisation that received them. Sightings go
-back to where the indicator came from, under its own level, except `red`. Nothing leaves as `red`:
-it is for the ears of persons.
+its level allows that; `amber` and above stay in the organisation that received them. A sighting
+leaves under the level of its indicator: from `amber` on only the way that it came, of `red` never.
+Nothing leaves as `red`: it is for single persons.
 
 The ids of all objects follow from the campaign and the salt, so a second export updates what the
 first one sent. Hashes that the campaign no longer has are taken back.
@@ -154,8 +154,6 @@ def sightings(
     found: list[SharedSighting] = []
     for each in seen:
         indicator = each.indicator
-        if indicator.tlp == "red":
-            continue
         before = sent.get(indicator.id)
         sighting = SharedSighting(
             id=stix_id("sighting", b"", indicator.id, sharer),

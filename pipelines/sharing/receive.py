@@ -21,7 +21,7 @@ from monitor.sharing.indicator import Indicator
 from monitor.store.indicators import IndicatorStore
 from pipelines.sharing.formats.received import Reading, Received, newest
 from pipelines.sharing.formats.shared import identity_id
-from pipelines.sharing.state import SharingState, Version, version_name
+from pipelines.sharing.state import SharingState, Version, creator_in, id_in, version_name
 
 DAY = 86_400.0
 _EARLY = 3600.0  # seconds that a partner's clock may be ahead
@@ -76,6 +76,7 @@ class Receiver:
     Args:
         salt: id of the deployment's salt.
         feed: what the objects come by: `file`, or `taxii:HOST`.
+        way: the same in full: `file`, or the URL of the collection.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Receiver:
         settings: Sharing,
         salt: str,
         feed: str,
+        way: str,
         indicators: IndicatorStore,
         state: SharingState,
     ) -> None:
         self._settings = settings
         self._salt = salt
         self._feed = feed
+        self._way = way
         self._indicators = indicators
         self._state = state
         self._own = identity_id(settings.name) if settings.name else ""
@@ -104,7 +107,7 @@ class Receiver:
         """
         result = Import(others=reading.others, invalid=reading.invalid, problems=reading.problems)
         known = self._state.versions()
-        creators = {id: by for by, _, id in (name.partition(" ") for name in known)}
+        creators = {id_in(name): creator_in(name) for name in known}
         present = {each.id for each in self._indicators.all(now)}
         added: list[Indicator] = []
         revoked: dict[str, list[str]] = {}
@@ -130,7 +133,7 @@ class Receiver:
                 added.append(self._indicator(each, until, reading.names))
                 result.renewed += last is not None
                 result.added += last is None
-            versions[name] = Version(each.modified, until, each.revoked)
+            versions[name] = Version(each.modified, until, each.revoked, way=self._way)
         if added:
             self._indicators.put(added, now)
         for source, ids in revoked.items():

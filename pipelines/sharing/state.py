@@ -40,12 +40,14 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
         until: when the version may be forgotten, wall-clock time, epoch seconds.
         revoked: by its creator.
         dropped: by a person here: later versions are not imported either.
+        way: how it came: `file`, or the URL of a collection.
     """
 
     modified: float
     until: float
     revoked: bool = False
     dropped: bool = False
+    way: str = ""
 
 
 class SharingState:
@@ -155,3 +157,13 @@ class SharingState:
 def version_name(by: str, id: str) -> str:
     """The name of an indicator among the versions: its creator and its id."""
     return f"{by} {id}"
+
+
+def creator_in(name: str) -> str:
+    """The creator in the name of a version."""
+    return name.partition(" ")[0]
+
+
+def id_in(name: str) -> str:
+    """The id in the name of a version."""
+    return name.partition(" ")[2]

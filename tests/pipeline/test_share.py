@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
 from monitor.campaigns.fingerprint import IDENTIFIERS
+from monitor.campaigns.imported import ImportSeen
 from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
 from monitor.store.control import ControlStore
 from monitor.store.indicators import IndicatorStore
+from monitor.store.redis import RedisStore
 from pipelines.sharing import taxii
 from pipelines.sharing.exchange import MISP, TAXII, Exchange
+from pipelines.sharing.formats import stix
 from pipelines.sharing.taxii import PartnerError, Taxii
 from tests.support import campaigns, sharing
 from tests.support.redis_servers import Authority
@@ -170,7 +174,7 @@ def test_common_identifier_does_not_leave(redis_url, tmp_path):
     system = IDENTIFIERS.index("system")
     ordinary = found.population.rows_of(campaigns.ORDINARY)
     found.population._rows["identifiers"][ordinary[:4], system, 1] = campaigns.SYSTEM
-    campaigns.save(sharing.RedisStore(redis_url, 100), found)
+    campaigns.save(RedisStore(redis_url, 100), found)
     store = IndicatorStore(redis_url)
     store.remember({("system", campaigns.SYSTEM): SYSTEM_HASH}, NOW)
     with pytest.raises(InputError, match="no identifier that may leave"):
@@ -279,3 +283,49 @@ def test_expired_campaign_is_not_exported(here, tmp_path):
         client.delete(*client.keys("xm:shared:*"))
     with pytest.raises(InputError, match="no identifier that may leave"):
         Exchange(here).export("c_fleet", "green", str(tmp_path / "x"), "stix", late)
+
+
+def see(settings: Settings, members: int = 12) -> None:
+    """Let the campaign of a deployment have all imported indicators."""
+    found = campaigns.partition(settings)
+    found.rounds.campaigns[0].imported = [
+        ImportSeen(
+            each.id, each.kind, each.value, each.source, "", each.campaign,
+            members, NOW - DAY, NOW, 1.0,
+        )
+        for each in IndicatorStore(settings.redis_url).all(NOW)
+    ]  # fmt: skip
+    campaigns.save(RedisStore(settings.redis_url, 100), found)
+
+
+def test_sighting_reaches_the_partner_once(here, there):
+    Exchange(here).export("c_fleet", "amber", TAXII, "stix", NOW)
+    exchange = Exchange(there)
+    exchange.poll(NOW)
+    see(there)
+    assert exchange.send_sightings(TAXII, NOW).hashes == {"system": 1, "template": 1}
+    assert exchange.send_sightings(TAXII, NOW + 60).hashes == {}
+    assert set(Exchange(here).poll(NOW + 60).sighted.values()) == {1}
+    see(there, members=200)
+    assert exchange.send_sightings(TAXII, NOW + 120).hashes == {"system": 1, "template": 1}
+
+
+def test_sighting_of_what_came_as_amber_goes_back_the_way_it_came(here, there, tmp_path):
+    Exchange(here).export("c_fleet", "amber", str(tmp_path / "amber.json"), "stix", NOW)
+    exchange = Exchange(there)
+    exchange.read_file((tmp_path / "amber.json").read_bytes(), "amber.json", NOW)
+    see(there)
+    assert exchange.send_sightings(TAXII, NOW).hashes == {}
+    out = tmp_path / "sightings.json"
+    assert exchange.send_sightings(str(out), NOW).tlp == "amber"
+    assert Exchange(here).read_file(out.read_bytes(), "out", NOW).sighted
+
+
+def test_what_came_as_red_is_never_reported(there, tmp_path):
+    exchange = Exchange(there)
+    campaign = msgspec.structs.replace(sharing.shared_campaign(exchange.salt), tlp="red")
+    objects = stix.campaign_objects(campaign, sharing.PARTNER)
+    assert exchange.read_file(stix.bundle(objects), "red.json", NOW).added == 4
+    see(there)
+    for target in (TAXII, str(tmp_path / "out.json")):
+        assert exchange.send_sightings(target, NOW).hashes == {}

@@ -62,3 +62,12 @@ def may_pass_on(received: TLP, under: TLP) -> bool:
     the community.
     """
     return received in ("clear", "green") and LEVELS.index(under) >= LEVELS.index(received)
+
+
+def may_report(received: TLP, same_way: bool) -> bool:
+    """Whether a sighting of what came under a level may be sent.
+
+    Args:
+        same_way: back the way that it came.
+    """
+    return received != "red" and (same_way or received in ("clear", "green"))
