@@ -25,7 +25,7 @@ Out = Annotated[Path, typer.Option(help="A file in .md, .html or .pdf, or a fold
 
 
 @case.command(
-    "export", epilog="Example: `xm case export case_75b8 --out case.bundle --why 'For counsel'`"
+    "export", epilog="Example: `xm case export case_75b8 --out case.zip --why 'For counsel'`"
 )
 def export(
     case: CaseId,
