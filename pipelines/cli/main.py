@@ -17,7 +17,7 @@ import typer
 from monitor import config
 from monitor.errors import MonitorError
 from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline, tracing
-from pipelines.cli.cases import documents, key, reproduce, review, share, verify  # noqa: F401
+from pipelines.cli.cases import case, documents, key, reproduce, review, share, verify  # noqa: F401
 from pipelines.cli.cases import group as cases
 from pipelines.cli.options import stderr
 
