@@ -60,6 +60,7 @@ _CHANGES = {
 }
 
 
+IMPORTED_PREFIX = "indicator "  # of the names of numbers that follow from partners' indicators
 _DECIMALS = 3  # of the evidence on a member
 _LISTED = 20_000  # members, as in alerts: an entry of a case is limited in size
 
@@ -212,6 +213,17 @@ def _finding(known: Known, members: Sequence[MemberFact]) -> FindingFact:
     """What the linker found, with the numbers of its last evaluation."""
     campaign, evidence = known.campaign, known.campaign.evidence
     numbers = [_number(name, value) for name, value in evidence.items() if value != UNKNOWN]
+    numbers += [
+        Number(
+            f"{IMPORTED_PREFIX}{each.id}",
+            f"mean evidence on {counted(each.members, 'member')} with the same "
+            f"{each.kind.replace('_', ' ')} as in a report of {each.source_name or each.source}",
+            each.nats,
+            "nats",
+        )
+        for each in campaign.imported
+        if each.nats > 0.0
+    ]
     own = sum(each.own_alert is not None for each in members)
     numbers.append(Number("own_alerts", "members with an alert of their own", float(own), "count"))
     if known.whole:

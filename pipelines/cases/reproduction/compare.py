@@ -58,11 +58,14 @@ def compare(case: Facts, replay: Facts, excuses: Mapping[str, str]) -> list[Row]
         excuses: by group, or "" for all, why a replay cannot give the same values.
     """
     forgotten = {group for group, each in _findings(case) if each.alert and not each.numbers}
+    if forgotten:
+        forgotten |= {"timeline", "decisions", "statement"}
     rows = []
     ours, theirs = (dict(_values(each)) for each in (case, replay))
     for group, name in dict.fromkeys([*ours, *theirs]):
         a, b = ours.get((group, name)), theirs.get((group, name))
-        why = _FORGOTTEN if group in forgotten else excuses.get(group, excuses.get("", ""))
+        is_forgotten = bool(forgotten & {group, name})
+        why = _FORGOTTEN if is_forgotten else excuses.get(group, excuses.get("", ""))
         result: Result = "same" if _equal(a, b) else "unknown" if why else "different"
         rows.append(Row(group, name, _text(a), _text(b), result, why * (result == "unknown")))
     return rows

@@ -20,6 +20,7 @@ from monitor.errors import InputError
 from monitor.evidence.facts import Facts, StreamRange
 from monitor.identity import Identity
 from monitor.requests.decoder import Decoder
+from pipelines.cases.facts.campaign import IMPORTED_PREFIX
 from pipelines.cases.facts.versions import with_detection
 from pipelines.cases.reproduction.compare import Comparison, Row, compare, differing_versions
 from pipelines.cases.reproduction.replays import (
@@ -146,21 +147,22 @@ def _fingerprint_rows(found: Replayed, same: set[str], *, cut: bool) -> list[Row
 def _excuses(case: Facts, found: Replayed, gone: Sequence[str]) -> dict[str, str]:
     """By group of values, or "" for all, why a replay cannot give the same ones."""
     excuses: dict[str, str] = {}
-    if _has_imports(case):
-        excuses["ties"] = "imported indicators counted, which the stream does not have"
-    elif found.population > LARGE:
+    if found.population > LARGE:
         excuses["ties"] = "the rows of other keys were read at a later moment"
     if gone:
         excuses[""] = "Kafka does not have all of the offsets any more"
     elif not case.complete:
         excuses[""] = "the offsets begin after the first request"
+    elif _has_imports(case):
+        excuses[""] = "indicators from partners counted, which the stream does not have"
     elif versions := differing_versions(case, found.facts):
         excuses[""] = f"another version: {', '.join(versions)}"
     return excuses
 
 
 def _has_imports(case: Facts) -> bool:
-    return any("imported" in each.nats for each in case.members)
+    numbers = (number for finding in case.findings for number in finding.numbers)
+    return any(number.name.startswith(IMPORTED_PREFIX) for number in numbers)
 
 
 def _notes(case: Facts, found: Replayed, unknown: Sequence[str]) -> list[str]:
@@ -185,7 +187,10 @@ def _notes(case: Facts, found: Replayed, unknown: Sequence[str]) -> list[str]:
             "at that time: not compared."
         )
     if _has_imports(case):
-        notes.append("Indicators from partners counted: what ties members was not compared.")
+        notes.append(
+            "Indicators from partners counted, which reach the linker beside the stream: the "
+            "replay is without them. The numbers of the finding list them."
+        )
     return notes
 
 
