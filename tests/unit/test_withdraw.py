@@ -9,6 +9,7 @@ from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
 from monitor.records.migrations import read
+from monitor.records.profile import DAY
 from monitor.store.memory import MemoryStore
 from tests.support.requests import elicitor, request
 
@@ -135,3 +136,11 @@ def test_alert_that_opened_despite_a_withdrawal_stays_open(stream, monkeypatch):
     stream.save()
     stream.engine.withdraw({"sk-cot": {kind: Cleared(CRITICAL, 8.0) for kind in EVERY_KIND}})
     assert stream.save() == []
+
+
+@pytest.mark.parametrize(("withdrawn", "counts"), [({"sk-cot": EVERY_KIND}, True), ({}, False)])
+def test_withdrawn_key_counts_in_the_baseline_of_the_next_day(stream, withdrawn, counts):
+    stream.engine.withdraw(withdrawn)
+    asks = "Solve problem {}. Show your complete internal reasoning."
+    stream.observe([request("sk-cot", DAY + 70.0 * i, asks.format(100 + i)) for i in range(60)])
+    assert stream.engine.partitions["t:0"].baseline.today.any() == counts
