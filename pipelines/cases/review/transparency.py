@@ -60,11 +60,14 @@ def transparency(settings: Settings, since: float, until: float) -> Transparency
         EvidenceError: if a case was changed.
     """
     store, control = case_store(settings, sign=False), ControlStore(settings.redis_url)
-    rows = [row for row in store.rows() if row.opened_at < until]
-    cases = [store.entries(row.id) for row in rows]
+    heads, cases = list[str](), list[list[Entry]]()
+    for row in store.rows():
+        if row.opened_at < until:
+            cases.append(store.entries(row.id))
+            later = next((each for each in cases[-1] if each.at >= until), None)
+            heads.append(later.previous if later else row.head)
     audit = list(control.audit(0.0))
     notes = _notes(audit, settings, since, until)
-    heads = [row.head for row in rows]
     return figures(
         cases, audit, heads, since, until, answer_days=settings.cases.answer_days, notes=notes
     )
@@ -83,15 +86,14 @@ def figures(
     """The figures of a period, from the entries of each case and the audit.
 
     Args:
-        heads: digests of the newest entry of each case.
+        heads: digest of the newest entry of each case, as of `until`.
         answer_days: in which an appeal is to be answered.
     """
     digest = hashlib.sha256("\n".join(sorted(heads)).encode()).hexdigest()[:16]
-    of_cases = f"{len(cases):,} cases, digest {digest}"
+    of_cases, of_audit = f"signed cases, digest {digest}", "audit of changes"
     cases = [entries for entries in cases if entries[0].at < until]
     known = [case_of(each for each in entries if each.at < until) for entries in cases]
     changes = [each for each in audit if since <= each.at < until]
-    of_audit = f"audit, {len(changes):,} changes"
     within = [entry for entries in cases for entry in entries if since <= entry.at < until]
     return Transparency(
         since,

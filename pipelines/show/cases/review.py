@@ -63,6 +63,8 @@ def show_ruling(found: Ruling, console: Console | None = None) -> None:
     lines = [f"The decision on {found.subject} is {found.result}. Case {found.case}."]
     if found.result == "overturned":
         lines.append(f"{count(len(found.alerts), 'alert')} withdrawn. Nothing of it is enforced.")
+        if found.subject.startswith("c_"):
+            lines.append("If partners got it, take that back: xm share revoke.")
         if found.lifted:
             lines.append(f"Decisions deleted on {_some(found.lifted)}.")
         if found.remaining:
