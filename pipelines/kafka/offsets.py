@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -12,7 +14,8 @@ from monitor.config import Settings
 from monitor.requests.decoder import MAX_AHEAD
 from pipelines.kafka.security import client_options
 
-_TIMEOUT_MS = 8_000
+_TIMEOUT_MS = 2_000  # whoever asks can do without an answer
+_PAUSE = 30.0  # seconds after a failure without another question
 
 
 class Offsets:
@@ -22,6 +25,7 @@ class Offsets:
         self._settings = settings
         self._lock = threading.Lock()
         self._client: Any = None
+        self._asks_again = 0.0
 
     def earliest(self, topic: str, partition: int) -> int | None:
         """The first offset that a partition still has; `None` if Kafka does not say."""
@@ -55,18 +59,23 @@ class Offsets:
                 self._client.close()
             self._client = None
 
-    def _ask(self, question: Any) -> Any:
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """The answer to a question; `None` if Kafka does not give one, or did not lately."""
         with self._lock:
+            if time.monotonic() < self._asks_again:
+                return None
             try:
                 if self._client is None:
                     self._client = KafkaConsumer(
                         **client_options(self._settings.kafka, self._settings.kafka_security),
                         client_id="extraction-monitor",
                         enable_auto_commit=False,
+                        bootstrap_timeout_ms=_TIMEOUT_MS,
                         request_timeout_ms=_TIMEOUT_MS,
                     )
                 return question(self._client)
             except KafkaError:
+                self._asks_again = time.monotonic() + _PAUSE
                 if self._client is not None:
                     self._client.close()
                 self._client = None
