@@ -129,7 +129,7 @@ class Document:
     """A document.
 
     Attributes:
-        subject: the line below the title.
+        subject: the line below the title, and where it is from.
         warning: what a reader has to know before anything else; empty without.
         method: how sources are cited, for the section on them.
         confidential: whether each page says so.
@@ -139,6 +139,7 @@ class Document:
     subject: str
     sections: list[Section]
     sources: list[Source]
+    subject_sources: Sources = ()
     warning: str = ""
     method: str = ""
     confidential: bool = True

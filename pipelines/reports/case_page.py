@@ -63,6 +63,7 @@ def case_page(evidence: Evidence) -> Document:
         title=f"Case file {evidence.case.id}",
         subject=f"As of entry {evidence.head.number}, {words.moment(evidence.case.changed_at)}.",
         sections=sections,
+        subject_sources=(evidence.head.number,),
         sources=[
             Source(entry.number, describe(entry), evidence.digests[entry.number])
             for entry in evidence.case.entries

@@ -58,7 +58,8 @@ def incident(evidence: Evidence) -> Document:
         title=f"Incident report {case.id}",
         subject=f"{_about(evidence)}. Case as of {words.moment(case.changed_at)}.",
         sections=sections,
-        sources=evidence.sources({*cited(sections), evidence.head.number}),
+        sources=evidence.sources({*cited(sections), *evidence.opening, evidence.head.number}),
+        subject_sources=(*evidence.opening, evidence.head.number),
         warning=warning(evidence),
         method=METHOD,
     )

@@ -91,6 +91,26 @@ def test_every_number_of_a_report_has_a_source(members: int) -> None:
         assert set(sources) <= listed
 
 
+@pytest.mark.parametrize("members", [6, 30])
+def test_amounts_are_in_the_entry_that_they_cite(members: int) -> None:
+    entries = case_entries.whole_case(members)
+    written = {entry.number: msgspec.json.encode(entry).decode() for entry, _ in entries}
+    amounts = 0
+    for section in incident(evidence_of(entries)).sections:
+        tables = [each for each in section.blocks if isinstance(each, Table)]
+        for row in (
+            row for each in tables if section.title == "How much was taken" for row in each.rows
+        ):
+            key, requests, tokens = (cell.replace(",", "") for cell in row.cells[:3])
+            for number in row.sources:
+                member = f'"key":"{key}","role":"member"'
+                assert re.search(
+                    f'{member}[^}}]*"requests":{requests},"tokens":{tokens},', written[number]
+                )
+                amounts += 1
+    assert amounts == min(members, 10)
+
+
 def test_sources_name_the_digest_of_the_stored_line() -> None:
     entries = case_entries.whole_case()
     report = incident(evidence_of(entries))
