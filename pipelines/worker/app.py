@@ -226,6 +226,7 @@ def _observe(
     metrics: Metrics,
 ) -> Watch:
     """Pass a topic through an operator, write its checkpoints, and tell it of withdrawn alerts."""
+    people = ControlStore(settings.redis_url)
     watch = Watch(
         app,
         operator,
@@ -234,8 +235,8 @@ def _observe(
         source,
         metrics=metrics,
         redact=settings.rejected == "redacted",
+        withdrawn=lambda: people.read().withdrawn_by_subject,
     )
-    people = ControlStore(settings.redis_url)
 
     @app.agent(app.topic(source), name=f"observe_{source}")  # type: ignore[untyped-decorator]
     async def observe(stream: Any) -> None:
@@ -247,11 +248,7 @@ def _observe(
 
     @app.task  # type: ignore[untyped-decorator]
     async def withdraw_alerts() -> None:
-        while not app.should_stop:
-            with suppress(StoreError):  # checkpoints report it
-                control = await asyncio.to_thread(people.read)
-                await watch.withdraw(control.withdrawn_by_subject)
-            await app.sleep(_WITHDRAWN_SECONDS)
+        await watch.follow_withdrawals(_WITHDRAWN_SECONDS)
 
     app.on_partitions_revoked.connect(watch.revoke)
     app.on_partitions_assigned.connect(watch.assign)

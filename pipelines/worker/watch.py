@@ -56,6 +56,8 @@ class Watch:
         source: name of the input topic.
         metrics: default: metrics in a private registry.
         redact: whether the rejected topic gets the reason and the place of an element only.
+        withdrawn: reads which alerts people have withdrawn. Nothing is consumed before the first
+            answer, so a new worker does not decide what a person has overturned.
     """
 
     def __init__(
@@ -68,8 +70,11 @@ class Watch:
         *,
         metrics: Metrics | None = None,
         redact: bool = True,
+        withdrawn: Callable[[], Withdrawn] | None = None,
     ) -> None:
         self._app = app
+        self._read_withdrawn = withdrawn
+        self._informed = asyncio.Event()
         self._operator = operator
         self._topics = topics
         self._source = source
@@ -109,6 +114,8 @@ class Watch:
 
     async def consume(self, stream: Any) -> None:
         """Observe the batches of a Faust stream until the app stops."""
+        if self._read_withdrawn is not None:
+            await self._informed.wait()
         async for event in stream.noack().events():
             try:
                 await self.observe(event)
@@ -268,13 +275,21 @@ class Watch:
                 lags[tp.partition] = consumer.lag(tp, found[0])
         self._gauges.set(progress, lags)
 
-    async def withdraw(self, withdrawn: Withdrawn) -> None:
-        """Pass on which alerts people have withdrawn.
-
-        Raises:
-            StoreError: the same call can be made again.
-        """
-        await self._run(self._operator.withdraw, withdrawn)
+    async def follow_withdrawals(self, seconds: float) -> None:
+        """Take over which alerts people have withdrawn, every `seconds` seconds."""
+        assert self._read_withdrawn is not None
+        while not self._app.should_stop:
+            try:
+                withdrawn = await asyncio.to_thread(self._read_withdrawn)
+                await self._run(self._operator.withdraw, withdrawn)
+                self._informed.set()
+            except StoreRefusedError as error:  # the same again: work without them
+                if not self._informed.is_set():
+                    log.error("withdrawals_unknown reason=%r", str(error))
+                self._informed.set()
+            except StoreError:
+                pass  # checkpoints report it
+            await asyncio.sleep(seconds)
 
     # Assignment
 
