@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import unicodedata
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +51,16 @@ def pdf(page: str) -> bytes:
     """A page as PDF on A4. The same page gives the same bytes.
 
     Raises:
-        ConfigError: if a library is missing.
+        ConfigError: if a library is missing, or there is no font.
     """
     try:
-        from weasyprint import HTML
-        from weasyprint.urls import URLFetcher
-    except OSError as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*Expect ugly output")  # Pango crashes without a font
+            from weasyprint import HTML
+            from weasyprint.urls import URLFetcher
+    except (OSError, UserWarning) as error:
         raise ConfigError(
-            f"PDF needs the libraries Pango and HarfBuzz ({error}). Install libpango-1.0-0, "
+            f"PDF needs Pango, HarfBuzz and a font ({error}). Install libpango-1.0-0, "
             "libpangoft2-1.0-0, libharfbuzz-subset0 and fonts-dejavu-core, or what your system "
             "calls them."
         ) from error

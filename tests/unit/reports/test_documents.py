@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
+import subprocess
 import sys
 from functools import cache
 from html.parser import HTMLParser
@@ -234,6 +236,21 @@ def test_pdf_without_a_library_names_the_packages(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"cannot load libpango-1\.0-0.*fonts-dejavu-core"):
         render.pdf("<p>")
+
+
+def test_pdf_without_a_font_names_the_packages(tmp_path: Path) -> None:
+    fonts = tmp_path / "fonts.conf"
+    fonts.write_text("<?xml version='1.0'?><fontconfig><dir>/nonexistent</dir></fontconfig>")
+    ended = subprocess.run(
+        [sys.executable, "-c", "from pipelines.reports import render; render.pdf('<p>x')"],
+        env={**os.environ, "FONTCONFIG_FILE": str(fonts), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "Install libpango-1.0-0" in ended.stderr
+    assert "fonts-dejavu-core" in ended.stderr
 
 
 def test_documents_of_the_same_entries_have_the_same_bytes() -> None:
