@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from monitor import config
+from pipelines.cli.options import Overturned
 
 commands = typer.Typer()
 
@@ -89,14 +90,7 @@ def learn(
             "reasoning.jsonl, sweep.jsonl, cot.jsonl or grader.jsonl. Repeat for every kind.",
         ),
     ] = None,
-    overturned: Annotated[
-        bool,
-        typer.Option(
-            "--overturned",
-            help="Keep flagged keys whose alerts a person withdrew. Asks Redis, and needs the "
-            "workers' XM_IDENTITY_SECRET.",
-        ),
-    ] = False,
+    overturned: Overturned = False,
     source: Source = "",
 ) -> None:
     """Fit the content model to ordinary prompts. It holds statistics only, no prompt.

@@ -13,6 +13,7 @@ from monitor import config
 from monitor.errors import ConfigError
 from pipelines.cli.options import (
     AsJson,
+    Overturned,
     RequestFile,
     check_pseudonym,
     has_secret,
@@ -167,10 +168,12 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Draw into this folder. Needs the extra `plot`.")
     ] = None,
+    overturned: Overturned = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure detection on labelled traffic: recall, requests to detection, false alerts."""
     settings = with_secret(config.load())
+    from pipelines.cases.review.ordinary import overturned_keys
     from pipelines.modelling.evaluate import build_report
     from pipelines.modelling.labelled_replay import replay_labelled
     from pipelines.show import evaluation, evaluation_plots
@@ -181,7 +184,13 @@ def evaluate(
     if out is not None:
         require_plot_extra()
     with bar("Replaying") as progress:
-        replay = replay_labelled(traffic, load_labels(labels), settings, progress=progress)
+        replay = replay_labelled(
+            traffic,
+            load_labels(labels),
+            settings,
+            ordinary_keys=overturned_keys(settings) if overturned else frozenset(),
+            progress=progress,
+        )
     report = build_report(replay, settings)
     output(report, as_json, evaluation.show)
     if out is not None:

@@ -24,6 +24,14 @@ from pipelines.worker.roles import Role
 
 RequestFile = Annotated[str, typer.Argument(help="A file or folder of requests; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Overturned = Annotated[
+    bool,
+    typer.Option(
+        "--overturned",
+        help="Count keys whose alerts a person withdrew as ordinary. Asks Redis, and needs the "
+        "workers' XM_IDENTITY_SECRET.",
+    ),
+]
 Why = Annotated[str, typer.Option(help="The reason, for the audit.", metavar="TEXT")]
 
 

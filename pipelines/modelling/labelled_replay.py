@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from pipelines.traffic.recording import Recording
 from pipelines.traffic.replay import PARTITION, Replayed, replay_recording
 
 ANY = "any"  # kind of alert
+OVERTURNED = "overturned"  # class of keys that a person has found to be no attackers
 
 Floats = npt.NDArray[np.float64]
 
@@ -113,9 +114,13 @@ def replay_labelled(
     labels: Mapping[str, Label],
     settings: Settings,
     *,
+    ordinary_keys: Container[str] = frozenset(),
     progress: Progress = no_progress,
 ) -> LabelledReplay:
     """Replay a file through an engine and a linker, with API keys as pseudonyms.
+
+    Args:
+        ordinary_keys: without a label, these are ordinary keys of the class OVERTURNED.
 
     Raises:
         InputError: the file cannot be read, or no key in it has a label.
@@ -140,6 +145,8 @@ def replay_labelled(
     if not summary.read:
         raise InputError(summary.rejected.why_nothing([file]))
     store.commit(engine.snapshot())
+    cleared = (key for key in store.records if key not in labels and key in ordinary_keys)
+    labels = {**labels, **dict.fromkeys(cleared, Label(OVERTURNED))}
     found = zip(labels, store.load(list(labels)), strict=True)
     records = {key: read(data) for key, data in found if data is not None}
     if not records:

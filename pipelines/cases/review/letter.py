@@ -13,6 +13,7 @@ import secrets
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ Format = Literal["txt", "md", "html"]
 FORMATS: tuple[Format, ...] = ("txt", "md", "html")
 DAY = 86_400.0
 
+_WIDTH = 76  # characters of a line of plain text
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: none is mistaken for another
 _USE = (
     "Taken together, its requests are of a kind that we see when answers are collected in bulk, "
@@ -170,4 +172,15 @@ def _fill(source: str, format: Format, content: Content) -> str:
         autoescape=format == "html", undefined=StrictUndefined, keep_trailing_newline=True
     )
     values: dict[str, Any] = msgspec.structs.asdict(content)
-    return environment.from_string(source).render(values)
+    text = environment.from_string(source).render(values)
+    return _wrapped(text) if format == "txt" else text
+
+
+def _wrapped(text: str) -> str:
+    """A plain text with lines that fit a mail."""
+    wrap = TextWrapper(_WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for line in text.splitlines():
+        wrap.subsequent_indent = "  " if line.startswith("- ") else ""
+        lines.append(wrap.fill(line))
+    return "\n".join(lines) + "\n"

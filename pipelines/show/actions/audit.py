@@ -28,8 +28,10 @@ def show_one(change: Change, console: Console | None = None) -> None:
 def _text(change: Change) -> Text:
     text = Text(f"{date_time(change.at)}  ").append(f"{change.what}  ", "bold")
     text.append(f"{change.subject}  ".lstrip(), "not bold").append(change.id, "dim")
-    text.append(f"\n  {change.who}: {change.why}\n", "not bold")
-    return text.append(f"  {brief(change.before)} → {brief(change.after)}", "dim")
+    text.append(f"\n  {change.who}: {change.why}", "not bold")
+    if change.before is None and change.after is None:
+        return text
+    return text.append(f"\n  {brief(change.before)} → {brief(change.after)}", "dim")
 
 
 def brief(state: Any) -> str:

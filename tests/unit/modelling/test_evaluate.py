@@ -228,3 +228,13 @@ def test_labels_have_class_and_campaign(tmp_path):
     file = tmp_path / "labels.json"
     file.write_text(json.dumps({"sk-1": {"class": "cot", "campaign": None}}))
     assert load_labels(file) == {"sk-1": Label("cot")}
+
+
+def test_overturned_keys_without_a_label_are_ordinary(tmp_path, settings):
+    file = tmp_path / "traffic.jsonl"
+    file.write_bytes(b"\n".join(in_order(elicitor("sk-cleared"), person("sk-person"))))
+    labels = {"sk-person": Label("chat_user")}
+    found = replay_labelled(str(file), labels, settings, ordinary_keys={"sk-cleared", "sk-person"})
+    report = evaluate.build_report(found, settings)
+    assert report.unlabelled == 0
+    assert report.scores[-1].false_keys == {"chat_user": 0, "overturned": 1, "all": 1}
