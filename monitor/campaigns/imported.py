@@ -30,7 +30,11 @@ from monitor.sharing.indicator import IN_FINGERPRINTS, Found, Indicator, Kind
 
 MOST_NATS, MOST_NATS_OF_SOURCE = 2.0, 1.5
 _COMMON = 0.01  # share of other keys above which an indicator is worth nothing
-_PER_SOURCE, _MOST = 500, 2_000  # imports in the state
+_MOST_KEYS = 5_000  # with an indicator that counts
+# Bounds of the state and of the work of a round, whatever partners send:
+_PER_SOURCE, _MOST = 200, 1_000  # imports
+_TEMPLATE_KEYS = 10_000  # keys of all templates together
+_TEXT = 100  # characters of a name that a partner chose
 _LISTED = 100  # of a campaign
 
 Floats = npt.NDArray[np.float64]
@@ -93,21 +97,34 @@ class _Held(NamedTuple):
 def imports_of(indicators: Iterable[Indicator], found: Iterable[Found]) -> list[Import]:
     """The imports of indicators that this deployment has seen, in a fixed order.
 
-    A template that many keys have is left out. Of one source, the first 500 by confidence count.
+    A template that many keys have is left out. Of one source, the first 200 by confidence count.
     """
     seen = {(each.kind, each.value): each for each in found if not each.many}
     imports: list[Import] = []
     by_source = defaultdict[str, int](int)
+    keys = 0
     for each in sorted(indicators, key=lambda each: (-each.confidence, each.source, each.id)):
         here = seen.get((each.kind, each.value))
         if here is None or by_source[each.source] >= _PER_SOURCE or len(imports) >= _MOST:
             continue
+        if keys + len(here.keys) > _TEMPLATE_KEYS:
+            continue
         by_source[each.source] += 1
+        keys += len(here.keys)
         nats = MOST_NATS_OF_SOURCE * each.confidence / 100.0 * each.weight
         imports.append(
             Import(
-                *(each.id, each.kind, each.value, each.source, each.source_name, each.campaign),
-                *(nats, each.valid_from, each.valid_until, here.own, here.keys),
+                id=each.id,
+                kind=each.kind,
+                value=each.value,
+                source=each.source,
+                source_name=each.source_name[:_TEXT],
+                campaign=each.campaign[:_TEXT],
+                nats=nats,
+                valid_from=each.valid_from,
+                valid_until=each.valid_until,
+                own=here.own,
+                keys=here.keys,
             )
         )
     return imports
@@ -134,12 +151,11 @@ class Imports:
         valid = [each for each in imports if each.valid_from <= now < each.valid_until]
         rows = _rows_by_hash(valid, population)
         held = [
-            _Held(
-                each, population.rows_of(each.keys) if not each.own else rows[each.kind, each.own]
-            )
+            _Held(each, rows[each.kind, each.own] if each.own else population.rows_of(each.keys))
             for each in valid
         ]
-        return cls([each for each in held if len(each.rows)], len(population))
+        held = [each for each in held if 0 < len(each.rows) <= _MOST_KEYS]
+        return cls(held, len(population))
 
     def among(self, which: Rows) -> Imports:
         """The same for some keys only, `(m,) int64`."""
@@ -159,21 +175,25 @@ class Imports:
         total = np.zeros(self._keys)
         if members < 1.0 or all_ - members < 1.0:
             return total
-        by_source = defaultdict[str, Floats](lambda: np.zeros(self._keys))
-        for source, parties in self._by_campaign(member).items():
+        of_source = np.zeros(self._keys)
+        for parties in self._by_campaign(member).values():
+            touched: list[Rows] = []
             for held in parties:
-                most = np.zeros(self._keys)
-                for each, rows in held:
-                    most[rows] = np.maximum(most[rows], each.nats)
-                rows = np.flatnonzero((most > 0.0) & eligible)
+                rows, most = _most(held)
+                may = eligible[rows]
+                rows, most = rows[may], most[may]
                 inside = float(member[rows].sum())
+                if inside < 0.5:
+                    continue
                 others = inside - member[rows]
                 outside = (len(rows) - inside + 0.5) / (all_ - members + 1.0)
                 nats = np.log(np.maximum(others / members, 1e-9) * _COMMON / outside)
-                nats = np.where(others >= 0.5, np.clip(nats, 0.0, most[rows]), 0.0)
-                by_source[source][rows] = np.maximum(by_source[source][rows], nats)
-        for nats in by_source.values():
-            total += nats
+                nats = np.where(others >= 0.5, np.clip(nats, 0.0, most), 0.0)
+                of_source[rows] = np.maximum(of_source[rows], nats)
+                touched.append(rows)
+            for rows in touched:  # a key in two of them counts once
+                total[rows] += of_source[rows]
+                of_source[rows] = 0.0
         return np.minimum(total, MOST_NATS)
 
     def candidates(self, free: Mask) -> Iterator[Rows]:
@@ -197,11 +217,11 @@ class Imports:
         """
         inside = np.zeros(self._keys, bool)
         inside[members] = True
-        found = []
+        weight, found = float(member.sum()), []
         for each, rows in self._held:
             own = rows[inside[rows]]
             if len(own):
-                counts = not self._is_common(rows, member)
+                counts = not self._is_common(rows, member, weight)
                 found.append(
                     ImportSeen(
                         *(each.id, each.kind, each.value, each.source, each.source_name),
@@ -218,18 +238,23 @@ class Imports:
     def _by_campaign(self, member: Floats) -> dict[str, list[list[_Held]]]:
         """The imports that are not common, by source, in a list for each of its campaigns."""
         parties = defaultdict[tuple[str, str], list[_Held]](list)
+        members = float(member.sum())
         for each in self._held:
-            if not self._is_common(each.rows, member):
+            if not self._is_common(each.rows, member, members):
                 parties[each.found.source, each.found.campaign].append(each)
         by_source = defaultdict[str, list[list[_Held]]](list)
         for (source, _), held in parties.items():
             by_source[source].append(held)
         return by_source
 
-    def _is_common(self, rows: Rows, member: Floats) -> bool:
-        """Whether too many keys outside the group have an indicator, eligible or not."""
+    def _is_common(self, rows: Rows, member: Floats, members: float) -> bool:
+        """Whether too many keys outside the group have an indicator, eligible or not.
+
+        Args:
+            members: sum of `member`.
+        """
         outside = len(rows) - float(member[rows].sum())
-        others = self._keys - float(member.sum())
+        others = self._keys - members
         return (outside + 0.5) / (others + 1.0) > _COMMON
 
 
@@ -250,3 +275,12 @@ def _rows_by_hash(
         for own in some.tolist():
             found[kind, own] = np.unique(rows[having == own])
     return found
+
+
+def _most(held: Sequence[_Held]) -> tuple[Rows, Floats]:
+    """The rows of all keys that have any of some imports, and the most nats for each."""
+    rows = np.concatenate([each.rows for each in held])
+    nats = np.repeat([each.found.nats for each in held], [len(each.rows) for each in held])
+    order = np.lexsort((-nats, rows))
+    first = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    return rows[order][first], nats[order][first]

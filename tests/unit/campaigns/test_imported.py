@@ -123,6 +123,22 @@ def test_imports_follow_from_confidence_weight_and_what_is_here():
     ]
 
 
+def test_work_is_bounded_whatever_partners_send():
+    many = [
+        msgspec.structs.replace(INDICATOR, id=f"indicator--{i}", source=f"identity--{i % 2}")
+        for i in range(1000)
+    ]
+    assert len(imports_of(many, [Found("network", VALUE, 8)])) == 400
+    templates = [
+        msgspec.structs.replace(each, kind="template", value=f"{i:032x}", campaign="C" * 10_000)
+        for i, each in enumerate(many)
+    ]
+    found = [Found("template", each.value, 0, ["k"] * 500) for each in templates]
+    imports = imports_of(templates, found)
+    assert sum(len(each.keys) for each in imports) == 10_000
+    assert len(imports[0].campaign) == 100
+
+
 def test_template_that_many_keys_have_is_not_imported():
     template = msgspec.structs.replace(INDICATOR, kind="template")
     assert not imports_of([template], [Found("template", VALUE, 0, ["k_1"], many=True)])
