@@ -25,6 +25,7 @@ from monitor.evidence.entries import AlertSeen, Appealed, FactsTaken, Letter, Ru
 from monitor.evidence.facts import Facts, SubjectType
 from monitor.evidence.rows import MONITOR
 from monitor.evidence.store import CaseStore
+from monitor.identity import is_pseudonym
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
@@ -124,13 +125,13 @@ class Review:
         Raises:
             InputError: if nothing is enforced, or the case has no such subject.
         """
-        case = self._cases.case(self._case_for(target, who))
+        case = self._cases.case(self._case_for(target, who, action))
         subject = _subject_in(case, subject or (target if target in case.members else ""))
         answered = {each.reference for each in case.rulings}
         for each in reversed(case.letters):
             if each.subject == subject and each.reference not in answered and not again:
                 return Written(case.id, each, False)
-        measure = self._measure(subject, case, action)
+        measure = self._measure(subject, case.opened_at, action)
         kinds = {each.kind for each in self._alerts(case, subject)}
         reference, type = new_reference(), _TYPES[subject[0]]
         content = content_of(reference, type, kinds, measure, self._settings, time.time())
@@ -139,15 +140,15 @@ class Review:
         self._cases.append(case.id, letter, who, change=change)
         return Written(case.id, letter, True)
 
-    def _case_for(self, target: str, who: str) -> str:
-        """The case that is meant; one is opened for a subject without any."""
-        try:
+    def _case_for(self, target: str, who: str, action: Action | None) -> str:
+        """The case that is meant; one is opened for a key or account without an open one."""
+        if not is_pseudonym(target):
             return self._cases.find(target)
-        except InputError:
-            if _type_of(target) is None:
-                raise
         if (found := self._cases.open_case_of(target)) is not None:
             return found
+        self._measure(target, 0.0, action)  # no case is opened without a decision
+        if not self._about(target) and not self._in_force(target):
+            raise InputError(f"Redis knows of no alert and no decision on {target}.")
         reason = "A letter about a decision is to be written."
         alert = next((each.id for each in self._about(target)), "")
         change = change_by(who, "case", target, reason)
@@ -165,8 +166,8 @@ class Review:
         """The alerts about a subject that Redis still has, the last ones of each."""
         return [each.alert for each in self._book.entries() if each.alert.subject.id == subject]
 
-    def _measure(self, subject: str, case: Case, action: Action | None) -> Measure:
-        """What was done to a subject."""
+    def _measure(self, subject: str, opened_at: float, action: Action | None) -> Measure:
+        """What was done to a subject, since then at the latest."""
         found = effective(
             self._in_force(subject),
             self._control.read(),
@@ -174,7 +175,7 @@ class Review:
             self._store.shadow() is not False,
         )
         by_person = found.decision is not None and found.decision.origin == OPERATOR
-        since = found.decision.made_at if found.decision else case.opened_at
+        since = found.decision.made_at if found.decision else opened_at
         if found.action in ANNOUNCED:
             return Measure(found.action, since, by_person)
         if action in ANNOUNCED:
@@ -360,11 +361,6 @@ def checked_lines(text: str) -> str:
             "where it arrived."
         )
     return text
-
-
-def _type_of(text: str) -> SubjectType | None:
-    """The type of a subject, by its id; `None` if it is none."""
-    return _TYPES.get(text[0]) if text[1:2] == "_" else None
 
 
 def _subject_in(case: Case, subject: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from monitor.errors import InputError
-from monitor.evidence.entries import Ruled
+from monitor.evidence.entries import Closed, Ruled
 from pipelines.cases.review.appeals import waiting, withdrawn_lately
 from tests.support.cases import CAMPAIGN, MEMBERS, campaign_alert, key_alert
 from tests.support.reviews import BY, KEY, Reviewed
@@ -40,6 +40,11 @@ def test_letter_needs_something_that_is_enforced(reviewed: Reviewed) -> None:
     reviewed.alert(key_alert(KEY))
     with pytest.raises(InputError, match="Nothing that a customer notices is enforced"):
         reviewed.review.letter(KEY, "ann")
+    assert reviewed.cases.rows() == []
+    with pytest.raises(InputError, match="no alert and no decision on k_7777"):
+        reviewed.review.letter("k_" + "7" * 24, "ann", action="block")
+    with pytest.raises(InputError, match="There is no case k_12"):
+        reviewed.review.letter("k_12", "ann", action="block")
     written = reviewed.review.letter(KEY, "ann", action="throttle")
     assert "limited number of requests" in written.letter.text
 
@@ -193,3 +198,21 @@ def test_case_of_a_review_is_whole(reviewed: Reviewed) -> None:
     reviewed.review.rule("overturned", reference, *BY)
     kinds = [each.body.__struct_config__.tag for each in reviewed.cases.entries(case)]
     assert kinds == ["opened", "alert", "letter", "appeal", "ruling"]
+
+
+def test_letter_after_a_closed_case_opens_another(reviewed: Reviewed) -> None:
+    reviewed.campaign()
+    first = reviewed.cases.open_case(KEY, "api_key", "INC-1", "ann")
+    reviewed.cases.append(first, Closed("unclear", "INC-1"), "ann")
+    assert reviewed.review.letter(KEY, "ann").case != first
+
+
+def test_review_works_on_a_cluster(cluster_url: str) -> None:
+    reviewed = Reviewed(cluster_url)
+    case = reviewed.campaign()
+    reference = reviewed.review.letter(case, "ann", subject=KEY).letter.reference
+    reviewed.review.appeal(reference, "No.", "bo")
+    reviewed.review.rule("overturned", reference, *BY)
+    assert [reviewed.on(key).action for key in MEMBERS[:2]] == ["observe", "block"]
+    reviewed.review.rule("upheld", reference, *BY)
+    assert reviewed.on(KEY).action == "block"
