@@ -23,6 +23,8 @@ class Signs(Protocol):
 
     def sign(self, data: bytes) -> bytes: ...
 
+    def current(self) -> Signs: ...
+
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signature, and the id of the key that made it."""
@@ -64,6 +66,7 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
 
 def sign(payload: bytes, payload_type: str, signer: Signs) -> bytes:
     """The envelope of a payload, one line of JSON without its end."""
+    signer = signer.current()  # a rotation must not come between the id and the signature
     signature = Signature(signer.kid, signer.sign(pre_authentication(payload_type, payload)))
     return msgspec.json.encode(Envelope(payload, payload_type, [signature]))
 

@@ -1,12 +1,13 @@
 """The key that signs: Ed25519 (RFC 8032), in a file that only its owner reads.
 
-Whoever has the file can sign entries. It is read once, when a process starts, and never shown,
-logged or sent. A new key takes over by `rotate`: the old one is retired in the ring of public keys
-and stays there, so that what it signed can still be verified.
+Whoever has the file can sign entries. It is read when a process starts and when the file was
+replaced, and never shown, logged or sent. A new key takes over by `rotate`: the old one is retired
+in the ring of public keys and stays there, so that what it signed can still be verified.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import time
@@ -25,7 +26,10 @@ from monitor.config import Cases, Settings
 from monitor.errors import ConfigError, InputError
 from monitor.evidence.ring import PublicKey, Ring, load_ring, public_key
 
+log = logging.getLogger(__name__)
+
 _VARIABLE = "XM_CASES__KEY_FILE"
+_LOOK_SECONDS = 1.0  # between looks at whether a file was replaced
 _FORBIDDEN_MODE = stat.S_IRWXO | stat.S_IWGRP  # Kubernetes gives a pod its secrets by group
 
 
@@ -49,6 +53,100 @@ class Signer:
         """The signature over data, 64 bytes."""
         return self._key.sign(data)
 
+    def current(self) -> Signer:
+        """The signer whose key is in use."""
+        return self
+
+
+class FileSigner(Signer):
+    """Signs with the key in a file, and with its successor as soon as the file is replaced.
+
+    Args:
+        file: of the private key.
+
+    Raises:
+        ConfigError: see `load_signer`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._changes = _Changes(file)
+        self._current = load_signer(file)
+
+    @property
+    def public(self) -> PublicKey:  # type: ignore[override]
+        """The public key in use."""
+        return self.current().public
+
+    def sign(self, data: bytes) -> bytes:
+        return self.current().sign(data)
+
+    def current(self) -> Signer:
+        if self._changes.any():
+            try:
+                self._current = load_signer(self._file)
+            except ConfigError as error:
+                log.error("key_kept reason=%r", str(error))
+        return self._current
+
+
+class FileRing(Ring):
+    """The public keys in a file, read again when the file is replaced, and that of the signer.
+
+    Args:
+        file: of public keys; it may not exist yet.
+        signer: `None` if nothing is signed here.
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+
+    def __init__(self, file: Path | None, signer: Signer | None) -> None:
+        self._file, self._signer = file, signer
+        self._changes = _Changes(*[file] if file else [])
+        super().__init__(self._read())
+
+    def _read(self) -> list[PublicKey]:
+        return list(load_ring([self._file] if self._file and self._file.exists() else []))
+
+    def _known(self) -> dict[str, PublicKey]:
+        if self._changes.any():
+            try:
+                self._keys = {key.kid: key for key in self._read()}
+            except InputError as error:
+                log.error("key_kept reason=%r", str(error))
+        own = None if self._signer is None else self._signer.public
+        return self._keys if own is None else {own.kid: own, **self._keys}
+
+
+class _Changes:
+    """Whether files were replaced, at most one look per second."""
+
+    def __init__(self, *files: Path) -> None:
+        self._files = files
+        self._seen = self._states()
+        self._due = time.monotonic() + _LOOK_SECONDS
+
+    def any(self) -> bool:
+        """Whether one was replaced since the last call that returned true."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due = now + _LOOK_SECONDS
+        seen, self._seen = self._seen, self._states()
+        return seen != self._seen
+
+    def _states(self) -> list[tuple[int, int] | None]:
+        return [_state(file) for file in self._files]
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
 
 def signer_of(settings: Settings) -> Signer | None:
     """The signer of a deployment; `None` if the settings name no key.
@@ -58,8 +156,8 @@ def signer_of(settings: Settings) -> Signer | None:
     """
     if settings.cases.key_file is None:
         return None
-    signer = load_signer(settings.cases.key_file)
-    known = _ring(settings.cases, signer).get(signer.kid)
+    signer = FileSigner(settings.cases.key_file)
+    known = FileRing(settings.cases.public_keys, signer).get(signer.kid)
     if known is not None and known.retired is not None:
         raise ConfigError(
             f"{_VARIABLE} names a key that was retired: run `xm case key rotate`, or name its "
@@ -75,16 +173,7 @@ def ring_of(settings: Settings) -> Ring:
         ConfigError: if the private key cannot be read.
         InputError: if the file of public keys cannot be used.
     """
-    signer = signer_of(settings)
-    return _ring(settings.cases, signer)
-
-
-def _ring(settings: Cases, signer: Signer | None) -> Ring:
-    file = settings.public_keys
-    ring = load_ring([file] if file is not None and file.exists() else [])
-    if signer is None or ring.get(signer.kid) is not None:
-        return ring
-    return Ring([*ring, signer.public])
+    return FileRing(settings.cases.public_keys, signer_of(settings))
 
 
 def load_signer(file: Path) -> Signer:
@@ -149,7 +238,7 @@ def rotate_key(settings: Cases) -> PublicKey:
     signer, now = load_signer(private), time.time()
     keys = [
         msgspec.structs.replace(key, retired=now) if key.retired is None else key
-        for key in _ring(settings, signer)
+        for key in FileRing(settings.public_keys, signer)
     ]
     return _replace(private, public, keys, now)
 

@@ -69,24 +69,23 @@ class Ring:
     """
 
     def __init__(self, keys: Iterable[PublicKey] = ()) -> None:
-        self._keys: dict[str, PublicKey] = {}
-        for key in keys:
+        self._keys = {key.kid: key for key in keys}
+        for key in self._keys.values():
             if key.kid != _kid_of(key):
                 raise InputError(
                     f"The public key {key.kid!r} does not match its id: get the file of public "
                     "keys from the deployment again."
                 )
-            self._keys[key.kid] = key
 
     def __iter__(self) -> Iterator[PublicKey]:
-        return iter(self._keys.values())
+        return iter(self._known().values())
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._known())
 
     def get(self, kid: str) -> PublicKey | None:
         """The key of an id, if the ring has it."""
-        return self._keys.get(kid)
+        return self._known().get(kid)
 
     def verifies(self, kid: str, signature: bytes, data: bytes) -> bool:
         """Whether a signature over data was made with the key of this id.
@@ -96,7 +95,7 @@ class Ring:
         """
         from cryptography.exceptions import InvalidSignature
 
-        key = self._keys.get(kid)
+        key = self.get(kid)
         if key is None:
             raise EvidenceError(f"The key {kid} is not in the ring of public keys.")
         try:
@@ -107,7 +106,11 @@ class Ring:
 
     def signer_of(self, signature: bytes, data: bytes) -> str | None:
         """The id of the key that made a signature, if it is in the ring."""
-        return next((kid for kid in self._keys if self.verifies(kid, signature, data)), None)
+        return next((key.kid for key in self if self.verifies(key.kid, signature, data)), None)
+
+    def _known(self) -> dict[str, PublicKey]:
+        """The keys by id; a subclass may read them again."""
+        return self._keys
 
     def encode(self) -> bytes:
         """The ring as JSON, oldest key first."""

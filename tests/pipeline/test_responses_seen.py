@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
+from pathlib import Path
 
 import pytest
 import redis
@@ -13,7 +15,7 @@ from monitor.alerting.alerts import Alert, Subject
 from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.engine import Engine
-from monitor.identity import Identity
+from monitor.identity import Identity, from_settings
 from monitor.store.alert_book import AlertBook, Entry
 from monitor.store.control import ControlStore
 from monitor.store.memory import MemoryStore
@@ -21,7 +23,11 @@ from monitor.tracing.responses.overlap import overlap
 from monitor.tracing.responses.sketch import Sketch, Sketcher
 from monitor.tracing.responses.store import OTHERS, ResponseStore
 from pipelines.cases.trace import seen_by
+from pipelines.simulation.scenario import messages
 from pipelines.worker.responses import ResponsesSeen
+from tests.support.programs import Worker
+from tests.support.servers import Redis
+from tests.support.workers import fill, until
 
 SECRET = "0123456789abcdef"
 IDENTITY = Identity(SECRET.encode())
@@ -159,3 +165,22 @@ def test_store_leaves_out_subjects_beyond_its_room(redis_url: str):
     left = [store.add({f"c_{i}": [sketch]}, START) for i in range(202)]
     assert sum(left) == 2
     assert store.add({"c_new": [sketch]}, START + 91 * 86_400.0) == 0
+
+
+def test_worker_sketches_responses(kafka: str, own_redis: Redis, tmp_path: Path):
+    worker = Worker(tmp_path, kafka, own_redis.url, options=["--role", "watch"])
+    key = from_settings(worker.settings).key("sk-0")
+    AlertBook(own_redis.url).write([alert("a_1", Subject("campaign", "c_1", [key]))])
+    store, sent = ResponseStore(own_redis.url), itertools.count()
+    events = [json.loads(each) for each in requests(80)]
+
+    def are_sketched() -> bool:
+        late = 100.0 * next(sent)
+        more = ({**each, "ts": each["ts"] + late} for each in events)
+        fill(worker, [message for batch in messages(more) for message in batch])
+        return "c_1" in store.subjects()
+
+    with worker:
+        until(are_sketched)
+    assert store.read(["c_1"])
+    assert store.read([OTHERS])

@@ -36,8 +36,8 @@ def key_new(as_json: AsJson = False) -> None:
 def key_rotate(as_json: AsJson = False) -> None:
     """Replace the key: a new one signs from now on, the old one is retired and deleted.
 
-    The old public key is kept, so that what it signed can still be verified. Restart the workers
-    that deliver.
+    The old public key is kept, so that what it signed can still be verified. Running processes use
+    the new key within a second.
     """
     settings = config.load()
     need_cryptography()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from monitor.config import Cases, Settings
 from monitor.errors import ConfigError, InputError
+from monitor.evidence.dsse import decode, sign, verify
 from monitor.evidence.keys import load_signer, new_key, ring_of, rotate_key, signer_of
 from monitor.evidence.ring import Ring, decode_ring, load_ring
 from tests.support.chains import new_signer
@@ -119,3 +120,33 @@ def test_public_key_under_the_id_of_another_is_refused():
 def test_private_key_is_no_public_key():
     with pytest.raises(InputError):
         decode_ring(pem_of(Ed25519PrivateKey.generate()))
+
+
+def test_running_process_signs_with_the_rotated_key_and_knows_it(
+    cases: Cases, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("monitor.evidence.keys._LOOK_SECONDS", 0.0)
+    old = new_key(cases)
+    signer, ring = signer_of(Settings(cases=cases)), ring_of(Settings(cases=cases))
+    before = sign(b"before", "text/plain", signer)
+    new = rotate_key(cases)
+    after = sign(b"after", "text/plain", signer)
+    assert [decode(each, "text/plain").signature.keyid for each in (before, after)] == [
+        old.kid,
+        new.kid,
+    ]
+    for each in (before, after):
+        verify(decode(each, "text/plain"), ring)
+    assert ring.get(old.kid).retired is not None
+
+
+def test_key_that_is_replaced_by_rubbish_stays_in_use(
+    cases: Cases, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("monitor.evidence.keys._LOOK_SECONDS", 0.0)
+    kept = new_key(cases)
+    signer, ring = signer_of(Settings(cases=cases)), ring_of(Settings(cases=cases))
+    cases.key_file.write_text("rubbish")
+    cases.public_keys.write_text("rubbish")
+    assert signer.kid == kept.kid
+    assert ring.get(kept.kid) is not None
