@@ -17,7 +17,9 @@ from monitor.errors import StoreRefusedError, StoreUnavailableError
 ACL = (
     "~xm:* +get +mget +set +del +hget +hset +hgetall +hdel +hscan +incr +rpush +lrange +watch "
     "+multi +exec +ping +info +xadd +xread +xrange +xrevrange +scan "
-    "+memory|usage"  # for `xm keys`
+    "+memory|usage "  # for `xm keys`
+    "+hmget +hlen +expire +zadd +zscore +zcard +zrange +zrevrange "  # for cases, sharing, responses
+    "+zremrangebyrank +zremrangebyscore"
 )
 #: And on a Cluster.
 CLUSTER_ACL = "+cluster|slots"

@@ -17,11 +17,13 @@ from monitor.errors import FencedError, StoreError
 from monitor.identity import from_settings
 from monitor.store import inventory
 from monitor.store.base import Checkpoint, Store
+from monitor.store.indicators import IndicatorStore
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import PARTITION_KEY, RECORD_KEY, RedisStore
 from monitor.store.redis_errors import ACL, CLUSTER_ACL
 from tests.support.programs import Worker
 from tests.support.redis_servers import Authority, Cluster, Redis
+from tests.support.redis_store import call_indicators
 from tests.support.requests import elicitor, in_order, person, scraper
 from tests.support.stores import decision_in
 from tests.support.workers import expected_results, filling, traffic, until
@@ -271,6 +273,11 @@ def test_documented_cluster_acl_suffices(
     assert inventory.memory(store.server).record
     with pytest.raises(StoreError, match=r"run cluster\|slots: grant it .*\+cluster\|slots"):
         RedisStore(f"redis+cluster://two:x@{place}", 100).ping()
+
+
+def test_indicators_are_kept_on_all_servers(cluster: Cluster) -> None:
+    call_indicators(IndicatorStore(cluster.url))
+    assert all(node.client.dbsize() for node in cluster.nodes)
 
 
 def test_single_server_rejects_a_cluster_url(redis_url: str) -> None:
