@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -24,6 +24,9 @@ class Sharing(BaseModel):
     )
     partners: dict[str, str] = Field(
         {}, description="names by STIX identity; if there is one, nothing else is imported"
+    )
+    weights: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="how far a source is trusted, by STIX identity or feed; default: 1"
     )
     taxii_url: str | None = Field(
         None, description="of a TAXII 2.1 collection: https://HOST/ROOT/collections/ID/"

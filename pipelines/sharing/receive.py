@@ -108,7 +108,7 @@ class Receiver:
         result = Import(others=reading.others, invalid=reading.invalid, problems=reading.problems)
         known = self._state.versions()
         creators = {id_in(name): creator_in(name) for name in known}
-        present = {each.id for each in self._indicators.all(now)}
+        present = {each.id: each.weight for each in self._indicators.all(now)}
         added: list[Indicator] = []
         revoked: dict[str, list[str]] = {}
         versions: dict[str, Version] = {}
@@ -120,7 +120,7 @@ class Receiver:
             if why:
                 result.skipped[why] += 1
                 continue
-            if _is_same(each, last, present):
+            if self._is_same(each, last, present):
                 result.unchanged += 1
                 continue
             until = min(each.valid_until, now + self._settings.valid_days * DAY)
@@ -176,6 +176,7 @@ class Receiver:
             valid_from=each.valid_from,
             valid_until=until,
             source_name=self._settings.partners.get(each.by) or names.get(each.by, ""),
+            weight=self._weight(self._source(each.by)),
         )
 
     def _source(self, by: str) -> str:
@@ -190,9 +191,15 @@ class Receiver:
                 seen.setdefault(each.indicator, set()).add(each.by)
         return {id: len(partners) for id, partners in sorted(seen.items())}
 
+    def _is_same(self, each: Received, last: Version | None, present: Mapping[str, float]) -> bool:
+        """Whether a version is known, and Redis has its indicator with the weight that it has now.
 
-def _is_same(each: Received, last: Version | None, present: set[str]) -> bool:
-    """Whether a version is known, and Redis has not lost its indicator."""
-    if last is None or last.modified != each.modified or last.revoked != each.revoked:
-        return False
-    return each.revoked or each.id in present
+        Args:
+            present: weights by id.
+        """
+        if last is None or last.modified != each.modified or last.revoked != each.revoked:
+            return False
+        return each.revoked or present.get(each.id) == self._weight(self._source(each.by))
+
+    def _weight(self, source: str) -> float:
+        return self._settings.weights.get(source, 1.0)

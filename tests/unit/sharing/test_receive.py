@@ -79,6 +79,14 @@ def test_import_restores_what_redis_lost(here):
     assert len(known(here)) == 4
 
 
+def test_weight_of_the_source_applies_to_what_is_there(here):
+    receive(here, file_of(here))
+    trusted = here.sharing.model_copy(update={"weights": {PARTNER_ID: 0.5}})
+    result = receive(here.model_copy(update={"sharing": trusted}), file_of(here))
+    assert (result.renewed, result.unchanged) == (4, 0)
+    assert {each.weight for each in IndicatorStore(here.redis_url).all(NOW)} == {0.5}
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
