@@ -139,7 +139,10 @@ def decode_ring(data: bytes) -> Ring:
     try:
         return Ring(msgspec.json.decode(data, type=KeySet).keys)
     except msgspec.MsgspecError as error:
-        raise InputError(f"this is not a set of Ed25519 public keys: {error}.") from None
+        raise InputError(
+            f"this is not a set of Ed25519 public keys ({error}). `xm case key show --json` writes "
+            "one."
+        ) from None
 
 
 def load_ring(files: Iterable[Path]) -> Ring:

@@ -150,3 +150,8 @@ def test_key_that_is_replaced_by_rubbish_stays_in_use(
     cases.public_keys.write_text("rubbish")
     assert signer.kid == kept.kid
     assert ring.get(kept.kid) is not None
+
+
+def test_table_of_keys_is_refused_with_the_command_that_writes_the_file():
+    with pytest.raises(InputError, match="xm case key show --json"):
+        decode_ring(b" key   from   retired\n")
