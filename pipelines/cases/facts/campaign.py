@@ -17,7 +17,7 @@ from monitor.alerting.alerts import SEVERITIES, Action, Alert, OpenAlert, alert_
 from monitor.alerting.policy import LIMIT_OF_FEW, Policy
 from monitor.campaigns.alerts import KIND
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.criteria import CRITERIA, UNKNOWN
+from monitor.campaigns.criteria import UNKNOWN
 from monitor.campaigns.fingerprint import FEW_END_USERS
 from monitor.campaigns.membership import SURE
 from monitor.campaigns.population import Population, hours
@@ -37,20 +37,9 @@ from monitor.evidence.facts import (
 )
 from monitor.linker import LinkPartition
 from monitor.records.profile import HOUR
-from pipelines.cases.facts import words
+from pipelines.cases.facts import labels, words
 from pipelines.inspect.campaign import campaign_detail
 
-_LABELS = {
-    "members": "keys that are members",
-    "confidence": "mean confidence that a member is one",
-    "requests": "requests of all members",
-    "tokens": "tokens of all members",
-    "bystanders": "other keys that share a payment or network with members",
-    "probability": "probability that a random group of as many keys is as alike",
-    "log_odds": "evidence for a campaign in all",
-    "surprise": "mean surprise of the members' own prompts",
-    "deviation": "distance of the members' common prompts from ordinary ones",
-}
 _CHANGES = {
     "born": "The group was found to be a campaign.",
     "split": "It became a campaign of its own, apart from {other}.",
@@ -212,7 +201,9 @@ def _row(
 def _finding(known: Known, members: Sequence[MemberFact]) -> FindingFact:
     """What the linker found, with the numbers of its last evaluation."""
     campaign, evidence = known.campaign, known.campaign.evidence
-    numbers = [_number(name, value) for name, value in evidence.items() if value != UNKNOWN]
+    numbers = [
+        labels.of_campaign(name, value) for name, value in evidence.items() if value != UNKNOWN
+    ]
     numbers += [
         Number(
             f"{IMPORTED_PREFIX}{each.id}",
@@ -240,21 +231,6 @@ def _finding(known: Known, members: Sequence[MemberFact]) -> FindingFact:
         alert=own_alert_id(campaign),
         numbers=numbers,
     )
-
-
-def _number(name: str, value: float) -> Number:
-    criteria = {each.evidence: each for each in CRITERIA}
-    if name in _LABELS:
-        unit = {"log_odds": "nats", "surprise": "nats"}.get(name, "")
-        return Number(name, _LABELS[name], value, unit)
-    if name in criteria:
-        return Number(name, criteria[name].measures, value, criteria[name].unit)
-    if name.startswith("for_") and (of := criteria.get(name.removeprefix("for_"))):
-        return Number(name, f"evidence for a campaign: {of.measures}", value, "nats")
-    if name.endswith("_nats"):
-        kind = name.removesuffix("_nats").replace("_", " ")
-        return Number(name, f"mean evidence on a member: {kind}", value, "nats")
-    return Number(name, name.replace("_", " "), value)
 
 
 def _share_of_traffic(partition: LinkPartition, campaign: Campaign) -> float:

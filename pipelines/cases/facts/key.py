@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from monitor.alerting.alerts import (
@@ -41,7 +42,7 @@ from monitor.records.baseline import Baseline
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT, END_USER, KEY
 from monitor.records.profile import RECORD, Profile, Records
-from pipelines.cases.facts import words
+from pipelines.cases.facts import labels, words
 from pipelines.inspect.key import evidence_facts
 from pipelines.inspect.what_if import one_in
 
@@ -221,17 +222,17 @@ class _Now(NamedTuple):
             opened_at=opened,
             confirmed_at=confirmed,
             alert=alert,
-            numbers=[self._number(name, value) for name, value in evidence.items()],
+            numbers=[
+                self._number(name, value)
+                for name, value in evidence.items()
+                if name not in labels.CODES
+            ],
         )
 
     def _number(self, name: str, value: float) -> Number:
-        declared = self.detector.evidence.get(name)
         quantiles = self.ordinary.get(name, (None,) * 4)
-        return Number(
-            name=name,
-            label=(declared.label if declared else "") or name.replace("_", " "),
-            value=value,
-            unit=declared.unit if declared else "",
+        return msgspec.structs.replace(
+            labels.of_detector(self.detector, name, value),
             median=quantiles[_MEDIAN],
             p999=quantiles[_P999],
         )

@@ -9,7 +9,7 @@ import pytest
 from monitor.alerting.alerts import Alert, Subject, alert_id
 from monitor.campaigns.imported import ImportSeen
 from monitor.config import Settings
-from monitor.detectors import DETECTORS
+from monitor.detectors import ALL_DETECTORS, DETECTORS
 from monitor.errors import InputError
 from monitor.evidence.facts import Facts
 from monitor.partition import Partition
@@ -18,8 +18,10 @@ from monitor.records.profile import RECORD
 from pipelines.cases.facts.campaign import Known as KnownCampaign
 from pipelines.cases.facts.campaign import campaign_facts
 from pipelines.cases.facts.key import Known, key_facts
+from pipelines.cases.facts.labels import CODES, of_campaign, of_detector
 from pipelines.cases.facts.versions import versions, with_detection
 from pipelines.cases.reproduction.compare import compare
+from pipelines.inspect.criteria import evaluate
 from tests.support import campaigns
 from tests.support.requests import START
 
@@ -143,3 +145,18 @@ def test_comparison_allows_for_rounding_only() -> None:
     assert (row.group, row.name, row.case, row.replay) == ("totals", "tokens", "0", "1")
     (row,) = (row for row in compare(facts, other, {"": "cut"}) if row.result != "same")
     assert (row.result, row.why) == ("unknown", "cut")
+
+
+def test_numbers_of_facts_have_labels_in_plain_words() -> None:
+    names = {name for each in ALL_DETECTORS for name in each.evidence} - CODES
+    labels = [
+        of_detector(each, name, 0.0).label
+        for each in ALL_DETECTORS
+        for name in names & set(each.evidence)
+    ]
+    partition = campaigns.partition()
+    evaluated = evaluate(partition, partition.rounds.campaigns[2])
+    found = [*evaluated.evidence, *(f"{kind}_nats" for kind in evaluated.group.nats)]
+    labels += [of_campaign(name, 0.0).label for name in found]
+    jargon = ("nats", "surprisal", "squared", "born", "pace", "_")
+    assert [each for each in labels if any(word in each for word in jargon)] == []
