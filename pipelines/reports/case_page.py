@@ -107,7 +107,8 @@ def _of_facts(evidence: Evidence, facts: Facts) -> list[Section]:
         title = f"{words.kind(each.kind)} ({each.kind}, {severity})."
         times = f"Opened {words.moment(each.opened_at)}, last {words.moment(each.confirmed_at)}."
         found.append(Text(f"{title} {each.statement} {chance} {times}", source))
-        table = numbers(each, source)
+        stated = [number for number in each.numbers if number.name != "probability"]
+        table = numbers(stated, source)
         if table.rows:
             found.append(table)
     sections = [Section("What was found", found)]
@@ -173,7 +174,7 @@ def _keys(members: list[MemberFact], source: Sources) -> Table:
         for each in members
     ]
     columns = [
-        Column("API key (pseudonym)", 17, code=True),
+        Column("Key or account (pseudonym)", 17, code=True),
         Column("Sure", 6, right=True),
         Column("Requests", 8, right=True),
         Column("Tokens", 8, right=True),

@@ -48,13 +48,16 @@ _CHANGES = {  # by what a person changed
 }
 
 
-def timeline(evidence: Evidence, most: int | None = None) -> list[Block]:
+def timeline(
+    evidence: Evidence, most: int | None = None, *, of_members: bool = True
+) -> list[Block]:
     """All moments in order: of the stream, and of what people did.
 
     Args:
-        most: rows to list; the rest is counted.
+        most: rows to list.
+        of_members: whether to list each alert about a member; else the first and the last.
     """
-    moments = [*_of_stream(evidence)]
+    moments = [*_of_stream(evidence, of_members=of_members)]
     moments += [(each.at, _said(each), (each.number,)) for each in evidence.case.entries]
     moments = sorted((each for each in moments if each[1]), key=lambda each: each[0])
     shown = moments if most is None or len(moments) <= most else moments[:most]
@@ -65,7 +68,7 @@ def timeline(evidence: Evidence, most: int | None = None) -> list[Block]:
     return blocks
 
 
-def _of_stream(evidence: Evidence) -> Iterator[tuple[float, str, Sources]]:
+def _of_stream(evidence: Evidence, *, of_members: bool) -> Iterator[tuple[float, str, Sources]]:
     """Alerts, and the moments of the facts that are none."""
     facts, source = evidence.facts, evidence.facts_source
     alerts: dict[tuple[str, str, float], tuple[Alert, Sources]] = {}
@@ -74,9 +77,19 @@ def _of_stream(evidence: Evidence) -> Iterator[tuple[float, str, Sources]]:
     for entry, seen in evidence.of(AlertSeen):
         alert = seen.alert
         alerts[alert.id, alert.state, alert.detected_at] = alert, (entry.number,)
+    others = []
     for alert, cited in alerts.values():
         about = f"{words.kind(alert.kind)} ({words.SEVERITIES[alert.severity]})"
-        yield alert.detected_at, f"{_STATES[alert.state]}: {about}, on {alert.subject.id}.", cited
+        moment = f"{_STATES[alert.state]}: {about}, on {alert.subject.id}."
+        if of_members or alert.subject.id == evidence.case.subject:
+            yield alert.detected_at, moment, cited
+        else:
+            others.append((alert.detected_at, cited))
+    others.sort()
+    if others:
+        (first, first_cited), (last, last_cited) = others[0], others[-1]
+        yield first, "The first alert about a single member.", first_cited
+        yield last, "The last alert about a single member so far.", last_cited
     raised = {(alert.detected_at, alert.kind) for alert, _ in alerts.values()}
     for each in facts.timeline if facts else []:
         found = re.match(r"Alert (\w+) \(", each.text)

@@ -38,6 +38,12 @@ _SURE = 0.95  # probability from which a key is named as a member
 _LARGEST = 10  # members that are listed
 _MOMENTS = 40  # of the timeline that are listed
 _SHARE = "share_of_traffic"
+_NUMBERS = 8  # of a finding that are listed
+_PLAIN = {  # of a campaign; the others are for people who know the monitor
+    "accused_share", "bystanders", "distinct_prompts", "end_users", "follow_ups", "own_alerts",
+    "repeats", "requests_an_hour", "share_of_traffic",
+}  # fmt: skip
+_TECHNICAL = {"nats", "octaves"}  # units
 _COPYING = {"campaign", "combined", "coverage", "elicitation", "harvest", "templates"}
 
 
@@ -112,8 +118,7 @@ def _sentence(evidence: Evidence, facts: Facts) -> str:
         amount += f" with {words.count(facts.tokens, 'token')}"
     span = f"Between {words.moment(facts.first_seen)} and {words.moment(facts.last_seen)}"
     if facts.type == "campaign":
-        keys = len([each for each in facts.members if each.role == "member"])
-        who = f"{words.count(keys, 'API key')} that acted together"
+        who = f"{words.members(_members(facts))} that acted together"
     else:
         who = f"one {words.SUBJECTS[facts.type]}"
     copying = any(each.kind in _COPYING for each in facts.findings)
@@ -127,15 +132,25 @@ def _happened(evidence: Evidence, facts: Facts) -> list[Block]:
     blocks: list[Block] = []
     for each in sorted(facts.findings, key=lambda each: each.opened_at):
         blocks.append(Text(f"{words.kind(each.kind)}. {each.statement}", evidence.facts_source))
-        table = numbers(each, evidence.facts_source)
+        table = numbers(plain_numbers(each), evidence.facts_source)
         if table.rows:
             blocks.append(table)
-    return blocks
+    return [*blocks, Text("All measured numbers are in the case file.", evidence.facts_source)]
 
 
-def numbers(finding: FindingFact, source: Sources) -> Table:
+def plain_numbers(finding: FindingFact) -> list[Number]:
+    """The numbers of a finding that need no explanation, those known of ordinary keys first."""
+    plain = [
+        each
+        for each in finding.numbers
+        if (each.name in _PLAIN if finding.kind == "campaign" else each.unit not in _TECHNICAL)
+        and each.name != "probability"
+    ]
+    return sorted(plain, key=lambda each: each.median is None)[:_NUMBERS]
+
+
+def numbers(stated: list[Number], source: Sources) -> Table:
     """The numbers of a finding beside what is ordinary."""
-    stated = [each for each in finding.numbers if each.name != "probability"]
     compared = any(each.median is not None or each.p999 is not None for each in stated)
     columns = [Column("Measured", 40 if compared else 68), Column("Here", 18, right=True)]
     if compared:
@@ -165,7 +180,7 @@ def _when(evidence: Evidence) -> list[Block]:
         if picture:
             caption = "Number of keys that had been used, over time."
             blocks.append(Picture(picture, caption, source))
-    return blocks + history.timeline(evidence, _MOMENTS)
+    return blocks + history.timeline(evidence, _MOMENTS, of_members=False)
 
 
 def _span(facts: Facts) -> str:
@@ -186,7 +201,7 @@ def _amount(evidence: Evidence) -> list[Block]:
     rows.append(Pair("Share of all traffic", value, cited_in, label))
     members = _members(facts)
     if facts.type == "campaign":
-        rows.append(Pair("API keys", f"{len(members):,}", source))
+        rows.append(Pair("Members", words.members(members), source))
     if not facts.complete:
         missing = "the record of the stream does not reach back to the first request"
         rows.append(Pair("Completeness", "at least these amounts", source, missing))
@@ -196,8 +211,8 @@ def _amount(evidence: Evidence) -> list[Block]:
         rest = len(members) - len(largest)
         blocks.append(_largest(largest, source))
         if rest:
-            these = f"These are the {len(largest)} keys with the most requests. The other"
-            blocks.append(Text(f"{these} {words.count(rest, 'key')} are in the case file.", source))
+            these = f"These are the {len(largest)} members with the most requests."
+            blocks.append(Text(f"{these} The case file has the other {rest:,}, too.", source))
     return blocks
 
 
@@ -231,7 +246,7 @@ def _largest(members: list[MemberFact], source: Sources) -> Table:
         for each in members
     ]
     columns = [
-        Column("API key (pseudonym)", 30, code=True),
+        Column("Key or account (pseudonym)", 30, code=True),
         Column("Requests", 11, right=True),
         Column("Tokens", 12, right=True),
         Column("First request, UTC", 19),
@@ -275,7 +290,7 @@ def _sure(evidence: Evidence) -> list[Block]:
         beside = sum(each.role == "bystander" for each in facts.members)
         least = math.floor(100 * min(each.confidence for each in members))
         pairs = [
-            Pair("Keys that belong to the group with at least 95%", f"{sure:,}", source),
+            Pair("Members that belong to the group with at least 95%", f"{sure:,}", source),
             Pair("Least sure member", f"{least}%", source),
             Pair(
                 "Keys left out",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from monitor.alerting.alerts import Action, Severity
+from monitor.evidence.facts import MemberFact
+from monitor.identity import ACCOUNT_PREFIX
 
 UNKNOWN = "not known"
 _UNITS = {"count": "", "score": "", "deviations": "standard deviations", "per hour": "per hour"}
@@ -106,6 +109,15 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """A number and its noun, in the plural unless it is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def members(found: Sequence[MemberFact]) -> str:
+    """How many members a group has, and what they are."""
+    accounts = sum(each.key.startswith(ACCOUNT_PREFIX) for each in found)
+    keys = len(found) - accounts
+    if keys and accounts:
+        return f"{count(keys, 'API key')} and {count(accounts, 'account')}"
+    return count(accounts, "account") if accounts else count(keys, "API key")
 
 
 def number(value: float | None, unit: str = "") -> str:
