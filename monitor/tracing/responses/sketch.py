@@ -1,6 +1,6 @@
 """Sketches of responses: enough to recognise one, not enough to read it.
 
-A sketch holds the 16 smallest keyed hashes of the response's runs of eight words, its length and
+A sketch holds the 16 smallest keyed hashes of the response's runs of six words, its length and
 its style, never a word of it. Without the deployment's secret nobody can test whether a text was
 among the responses. The smallest hashes are a fair sample of the runs (bottom-k MinHash, Broder,
 1997), and the same for the same response, wherever and whenever it was seen.
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 
-WORDS = 8  # in a run
+WORDS = 6  # in a run
 KEPT = 16  # hashes of a response
 LEAST = 2 * WORDS  # words of a response, or nothing is kept of it
 _LONGEST = 1 << 16  # characters of a text that are read
@@ -63,7 +63,7 @@ class Sketcher:
         self._word = lru_cache(_CACHED)(self._hash)
 
     def sketch(self, text: str) -> Sketch | None:
-        """The sketch of a response; `None` if it has less than 16 words."""
+        """The sketch of a response; `None` if it has less than 12 words."""
         text = text[:_LONGEST]
         words = _words(text)
         if len(words) < LEAST:

@@ -132,7 +132,7 @@ def main(
             cells = " | ".join(f"{np.mean(each):.0%}" for each in claims.values())
             typer.echo(f"| {share:.0%} | {repeats:.0%} | {cells} |")
     wrong, tested = false_claims(world, samples)
-    low, high = wilson_interval(wrong, tested)
+    low, high = wilson_interval(wrong / tested, tested)
     typer.echo(
         f"\n{wrong} false claims in {tested:,} samples at a level of {LEVEL:.0%}: "
         f"{wrong / tested:.2%}, 95% interval {low:.2%} to {high:.2%}."
