@@ -121,6 +121,23 @@ def test_errors_are_one_sentence_with_the_fix(here: str, xm: Xm, tmp_path: Path)
         assert why in ended.error
 
 
+def test_poll_goes_on_while_the_server_is_away(
+    here: str, xm: Xm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.cli.cases.share.time.sleep", sleep)
+    url = "http://127.0.0.1:9/root/collections/x/"
+    ended = xm("share", "poll", "--every", "15m", XM_SHARING__TAXII_URL=url)
+    assert (ended.status, pauses) == (130, [900.0, 900.0])
+    assert ended.error.count("cannot be reached") == 2
+
+
 class Misp(BaseHTTPRequestHandler):
     """The part of MISP's API that sending an event uses. MISP itself is a PHP application."""
 

@@ -79,6 +79,15 @@ def test_import_restores_what_redis_lost(here):
     assert len(known(here)) == 4
 
 
+def test_import_works_on_a_cluster(cluster_url, tmp_path):
+    here = sharing.settings(cluster_url, tmp_path, "Here Inc")
+    assert receive(here, file_of(here)).added == 4
+    assert receive(here, file_of(here, modified=NOW + 60, revoked=True)).revoked == 4
+    exchange = Exchange(here)
+    exchange.state.save_exported("c_1", shared_campaign(exchange.salt))
+    assert len(exchange.overview(NOW).exported) == 1
+
+
 def test_weight_of_the_source_applies_to_what_is_there(here):
     receive(here, file_of(here))
     trusted = here.sharing.model_copy(update={"weights": {PARTNER_ID: 0.5}})
