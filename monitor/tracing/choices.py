@@ -109,6 +109,8 @@ def load_canaries(path: Path) -> list[Canary]:
 
 def normalised(text: str) -> str:
     """A text without invisible characters, typographic quotes and forms of compatibility."""
+    if text.isascii():
+        return text
     text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
     return "".join(each for each in text if unicodedata.category(each) != "Cf")
 
@@ -130,9 +132,7 @@ class Wordings:
             for i, group in enumerate(groups)
             for j, word in enumerate(group.words)
         }
-        longest = sorted(self._place, key=len, reverse=True)
-        words = "|".join(re.escape(word).replace(r"\ ", r"[^\S\n]+") for word in longest)
-        self._pattern = re.compile(rf"(?<![\w'-])(?:{words})(?![\w'-])", re.I)
+        self._pattern = re.compile(rf"(?<![\w'-])(?:{_any_of(self._place)})(?![\w'-])", re.I)
 
     def mark(self, text: str, key: HashKey) -> str:
         """A text with the wordings that the key chooses."""
@@ -210,6 +210,14 @@ def given(canary: Canary, prompt: str | None, output: str) -> str | None:
     text = f" {_plain(output)} "
     found = [each for each in canary.answers if f" {_plain(each)} " in text]
     return found[0] if len(found) == 1 else None
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern of all words, by their first letter to be fast, the longest first."""
+    rests = dict[str, list[str]]()
+    for word in sorted(words, key=len, reverse=True):
+        rests.setdefault(word[0], []).append(re.escape(word[1:]).replace(r"\ ", r"[^\S\n]+"))
+    return "|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in rests.items())
 
 
 def _plain(text: str) -> str:

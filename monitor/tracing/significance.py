@@ -52,11 +52,11 @@ def tail(trials: Sequence[Trials], score: int) -> float:
     tilted = [(w, n, _tilted(q, w * tilt)) for w, n, q in trials]
     deviation = math.sqrt(sum(w * w * n * q * (1 - q) for w, n, q in tilted))
     size = 1 << math.ceil(math.log2(min(most + 1, _DEVIATIONS * (deviation + 1.0))))
-    angles = 2j * np.pi * np.arange(size) / size
+    angles = 2j * np.pi * np.arange(size // 2 + 1) / size
     logarithm = -score * angles
     for w, n, q in tilted:
         logarithm += n * np.log(1 - q + q * np.exp(w * angles))
-    masses = np.fft.fft(np.exp(logarithm)).real / size  # of score + 0, 1, …
+    masses = np.fft.irfft(np.exp(logarithm.conj()), size)  # of score + 0, 1, …
     above = np.arange(min(size // 2 if size <= most else size, most - score + 1))
     total = float((np.maximum(masses[above], 0.0) * np.exp(-tilt * above)).sum())
     if total <= 0.0:

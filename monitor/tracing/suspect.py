@@ -145,7 +145,10 @@ def _without(found: Counts, other: Counts) -> Counts:
 
 def _against(found: Counts, ordinary: Counts, scheme: Scheme) -> tuple[Tokens, Floats]:
     """By how much each count differs from what is ordinary, in units that weigh all fairly."""
-    ids = np.union1d(found.ids, ordinary.ids)
+    if scheme == "context":
+        keep = np.isin(ordinary.ids >> _SHIFT, found.ids >> _SHIFT)
+        ordinary = Counts(ordinary.ids[keep], ordinary.counts[keep])
+    ids = _distinct(found.ids, ordinary.ids)
     counts, usual = _looked_up(found, ids), _looked_up(ordinary, ids)
     if scheme == "context":
         before, place = np.unique(ids >> _SHIFT, return_inverse=True)
@@ -157,6 +160,13 @@ def _against(found: Counts, ordinary: Counts, scheme: Scheme) -> tuple[Tokens, F
     expected = np.where(known, here * (usual + 0.1) / np.maximum(there, 1.0), 0.0)
     weights = (counts - expected) / (1.0 + _MISMATCH**2 * expected)
     return ids, np.where(known, weights, np.minimum(counts, 1.0))
+
+
+def _distinct(first: Tokens, second: Tokens) -> Tokens:
+    """All of two sorted arrays; NumPy's own function hashes pairs of tokens badly and is slow."""
+    both: Tokens = np.sort(np.concatenate([first, second]), kind="stable")
+    found: Tokens = both[np.diff(both, prepend=-1) != 0]
+    return found
 
 
 def _looked_up(counts: Counts, ids: Tokens) -> Floats:

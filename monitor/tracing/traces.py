@@ -96,11 +96,12 @@ class Tracer:
 
     def tests(self, shown: Shown, mark: str) -> list[Test]:
         """All tests that are possible for a mark."""
-        found = [self._tokens(each, scheme, mark) for scheme, each in shown.tokens.items()]
+        found = [self.token_test(each, scheme, mark) for scheme, each in shown.tokens.items()]
         found += [self._wordings_of(shown.wordings, mark), self._canaries_of(shown.canaries, mark)]
         return [each for each in found if each.trials]
 
-    def _tokens(self, trials: TokenTrials, scheme: Scheme, mark: str) -> Test:
+    def token_test(self, trials: TokenTrials, scheme: Scheme, mark: str) -> Test:
+        """The test of one scheme."""
         watermark = Watermark.of(self._secret, mark, scheme, self._share)
         weights = np.abs(trials.weights)
         if len(weights) == 0:

@@ -8,7 +8,6 @@ line. Wordings and canaries need only the text.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -35,12 +34,11 @@ from monitor.tracing.suspect import (
     wording_trials,
 )
 from monitor.tracing.traces import Shown, Test, Trace, Tracer, ranked
-from monitor.tracing.watermark import SCHEMES, Watermark
+from monitor.tracing.watermark import SCHEMES
 
 LEVEL = 0.01  # corrected probability from which a trace is claimed
 _ALONE = 1e-6  # probability from which one output shows a mark on its own
 _POINTS = 12  # of the curve of growing evidence
-_RANDOM_MARKS = 200
 
 
 class Line(msgspec.Struct):
@@ -170,8 +168,7 @@ def trace(
     tracing = settings.tracing
     wordings = Wordings(load_groups(tracing.variants_file))
     canaries = load_canaries(tracing.canaries_file) if tracing.canaries_file else []
-    secret = marking_secret(settings)
-    tracer = Tracer(secret, tracing.share, wordings, canaries)
+    tracer = Tracer(marking_secret(settings), tracing.share, wordings, canaries)
     shown = _shown(sample, ordinary, wordings, canaries)
     traces = [Trace(mark, of, tracer.tests(shown, mark)) for mark, of in subjects.items()]
     if seen is not None:
@@ -187,7 +184,7 @@ def trace(
         claimed=sum(each.corrected <= LEVEL for each in traces),
     )
     if traces and sample.tokens is not None:
-        _describe_first(report, sample, secret, tracing.share)
+        _describe_first(report, sample, ordinary, tracer, tracing.share)
     return report
 
 
@@ -208,20 +205,12 @@ def seen_by(settings: Settings, subjects: Iterable[str]) -> Seen | None:
     return Seen(Sketcher(key), given, store.read([OTHERS]))
 
 
-def random_marks(number: int = _RANDOM_MARKS) -> dict[str, str]:
-    """Marks that nobody has: what chance alone looks like."""
-    return {f"m_{random.getrandbits(128):032x}": "random" for _ in range(number)}
-
-
 def _shown(
     sample: Sample, ordinary: Sample | None, wordings: Wordings, canaries: Sequence[Canary]
 ) -> Shown:
     tokens = {}
     if sample.tokens is not None:
-        found, prompts = count(sample.tokens), count(sample.prompts)
-        usual: Counts | None = None
-        if ordinary is not None and ordinary.tokens is not None:
-            usual = count(ordinary.tokens)
+        found, prompts, usual = count(sample.tokens), count(sample.prompts), _counted(ordinary)
         tokens = {scheme: token_trials(found, prompts, scheme, usual) for scheme in SCHEMES}
     return Shown(
         tokens,
@@ -244,7 +233,9 @@ def _add_overlap(traces: Sequence[Trace], sample: Sample, seen: Seen) -> None:
             each.tests.append(Test("responses", *found[:5]))
 
 
-def _describe_first(report: TraceReport, sample: Sample, secret: bytes, share: float) -> None:
+def _describe_first(
+    report: TraceReport, sample: Sample, ordinary: Sample | None, tracer: Tracer, share: float
+) -> None:
     """How the evidence for the first mark is spread over the outputs."""
     first = report.traces[0]
     tests = [each for each in first.tests if each.kind in SCHEMES]
@@ -252,23 +243,22 @@ def _describe_first(report: TraceReport, sample: Sample, secret: bytes, share: f
     if best is None or sample.tokens is None:
         return
     scheme = next(each for each in SCHEMES if each == best.kind)
-    watermark = Watermark.of(secret, first.mark, scheme, share)
-    prompts = count(sample.prompts)
+    prompts, usual = count(sample.prompts), _counted(ordinary)
 
-    def agreement(tokens: Iterable[Tokens]) -> tuple[int, int]:
-        trials = token_trials(count(tokens), prompts, scheme)
-        if len(trials.tokens) == 0:
-            return 0, 0
-        return len(trials.tokens), int(watermark.has(trials.previous, trials.tokens).sum())
+    def test(tokens: Sequence[Tokens], usual: Counts | None) -> Test:
+        trials = token_trials(count(tokens), prompts, scheme, usual)
+        return tracer.token_test(trials, scheme, first.mark)
 
     points = sorted({round(n) for n in np.linspace(1, len(sample.tokens), _POINTS)})
-    growth = [agreement(sample.tokens[:n]) for n in points]
-    report.growth = Growth(
-        points, [(k - n * share) / max(n * share * (1 - share), 1.0) ** 0.5 for n, k in growth]
-    )
+    report.growth = Growth(points, [test(sample.tokens[:n], usual).z for n in points])
     if report.claimed and best.corrected <= report.level:
-        each = [agreement([tokens]) for tokens in sample.tokens]
-        report.alone = sum(tail([Trials(1, n, share)], k) <= _ALONE for n, k in each)
+        alone = [test([tokens], None) for tokens in sample.tokens]
+        found = (tail([Trials(1, each.trials, share)], each.agree) for each in alone)
+        report.alone = sum(p <= _ALONE for p in found)
+
+
+def _counted(sample: Sample | None) -> Counts | None:
+    return None if sample is None or sample.tokens is None else count(sample.tokens)
 
 
 def _lines(data: bytes, path: Path) -> Iterator[Line]:

@@ -13,14 +13,8 @@ from pipelines.cases.marks import IssuedMark
 from pipelines.cases.trace import TraceReport
 from pipelines.show.style import add_columns, count, date_time, default_console, table
 
-_LISTED = 10  # traces that are not significant
-_NAMES = {
-    "fixed": "tokens, fixed list",
-    "context": "tokens, list by context",
-    "wordings": "wordings",
-    "canaries": "canaries",
-    "responses": "responses seen",
-}
+_LISTED = 5  # traces that are not significant, with their strongest test only
+_NAMES = {"fixed": "fixed list", "context": "by context", "responses": "responses"}
 
 
 def show(report: TraceReport, console: Console | None = None) -> None:
@@ -32,9 +26,10 @@ def show(report: TraceReport, console: Console | None = None) -> None:
     listed = report.traces[: report.claimed + _LISTED]
     found = table()
     add_columns(found, "mark", "test")
-    add_columns(found, "agree", "of", "by chance", "z", "p", "corrected", numbers=True)
-    for trace in listed:
-        for i, test in enumerate(trace.tests):
+    add_columns(found, "agree", "of", "chance", "z", "p", numbers=True)
+    for place, trace in enumerate(listed):
+        tests = sorted(trace.tests, key=lambda each: each.p)
+        for i, test in enumerate(tests if place < report.claimed else tests[:1]):
             style = "bold red" if test.corrected <= report.level else ""
             found.add_row(*_row(trace, test, first=i == 0), style=style)
     console.print(found)
@@ -103,12 +98,11 @@ def _claimed(report: TraceReport) -> list[Trace]:
 def _row(trace: Trace, test: Test, *, first: bool) -> list[str]:
     return [
         trace.mark if first else "",
-        _NAMES[test.kind],
+        _NAMES.get(test.kind, test.kind),
         f"{test.agree:,}",
         f"{test.trials:,}",
         f"{test.expected:,.0f}",
         f"{test.z:.1f}",
-        probability(test.p),
         probability(test.corrected),
     ]
 

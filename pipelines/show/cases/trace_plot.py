@@ -38,20 +38,23 @@ def plot(report: TraceReport, path: Path) -> None:
         for row, each in enumerate(shown):
             for test in each.tests:
                 if test.kind == kind:
-                    size = -math.log10(max(test.corrected, LEAST))
+                    size = -math.log10(max(test.p, LEAST))
                     bars.barh(row - 0.4 + (place + 0.5) * height, size, height, color=colour)
         bars.barh([-1], [0], color=colour, label=label)
-    bars.axvline(-math.log10(report.level), color="#d62728", linewidth=1, linestyle="--")
+    tests = max(sum(len(each.tests) for each in report.traces), 1)
+    bars.axvline(-math.log10(report.level / tests), color="#d62728", linewidth=1, linestyle="--")
     bars.set_yticks(range(len(shown)), [each.mark for each in shown], fontsize=8)
     bars.set_ylim(len(shown) - 0.4, -0.6)
-    bars.set_xlabel("zeros before the corrected probability by chance (-log10)")
-    bars.set_title(f"Evidence by mark (dashed: {report.level:g})", loc="left", fontsize=10)
+    bars.set_xlabel("zeros of the probability by chance (-log10)")
+    bars.set_title(
+        f"Evidence by mark (dashed: {report.level:g} after correction)", loc="left", fontsize=10
+    )
     if used:
         bars.legend(fontsize=8, loc="lower right")
     if report.growth is not None:
         curve.plot(report.growth.outputs, report.growth.z, marker="o", markersize=3)
         curve.axhline(0, color="#888888", linewidth=1)
-        curve.set_title(f"{shown[0].mark}, as outputs are read", loc="left", fontsize=10)
+        curve.set_title("First mark, as outputs are read", loc="left", fontsize=10)
         curve.set_xlabel("outputs")
         curve.set_ylabel("standard deviations above chance")
     else:
