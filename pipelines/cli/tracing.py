@@ -13,7 +13,7 @@ from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import AsJson, Who, output
 
 if TYPE_CHECKING:
-    from pipelines.cases.trace import Encoder
+    from pipelines.cases.tracing.trace import Encoder
 
 commands = typer.Typer()
 marks_app = typer.Typer(no_args_is_help=True, help="Read which marks are on responses.")
@@ -26,7 +26,7 @@ MarkId = Annotated[str, typer.Argument(help="Mark id, m_….", metavar="MARK")]
 def marks_list(as_json: AsJson = False) -> None:
     """List marks, the newest first, with the campaign, key or account that each belongs to."""
     settings = config.load()
-    from pipelines.cases.marks import issued_marks
+    from pipelines.cases.tracing.marks import issued_marks
     from pipelines.show.cases.trace import show_marks
 
     output(issued_marks(settings), as_json, show_marks)
@@ -100,9 +100,9 @@ def trace(
     questions: text that others hand over may quote marked responses.
     """
     settings = config.load()
-    from pipelines.cases.marks import issued_marks
-    from pipelines.cases.trace import read_sample, seen_by
-    from pipelines.cases.trace import trace as test
+    from pipelines.cases.tracing.marks import issued_marks
+    from pipelines.cases.tracing.trace import read_sample, seen_by
+    from pipelines.cases.tracing.trace import trace as test
     from pipelines.show.cases.trace import show
 
     encoder = _encoder(tokenizer)
@@ -122,7 +122,7 @@ def trace(
 
         plot(report, picture)
     if record:
-        from pipelines.cases.recorded_trace import record_trace
+        from pipelines.cases.tracing.record import record_trace
 
         for case in record_trace(settings, report, issued, who):
             typer.echo(f"Recorded in {case}.", err=True)

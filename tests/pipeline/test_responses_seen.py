@@ -22,7 +22,7 @@ from monitor.store.memory import MemoryStore
 from monitor.tracing.responses.overlap import overlap
 from monitor.tracing.responses.sketch import Sketch, Sketcher
 from monitor.tracing.responses.store import OTHERS, ResponseStore
-from pipelines.cases.trace import seen_by
+from pipelines.cases.tracing.trace import seen_by
 from pipelines.simulation.scenario import messages
 from pipelines.worker.responses import ResponsesSeen
 from tests.support.programs import Worker

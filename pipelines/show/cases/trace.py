@@ -9,8 +9,8 @@ from rich.text import Text
 
 from monitor.tracing.significance import LEAST
 from monitor.tracing.traces import Test, Trace
-from pipelines.cases.marks import IssuedMark
-from pipelines.cases.trace import TraceReport
+from pipelines.cases.tracing.marks import IssuedMark
+from pipelines.cases.tracing.trace import TraceReport
 from pipelines.show.style import add_columns, count, date_time, default_console, table
 
 _LISTED = 5  # traces that are not significant, with their strongest test only

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from monitor.tracing.significance import LEAST
-from pipelines.cases.trace import TraceReport
+from pipelines.cases.tracing.trace import TraceReport
 from pipelines.show.style import require_plot_extra
 
 _MARKS = 12  # in the picture

@@ -10,8 +10,8 @@ from monitor.evidence.entries import Traced
 from monitor.evidence.keys import ring_of, signer_of
 from monitor.evidence.store import CaseStore
 from monitor.tracing.traces import Trace
-from pipelines.cases.marks import IssuedMark
-from pipelines.cases.trace import TraceReport
+from pipelines.cases.tracing.marks import IssuedMark
+from pipelines.cases.tracing.trace import TraceReport
 
 
 def record_trace(
