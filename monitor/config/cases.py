@@ -43,6 +43,6 @@ class Cases(BaseModel):
     @property
     def public_keys(self) -> Path | None:
         """The file of public keys."""
-        if self.public_keys_file is None and self.key_file is not None:
+        if self.public_keys_file is None and self.key_file is not None and self.key_file.name:
             return self.key_file.with_suffix(".public.json")
         return self.public_keys_file

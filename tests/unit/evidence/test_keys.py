@@ -155,3 +155,10 @@ def test_key_that_is_replaced_by_rubbish_stays_in_use(
 def test_table_of_keys_is_refused_with_the_command_that_writes_the_file():
     with pytest.raises(InputError, match="xm case key show --json"):
         decode_ring(b" key   from   retired\n")
+
+
+def test_empty_name_of_the_key_file_is_refused():
+    with pytest.raises(ConfigError, match="KEY_FILE"):
+        new_key(Cases(key_file=Path("")))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        signer_of(Settings(cases=Cases(key_file=Path(""))))
