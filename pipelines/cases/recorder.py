@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -59,6 +59,7 @@ class Recorder:
     Args:
         store: of the cases.
         limits: when cases open, and how large they get.
+        known: the alerts of the last days; those on members belong to a case that opens later.
         collect: collects the facts about a subject; raises `InputError` if there are none.
         is_withdrawn: whether a person has withdrawn an alert like this one.
     """
@@ -67,12 +68,13 @@ class Recorder:
         self,
         store: CaseStore,
         limits: Cases,
+        known: Callable[[], Iterable[Alert]],
         collect: Collect,
         is_withdrawn: Callable[[Alert], bool],
         metrics: Metrics,
     ) -> None:
         self.watched = Watched(store)
-        self._store, self._limits, self._collect = store, limits, collect
+        self._store, self._limits, self._known, self._collect = store, limits, known, collect
         self._is_withdrawn, self._metrics = is_withdrawn, metrics
         self._reached: set[str] = set()  # limits that are logged
         self._broken: set[str] = set()  # cases that are logged
@@ -172,6 +174,9 @@ class Recorder:
         if who == MONITOR:
             if self._is_full():
                 return 0
+            if _is_of_member(body, row) and row.written >= self._limits.most_entries // 2:
+                self._metrics.case_limits.labels("most_entries").inc()
+                return 0
             if row.written >= self._limits.most_entries:
                 self._metrics.case_limits.labels("most_entries").inc()
                 text = (
@@ -201,6 +206,11 @@ class Recorder:
             return 0
         if row.written >= self._limits.most_entries or self._is_full():
             return 0
+        if row.facts is None:
+            for alert in self._known():
+                if case in self.watched.of_alert(alert):
+                    self._write(case, AlertSeen(alert), "")
+            row = self.watched.rows[case]
         try:
             facts = self._collect(row.subject)
         except InputError as error:
@@ -227,6 +237,11 @@ class Recorder:
             self._reached.add(limit)
             log.error("case_limit setting=XM_CASES__%s", limit.upper())
         return True
+
+
+def _is_of_member(body: AnyBody, row: CaseRow) -> bool:
+    """Whether an entry is an alert on a member: they leave room for the subject's own."""
+    return isinstance(body, AlertSeen) and body.alert.subject.id != row.subject
 
 
 def _facts_source(row: CaseRow) -> str:

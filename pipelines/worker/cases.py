@@ -11,6 +11,7 @@ import msgspec
 from monitor.alerting.alerts import Alert
 from monitor.config import Settings
 from monitor.metrics import Metrics
+from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from pipelines.cases.access import case_store
 from pipelines.cases.archive import Archive, send_with
@@ -37,11 +38,13 @@ def case_work(app: Any, settings: Settings, metrics: Metrics, ledger: Ledger) ->
         ConfigError: if the key cannot be used, or the extra `cases` is missing.
     """
     store, control = case_store(settings, timeout=_SECONDS), ControlStore(settings.redis_url)
+    book = AlertBook(settings.redis_url, _SECONDS)
     thread = ThreadPoolExecutor(1, "cases")
     collector = Collector(settings)
     recorder = Recorder(
         store,
         settings.cases,
+        lambda: (entry.alert for entry in book.entries()),
         lambda subject: collector.collect(subject, quick=True),
         lambda alert: ledger.withdrawal(alert) is not None,
         metrics,

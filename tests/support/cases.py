@@ -93,6 +93,7 @@ class Case:
         refuses: whether the topic accepts no message.
         withdrawn: subjects whose alerts are withdrawn.
         failing: subjects without facts.
+        known: alerts of the last days.
     """
 
     def __init__(self, url: str, topic: list[bytes] | None = None, **limits: Any) -> None:
@@ -101,11 +102,13 @@ class Case:
         self.refuses = False
         self.withdrawn: set[str] = set()
         self.failing: set[str] = set()
+        self.known: list[Alert] = []
         self.metrics = Metrics()
         settings = Settings(cases=Cases(**limits))
         self.recorder = Recorder(
             self.store,
             settings.cases,
+            lambda: self.known,
             self._collect,
             lambda alert: alert.subject.id in self.withdrawn,
             self.metrics,

@@ -252,7 +252,8 @@ def load_link_partition(state: bytes | None) -> LinkPartition:
 def another_worker(worker: Worker, folder: Path) -> Worker:
     """Another worker of the same group."""
     shared = {name: x for name, x in worker.environment.items() if name != "XM_WEB_PORT"}
-    return Worker(folder, worker.settings.kafka, worker.settings.redis_url, **shared)
+    kafka, url = worker.settings.kafka, worker.settings.redis_url
+    return Worker(folder, kafka, url, options=worker.options, **shared)
 
 
 def get_page(worker: Worker, page: str, **headers: str) -> Page:

@@ -65,6 +65,14 @@ def test_alerts_of_members_belong_to_the_case(case: Case, redis_url: str) -> Non
     assert case.kinds(only(case)) == [*OPENED, "alert", "alert"]
 
 
+def test_earlier_alerts_of_members_belong_to_the_case(redis_url: str) -> None:
+    for _ in range(2):  # the second is a successor, which reads the same messages
+        case = Case(redis_url)
+        case.known = [key_alert(MEMBERS[3]), key_alert("k_" + "9" * 24), campaign_alert()]
+        case.record(campaign_alert(), key_alert(MEMBERS[3]))
+    assert case.kinds(only(case)) == ["opened", "alert", "alert", "facts"]
+
+
 def test_subject_with_an_open_case_gets_no_other(case: Case) -> None:
     opened = case.store.open_case(CAMPAIGN, "campaign", "INC-7", "ann")
     case.record(campaign_alert())
@@ -120,6 +128,9 @@ def test_flood_of_alerts_does_not_fill_a_case(redis_url: str) -> None:
     case.record(campaign_alert())
     flood = (key_alert(MEMBERS[n % 5], at=n * 1e6) for n in range(200))
     case.record(*flood, first=1)
+    assert len(case.store.lines(only(case))) == 5
+    own = (campaign_alert("update", at=n * 1e6) for n in range(200))
+    case.record(*own, first=500)
     found = case.store.case(only(case))
     assert len(found.entries) == 11
     assert isinstance(found.entries[-1].body, Noted)
