@@ -20,7 +20,8 @@ from pipelines.kafka.security import client_options
 
 _TIMEOUT_MS = 8_000
 _POLL_MS = 500
-_QUIET_SECONDS = 10.0  # without a message, after which the rest of a range counts as gone
+_QUIET_SECONDS = 30.0  # without a message, after which the rest of a range counts as gone
+_AT_END_SECONDS = 1.5  # the same at the end of the partition; some brokers name it a batch too low
 _TOGETHER_MS = 5_000  # messages of a partition that arrived within it are one batch at most
 
 
@@ -130,12 +131,17 @@ class RangeReader:
                 yield _Message(arrived, wanted.name, record.offset, timestamp, record.value)
             if records:
                 heard = time.monotonic()
-            elif time.monotonic() - heard > _QUIET_SECONDS:
+            elif time.monotonic() - heard > self._patience(consumer, tp):
                 self.gone[wanted.name] = (
                     f"{wanted.name} ends at offset {consumer.position(tp):,}, before "
                     f"{wanted.end:,}: it is another topic of this name, or Kafka has lost data."
                 )
                 return
+
+    def _patience(self, consumer: Any, tp: TopicPartition) -> float:
+        """Seconds to wait for the next message of a partition."""
+        at_end = consumer.position(tp) >= consumer.end_offsets([tp])[tp]
+        return _AT_END_SECONDS if at_end else _QUIET_SECONDS
 
     def _batches(self, name: str, messages: Iterator[_Message]) -> Iterator[Batch]:
         part: list[_Message] = []
