@@ -387,6 +387,17 @@ ROWS: dict[str, list[Panel | Figure]] = {
             },
         ),
         Panel(
+            "False alerts and appeals",
+            "Alerts of the last 30 days that people withdrew as no attack, by kind; appeals of "
+            "customers without a ruling, and those that are overdue.",
+            "none",
+            {
+                "withdrawn {{kind}}": f"max by (kind) ({metric('xm_withdrawn_alerts')})",
+                "appeals": f"max({metric('xm_appeals_waiting')})",
+                "overdue": f"max({metric('xm_appeals_overdue')})",
+            },
+        ),
+        Panel(
             "Decision requests",
             "Decisions that gateways asked for, by the action found.",
             "reqps",

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from monitor.alerting.changes import Change
+from monitor.alerting.enforcement import KILL, SHADOW, Control
 from monitor.config import Settings
 from monitor.evidence.case import Case, case_of
 from monitor.evidence.entries import (
@@ -27,6 +28,7 @@ from monitor.evidence.entries import (
     Ruled,
 )
 from monitor.store.control import ControlStore
+from monitor.store.redis import RedisStore
 from pipelines.cases.access import case_store
 from pipelines.cases.review.figures import Figure, FigureTable, Transparency
 from pipelines.cases.review.small_counts import FEW, LEAST, figure_of, table_of
@@ -41,9 +43,9 @@ _TYPES = {
 _TOGETHER, _OTHER_HANDS, _USE = "coordinated use", "use by somebody else", "collecting answers"
 _GROUNDS = {"campaign": _TOGETHER, "takeover": _OTHER_HANDS}
 _MEASURES = {
-    "throttle": "slowed down",
-    "challenge": "answered after an additional check",
-    "block": "refused",
+    "throttle": "to slow down",
+    "challenge": "to ask for an additional check",
+    "block": "to refuse",
 }
 _OUTCOMES = ("extraction", "not extraction", "unclear", "duplicate")
 
@@ -67,7 +69,11 @@ def transparency(settings: Settings, since: float, until: float) -> Transparency
             later = next((each for each in cases[-1] if each.at >= until), None)
             heads.append(later.previous if later else row.head)
     audit = list(control.audit(0.0))
-    notes = _notes(audit, settings, since, until)
+    setting = RedisStore(settings.redis_url, settings.record_seconds).shadow()
+    notes = [
+        *_notes(audit, settings, since, until),
+        _shadow_note(control.read(), setting, audit, since, until),
+    ]
     return figures(
         cases, audit, heads, since, until, answer_days=settings.cases.answer_days, notes=notes
     )
@@ -161,7 +167,9 @@ def _measures(known: Iterable[Case], since: float, until: float, source: str) ->
                 strongest[decision.subject] = max(before, decision.action, key=order.index)
     counted = Counter(strongest.values())
     counts = {label: counted[action] for action, label in _MEASURES.items()}
-    return table_of("Decisions of the monitor", counts, "keys, accounts or end users", source)
+    return table_of(
+        "Decisions that the monitor recorded", counts, "keys, accounts or end users", source
+    )
 
 
 def _by_people(changes: Iterable[Change], source: str) -> FigureTable:
@@ -170,7 +178,7 @@ def _by_people(changes: Iterable[Change], source: str) -> FigureTable:
         if change.what == "decide" and isinstance(change.after, dict):
             actions[str(change.after.get("action"))] += 1
     counts = {label: actions[action] for action, label in _MEASURES.items()}
-    counts["lifted"] = actions["observe"]
+    counts["to lift a decision"] = actions["observe"]
     return table_of("Decisions of people", counts, "decisions", source)
 
 
@@ -258,6 +266,28 @@ def _notes(audit: Sequence[Change], settings: Settings, since: float, until: flo
     if until > datetime.now(UTC).timestamp():
         found.append("The period is not over.")
     return found
+
+
+def _shadow_note(
+    control: Control, setting: bool | None, audit: Iterable[Change], since: float, until: float
+) -> str:
+    """Whether recorded decisions were enforced.
+
+    Args:
+        setting: of the running workers; `None` if none reports it, or they differ.
+    """
+    switch = control.switches.get(SHADOW)
+    shadow = setting if switch is None else switch.on
+    now = {True: "on", False: "off", None: "not known"}[shadow]
+    changes = sum(
+        each.what in (SHADOW, KILL) and not each.subject and since <= each.at < until
+        for each in audit
+    )
+    changed = "One of them was" if changes else "None of them was"
+    return (
+        "In shadow mode, or while the kill switch is on, decisions are recorded and not enforced. "
+        f"Shadow mode is {now} today. {changed} switched in the period."
+    )
 
 
 def _day(ts: float) -> str:

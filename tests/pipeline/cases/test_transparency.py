@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
 import pytest
 
 from monitor.evidence.entries import Appealed, Closed, Letter, Ruled
+from pipelines.cases.review import transparency
 from pipelines.cases.review.small_counts import FEW
 from pipelines.cases.review.transparency import Transparency, figures
 from tests.support.cases import campaign_alert
@@ -88,3 +90,19 @@ def test_withdrawal_that_was_taken_back_does_not_count(reviewed: Reviewed) -> No
     reviewed.control.reinstate(campaign_alert(subject=f"c_{3:012x}").id, *BY)
     _, text = counted(reviewed, START, START + 100 * DAY)
     assert text["False alarms withdrawn: coordinated use"] == "11"
+
+
+def test_figures_say_whether_decisions_were_enforced(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transparency, "case_store", lambda *_, **__: reviewed.cases)
+
+    def notes(since: float) -> str:
+        settings, until = reviewed.settings, time.time() + 60.0
+        return " ".join(transparency.transparency(settings, since, until).notes)
+
+    begin = time.time() - 60.0
+    assert "Shadow mode is off today. One of them was switched in the period." in notes(begin)
+    reviewed.control.switch("shadow", True, *BY)
+    later = time.time() + 1.0
+    assert "Shadow mode is on today. None of them was switched in the period." in notes(later)
