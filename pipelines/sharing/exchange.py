@@ -81,7 +81,7 @@ class Exchange:
         self._key = derive(secret, "stix ids", 32)
         self._settings = settings
         self.state = SharingState(settings.redis_url)
-        self.indicators = IndicatorStore(settings.redis_url)
+        self.indicators = IndicatorStore(settings.redis_url, salt=salt.id)
 
     @property
     def organisation(self) -> str:

@@ -175,7 +175,7 @@ def test_common_identifier_does_not_leave(redis_url, tmp_path):
     ordinary = found.population.rows_of(campaigns.ORDINARY)
     found.population._rows["identifiers"][ordinary[:4], system, 1] = campaigns.SYSTEM
     campaigns.save(RedisStore(redis_url, 100), found)
-    store = IndicatorStore(redis_url)
+    store = IndicatorStore(redis_url, salt=sharing.salt_id(settings))
     store.remember({("system", campaigns.SYSTEM): SYSTEM_HASH}, NOW)
     with pytest.raises(InputError, match="no identifier that may leave"):
         Exchange(settings).export("c_fleet", "amber", str(tmp_path / "x"), "stix", NOW)
@@ -233,7 +233,7 @@ def test_collection_over_tls_needs_the_right_ca(here, tmp_path, password):
 def test_large_campaign_is_sent_in_parts(here, tmp_path, password):
     folder = tmp_path / "small"
     folder.mkdir()
-    store = IndicatorStore(here.redis_url)
+    store = IndicatorStore(here.redis_url, salt=sharing.salt_id(here))
     values = [f"{i:032x}" for i in range(30)]
     store.add_templates({key: dict.fromkeys(values, NOW) for key in campaigns.FLEET})
     with Medallion(folder, most_bytes=20_000) as server:

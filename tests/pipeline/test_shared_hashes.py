@@ -42,7 +42,7 @@ def test_worker_finds_imports_in_requests_and_the_linker_uses_them(
 ) -> None:
     salt = tmp_path / "salt"
     salt.write_text("agreed between partners")
-    store, now = IndicatorStore(redis_url), time.time()
+    store, now = IndicatorStore(redis_url, salt=SALT.id), time.time()
     imported = Indicator(
         *("indicator--1", "network", SALT.network("198.51.100.1"), SALT.id, "identity--p"),
         *(80, "green", "C7", now - DAY, now + DAY),

@@ -29,7 +29,7 @@ def settings(redis_url: str, folder: Path, name: str, **sharing: Any) -> Setting
 def save_campaign(settings: Settings) -> None:
     """Write the campaign `c_fleet`, whose members share a system prompt and a template."""
     campaigns.save(RedisStore(settings.redis_url, 100), campaigns.partition(settings))
-    store = IndicatorStore(settings.redis_url)
+    store = IndicatorStore(settings.redis_url, salt=salt_id(settings))
     store.remember({("system", campaigns.SYSTEM): SYSTEM_HASH}, NOW)
     store.add_templates({key: {TEMPLATE_HASH: NOW} for key in campaigns.FLEET})
 

@@ -5,8 +5,8 @@
 | `xm:indicators` | hash: indicators as JSON, by source and id | when read after their end |
 | `xm:indicators:found:<day>` | hash: own hashes, by kind and shared hash | after 3 days |
 | `xm:indicators:keys:<hash>` | sorted set: keys with a template, by time | 2 days without one |
-| `xm:shared:<kind>:<day>:<bucket>` | hash: own hash → shared hash, as bytes | after 3 days |
-| `xm:shared:templates:<pseudonym>` | sorted set: shared hashes of a suspicious key, by time | \
+| `xm:shared:<kind>:<salt>:<day>:<bucket>` | hash: own hash → shared hash, as bytes | after 3 days |
+| `xm:shared:templates:<salt>:<pseudonym>` | sorted set: hashes of a suspicious key, by time | \
 after 14 days |
 
 Records have hashes under the deployment's own secret only, so workers remember the shared hash of
@@ -45,10 +45,13 @@ class IndicatorStore:
     Args:
         url: of the server, see `connection.py`.
         timeout: seconds to wait for an answer.
+        salt: id of the salt of the shared hashes of own identifiers. Hashes under an earlier one
+            are forgotten.
     """
 
-    def __init__(self, url: str, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, timeout: float = 5.0, *, salt: str = "") -> None:
         self.server = connect(url, timeout)
+        self._salt = salt
 
     def __repr__(self) -> str:
         return f"IndicatorStore({self.server})"
@@ -177,7 +180,7 @@ class IndicatorStore:
         day = _days(now)[-1]
         buckets = defaultdict[str, list[bytes]](list)
         for (kind, own), value in shared.items():
-            fields = buckets[_bucket(kind, own, day)]
+            fields = buckets[self._bucket(kind, own, day)]
             fields += (own.to_bytes(8, "little"), bytes.fromhex(value))
         commands: list[Command] = []
         for name, fields in buckets.items():
@@ -192,7 +195,7 @@ class IndicatorStore:
             buckets = defaultdict[str, list[int]](list)
             for own in wanted:
                 if own not in found:
-                    buckets[_bucket(kind, own, day)].append(own)
+                    buckets[self._bucket(kind, own, day)].append(own)
             commands: list[Command] = [
                 ("HMGET", name, *(own.to_bytes(8, "little") for own in bucket))
                 for name, bucket in buckets.items()
@@ -210,7 +213,7 @@ class IndicatorStore:
         """
         commands: list[Command] = []
         for key, times in templates.items():
-            name = f"{SHARED_KEY}templates:{key}"
+            name = self._templates(key)
             commands += [
                 ("ZADD", name, *(x for value, at in times.items() for x in (at, value))),
                 ("ZREMRANGEBYRANK", name, 0, -_TEMPLATES - 1),
@@ -220,7 +223,7 @@ class IndicatorStore:
 
     def templates_of(self, keys: Iterable[str]) -> dict[str, list[str]]:
         """The shared hashes of templates of suspicious keys, the newest first."""
-        names = [f"{SHARED_KEY}templates:{key}" for key in dict.fromkeys(keys)]
+        names = [self._templates(key) for key in dict.fromkeys(keys)]
         answers = self._pipeline([("ZREVRANGE", name, 0, -1) for name in names])
         return {
             name.rpartition(":")[2]: [value.decode() for value in values]
@@ -229,6 +232,12 @@ class IndicatorStore:
         }
 
     # Redis
+
+    def _bucket(self, kind: Kind, own: int, day: int) -> str:
+        return f"{SHARED_KEY}{kind}:{self._salt}:{day}:{own >> (64 - _BUCKET_BITS):03x}"
+
+    def _templates(self, key: str) -> str:
+        return f"{SHARED_KEY}templates:{self._salt}:{key}"
 
     def _scan(self, name: str) -> Iterator[tuple[bytes, bytes]]:
         cursor, seen = b"0", set[bytes]()
@@ -278,10 +287,6 @@ def _name(source: str, id: str) -> str:
 
 def _kind(text: str) -> Kind:
     return next(kind for kind in KINDS if kind == text)
-
-
-def _bucket(kind: Kind, own: int, day: int) -> str:
-    return f"{SHARED_KEY}{kind}:{day}:{own >> (64 - _BUCKET_BITS):03x}"
 
 
 def _days(now: float) -> range:

@@ -82,7 +82,7 @@ class SharedHashes:
 
     def __init__(self, settings: Settings, salt: Salt, metrics: Metrics | None = None) -> None:
         self._settings, self._salt = settings, salt
-        self._store = IndicatorStore(settings.redis_url)
+        self._store = IndicatorStore(settings.redis_url, salt=salt.id)
         self._states = RedisStore(settings.redis_url, settings.record_seconds)
         self._decode = Decoder.of(settings).decode
         self._metrics = metrics or Metrics()

@@ -66,7 +66,7 @@ def asks(key: str, text: str, count: int = 30, **fields: object) -> list[bytes]:
 
 @pytest.fixture
 def store(redis_url: str) -> IndicatorStore:
-    return IndicatorStore(redis_url)
+    return IndicatorStore(redis_url, salt=SALT.id)
 
 
 def test_own_hashes_get_the_shared_ones_of_the_same_identifiers(redis_url, store):

@@ -92,6 +92,14 @@ def test_shared_hashes_are_remembered_for_days(store):
     assert store.shared_of("network", [7], NOW + 5 * DAY) == {}
 
 
+def test_hashes_under_an_earlier_salt_are_forgotten(store, redis_url):
+    store.remember({("network", 7): ONE.value}, NOW)
+    store.add_templates({"k_1": {ONE.value: NOW}})
+    renewed = IndicatorStore(redis_url, salt="00000000")
+    assert renewed.shared_of("network", [7], NOW) == {}
+    assert renewed.templates_of(["k_1"]) == {}
+
+
 def test_templates_of_a_key_are_bounded(store):
     store.add_templates({"k_1": {f"{i:032x}": NOW + i for i in range(100)}, "k_2": {"aa": NOW}})
     found = store.templates_of(["k_1", "k_2", "k_3"])
