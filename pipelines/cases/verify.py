@@ -41,6 +41,7 @@ def verify_case(
     copies: Iterable[bytes] | None,
     ring: Ring,
     *,
+    through: str = "",
     each: bool | None = None,
 ) -> CaseReport:
     """Verify a case.
@@ -49,12 +50,12 @@ def verify_case(
         case: its id.
         lines: its entries in Redis, oldest first.
         copies: everything on the topic of cases; `None` to leave it out.
-        each: verify each signature, see `chain.check`.
+        through, each: see `chain.check`.
 
     Raises:
         InputError: if neither Redis nor the topic has the case.
     """
-    chain = check(lines, ring, case=case, each=each)
+    chain = check(lines, ring, case=case, through=through, each=each)
     if copies is None:
         if not lines:
             raise _no_case(case)

@@ -52,8 +52,8 @@ def overlap(said: Hashes, given: Sequence[Sketch], controls: Sequence[Sketch]) -
         given: responses to the campaign.
         controls: responses to other keys at the same time.
     """
-    own = {each.runs for each in given}
-    others = {each.runs for each in controls} - own
+    own, others = {each.runs for each in given}, {each.runs for each in controls}
+    own, others = own - others, others - own  # what both were given shows nothing
     runs = [np.frombuffer(each, "<u8") for each in (*own, *others)]
     of = np.repeat(np.arange(len(runs)), [len(each) for each in runs])
     hashes = np.concatenate([np.empty(0, "<u8"), *runs]).astype(np.uint64)

@@ -41,6 +41,13 @@ def case_verify(
     topic: Annotated[
         bool, typer.Option("--topic/--no-topic", help="Compare a case with its topic.")
     ] = True,
+    through: Annotated[
+        str,
+        typer.Option(
+            help="Digest of an entry that the case must still have, as `head` was shown before.",
+            metavar="SHA-256",
+        ),
+    ] = "",
     each: Annotated[
         bool, typer.Option("--each", help="Verify each signature of a long chain.")
     ] = False,
@@ -54,7 +61,7 @@ def case_verify(
     if Path(what).is_file():
         ok = _bundle(Path(what), key or [], timestamp_ca, as_json)
     else:
-        ok = _case(what, key or [], topic, each, as_json)
+        ok = _case(what, key or [], topic, through, each, as_json)
     if not ok:
         raise typer.Exit(1)
 
@@ -76,7 +83,9 @@ def _bundle(path: Path, keys: list[Path], authority: Path | None, as_json: bool)
     return report.ok
 
 
-def _case(name: str, keys: list[Path], topic: bool, each: bool, as_json: bool) -> bool:
+def _case(
+    name: str, keys: list[Path], topic: bool, through: str, each: bool, as_json: bool
+) -> bool:
     settings = config.load()
     from monitor.evidence.store import CaseStore
     from pipelines.cases.verify import verify_case
@@ -92,7 +101,9 @@ def _case(name: str, keys: list[Path], topic: bool, each: bool, as_json: bool) -
             raise
         found = name  # Redis may have lost all of it
     copies = read_topic(settings, settings.topics.cases) if topic else None
-    report = verify_case(found, store.lines(found), copies, ring, each=each or None)
+    report = verify_case(
+        found, store.lines(found), copies, ring, through=through.lower(), each=each or None
+    )
     output(report, as_json, show_case)
     return report.ok
 

@@ -12,6 +12,7 @@ from kafka import KafkaProducer
 from monitor.config import Cases, Settings
 from monitor.evidence.entries import Noted
 from monitor.evidence.keys import load_signer, new_key, ring_of
+from monitor.evidence.links import digest
 from monitor.evidence.store import CASE_KEY, CaseStore
 from pipelines.kafka import topics
 from tests.support.apps import fresh
@@ -104,7 +105,10 @@ def test_changed_lost_and_dropped_entries_are_named(run: Xm, case: str, redis_ur
         ended = run(case)
         assert (ended.status, problems(ended)) == (1, [("lost", 4)])
         assert run(case, "--no-topic").status == 0  # a chain that was cut is a shorter chain
+        head = digest(newest)
+        assert problems(run(case, "--no-topic", "--through", head)) == [("truncated", 4)]
         server.rpush(name, newest)
+        assert run(case, "--no-topic", "--through", head).status == 0
         second = server.lindex(name, 1)
         server.lset(name, 1, second.replace(b'"sig":"', b'"sig":"A'))
         assert ("changed", 2) in problems(run(case))

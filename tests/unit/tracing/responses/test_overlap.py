@@ -77,6 +77,11 @@ def test_phrase_of_many_responses_is_no_evidence():
     assert compare([phrase] * 10, given).agree == 0
 
 
+def test_response_that_others_were_given_too_is_no_evidence():
+    found = compare(GIVEN[:100], GIVEN, [*CONTROLS, *GIVEN[:100]])
+    assert (found.trials, found.agree) == (200, 0)
+
+
 def test_response_counts_once_however_often_it_is_repeated():
     assert compare([GIVEN[0]] * 1_000).agree == 1
 
