@@ -197,20 +197,20 @@ def _next_version(
     """What is exported after what was: unchanged objects keep their version."""
     if before is None:
         return found
+    same_level = before.tlp == found.tlp  # the marking is part of every object
     known = {each.id: each for each in before.hashes}
-    if before.tlp != found.tlp:  # its marking is part of every object
-        known = {id: replace(each, modified=0.0) for id, each in known.items()}
-    hashes = [_version(each, known.pop(each.id, None)) for each in found.hashes]
-    hashes += [each if each.revoked else _taken_back(each, now) for each in known.values()]
+    hashes: list[SharedHash] = []
+    for each in found.hashes:
+        old = known.pop(each.id, None)
+        kept = replace(each, created=old.created, modified=old.modified) if old else each
+        hashes.append(kept if kept == old and same_level else replace(kept, modified=now))
+    hashes += [
+        each if each.revoked and same_level else _taken_back(each, now)
+        for each in known.values()
+        if each.valid_until > now
+    ]
     merged = replace(found, hashes=hashes, created=before.created, modified=before.modified)
     return merged if merged == before else replace(merged, modified=now)
-
-
-def _version(found: SharedHash, before: SharedHash | None) -> SharedHash:
-    if before is None:
-        return found
-    same = replace(found, created=before.created, modified=before.modified)
-    return same if same == before and before.modified else replace(same, modified=found.modified)
 
 
 def _taken_back(each: SharedHash, now: float) -> SharedHash:
