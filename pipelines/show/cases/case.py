@@ -121,7 +121,7 @@ def _print_entry(entry: Entry, console: Console) -> None:
     kind, words = _words(entry.body)
     head = Text(f"{entry.number:>4}  {_time(entry.at)}  ")
     console.print(head.append(kind, "bold").append(f", {entry.who}", "dim"))
-    console.print(Padding(Text(words), (0, 0, 0, _INDENT)))
+    console.print(Padding(Text(words), (0, 0, 0, _INDENT), expand=False))
 
 
 def _words(body: AnyBody) -> tuple[str, str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 import redis
 
+from monitor.config import Cases, Settings
 from monitor.evidence.chain import check, read_entry
 from monitor.evidence.entries import Closed, Noted
+from monitor.evidence.keys import new_key, ring_of, rotate_key, signer_of
 from monitor.evidence.ring import Ring
 from monitor.evidence.rows import CaseRow
 from monitor.evidence.store import CASE_KEY, CaseStore
+from tests.support.apps import until
 from tests.support.cases import (
     CAMPAIGN,
     MEMBERS,
@@ -186,3 +190,22 @@ async def test_gauges_show_the_cases(case: Case) -> None:
     case.store.append(id, Closed("extraction", "banned"), "ann")
     await case.settle()
     assert case.metrics.cases_open._value.get() == 0
+
+
+async def test_rotated_key_is_used_without_a_restart(redis_url: str, tmp_path: Path) -> None:
+    settings = Settings(redis_url=redis_url, cases=Cases(key_file=tmp_path / "case.pem"))
+    new_key(settings.cases)
+    case = Case(redis_url)
+    case.store.ring, case.store._signer = ring_of(settings), signer_of(settings)
+    id = await recorded(case)
+    rotate_key(settings.cases)
+
+    def keys() -> int:
+        case.store.append(id, Noted("seen"), "ann")
+        report = check(case.store.lines(id), ring_of(settings))
+        assert report.problems == []
+        return len(report.keys)
+
+    await until(lambda: keys() == 2)
+    await case.settle()
+    assert case.topic == case.store.lines(id)
