@@ -20,7 +20,7 @@ from pipelines.reports.blocks import (
     Text,
 )
 from pipelines.reports.evidence import Evidence, describe
-from pipelines.reports.incident import numbers, warning
+from pipelines.reports.incident import numbers, plain_numbers, warning
 from pipelines.reports.traces import traced
 
 _METHOD = (
@@ -31,6 +31,10 @@ _METHOD = (
 _STRENGTH = (
     "Strength is the natural logarithm of how much more likely the observation is among members "
     "than among other keys: 3 means 20 times."
+)
+_NATS = (
+    "For people who know the monitor. A nat is the unit of strength: 3 nats mean 20 times more "
+    "likely. An octave is a factor of 2."
 )
 _STRONGEST = 3  # ties that are listed per member
 _DRAWN = (
@@ -107,8 +111,7 @@ def _of_facts(evidence: Evidence, facts: Facts) -> list[Section]:
         title = f"{words.kind(each.kind)} ({each.kind}, {severity})."
         times = f"Opened {words.moment(each.opened_at)}, last {words.moment(each.confirmed_at)}."
         found.append(Text(f"{title} {each.statement} {chance} {times}", source))
-        stated = [number for number in each.numbers if number.name != "probability"]
-        table = numbers(stated, source)
+        table = numbers(plain_numbers(each), source)
         if table.rows:
             found.append(table)
     sections = [Section("What was found", found)]
@@ -228,6 +231,11 @@ def _origin(evidence: Evidence, facts: Facts) -> list[Section]:
     ]
     rows += [Pair(name, str(value), source) for name, value in sorted(versions.detection.items())]
     sections = [Section("Versions and settings", [Pairs(rows)])]
+    for each in facts.findings:
+        stated = [number for number in each.numbers if number.name != "probability"]
+        if len(stated) > len(plain_numbers(each)):
+            title = f"All measured numbers: {words.kind(each.kind)}"
+            sections.append(Section(title, [Text(_NATS), numbers(stated, source)]))
     if facts.stream:
         stream = [
             Row(

@@ -14,6 +14,7 @@ from pipelines.reports import pictures, render
 from pipelines.reports.blocks import shortened
 from pipelines.reports.case_page import case_page
 from pipelines.reports.evidence import Evidence, evidence_of
+from pipelines.reports.in_force import InForce
 from pipelines.reports.incident import incident
 
 _PRINTED = 1_000  # rows of a table in the PDF: some 20 s and 80 pages for as many keys
@@ -26,11 +27,14 @@ class RecordedEntry(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def documents(entries: Sequence[tuple[Entry, str]]) -> dict[str, bytes]:
+def documents(
+    entries: Sequence[tuple[Entry, str]], applies: InForce | None = None
+) -> dict[str, bytes]:
     """The documents of a bundle, by file name. The same entries give the same bytes.
 
     Args:
         entries: each with the SHA-256 of its stored line, hexadecimal.
+        applies: what of the decisions is in force; `None` if it was not looked up.
     """
     evidence = evidence_of(entries)
     whole = case_page(evidence)
@@ -40,7 +44,7 @@ def documents(entries: Sequence[tuple[Entry, str]]) -> dict[str, bytes]:
         "case.html": render.html(whole).encode(),
         "case.pdf": render.pdf(render.html(printed)),
     }
-    report = incident(evidence)
+    report = incident(evidence, applies)
     page = render.html(report)
     found |= {
         "incident.html": page.encode(),
@@ -55,9 +59,9 @@ def documents(entries: Sequence[tuple[Entry, str]]) -> dict[str, bytes]:
     return found
 
 
-def incident_report(evidence: Evidence, kind: str) -> bytes:
+def incident_report(evidence: Evidence, applies: InForce | None, kind: str) -> bytes:
     """The incident report as `md`, `html` or `pdf`."""
-    report = incident(evidence)
+    report = incident(evidence, applies)
     if kind == "md":
         return render.markdown(report).encode()
     page = render.html(report)

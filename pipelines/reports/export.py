@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from monitor.alerting.changes import change_by
+from monitor.alerting.changes import change_by, checked_text
+from monitor.config import Settings
 from monitor.errors import EvidenceError, InputError
 from monitor.evidence.bundle.files import write_bundle
-from monitor.evidence.bundle.timestamp import Authority
+from monitor.evidence.bundle.timestamp import authority_of
+from monitor.evidence.case import Case
 from monitor.evidence.chain import check, read_entry
-from monitor.evidence.entries import Entry, Exported
+from monitor.evidence.entries import Entry, Exported, FactsTaken
+from monitor.evidence.facts import Facts
 from monitor.evidence.links import digest
 from monitor.evidence.store import CaseStore
+from pipelines.cases.collect import Collector
 from pipelines.reports.documents import documents
+from pipelines.reports.evidence import evidence_of
+from pipelines.reports.in_force import look_up
 
 if TYPE_CHECKING:
     from monitor.evidence.dsse import Signs
@@ -63,12 +70,33 @@ def with_digests(lines: list[bytes]) -> list[tuple[Entry, str]]:
     return [(read_entry(line), digest(line)) for line in lines]
 
 
+def complete(store: CaseStore, case: str, settings: Settings, who: str) -> None:
+    """Collect the facts of an open case in full, if the monitor recorded only those of a moment.
+
+    While it records live, it reads nothing about other keys: neither what members share nor what
+    is ordinary. Where Redis no longer has the subject, the case stays as it is.
+    """
+    evidence = evidence_of(with_digests(verified_lines(store, case)))
+    whole = any(_is_whole(taken.facts) for _, taken in evidence.of(FactsTaken))
+    if whole or evidence.case.status != "open":
+        return
+    with suppress(InputError):
+        facts = Collector(settings).collect(evidence.case.subject)
+        store.append(case, FactsTaken(facts), checked_text(who, "name"))
+
+
+def _is_whole(facts: Facts) -> bool:
+    if facts.type == "campaign":
+        return any(each.nats for each in facts.members)
+    return any(each.median is not None for finding in facts.findings for each in finding.numbers)
+
+
 def export(
     store: CaseStore,
     case: str,
     out: Path,
+    settings: Settings,
     signer: Signs,
-    authority: Authority | None,
     *,
     who: str,
     why: str,
@@ -77,14 +105,21 @@ def export(
 
     The entry about the export follows in the case, so the bundle itself does not contain it.
     """
-    change = change_by(who, "case", case, why)
+    change, authority = change_by(who, "case", case, why), authority_of(settings.cases)
+    complete(store, case, settings, who)
     lines = verified_lines(store, case)
-    files = documents(with_digests(lines))
+    entries = with_digests(lines)
+    files = documents(entries, look_up(settings, subjects(evidence_of(entries).case)))
     _make_folder(out.parent)
     manifest = write_bundle(out, files, lines, signer, store.ring, authority)
     change = msgspec.structs.replace(change, after={"export": manifest})
     store.append(case, Exported(manifest, change.why), change.who, source=manifest, change=change)
     return Export(case, str(out), len(lines), manifest, authority is not None)
+
+
+def subjects(case: Case) -> list[str]:
+    """Everything that decisions on a case may be about."""
+    return list(dict.fromkeys([case.subject, *case.members]))
 
 
 def write_report(out: Path, name: str, report: Callable[[str], bytes]) -> list[Path]:

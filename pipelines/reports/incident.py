@@ -27,6 +27,7 @@ from pipelines.reports.blocks import (
     cited,
 )
 from pipelines.reports.evidence import Evidence
+from pipelines.reports.in_force import InForce, in_force
 from pipelines.reports.traces import traced
 
 METHOD = (
@@ -47,8 +48,12 @@ _TECHNICAL = {"nats", "octaves"}  # units
 _COPYING = {"campaign", "combined", "coverage", "elicitation", "harvest", "templates"}
 
 
-def incident(evidence: Evidence) -> Document:
-    """The incident report on a case."""
+def incident(evidence: Evidence, applies: InForce | None = None) -> Document:
+    """The incident report on a case.
+
+    Args:
+        applies: what of the decisions is in force; `None` if it was not looked up.
+    """
     case, facts = evidence.case, evidence.facts
     sections = [Section("Summary", _summary(evidence))]
     if facts is not None:
@@ -56,7 +61,7 @@ def incident(evidence: Evidence) -> Document:
     sections.append(Section("When", _when(evidence)))
     sections.append(Section("How much was taken", _amount(evidence)))
     sections.append(Section("How sure this is", _sure(evidence)))
-    sections.append(Section("What was done", _done(evidence)))
+    sections.append(Section("What was done", _done(evidence, applies)))
     if case.traces:
         sections.append(Section("Tests of suspect models", traced(evidence)))
     sections.append(Section("What is not known", [Items(unknown(evidence))]))
@@ -64,7 +69,10 @@ def incident(evidence: Evidence) -> Document:
         title=f"Incident report {case.id}",
         subject=f"{_about(evidence)}. Case as of {words.moment(case.changed_at)}.",
         sections=sections,
-        sources=evidence.sources({*cited(sections), *evidence.opening, evidence.head.number}),
+        sources=[
+            *([applies.source] if applies is not None else []),
+            *evidence.sources({*cited(sections), *evidence.opening, evidence.head.number}),
+        ],
         subject_sources=(*evidence.opening, evidence.head.number),
         warning=warning(evidence),
         method=METHOD,
@@ -275,7 +283,9 @@ def _sure(evidence: Evidence) -> list[Block]:
         blocks.append(
             Text(
                 "How likely the same is without any copying. For a key: that an ordinary key shows "
-                "it within a day. For a group: that a random group of as many keys is as alike."
+                "it within a day. For a group: that a random group of as many keys is as alike. "
+                "What is measured of ordinary traffic supports no smaller chance than the limit "
+                "that the table states."
             )
         )
         columns = [
@@ -310,8 +320,11 @@ def _sure(evidence: Evidence) -> list[Block]:
     return [*blocks, Text(replay, source)]
 
 
-def _done(evidence: Evidence) -> list[Block]:
-    blocks = history.decided(evidence) + history.review(evidence, texts=False)
+def _done(evidence: Evidence, applies: InForce | None) -> list[Block]:
+    blocks = history.decided(evidence)
+    if applies is not None:
+        blocks += in_force(applies)
+    blocks += history.review(evidence, texts=False)
     for entry, body in evidence.of(Closed):
         sentence = f"{words.moment(entry.at)}: {entry.who} closed the case as {body.outcome}."
         blocks.append(Text(f"{sentence} Reason: {body.reason}", (entry.number,)))
@@ -331,8 +344,8 @@ def unknown(evidence: Evidence) -> list[Text]:
             "measurements of them."
         ),
         Text(
-            "Whether the gateway applied each decision. The case records decisions, not what the "
-            "gateway did with them."
+            "Which decisions were in force at which time. The case records what was decided, not "
+            "what the gateway did. In shadow mode, decisions are recorded and not enforced."
         ),
     ]
     if facts is None:

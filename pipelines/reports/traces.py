@@ -7,6 +7,8 @@ from pipelines.reports import words
 from pipelines.reports.blocks import Block, Column, Pair, Pairs, Row, Sources, Table, Text
 from pipelines.reports.evidence import Evidence
 
+_LEAST = 1e-12  # these tests are exact, no baseline limits them
+
 _TESTS = {  # by kind of test
     "fixed": "choice of words, one list for all",
     "context": "choice of words, a list for each word before",
@@ -48,7 +50,7 @@ def _trace(trace: Traced, source: Sources) -> list[Block]:
     tests = _tests(result, source)
     for name, value in result.items():
         chance = name in ("corrected", "level") and isinstance(value, float)
-        text = words.odds(float(value or 0.0)) if chance else _value(value)
+        text = words.odds(float(value or 0.0), _LEAST) if chance else _value(value)
         beside = "corrected for all marks and tests" if name == "corrected" else ""
         rows.append(Pair(_LABELS.get(name, name.replace("_", " ")), text, source, beside))
     rows.append(Pair("SHA-256 of the tested outputs", trace.outputs, source))
@@ -66,7 +68,7 @@ def _tests(result: dict[str, Value], source: Sources) -> Table:
             result.pop(f"{kind}_{each}", None) for each in _PER_TEST
         )
         if trials is not None:
-            chance = words.odds(p) if isinstance(p, int | float) else words.UNKNOWN
+            chance = words.odds(p, _LEAST) if isinstance(p, int | float) else words.UNKNOWN
             rows.append(
                 Row([label, _value(trials), _value(agree), _value(expected), chance], source)
             )

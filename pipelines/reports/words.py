@@ -12,6 +12,7 @@ from monitor.evidence.facts import MemberFact
 from monitor.identity import ACCOUNT_PREFIX
 
 UNKNOWN = "not known"
+LEAST = 1e-6  # probability that a baseline of ordinary keys can support
 _UNITS = {"count": "", "score": "", "deviations": "standard deviations", "per hour": "per hour"}
 
 KINDS = {  # by kind of alert
@@ -149,16 +150,19 @@ def percent(part: float, whole: float) -> str:
     return f"{share:.2g}%" if share < 99.5 else f"{share:.4g}%"
 
 
-def odds(probability: float) -> str:
+def odds(probability: float, least: float = LEAST) -> str:
     """A probability as 1 in so many, rounded to the side of the key.
 
-    >>> odds(3.2e-8), odds(0.2)
-    ('1 in 31,000,000', '1 in 5')
+    Args:
+        least: the smallest one that can be stood for.
+
+    >>> odds(3.1e-5), odds(0.2), odds(1e-9)
+    ('1 in 32,000', '1 in 5', 'less than 1 in 1,000,000')
     """
     if not math.isfinite(probability) or probability > 0.5:
         return "more than 1 in 2"
-    if probability < 1e-12:
-        return "less than 1 in 1,000,000,000,000"
+    if probability < least:
+        return f"less than 1 in {1.0 / least:,.0f}"
     times = 1.0 / probability
     step = 10.0 ** max(math.floor(math.log10(times)) - 1, 0)
     return f"1 in {math.floor(times / step + 1e-9) * step:,.0f}"

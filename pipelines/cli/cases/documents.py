@@ -41,7 +41,6 @@ def export(
     """
     require_cases_extra()
     settings = config.load()
-    from monitor.evidence.bundle.timestamp import authority_of
     from monitor.evidence.keys import signer_of
     from pipelines.cases.access import case_store
     from pipelines.reports import export as exports
@@ -53,8 +52,7 @@ def export(
             "in XM_CASES__KEY_FILE."
         )
     store = case_store(settings)
-    authority = authority_of(settings.cases)
-    done = exports.export(store, store.find(case), out, signer, authority, who=who, why=why)
+    done = exports.export(store, store.find(case), out, settings, signer, who=who, why=why)
     output(done, as_json, _show_export)
 
 
@@ -65,23 +63,34 @@ def _show_export(done: Export) -> None:
 
 
 @report.command("incident", epilog="Example: `xm report incident case_75b8 --out report.pdf`")
-def incident(case: CaseId, out: Out) -> None:
+def incident(case: CaseId, out: Out, who: Who) -> None:
     """Write the report on a case for management, counsel and regulators.
 
     It says what happened, when, how much was taken, how surely, what was done and what is not
-    known. Each number has the entry of the case that it comes from.
+    known. Each number has the entry of the case that it comes from. With XM_CASES__KEY_FILE, facts
+    that the monitor recorded only in part are first collected in full.
     """
     require_cases_extra()
     settings = config.load()
     from pipelines.cases.access import case_store
     from pipelines.reports.documents import incident_report
     from pipelines.reports.evidence import evidence_of
-    from pipelines.reports.export import verified_lines, with_digests, write_report
+    from pipelines.reports.export import (
+        complete,
+        subjects,
+        verified_lines,
+        with_digests,
+        write_report,
+    )
+    from pipelines.reports.in_force import look_up
 
-    store = case_store(settings, sign=False)
+    store = case_store(settings)
     found = store.find(case)
+    if settings.cases.key_file is not None:
+        complete(store, found, settings, who)
     evidence = evidence_of(with_digests(verified_lines(store, found)))
-    for file in write_report(out, f"incident-{found}", partial(incident_report, evidence)):
+    applies = look_up(settings, subjects(evidence.case))
+    for file in write_report(out, f"incident-{found}", partial(incident_report, evidence, applies)):
         typer.echo(file)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from monitor.alerting.decisions import Decision
 from monitor.config import Cases, Settings
 from monitor.evidence.bundle.files import contents
 from monitor.evidence.bundle.verify import verify_bundle
 from monitor.evidence.entries import Exported, FactsTaken, Opened
 from monitor.evidence.keys import load_signer, new_key, ring_of
 from monitor.evidence.store import CASE_KEY, CaseStore
+from monitor.store.base import Checkpoint
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.cases.collect import Collector
@@ -169,3 +172,55 @@ def test_transparency_rejects_wrong_days(
     first, last = days
     ended = run("report", "transparency", "--from", first, "--to", last, "--out", tmp_path / "x")
     assert (ended.status, message in ended.error) == (2, True)
+
+
+def quick_case(store: CaseStore, redis_url: str) -> str:
+    """A case as the monitor records it live, of a campaign that Redis knows."""
+    campaigns.save(RedisStore(redis_url, 100), campaigns.partition())
+    collector = Collector(Settings(redis_url=redis_url), offsets=NoKafka())
+    case = store.open_case("c_fleet", "campaign", "critical alert", "monitor", alert="a_1")
+    store.append(case, FactsTaken(collector.collect("c_fleet", quick=True)), "monitor")
+    return case
+
+
+def test_facts_of_a_live_recording_are_completed_once(
+    run: Xm, store: CaseStore, tmp_path: Path, redis_url: str
+) -> None:
+    case = quick_case(store, redis_url)
+    for _ in range(2):
+        ended = run("report", "incident", case, "--out", tmp_path / "report.md", "--who", "ann")
+        assert ended.status == 0, ended.error
+    (taken,) = [each.body for each in store.entries(case) if each.who == "ann"]
+    assert isinstance(taken, FactsTaken)
+    assert taken.facts.shared
+    assert "Share of all traffic: **40%** \\[3\\]" in (tmp_path / "report.md").read_text()
+
+
+def test_subject_that_redis_lost_leaves_the_case_as_it_is(
+    run: Xm, store: CaseStore, tmp_path: Path
+) -> None:
+    case = store.open_case("c_gone", "campaign", "critical alert", "monitor", alert="a_1")
+    assert run("report", "incident", case, "--out", tmp_path / "report.md").status == 0
+    assert len(store.entries(case)) == 1
+
+
+@pytest.mark.parametrize(
+    ("shadow", "row"),
+    [
+        (True, "| refuse requests | watch, without any restriction | recorded only: shadow mode |"),
+        (False, "| refuse requests | refuse requests | as the monitor decided |"),
+    ],
+)
+def test_report_says_what_was_in_force_when_it_was_written(
+    run: Xm, case: str, tmp_path: Path, redis_url: str, shadow: bool, row: str
+) -> None:
+    redis = RedisStore(redis_url, 100)
+    keys = [case_entries.key(number) for number in range(3)]
+    blocks = [Decision(key, "block", "a_1", time.time(), 600.0, kind="campaign") for key in keys]
+    redis.commit(Checkpoint(decisions=blocks))
+    redis.publish_shadow(shadow)
+    assert run("report", "incident", case, "--out", tmp_path / "report.md").status == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "when this was written, this was in force: \\[0\\]" in text
+    assert f"{row} 3 | \\[0\\] |" in text
+    assert "not an entry of the case" in text

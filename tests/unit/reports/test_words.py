@@ -26,9 +26,10 @@ def test_number_has_unit(value: float | None, unit: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("probability", "text"),
     [
-        (1e-7, "1 in 10,000,000"),
-        (3.2e-8, "1 in 31,000,000"),
-        (0.0, "less than 1 in 1,000,000,000,000"),
+        (1e-5, "1 in 100,000"),
+        (3.2e-6, "1 in 310,000"),
+        (3.2e-8, "less than 1 in 1,000,000"),
+        (0.0, "less than 1 in 1,000,000"),
         (0.9, "more than 1 in 2"),
         (float("nan"), "more than 1 in 2"),
     ],
