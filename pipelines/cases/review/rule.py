@@ -265,7 +265,7 @@ class Review:
     ) -> tuple[list[str], list[str], list[str]]:
         """Withdraw the alerts, then delete what a person decided because of the case."""
         behaviours, withdrawn = Behaviours(self._settings), self._control.read().withdrawn
-        alerts = self._alerts(case, subject)
+        alerts = self._alerts(case, subject, listing=True)
         for alert in alerts:
             for_one = alert.subject.id != subject and not subject.startswith("c_")
             about = subject if for_one else alert.subject.id
@@ -324,23 +324,27 @@ class Review:
                     done.append(alert)
         return done
 
-    def _alerts(self, case: Case, subject: str) -> list[Alert]:
+    def _alerts(self, case: Case, subject: str, *, listing: bool = False) -> list[Alert]:
         """The alerts behind the decisions on a subject, of the case and newer ones.
 
         For all of a campaign's case these are its own and those of members that the case has. For
         one key they are its own, and those of campaigns and accounts that led to decisions on it.
+
+        Args:
+            listing: whether open alerts of campaigns and accounts that list the key belong to them,
+                because they may lead to a decision any time.
         """
         found = {
             id: each
             for id, each in case.alerts.items()
             if subject == case.subject or each.subject.id in (subject, case.subject)
         }
-        entries = {entry.alert.id: entry.alert for entry in self._book.entries()}
-        found |= {id: each for id, each in entries.items() if each.subject.id == subject}
-        found |= {id: entries[id] for id in found.keys() & entries.keys()}
-        if not subject.startswith("c_"):
-            reasons = {each.reason for each in self._in_force(subject)}
-            found |= {id: entries[id] for id in reasons & entries.keys()}
+        reasons = {each.reason for each in self._in_force(subject)}
+        for entry in self._book.entries():
+            alert = entry.alert
+            listed = listing and entry.is_open and _is_listed(subject, alert)
+            if alert.id in found.keys() | reasons or alert.subject.id == subject or listed:
+                found[alert.id] = alert
         return sorted(found.values(), key=lambda each: (each.window[0], each.id))
 
     def _in_force(self, subject: str) -> list[ActiveDecision]:
@@ -361,6 +365,11 @@ def checked_lines(text: str) -> str:
             "where it arrived."
         )
     return text
+
+
+def _is_listed(key: str, alert: Alert) -> bool:
+    """Whether the alert of a campaign or an account lists a key."""
+    return alert.subject.type in ("campaign", "account") and key in alert.subject.members
 
 
 def _subject_in(case: Case, subject: str) -> str:

@@ -113,6 +113,17 @@ def test_overturned_key_is_free_of_its_campaign_too(reviewed: Reviewed) -> None:
     assert CAMPAIGN not in cleared
 
 
+def test_overturned_key_is_cleared_of_a_campaign_that_may_decide_later(reviewed: Reviewed) -> None:
+    alert = reviewed.blocked_key()
+    campaign = reviewed.alert(campaign_alert())
+    written = reviewed.review.letter(KEY, "ann")
+    assert "together with others" not in written.letter.text
+    ruling = reviewed.review.rule("overturned", written.letter.reference, *BY)
+    assert {*ruling.alerts} == {alert.id, campaign.id}
+    reviewed.block(KEY, campaign, "campaign")
+    assert reviewed.on(KEY).why == "withdrawn"
+
+
 def test_overturned_member_leaves_the_campaign_as_it_is(reviewed: Reviewed) -> None:
     case = reviewed.campaign()
     reviewed.review.rule("overturned", case, *BY, subject=KEY)
