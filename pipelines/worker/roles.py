@@ -4,7 +4,7 @@
 |---|---|---|
 | `watch` | requests | evaluates keys, writes alerts and fingerprints |
 | `link` | fingerprints | finds campaigns |
-| `deliver` | alerts | sends them to the receivers, copies decisions and the audit to Kafka |
+| `deliver` | alerts | sends them to receivers, records cases, copies decisions and audit to Kafka |
 | `decide` | Redis | answers gateways |
 
 The processes of one role share its partitions. Each role has its own consumer group, so that a
