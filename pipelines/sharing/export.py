@@ -118,7 +118,7 @@ def exporting(
     if not hashes:
         raise InputError(
             f"{id} has no identifier that may leave: at least 3 members must have it and few other "
-            f"keys, seen within the last days{_of_partners(held_back)}."
+            f"keys, and it must be seen within {valid_days:g} days{_of_partners(held_back)}."
         )
     found = SharedCampaign(
         id=stix_id("campaign", key, id),
