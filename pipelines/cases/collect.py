@@ -6,7 +6,7 @@ here. So the facts are those of one offset, and a replay up to it gives the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
@@ -85,14 +85,16 @@ class Collector:
         ended = {each.alert.id for each in known if not each.is_open and not quick}
         alerts = [each.alert for each in known]
         topic = self._settings.topics.alerts
-        for partition in sorted({each.partition for each in known if each.alert.id in ended}):
-            first, end = (
-                ask(topic, partition) for ask in (self._offsets.earliest, self._offsets.end)
-            )
-            if first is not None and end is not None:
-                reader = RangeReader(self._settings)
-                for batch in reader.batches([Range(topic, partition, first, end)]):
-                    alerts += _among(ended, batch.values)
+        partitions = {each.partition for each in known if each.alert.id in ended}
+        names = [f"{topic}:{number}" for number in sorted(partitions)]
+        first, ends = self._offsets.earliest(names), self._offsets.ends(names)
+        ranges = [
+            Range(topic, number, first[name], ends[name])
+            for name, number in zip(names, sorted(partitions), strict=True)
+            if name in first and name in ends
+        ]
+        for batch in RangeReader(self._settings).batches(ranges):
+            alerts += _among(ended, batch.values)
         return alerts
 
     # Keys, accounts and end users
@@ -108,19 +110,18 @@ class Collector:
         named = own.rank[0] or subject.startswith(ACCOUNT_PREFIX)
         reference = Partition("", 0, load_reference(self._settings.reference)).baseline
         shared = keys.baseline_is_shared(own.partition.baseline, reference)
-        rest_on = [own.partition] if named and not shared else self._partitions()
+        rest_on = [] if named and not shared else self._partitions()
+        ends = {each.name: each.offset for each in rest_on}
+        ends[own.partition.name] = own.partition.offset
         known = keys.Known(
             subject,
             own.record,
             own.partition,
             self._alerts(keys.alert_ids(subject, own.record), quick=quick),
             np.empty(0, RECORD) if quick else self._others(subject),
-            *self._ranges(
-                [(each.name, own.partition.offset if each.name == own.partition.name
-                  else each.offset) for each in rest_on],
-                float(own.record["first_seen"]),
-            ),
-        )  # fmt: skip
+            self._ranges(ends),
+            self._begin_before(ends, float(own.record["first_seen"])),
+        )
         return keys.key_facts(known, self._settings, self._versions)
 
     def _candidates(self, subject: str) -> list[_Candidate]:
@@ -175,16 +176,14 @@ class Collector:
         first = partition.population.rows["fingerprint"]["first_seen"][
             partition.population.rows_of(campaigns.member_keys(campaign))
         ]
-        stream, complete = self._ranges(
-            [(partition.name, partition.offset)], float(first.min(initial=np.inf))
-        )
+        complete = len(first) > 0 and self._begin_before([partition.name], float(first.min()))
         # Fingerprints may follow from requests that no checkpoint covers yet.
-        arrived = [(each.name, self._end(each)) for each in self._partitions()]
-        requests, _ = self._ranges(arrived, 0.0)
+        covered = {each.name: each.offset for each in self._partitions()}
+        arrived = self._offsets.ends(list(covered))
+        ends = {name: max(end, arrived.get(name, 0)) for name, end in covered.items()}
+        stream = self._ranges({partition.name: partition.offset, **ends})
         alerts = self._alerts([campaigns.own_alert_id(campaign)], quick=quick)
-        known = campaigns.Known(
-            partition, campaign, whole, alerts, [*stream, *requests], complete and bool(len(first))
-        )
+        known = campaigns.Known(partition, campaign, whole, alerts, stream, complete)
         return campaigns.campaign_facts(known, self._settings, self._versions)
 
     def _load(
@@ -210,22 +209,18 @@ class Collector:
         partition.population.load({**others, **rows})
         return partition, campaign
 
-    def _end(self, partition: Partition) -> int:
-        """The offset after the last request that has arrived in a partition."""
-        topic, _, number = partition.name.rpartition(":")
-        return max(self._offsets.end(topic, int(number)) or 0, partition.offset)
-
-    def _ranges(
-        self, ends: Sequence[tuple[str, int]], first_seen: float
-    ) -> tuple[list[StreamRange], bool]:
-        """The offsets up to these ends, and whether they include all since `first_seen`."""
-        found, complete = [], True
-        for name, end in ends:
+    def _ranges(self, ends: Mapping[str, int]) -> list[StreamRange]:
+        """The offsets that partitions still have up to these ends."""
+        earliest = self._offsets.earliest(list(ends))
+        found = []
+        for name, end in ends.items():
             topic, _, number = name.rpartition(":")
-            earliest = self._offsets.earliest(topic, int(number))
-            found.append(StreamRange(topic, int(number), min(earliest or 0, end), end))
-            complete &= self._offsets.begins_before(topic, int(number), first_seen)
-        return found, complete
+            found.append(StreamRange(topic, int(number), min(earliest.get(name, 0), end), end))
+        return found
+
+    def _begin_before(self, names: Iterable[str], first_seen: float) -> bool:
+        """Whether partitions still have all since an event time, epoch seconds."""
+        return all(self._offsets.begins_before(name, first_seen) for name in names)
 
 
 class _Candidate(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -27,30 +27,34 @@ class Offsets:
         self._client: Any = None
         self._asks_again = 0.0
 
-    def earliest(self, topic: str, partition: int) -> int | None:
-        """The first offset that a partition still has; `None` if Kafka does not say."""
-        tp = TopicPartition(topic, partition)
-        found = self._ask(lambda consumer: consumer.beginning_offsets([tp])[tp])
-        return None if found is None else int(found)
+    def earliest(self, names: Sequence[str]) -> dict[str, int]:
+        """The first offset that each partition still has, by its name, "<topic>:<number>".
 
-    def end(self, topic: str, partition: int) -> int | None:
-        """The offset after the last message of a partition; `None` if Kafka does not say."""
-        tp = TopicPartition(topic, partition)
-        found = self._ask(lambda consumer: consumer.end_offsets([tp])[tp])
-        return None if found is None else int(found)
+        Empty if Kafka does not say.
+        """
+        return self._offsets(names, lambda client, tps: client.beginning_offsets(tps))
 
-    def begins_before(self, topic: str, partition: int, at: float) -> bool:
+    def ends(self, names: Sequence[str]) -> dict[str, int]:
+        """The offset after the last message of each partition, likewise."""
+        return self._offsets(names, lambda client, tps: client.end_offsets(tps))
+
+    def begins_before(self, name: str, at: float) -> bool:
         """Whether a partition still has all requests since an event time, epoch seconds.
 
         A message arrives at most MAX_AHEAD before the time that its request claims, else it is
         rejected.
         """
-        earliest = self.earliest(topic, partition)
+        earliest = self.earliest([name]).get(name)
         if not earliest:
             return earliest == 0
-        tp, ms = TopicPartition(topic, partition), int(1000 * (at - MAX_AHEAD))
-        found = self._ask(lambda consumer: consumer.offsets_for_times({tp: ms})[tp])
+        tp, ms = _partition(name), int(1000 * (at - MAX_AHEAD))
+        found = self._ask(lambda client: client.offsets_for_times({tp: ms})[tp])
         return found is not None and found.offset > earliest
+
+    def _offsets(self, names: Sequence[str], ask: Callable[[Any, Any], Any]) -> dict[str, int]:
+        tps = {_partition(name): name for name in names}
+        found = self._ask(lambda client: ask(client, list(tps))) if tps else None
+        return {tps[tp]: int(offset) for tp, offset in (found or {}).items()}
 
     def close(self) -> None:
         """Close the connection; another call opens a new one."""
@@ -80,3 +84,8 @@ class Offsets:
                     self._client.close()
                 self._client = None
                 return None
+
+
+def _partition(name: str) -> TopicPartition:
+    topic, _, number = name.rpartition(":")
+    return TopicPartition(topic, int(number))

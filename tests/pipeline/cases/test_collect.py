@@ -16,13 +16,13 @@ from tests.support.campaigns import FLEET, NEIGHBOUR
 class NoKafka:
     """Offsets without a broker: everything is still there."""
 
-    def earliest(self, topic: str, partition: int) -> int:
-        return 0
+    def earliest(self, names: list[str]) -> dict[str, int]:
+        return dict.fromkeys(names, 0)
 
-    def end(self, topic: str, partition: int) -> None:
-        return None
+    def ends(self, names: list[str]) -> dict[str, int]:
+        return {}
 
-    def begins_before(self, topic: str, partition: int, at: float) -> bool:
+    def begins_before(self, name: str, at: float) -> bool:
         return True
 
 

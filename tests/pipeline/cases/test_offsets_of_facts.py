@@ -65,8 +65,8 @@ class Watched:
         asyncio.run(send([messages], settings.kafka, settings.topics.alerts))
         AlertBook(settings.redis_url).write([Entry(each, 0, 0.0, 0.0) for each in alerts])
 
-    def facts(self) -> Facts:
-        return Collector(self.settings).collect(KEY)
+    def facts(self, subject: str = KEY) -> Facts:
+        return Collector(self.settings).collect(subject)
 
     def reproduced(self, facts: Facts) -> Reproduction:
         return reproduce(facts, self.settings, IDENTITY)
@@ -110,3 +110,21 @@ def test_offsets_on_another_kafka_name_the_fix(watched: Watched) -> None:
     elsewhere = msgspec.structs.replace(watched.facts(), stream=[StreamRange("other", 0, 0, 70)])
     with pytest.raises(ConfigError, match="has no partition other:0"):
         watched.reproduced(elsewhere)
+
+
+def test_facts_about_accounts_and_end_users_are_reproduced(kafka: str, redis_url: str) -> None:
+    rotating = [
+        request
+        for n in range(8)
+        for request in elicitor(f"sk-{n}", count=20, every=70.0 + n, account="acme")
+    ]
+    users = elicitor("sk-app", count=60, every=40.0, end_user="mallory")
+    watched = Watched(kafka, redis_url, in_order(rotating, users, person("sk-person")))
+    alerts = watched.observe(0, 250)
+    watched.deliver(alerts)
+    subjects = {each.subject.type: each.subject.id for each in alerts}
+    for kind in ("account", "end_user"):
+        facts = watched.facts(subjects[kind])
+        assert (facts.type, facts.severity) == (kind, "critical")
+        rows = watched.reproduced(facts).comparison.rows
+        assert [row for row in rows if row.result != "same"] == []
