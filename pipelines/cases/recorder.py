@@ -195,7 +195,7 @@ class Recorder:
         self._broken.discard(case)
         if entry.number > row.entries:
             self._metrics.case_entries.labels(entry.body.__struct_config__.tag).inc()
-            self.watched.refresh()
+            self.watched.add(entry)
         return entry.number
 
     def _take_facts(self, case: str) -> int:

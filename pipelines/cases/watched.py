@@ -11,7 +11,7 @@ from monitor.alerting.changes import Change
 from monitor.errors import EvidenceError
 from monitor.evidence.chain import read_entry
 from monitor.evidence.entries import AlertSeen, Entry, FactsTaken
-from monitor.evidence.rows import CaseRow
+from monitor.evidence.rows import CaseRow, row_after
 from monitor.evidence.store import CaseStore
 
 _SECONDS = 60.0  # after which the index is read again even if the version is the same
@@ -46,6 +46,12 @@ class Watched:
             if self._read.get(case, 0) != self.rows[case].entries:
                 self._read_entries(self.rows[case])
         self._version, self._due = version, time.monotonic() + _SECONDS
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry that was just written; the next refresh reads its row."""
+        row = self.rows[entry.case]
+        self.rows[entry.case] = row_after(row, entry, 0, row.head)
+        self._follow(row, entry)
 
     def of_alert(self, alert: Alert) -> list[str]:
         """The open cases that an alert concerns: of its subject, or one of which that is a member.
