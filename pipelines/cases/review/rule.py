@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Literal
 
-import msgspec
-
 from monitor.alerting.alerts import Action, Alert
 from monitor.alerting.changes import change_by
 from monitor.alerting.decisions import ActiveDecision
@@ -30,6 +28,7 @@ from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.cases.review.letter import DAY, Format, Measure, content_of, new_reference, render
+from pipelines.cases.review.results import Recorded, Ruling, Written
 from pipelines.inspect.withdrawal import Behaviours
 
 ANNOUNCED: tuple[Action, ...] = ("throttle", "challenge", "block")
@@ -40,46 +39,6 @@ _TYPES: dict[str, SubjectType] = {
     "u": "end_user",
     "c": "campaign",
 }
-
-
-class Written(msgspec.Struct, frozen=True):
-    """A letter, and whether it is new."""
-
-    case: str
-    letter: Letter
-    is_new: bool
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """An appeal.
-
-    Attributes:
-        in_time: whether it came in the days that the letter gave.
-        due_at: when it is to be answered, wall-clock time, epoch seconds.
-    """
-
-    case: str
-    appeal: Appealed
-    in_time: bool
-    due_at: float
-
-
-class Ruling(msgspec.Struct, frozen=True):
-    """What came of a ruling.
-
-    Attributes:
-        alerts: ids of the alerts that were withdrawn, or that count again.
-        lifted: subjects whose other decisions were deleted.
-        remaining: subjects with a decision that has another reason, and still holds.
-    """
-
-    case: str
-    subject: str
-    result: Literal["upheld", "overturned"]
-    reference: str
-    alerts: list[str] = []
-    lifted: list[str] = []
-    remaining: list[str] = []
 
 
 class Review:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipelines.cases.review.appeals import DAY, Waiting
-from pipelines.cases.review.rule import Recorded, Ruling, Written
+from pipelines.cases.review.results import Recorded, Ruling, Written
 from pipelines.show.style import count, date_time, default_console
 
 _SHOWN = 5  # subjects that are listed
