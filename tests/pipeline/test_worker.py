@@ -21,7 +21,7 @@ from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION_KEY, MODE_SECONDS
 from pipelines.cases.collect import Collector
-from pipelines.cases.reproduction.reproduce import reproduce
+from pipelines.cases.reproduction.reproduce import reproduce, reproduce_files
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
 from pipelines.traffic.recording import Recording
@@ -308,13 +308,20 @@ def test_replay_of_a_keys_offsets_gives_its_facts(hour: Hour) -> None:
     assert msgspec.json.encode(again.facts) == msgspec.json.encode(found.facts)
 
 
-def test_replay_of_a_campaigns_offsets_gives_its_facts(hour: Hour) -> None:
+def test_replay_of_a_campaigns_offsets_gives_its_facts(hour: Hour, tmp_path: Path) -> None:
     settings = hour.worker.settings
     identity, collector = from_settings(settings), Collector(settings)
     campaign = msgspec.json.decode(hour.links.alerts[-1], type=Alert).subject.id
     whole = reproduce(collector.collect(campaign), settings, identity)
     quick = collector.collect(campaign, quick=True)
-    for found in (whole, reproduce(quick, settings, identity, requests=False, batch=7)):
+    file = tmp_path / "hour.jsonl"
+    file.write_bytes(b"\n".join(message.value for message in hour.stream))
+    recorded = reproduce_files(quick, settings, identity, [str(file)])
+    for found in (
+        whole,
+        recorded,
+        reproduce(quick, settings, identity, requests=False, batch=7),
+    ):
         assert [row for row in found.comparison.rows if row.result != "same"] == []
     groups = {row.group for row in whole.comparison.rows}
     assert {"fingerprints", "members", "ties", "alerts"} <= groups
