@@ -76,6 +76,10 @@ class Metrics:
         self.unread = counter(
             "xm_unread_prompts", "Prompts counted but not read: of fast keys, and of settled ones."
         )
+        self.responses = counter(
+            "xm_sketched_responses",
+            "Responses of which a sketch was made, of flagged keys and others.",
+        )
         self.rejections = counter("xm_rejections", "Requests rejected, by reason.", "reason")
         self.batch_size = Histogram(
             "xm_batch_size", "Kafka messages per batch.", registry=registry, buckets=_MESSAGES

@@ -95,7 +95,7 @@ def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bo
     caps = Caps(settings.decisions, metrics.capped.inc)
     store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
     identity = from_settings(settings)
-    seeing = [_shared_hashes(app, settings, metrics), _responses(app, settings, identity)]
+    seeing = [_shared_hashes(app, settings, metrics), _responses(app, settings, identity, metrics)]
     engine = Engine(settings, identity, store, on_requests=_each(seeing), metrics=metrics)
     if rekey:
         copier = Rekey(app, Decoder.of(settings), topics.keyed)
@@ -122,11 +122,13 @@ def _each(seeing: Sequence[Seeing | None]) -> Seeing | None:
     return see
 
 
-def _responses(app: Any, settings: Settings, identity: Identity) -> ResponsesSeen | None:
+def _responses(
+    app: Any, settings: Settings, identity: Identity, metrics: Metrics
+) -> ResponsesSeen | None:
     """What sketches responses to flagged keys; `None` if the settings say so."""
     if not settings.tracing.responses:
         return None
-    responses = ResponsesSeen(settings, identity)
+    responses = ResponsesSeen(settings, identity, metrics)
 
     @app.task  # type: ignore[untyped-decorator]
     async def sketch_responses() -> None:

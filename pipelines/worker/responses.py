@@ -19,6 +19,7 @@ from monitor.batch import Observed
 from monitor.config import Settings
 from monitor.errors import MonitorError, StoreError
 from monitor.identity import Identity
+from monitor.metrics import Metrics
 from monitor.requests.decoder import Decoder
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
@@ -46,9 +47,13 @@ class ResponsesSeen:
     Args:
         settings: the format, and where Redis is.
         identity: has the secret of the sketches.
+        metrics: count the sketches; default: metrics in a private registry.
     """
 
-    def __init__(self, settings: Settings, identity: Identity) -> None:
+    def __init__(
+        self, settings: Settings, identity: Identity, metrics: Metrics | None = None
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._decoder = Decoder.of(settings)
         self._sketcher = Sketcher(identity.derive("responses"))
         self._store = ResponseStore(settings.redis_url)
@@ -101,6 +106,7 @@ class ResponsesSeen:
                     sketches[subject].append(sketch)
         if sketches:
             self._store.add(sketches, now)
+            self._metrics.responses.inc(sum(map(len, sketches.values())))
 
     def look(self, now: float) -> None:
         """Read from Redis which keys are flagged.

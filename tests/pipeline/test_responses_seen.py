@@ -27,7 +27,7 @@ from pipelines.simulation.scenario import messages
 from pipelines.worker.responses import ResponsesSeen
 from tests.support.programs import Worker
 from tests.support.servers import Redis
-from tests.support.workers import fill, until
+from tests.support.workers import fill, metrics, until
 
 SECRET = "0123456789abcdef"
 IDENTITY = Identity(SECRET.encode())
@@ -182,5 +182,6 @@ def test_worker_sketches_responses(kafka: str, own_redis: Redis, tmp_path: Path)
 
     with worker:
         until(are_sketched)
+        until(lambda: metrics(worker).get("xm_sketched_responses_total", 0) > 0)
     assert store.read(["c_1"])
     assert store.read([OTHERS])
