@@ -38,6 +38,7 @@ from monitor.tracing.watermark import SCHEMES
 
 LEVEL = 0.01  # corrected probability from which a trace is claimed
 _ALONE = 1e-6  # probability from which one output shows a mark on its own
+_FORM = 'write a JSON object per line, {"prompt": "…", "output": "…"}; the prompt may be left out.'
 _POINTS = 12  # of the curve of growing evidence
 
 
@@ -133,7 +134,7 @@ def read_sample(path: Path, tokenizer: Encoder | None) -> Sample:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     lines = list(_lines(data, path))
     if not lines:
-        raise InputError(f"{path} has no outputs: write one JSON object per line with `output`.")
+        raise InputError(f"{path} has no outputs: {_FORM}")
     sample = Sample(
         [Output(each.output, each.prompt) for each in lines], hashlib.sha256(data).hexdigest()
     )
@@ -268,7 +269,9 @@ def _lines(data: bytes, path: Path) -> Iterator[Line]:
             try:
                 yield decoder.decode(line)
             except (msgspec.MsgspecError, ValueError) as error:
-                raise InputError(f"Line {number} of {path} is not an output: {error}.") from error
+                raise InputError(
+                    f"Line {number} of {path} is not an output ({error}): {_FORM}"
+                ) from error
 
 
 def _tokens(tokenizer: Encoder, text: str) -> Tokens:

@@ -41,7 +41,7 @@ from tests.benchmarks.quality.tracing.models import (
 SECRET = b"0123456789abcdef0123456789abcdef"
 SHARES = (0.01, 0.05, 0.1, 0.5)
 REWRITTEN = (0.0, 0.3, 0.6, 1.0)  # shares of the words
-SIZES = (1_000, 5_000, 20_000, 100_000)
+SIZES = (1_000, 5_000, 20_000, 50_000)
 CAMPAIGNS = 100
 LEVEL = 0.01
 KINDS = (*SCHEMES, "wordings")
@@ -172,7 +172,7 @@ def false_claims(world: World, samples: int) -> None:
     for i in range(samples):
         name, known = names[i % len(names)], i // len(names) % 2 == 1
         texts = sources[name]
-        picked = random.integers(len(texts), size=int(random.integers(2, 34)))
+        picked = random.integers(len(texts), size=int(random.integers(2, 18)))
         tests = world.tests(
             [texts[k] for k in picked], new_mark(), world.ordinary if known else None
         )
@@ -203,8 +203,8 @@ def quoted(world: World) -> None:
     for kind in SCHEMES:
         mark = new_mark()
         rows = {f"student, {share:.0%}": world.student(kind, mark, share, 7) for share in SHARES}
-        samples = {name: student.write(660, 8) for name, student in rows.items()}
-        samples["quoted, 1% of outputs"] = [*world.marked(kind, mark, 7, 9), *world.plain[:653]]
+        samples = {name: student.write(330, 8) for name, student in rows.items()}
+        samples["quoted, 1% of outputs"] = [*world.marked(kind, mark, 4, 9), *world.plain[:326]]
         for name, outputs in samples.items():
             alone = sum(_shows(each, kind, mark) for each in outputs)
             claims = world.claims(list(outputs), mark, None, CAMPAIGNS)
@@ -218,8 +218,8 @@ def _shows(text: np.ndarray, kind: Scheme, mark: str) -> bool:
 
 
 def main(
-    responses: Annotated[int, typer.Option(help="That a student is trained on.")] = 2_000,
-    marks: Annotated[int, typer.Option(help="Per row of power.")] = 3,
+    responses: Annotated[int, typer.Option(help="That a student is trained on.")] = 1_000,
+    marks: Annotated[int, typer.Option(help="Per row of power.")] = 2,
     samples: Annotated[int, typer.Option(help="Without the mark.")] = 10_200,
 ) -> None:
     """Print the tables."""
