@@ -250,6 +250,7 @@ class Exchange:
             self._settings.sharing.name or "",
             self.salt,
             self.state.exported(),
+            self.state.targets(),
             withdrawn,
             imported,
             self.indicators.found(imported, now),
@@ -287,7 +288,7 @@ class Exchange:
         else:
             objects = stix.campaign_objects(shared, organisation)
             count, name, digest = self._deliver(target, objects)
-        self.state.save_exported(id, shared)
+        self.state.save_exported(id, shared, name)
         kinds = [each.kind for each in shared.hashes if not each.revoked]
         return Sent(id, shared.id, name, shared.tlp, count, _counts(kinds), made.held_back, digest)
 

@@ -17,6 +17,7 @@ class ExportedLine(msgspec.Struct, frozen=True):
     Attributes:
         shared: the id that partners see.
         hashes: in force.
+        targets: where it is, and whether it was taken back there.
         withdrawn: its alert was withdrawn here since, but partners still have it.
     """
 
@@ -26,6 +27,7 @@ class ExportedLine(msgspec.Struct, frozen=True):
     hashes: int
     modified: float
     valid_until: float
+    targets: dict[str, bool]
     revoked: bool
     withdrawn: bool
 
@@ -66,6 +68,7 @@ def overview_of(
     organisation: str,
     salt: str,
     exported: Mapping[str, SharedCampaign],
+    targets: Mapping[str, Mapping[str, bool]],
     withdrawn: Collection[str],
     imported: Iterable[Indicator],
     found: Sequence[Found],
@@ -73,7 +76,7 @@ def overview_of(
     """Sum up what was exchanged.
 
     Args:
-        exported: by the campaign's own id.
+        exported, targets: by the campaign's own id.
         withdrawn: campaigns whose alert is withdrawn.
         found: what requests here have of the imported indicators.
     """
@@ -85,12 +88,17 @@ def overview_of(
         organisation,
         identity_id(organisation) if organisation else "",
         salt,
-        [_exported(id, exported[id], id in withdrawn) for id in sorted(exported)],
+        [
+            _exported(id, exported[id], dict(targets.get(id, {})), id in withdrawn)
+            for id in sorted(exported)
+        ],
         [_source(source, by_source[source], seen) for source in sorted(by_source)],
     )
 
 
-def _exported(id: str, shared: SharedCampaign, withdrawn: bool) -> ExportedLine:
+def _exported(
+    id: str, shared: SharedCampaign, targets: dict[str, bool], withdrawn: bool
+) -> ExportedLine:
     valid = [each for each in shared.hashes if not each.revoked]
     return ExportedLine(
         id,
@@ -99,8 +107,9 @@ def _exported(id: str, shared: SharedCampaign, withdrawn: bool) -> ExportedLine:
         len(valid),
         shared.modified,
         max((each.valid_until for each in valid), default=0.0),
+        targets,
         shared.revoked,
-        withdrawn and not shared.revoked,
+        withdrawn and not all(targets.values()),
     )
 
 

@@ -3,6 +3,7 @@
 | key | value | expires |
 |---|---|---|
 | `xm:sharing:exported` | hash: the shared form of each exported campaign, by its own id | never |
+| `xm:sharing:targets` | hash: where each exported campaign is, by its own id | never |
 | `xm:sharing:sightings` | hash: sightings that were sent, by the partner's indicator | with it |
 | `xm:sharing:versions` | hash: the last known version of each indicator that was received, by \
 creator and id | with the indicator |
@@ -27,7 +28,8 @@ from monitor.store.connection import Command, execute
 from monitor.store.feed import audit_entry
 from pipelines.sharing.formats.shared import SharedCampaign, SharedSighting
 
-_EXPORTED, _SIGHTINGS = "xm:sharing:exported", "xm:sharing:sightings"
+_EXPORTED, _TARGETS = "xm:sharing:exported", "xm:sharing:targets"
+_SIGHTINGS = "xm:sharing:sightings"
 _VERSIONS, _POSITION = "xm:sharing:versions", "xm:sharing:position"
 _MOST_VERSIONS = 200_000
 _PAGE = 1000  # fields per command
@@ -70,9 +72,15 @@ class SharingState:
         """The exported campaigns, by their own ids."""
         return self._read(_EXPORTED, SharedCampaign)
 
-    def save_exported(self, campaign: str, shared: SharedCampaign) -> None:
-        """Remember what was exported of a campaign."""
+    def targets(self) -> dict[str, dict[str, bool]]:
+        """By own id of an exported campaign and target, whether it was taken back there."""
+        return self._read(_TARGETS, dict[str, bool])
+
+    def save_exported(self, campaign: str, shared: SharedCampaign, target: str) -> None:
+        """Remember what was exported of a campaign, and where to."""
         self._run(("HSET", _EXPORTED, campaign, msgspec.json.encode(shared)))
+        targets = self.targets().get(campaign, {}) | {target: shared.revoked}
+        self._run(("HSET", _TARGETS, campaign, msgspec.json.encode(targets)))
 
     def sent_sightings(self) -> dict[str, SharedSighting]:
         """The sightings that were sent, by the partner's indicator."""

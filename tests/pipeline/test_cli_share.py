@@ -86,11 +86,24 @@ def test_list_names_withdrawn_campaigns_that_partners_still_have(
     assert "taken back" in xm("share", "list").out
 
 
+def test_list_names_where_a_campaign_was_not_taken_back(here: str, xm: Xm, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        xm("share", "export", "c_fleet", "--to", tmp_path / name)
+    xm("share", "revoke", "c_fleet", "--to", tmp_path / "one", "--why", "class")
+    listed = xm("share", "list").out
+    assert f"{tmp_path / 'one'}: taken back" in listed
+    assert f"{tmp_path / 'two'}: shared" in listed
+    assert "Some partners still have it" in listed
+    xm("share", "revoke", "c_fleet", "--to", tmp_path / "two", "--why", "class")
+    assert "still have it" not in xm("share", "list").out
+
+
 def test_output_fits_80_columns(
     here: str, xm: Xm, partner_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    xm("share", "export", "c_fleet", "--to", tmp_path / "x.json")
+    monkeypatch.chdir(tmp_path)
+    xm("share", "export", "c_fleet", "--to", "x.json")
     xm("share", "import", partner_file)
     lines = xm("share", "list").out.splitlines()
     assert max(map(len, lines)) <= 80, max(lines, key=len)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.text import Text
@@ -93,13 +94,17 @@ def kinds_of(kinds: Mapping[str, int]) -> str:
 
 def _exported(each: ExportedLine) -> Text:
     text = Text(f"{each.campaign}  ", "bold")
-    text.append(f"TLP:{each.tlp.upper()}\n  {each.shared}\n  ", "not bold")
+    text.append(f"TLP:{each.tlp.upper()}\n  {each.shared}\n", "not bold")
     if each.revoked:
-        return text.append(f"taken back {date_time(each.modified)}", "dim")
-    until = f"until {date_time(each.valid_until)}" if each.hashes else "none in force"
-    text.append(f"{count(each.hashes, 'indicator')}, {until}", "not bold")
-    if each.withdrawn:
-        text.append("\n  Its alert was withdrawn: take it back with ", "yellow")
+        text.append(f"  taken back {date_time(each.modified)}", "dim")
+    else:
+        until = f"until {_day(each.valid_until)}" if each.hashes else "none in force"
+        text.append(f"  {count(each.hashes, 'indicator')}, {until}", "not bold")
+    for target, gone in each.targets.items():
+        text.append(f"\n  {target}: {'taken back' if gone else 'shared'}", "not bold")
+    if each.withdrawn or (each.revoked and not all(each.targets.values())):
+        why = "Its alert was withdrawn" if each.withdrawn else "Some partners still have it"
+        text.append(f"\n  {why}: take it back with ", "yellow")
         text.append(f"xm share revoke {each.campaign}", "yellow")
     return text
 
@@ -110,5 +115,10 @@ def _source(each: SourceLine) -> Text:
     if each.name:
         text.append(f"  {each.source}\n", "not bold")
     text.append(f"  {kinds_of(each.kinds)}\n", "not bold")
-    until = date_time(each.valid_until)
+    until = _day(each.valid_until)
     return text.append(f"  until {until}; {each.seen:,} seen here", "not bold")
+
+
+def _day(ts: float) -> str:
+    """A time months ahead as a day."""
+    return f"{datetime.fromtimestamp(ts, UTC):%d %b %Y}"

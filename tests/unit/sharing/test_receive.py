@@ -84,7 +84,7 @@ def test_import_works_on_a_cluster(cluster_url, tmp_path):
     assert receive(here, file_of(here)).added == 4
     assert receive(here, file_of(here, modified=NOW + 60, revoked=True)).revoked == 4
     exchange = Exchange(here)
-    exchange.state.save_exported("c_1", shared_campaign(exchange.salt))
+    exchange.state.save_exported("c_1", shared_campaign(exchange.salt), "file")
     assert len(exchange.overview(NOW).exported) == 1
 
 
@@ -222,7 +222,7 @@ def test_names_are_shown_as_one_printable_line(here):
 def test_partner_that_saw_an_indicator_is_counted(here):
     exchange = Exchange(here)
     own = shared_campaign(exchange.salt)
-    exchange.state.save_exported("c_1", own)
+    exchange.state.save_exported("c_1", own, "file")
     seen = {
         "id": "sighting--5b1d7a3e-1f0d-4b3c-9c39-6e6f1f4f2f10",
         "type": "sighting",
