@@ -92,9 +92,11 @@ def _of_stream(evidence: Evidence, *, of_members: bool) -> Iterator[tuple[float,
         yield last, "The last alert about a single member so far.", last_cited
     raised = {(alert.detected_at, alert.kind) for alert, _ in alerts.values()}
     for each in facts.timeline if facts else []:
-        found = re.match(r"Alert (\w+) \(", each.text)
-        if found is None or (each.at, found[1]) not in raised:
+        found = re.match(r"The alert (\w+) (.*)", each.text)
+        if found is None:
             yield each.at, each.text, source
+        elif (each.at, found[1]) not in raised:
+            yield each.at, f"Alert ({words.kind(found[1])}) {found[2]}", source
 
 
 def _said(entry: Entry) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from msgspec import structs
+
 from monitor.evidence.entries import Appealed, Closed, FactsTaken, Opened, Ruled, Traced
 from monitor.evidence.facts import Facts, FindingFact, MemberFact, Number
 from pipelines.reports import history, pictures, words
@@ -40,10 +42,15 @@ _LARGEST = 10  # members that are listed
 _MOMENTS = 40  # of the timeline that are listed
 _SHARE = "share_of_traffic"
 _NUMBERS = 8  # of a finding that are listed
-_PLAIN = {  # of a campaign; the others are for people who know the monitor
-    "accused_share", "bystanders", "distinct_prompts", "end_users", "follow_ups", "own_alerts",
-    "repeats", "requests_an_hour", "share_of_traffic",
-}  # fmt: skip
+_PLAIN = {  # of a campaign: what it is, unit; the others are for people who know the monitor
+    "own_alerts": ("members with an alert of their own", "count"),
+    "accused_share": ("members with a serious alert of their own", "share"),
+    "distinct_prompts": ("different prompts of all members together", "count"),
+    "repeats": ("prompts of a typical member that it had sent before", "share"),
+    "follow_ups": ("requests of a typical member that continue a conversation", "share"),
+    "end_users": ("end users of a typical member", "count"),
+    "requests_an_hour": ("requests per hour of a typical member", "count"),
+}
 _TECHNICAL = {"nats", "octaves"}  # units
 _COPYING = {"campaign", "combined", "coverage", "elicitation", "harvest", "templates"}
 
@@ -148,11 +155,17 @@ def _happened(evidence: Evidence, facts: Facts) -> list[Block]:
 
 def plain_numbers(finding: FindingFact) -> list[Number]:
     """The numbers of a finding that need no explanation, those known of ordinary keys first."""
+    if finding.kind == "campaign":
+        found = {each.name: each for each in finding.numbers}
+        return [
+            structs.replace(found[name], label=label, unit=unit)
+            for name, (label, unit) in _PLAIN.items()
+            if name in found
+        ]
     plain = [
         each
         for each in finding.numbers
-        if (each.name in _PLAIN if finding.kind == "campaign" else each.unit not in _TECHNICAL)
-        and each.name != "probability"
+        if each.unit not in _TECHNICAL and each.name != "probability"
     ]
     return sorted(plain, key=lambda each: each.median is None)[:_NUMBERS]
 

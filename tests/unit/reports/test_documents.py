@@ -18,9 +18,11 @@ import msgspec
 import networkx as nx
 import pytest
 
+from monitor.alerting.alerts import Subject
 from monitor.errors import ConfigError
-from monitor.evidence.entries import Appealed, Closed, FactsTaken, Ruled, Traced
-from pipelines.reports import pictures, render
+from monitor.evidence.entries import AlertSeen, Appealed, Closed, FactsTaken, Ruled, Traced
+from monitor.evidence.facts import Moment
+from pipelines.reports import history, pictures, render
 from pipelines.reports.blocks import Document, Items, Pairs, Quote, Table, Text, shortened
 from pipelines.reports.case_page import case_page
 from pipelines.reports.documents import documents, graphml
@@ -321,3 +323,33 @@ def test_shortened_document_says_where_the_other_rows_are() -> None:
     assert [len(each.rows) for each in keys.blocks if isinstance(each, Table)] == [12]
     assert keys.blocks[-1] == Text("18 more rows are in case.html.", (3,))
     assert shortened(whole, 30, "case.html") == whole
+
+
+def test_timeline_has_each_alert_once_and_of_members_two() -> None:
+    facts = case_entries.facts_of_campaign(6)
+    seen = case_entries.alert()
+    times = [seen.detected_at + offset for offset in (1.0, 2.0, 3.0)]
+    own = [
+        msgspec.structs.replace(
+            seen, id=f"a_{at}", subject=Subject("api_key", "k_1"), detected_at=at
+        )
+        for at in times
+    ]
+    timeline = [
+        Moment(seen.detected_at, "The alert campaign was critical: 6 keys."),
+        Moment(times[0], "The alert campaign ended."),
+        Moment(times[1] + 0.5, "The alert coverage ended."),
+    ]
+    facts = msgspec.structs.replace(facts, timeline=timeline, alerts=[seen])
+    bodies = [entry.body for entry, _ in case_entries.whole_case()][:2]
+    bodies += [AlertSeen(each) for each in own]
+    evidence = evidence_of(case_entries.chained(*bodies, FactsTaken(facts)))
+    (table,) = history.timeline(evidence, of_members=False)
+    assert isinstance(table, Table)
+    said = [(row.cells[1], row.sources) for row in table.rows]
+    assert [each for each in said if "lert" in each[0] and "opened the case" not in each[0]] == [
+        (f"Alert opened: Keys that act together (very serious), on {seen.subject.id}.", (2,)),
+        ("The first alert about a single member.", (3,)),
+        ("Alert (Prompts as in a data set for training) ended.", (6,)),
+        ("The last alert about a single member so far.", (5,)),
+    ]
