@@ -203,6 +203,8 @@ class Metrics:
             self.ignored.labels(why)
         for label in status.LABELS:
             self.refused.labels(label)
+        for limit in ("most_open", "most_entries", "memory_mb"):
+            self.case_limits.labels(limit)
         for name in (detector.name for detector in ALL_DETECTORS):
             self.findings.labels(name)
         for name in (*(detector.name for detector in ALL_DETECTORS), "campaign"):

@@ -89,15 +89,14 @@ class Recorder:
         written: dict[str, int] = {}
         self.watched.refresh()
         for message in messages:
-            alert = message.alert
-            if self._opens(alert):
+            if self._opens(message.alert):
                 self._open(message)
+        for source, alert in messages:
             for case in self.watched.of_alert(alert):
-                numbers = (
-                    self._write(case, AlertSeen(alert), message.source),
-                    self._take_facts(case),
-                )
-                written[case] = max(written.get(case, 0), *numbers)
+                number = self._write(case, AlertSeen(alert), source)
+                written[case] = max(written.get(case, 0), number)
+        for case, number in written.items():
+            written[case] = max(number, self._take_facts(case))
         return written
 
     def is_copied(self, case: str, number: int) -> bool:

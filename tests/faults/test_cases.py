@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -18,8 +17,8 @@ from monitor.alerting.changes import Change
 from monitor.config import Cases
 from monitor.evidence.chain import check, read_entry
 from monitor.evidence.entries import AlertSeen, Changed, Noted
-from monitor.evidence.keys import new_key
-from monitor.evidence.store import CaseStore
+from monitor.evidence.keys import new_key, ring_of
+from monitor.evidence.store import VERSION_KEY
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.cases.access import case_store
@@ -79,39 +78,34 @@ def send(worker: Worker, alerts: Iterable[Alert], *, times: int = 1) -> None:
     producer.close()
 
 
-class Found(NamedTuple):
-    """The only case of a worker, in Redis and on the topic."""
-
-    lines: list[bytes]
-    on_topic: list[bytes]
-    store: CaseStore
-
-    @property
-    def alerts(self) -> Counter[str]:
-        bodies = [read_entry(line).body for line in self.lines]
-        return Counter(body.alert.id for body in bodies if isinstance(body, AlertSeen))
-
-
-def found(worker: Worker) -> Found:
+def lines_of(worker: Worker) -> list[bytes]:
+    """The only case of a worker, in Redis."""
     store = case_store(worker.settings)
     ids = list(store.cases())
     assert len(ids) <= 1
-    topic = read_topic(worker, worker.settings.topics.cases)
-    return Found(store.lines(ids[0]) if ids else [], [each.value for each in topic], store)
+    return store.lines(ids[0]) if ids else []
 
 
-def check_case(worker: Worker, alerts: Iterable[Alert]) -> Found:
+def on_topic(worker: Worker) -> list[bytes]:
+    return [each.value for each in read_topic(worker, worker.settings.topics.cases)]
+
+
+def alerts_in(lines: Iterable[bytes]) -> Counter[str]:
+    bodies = [read_entry(line).body for line in lines]
+    return Counter(body.alert.id for body in bodies if isinstance(body, AlertSeen))
+
+
+def check_case(worker: Worker, alerts: Iterable[Alert]) -> list[bytes]:
     """Wait until the case has all alerts on members, then check that it is as it should be."""
     wanted = {alert.id for alert in alerts if alert.subject.id in (*FLEET, "c_fleet")}
-    until(lambda: set(found(worker).alerts) >= wanted, what="in the case")
-    until(lambda: set(found(worker).on_topic) == set(found(worker).lines), what="on the topic")
-    result = found(worker)
-    assert result.alerts == Counter(wanted)
-    report = check(result.lines, result.store.ring)
-    assert report.problems == []
-    kinds = Counter(read_entry(line).body.__struct_config__.tag for line in result.lines)
+    until(lambda: set(alerts_in(lines_of(worker))) >= wanted, what="in the case")
+    until(lambda: on_topic(worker) == lines_of(worker), what="on the topic")
+    lines = lines_of(worker)
+    assert alerts_in(lines) == Counter(wanted)
+    assert check(lines, ring_of(worker.settings)).problems == []
+    kinds = Counter(read_entry(line).body.__struct_config__.tag for line in lines)
     assert (kinds["opened"], kinds["facts"]) == (1, 1)
-    return result
+    return lines
 
 
 def end_turn(url: str) -> None:
@@ -126,12 +120,15 @@ def test_rebalance_and_kill_leave_a_whole_case(
     own_kafka: Server, own_redis: Redis, tmp_path: Path, key: Path
 ) -> None:
     with worker_on(own_kafka, own_redis.url, tmp_path / "first", key) as first:
-        sent = [opening(), *alerts_of_members(0)]
-        send(first, sent, times=2)
-        with another_worker(first, tmp_path / "second") as second:  # takes half of the partitions
+        second = another_worker(first, tmp_path / "second")
+        second.launch()  # it takes half of the partitions as soon as it has joined
+        try:
+            sent = [opening(), *alerts_of_members(0)]
+            send(first, sent, times=2)
+            until(lambda: len(lines_of(first)) > 2 + 6)
             sent += alerts_of_members(1)
             send(first, alerts_of_members(1), times=2)
-            until(lambda: len(found(first).lines) > 2 + 6)  # in the middle of it
+            until(second.ready)
             first.kill()
             end_turn(own_redis.url)
             sent += alerts_of_members(2)
@@ -140,42 +137,47 @@ def test_rebalance_and_kill_leave_a_whole_case(
             change = ControlStore(own_redis.url).withdraw(
                 withdrawn.id, withdrawn.subject.id, withdrawn.kind, "warning", "ann", "INC-7"
             )
-            until(lambda: [each.id for each in changes(second)] == [change.id])
-            result = check_case(second, sent)
-            assert len(result.on_topic) == len(result.lines)
+            until(lambda: [each.id for each in changes_in(lines_of(second))] == [change.id])
+            check_case(second, sent)
             until(lambda: metrics(second).get("xm_cases_open") == 1.0)
+        finally:
+            second.stop()
 
 
-def changes(worker: Worker) -> list[Change]:
-    bodies = [read_entry(line).body for line in found(worker).lines]
+def changes_in(lines: Iterable[bytes]) -> list[Change]:
+    bodies = [read_entry(line).body for line in lines]
     return [body.change for body in bodies if isinstance(body, Changed)]
 
 
 def test_failover_that_loses_entries_leaves_a_whole_case(
     own_kafka: Server, start: Start, tmp_path: Path, key: Path
 ) -> None:
-    primary = start()
-    replica = start("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", 0)
+    primary = start("--repl-diskless-sync-delay", 0)
+    replica = start("--replicaof", f"127.0.0.1 {primary.port}")
     until(lambda: replica.client.info()["master_link_status"] == "up")
     with worker_on(own_kafka, primary.url, tmp_path / "worker", key) as worker:
         sent = [opening(), *alerts_of_members(0)]
         send(worker, sent)
         kept = check_case(worker, sent)
-        until(
-            lambda: replica.client.get("xm:cases:version") == primary.client.get("xm:cases:version")
-        )
+        until(lambda: replica.client.hlen("xm:cases") == 1)
+        until(lambda: version_of(replica) == version_of(primary))
         replica.client.replicaof("NO", "ONE")  # it gets nothing of what follows
         sent += alerts_of_members(1)
         send(worker, alerts_of_members(1))
-        lost = check_case(worker, sent).lines[len(kept.lines) :]
+        lost = check_case(worker, sent)[len(kept) :]
         primary.kill()
         replica.client.config_set("port", primary.port)
         replica.port = primary.port
-        note = Noted("written on top of an older entry")
-        kept.store.append(next(kept.store.cases()), note, "ann")
+        store, note = case_store(worker.settings), Noted("written on top of an older entry")
+        store.append(next(store.cases()), note, "ann")
         sent += alerts_of_members(2)
         send(worker, alerts_of_members(2))
-        result = check_case(worker, sent)
-        assert result.lines[: len(kept.lines) + len(lost)] == [*kept.lines, *lost]
-        assert [read_entry(line).body for line in result.lines].count(note) == 1
+        lines = check_case(worker, sent)
+        assert lines[: len(kept) + len(lost)] == [*kept, *lost]
+        assert [read_entry(line).body for line in lines].count(note) == 1
         assert "case_restored" in worker.log.read_text()
+
+
+def version_of(server: Redis) -> bytes | None:
+    found: bytes | None = server.client.get(VERSION_KEY)
+    return found

@@ -72,6 +72,7 @@ def test_case_is_shown_at_80_columns(case: str, linked: str, xm: Xm) -> None:
     out = narrow.file.getvalue()
     assert len(out.splitlines()) > 20
     assert max(map(len, out.splitlines())) <= 80
+    assert all(line == line.rstrip() for line in shown.splitlines()[12:])
 
 
 def test_note_close_and_reopen_are_entries_and_in_the_audit(case: str, linked: str, xm: Xm) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from monitor.evidence.entries import (
@@ -121,7 +120,9 @@ def _print_entry(entry: Entry, console: Console) -> None:
     kind, words = _words(entry.body)
     head = Text(f"{entry.number:>4}  {_time(entry.at)}  ")
     console.print(head.append(kind, "bold").append(f", {entry.who}", "dim"))
-    console.print(Padding(Text(words), (0, 0, 0, _INDENT), expand=False))
+    for line in Text(words).wrap(console, max(console.width - _INDENT, _INDENT)):
+        line.rstrip()
+        console.print(Text(" " * _INDENT).append_text(line), soft_wrap=True)
 
 
 def _words(body: AnyBody) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def only(case: Case) -> str:
 
 def test_critical_campaign_gets_a_case(case: Case) -> None:
     case.record(campaign_alert(severity="warning"), campaign_alert("update"))
-    assert case.kinds(only(case)) == OPENED
+    assert case.kinds(only(case)) == ["opened", "alert", "alert", "facts"]
     row = case.store.rows()[0]
     assert (row.subject, row.opened_by, row.severity) == (CAMPAIGN, "monitor", "critical")
 
