@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from monitor.alerting.enforcement import SHADOW_KINDS
+from monitor.alerting.enforcement import CAMPAIGN
 from monitor.config import Settings
+from monitor.detectors import ALERT_KINDS
 from monitor.evidence.ring import Ring
 from monitor.evidence.store import CaseStore
 from monitor.metrics import Metrics
@@ -37,7 +38,7 @@ class ReviewGauges:
         """
         now = time.time()
         withdrawn = withdrawn_lately(self._control.read(), now)
-        for kind in {*SHADOW_KINDS, *withdrawn}:
+        for kind in {*ALERT_KINDS, CAMPAIGN, *withdrawn}:
             self._metrics.withdrawn.labels(kind).set(withdrawn[kind])
         appeals = waiting(self._cases.rows(), self._answer_days)
         self._metrics.appeals.set(len(appeals))
