@@ -96,7 +96,7 @@ def test_false_claims_are_as_rare_as_stated():
     sketched = {text: SKETCHER.sketch(text) for text in both}
     runs = [SKETCHER.runs(text) for text in both]
     p = []
-    for _ in range(80):
+    for _ in range(60):
         given = draw.sample(both, 300)
         rest = [text for text in both if text not in {*given}]
         said = np.unique(np.concatenate([runs[i] for i in draw.sample(range(600), 60)]))
