@@ -22,7 +22,7 @@ def settings(key: Path | None) -> Settings:
 
 
 def copies_cases(app: Any) -> bool:
-    return any("copy_cases" in name for name in app._tasks)
+    return any(task.__name__ == "copy_cases" for task in app._app_tasks)
 
 
 def test_worker_without_a_key_keeps_no_cases(caplog: pytest.LogCaptureFixture) -> None:
