@@ -32,7 +32,7 @@ from tests.support.taxii import PASSWORD, READ_ONLY, USER, Medallion
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Medallion]:
-    with Medallion(tmp_path_factory.mktemp("medallion"), page=3) as server:
+    with Medallion(tmp_path_factory.mktemp("medallion"), page=3, most_bytes=20_000) as server:
         yield server
 
 
@@ -230,17 +230,13 @@ def test_collection_over_tls_needs_the_right_ca(here, tmp_path, password):
         assert Exchange(trusted).poll(NOW).skipped == {"own, came back": 2}
 
 
-def test_large_campaign_is_sent_in_parts(here, tmp_path, password):
-    folder = tmp_path / "small"
-    folder.mkdir()
+def test_large_campaign_is_sent_in_parts(here):
     store = IndicatorStore(here.redis_url, salt=sharing.salt_id(here))
     values = [f"{i:032x}" for i in range(30)]
     store.add_templates({key: dict.fromkeys(values, NOW) for key in campaigns.FLEET})
-    with Medallion(folder, most_bytes=20_000) as server:
-        settings = deployment(here.redis_url, tmp_path, "Here Inc", server.fresh(), password)
-        sent = Exchange(settings).export("c_fleet", "green", TAXII, "stix", NOW)
-        assert sent.hashes["template"] == 31
-        assert Exchange(settings).poll(NOW).skipped == {"own, came back": 32}
+    sent = Exchange(here).export("c_fleet", "green", TAXII, "stix", NOW)
+    assert sent.hashes["template"] == 31
+    assert Exchange(here).poll(NOW).skipped == {"own, came back": 32}
 
 
 def test_server_that_goes_away_loses_nothing(redis_url, own_redis, tmp_path, password):

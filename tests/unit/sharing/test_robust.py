@@ -57,13 +57,13 @@ def check(reading: Reading) -> None:
         assert isinstance(each.valid_until, float)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(places(OBJECTS)[1:]), JSON)
 def test_any_value_in_a_bundle(path, value):
     check(read_objects(changed(OBJECTS, path, value)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(places(EVENT)[1:]), JSON)
 def test_any_value_in_an_event(path, value):
     document = {"Event": changed(EVENT, path, value)}
