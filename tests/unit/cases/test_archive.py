@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from aiokafka.errors import MessageSizeTooLargeError
 
 from monitor.config import Cases, Settings
 from monitor.evidence.chain import check, read_entry
@@ -209,3 +210,23 @@ async def test_rotated_key_is_used_without_a_restart(redis_url: str, tmp_path: P
     await until(lambda: keys() == 2)
     await case.settle()
     assert case.topic == case.store.lines(id)
+
+
+async def test_entry_that_kafka_refuses_holds_up_no_other_case(
+    case: Case, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    id = await recorded(case)
+    case.store.append(id, Noted("too large"), "ann")
+    case.record(campaign_alert(subject="c_0000000000ff"), first=9)
+    send = case.archive._send
+
+    async def refuse(key: bytes, value: bytes) -> None:
+        if read_entry(value).body == Noted("too large"):
+            raise MessageSizeTooLargeError
+        await send(key, value)
+
+    monkeypatch.setattr(case.archive, "_send", refuse)
+    await case.archive.step()
+    assert f"case_not_copied case={id}" in caplog.text
+    assert len(case.topic) == 3 + 3
+    assert case.store.copied(id) == 3

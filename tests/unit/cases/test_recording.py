@@ -75,3 +75,18 @@ async def test_stopped_queue_finishes_nothing(redis_url: str) -> None:
 def only(case: Case) -> str:
     (row,) = case.store.rows()
     return row.id
+
+
+async def test_case_that_stays_broken_does_not_hold_the_offset_for_ever(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    case, topic = Case(redis_url), Topic()
+    case.record(campaign_alert())
+    case.store._call("RPUSH", f"xm:case:{{{only(case)}}}", b"forged")
+    async with Recording(case.recorder, ThreadPoolExecutor(1), topic.reread) as queue:
+        done = queue.submit([topic.message(1)])
+        await until(lambda: "case_not_written" in caplog.text)
+        assert not done.done()
+        monkeypatch.setattr(recording, "_BROKEN_SECONDS", 0.0)
+        await asyncio.wait_for(done, 60)
+    assert "alerts_not_recorded sources=alerts:0:1" in caplog.text
