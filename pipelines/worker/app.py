@@ -168,12 +168,13 @@ def _read_imports(app: Any, linker: Linker, settings: Settings) -> None:
     if settings.sharing.salt_file is None:
         linker.use_imports([])
         return
+    reader = imports.ImportReader(settings)
 
     @app.task  # type: ignore[untyped-decorator]
     async def read_imports() -> None:
         while not app.should_stop:
             with suppress(StoreError):  # checkpoints report it
-                linker.use_imports(await asyncio.to_thread(imports.current, settings))
+                linker.use_imports(await asyncio.to_thread(reader.read))
             await app.sleep(imports.SECONDS)
 
 

@@ -18,8 +18,8 @@ from monitor.linker import Linker
 from monitor.operator import StreamOperator
 from monitor.sharing.salt import salt_of
 from monitor.store.redis import RedisStore
-from pipelines.sharing.live import imports
 from pipelines.sharing.live.hashes import SharedHashes
+from pipelines.sharing.live.imports import ImportReader
 
 _BATCH = 2_000  # requests between checkpoints
 _REQUESTS = "llm.requests:0"
@@ -60,7 +60,7 @@ class Deployment:
             part = values[at : at + _BATCH]
             out = self._engine.observe(Batch(_REQUESTS, range(at, at + len(part)), part))
             self._wait()
-            self.linker.use_imports(imports.current(self.settings))
+            self.linker.use_imports(ImportReader(self.settings).read())
             prints = [each.value for each in out.fingerprints]
             offsets = range(partition.offset, partition.offset + len(prints))
             self.linker.observe(Batch(self._fingerprints, offsets, prints))

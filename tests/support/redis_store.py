@@ -75,7 +75,7 @@ def call_indicators(store: IndicatorStore) -> None:
     store.put([indicator, template], NOW)
     assert store.all(NOW) == [indicator, template]
     store.add_found({("network", indicator.value): 7}, NOW)
-    store.add_keys({template.value: {"k_1": NOW}})
+    store.add_keys({template.value: {"k_1": NOW}}, NOW)
     found = [Found("network", indicator.value, 7), Found("template", template.value, 0, ["k_1"])]
     assert store.found([indicator, template], NOW) == found
     many: dict[tuple[Kind, int], str] = {("tls", n << 48): f"{n:032x}" for n in range(1, 2000)}

@@ -3,6 +3,7 @@
 | key | value | expires |
 |---|---|---|
 | `xm:indicators` | hash: indicators as JSON, by source and id | when read after their end |
+| `xm:indicators:version` | number that grows with each change of them | never |
 | `xm:indicators:found:<day>` | hash: own hashes, by kind and shared hash | after 3 days |
 | `xm:indicators:keys:<hash>` | sorted set: keys with a template, by time | 2 days without one |
 | `xm:shared:<kind>:<salt>:<day>:<bucket>` | hash: own hash → shared hash, as bytes | after 3 days |
@@ -28,6 +29,7 @@ from monitor.store.cluster import connect
 from monitor.store.connection import Command, execute
 
 INDICATORS_KEY, FOUND_KEY = "xm:indicators", "xm:indicators:found:"
+VERSION_KEY = "xm:indicators:version"
 KEYS_KEY, SHARED_KEY = "xm:indicators:keys:", "xm:shared:"
 MOST_PER_SOURCE, MOST = 20_000, 100_000  # indicators
 LISTED_KEYS = 500  # with one template
@@ -82,6 +84,7 @@ class IndicatorStore:
         pairs = [(_field(each), msgspec.json.encode(each)) for each in indicators]
         for part in _parts(pairs):
             self._call("HSET", INDICATORS_KEY, *(x for pair in part for x in pair))
+        self._call("INCR", VERSION_KEY)
 
     def revoke(self, source: str, ids: Iterable[str]) -> int:
         """Take indicators of one source back.
@@ -90,7 +93,13 @@ class IndicatorStore:
             how many there were.
         """
         fields = [_name(source, id) for id in ids]
-        return sum(self._call("HDEL", INDICATORS_KEY, *part) for part in _parts(fields))
+        gone: int = sum(self._call("HDEL", INDICATORS_KEY, *part) for part in _parts(fields))
+        self._call("INCR", VERSION_KEY)
+        return gone
+
+    def version(self) -> int:
+        """A number that is another one after each change of indicators."""
+        return int(self._call("GET", VERSION_KEY) or 0)
 
     def all(self, now: float) -> list[Indicator]:
         """All indicators that have not expired at a wall-clock time; those that have are deleted.
@@ -120,16 +129,20 @@ class IndicatorStore:
         Args:
             now: wall-clock time, epoch seconds.
         """
-        wanted = sorted({(each.kind, each.value) for each in indicators})
-        of_keys = [value for kind, value in wanted if kind == "template"]
-        others = [f"{kind}:{value}" for kind, value in wanted if kind != "template"]
+        wanted = {f"{each.kind}:{each.value}" for each in indicators}
         owns: dict[str, int] = {}
         for day in _days(now):
-            for part in _parts(others):
-                answers = self._call("HMGET", f"{FOUND_KEY}{day}", *part)
-                owns |= {n: int(own) for n, own in zip(part, answers, strict=True) if own}
-        names = {name: name.partition(":") for name in owns}
-        out = [Found(_kind(kind), value, owns[n]) for n, (kind, _, value) in names.items()]
+            for field, own in self._scan(f"{FOUND_KEY}{day}"):
+                if (name := field.decode()) in wanted:
+                    owns[name] = int(own)
+        out: list[Found] = []
+        of_keys: list[str] = []
+        for name, own_hash in owns.items():
+            kind, _, value = name.partition(":")
+            if kind == "template":
+                of_keys.append(value)
+            else:
+                out.append(Found(_kind(kind), value, own_hash))
         most = LISTED_KEYS
         commands = [("ZREVRANGE", KEYS_KEY + each, 0, most) for each in of_keys]
         for name, keys in self._pipeline(commands).items():
@@ -150,12 +163,14 @@ class IndicatorStore:
             pairs = (x for pair in part for x in pair)
             self._send([("HSET", name, *pairs), ("EXPIRE", name, seconds)])
 
-    def add_keys(self, keys: Mapping[str, Mapping[str, float]]) -> None:
+    def add_keys(self, keys: Mapping[str, Mapping[str, float]], now: float) -> None:
         """Note keys that have the templates of indicators.
 
         Args:
             keys: by shared hash, the time of each key's latest request with it, epoch seconds.
+            now: wall-clock time, epoch seconds.
         """
+        self.add_found({("template", value): 0 for value in keys}, now)
         commands: list[Command] = []
         for value, times in keys.items():
             name = KEYS_KEY + value

@@ -38,6 +38,7 @@ from monitor.sharing.salt import Salt
 from monitor.store.indicators import IndicatorStore
 from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
+from pipelines.sharing.live.imports import KnownIndicators
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class SharedHashes:
     def __init__(self, settings: Settings, salt: Salt, metrics: Metrics | None = None) -> None:
         self._settings, self._salt = settings, salt
         self._store = IndicatorStore(settings.redis_url, salt=salt.id)
+        self._indicators = KnownIndicators(self._store)
         self._states = RedisStore(settings.redis_url, settings.record_seconds)
         self._decode = Decoder.of(settings).decode
         self._metrics = metrics or Metrics()
@@ -214,8 +216,8 @@ class SharedHashes:
         if time.monotonic() - self._refreshed_at < _REFRESH_SECONDS:
             return
         now = time.time()
-        indicators = [each for each in self._store.all(now) if each.salt == self._salt.id]
-        imported = frozenset((each.kind, each.value) for each in indicators)
+        indicators = self._indicators.read(now)
+        imported = frozenset((e.kind, e.value) for e in indicators if e.salt == self._salt.id)
         if imported - self._imported or int(now // _DAY) != self._day:
             self._forget.set()
             self._today *= int(now // _DAY) == self._day
@@ -269,7 +271,7 @@ class SharedHashes:
             if ("template", value) in self._imported:
                 by_value[value][request.key] = request.ts
         self._store.add_templates(by_key)
-        self._store.add_keys(by_value)
+        self._store.add_keys(by_value, time.time())
 
     def _event(self, request: _Request) -> RequestEvent | None:
         decoded = self._decode([request.message], math.inf)

@@ -20,7 +20,7 @@ from monitor.store.indicators import IndicatorStore
 from monitor.store.memory import MemoryStore
 from pipelines.sharing.live import hashes
 from pipelines.sharing.live.hashes import SharedHashes
-from pipelines.sharing.live.imports import current
+from pipelines.sharing.live.imports import ImportReader
 from tests.support.requests import START, elicitor, in_order, person, request
 
 IDENTITY = Identity(b"0123456789abcdef")
@@ -100,7 +100,7 @@ def test_imported_indicators_are_found_in_requests(redis_url, store):
     assert store.found([seen, other], time.time()) == [
         Found("network", seen.value, own("network", NETWORK))
     ]
-    (found,) = current(Settings(redis_url=redis_url))
+    (found,) = ImportReader(Settings(redis_url=redis_url)).read()
     assert (found.id, found.own) == (seen.id, own("network", NETWORK))
 
 
@@ -109,7 +109,7 @@ def test_indicator_under_another_salt_is_never_found(redis_url, store):
     foreign = indicator(kind="network", salt=other.id, value=SALT.network(FIELDS["ip"]))
     store.put([foreign], time.time())
     observe(redis_url, asks("sk-1", "What about topic", **FIELDS))
-    assert current(Settings(redis_url=redis_url)) == []
+    assert ImportReader(Settings(redis_url=redis_url)).read() == []
 
 
 def test_imported_template_is_found_in_the_keys_that_have_it(redis_url, store):

@@ -43,6 +43,14 @@ def test_source_can_only_replace_and_revoke_its_own(store):
     assert store.all(NOW) == [ONE]
 
 
+def test_each_change_of_indicators_gives_another_version(store):
+    before = store.version()
+    store.put([ONE], NOW)
+    added = store.version()
+    store.revoke(ONE.source, [ONE.id])
+    assert len({before, added, store.version()}) == 3
+
+
 def test_expired_indicators_are_deleted(store, redis_url):
     store.put([ONE], NOW)
     assert store.all(NOW + 2 * DAY) == []
@@ -67,7 +75,7 @@ def test_indicator_of_a_newer_version_is_left_out(store, redis_url):
 def test_found_lists_own_hashes_and_keys_with_templates(store):
     template = changed(id="indicator--2", kind="template", value="cd" * 16)
     store.add_found({("network", ONE.value): 2**64 - 1, ("tls", "ef" * 16): 5}, NOW)
-    store.add_keys({template.value: {"k_2": NOW, "k_1": NOW}})
+    store.add_keys({template.value: {"k_2": NOW, "k_1": NOW}}, NOW)
     assert store.found([ONE, template], NOW) == [
         Found("network", ONE.value, 2**64 - 1),
         Found("template", template.value, 0, ["k_1", "k_2"]),
@@ -78,7 +86,7 @@ def test_found_lists_own_hashes_and_keys_with_templates(store):
 def test_template_that_many_keys_have_is_marked(store):
     template = changed(kind="template")
     keys = {f"k_{i:04}": NOW + i for i in range(2000)}
-    store.add_keys({template.value: keys})
+    store.add_keys({template.value: keys}, NOW)
     (found,) = store.found([template], NOW)
     assert (len(found.keys), found.many) == (indicators.LISTED_KEYS, True)
 
@@ -111,10 +119,12 @@ def test_templates_of_a_key_are_bounded(store):
 def test_nothing_in_redis_lives_for_ever_but_the_indicators(store, redis_url):
     store.put([ONE], NOW)
     store.add_found({("network", ONE.value): 1}, NOW)
-    store.add_keys({ONE.value: {"k_1": NOW}})
+    store.add_keys({ONE.value: {"k_1": NOW}}, NOW)
     store.remember({("network", 7): ONE.value}, NOW)
     store.add_templates({"k_1": {ONE.value: NOW}})
     with redis.from_url(redis_url) as client:
         names = client.keys("xm:*")
-        assert {name for name in names if client.ttl(name) < 0} == {b"xm:indicators"}
-        assert len(names) == 5
+        assert {name for name in names if client.ttl(name) < 0} == {
+            *(b"xm:indicators", b"xm:indicators:version")
+        }
+        assert len(names) == 6
