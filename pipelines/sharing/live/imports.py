@@ -10,7 +10,7 @@ from monitor.config import Settings
 from monitor.sharing.indicator import Indicator
 from monitor.store.indicators import IndicatorStore
 
-SECONDS = 10.0  # between two reads
+SECONDS = 5.0  # between two reads
 _RELOAD_SECONDS = 600.0  # between two reads of all indicators, if none has changed
 
 
