@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from monitor.alerting.alerts import Alert
+from monitor.alerting.alerts import Alert, Lifecycle, Severity
+from monitor.alerting.policy import action_for
 from monitor.campaigns.campaign import Campaign
 from monitor.config import Settings
+from monitor.detectors import ALL_DETECTORS
 from monitor.errors import InputError
 from monitor.evidence.facts import Facts, StreamRange
 from monitor.identity import ACCOUNT_PREFIX
@@ -40,6 +42,7 @@ from pipelines.kafka.ranges import Range, RangeReader
 CAMPAIGN_PREFIX = "c_"
 _PAGES = 10  # of records: enough to find other keys for comparison
 _TOGETHER = 20_000  # rows that are read in one transaction, which holds Redis up for some 20 ms
+_NEWEST = 5_000  # messages of a partition of alerts that the alert book may be behind
 _ATTEMPTS = 5  # to read a campaign that gets new members meanwhile
 
 
@@ -78,23 +81,33 @@ class Collector:
             return self._campaign(subject, quick=quick)
         return self._key(subject, quick=quick)
 
-    def _alerts(self, ids: Sequence[str], *, quick: bool) -> list[Alert]:
-        """The last message of alerts, from the alert book; of one that has ended, all messages on
-        the topic, as the last has no evidence."""
-        known = self._book.read(ids).values()
-        ended = {each.alert.id for each in known if not each.is_open and not quick}
-        alerts = [each.alert for each in known]
+    def _alerts(
+        self, wanted: Mapping[str, Last], outbox: Sequence[Alert], *, quick: bool
+    ) -> list[Alert]:
+        """The messages about alerts: the last of each from the alert book, and others from the
+        topic where the book is behind, or where the last has no evidence because it is the end.
+
+        Args:
+            wanted: by id, the last message that the state has led to.
+            outbox: messages that may not be on the topic yet.
+        """
+        known = self._book.read(wanted)
+        alerts = [*(each.alert for each in known.values()), *outbox]
+        behind = {id for id, last in wanted.items() if not any(map(last.is_met, _of(id, alerts)))}
+        ended = {id for id, each in known.items() if not each.is_open and not quick}
         topic = self._settings.topics.alerts
-        partitions = {each.partition for each in known if each.alert.id in ended}
-        names = [f"{topic}:{number}" for number in sorted(partitions)]
+        numbers = sorted({known[id].partition for id in ended})
+        if behind:
+            numbers = self._offsets.partitions(topic)
+        names = [f"{topic}:{number}" for number in numbers]
         first, ends = self._offsets.earliest(names), self._offsets.ends(names)
-        ranges = [
-            Range(topic, number, first[name], ends[name])
-            for name, number in zip(names, sorted(partitions), strict=True)
-            if name in first and name in ends
-        ]
+        ranges = []
+        for name, number in zip(names, numbers, strict=True):
+            if name in first and name in ends:
+                least = first[name] if ended else max(first[name], ends[name] - _NEWEST)
+                ranges.append(Range(topic, number, least, ends[name]))
         for batch in RangeReader(self._settings).batches(ranges):
-            alerts += _among(ended, batch.values)
+            alerts += _among(behind | ended, batch.values)
         return alerts
 
     # Keys, accounts and end users
@@ -117,12 +130,21 @@ class Collector:
             subject,
             own.record,
             own.partition,
-            self._alerts(keys.alert_ids(subject, own.record), quick=quick),
+            self._alerts(self._last_of_key(subject, own), own.partition.outbox, quick=quick),
             np.empty(0, RECORD) if quick else self._others(subject),
             self._ranges(ends),
             self._begin_before(ends, float(own.record["first_seen"])),
         )
         return keys.key_facts(known, self._settings, self._versions)
+
+    def _last_of_key(self, subject: str, own: _Candidate) -> dict[str, Last]:
+        """The last messages about a subject's alerts that its record has led to."""
+        lifecycle = Lifecycle(self._settings.detection, action_for, ALL_DETECTORS)
+        opened = {each.id: each for each in lifecycle.open_on(own.record, subject)}
+        return {
+            id: Last(severity=opened[id].severity) if id in opened else Last(ended=True)
+            for id in keys.alert_ids(subject, own.record)
+        }
 
     def _candidates(self, subject: str) -> list[_Candidate]:
         """The subject's record beside each partition that may have it."""
@@ -182,7 +204,9 @@ class Collector:
         arrived = self._offsets.ends(list(covered))
         ends = {name: max(end, arrived.get(name, 0)) for name, end in covered.items()}
         stream = self._ranges({partition.name: partition.offset, **ends})
-        alerts = self._alerts([campaigns.own_alert_id(campaign)], quick=quick)
+        last = Last(at=campaigns.published(campaign)) if campaign.opened else Last(ended=True)
+        wanted = {campaigns.own_alert_id(campaign): last} if campaign.named else {}
+        alerts = self._alerts(wanted, partition.outbox, quick=quick)
         known = campaigns.Known(partition, campaign, whole, alerts, stream, complete)
         return campaigns.campaign_facts(known, self._settings, self._versions)
 
@@ -223,12 +247,38 @@ class Collector:
         return all(self._offsets.begins_before(name, first_seen) for name in names)
 
 
+class Last(NamedTuple):
+    """What the last message about an alert is like.
+
+    Attributes:
+        ended: whether it is the end.
+        severity, at: of one that is not; `None` for any.
+    """
+
+    ended: bool = False
+    severity: Severity | None = None
+    at: float | None = None
+
+    def is_met(self, message: Alert) -> bool:
+        """Whether a message is it."""
+        return (message.state == "resolved") == self.ended and (
+            self.ended
+            or (
+                self.severity in (None, message.severity) and self.at in (None, message.detected_at)
+            )
+        )
+
+
 class _Candidate(NamedTuple):
     """A partition that may have a subject; the rank is highest for the one that has it."""
 
     rank: tuple[bool, int]
     record: Any
     partition: Partition
+
+
+def _of(id: str, alerts: Iterable[Alert]) -> list[Alert]:
+    return [each for each in alerts if each.id == id]
 
 
 def _among(ids: set[str], values: Sequence[bytes | None]) -> Iterator[Alert]:

@@ -14,15 +14,20 @@ from monitor.config import Settings
 from monitor.requests.decoder import MAX_AHEAD
 from pipelines.kafka.security import client_options
 
-_TIMEOUT_MS = 2_000  # whoever asks can do without an answer
 _PAUSE = 30.0  # seconds after a failure without another question
 
 
 class Offsets:
-    """Asks Kafka for offsets, on one connection. Threads may share it."""
+    """Asks Kafka for offsets, on one connection. Threads may share it.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: name Kafka and its login.
+        timeout: seconds to wait for an answer; whoever asks can do without one.
+    """
+
+    def __init__(self, settings: Settings, timeout: float = 2.0) -> None:
         self._settings = settings
+        self._timeout_ms = int(1000 * timeout)
         self._lock = threading.Lock()
         self._client: Any = None
         self._asks_again = 0.0
@@ -37,6 +42,10 @@ class Offsets:
     def ends(self, names: Sequence[str]) -> dict[str, int]:
         """The offset after the last message of each partition, likewise."""
         return self._offsets(names, lambda client, tps: client.end_offsets(tps))
+
+    def partitions(self, topic: str) -> list[int]:
+        """The numbers of a topic's partitions; empty if Kafka does not say."""
+        return sorted(self._ask(lambda client: client.partitions_for_topic(topic)) or ())
 
     def begins_before(self, name: str, at: float) -> bool:
         """Whether a partition still has all requests since an event time, epoch seconds.
@@ -74,8 +83,8 @@ class Offsets:
                         **client_options(self._settings.kafka, self._settings.kafka_security),
                         client_id="extraction-monitor",
                         enable_auto_commit=False,
-                        bootstrap_timeout_ms=_TIMEOUT_MS,
-                        request_timeout_ms=_TIMEOUT_MS,
+                        bootstrap_timeout_ms=self._timeout_ms,
+                        request_timeout_ms=self._timeout_ms,
                     )
                 return question(self._client)
             except KafkaError:

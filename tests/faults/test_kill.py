@@ -11,9 +11,13 @@ import pytest
 import redis
 
 from monitor.batch import KeyFingerprint
+from monitor.identity import from_settings
 from monitor.linker import Linker, LinkPartition
 from monitor.store.memory import MemoryStore
 from monitor.store.redis import PARTITION_KEY
+from pipelines.cases.collect import Collector
+from pipelines.cases.reproduction.reproduce import reproduce
+from pipelines.kafka.offsets import Offsets
 from pipelines.simulation.scenario import Scenario
 from pipelines.traffic import replay
 from pipelines.traffic.producer import Message
@@ -62,7 +66,9 @@ def test_killed_linker_finds_the_same_campaign(
     own_kafka: Server, own_redis: Redis, tmp_path: Path
 ) -> None:
     worker = Worker(tmp_path / "worker", own_kafka.address, own_redis.url)
-    state = f"{PARTITION_KEY}{worker.settings.topics.fingerprints}:0"
+    settings = worker.settings
+    collector = Collector(settings, offsets=Offsets(settings, 60.0))
+    state = f"{PARTITION_KEY}{settings.topics.fingerprints}:0"
     store = redis.from_url(own_redis.url)
     moments: list[Callable[[LinkPartition], object]] = [
         lambda shard: shard.offset,
@@ -73,11 +79,16 @@ def test_killed_linker_finds_the_same_campaign(
         with filling(worker, traffic(Scenario(hours=1.0, keys=100)), rate=1_500.0):
             for reached in moments:
                 until(lambda reached=reached: reached(load_link_partition(store.get(state))))
+                campaigns = load_link_partition(store.get(state)).rounds.campaigns
+                opened = [campaign.id for campaign in campaigns if campaign.opened]
+                facts = [collector.collect(campaign, quick=True) for campaign in opened[:1]]
                 worker.kill()
                 worker.start()
         assert differences(worker) == []
+        rows = reproduce(facts[0], settings, from_settings(settings)).comparison.rows
+        assert [row for row in rows if row.result != "same"] == []
         by_engine = [KeyFingerprint("", value) for value in expected_results(worker).fingerprints]
-        expected = replay.link(Linker(worker.settings, MemoryStore()), by_engine).alerts
+        expected = replay.link(Linker(settings, MemoryStore()), by_engine).alerts
         found = linker_results(worker, expected_linker_results(worker)).alerts
     assert expected
     assert {*found} == {msgspec.json.encode(alert) for alert in expected}

@@ -22,6 +22,7 @@ from monitor.store.memory import MemoryStore
 from monitor.store.redis import DECISION_KEY, MODE_SECONDS
 from pipelines.cases.collect import Collector
 from pipelines.cases.reproduction.reproduce import reproduce, reproduce_files
+from pipelines.kafka.offsets import Offsets
 from pipelines.simulation.scenario import Simulation
 from pipelines.traffic.producer import Message
 from pipelines.traffic.recording import Recording
@@ -301,7 +302,7 @@ async def test_terminated_worker_has_committed_its_offsets(ended: Ended) -> None
 def test_replay_of_a_keys_offsets_gives_its_facts(hour: Hour) -> None:
     settings = hour.worker.settings
     identity = from_settings(settings)
-    facts = Collector(settings).collect(identity.key(COT))
+    facts = Collector(settings, offsets=Offsets(settings, 60.0)).collect(identity.key(COT))
     assert (facts.complete, len(facts.alerts) > 0) == (True, True)
     found, again = (reproduce(facts, settings, identity, batch=n) for n in (4_000, 997))
     assert [row for row in found.comparison.rows if row.result != "same"] == []
@@ -310,7 +311,10 @@ def test_replay_of_a_keys_offsets_gives_its_facts(hour: Hour) -> None:
 
 def test_replay_of_a_campaigns_offsets_gives_its_facts(hour: Hour, tmp_path: Path) -> None:
     settings = hour.worker.settings
-    identity, collector = from_settings(settings), Collector(settings)
+    identity, collector = (
+        from_settings(settings),
+        Collector(settings, offsets=Offsets(settings, 60.0)),
+    )
     campaign = msgspec.json.decode(hour.links.alerts[-1], type=Alert).subject.id
     whole = reproduce(collector.collect(campaign), settings, identity)
     quick = collector.collect(campaign, quick=True)

@@ -175,6 +175,12 @@ def _opened(campaign: Campaign) -> float:
     return campaign.opened or (begun[-1] if begun else campaign.found)
 
 
+def published(campaign: Campaign) -> float | None:
+    """When its alert was opened or last updated; `None` if the timeline does not say."""
+    found = [each.at for each in campaign.timeline if each.change in ("born", "split", "grown")]
+    return found[-1] if found else None
+
+
 def member_keys(campaign: Campaign) -> list[str]:
     """The named members of a campaign; of a group that is none, its sure members."""
     return [*campaign.named] or [key for key, p in campaign.membership.items() if p > SURE]

@@ -19,6 +19,9 @@ class NoKafka:
     def earliest(self, names: list[str]) -> dict[str, int]:
         return dict.fromkeys(names, 0)
 
+    def partitions(self, topic: str) -> list[int]:
+        return []
+
     def ends(self, names: list[str]) -> dict[str, int]:
         return {}
 

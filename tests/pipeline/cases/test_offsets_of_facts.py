@@ -20,6 +20,7 @@ from monitor.store.redis import RedisStore
 from pipelines.cases.collect import Collector
 from pipelines.cases.reproduction.reproduce import Reproduction, reproduce
 from pipelines.kafka import topics
+from pipelines.kafka.offsets import Offsets
 from pipelines.kafka.ranges import Range, RangeReader
 from pipelines.traffic.producer import Message, send
 from tests.support.requests import elicitor, in_order, person
@@ -66,7 +67,7 @@ class Watched:
         AlertBook(settings.redis_url).write([Entry(each, 0, 0.0, 0.0) for each in alerts])
 
     def facts(self, subject: str = KEY) -> Facts:
-        return Collector(self.settings).collect(subject)
+        return Collector(self.settings, offsets=Offsets(self.settings, 60.0)).collect(subject)
 
     def reproduced(self, facts: Facts) -> Reproduction:
         return reproduce(facts, self.settings, IDENTITY)
@@ -92,6 +93,16 @@ def test_facts_are_those_of_their_offsets_while_a_worker_goes_on(watched: Watche
     for facts in (early, late):
         rows = watched.reproduced(facts).comparison.rows
         assert [row for row in rows if row.result != "same"] == []
+
+
+def test_facts_have_alerts_that_the_alert_book_does_not_have_yet(watched: Watched) -> None:
+    alerts = watched.observe(0, 30)
+    watched.deliver(alerts)
+    AlertBook(watched.settings.redis_url).forget([each.id for each in alerts])
+    facts = watched.facts()
+    assert {each.id for each in facts.alerts} == {each.id for each in alerts}
+    rows = watched.reproduced(facts).comparison.rows
+    assert [row for row in rows if row.result != "same"] == []
 
 
 def test_offsets_that_kafka_does_not_have_are_named(watched: Watched) -> None:
