@@ -10,6 +10,7 @@ from monitor.batch import Batch
 from monitor.campaigns.fingerprint import IDENTIFIERS
 from monitor.campaigns.imported import MOST_NATS, Import, Imports, imports_of
 from monitor.campaigns.population import Population
+from monitor.campaigns.rounds import ROUND
 from monitor.config import Settings
 from monitor.linker import Linker
 from monitor.sharing.indicator import Found, Indicator
@@ -179,6 +180,23 @@ def test_campaign_lists_the_imports_that_its_members_have():
     assert 1.0 < seen.nats <= 1.5
     assert MIDNIGHT <= seen.first_seen < seen.last_seen
     assert 1.0 < max(alert.evidence["imported_nats"] for alert in out.alerts) <= 1.5
+
+
+def test_open_campaign_lists_what_is_imported_from_the_next_round_on():
+    linker = Linker(Settings(), MemoryStore())
+    partition = linker.assign(TOPIC)
+    messages = stream(population(400), fleet(30, shared={"network": 8}))
+    offset = 0
+    while not (opened := [c for c in partition.rounds.campaigns if c.opened]):
+        linker.observe(Batch(TOPIC, range(offset, offset + 1), messages[offset : offset + 1]))
+        offset += 1
+    assert not opened[0].imported
+    linker.use_imports([import_of(8)])
+    watermark = partition.watermark
+    while partition.watermark < watermark + ROUND:
+        linker.observe(Batch(TOPIC, range(offset, offset + 1), messages[offset : offset + 1]))
+        offset += 1
+    assert [each.id for each in opened[0].imported] == ["indicator--8"]
 
 
 def test_imports_help_to_find_a_fleet_that_hides():
