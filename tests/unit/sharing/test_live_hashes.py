@@ -104,6 +104,27 @@ def test_imported_indicators_are_found_in_requests(redis_url, store):
     assert (found.id, found.own) == (seen.id, own("network", NETWORK))
 
 
+def test_identifier_that_was_seen_before_the_import_is_found(redis_url, store, monkeypatch):
+    monkeypatch.setattr(hashes, "_REFRESH_SECONDS", 0.0)
+    seen = indicator(kind="network", value=SALT.network(FIELDS["ip"]))
+    shared = SharedHashes(Settings(redis_url=redis_url), SALT)
+    shared.start()
+    engine = Engine(Settings(redis_url=redis_url), IDENTITY, MemoryStore(), on_requests=shared)
+    engine.assign("t:0")
+    requests = asks("sk-1", "What about topic", count=60, **FIELDS)
+    engine.observe(Batch("t:0", range(30), requests[:30]))
+    deadline = time.monotonic() + 60.0
+    while not store.shared_of("network", [own("network", NETWORK)], time.time()):
+        assert time.monotonic() < deadline
+    store.put([seen], time.time())
+    while ("network", seen.value) not in shared._imported:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    engine.observe(Batch("t:0", range(30, 60), requests[30:]))
+    shared.close(60.0)
+    assert [each.own for each in store.found([seen], time.time())] == [own("network", NETWORK)]
+
+
 def test_indicator_under_another_salt_is_never_found(redis_url, store):
     other = Salt(b"of somebody else, and agreed with nobody")
     foreign = indicator(kind="network", salt=other.id, value=SALT.network(FIELDS["ip"]))
