@@ -134,7 +134,7 @@ class Archive:
             self._show([], 0)
             return False
         if self._mirror is None:
-            self._mirror = await self._call(self._read_topic)
+            self._mirror = await asyncio.to_thread(self._read_topic)  # may take long
         mirror = self._mirror
         plan = await self._call(lambda: self._compare(mirror))
         if plan is not None:
@@ -142,7 +142,7 @@ class Archive:
             unlike = [case for case in plan.copy if not await self._copy(mirror, case)]
             repair = plan.repair + unlike
             if repair:
-                self._mirror = await self._call(lambda: self._repair(repair[:_REPAIRS]))
+                self._mirror = await asyncio.to_thread(self._repair, repair[:_REPAIRS])
                 return True
         # Only now: what is written on top of an older entry has to be signed again.
         audit, more = await self._call(
