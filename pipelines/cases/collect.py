@@ -93,7 +93,12 @@ class Collector:
         """
         known = self._book.read(wanted)
         alerts = [*(each.alert for each in known.values()), *outbox]
-        behind = {id for id, last in wanted.items() if not any(map(last.is_met, _of(id, alerts)))}
+        behind = {
+            id
+            for id, last in wanted.items()
+            if not any(map(last.is_met, _of(id, alerts)))
+            and (id in known or not (last.ended and quick))  # the book forgets what has ended
+        }
         ended = {id for id, each in known.items() if not each.is_open and not quick}
         topic = self._settings.topics.alerts
         numbers = sorted({known[id].partition for id in ended})

@@ -75,9 +75,11 @@ class Known(NamedTuple):
 def campaign_facts(known: Known, settings: Settings, versions: Versions) -> Facts:
     """Collect the facts about a campaign, or about a group that is none."""
     partition, campaign = known.partition, known.campaign
-    outbox = [each for each in partition.outbox if each.subject.id == campaign.id]
+    own = own_alert_id(campaign)
     messages = words.latest(
-        each for each in (*known.messages, *outbox) if each.detected_at <= partition.watermark
+        each
+        for each in (*known.messages, *partition.outbox)
+        if each.id == own and each.detected_at <= partition.watermark
     )
     detail = _detail(partition, campaign) if known.whole else ([], [], {})
     members = _members(partition.population, campaign, detail)

@@ -95,6 +95,14 @@ def test_facts_say_that_evidence_is_not_known_any_more() -> None:
     assert {row.result for row in compare(facts, known, {})} == {"same", "unknown"}
 
 
+def test_facts_of_a_campaign_leave_out_alerts_on_others() -> None:
+    partition = campaigns.partition()
+    partition.outbox = [message("open", "critical")]
+    campaign = partition.rounds.campaigns[0]
+    known = KnownCampaign(partition, campaign, False, [message("open", "critical")], [], True)
+    assert campaign_facts(known, SETTINGS, VERSIONS).alerts == []
+
+
 def test_facts_list_indicators_of_partners_that_counted() -> None:
     partition = campaigns.partition()
     campaign = partition.rounds.campaigns[0]
