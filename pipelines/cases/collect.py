@@ -154,7 +154,7 @@ class Collector:
     def _candidates(self, subject: str) -> list[_Candidate]:
         """The subject's record beside each partition that may have it."""
         reference, found = load_reference(self._settings.reference), []
-        for name in sorted(self._store.baselines()):
+        for name in self._names():
             record_name = (
                 name_in(name, subject)  # each partition has its own record of an account
                 if subject.startswith(ACCOUNT_PREFIX)
@@ -169,10 +169,15 @@ class Collector:
                 found.append(_Candidate(rank, record, partition))
         return found
 
+    def _names(self) -> list[str]:
+        """The names of the partitions of requests. Redis may have those of earlier topics, too."""
+        topics = self._settings.topics.requests, self._settings.topics.keyed
+        return sorted(n for n in self._store.baselines() if n.rpartition(":")[0] in topics)
+
     def _partitions(self) -> list[Partition]:
         """All partitions of requests."""
         reference, found = load_reference(self._settings.reference), []
-        for name in sorted(self._store.baselines()):
+        for name in self._names():
             state = self._store.state(name)
             if state is not None:
                 partition = Partition(name, 0, reference)

@@ -62,7 +62,10 @@ def test_help_fits_80_columns(command: tuple[str, ...]) -> None:
 
 def topics_of(kafka: str) -> dict[str, str]:
     name = fresh("cli")
-    kinds = ("REQUESTS", "REJECTED", "FINGERPRINTS", "ALERTS", "UNDELIVERED", "DECISIONS", "AUDIT")
+    kinds = (
+        "REQUESTS", "REJECTED", "FINGERPRINTS", "ALERTS", "UNDELIVERED", "DECISIONS", "AUDIT",
+        "CASES",
+    )  # fmt: skip
     topics = {topic: f"{name}.{topic.lower()}" for topic in kinds}
     return {"XM_KAFKA": kafka, **{f"XM_TOPICS__{topic}": name for topic, name in topics.items()}}
 
@@ -70,8 +73,8 @@ def topics_of(kafka: str) -> dict[str, str]:
 def test_topics_are_created_once(kafka: str, xm: Xm) -> None:
     settings = topics_of(kafka)
     first, second = (xm("topics", "create", **settings) for _ in range(2))
-    assert (first.status, first.out.count(": created\n")) == (0, 7)
-    assert (second.status, second.out.count(": exists\n")) == (0, 7)
+    assert (first.status, first.out.count(": created\n")) == (0, 8)
+    assert (second.status, second.out.count(": exists\n")) == (0, 8)
 
 
 def test_produce_sends_each_line(kafka: str, xm: Xm, recording: Path) -> None:

@@ -18,6 +18,7 @@ from tests.support.apps import fresh
 def settings(kafka: str, prefix: str, **topic: object) -> Settings:
     kinds = (
         "requests", "rejected", "alerts", "undelivered", "fingerprints", "decisions", "audit",
+        "cases",
     )  # fmt: skip
     names = {name: f"{prefix}.{name}" for name in kinds}
     return Settings.model_validate({"kafka": kafka, "topics": {**names, "partitions": 3, **topic}})

@@ -208,6 +208,41 @@ def test_lookup_without_a_readable_key_does_not_pass(
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
 
+# Cases
+
+
+def test_replay_of_a_keys_offsets_gives_its_facts(hour: Hour) -> None:
+    settings = hour.worker.settings
+    identity = from_settings(settings)
+    facts = Collector(settings, offsets=Offsets(settings, 60.0)).collect(identity.key(COT))
+    assert (facts.complete, len(facts.alerts) > 0) == (True, True)
+    found, again = (reproduce(facts, settings, identity, batch=n) for n in (4_000, 997))
+    assert [row for row in found.comparison.rows if row.result != "same"] == []
+    assert msgspec.json.encode(again.facts) == msgspec.json.encode(found.facts)
+
+
+def test_replay_of_a_campaigns_offsets_gives_its_facts(hour: Hour, tmp_path: Path) -> None:
+    settings = hour.worker.settings
+    identity, collector = (
+        from_settings(settings),
+        Collector(settings, offsets=Offsets(settings, 60.0)),
+    )
+    campaign = msgspec.json.decode(hour.links.alerts[-1], type=Alert).subject.id
+    whole = reproduce(collector.collect(campaign), settings, identity)
+    quick = collector.collect(campaign, quick=True)
+    file = tmp_path / "hour.jsonl"
+    file.write_bytes(b"\n".join(message.value for message in hour.stream))
+    recorded = reproduce_files(quick, settings, identity, [str(file)])
+    for found in (
+        whole,
+        recorded,
+        reproduce(quick, settings, identity, requests=False, batch=7),
+    ):
+        assert [row for row in found.comparison.rows if row.result != "same"] == []
+    groups = {row.group for row in whole.comparison.rows}
+    assert {"fingerprints", "members", "ties", "alerts"} <= groups
+
+
 # Health, and an unavailable store
 
 
@@ -294,38 +329,3 @@ async def test_terminated_worker_has_committed_its_offsets(ended: Ended) -> None
     ends = Counter(record.partition for record in read_topic(ended.worker, topic))
     for partition, offset in ends.items():
         assert await committed(settings.kafka, settings.group, topic, partition) == offset
-
-
-# Cases
-
-
-def test_replay_of_a_keys_offsets_gives_its_facts(hour: Hour) -> None:
-    settings = hour.worker.settings
-    identity = from_settings(settings)
-    facts = Collector(settings, offsets=Offsets(settings, 60.0)).collect(identity.key(COT))
-    assert (facts.complete, len(facts.alerts) > 0) == (True, True)
-    found, again = (reproduce(facts, settings, identity, batch=n) for n in (4_000, 997))
-    assert [row for row in found.comparison.rows if row.result != "same"] == []
-    assert msgspec.json.encode(again.facts) == msgspec.json.encode(found.facts)
-
-
-def test_replay_of_a_campaigns_offsets_gives_its_facts(hour: Hour, tmp_path: Path) -> None:
-    settings = hour.worker.settings
-    identity, collector = (
-        from_settings(settings),
-        Collector(settings, offsets=Offsets(settings, 60.0)),
-    )
-    campaign = msgspec.json.decode(hour.links.alerts[-1], type=Alert).subject.id
-    whole = reproduce(collector.collect(campaign), settings, identity)
-    quick = collector.collect(campaign, quick=True)
-    file = tmp_path / "hour.jsonl"
-    file.write_bytes(b"\n".join(message.value for message in hour.stream))
-    recorded = reproduce_files(quick, settings, identity, [str(file)])
-    for found in (
-        whole,
-        recorded,
-        reproduce(quick, settings, identity, requests=False, batch=7),
-    ):
-        assert [row for row in found.comparison.rows if row.result != "same"] == []
-    groups = {row.group for row in whole.comparison.rows}
-    assert {"fingerprints", "members", "ties", "alerts"} <= groups

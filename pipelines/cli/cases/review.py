@@ -19,9 +19,12 @@ from pipelines.cli.options import AsJson, Who, Why, output
 if TYPE_CHECKING:
     from pipelines.cases.review.rule import Review
 
-Reference = Annotated[str, typer.Argument(help="Of the letter: R-….")]
+Reference = Annotated[str, typer.Argument(help="Of the letter, as R-7Q3M-K9ZD-20XF.")]
 CaseOrReference = Annotated[
-    str, typer.Argument(metavar="CASE|REFERENCE", help="A case, its subject, or a letter: R-….")
+    str,
+    typer.Argument(
+        metavar="CASE|REFERENCE", help="A case, its subject, or the reference of a letter."
+    ),
 ]
 Subject = Annotated[
     str, typer.Option(help="The key or account; of a campaign, one member.", metavar="KEY")
