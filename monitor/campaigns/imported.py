@@ -5,7 +5,7 @@ system prompt of a popular product. So what is imported only helps to link keys,
 bounds:
 
 - An indicator that more than one in a hundred other keys have is worth nothing, and one that is a
-  little rarer hardly anything.
+  little rarer is worth very little.
 - One source counts for at most 1.5 nats, times the confidence that it states and the weight that
   this deployment gives it; all sources together for at most 2. A sure member has 2.9.
 - A key is named, and a group becomes a campaign, by evidence without any import (`rounds.py`).

@@ -39,7 +39,7 @@ class AlertSeen(Body, frozen=True, tag="alert"):
 
 
 class FactsTaken(Body, frozen=True, tag="facts"):
-    """The facts were collected anew, on opening, at a higher severity, or on request."""
+    """The facts were collected: on opening, at a higher severity, or on request."""
 
     facts: Facts
 

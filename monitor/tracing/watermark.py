@@ -6,7 +6,7 @@ tested for the key. Two schemes choose the list:
 
 - `fixed`: one list per mark. A model learns it soonest, and it survives most rewriting. Whoever
   collects enough marked text can learn which frequent words are on it.
-- `context`: a list per preceding token. It can hardly be learned by counting, but a model adopts it
+- `context`: a list per preceding token. It is hard to learn by counting, but a model adopts it
   only for the word pairs that it was trained on.
 
 Sources: Kirchenbauer et al., "A Watermark for Large Language Models", ICML 2023 (context); Zhao et

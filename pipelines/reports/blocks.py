@@ -165,7 +165,7 @@ def cited(sections: list[Section]) -> set[int]:
 
 
 def shortened(document: Document, most: int, where: str) -> Document:
-    """A document whose tables have at most so many rows each.
+    """A document whose tables have at most `most` rows each.
 
     Args:
         where: where the other rows are, for the sentence below a table.

@@ -151,10 +151,10 @@ def percent(part: float, whole: float) -> str:
 
 
 def odds(probability: float, least: float = LEAST) -> str:
-    """A probability as 1 in so many, rounded to the side of the key.
+    """A probability as "1 in N", rounded in favour of the key.
 
     Args:
-        least: the smallest one that can be stood for.
+        least: the smallest probability that the data support.
 
     >>> odds(3.1e-5), odds(0.2), odds(1e-9)
     ('1 in 32,000', '1 in 5', 'less than 1 in 1,000,000')

@@ -1,4 +1,4 @@
-"""Which mark was put on the responses to whom, as far as Redis knows.
+"""The marks that were put on responses, and the keys that got them, as far as Redis knows.
 
 The id of a mark follows from the campaign, or from the alert or the subject of the decision. So it
 is found again from alerts, cases and decisions, and is kept nowhere else.

@@ -152,7 +152,7 @@ def defeats(world: World, marks: int) -> None:
                 return Trigrams([world.teacher.rewrite(each, share, seed) for each in texts])
 
             row = row_of_power(world, kind, train, marks)
-            print(f"| {kind} | {share:.0%} of the words written anew | {row} |", flush=True)
+            print(f"| {kind} | {share:.0%} of the words rewritten | {row} |", flush=True)
 
 
 def false_claims(world: World, samples: int) -> None:
