@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from typing import Any
@@ -42,6 +43,12 @@ from tests.support.watching import (
     engine_on,
     watch_on,
 )
+
+
+@pytest.fixture(autouse=True)
+def warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Another test may have started a command in this process, which logs more."""
+    caplog.set_level(logging.WARNING, "pipelines.worker.watch")
 
 
 @pytest.fixture
