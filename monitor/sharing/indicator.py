@@ -31,7 +31,7 @@ class Indicator(msgspec.Struct, frozen=True):
         source: STIX identity of the partner.
         source_name: what the partner calls itself.
         confidence: from 0 to 100, as the partner states it.
-        tlp: Traffic Light Protocol 2.0; what may be passed on, and to whom.
+        tlp: Traffic Light Protocol 2.0; what may be passed on, and how far.
         campaign: what the partner calls the campaign.
         weight: how far this deployment trusts the source, from 0 to 1.
     """

@@ -40,7 +40,7 @@ class Offsets:
         return self._offsets(names, lambda client, tps: client.beginning_offsets(tps))
 
     def ends(self, names: Sequence[str]) -> dict[str, int]:
-        """The offset after the last message of each partition, likewise."""
+        """The offset after the last message of each partition; empty if Kafka does not say."""
         return self._offsets(names, lambda client, tps: client.end_offsets(tps))
 
     def partitions(self, topic: str) -> list[int]:

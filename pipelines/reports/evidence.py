@@ -122,7 +122,7 @@ def evidence_of(entries: Sequence[tuple[Entry, str]]) -> Evidence:
 
 
 def describe(entry: Entry) -> str:
-    """What an entry is, when it was written and by whom."""
+    """The kind of an entry, its time and its author."""
     return f"{what(entry)}, {words.moment(entry.at)}, {entry.who}"
 
 
