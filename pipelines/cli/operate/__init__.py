@@ -1,0 +1,1 @@
+"""Commands for the person on call: state, checks, settings, rejected requests."""

@@ -1,0 +1,1 @@
+"""The first configuration: questions, and the files that `xm init` writes."""

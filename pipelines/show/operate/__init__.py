@@ -1,0 +1,1 @@
+"""Tables of the commands for the person on call."""
