@@ -12,6 +12,7 @@ from monitor.store import inventory
 from monitor.store.base import Checkpoint
 from monitor.store.control import ControlStore
 from monitor.store.indicators import IndicatorStore
+from monitor.store.operate.processes import Process, ProcessStore
 from monitor.store.redis import RedisStore
 from monitor.tracing.responses.sketch import Sketch
 from monitor.tracing.responses.store import ResponseStore
@@ -60,6 +61,13 @@ def call_everything(url: str) -> None:
     assert len(cases.lines(case)) == 1
     assert store.count_rows("t:0") == 1
     call_indicators(IndicatorStore(url))
+    processes = ProcessStore(url)
+    processes.beat(
+        Process(id="p", host="h", pid=1, roles=["watch"], version="1", started=0, at=NOW)
+    )
+    assert len(processes.read()) == 1
+    processes.clock()
+    processes.forget("p")
     responses = ResponseStore(url)
     responses.add({"c_1": [Sketch(20, 2, 0, b"12345678")]}, NOW)
     assert len(responses.read(responses.subjects())) == 1

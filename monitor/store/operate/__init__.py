@@ -1,0 +1,1 @@
+"""State for the person on call: the running processes."""
