@@ -13,9 +13,13 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from monitor.config import Settings, secret
+from monitor import config
 from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monitor.config import Settings
 
 _CACHED = 1 << 18  # pseudonyms
 ACCOUNT_PREFIX, END_USER_PREFIX = "a_", "u_"
@@ -123,7 +127,9 @@ def from_settings(
     Raises:
         ConfigError: if there is no secret, or it is too short.
     """
-    found = secret(settings.identity_secret, settings.identity_secret_file, "XM_IDENTITY_SECRET")
+    found = config.secret(
+        settings.identity_secret, settings.identity_secret_file, "XM_IDENTITY_SECRET"
+    )
     if found is None:
         raise ConfigError(
             "No identity secret: set XM_IDENTITY_SECRET, or XM_IDENTITY_SECRET_FILE to a file "

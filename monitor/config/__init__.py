@@ -1,16 +1,44 @@
-"""Settings: what an operator can set, one class per section of the file."""
+"""Settings: what an operator can set, one class per section of the file.
 
-from monitor.config.actions import Decisions, Gateway
-from monitor.config.cases import Cases
-from monitor.config.connections import KafkaSecurity, Registry, secret
-from monitor.config.detection import Campaigns, Detection, Topics
-from monitor.config.forward import Forward
-from monitor.config.receivers import Receivers, Route
-from monitor.config.serve import Serve
-from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
-from monitor.config.sharing import Sharing
-from monitor.config.tracing import Tracing
+A name is imported when it is first used: the classes need pydantic, which the command line's help
+does not.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monitor.config.actions import Decisions, Gateway
+    from monitor.config.cases import Cases
+    from monitor.config.connections import KafkaSecurity, Registry, secret
+    from monitor.config.detection import Campaigns, Detection, Topics
+    from monitor.config.forward import Forward
+    from monitor.config.receivers import Receivers, Route
+    from monitor.config.serve import Serve
+    from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
+    from monitor.config.sharing import Sharing
+    from monitor.config.tracing import Tracing
+
+_MODULES = {
+    "actions": ("Decisions", "Gateway"),
+    "cases": ("Cases",),
+    "connections": ("KafkaSecurity", "Registry", "secret"),
+    "detection": ("Campaigns", "Detection", "Topics"),
+    "forward": ("Forward",),
+    "receivers": ("Receivers", "Route"),
+    "serve": ("Serve",),
+    "settings": ("DEFAULT_FILE", "Settings", "load", "unknown_variables"),
+    "sharing": ("Sharing",),
+    "tracing": ("Tracing",),
+}
 
 __all__ = ["DEFAULT_FILE", "Campaigns", "Cases", "Decisions", "Detection", "Forward", "Gateway"]
 __all__ += ["KafkaSecurity", "Receivers", "Registry", "Route", "Serve", "Settings", "Sharing"]
 __all__ += ["Topics", "Tracing", "load", "secret", "unknown_variables"]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

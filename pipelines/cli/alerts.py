@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from monitor import config
-from monitor.config import Settings
-from monitor.config.receivers import Severity
 from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import AsJson, Who, Why, output, seconds_of
 
 if TYPE_CHECKING:
     from monitor.alerting.enforcement import Control
+    from monitor.config import Settings
+    from monitor.config.receivers import Severity
     from monitor.store.alert_book import AlertBook
     from pipelines.notify.route import Route
 
@@ -213,6 +213,8 @@ def _routes(settings: Settings, names: list[str]) -> list[Route]:
 
 
 def _severity(text: str) -> Severity:
+    from monitor.config.receivers import Severity
+
     for severity in get_args(Severity):
         if text == severity:
             return cast("Severity", severity)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from monitor import config
-from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import AsJson, Who, Why, check_pseudonym, output, seconds_of, typed
 
 if TYPE_CHECKING:
     from monitor.alerting.changes import Change
+    from monitor.config import Settings
     from monitor.store.control import ControlStore
 
 commands = typer.Typer()

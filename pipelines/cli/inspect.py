@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor import config
-from monitor.config import Settings
 from monitor.errors import ConfigError, InputError
 from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, output, typed
 
 if TYPE_CHECKING:
+    from monitor.config import Settings
     from monitor.store.redis import RedisStore
 
 commands = typer.Typer()

@@ -8,31 +8,142 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from monitor import config
 from monitor.errors import MonitorError
-from pipelines.cli import alerts, decisions, forward, inspect, live, model, offline, tracing
-from pipelines.cli.cases import case, documents, key, reproduce, review, share, verify  # noqa: F401
-from pipelines.cli.cases import group as cases
-from pipelines.cli.options import stderr
+from pipelines.cli.lazy import Entry, LazyGroup
+
+_HELP = {"-h", "--help", "--version", "--install-completion", "--show-completion"}
+
+
+class Commands(LazyGroup):
+    """All commands."""
+
+    panels = {  # noqa: RUF012
+        "Who extracts, and what was done": (
+            Entry("alerts", "alerts", "Read alerts, and act on them."),
+            Entry(
+                "campaigns",
+                "inspect",
+                "List campaigns (coordinated keys), the most severe first, with the reason.",
+            ),
+            Entry(
+                "keys",
+                "inspect",
+                "List keys in Redis, sorted. Reads page by page and does not block Redis.",
+            ),
+            Entry(
+                "explain",
+                "inspect",
+                "Show a key's verdict, decision and evidence, and what would change its severity.",
+            ),
+            Entry(
+                "decisions",
+                "decisions",
+                "List decisions as they apply, and decide by hand. Every change is audited.",
+            ),
+            Entry(
+                "audit",
+                "decisions",
+                "Show who changed decisions, switches and the allow-list, when, and why.",
+            ),
+        ),
+        "Cases, reports and partners": (
+            Entry("case", "cases.all", "Keep case files: signed records of what was found."),
+            Entry("report", "cases.all", "Write reports as Markdown, HTML or PDF."),
+            Entry("share", "cases.share", "Exchange campaigns with partners."),
+            Entry("marks", "tracing", "Read which marks are on responses."),
+            Entry(
+                "trace",
+                "tracing",
+                "Test a suspect model's outputs for the marks of all campaigns.",
+            ),
+        ),
+        "Run the monitor": (
+            Entry(
+                "worker",
+                "live",
+                "Monitor the live stream: read requests from Kafka, emit alerts, decisions and "
+                "metrics.",
+            ),
+            Entry(
+                "serve",
+                "live",
+                "Answer gateways: look-ups, the change feed, and changes by people, from memory.",
+            ),
+            Entry(
+                "forward",
+                "forward",
+                "Send requests from logs to Kafka. Nothing is lost while Kafka is away.",
+            ),
+            Entry(
+                "produce",
+                "live",
+                "Send recorded requests to Kafka, at full speed unless a rate or a speed is set.",
+            ),
+            Entry("topics", "live", "Manage the Kafka topics."),
+            Entry("token", "live", "Make a token for the decision service or the forwarder."),
+        ),
+        "Try it, and fit it to your traffic": (
+            Entry("demo", "live", "Watch the monitor catch simulated extraction on this machine."),
+            Entry(
+                "inspect",
+                "inspect",
+                "Take a first look at a log: its format, how requests are read, what is missing.",
+            ),
+            Entry(
+                "replay",
+                "offline",
+                "Run recorded requests through the same engine as a worker, without Kafka or "
+                "Redis.",
+            ),
+            Entry(
+                "simulate",
+                "offline",
+                "Write labelled traffic: ordinary keys and keys that extract the model.",
+            ),
+            Entry(
+                "evaluate",
+                "offline",
+                "Measure detection on labelled traffic: recall, requests to detection, false "
+                "alerts.",
+            ),
+            Entry(
+                "calibrate",
+                "model",
+                "Build a baseline from ordinary traffic. It holds statistics only, no prompt.",
+            ),
+            Entry(
+                "learn",
+                "model",
+                "Fit the content model to ordinary prompts. It holds statistics only, no prompt.",
+            ),
+            Entry(
+                "public",
+                "inspect",
+                "Show the baseline that workers have learned from all keys, and its uncertainty.",
+            ),
+        ),
+    }
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for group in (alerts, decisions, live, forward, offline, model, inspect, cases, share, tracing):
-    app.add_typer(group.commands)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"extraction-monitor {version('extraction-monitor')}")
         raise typer.Exit
 
@@ -55,15 +166,22 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 100)
     # aiokafka logs every failed attempt. The final error of the command reports it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    for sentence in config.unknown_variables():
-        stderr.print(sentence, markup=False)
+    if sys.argv[1:] and not _HELP & set(sys.argv) and "_XM_COMPLETE" not in os.environ:
+        _report_unknown_variables()
     try:
         app()
     except MonitorError as error:
-        stderr.print(str(error), markup=False)
+        typer.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _report_unknown_variables() -> None:
+    from monitor import config
+
+    for sentence in config.unknown_variables():
+        typer.echo(sentence, err=True)
 
 
 if __name__ == "__main__":

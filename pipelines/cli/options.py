@@ -10,17 +10,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import msgspec
 import typer
-from pydantic import SecretStr
 from rich.console import Console
 
-from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.identity import is_pseudonym
 from pipelines.worker.roles import Role
+
+if TYPE_CHECKING:
+    from monitor.config import Settings
 
 RequestFile = Annotated[str, typer.Argument(help="A file or folder of requests; - is stdin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -65,6 +66,8 @@ def with_secret(settings: Settings) -> Settings:
     """Return the settings, with a random secret for this run if they have none."""
     if has_secret(settings):
         return settings
+    from pydantic import SecretStr
+
     return settings.model_copy(update={"identity_secret": SecretStr(secrets.token_hex(32))})
 
 

@@ -14,8 +14,10 @@ process that joins or leaves stops no other role.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from monitor.config import Settings
+if TYPE_CHECKING:
+    from monitor.config import Settings
 
 
 class Role(StrEnum):

@@ -27,6 +27,8 @@ from tests.support.requests import elicitor, in_order, person
 
 SECRET = "known to this test only"
 TRAFFIC = in_order(elicitor(), person("sk-person"))
+COMMANDS: Any = get_command(main.app)
+COMMANDS.load()
 
 
 @pytest.fixture
@@ -44,13 +46,13 @@ def commands(group: Any, *above: str) -> Iterator[tuple[str, ...]]:
             yield *above, name
 
 
-@pytest.mark.parametrize("command", [*commands(get_command(main.app))], ids=" ".join)
+@pytest.mark.parametrize("command", [*commands(COMMANDS)], ids=" ".join)
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(main.app, [*command, "--help"], terminal_width=200)
     assert f"xm {' '.join(command)}" in shown.output.rpartition("Example:")[2]
 
 
-@pytest.mark.parametrize("command", [*commands(get_command(main.app))], ids=" ".join)
+@pytest.mark.parametrize("command", [*commands(COMMANDS)], ids=" ".join)
 def test_help_fits_80_columns(command: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(main.app, [*command, "--help"], env={"COLUMNS": "80"})
     assert max(map(len, shown.output.splitlines())) == 80
@@ -282,6 +284,33 @@ def test_calibrate_rejects_thresholds_from_one_hour(xm: Xm, simulated: Path) -> 
     ended = xm("calibrate", recording, "--out", out, "--false-alerts-per-day", 1)
     assert (ended.status, ended.error.count("\n"), out.exists()) == (2, 1, False)
     assert "Put the files of one recording into a folder" in ended.error
+
+
+def test_help_lists_commands_as_they_introduce_themselves() -> None:
+    listed = {name: command.help for name, command in get_command(main.app).commands.items()}
+    loaded = {
+        name: command.help.partition("\n\n")[0] for name, command in COMMANDS.commands.items()
+    }
+    assert listed == {name: " ".join(text.split()) for name, text in loaded.items()}
+
+
+def test_help_and_completion_import_no_settings() -> None:
+    program = (
+        "import atexit, sys, pipelines.cli.main as main\n"
+        "atexit.register(lambda: print({'numba', 'faust', 'monitor.config.settings'} & "
+        "set(sys.modules)))\n"
+        "main.main()"
+    )
+    completion = {"_XM_COMPLETE": "complete_bash", "COMP_WORDS": "xm alerts ", "COMP_CWORD": "2"}
+    for arguments, variables in ((["--help"], {}), (["keys", "--help"], {}), ([], completion)):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ended.stdout.endswith("set()\n")
 
 
 # Errors that an operator can fix

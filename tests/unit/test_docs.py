@@ -45,6 +45,7 @@ OTHER_VARIABLES = {
     "XM_TEST_REQUIRE",
 }
 COMMANDS: Any = typer.main.get_command(app)
+COMMANDS.load()
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from monitor import config
-from monitor.config import Settings
 from monitor.errors import InputError
 from pipelines.cli.cases.group import case, require_cases_extra
 from pipelines.cli.options import AsJson, Who, Why, output
 
 if TYPE_CHECKING:
+    from monitor.config import Settings
     from pipelines.cases.review.rule import Review
 
 Reference = Annotated[str, typer.Argument(help="Of the letter, as R-7Q3M-K9ZD-20XF.")]
