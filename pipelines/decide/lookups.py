@@ -22,6 +22,7 @@ from pipelines.decide.guard import Guard
 from pipelines.decide.metrics import LookupMetrics
 from pipelines.decide.service import DecisionService
 from pipelines.decide.tally import Tally
+from pipelines.web.heartbeat import Heartbeat
 from pipelines.web.server import Connection, Connections
 from pipelines.web.tokens import Tokens
 
@@ -55,6 +56,7 @@ class Lookups:
             self.metrics,
         )
         self._tally = Tally(self.copy, self.metrics, shadow=self._shadow)
+        self._heartbeat = Heartbeat(settings, ["decide"], self._facts)
         self.metrics.copy_age.set_function(lambda: self.copy.age)
         self.metrics.subjects.set_function(lambda: len(self.copy))
 
@@ -69,12 +71,22 @@ class Lookups:
         loop = asyncio.get_running_loop()
         tasks = [
             loop.create_task(each)
-            for each in (self._refresh(), self._report_mode(), self._tally.run())
+            for each in (
+                self._refresh(),
+                self._report_mode(),
+                self._tally.run(),
+                self._heartbeat.run(),
+            )
         ]
         yield
         for task in tasks:
             task.cancel()
         follower.stop()
+
+    def _facts(self) -> dict[str, str]:
+        if not self.copy.loaded:
+            return {"trouble": "The decisions have not been read from Redis yet."}
+        return {"trouble": "" if self.service.known else "The decisions are not up to date."}
 
     async def _refresh(self) -> None:
         while True:

@@ -37,12 +37,17 @@ class Circuit:
         name: of the receiver.
         up: a gauge, 0 while the circuit is open.
         clock: tells how long the receiver was away.
+
+    Attributes:
+        reason: of the latest failure, empty if the last attempt succeeded.
+        accepted_at: of the latest success, epoch seconds; 0 before the first.
     """
 
     def __init__(self, name: str, up: Any, clock: Clock) -> None:
         self._name, self._up, self._clock = name, up, clock
         self._failures, self._since = 0, 0.0
         self._pauses = pauses(*_PAUSES)
+        self.reason, self.accepted_at = "", 0.0
         up.set(1)
 
     @property
@@ -60,12 +65,14 @@ class Circuit:
             self._since, self._pauses = self._clock.now(), pauses(*_PAUSES)
             log.warning("receiver_away receiver=%s reason=%r", self._name, reason)
         self._failures += 1
+        self.reason = reason
         if self.is_open:
             self._up.set(0)
         return max(next(self._pauses), min(after, _LONGEST_RETRY_AFTER))
 
     def succeeded(self) -> None:
         """Note that the receiver took something."""
+        self.reason, self.accepted_at = "", self._clock.now()
         if self._failures:
             away = self._clock.now() - self._since
             log.warning("receiver_back receiver=%s away=%.0fs", self._name, away)

@@ -22,6 +22,7 @@ from typing import Self
 
 from monitor.alerting.alerts import Alert
 from monitor.metrics import Metrics
+from monitor.store.operate.processes import ReceiverHealth
 from pipelines.notify.circuit import Clock
 from pipelines.notify.dead_letters import Publish
 from pipelines.notify.ledger import Ledger
@@ -90,6 +91,10 @@ class Delivery:
             for queue in self._queues:
                 await queue.put(alert, countdown)
         return countdown.done
+
+    def health(self) -> list[ReceiverHealth]:
+        """What each receiver did lately."""
+        return [queue.health for queue in self._queues]
 
     async def _tick(self) -> None:
         while True:

@@ -18,6 +18,7 @@ import msgspec
 from monitor.alerting.alerts import Alert, Severity
 from monitor.metrics import Metrics
 from monitor.store.alert_book import Mark
+from monitor.store.operate.processes import ReceiverHealth
 from pipelines.notify.circuit import Circuit, Clock
 from pipelines.notify.dead_letters import DeadLetter, Publish
 from pipelines.notify.ledger import Ledger, rank
@@ -94,6 +95,18 @@ class ReceiverQueue:
             outcome: metrics.deliveries.labels(name, outcome)
             for outcome in ("delivered", "refused", "given_up", "retried")
         }
+
+    @property
+    def health(self) -> ReceiverHealth:
+        """What the receiver did lately."""
+        return ReceiverHealth(
+            self._receiver.name,
+            type(self._receiver).__name__.lower(),
+            not self._circuit.is_open,
+            self._queue.qsize(),
+            self._circuit.accepted_at,
+            self._circuit.reason,
+        )
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"deliver to {self._receiver.name}")

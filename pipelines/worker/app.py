@@ -33,10 +33,11 @@ from pipelines.kafka.topics import LARGEST_MESSAGE, check_topics
 from pipelines.kafka.transport import DEFAULTS
 from pipelines.sharing.live import imports
 from pipelines.sharing.live.hashes import SharedHashes
+from pipelines.web.heartbeat import Heartbeat
 from pipelines.web.logs import LOGGING
 from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
-from pipelines.worker.deliver import deliver, delivery_of, ledger_of
+from pipelines.worker.deliver import deliver, delivered, delivery_of, ledger_of
 from pipelines.worker.outbox import Outbox
 from pipelines.worker.rekey import Rekey
 from pipelines.worker.responses import ResponsesSeen
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 
 Seeing = Callable[[Observed], None]
 Trouble = Callable[[], str | None]  # why a process is not ready, `None` if it is
+Facts = Callable[[], dict[str, Any]]  # what its heartbeat reports
 
 
 def build(
@@ -78,18 +80,30 @@ def build(
         **DEFAULTS,
     )
     if role is Role.watch:
-        trouble = _watch_requests(app, settings, metrics, rekey=rekey)
+        trouble, facts = _watch_requests(app, settings, metrics, rekey=rekey)
     elif role is Role.link:
-        trouble = _link_campaigns(app, settings, metrics)
+        trouble, facts = _link_campaigns(app, settings, metrics)
     else:
-        trouble = _deliver_alerts(app, settings, metrics)
+        trouble, facts = _deliver_alerts(app, settings, metrics)
+
+    def report() -> dict[str, Any]:
+        return {"trouble": trouble() or "", **facts()}
+
+    heartbeat = Heartbeat(settings, [role.value], report, group_of(role, settings))
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def write_heartbeats() -> None:
+        await heartbeat.run()
+
     app.web = WebService(
         Server(pages(trouble, metrics.registry), settings.web_host, settings.web_port, path=socket)
     )
     return app
 
 
-def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bool) -> Trouble:
+def _watch_requests(
+    app: Any, settings: Settings, metrics: Metrics, *, rekey: bool
+) -> tuple[Trouble, Facts]:
     """Evaluate keys from the topic of requests."""
     topics = settings.topics
     caps = Caps(settings.decisions, metrics.capped.inc)
@@ -106,7 +120,7 @@ def _watch_requests(app: Any, settings: Settings, metrics: Metrics, *, rekey: bo
 
     source = topics.keyed if rekey else topics.requests
     watch = _observe(app, engine, store, source, settings, metrics)
-    return lambda: watch.trouble or (None if watch.assigned else IDLE)
+    return (lambda: watch.trouble or (None if watch.assigned else IDLE)), watch.facts
 
 
 def _each(seeing: Sequence[Seeing | None]) -> Seeing | None:
@@ -137,7 +151,7 @@ def _responses(
     return responses
 
 
-def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
+def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> tuple[Trouble, Facts]:
     """Find campaigns in the topic of fingerprints."""
     caps = Caps(settings.decisions, metrics.capped.inc)
     store = RedisStore(settings.redis_url, settings.record_seconds, caps=caps)
@@ -145,7 +159,7 @@ def _link_campaigns(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
     _read_imports(app, linker, settings)
     link = _observe(app, linker, store, settings.topics.fingerprints, settings, metrics)
     joining = _until_joined(app)
-    return lambda: link.trouble or joining()
+    return (lambda: link.trouble or joining()), link.facts
 
 
 def _shared_hashes(app: Any, settings: Settings, metrics: Metrics) -> SharedHashes | None:
@@ -178,7 +192,7 @@ def _read_imports(app: Any, linker: Linker, settings: Settings) -> None:
             await app.sleep(imports.SECONDS)
 
 
-def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
+def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> tuple[Trouble, Facts]:
     """Send alerts to their receivers, and copy decisions and the audit to Kafka."""
     ledger = ledger_of(settings)
     delivery = delivery_of(app, settings, metrics, ledger)
@@ -217,7 +231,13 @@ def _deliver_alerts(app: Any, settings: Settings, metrics: Metrics) -> Trouble:
                 await asyncio.to_thread(reviews.update)
             await app.sleep(_REVIEW_SECONDS)
 
-    return _until_joined(app)
+    def facts() -> dict[str, Any]:
+        return {
+            "receivers": delivery.health(),
+            "partitions": list(delivered(app, settings.topics.alerts)),
+        }
+
+    return _until_joined(app), facts
 
 
 def _observe(

@@ -21,6 +21,7 @@ from monitor.config import Settings
 from monitor.metrics import Metrics
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
+from monitor.store.operate.processes import Place
 from pipelines.cases.recorder import Message
 from pipelines.cases.recording import Recording
 from pipelines.kafka.record_batch import Records
@@ -89,6 +90,15 @@ def delivery_of(app: Any, settings: Settings, metrics: Metrics, ledger: Ledger) 
         give_up_seconds=3600.0 * settings.receivers.give_up_hours,
         metrics=metrics,
     )
+
+
+def delivered(app: Any, topic: str) -> Iterator[Place]:
+    """How far alerts are delivered, by the partitions of this worker."""
+    consumer = app.consumer
+    for tp in consumer.assignment():
+        if tp.topic == topic:
+            committed = consumer._committed_offset.get(tp) or 0
+            yield Place(f"{topic}:{tp.partition}", committed, consumer.lag(tp, committed), 0.0)
 
 
 def _decoded(records: Records) -> Iterator[tuple[int, Alert]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,6 +29,7 @@ from monitor.errors import (
 from monitor.metrics import Metrics
 from monitor.operator import StreamOperator, Withdrawn
 from monitor.store.base import Store
+from monitor.store.operate.processes import Place
 from pipelines.kafka.record_batch import Records
 from pipelines.worker.checkpoint import PAUSES, Checkpointer
 from pipelines.worker.gauges import Gauges, Progress
@@ -98,6 +100,7 @@ class Watch:
         self._revoked: int | None = None  # the generation of partitions that was revoked
         self._starts = Starts(app, self._metrics)
         self._no_schema: dict[str, str] = {}  # why a partition waits for the schema registry
+        self._reached: tuple[Progress, dict[int, int]] | None = None  # as the gauges show it
 
     @property
     def assigned(self) -> bool:
@@ -109,6 +112,20 @@ class Watch:
         """Why the store or the schema registry fails at present; `None` while both work."""
         no_schema = next(iter(self._no_schema.values()), None)
         return self._checkpoints.trouble or no_schema or self._patience.trouble
+
+    def facts(self) -> dict[str, Any]:
+        """What the heartbeat reports of the operator and its partitions."""
+        if self._reached is None:
+            return {}
+        progress, lags = self._reached
+        by_severity = Counter[str]()
+        for (_, severity), count in progress.open_alerts.items():
+            by_severity[severity] += count
+        places = (
+            Place(name, offset, lags.get(int(name.rpartition(":")[2])), clock)
+            for name, (offset, clock) in sorted(progress.partitions.items())
+        )
+        return {"partitions": list(places), "open_alerts": dict(by_severity)}
 
     # Consume
 
@@ -274,6 +291,7 @@ class Watch:
             if tp.topic == self._source and found is not None:
                 lags[tp.partition] = consumer.lag(tp, found[0])
         self._gauges.set(progress, lags)
+        self._reached = progress, lags
 
     async def follow_withdrawals(self, seconds: float) -> None:
         """Take over which alerts people have withdrawn, every `seconds` seconds."""
@@ -309,6 +327,7 @@ class Watch:
         self._no_schema.clear()
         await self._run(self._operator.revoke)
         self._gauges.clear()
+        self._reached = None
 
     async def _stop(self, error: Exception) -> None:
         """Stop the app. A restarted worker goes on from the last checkpoint."""
