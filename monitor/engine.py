@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from monitor import gauges
 from monitor.alerting.alerts import Severity
 from monitor.batch import Batch, KeyFingerprint, Observed, Outcome, Rejected
 from monitor.campaigns import fingerprint
@@ -105,6 +106,9 @@ class Engine(PartitionedOperator[Partition]):
         self.table = Table(store, settings.rows)
         self._subjects = Subjects(identity, store, self.table)
         self._response = Response(settings, self.table, self._detectors)
+        self._gauges = gauges.EngineGauges(
+            *(settings, self._reference, self._combined, self._subjects, self.table, self.metrics)
+        )
         self._read(Messages.of([]), 0.0)  # compiles the kernels before the first batch
         warm(self._extractor(Texts.of([])))
 
@@ -233,7 +237,7 @@ class Engine(PartitionedOperator[Partition]):
             own = {name: each.baseline.mean.learned for name, each in self.partitions.items()}
             mean = partition.baseline.mean
             mean.apply(partition.baseline.day, {**baselines, **own})
-            self.metrics.baseline_key_days.set(mean.key_days)
+            self.metrics.baseline_keys.set(mean.key_days)
             self.metrics.baseline_error.set(mean.meaning.uncertainty)
         alerted = list(partition.alerted)
         rows = self._subjects.rows(partition, alerted)
@@ -338,12 +342,10 @@ class Engine(PartitionedOperator[Partition]):
         return self.table.unsaved_share
 
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
-        return Counter(
-            each
-            for partition in self.partitions.values()
-            for open_alerts in partition.alerted.values()
-            for each in open_alerts
-        )
+        return gauges.open_alerts(self.partitions.values())
+
+    def update_metrics(self) -> None:
+        self._gauges.update(self.partitions)
 
     def snapshot(self) -> Checkpoint:
         checkpoint = super().snapshot()

@@ -30,6 +30,7 @@ from monitor.campaigns.imported import Import
 from monitor.campaigns.population import Population
 from monitor.campaigns.rounds import ROUND, Rounds
 from monitor.config import Settings
+from monitor.gauges import show_campaigns
 from monitor.metrics import Metrics
 from monitor.operator import PartitionedOperator, Withdrawn
 from monitor.partition import PartitionState, decode_state
@@ -148,6 +149,10 @@ class Linker(PartitionedOperator[LinkPartition]):
             for campaign in partition.rounds.campaigns
             if campaign.opened and not campaign.ended
         )
+
+    def update_metrics(self) -> None:
+        groups = (each.rounds.campaigns for each in self.partitions.values())
+        show_campaigns(self.metrics.subjects, groups, self._settings.subject_series)
 
     def _add_rows(self, partition: LinkPartition, checkpoint: Checkpoint) -> None:
         checkpoint.rows[partition.name] = partition.population.snapshot()

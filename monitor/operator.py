@@ -132,6 +132,9 @@ class StreamOperator(Protocol):
     def open_alerts(self) -> Counter[tuple[str, Severity]]:
         """The number of open alerts by kind and severity."""
 
+    def update_metrics(self) -> None:
+        """Set the metrics that are computed from the state, not counted; asks no store."""
+
 
 class PartitionedOperator(ABC, Generic[P]):
     """The part of the contract that does not depend on what is observed.

@@ -165,6 +165,10 @@ class Subjects:
         """The rows of subjects with open alerts, `(len(ids),) int64`."""
         return self._table.rows(self._names(partition, ids))
 
+    def in_memory(self, partition: Partition, ids: Sequence[str]) -> Rows:
+        """As `rows`, -1 for a subject whose record is not in memory; asks no store."""
+        return self._table.find(self._names(partition, ids))
+
     def load(
         self, partition: Partition, columns: Columns, alerted: Sequence[str]
     ) -> tuple[Rows, Accounts]:

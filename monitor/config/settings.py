@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(0.3, gt=0, le=60)
     rows: int = Field(200_000, ge=10_000, description="records of active keys in memory")
     record_days: float = Field(14, gt=0, description="until an idle key's record expires in Redis")
+    subject_series: int = Field(
+        40,
+        ge=0,
+        le=500,
+        description="subjects with an open alert that metrics show by pseudonym, per process",
+    )
     topics: Topics = Topics()
     detection: Detection = Detection()
     campaigns: Campaigns = Campaigns()

@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.kernels.jit import jit
-from monitor.records.profile import LONG, MAX_IN_PANE, MIDDLE, OWN, REQUESTS, SHORT, TOKENS
+from monitor.records.profile import (
+    LONG,
+    MAX_IN_PANE,
+    MIDDLE,
+    OWN,
+    REQUESTS,
+    SHORT,
+    TOKENS,
+    Records,
+)
 
 _SHORT_WIDTH, _SHORT_PANES = SHORT
 _MIDDLE_WIDTH, _MIDDLE_PANES = MIDDLE
@@ -102,3 +112,14 @@ def update_levels(r: Any, levels: Any) -> float:
     for i in range(OWN):
         levels[i] = np.log2(1.0 + levels[i])
     return float(last_hour)
+
+
+def last_hour(records: Records, now: float) -> npt.NDArray[np.float64]:
+    """Requests and tokens in the hour before event time `now`, `(2, len(records)) float64`."""
+    panes = records["middle_head"].astype(np.int64)[:, None] - np.arange(_MIDDLE_PANES)
+    recent = panes > now // _MIDDLE_WIDTH - _MIDDLE_PANES
+    sums = [
+        np.where(recent, np.take_along_axis(records[name], panes % _MIDDLE_PANES, 1), 0).sum(axis=1)
+        for name in ("middle_requests", "middle_tokens")
+    ]
+    return np.array(sums, np.float64)

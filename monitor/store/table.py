@@ -97,6 +97,10 @@ class Table:
             rows = np.array([self._index[name] for name in names], np.int64)
         return rows
 
+    def find(self, names: Sequence[str]) -> Rows:
+        """The rows of some records, -1 where one is not in memory, `(len(names),) int64`."""
+        return np.array([self._index.get(name, -1) for name in names], np.int64)
+
     @contextmanager
     def restored_on_error(self, rows: Rows) -> Iterator[None]:
         """Restore what admission changes in these rows if a store fails meanwhile."""

@@ -8,6 +8,7 @@ from monitor.alerting.alerts import ACTIONS
 
 LABELS = (*ACTIONS, "unknown", "no_key", "unreadable_key")
 HOLDS = ("kill", "allowed", "withdrawn", "shadow", "capped")  # why decisions are held back
+SWITCHES = ("kill", "shadow", "caps_lifted")
 REFUSALS = ("token", "right", "rate")
 
 
@@ -41,6 +42,11 @@ class LookupMetrics:
             ["switch"],
             registry=registry,
         )
+        self.enforcing = Gauge(
+            "xm_enforcing",
+            "1 while decisions are enforced, 0 in shadow mode or under the kill switch.",
+            registry=registry,
+        )
         self.enforced = Gauge(
             "xm_enforced_decisions",
             "Subjects on which a decision is enforced, by action.",
@@ -57,6 +63,12 @@ class LookupMetrics:
             self.lookups.labels(label)
         for reason in REFUSALS:
             self.refused.labels(reason)
+        for switch in SWITCHES:
+            self.switches.labels(switch)
+        for action in ACTIONS[1:]:
+            self.enforced.labels(action)
+        for why in HOLDS:
+            self.held_back.labels(why)
         self.copy_age = Gauge(
             "xm_decision_copy_age_seconds",
             "Seconds since Redis confirmed the copy of the decisions.",

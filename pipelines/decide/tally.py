@@ -42,6 +42,7 @@ class Tally:
             ("caps_lifted", not control.is_on(CAPS, now, default=True)),
         ):
             self._metrics.switches.labels(name).set(is_on)
+        self._metrics.enforcing.set(not self._copy.passes_all)
         enforced, held_back = Counter[str](), Counter[str]()
         for n, subject in enumerate(self._copy.subjects):
             if n % _SLICE == 0:

@@ -18,6 +18,12 @@ _COMBINED: dict[str, Callable[[float, float], float]] = {
     "xm_checkpoint_timestamp_seconds": min,  # the process that is behind
     "xm_public_squared_error": max,
     "xm_unsaved_ratio": max,
+    "xm_build_info": max,
+    "xm_drift_psi": max,
+    "xm_alert_threshold_ratio": max,
+    "xm_subject_severity": max,
+    "xm_subject_members": max,
+    "xm_subject_evidence_nats": max,
 }
 
 
@@ -53,8 +59,6 @@ def merged(pages: Mapping[str, str]) -> bytes:
 
 def _combine(name: str) -> Callable[[float, float], float]:
     """How two values of a metric are combined."""
-    if name.endswith("_created"):
-        return min
     return _COMBINED.get(name, _sum)
 
 

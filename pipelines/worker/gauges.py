@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import NamedTuple
 
 from monitor.alerting.alerts import Severity
@@ -59,11 +60,13 @@ class Gauges:
             _, watermark = progress.partitions[f"{self._topic}:{number}"]
             self._numbers.add(number)
             self._metrics.lag.labels(self._topic, number).set(lag)
-            self._metrics.watermark.labels(self._topic, number).set(watermark)
+            if watermark:  # 0 before the first event, which would read as half a century ago
+                self._metrics.watermark.labels(self._topic, number).set(watermark)
 
     def clear(self) -> None:
         """Remove the gauges of all partitions: another worker shows them from now on."""
         for number in self._numbers:
             self._metrics.lag.remove(self._topic, number)
-            self._metrics.watermark.remove(self._topic, number)
+            with suppress(KeyError):  # no event came
+                self._metrics.watermark.remove(self._topic, number)
         self._numbers.clear()

@@ -44,6 +44,7 @@ _UNKEYED = (
     "The requests of one API key may reach several workers, and none sees all of them: let the "
     "gateway set the message key, or start all workers with --rekey."
 )
+_METRICS_SECONDS, _METRICS_SHARE = 2.0, 0.002  # between updates at least; of all time at most
 _HANDOVER = 5.0  # seconds that a rebalance waits for a last checkpoint
 
 
@@ -82,6 +83,7 @@ class Watch:
         self._source = source
         self._metrics = metrics or Metrics()
         self._gauges = Gauges(self._metrics, source)
+        self._metrics_due = 0.0  # monotonic time of the next `update_metrics`
         self._thread = ThreadPoolExecutor(1, "operator")
         self._redact = redact
         self._patience = Patience()
@@ -284,6 +286,11 @@ class Watch:
 
     async def set_gauges(self) -> None:
         """Set the gauges of the assigned partitions."""
+        begun = time.monotonic()
+        if begun >= self._metrics_due:
+            await self._run(self._operator.update_metrics)
+            took = time.monotonic() - begun
+            self._metrics_due = begun + max(_METRICS_SECONDS, took / _METRICS_SHARE)
         progress: Progress = await self._run(Progress.of, self._operator)
         consumer, lags = self._app.consumer, {}
         for tp in consumer.assignment():

@@ -311,6 +311,8 @@ def test_operations_page_lists_all_metrics_with_labels() -> None:
         if isinstance(each, MetricWrapperBase)
     ]
     suffix = {"counter": "_total"}
-    assert listed == {
+    build = {"xm_build_info": "version,python"}
+    subjects = {each.name: ",".join(each._labelnames) for each in Metrics().subjects.describe()}
+    assert listed == build | subjects | {
         each._name + suffix.get(each._type, ""): ",".join(each._labelnames) for each in metrics
     }

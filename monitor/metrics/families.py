@@ -1,8 +1,4 @@
-"""Prometheus metrics of one process, in one place. No label carries a key.
-
-Importing this module registers nothing. A `Metrics` belongs to one registry; whoever serves the
-registry creates it and passes the metrics on.
-"""
+"""The metric families of a process that observes requests or delivers alerts."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, State
 from monitor.batch import Outcome
 from monitor.detectors import ALL_DETECTORS
+from monitor.metrics.drift import PERIODS, STATISTICS, Counts, Drift, Period
+from monitor.metrics.subjects import SubjectSeries
 from monitor.requests import status
 from monitor.requests.parsing.fields import PARSERS
 from monitor.requests.reasons import IGNORED, REASONS
@@ -90,12 +88,30 @@ class Metrics:
             "xm_watermark_timestamp_seconds", "Event time reached, epoch seconds.", *_PARTITION
         )
         self.live_keys = gauge("xm_live_keys", "Key records in this worker's memory.")
-        self.baseline_key_days = gauge("xm_public_key_days", "Key-days in the baseline mean.")
+        self.baseline_keys = gauge(
+            "xm_public_keys", "Keys in the baseline mean, each counted once per day."
+        )
         self.baseline_error = gauge(
             "xm_public_squared_error", "Expected squared error of the baseline mean."
         )
 
+        self.drift = gauge(
+            "xm_drift_psi",
+            "Population stability index of the keys' daily peaks against the reference.",
+            "statistic",
+            "period",
+        )
+        self.drift_keys = gauge(
+            "xm_drift_keys", "Keys behind the index, each counted once per day.", "period"
+        )
+
         # Alerts and decisions
+        self.thresholds = gauge(
+            "xm_alert_threshold_ratio",
+            "Share of ordinary keys per day and detector that may reach a severity.",
+            "severity",
+        )
+        self.subjects = SubjectSeries(registry)
         self.findings = counter("xm_findings", "Evaluations that flagged a key.", "detector")
         self.alerts = counter("xm_alerts", "Alert messages.", "kind", "severity", "state")
         self.open_alerts = gauge("xm_open_alerts", "Open alerts.", "kind", "severity")
@@ -193,6 +209,12 @@ class Metrics:
         for decision in outcome.decisions:
             self.decisions.labels(decision.action).inc()
 
+    def set_drift(self, drift: Drift, period: Period, counts: Counts) -> None:
+        """Set the drift of key-days by peak of the day, `(LEVELS, BINS) float64`."""
+        self.drift_keys.labels(period).set(float(counts[0].sum()))
+        for name, index in zip(STATISTICS, drift(counts).tolist(), strict=True):
+            self.drift.labels(name, period).set(index)
+
     def _show_zeros(self) -> None:
         """Create every known label set at once, so that queries find zeros instead of nothing."""
         for reason in REASONS:
@@ -214,3 +236,7 @@ class Metrics:
                     self.alerts.labels(name, severity, state)
         for action in ACTIONS:
             self.decisions.labels(action)
+        for period in PERIODS:
+            self.drift_keys.labels(period)
+            for name in STATISTICS:
+                self.drift.labels(name, period)
