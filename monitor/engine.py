@@ -345,7 +345,7 @@ class Engine(PartitionedOperator[Partition]):
         return gauges.open_alerts(self.partitions.values())
 
     def update_metrics(self) -> None:
-        self._gauges.update(self.partitions)
+        self.drift = self._gauges.update(self.partitions)
 
     def snapshot(self) -> Checkpoint:
         checkpoint = super().snapshot()

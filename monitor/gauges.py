@@ -57,18 +57,23 @@ class EngineGauges:
             share = getattr(settings.detection, severity)
             metrics.thresholds.labels(severity).set(share)
 
-    def update(self, partitions: Mapping[str, Partition]) -> None:
-        """Set all gauges."""
+    def update(self, partitions: Mapping[str, Partition]) -> dict[str, float]:
+        """Set all gauges.
+
+        Returns:
+            drift from the reference by statistic, of past days or, before the first, of today.
+        """
         past, today = np.zeros((LEVELS, BINS)), np.zeros((LEVELS, BINS))
         for partition in partitions.values():
             past += partition.baseline.past
             today += partition.baseline.today
-        self._metrics.set_drift(self._drift, "past", past)
-        self._metrics.set_drift(self._drift, "today", today)
+        of_past = self._metrics.set_drift(self._drift, "past", past)
+        of_today = self._metrics.set_drift(self._drift, "today", today)
         series = self._metrics.subjects
         chosen = series.choose(flagged(partitions.values()), self._limit) if self._limit else []
         states = (self._states(each, chosen) for each in partitions.values())
         series.replace([state for part in states for state in part])
+        return of_past if past.any() else of_today
 
     def _states(self, partition: Partition, chosen: Sequence[str]) -> Iterator[SubjectState]:
         ids = [id for id in chosen if id in partition.alerted]

@@ -55,6 +55,10 @@ class StreamOperator(Protocol):
     def unsaved_share(self) -> float:
         """Records that the store lacks in their present form, of those in memory at most."""
 
+    @property
+    def drift(self) -> Mapping[str, float]:
+        """Drift from the reference by statistic, as of the last `update_metrics`."""
+
     def assign(self, name: str) -> PartitionState:
         """Claim a partition in the store and load its state as of its last checkpoint.
 
@@ -145,12 +149,14 @@ class PartitionedOperator(ABC, Generic[P]):
 
     Attributes:
         partitions: the assigned partitions by name.
+        drift: see `StreamOperator.drift`.
     """
 
     def __init__(self, store: Store, metrics: Metrics | None = None) -> None:
         self.metrics = metrics or Metrics()
         self._store = store
         self.partitions: dict[str, P] = {}
+        self.drift: Mapping[str, float] = {}
         self._decisions: list[Decision] = []  # not in a snapshot yet
 
     @property

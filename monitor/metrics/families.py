@@ -209,11 +209,13 @@ class Metrics:
         for decision in outcome.decisions:
             self.decisions.labels(decision.action).inc()
 
-    def set_drift(self, drift: Drift, period: Period, counts: Counts) -> None:
-        """Set the drift of key-days by peak of the day, `(LEVELS, BINS) float64`."""
+    def set_drift(self, drift: Drift, period: Period, counts: Counts) -> dict[str, float]:
+        """Set the drift of key-days by peak of the day, `(LEVELS, BINS) float64`; return it."""
         self.drift_keys.labels(period).set(float(counts[0].sum()))
-        for name, index in zip(STATISTICS, drift(counts).tolist(), strict=True):
+        found = dict(zip(STATISTICS, drift(counts).tolist(), strict=True))
+        for name, index in found.items():
             self.drift.labels(name, period).set(index)
+        return found
 
     def _show_zeros(self) -> None:
         """Create every known label set at once, so that queries find zeros instead of nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,11 +19,13 @@ class Progress(NamedTuple):
         open_alerts: by kind and severity.
         partitions: offset and watermark of each partition by its name.
         unsaved: changed records that the store does not have, of those in memory at most.
+        drift: from the reference by statistic, a population stability index.
     """
 
     open_alerts: Counter[tuple[str, Severity]]
     partitions: dict[str, tuple[int, float]]
     unsaved: float
+    drift: Mapping[str, float]
 
     @classmethod
     def of(cls, operator: StreamOperator) -> Progress:
@@ -32,6 +35,7 @@ class Progress(NamedTuple):
             operator.open_alerts(),
             {name: (p.offset, p.watermark) for name, p in partitions},
             operator.unsaved_share,
+            operator.drift,
         )
 
 
