@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from kubernetes_validate.utils import latest_version, validate
 
 from monitor.metrics import Metrics
 from pipelines.decide.metrics import LookupMetrics
@@ -30,10 +29,6 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-WORKERS, DECISIONS, LINK, DELIVER = (
-    list(yaml.safe_load_all((DEPLOY / f"kubernetes/{name}.yaml").read_text()))
-    for name in ("extraction-monitor", "decisions", "link", "deliver")
-)
 
 
 def run(name: str, *arguments: str, folder: Path = DEPLOY) -> str:
@@ -136,14 +131,9 @@ def test_compose_waits_for_healthy_dependencies():
     assert needed["topics"] == "service_completed_successfully"
 
 
-def test_deployments_run_every_role_once():
+def test_compose_runs_every_role_once():
     composed = [service.get("command") for service in COMPOSE["services"].values()]
-    deployed = [
-        each["spec"]["template"]["spec"]["containers"][0]["args"]
-        for each in (WORKERS[1], LINK[0], DELIVER[0], DECISIONS[0])
-    ]
     commands = [*(["worker", "--role", role] for role in ("watch", "link", "deliver")), ["serve"]]
-    assert deployed == commands
     assert [each for each in composed if each in commands] == commands
 
 
@@ -166,14 +156,8 @@ def test_compose_mounts_exist():
 
 def test_deployments_set_only_existing_settings():
     units = "".join(unit.read_text() for unit in UNITS)
-    containers = [
-        each["spec"]["template"]["spec"]["containers"][0]
-        for each in (WORKERS[1], DECISIONS[0], LINK[0], DELIVER[0])
-    ]
     variables = [
         *setting_names(COMPOSE["x-monitor"]["environment"]),
-        *setting_names(WORKERS[0]["data"]),
-        *setting_names({each["name"]: "" for one in containers for each in one["env"]}),
         *re.findall(r"^Environment=(XM_\w+)", units, re.MULTILINE),
     ]
     assert set(variables) - setting_defaults().keys() == set()
@@ -187,38 +171,6 @@ def test_image_copies_existing_files_and_runs_without_root():
         assert (ROOT / name).exists()
         assert f"!{name}" in allowed
     assert "USER 10001" in lines
-
-
-@pytest.mark.parametrize(
-    "manifest", [*WORKERS, *DECISIONS, *LINK, *DELIVER], ids=lambda manifest: str(manifest["kind"])
-)
-def test_kubernetes_accepts_manifests(manifest: dict[str, Any]):
-    validate(manifest, latest_version(), strict=True)
-
-
-@pytest.mark.parametrize(
-    ("manifests", "number"), [(WORKERS[1:], 0), (DECISIONS, 1), (LINK, 2), (DELIVER, 3)]
-)
-def test_service_selects_pods_and_monitor_selects_service(manifests: list[Any], number: int):
-    deployment, service, *_ = manifests
-    monitors = yaml.safe_load_all((DEPLOY / "kubernetes/servicemonitor.yaml").read_text())
-    monitor = list(monitors)[number]
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"] == labels
-    assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
-    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
-
-
-@pytest.mark.parametrize("manifests", [WORKERS[1:], DECISIONS, LINK, DELIVER])
-def test_only_labelled_pods_reach_the_ports(manifests: list[Any]):
-    deployment, policy = manifests[0], manifests[-1]
-    assert policy["kind"] == "NetworkPolicy"
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert policy["spec"]["podSelector"]["matchLabels"] == labels
-    (rule,) = policy["spec"]["ingress"]
-    assert all(source["podSelector"]["matchLabels"] for source in rule["from"])
-    (port,) = deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
-    assert rule["ports"] == [{"port": port["name"]}]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: str(unit.stem))
