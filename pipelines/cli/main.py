@@ -52,6 +52,14 @@ class Commands(LazyGroup):
                 "Show who changed decisions, switches and the allow-list, when, and why.",
             ),
         ),
+        "Is it working": (
+            Entry(
+                "status",
+                "operate.status",
+                "Show whether the monitor works: its processes, mode, lag, receivers, and what is "
+                "open.",
+            ),
+        ),
         "Cases, reports and partners": (
             Entry("case", "cases.all", "Keep case files: signed records of what was found."),
             Entry("report", "cases.all", "Write reports as Markdown, HTML or PDF."),

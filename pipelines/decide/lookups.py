@@ -83,10 +83,11 @@ class Lookups:
             task.cancel()
         follower.stop()
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> dict[str, object]:
+        trouble = "" if self.service.known else "The decisions are not up to date."
         if not self.copy.loaded:
-            return {"trouble": "The decisions have not been read from Redis yet."}
-        return {"trouble": "" if self.service.known else "The decisions are not up to date."}
+            trouble = "The decisions have not been read from Redis yet."
+        return {"trouble": trouble, "enforced": self._tally.enforced}
 
     async def _refresh(self) -> None:
         while True:

@@ -22,10 +22,14 @@ class Tally:
         copy: of the decisions.
         metrics: are set.
         shadow: the setting.
+
+    Attributes:
+        enforced: subjects by the action that applies, as of the latest count.
     """
 
     def __init__(self, copy: DecisionCopy, metrics: LookupMetrics, *, shadow: bool) -> None:
         self._copy, self._metrics, self._shadow = copy, metrics, shadow
+        self.enforced: dict[str, int] = {}
 
     async def run(self) -> None:
         """Count every few seconds until cancelled."""
@@ -50,6 +54,7 @@ class Tally:
             found = self._copy.find((subject,), now)
             enforced[found.action] += 1
             held_back[found.why] += found.action != found.would_be
+        self.enforced = {action: enforced[action] for action in ACTIONS[1:] if enforced[action]}
         for action in ACTIONS[1:]:
             self._metrics.enforced.labels(action).set(enforced[action])
         for why in HOLDS:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -120,14 +120,18 @@ class Watch:
         if self._reached is None:
             return {}
         progress, lags = self._reached
-        by_severity = Counter[str]()
-        for (_, severity), count in progress.open_alerts.items():
-            by_severity[severity] += count
+        by_kind = defaultdict[str, dict[str, int]](dict)
+        for (kind, severity), count in progress.open_alerts.items():
+            by_kind[kind][severity] = count
         places = (
             Place(name, offset, lags.get(int(name.rpartition(":")[2])), clock)
             for name, (offset, clock) in sorted(progress.partitions.items())
         )
-        return {"partitions": list(places), "open_alerts": dict(by_severity)}
+        return {
+            "partitions": list(places),
+            "open_alerts": dict(by_kind),
+            "drift": {name: round(index, 3) for name, index in progress.drift.items() if index},
+        }
 
     # Consume
 

@@ -96,7 +96,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
         group: its consumer group; empty if it has none.
         trouble: why it is not ready; empty if it is.
         partitions: of its input topic.
-        open_alerts: by severity, of its partitions.
+        open_alerts: by kind and severity, of its partitions.
+        enforced: with the role `decide`, subjects by the action that gateways enforce.
         settings: those that change what it does, without secrets.
         settings_digest: of all settings but those of its own address.
         secret: keyed hash of a constant with its identity secret, to compare with another's.
@@ -116,7 +117,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     trouble: str = ""
     partitions: list[Place] = []
-    open_alerts: dict[str, int] = {}
+    open_alerts: dict[str, dict[str, int]] = {}
+    enforced: dict[str, int] = {}
     settings: dict[str, str] = {}
     settings_digest: str = ""
     secret: str = ""
