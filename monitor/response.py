@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -115,15 +116,16 @@ class Response:
         open_alerts = self._lifecycle.open_on(record, subject.id)
         if alert is not None or not open_alerts:
             partition.set_open_alerts(subject.id, open_alerts)
-        if alert is not None:
-            if alert.kind in self.withdrawn.get(subject.id, {}):
-                alert = despite_withdrawal(alert)
-            out.alerts.append(alert)
-            if alert.severity != "info":
-                partition.baseline.exclude(self._table.records, evaluated.rows[i])
         if (account := partition.accounts.get(subject.id)) is not None:
             account.limit = account.limit if alert is None else limit
             limit = account.limit
+        if alert is not None:
+            if alert.kind in self.withdrawn.get(subject.id, {}):
+                alert = despite_withdrawal(alert)
+            decision = self._policy.strongest(open_alerts, now, limit)
+            out.alerts.append(msgspec.structs.replace(alert, decision=decision))
+            if alert.severity != "info":
+                partition.baseline.exclude(self._table.records, evaluated.rows[i])
         decided, changed = float(record["decided"]), alert is not None
         ruling = self._policy.due(open_alerts, decided, now, limit, changed=changed)
         if ruling is not None:

@@ -116,6 +116,10 @@ class Policy:
         before = self._ruling(alerts, decided, limit).action
         return ruling if ACTIONS.index(ruling.action) > ACTIONS.index(before) else None
 
+    def strongest(self, alerts: Sequence[OpenAlert], now: float, limit: Action) -> Action:
+        """The one action on a subject with these open alerts. Arguments as of `due`."""
+        return self._ruling(alerts, now, limit).action
+
     def ladders(self, kinds: Sequence[str]) -> Ladders:
         """The ladders of the kinds of alerts in the slots of a record."""
         actions = [[(0, 0), *(_bounds(kind, each) for each in SEVERITIES)] for kind in kinds]

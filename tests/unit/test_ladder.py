@@ -58,6 +58,16 @@ def test_decision_rises_while_the_behaviour_lasts():
     assert 1_800.0 <= rise - found[0].made_at < 2_100.0
 
 
+def test_alert_of_a_weaker_kind_has_the_decision_on_its_subject():
+    engine = Engine(Settings(), IDENTITY, MemoryStore(), detectors=[*DETECTORS, Curious(5e-5)])
+    engine.assign("t:0")
+    outcome = engine.observe(Batch("t:0", range(30), elicitor(count=30)))
+    alerts = {each.detected_at: each for each in outcome.alerts}
+    decided = [each for each in outcome.decisions if each.made_at in alerts]
+    assert {each.kind for each in outcome.alerts if each.decision == "block"} > {"elicitation"}
+    assert [alerts[each.made_at].decision for each in decided] == [each.action for each in decided]
+
+
 def test_decision_on_an_info_alert_rises_to_a_mark():
     found = decisions(timer("What about topic {}?"), [Curious(5e-4)])
     assert {each.action for each in found} == {"mark"}
