@@ -12,9 +12,9 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -25,7 +25,7 @@ from pydantic_settings import (
 
 from monitor.config.actions import Decisions, Gateway
 from monitor.config.cases import Cases
-from monitor.config.connections import KafkaSecurity, Registry
+from monitor.config.connections import KafkaSecurity, Registry, read_secret
 from monitor.config.detection import Campaigns, Detection, Topics
 from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers
@@ -48,7 +48,18 @@ class Settings(BaseSettings):
 
     kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, comma-separated")
     group: str = Field("extraction-monitor", description="consumer group of the workers")
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "zstd",
+        description="compression of the messages that the monitor and `xm produce` send: `zstd`, "
+        "`lz4`, `snappy`, `gzip` or `none`",
+    )
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Redis, Sentinel or Cluster; [all forms](operations.md#redis)",
+    )
+    redis_url_file: Path | None = Field(
+        None, description="file that holds the URL, which may contain a password"
+    )
     identity_secret: SecretStr | None = None
     identity_secret_file: Path | None = None
     mapping: str | dict[str, Any] = Field(
@@ -100,6 +111,16 @@ class Settings(BaseSettings):
             raise ValueError("write it as host:port, comma-separated")
         return value
 
+    @model_validator(mode="after")
+    def _read_redis_url(self) -> Self:
+        """Take the URL of Redis from its file."""
+        if self.redis_url_file is not None:
+            if "redis_url" in self.model_fields_set:
+                raise ValueError("redis_url and redis_url_file are both set: set one of them")
+            url = read_secret(self.redis_url_file, "XM_REDIS_URL").decode()
+            self.__dict__["redis_url"] = url  # not set by the operator: keep it out of fields_set
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -148,6 +169,8 @@ def unknown_variables() -> list[str]:
 
 def _sentence(error: ErrorDetails) -> str:
     """A validation error in a sentence: where the setting is, and what is wrong."""
+    if not error["loc"]:  # two settings that exclude each other
+        return f"{error['msg'].removeprefix('Value error, ')}."
     path = "__".join(str(part) for part in error["loc"])
     file = os.environ.get("XM_CONFIG", DEFAULT_FILE)
     variables = [_path(name) for name in os.environ if name.startswith("XM_")]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from monitor.config.connections import is_loopback
 
 
 class Sharing(BaseModel):
@@ -60,7 +61,7 @@ class Sharing(BaseModel):
             raise ValueError("write it as https://HOST/…")
         if url.username or url.password:
             raise ValueError("put the login into settings of its own")
-        if url.scheme == "http" and not _is_loopback(url.hostname):
+        if url.scheme == "http" and not is_loopback(url.hostname):
             raise ValueError("use https: http is only for this machine")
         return value
 
@@ -80,10 +81,3 @@ class Sharing(BaseModel):
         if bool(self.misp_url) != bool(self.misp_key_file):
             raise ValueError("MISP needs misp_url and misp_key_file")
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

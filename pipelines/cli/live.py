@@ -160,6 +160,7 @@ def produce(
                 mapping=settings.mapping,
                 schedule=SendSchedule(speed, rate),
                 security=settings.kafka_security,
+                compression=settings.kafka_compression,
                 on_progress=lambda _sent, source: progress(source),
                 on_rejections=lambda rejections: rejected.extend(rejections.lines()),
             )

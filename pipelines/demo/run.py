@@ -31,7 +31,7 @@ from monitor.identity import Identity
 from pipelines.demo import embedded
 from pipelines.demo.scene import Scene
 from pipelines.kafka import topics
-from pipelines.kafka.security import client_options
+from pipelines.kafka.security import async_options
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.supervisor.child import die_with_parent
 from pipelines.traffic.producer import Message, send
@@ -165,7 +165,7 @@ async def _listen(scene: Scene, settings: Settings, console: Console) -> None:
     """Read alerts from their topic, as any consumer could."""
     consumer = AIOKafkaConsumer(
         settings.topics.alerts,
-        **client_options(settings.kafka, settings.kafka_security),
+        **async_options(settings.kafka, settings.kafka_security),
         auto_offset_reset="earliest",
     )
     await consumer.start()

@@ -60,8 +60,15 @@ class Sender:
     @asynccontextmanager
     async def _outlet(self, batch: int = BATCH) -> AsyncIterator[Outlet]:
         """A connected producer. What it has not sent at the end is still in the spool."""
-        kafka, security = self._settings.kafka, self._settings.kafka_security
-        outlet = Outlet(kafka, self._settings.topics.requests, _PATIENCE, security, batch)
+        settings = self._settings
+        outlet = Outlet(
+            settings.kafka,
+            settings.topics.requests,
+            _PATIENCE,
+            settings.kafka_security,
+            settings.kafka_compression,
+            batch,
+        )
         await outlet.__aenter__()
         try:
             yield outlet

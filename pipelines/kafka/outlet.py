@@ -2,8 +2,8 @@
 
 Batches are filled here, because sending single messages through aiokafka costs 3.5 times the CPU.
 All in-sync replicas acknowledge (`acks=all`). One batch per partition is in flight at a time, so a
-retry keeps the order. A batch whose acknowledgement is lost is sent again; the worker counts a
-repeated request id once.
+retry keeps the order. The broker stores a batch once whose acknowledgement is lost (`producer.py`);
+what is sent again by another process has the same request ids, which the worker counts once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     UnknownTopicOrPartitionError,
@@ -25,8 +25,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from monitor.config import KafkaSecurity
 from monitor.errors import MonitorError
 from pipelines.kafka.partitioner import partition_of
-from pipelines.kafka.security import check_login, client_options
+from pipelines.kafka.producer import Producer
+from pipelines.kafka.security import async_options, check_login
 
+COMPRESSION = "zstd"
 BATCH = 256 << 10  # bytes; a larger message is sent alone
 _TOPIC_SECONDS = 5.0  # to wait for a topic that does not exist yet
 
@@ -68,6 +70,7 @@ class Outlet:
         topic: to send to.
         patience: seconds to retry a batch.
         security: TLS and login.
+        compression: of batches, as `XM_KAFKA_COMPRESSION`.
         batch: bytes of a batch; 0 sends each message in one of its own.
 
     Attributes:
@@ -80,14 +83,16 @@ class Outlet:
         topic: str,
         patience: float,
         security: KafkaSecurity,
+        compression: str = COMPRESSION,
         batch: int = BATCH,
     ) -> None:
         self.sent = Sent()
         self._bootstrap, self._topic, self._security = bootstrap, topic, security
-        self._producer = AIOKafkaProducer(
-            **client_options(bootstrap, security),
+        self._patience = patience
+        self._producer = Producer(
+            **async_options(bootstrap, security),
             client_id="extraction-monitor-producer",
-            acks="all",
+            compression_type=compression,
             max_batch_size=batch,
             request_timeout_ms=int(patience * 1000),
             retry_backoff_ms=500,
@@ -100,7 +105,7 @@ class Outlet:
     async def __aenter__(self) -> Outlet:
         try:
             await check_login(self._bootstrap, self._security)
-            await self._producer.start()
+            await self._start()
             known = self._producer.partitions_for(self._topic)
             self._partitions = sorted(await asyncio.wait_for(known, _TOPIC_SECONDS))
         except BaseException as error:
@@ -118,6 +123,12 @@ class Outlet:
             raise
         self._batches = {number: self._producer.create_batch() for number in self._partitions}
         return self
+
+    async def _start(self) -> None:
+        try:
+            await asyncio.wait_for(self._producer.start(), self._patience)
+        except TimeoutError as error:
+            raise KafkaTimeoutError() from error
 
     async def put(self, message: Message) -> None:
         """Add a message to the batch of its key's partition; wait while Kafka is behind."""

@@ -1,12 +1,10 @@
 """TLS and login for every client of Kafka, from one set of settings.
 
-| `XM_KAFKA_SECURITY__…` | |
+| mechanism | login |
 |---|---|
-| `PROTOCOL` | `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl` |
-| `CA_FILE` | certificates to trust, PEM; default: the system's |
-| `CERT_FILE`, `KEY_FILE` | client certificate and its key, PEM |
-| `MECHANISM` | `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512` |
-| `USER`, `PASSWORD` or `PASSWORD_FILE` | the login |
+| none (`ssl`) | the client certificate, if the broker asks for one (mTLS) |
+| `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` | `USER` and `PASSWORD` |
+| `OAUTHBEARER` | a token (`tokens.py`) |
 
 Kafka's clients report a refused login or an untrusted certificate as a broker that does not answer.
 `check_login` opens one connection and reports the real reason.
@@ -19,7 +17,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator, collect_hosts
 from aiokafka.errors import (
     AuthenticationFailedError,
     IllegalSaslStateError,
@@ -31,18 +29,34 @@ from aiokafka.errors import (
 
 from monitor.config import KafkaSecurity, secret
 from monitor.errors import ConfigError
+from pipelines.kafka.tokens import AsyncTokens, SyncTokens, TokenError, source_of
 
 PLAINTEXT = KafkaSecurity()  # no TLS, no login
 _PREFIX = "XM_KAFKA_SECURITY__"
 _CHECK_MS = 5_000  # for a connection and its handshakes
+_TOKEN_REMEDY = (
+    "it has expired, or the broker expects another issuer, audience or scope; correct "
+    f"{_PREFIX}TOKEN_FILE, or {_PREFIX}TOKEN_URL and {_PREFIX}SCOPE."
+)
 
 
 def client_options(bootstrap: str, security: KafkaSecurity) -> dict[str, Any]:
-    """Arguments for any client of aiokafka or kafka-python: servers, TLS and login.
+    """Arguments for a client of kafka-python: servers, TLS and login.
 
     Raises:
         ConfigError: if a file that the settings name cannot be used.
     """
+    return _options(bootstrap, security, SyncTokens)
+
+
+def async_options(bootstrap: str, security: KafkaSecurity) -> dict[str, Any]:
+    """The same for a client of aiokafka."""
+    return _options(bootstrap, security, AsyncTokens)
+
+
+def _options(
+    bootstrap: str, security: KafkaSecurity, tokens: type[SyncTokens | AsyncTokens]
+) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": bootstrap.split(","),
         "security_protocol": security.protocol.upper(),
@@ -50,9 +64,13 @@ def client_options(bootstrap: str, security: KafkaSecurity) -> dict[str, Any]:
     if security.tls:
         options["ssl_context"] = _tls(security)
     if security.sasl:
+        options["sasl_mechanism"] = security.mechanism
+    if security.oauth:
+        source = source_of(security)
+        options["sasl_oauth_token_provider"] = tokens(source, security.extensions)
+    elif security.sasl:
         password = secret(security.password, security.password_file, f"{_PREFIX}PASSWORD")
         options |= {
-            "sasl_mechanism": security.mechanism,
             "sasl_plain_username": security.user,
             "sasl_plain_password": (password or b"").decode(),
         }
@@ -61,19 +79,23 @@ def client_options(bootstrap: str, security: KafkaSecurity) -> dict[str, Any]:
 
 def faust_options(bootstrap: str, security: KafkaSecurity) -> dict[str, Any]:
     """Arguments for a Faust app on the batch transport. Raises as `client_options` does."""
-    from faust.auth import SASLCredentials, SSLCredentials
+    from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 
-    options = client_options(bootstrap, security)
+    options = async_options(bootstrap, security)
+    tls = options.get("ssl_context")
     credentials = None
-    if security.sasl:
+    if security.oauth:
+        tokens = options["sasl_oauth_token_provider"]
+        credentials = OAuthCredentials(oauth_cb=tokens, ssl_context=tls)
+    elif security.sasl:
         credentials = SASLCredentials(
             username=options["sasl_plain_username"],
             password=options["sasl_plain_password"],
             mechanism=options["sasl_mechanism"],
-            ssl_context=options.get("ssl_context"),
+            ssl_context=tls,
         )
     elif security.tls:
-        credentials = SSLCredentials(options["ssl_context"])
+        credentials = SSLCredentials(tls)
     return {
         "broker": [f"kafka-batch://{server}" for server in options["bootstrap_servers"]],
         "broker_credentials": credentials,
@@ -89,10 +111,13 @@ async def check_login(bootstrap: str, security: KafkaSecurity) -> bool:
     Raises:
         ConfigError: if a server refuses, with the reason.
     """
-    options = client_options(bootstrap, security)
+    options = async_options(bootstrap, security)
     for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+        connection = _Connection(host, port, request_timeout_ms=_CHECK_MS, **options)
         try:
-            connection = await create_conn(host, port, request_timeout_ms=_CHECK_MS, **options)
+            await connection.connect()
+        except TokenError as error:
+            raise ConfigError(str(error.__cause__)) from error
         except (KafkaError, OSError) as error:
             reason = _reason(error, security)
             if reason is None:
@@ -101,6 +126,25 @@ async def check_login(bootstrap: str, security: KafkaSecurity) -> bool:
         connection.close()
         return True
     return False
+
+
+class _Connection(AIOKafkaConnection):  # type: ignore[misc]
+    """A connection that waits for the broker's verdict on a token.
+
+    aiokafka counts a token as accepted as soon as it is sent.
+    """
+
+    def authenticator_oauth(self) -> Any:
+        return _OAuthVerdict(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
+
+
+class _OAuthVerdict(OAuthAuthenticator):  # type: ignore[misc]
+    async def step(self, answer: bytes | None) -> Any:
+        """What to send next. A broker answers a bad token with a reason, and ends the login after
+        the client has confirmed it with the byte 1 (RFC 7628, section 3.2.3)."""
+        if answer:
+            return b"\x01", True
+        return await super().step(answer)
 
 
 def check_login_in_thread(bootstrap: str, security: KafkaSecurity) -> bool:
@@ -113,6 +157,8 @@ def _reason(error: Exception, security: KafkaSecurity) -> str | None:
     """Why a server refused and what to do, or `None` if it does not answer at all."""
     protocol = f"{_PREFIX}PROTOCOL (now {security.protocol})"
     match error:
+        case SaslAuthenticationFailed() | AuthenticationFailedError() if security.oauth:
+            return f"refused the token ({error.args[0]}): {_TOKEN_REMEDY}"
         case SaslAuthenticationFailed() | AuthenticationFailedError():
             return (
                 f"refused the SASL login of user {security.user} with {security.mechanism} "
@@ -147,10 +193,15 @@ def _tls(security: KafkaSecurity) -> ssl.SSLContext:
         if security.ca_file:
             context = ssl.create_default_context(cafile=security.ca_file)
         if security.cert_file:
-            context.load_cert_chain(security.cert_file, security.key_file)
+            password = secret(
+                security.key_password, security.key_password_file, f"{_PREFIX}KEY_PASSWORD"
+            )
+            # Without a password OpenSSL would ask at the terminal.
+            context.load_cert_chain(security.cert_file, security.key_file, lambda: password or b"")
     except OSError as error:  # ssl.SSLError is one
         names = "CA_FILE, CERT_FILE or KEY_FILE"
         raise ConfigError(
-            f"{_PREFIX}{names} cannot be used ({error.strerror or error}): each names a PEM file."
+            f"{_PREFIX}{names} cannot be used ({error.strerror or error}): each names a PEM file, "
+            "and an encrypted key needs its password."
         ) from error
     return context

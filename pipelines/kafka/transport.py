@@ -42,6 +42,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from pipelines.kafka.fetch import deliver_whole_fetches
+from pipelines.kafka.producer import Producer as IdempotentProducer
 from pipelines.kafka.record_batch import Records
 
 _FETCH_SECONDS = 0.25  # longest wait of a fetch without data; a seek waits for it
@@ -289,9 +290,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 class Producer(driver.Producer):  # type: ignore[misc]
     """The aiokafka driver's producer, without long waits at the end of a worker.
 
-    While the broker is down, Faust's waits for unsent messages up to 20 minutes. Callers that need
-    a message delivered wait for its acknowledgement.
+    Messages are stored once (`producer.py`). While the broker is down, Faust's producer waits for
+    unsent messages up to 20 minutes. Callers that need a message delivered wait for its
+    acknowledgement.
     """
+
+    @property
+    def _producer_type(self) -> type[IdempotentProducer]:
+        return IdempotentProducer
 
     async def partitions(self, topic: str) -> int:
         """The number of a topic's partitions; waits for a topic that does not exist yet."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from monitor.config import KafkaSecurity
 from monitor.requests.decoder import Decoder
-from pipelines.kafka.outlet import DeliveryError, Message, Outlet, Sent
+from pipelines.kafka.outlet import COMPRESSION, DeliveryError, Message, Outlet, Sent
 from pipelines.kafka.security import PLAINTEXT
 from pipelines.traffic.files import LineFile
 from pipelines.traffic.recording import OutOfOrderError, Recording
@@ -44,6 +44,7 @@ async def send_file(
     on_progress: Callable[[Sent, LineFile], None] | None = None,
     on_rejections: Callable[[Rejections], None] | None = None,
     security: KafkaSecurity = PLAINTEXT,
+    compression: str = COMPRESSION,
 ) -> Sent:
     """Send each request of a file as one message, in the order of the file.
 
@@ -57,6 +58,7 @@ async def send_file(
         on_progress: called after each batch.
         on_rejections: called at the end with the elements that the worker will reject.
         security: TLS and login.
+        compression: of batches, as `XM_KAFKA_COMPRESSION`.
 
     Raises:
         InputError: the file cannot be read to its end. The lines read before it were sent.
@@ -79,6 +81,7 @@ async def send_file(
         schedule=schedule,
         on_progress=report,
         security=security,
+        compression=compression,
     )
     if on_rejections is not None:
         on_rejections(parser.rejections)
@@ -112,6 +115,7 @@ async def send(
     on_progress: Callable[[Sent], None] | None = None,
     patience: float = 30.0,
     security: KafkaSecurity = PLAINTEXT,
+    compression: str = COMPRESSION,
 ) -> Sent:
     """Send batches of messages, each message when it is due.
 
@@ -119,10 +123,11 @@ async def send(
         batches: iterated in a thread, so it may block.
         patience: seconds to retry a batch before Kafka counts as down.
         security: TLS and login.
+        compression: of batches, as `XM_KAFKA_COMPRESSION`.
     """
     schedule = schedule or SendSchedule()
     report = on_progress or (lambda sent: None)
-    async with Outlet(bootstrap, topic, patience, security) as outlet:
+    async with Outlet(bootstrap, topic, patience, security, compression) as outlet:
 
         async def flush() -> None:
             await outlet.flush()

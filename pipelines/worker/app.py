@@ -75,6 +75,7 @@ def build(
         consumer_max_fetch_size=4 << 20,
         consumer_auto_offset_reset="earliest",
         producer_linger=0.005,
+        producer_compression_type=settings.kafka_compression,
         producer_max_batch_size=256 << 10,
         producer_max_request_size=LARGEST_MESSAGE,
         **DEFAULTS,

@@ -100,7 +100,8 @@ def test_message_larger_than_the_topic_accepts_is_given_up_alone(
 ) -> None:
     topic, log = fresh("small"), tmp_path / "access.json"
     create(kafka, topic, {"max.message.bytes": "20000"})  # less than a batch of ours
-    large = json.dumps({"ts": 1_772_020_800.0, "api_key": "k", "prompt": "x" * 30_000}).encode()
+    noise = os.urandom(30_000).hex()  # compresses to more than the topic accepts
+    large = json.dumps({"ts": 1_772_020_800.0, "api_key": "k", "prompt": noise}).encode()
     append(log, [*lines(0, 1_000), large, *lines(1_000, 2_000)])
     with Forwarder(tmp_path / "forwarder", kafka, topic, log) as forwarder:
         until(lambda: forwarder.metrics()["xm_forward_refused_messages_total"] == 1)

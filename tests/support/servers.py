@@ -196,6 +196,7 @@ class SecureKafka(Kafka):
         }
         keystore = folder / "keystore.pem"
         keystore.write_text(_pkcs8(key) + certificate.read_text())
+        oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         login = (
             "org.apache.kafka.common.security.plain.PlainLoginModule required "
@@ -211,7 +212,9 @@ class SecureKafka(Kafka):
                 "ssl.truststore.type": "PEM",
                 "ssl.truststore.location": ca,
                 "listener.name.ssl.ssl.client.auth": "required",
-                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+                # A client that logs in with a token there has to connect again every 2 s.
+                "listener.name.sasl_plaintext.oauthbearer.connections.max.reauth.ms": 2_000,
+                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
                 **{
                     f"listener.name.{protocol}.{mechanism}.sasl.jaas.config": module
                     for protocol in ("sasl_plaintext", "sasl_ssl")
@@ -219,6 +222,7 @@ class SecureKafka(Kafka):
                         ("plain", login),
                         ("scram-sha-256", scram),
                         ("scram-sha-512", scram),
+                        ("oauthbearer", oauth),
                     )
                 },
             },

@@ -111,6 +111,7 @@ class EventProducer:
                     self._settings.topics.requests,
                     _PATIENCE,
                     self._settings.kafka_security,
+                    self._settings.kafka_compression,
                 ) as outlet:
                     if away:
                         log.warning("kafka_back waiting=%d", len(self._queue))
