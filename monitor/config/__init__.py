@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from monitor.config.cases import Cases
     from monitor.config.connections import KafkaSecurity, Registry, secret
     from monitor.config.detection import Campaigns, Detection, Topics
+    from monitor.config.environment import unknown_variables
     from monitor.config.forward import Forward
     from monitor.config.receivers import Receivers, Route
     from monitor.config.serve import Serve
-    from monitor.config.settings import DEFAULT_FILE, Settings, load, unknown_variables
+    from monitor.config.settings import DEFAULT_FILE, Settings, load
     from monitor.config.sharing import Sharing
     from monitor.config.tracing import Tracing
 
@@ -24,10 +25,11 @@ _MODULES = {
     "cases": ("Cases",),
     "connections": ("KafkaSecurity", "Registry", "secret"),
     "detection": ("Campaigns", "Detection", "Topics"),
+    "environment": ("unknown_variables",),
     "forward": ("Forward",),
     "receivers": ("Receivers", "Route"),
     "serve": ("Serve",),
-    "settings": ("DEFAULT_FILE", "Settings", "load", "unknown_variables"),
+    "settings": ("DEFAULT_FILE", "Settings", "load"),
     "sharing": ("Sharing",),
     "tracing": ("Tracing",),
 }

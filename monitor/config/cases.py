@@ -18,26 +18,63 @@ class Cases(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    key_file: Path | None = Field(None, description="Ed25519 key that signs entries, PKCS8 PEM")
+    key_file: Path | None = Field(
+        None,
+        description="Ed25519 key that signs the entries of [cases](cases.md), PKCS8 PEM; "
+        "without it there are no cases",
+    )
     public_keys_file: Path | None = Field(
-        None, description="public keys, JSON; default: beside the private key, `.public.json`"
+        None,
+        description="file of all public keys, see `GET /v1/evidence-keys`; none: beside the "
+        "private key, with the ending `.public.json`",
     )
-    open: From = Field("critical", description="severity from which a campaign gets a case")
+    open: From = Field(
+        "critical",
+        description="severity from which a campaign gets a case by itself: `info`, `warning`, "
+        "`critical` or `never`",
+    )
     open_keys: From = Field("never", description="the same for a key, an account or an end user")
-    most_open: int = Field(1_000, ge=1, description="open cases; then the monitor opens no more")
-    most_entries: int = Field(1_000, ge=10, description="entries that the monitor writes to a case")
-    memory_mb: int = Field(512, ge=1, description="of all cases in Redis; then it writes no more")
-    kept_days: float = Field(365, gt=0, description="until a closed case is in the topic only")
-    timestamp_url: str | None = Field(
-        None, pattern="^https?://", description="RFC 3161 authority that stamps exported bundles"
+    most_open: int = Field(
+        1_000, ge=1, description="open cases; then the monitor opens no more by itself"
     )
-    timestamp_ca_file: Path | None = Field(None, description="its root certificates, PEM")
+    most_entries: int = Field(
+        1_000, ge=10, description="entries that the monitor writes to one case; at least 10"
+    )
+    memory_mb: int = Field(
+        512,
+        ge=1,
+        description="memory of all cases in Redis, megabytes; then the monitor writes no more",
+    )
+    kept_days: float = Field(
+        365, gt=0, description="days after which Redis drops a closed case; the topic keeps it"
+    )
+    timestamp_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="URL of a time stamp authority (RFC 3161) for exported bundles; only a "
+        "digest is sent",
+    )
+    timestamp_ca_file: Path | None = Field(
+        None,
+        description="its root certificates, PEM; with them each time stamp is verified when it"
+        " is made",
+    )
 
-    appeal_days: float = Field(30, gt=0, description="in which a customer may appeal")
-    answer_days: float = Field(14, gt=0, description="in which an appeal is to be answered")
-    appeal_contact: str | None = Field(None, description="where appeals go: a page or a mailbox")
+    appeal_days: float = Field(
+        30,
+        gt=0,
+        description="days in which a customer may [appeal](appeals.md); letters say until when",
+    )
+    answer_days: float = Field(
+        14, gt=0, description="days in which an appeal is to be answered; then it is overdue"
+    )
+    appeal_contact: str | None = Field(
+        None, description="where appeals go, for letters: a page or a mailbox"
+    )
     letter_template: Path | None = Field(
-        None, description="Jinja2 template of letters, .txt, .md or .html; default: shipped"
+        None,
+        description="[template](appeals.md#your-own-words) of letters in place of the shipped "
+        "one, `.txt`, `.md` or `.html`",
     )
 
     @property

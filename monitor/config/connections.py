@@ -19,8 +19,8 @@ class KafkaSecurity(BaseModel):
 
     protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext",
-        description="`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; applies to every Kafka "
-        "client",
+        description="`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; applies to every "
+        "Kafka client",
     )
     ca_file: Path | None = Field(None, description="CA certificates, PEM; default: the system's")
     cert_file: Path | None = Field(None, description="client certificate, PEM")
@@ -36,8 +36,7 @@ class KafkaSecurity(BaseModel):
     password: SecretStr | None = Field(None, description="SASL password")
     password_file: Path | None = Field(None, description="file that holds the password")
     token_file: Path | None = Field(
-        None,
-        description="OAUTHBEARER: file that holds the token; read again for every connection",
+        None, description="OAUTHBEARER: file that holds the token; read again for every connection"
     )
     token_url: str | None = Field(
         None,
@@ -142,17 +141,19 @@ class Registry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str | None = Field(None, description="of a Confluent-compatible schema registry")
-    user: str | None = Field(None, description="of HTTP basic authentication")
-    password: SecretStr | None = None
-    password_file: Path | None = None
+    url: str | None = Field(None, description="URL of a Confluent-compatible schema registry")
+    user: str | None = Field(None, description="user for HTTP basic authentication")
+    password: SecretStr | None = Field(None, description="its password")
+    password_file: Path | None = Field(None, description="file that holds the password")
     ca_file: Path | None = Field(None, description="CA certificates, PEM; default: the system's")
-    timeout_seconds: float = Field(5, gt=0, le=60)
+    timeout_seconds: float = Field(5, gt=0, le=60, description="timeout of one answer; at most 60")
     file: Path | None = Field(
-        None, description="an Avro schema or a Protobuf descriptor set, instead of the registry"
+        None,
+        description="schema of all messages, instead of a registry: an Avro schema (`.avsc`) "
+        "or a Protobuf descriptor set",
     )
     message: str | None = Field(
-        None, description="Protobuf message type in the file; default: its first"
+        None, description="Protobuf message type in this file; without it, the first"
     )
 
     @field_validator("url")

@@ -12,24 +12,45 @@ class Topics(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    requests: str = "llm.requests"
-    keyed: str = Field("llm.requests.keyed", description="only used by `xm worker --rekey`")
-    rejected: str = "llm.requests.rejected"
-    alerts: str = "extraction.alerts"
-    undelivered: str = Field(
-        "extraction.alerts.undelivered", description="alerts that a receiver did not accept"
+    requests: str = Field("llm.requests", description="topic of requests")
+    keyed: str = Field(
+        "llm.requests.keyed",
+        description="topic of requests keyed by account, only used by `xm worker --rekey`",
     )
-    fingerprints: str = "extraction.fingerprints"
-    decisions: str = Field("extraction.decisions", description="what applies to each subject")
-    audit: str = Field("extraction.audit", description="who changed what, and why")
-    cases: str = Field("extraction.cases", description="signed entries of case files")
-    partitions: int = Field(8, ge=1)
-    linkers: int = Field(1, ge=1, description="partitions of fingerprints, see `linker.py`")
-    replication: int = Field(1, ge=1)
-    requests_retention_hours: float = Field(24, gt=0)
-    alerts_retention_hours: float = Field(30 * 24, gt=0)
-    audit_retention_hours: float = Field(10 * 365 * 24, gt=0)
-    cases_retention_hours: float = Field(10 * 365 * 24, gt=0)
+    rejected: str = Field("llm.requests.rejected", description="topic of rejected requests")
+    alerts: str = Field("extraction.alerts", description="topic of alerts")
+    undelivered: str = Field(
+        "extraction.alerts.undelivered",
+        description="topic of alerts that a receiver did not accept",
+    )
+    fingerprints: str = Field("extraction.fingerprints", description="topic of key fingerprints")
+    decisions: str = Field(
+        "extraction.decisions", description="topic of what applies to each subject"
+    )
+    audit: str = Field("extraction.audit", description="topic of who changed what, and why")
+    cases: str = Field(
+        "extraction.cases", description="topic of the signed entries of [cases](cases.md)"
+    )
+    partitions: int = Field(8, ge=1, description="partitions that `xm topics create` creates")
+    linkers: int = Field(
+        1, ge=1, description="partitions of fingerprints; campaigns are found within each"
+    )
+    replication: int = Field(1, ge=1, description="replication factor for `xm topics create`")
+    requests_retention_hours: float = Field(
+        24,
+        gt=0,
+        description="retention of requests, rejected requests and fingerprints, for `xm topics"
+        " create`",
+    )
+    alerts_retention_hours: float = Field(
+        30 * 24, gt=0, description="retention of alerts, delivered or not, for `xm topics create`"
+    )
+    audit_retention_hours: float = Field(
+        10 * 365 * 24, gt=0, description="retention of the audit, for `xm topics create`"
+    )
+    cases_retention_hours: float = Field(
+        10 * 365 * 24, gt=0, description="retention of cases, for `xm topics create`"
+    )
 
 
 class Detection(BaseModel):
@@ -42,11 +63,16 @@ class Detection(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    info: float = Field(1e-3, gt=0, lt=1)
-    warning: float = Field(1e-4, gt=0, lt=1)
-    critical: float = Field(1e-7, gt=0, lt=1)
+    info: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="an `info` alert opens at or below this probability per ordinary key and day",
+    )
+    warning: float = Field(1e-4, gt=0, lt=1, description="the same for `warning`")
+    critical: float = Field(1e-7, gt=0, lt=1, description="the same for `critical`")
     quiet_minutes: float = Field(
-        60, gt=0, description="without new evidence before an alert resolves"
+        60, gt=0, description="minutes without new evidence after which an alert resolves"
     )
 
 
@@ -55,6 +81,15 @@ class Campaigns(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    least_members: int = Field(5, ge=3, description="smallest campaign")
-    keys: int = Field(1_000_000, ge=1_000, description="keys in memory, up to 1.8 KB each")
-    weights: Path | None = Field(None, description="of the criteria; default: shipped")
+    least_members: int = Field(5, ge=3, description="smallest campaign, in keys; at least 3")
+    keys: int = Field(
+        1_000_000,
+        ge=1_000,
+        description="keys compared by the linker, up to 1.8 KB each; the longest silent key is"
+        " dropped first",
+    )
+    weights: Path | None = Field(
+        None,
+        description="JSON file with the weights of the [campaign "
+        "criteria](campaigns.md#what-makes-a-group-a-campaign); default: shipped",
+    )

@@ -12,14 +12,24 @@ class Forward(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    spool: Path = Field(Path("xm-spool"), description="folder on a local disk")
-    spool_megabytes: int = Field(1024, ge=1)
-    poll_seconds: float = Field(30, gt=0, description="between two looks for new objects")
-    host: str = "127.0.0.1"
-    port: int = Field(4318, ge=1, le=65535)
-    tls_cert_file: Path | None = Field(None, description="certificate chain, PEM; default: no TLS")
-    tls_key_file: Path | None = Field(None, description="its key, if not in the same file")
-    tls_client_ca_file: Path | None = Field(
-        None, description="only clients with a certificate of this CA may connect"
+    spool: Path = Field(
+        Path("xm-spool"),
+        description="folder on a local disk that keeps messages until Kafka has them",
     )
-    tokens_file: Path | None = Field(None, description="hashes of tokens that `xm token` made")
+    spool_megabytes: int = Field(1024, ge=1, description="size of the spool")
+    poll_seconds: float = Field(30, gt=0, description="time between two looks for new objects")
+    host: str = Field(
+        "127.0.0.1",
+        description="address that serves metrics and health and, with `--receive`, takes requests",
+    )
+    port: int = Field(4318, ge=1, le=65535, description="its port")
+    tls_cert_file: Path | None = Field(None, description="certificate chain, PEM; none: plain HTTP")
+    tls_key_file: Path | None = Field(None, description="its key, if it is in a file of its own")
+    tls_client_ca_file: Path | None = Field(
+        None,
+        description="CA of clients, PEM; with it, only clients with its certificates may "
+        "connect (mTLS)",
+    )
+    tokens_file: Path | None = Field(
+        None, description="file of [tokens](gateways.md#tokens) that permit to send"
+    )

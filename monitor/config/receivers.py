@@ -38,19 +38,45 @@ class Route(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: ReceiverType
-    url: SecretStr | None = None
-    url_file: Path | None = None
-    secret: SecretStr | None = None
-    secret_file: Path | None = None
-    user: str | None = None
-    sender: str | None = None
-    to: list[str] = []
-    ca_file: Path | None = None
-    least_severity: Severity | None = None
-    kinds: list[str] = []
-    hours: str = ""
-    timezone: str = "UTC"
+    type: ReceiverType = Field(
+        description="`alertmanager`, `pagerduty`, `opsgenie`, `slack`, `teams`, `email`, `webhook` "
+        "or `cloudevents`"
+    )
+    url: SecretStr | None = Field(
+        None,
+        description="URL. `https://api.eu.opsgenie.com` for Opsgenie in the EU. For `email`: "
+        "`smtps://HOST:465` (TLS), `smtp+starttls://HOST:587` (must offer STARTTLS) or "
+        "`smtp://HOST:25` (no TLS, no login); default: the vendor's for `pagerduty` and `opsgenie`",
+    )
+    url_file: Path | None = Field(
+        None, description="file that holds the URL: a URL of Slack or Teams is a secret"
+    )
+    secret: SecretStr | None = Field(
+        None,
+        description="PagerDuty: integration key. Opsgenie: API key. Webhook: secret that signs. "
+        "E-mail: password. Alertmanager, CloudEvents: bearer token",
+    )
+    secret_file: Path | None = Field(None, description="file that holds the secret")
+    user: str | None = Field(None, description="e-mail: login")
+    sender: str | None = Field(None, description="e-mail: sender's address")
+    to: list[str] = Field([], description="e-mail: list of recipients")
+    ca_file: Path | None = Field(
+        None, description="CA certificates for TLS, PEM; default: the system's"
+    )
+    least_severity: Severity | None = Field(
+        None,
+        description="alerts that never reach this severity are not delivered; "
+        "default: `XM_RECEIVERS__LEAST_SEVERITY`",
+    )
+    kinds: list[str] = Field(
+        [], description="list of [kinds](../../README.md#what-an-alert-means); default: all"
+    )
+    hours: str = Field(
+        "",
+        description="when alerts are delivered: `Mon-Fri 08:00-18:00`, `22:00-06:00`, `Sat,Sun`; "
+        "several parts separated by `;`; default: always",
+    )
+    timezone: str = Field("UTC", description="of `hours`")
 
     @field_validator("timezone")
     @classmethod
@@ -85,15 +111,32 @@ class Receivers(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    alertmanager_url: str | None = None
-    webhook_url: str | None = None
-    webhook_secret: SecretStr | None = None
-    webhook_secret_file: Path | None = None
-    timeout_seconds: float = Field(10, gt=0)
-    least_severity: Severity = "warning"
-    give_up_hours: float = Field(24, gt=0, description="then an alert is a dead letter")
-    runbook_url: str | None = None
-    routes: dict[str, Route] = {}
+    alertmanager_url: str | None = Field(None, description="base URL of Alertmanager")
+    webhook_url: str | None = Field(
+        None, description="URL of a webhook; [format and signature](operations.md#alert-receivers)"
+    )
+    webhook_secret: SecretStr | None = Field(None, description="secret that signs the webhook")
+    webhook_secret_file: Path | None = Field(None, description="file that holds the secret")
+    timeout_seconds: float = Field(10, gt=0, description="timeout of one delivery")
+    least_severity: Severity = Field(
+        "warning",
+        description="alerts that never reach this severity are not delivered; a route may set "
+        "its own",
+    )
+    give_up_hours: float = Field(
+        24,
+        gt=0,
+        description="hours after which an alert that a receiver has not accepted goes to the "
+        "topic of undelivered alerts",
+    )
+    runbook_url: str | None = Field(
+        None,
+        description="URL of your copy of [Respond to an alert](respond.md), linked from every "
+        "alert",
+    )
+    routes: dict[str, Route] = Field(
+        {}, description="any number of receivers with conditions, see [routes](#routes)"
+    )
 
     @field_validator("routes")
     @classmethod

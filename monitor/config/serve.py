@@ -13,15 +13,26 @@ class Serve(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str = "127.0.0.1"
-    port: int = Field(6067, ge=1, le=65535)
-    grpc_port: int | None = Field(None, ge=1, le=65535, description="of Envoy's ext_authz")
-    tls_cert_file: Path | None = Field(None, description="certificate chain, PEM; default: no TLS")
-    tls_key_file: Path | None = Field(None, description="its key, if not in the same file")
-    tls_client_ca_file: Path | None = Field(
-        None, description="only clients with a certificate of this CA may connect"
+    host: str = Field("127.0.0.1", description="address of `xm serve`")
+    port: int = Field(6067, ge=1, le=65535, description="its port")
+    grpc_port: int | None = Field(
+        None, ge=1, le=65535, description="port of Envoy's gRPC `ext_authz`; none: off"
     )
-    tokens_file: Path | None = Field(None, description="hashes of tokens that `xm token` made")
-    lookups: Literal["open", "token"] = Field("open", description="whether look-ups need a token")
-    lookups_per_second: float = Field(50_000, ge=1, description="of one client address")
-    changes_per_minute: float = Field(60, ge=1, description="with one token")
+    tls_cert_file: Path | None = Field(None, description="certificate chain, PEM; none: plain HTTP")
+    tls_key_file: Path | None = Field(None, description="its key, if it is in a file of its own")
+    tls_client_ca_file: Path | None = Field(
+        None,
+        description="CA of clients, PEM; with it, only clients with its certificates may "
+        "connect (mTLS)",
+    )
+    tokens_file: Path | None = Field(
+        None,
+        description="file of [tokens](gateways.md#tokens); none: nothing can be changed over HTTP",
+    )
+    lookups: Literal["open", "token"] = Field(
+        "open", description="`open`: look-ups need no token; `token`: they need one"
+    )
+    lookups_per_second: float = Field(
+        50_000, ge=1, description="look-ups of one client address per second"
+    )
+    changes_per_minute: float = Field(60, ge=1, description="changes with one token per minute")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ from monitor.config.tracing import Tracing
 from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"
+_SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+:\d+")
 
 
 class Settings(BaseSettings):
@@ -46,12 +48,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="XM_", env_nested_delimiter="__", extra="forbid")
 
-    kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, comma-separated")
+    kafka: str = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated `host:port`"
+    )
     group: str = Field("extraction-monitor", description="consumer group of the workers")
     kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "zstd",
-        description="compression of the messages that the monitor and `xm produce` send: `zstd`, "
-        "`lz4`, `snappy`, `gzip` or `none`",
+        description="compression of the messages that the monitor and `xm produce` send: "
+        "`zstd`, `lz4`, `snappy`, `gzip` or `none`",
     )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
@@ -60,30 +64,67 @@ class Settings(BaseSettings):
     redis_url_file: Path | None = Field(
         None, description="file that holds the URL, which may contain a password"
     )
-    identity_secret: SecretStr | None = None
-    identity_secret_file: Path | None = None
+    identity_secret: SecretStr | None = Field(
+        None,
+        description="secret for pseudonyms and hashes: the output of `openssl rand -hex 32`; "
+        "at least 16 bytes; never changes",
+    )
+    identity_secret_file: Path | None = Field(None, description="file that holds the secret")
     mapping: str | dict[str, Any] = Field(
-        "native", description="a preset's name or a table of fields"
+        "native",
+        description="preset of the request format, or a table in the file; [mappings](#mappings)",
     )
     rejected: Literal["redacted", "full"] = Field(
-        "redacted", description="what the topic of rejected requests holds"
+        "redacted",
+        description="what `llm.requests.rejected` holds: `redacted`, the reason and the place;"
+        " `full`, also the element, with its keys and prompts",
     )
-    reference: Path | None = Field(None, description="written by `xm calibrate`; default: shipped")
-    content: Path | None = Field(None, description="written by `xm learn`; default: shipped")
-    tasks: Path | None = Field(None, description="task model; default: shipped")
+    reference: Path | None = Field(
+        None, description="baseline of ordinary keys, written by `xm calibrate`; default: shipped"
+    )
+    content: Path | None = Field(
+        None,
+        description="content model, written by `xm learn`; another model restarts the content "
+        "statistics of all keys; default: shipped",
+    )
+    tasks: Path | None = Field(
+        None,
+        description="task model: which texts state a task, and the weights of the harvest "
+        "level; default: shipped",
+    )
     read_share: float = Field(
-        0.25, gt=0, le=1, description="of the prompts of settled keys that are read; 1 reads all"
+        0.25,
+        gt=0,
+        le=1,
+        description="share of the prompts of [settled keys](detection.md#settled-keys) that "
+        "are read; `1` reads all",
     )
-    web_host: str = "127.0.0.1"
-    web_port: int = Field(6066, ge=1, le=65535)
-    checkpoint_seconds: float = Field(0.3, gt=0, le=60)
-    rows: int = Field(200_000, ge=10_000, description="records of active keys in memory")
-    record_days: float = Field(14, gt=0, description="until an idle key's record expires in Redis")
+    web_host: str = Field(
+        "127.0.0.1", description="address that serves metrics, health and decisions"
+    )
+    web_port: int = Field(6066, ge=1, le=65535, description="its port")
+    checkpoint_seconds: float = Field(
+        0.3,
+        gt=0,
+        le=60,
+        description="interval between checkpoints; bounds the delay of an alert; at most 60. "
+        "While more than 0.5% of `XM_ROWS` change, their records are written every"
+        " 5 s",
+    )
+    rows: int = Field(
+        200_000,
+        ge=10_000,
+        description="records in a worker's memory, [about 6 KB each](operations.md#scale); "
+        "Redis keeps all of them; at least 10,000",
+    )
+    record_days: float = Field(14, gt=0, description="idle days after which a key's record expires")
     subject_series: int = Field(
         40,
         ge=0,
         le=500,
-        description="subjects with an open alert that metrics show by pseudonym, per process",
+        description="subjects with an open warning or critical alert that "
+        "[metrics](operations.md#metrics) show by pseudonym, per process; 0 for "
+        "none, at most 500",
     )
     topics: Topics = Topics()
     detection: Detection = Detection()
@@ -152,19 +193,13 @@ def load(**overrides: Any) -> Settings:
         raise ConfigError(_sentence(error.errors()[0])) from error
 
 
-def unknown_variables() -> list[str]:
-    """A sentence for each XM_* environment variable that is not a setting.
-
-    They are not errors: a container runtime may add variables with this prefix.
-    """
-    settings = {name.partition("__")[0] for name in _names(Settings)}
-    return [
-        f"{name} is not a setting and has no effect.{_hint(_path(name), _variable)}"
-        for name in sorted(os.environ)
-        if name.startswith("XM_")
-        and not name.startswith(("XM_CONFIG", "XM_TEST_"))
-        and _path(name).partition("__")[0] not in settings
-    ]
+def problems() -> list[str]:
+    """A sentence for each setting that cannot be used; the same as `load` would raise, but all."""
+    try:
+        Settings()
+    except ValidationError as error:
+        return [_sentence(each) for each in error.errors()]
+    return []
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -180,8 +215,13 @@ def _sentence(error: ErrorDetails) -> str:
     else:
         where, name = _variable(path), _variable
     if error["type"] == "extra_forbidden":
-        return f"{where} is not a setting.{_hint(path, name)}"
+        return f"{where} is not a setting.{hint(path, name)}"
     reason = error["msg"].removeprefix("Value error, ")
+    if where in os.environ and _SERVICE_URL.fullmatch(os.environ[where]):
+        reason = (
+            "Kubernetes has set it for a Service of this name: set enableServiceLinks to false in "
+            "the pod, or rename the Service"
+        )
     return f"Setting {where} cannot be used: {reason}."
 
 
@@ -190,24 +230,23 @@ def _sets(file: Path, name: str) -> bool:
     return file.is_file() and name in tomllib.loads(file.read_text())
 
 
-def _hint(path: str, name: Callable[[str], str]) -> str:
+def hint(path: str, name: Callable[[str], str]) -> str:
     """The setting that was probably meant."""
-    names = _names(Settings)
-    similar = [each for each in names if each.endswith(f"__{path}")]
-    similar += difflib.get_close_matches(path, names, 1, 0.75)
+    similar = [each for each in names() if each.endswith(f"__{path}")]
+    similar += difflib.get_close_matches(path, names(), 1, 0.75)
     return f" Did you mean {name(similar[0])}?" if similar else ""
 
 
-def _names(model: type[BaseModel]) -> list[str]:
+def names(model: type[BaseModel] | None = None) -> list[str]:
     """All settings: `kafka`, `topics__requests`, …"""
-    names = []
-    for name, field in model.model_fields.items():
+    found = []
+    for name, field in (model or Settings).model_fields.items():
         nested = field.annotation
         if isinstance(nested, type) and issubclass(nested, BaseModel):
-            names += [f"{name}__{inner}" for inner in _names(nested)]
+            found += [f"{name}__{inner}" for inner in names(nested)]
         else:
-            names.append(name)
-    return names
+            found.append(name)
+    return found
 
 
 def _path(variable: str) -> str:

@@ -17,31 +17,48 @@ class Sharing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     salt_file: Path | None = Field(
-        None, description="the salt that all partners have; without it nothing is shared"
+        None, description="file that holds the salt; all partners have the same one"
     )
-    name: str | None = Field(None, description="of this organisation, as partners read it")
+    name: str | None = Field(
+        None, description="name of this organisation, as partners read it; exports need it"
+    )
     valid_days: float = Field(
-        90, gt=0, le=366, description="how long a shared indicator holds, at most"
+        90,
+        gt=0,
+        le=366,
+        description="how long a shared indicator holds, at most; also the limit of imported ones",
     )
     partners: dict[str, str] = Field(
-        {}, description="names by STIX identity; if there is one, nothing else is imported"
+        {},
+        description="table of names by STIX identity, `identity--…`: if there is one, objects "
+        "of other identities are not imported",
     )
     weights: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {}, description="how far a source is trusted, by STIX identity or feed; default: 1"
+        {},
+        description="table of weights from 0 to 1, by STIX identity or feed (`file`, "
+        "`taxii:HOST`): how far a source is trusted; 1 where it has none",
     )
     taxii_url: str | None = Field(
-        None, description="of a TAXII 2.1 collection: https://HOST/ROOT/collections/ID/"
+        None, description="URL of a TAXII 2.1 collection, `https://HOST/ROOT/collections/ID/`"
     )
-    taxii_user: str | None = None
-    taxii_password_file: Path | None = None
-    taxii_token_file: Path | None = Field(None, description="bearer token, instead of a login")
-    taxii_ca_file: Path | None = Field(None, description="CA certificates; default: the system's")
+    taxii_user: str | None = Field(None, description="login")
+    taxii_password_file: Path | None = Field(None, description="file that holds its password")
+    taxii_token_file: Path | None = Field(
+        None, description="file that holds a bearer token, instead of a login"
+    )
+    taxii_ca_file: Path | None = Field(
+        None, description="CA certificates, PEM; default: the system's"
+    )
     taxii_cert_file: Path | None = Field(None, description="client certificate, PEM")
     taxii_key_file: Path | None = Field(None, description="its key, if not in the same file")
-    misp_url: str | None = None
-    misp_key_file: Path | None = Field(None, description="holds the authentication key")
-    misp_ca_file: Path | None = Field(None, description="CA certificates; default: the system's")
-    timeout_seconds: float = Field(30, gt=0, le=600, description="of one answer")
+    misp_url: str | None = Field(None, description="URL of a MISP server")
+    misp_key_file: Path | None = Field(None, description="file that holds the authentication key")
+    misp_ca_file: Path | None = Field(
+        None, description="CA certificates, PEM; default: the system's"
+    )
+    timeout_seconds: float = Field(
+        30, gt=0, le=600, description="timeout of one answer; at most 600"
+    )
 
     @field_validator("name")
     @classmethod

@@ -14,17 +14,27 @@ class Tracing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     secret_file: Path | None = Field(
-        None, description="written by `xm marks secret`; default: from the identity secret"
+        None,
+        description="marking secret, written by `xm marks secret`; none: derived from the "
+        "identity secret",
     )
     scheme: Literal["fixed", "context"] = Field(
-        "fixed", description="one list of favoured tokens per mark, or one per preceding token"
+        "fixed",
+        description="list of favoured tokens: `fixed`, one per mark; `context`, one per mark "
+        "and preceding token",
     )
-    share: float = Field(0.5, gt=0, lt=1, description="of the vocabulary that a mark favours")
-    strength: float = Field(2.0, gt=0, le=10, description="added to the logits of favoured tokens")
+    share: float = Field(0.5, gt=0, lt=1, description="share of the vocabulary that a mark favours")
+    strength: float = Field(
+        2.0, gt=0, le=10, description="added to the logits of favoured tokens; at most 10"
+    )
     variants_file: Path | None = Field(
         None, description="groups of interchangeable wordings, TOML; default: shipped"
     )
-    canaries_file: Path | None = Field(None, description="questions and answers, TOML")
+    canaries_file: Path | None = Field(
+        None, description="questions without a right answer, and their answers, TOML"
+    )
     responses: bool = Field(
-        True, description="keep sketches of responses to flagged keys, to recognise them later"
+        True,
+        description="keep [sketches of responses](tracing.md#responses-seen) to flagged keys, "
+        "never the text",
     )

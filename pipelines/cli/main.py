@@ -59,6 +59,7 @@ class Commands(LazyGroup):
                 "Show whether the monitor works: its processes, mode, lag, receivers, and what is "
                 "open.",
             ),
+            Entry("config", "operate.config", "Check the settings, and see what they are."),
         ),
         "Cases, reports and partners": (
             Entry("case", "cases.all", "Keep case files: signed records of what was found."),

@@ -20,7 +20,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from monitor.alerting.alerts import Alert
 from monitor.alerting.policy import action_for
-from monitor.config import Settings
+from monitor.config import Settings, catalogue
 from monitor.detectors import ALL_DETECTORS
 from monitor.identity import from_settings
 from monitor.metrics import Metrics
@@ -29,6 +29,7 @@ from monitor.requests.reasons import REASONS
 from pipelines.cli.main import app
 from pipelines.decide.metrics import LookupMetrics
 from pipelines.forward.metrics import ForwardMetrics
+from pipelines.setup import reference
 from tests.support.settings import setting_defaults
 
 ROOT = Path(__file__).parents[2]
@@ -177,24 +178,14 @@ def test_variables_in_docs_are_settings(page: Path):
     assert named - setting_defaults().keys() - OTHER_VARIABLES == set()
 
 
-def test_configuration_page_lists_all_settings_and_defaults():
-    rows = [
-        row
-        for row in tables(DOCS / "configuration.md")
-        if re.match("`XM_.*`", row[0]) and len(row) == 3
-    ]
-    listed = {row[0].strip("`"): row[1].strip("`") for row in rows if len(row) == 3}
-    defaults = setting_defaults()
-    assert listed.keys() - OTHER_VARIABLES == defaults.keys()
-    for name, default in defaults.items():
-        if default is None or default == {}:
-            assert listed[name] in ("none", "shipped", "the system's")
-        else:
-            assert listed[name] == (f"{default:g}" if type(default) is float else _text(default))
+def test_configuration_page_is_written_from_the_settings():
+    page = text_of(DOCS / "configuration.md")
+    assert page == reference.write(page), "run `xm config docs deploy/docs/configuration.md`"
+    assert sorted(reference.listed(page)) == sorted(each.name for each in catalogue.settings())
 
 
-def _text(default: Any) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
+def test_every_setting_is_described():
+    assert [each.name for each in catalogue.settings() if not each.meaning] == []
 
 
 def test_configuration_page_lists_all_rejection_reasons():
