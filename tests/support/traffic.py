@@ -1,4 +1,4 @@
-"""A minute of traffic: one extracting key, nine ordinary keys and some invalid messages."""
+"""Small amounts of traffic: a minute with an extracting key, and hours of ordinary keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXTRACTING, ORDINARY = "sk-sweep", "sk-0"
 
 
 def minute(begin: float) -> list[bytes]:
-    """Messages in time order, then ten invalid ones.
+    """One extracting key and nine ordinary keys in time order, then ten invalid messages.
 
     Args:
         begin: in seconds since the epoch.
@@ -31,3 +31,22 @@ def send(kafka: str, topic: str, messages: list[bytes]) -> None:
     for message in messages:
         producer.send(topic, message)
     producer.close()
+
+
+def ordinary(begin: float, keys: int, requests: int = 10) -> list[bytes]:
+    """Messages of ordinary keys within two hours, in time order.
+
+    Each key has enough requests, far enough apart, to count in the baseline.
+    """
+    gap = 6_600 / requests
+    events = [
+        {
+            "ts": begin + n * gap + key,
+            "api_key": f"sk-ordinary-{key}",
+            "id": f"{key} {n}",
+            "prompt": f"What is on page {n} of book {key}?",
+        }
+        for n in range(requests)
+        for key in range(keys)
+    ]
+    return [json.dumps(event).encode() for event in sorted(events, key=lambda each: each["ts"])]
