@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ from pipelines.cli.options import (
     output,
     output_file,
     stderr,
+    time_of,
     with_secret,
 )
 
@@ -141,6 +143,14 @@ def simulate(
     seed: Annotated[
         int, typer.Option(help="Random seed: the same seed gives the same traffic.", metavar="N")
     ] = 1,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Of the first request: now, a time before now such as -2h, or an RFC 3339 time. "
+            "Default: 2026-03-02T00:00:00Z.",
+        ),
+    ] = None,
     attacks: Annotated[bool, typer.Option(help="Add a scraper and fleets that extract.")] = True,
     lookalikes: Annotated[
         bool,
@@ -153,6 +163,8 @@ def simulate(
     from pipelines.simulation.scenario import Scenario, save_traffic
 
     scenario = Scenario(seed=seed, hours=hours, keys=keys, attacks=attacks, lookalikes=lookalikes)
+    if start is not None:
+        scenario = replace(scenario, start=time_of(start))
     requests, labels = save_traffic(scenario, out)
     typer.echo(f"Wrote {requests:,} requests to {out} and the labels of their keys to {labels}.")
 

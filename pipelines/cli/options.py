@@ -7,8 +7,10 @@ import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -90,6 +92,28 @@ def seconds_of(duration: str) -> float:
     if found is None:
         raise InputError(f"{duration!r} is not a duration: write 30s, 90m, 4h or 7d.")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]]
+
+
+def time_of(text: str) -> float:
+    """Seconds since the epoch of `now`, `-2h` (two hours before now) or an RFC 3339 time.
+
+    Raises:
+        InputError: if it has another form.
+
+    >>> time_of("2026-03-02T00:00:00Z")
+    1772409600.0
+    """
+    if text == "now":
+        return time.time()
+    if text.startswith("-"):
+        return time.time() - seconds_of(text[1:])
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None:
+        raise InputError(f"{text!r} is not a time: write now, -2h or 2026-03-02T00:00:00Z.")
+    return read.timestamp()
 
 
 def roles_of(named: Sequence[str] | None) -> list[Role]:
