@@ -39,6 +39,11 @@ case "$1" in
 worker) page=http://127.0.0.1:$XM_WEB_PORT/readyz ;;
 serve) page=http://127.0.0.1:$XM_SERVE__PORT/readyz ;;
 forward) page=http://127.0.0.1:$XM_FORWARD__PORT/readyz ;;
+status) for _ in $(seq 60); do  # until every process has reported
+        {client} "$@" && exit
+        sleep 0.5
+    done
+    exit 1 ;;
 *) if [[ "$*" == *"--raw network"* ]]; then exec {client} "$@" <<<198.51.100.7; fi
     if [ /dev/null -ef /dev/stdin ]; then exec {client} "$@" <{services}/typed; fi
     exec {client} "$@" ;;
@@ -55,7 +60,7 @@ log={services}/$1.$$.log
 echo "$page" >{services}/$1.$$.page
 {client} "$@" >"$log" 2>&1 </dev/null &
 echo $! >{services}/$1.$$.pid
-until curl -so /dev/null --max-time 2 "$page"; do
+until curl -sfo /dev/null --max-time 2 "$page"; do
     kill -0 $! 2>/dev/null || {{ cat "$log" >&2; exit 1; }}
     sleep 0.05
 done
