@@ -271,12 +271,9 @@ def compare(worker: Worker) -> Comparison:
         {*of.alerts, *of.fingerprints, *map(str.encode, of.rejected), *campaigns.alerts}
         for of, campaigns in ((expected, links), (found, found_links))
     )
-    identity = from_settings(worker.settings)
-    on_topic = [each for each in read_topic(worker, worker.requests) if each.key is not None]
-    keys = [each.key.decode() for each in on_topic if not _is_refused(each.value)]
-    sent, observed = Counter(map(identity.key, keys)), Counter(_requests(found.stored))
+    sent, observed = requests_on_topic(worker), observed_requests(found.stored)
     return Comparison(
-        requests=len(keys),
+        requests=sent.total(),
         records=len(expected.stored) + len(links.rows),
         alerts=len(set(expected.alerts)),
         campaigns=len(set(links.alerts)),
@@ -292,13 +289,23 @@ def compare(worker: Worker) -> Comparison:
     )
 
 
-def _requests(stored: dict[str, bytes | None]) -> dict[str, int]:
+def requests_on_topic(worker: Worker) -> Counter[str]:
+    """The number of requests of each key that count, on the topic."""
+    identity = from_settings(worker.settings)
+    on_topic = [each for each in read_topic(worker, worker.requests) if each.key is not None]
+    keys = [each.key.decode() for each in on_topic if not _is_refused(each.value)]
+    return Counter(map(identity.key, keys))
+
+
+def observed_requests(stored: dict[str, bytes | None]) -> Counter[str]:
     """The number of requests in each key's record."""
-    return {
-        key.removeprefix(RECORD_KEY): int(read_record(value)["requests"])
-        for key, value in stored.items()
-        if key.startswith(RECORD_KEY + "k_") and value is not None
-    }
+    return Counter(
+        {
+            key.removeprefix(RECORD_KEY): int(read_record(value)["requests"])
+            for key, value in stored.items()
+            if key.startswith(RECORD_KEY + "k_") and value is not None
+        }
+    )
 
 
 def _is_refused(request: bytes) -> bool:

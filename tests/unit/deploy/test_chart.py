@@ -22,7 +22,7 @@ settings:
   XM_KAFKA_SECURITY__USER: monitor
   XM_REDIS_URL: ""
 files:
-  XM_REGISTRY__PASSWORD_FILE: {secret: registry, key: password}
+  XM_REDIS_URL_FILE: {secret: redis, key: url}
   XM_KAFKA_SECURITY__PASSWORD_FILE: {secret: kafka, key: password}
   XM_KAFKA_SECURITY__CA_FILE: {configMap: kafka-ca, key: ca.crt}
   XM_SERVE__TLS_CERT_FILE: {secret: tls, key: tls.crt, roles: [decisions]}
