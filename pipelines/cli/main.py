@@ -59,6 +59,11 @@ class Commands(LazyGroup):
                 "Show whether the monitor works: its processes, mode, lag, receivers, and what is "
                 "open.",
             ),
+            Entry(
+                "doctor",
+                "operate.status",
+                "Check Kafka, Redis, the workers and the receivers, each with a remedy.",
+            ),
             Entry("config", "operate.config", "Check the settings, and see what they are."),
         ),
         "Cases, reports and partners": (

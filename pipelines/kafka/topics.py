@@ -29,20 +29,19 @@ LARGEST_MESSAGE = 16 << 20  # bytes: an entry of a case, with the facts of thous
 _DECISIONS_HOURS = 367 * 24.0  # longer than any decision; gateways read the topic from its start
 
 
-def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
-    """Create missing topics; each topic's name with `created`, `exists` or how it differs.
+def wanted_topics(
+    settings: Settings, *, rekey: bool = False
+) -> dict[str, tuple[int, dict[str, str]]]:
+    """All topics: by name, the partitions and the configuration that the settings ask for.
 
     Args:
         rekey: also the topic that `xm worker --rekey` needs.
-
-    Raises:
-        ConfigError: if Kafka is down or refuses.
     """
     wanted = settings.topics
     requests, alerts = (
         _kept(hours) for hours in (wanted.requests_retention_hours, wanted.alerts_retention_hours)
     )
-    topics = {
+    return {
         **dict.fromkeys(_inputs(settings, rekey), (wanted.partitions, requests)),
         wanted.rejected: (wanted.partitions, requests),
         wanted.fingerprints: (wanted.linkers, requests),
@@ -55,16 +54,26 @@ def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
             _kept(wanted.cases_retention_hours) | {"max.message.bytes": str(LARGEST_MESSAGE)},
         ),
     }
-    with _admin(settings) as admin:
+
+
+def create(settings: Settings, *, rekey: bool = False) -> list[tuple[str, str]]:
+    """Create missing topics; each topic's name with `created`, `exists` or how it differs.
+
+    Args:
+        rekey: also the topic that `xm worker --rekey` needs.
+
+    Raises:
+        ConfigError: if Kafka is down or refuses.
+    """
+    topics, copies = wanted_topics(settings, rekey=rekey), settings.topics.replication
+    with admin_of(settings) as admin:
         present = set(admin.list_topics())
         return [
             (name, _difference(admin, name, partitions))
             if name in present
             else (
                 name,
-                _create(
-                    admin, NewTopic(name, partitions, wanted.replication, topic_configs=config)
-                ),
+                _create(admin, NewTopic(name, partitions, copies, topic_configs=config)),
             )
             for name, (partitions, config) in topics.items()
         ]
@@ -80,7 +89,7 @@ def check_topics(settings: Settings, *, rekey: bool = False) -> None:
         ConfigError: if Kafka is down, or a topic is missing.
     """
     wanted = settings.topics
-    with _admin(settings) as admin:
+    with admin_of(settings) as admin:
         outputs = {wanted.rejected, wanted.fingerprints, wanted.alerts, wanted.undelivered}
         outputs |= {wanted.decisions, wanted.audit}
         outputs |= {wanted.cases} if settings.cases.key_file else set()
@@ -97,7 +106,7 @@ def _inputs(settings: Settings, rekey: bool) -> list[str]:
 
 
 @contextmanager
-def _admin(settings: Settings) -> Iterator[Any]:
+def admin_of(settings: Settings) -> Iterator[Any]:
     """An admin client, whose errors are raised as `ConfigError`."""
     admin = None
     answers = check_login_in_thread(settings.kafka, settings.kafka_security)

@@ -1,6 +1,8 @@
-"""Commands on the running system: status, version."""
+"""Commands on the running system: status, doctor."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -24,4 +26,27 @@ def status(as_json: AsJson = False) -> None:
     found = read_status(settings)
     output(found, as_json, show)
     if found.state != "ok":
+        raise typer.Exit(1)
+
+
+@commands.command(epilog="Example: `xm doctor --prometheus http://prometheus:9090`")
+def doctor(
+    prometheus: Annotated[
+        str | None,
+        typer.Option(help="Check the rules and the metrics of this Prometheus.", metavar="URL"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check Kafka, Redis, the workers and the receivers, each with a remedy.
+
+    Sends no alert. In Redis it writes keys of its own that it deletes. Exit status 0: nothing
+    failed. 1: something failed. 2: the settings cannot be used.
+    """
+    settings = config.load()
+    from pipelines.health.doctor import diagnose
+    from pipelines.show.operate.doctor import show
+
+    checks = list(diagnose(settings, prometheus))
+    output(checks, as_json, show)
+    if any(each.state == "failed" for each in checks):
         raise typer.Exit(1)

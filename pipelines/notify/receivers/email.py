@@ -72,7 +72,7 @@ class Email:
 
     def _deliver(self, message: EmailMessage) -> None:
         try:
-            server = self._connect()
+            server = self.connect()
             try:
                 refused = server.send_message(message)
                 with suppress(OSError, smtplib.SMTPException):  # it has the message already
@@ -93,7 +93,7 @@ class Email:
         except (OSError, smtplib.SMTPException) as error:  # OSError: also no answer, no TLS
             raise AwayError(str(error) or type(error).__name__) from error
 
-    def _connect(self) -> smtplib.SMTP:
+    def connect(self) -> smtplib.SMTP:
         url, seconds = urlsplit(self.endpoint.url), self.endpoint.timeout_seconds
         host, port = url.hostname or "", url.port or PORTS[url.scheme]
         tls = self.endpoint.tls or ssl.create_default_context()
