@@ -20,7 +20,7 @@ from monitor.config.settings import Settings
 
 ROUTE = "NAME"  # stands for the name of a receiver
 _DEFAULT = re.compile(r"; default: ([^;]+)$")
-_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 
 
 class Setting(NamedTuple):
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
     @property
     def text(self) -> str:
         """The description as plain text."""
-        return _LINK.sub(r"\1", self.field.description or "").replace("`", "")
+        return _LINK.sub(_reference, self.field.description or "").replace("`", "")
 
     @property
     def default(self) -> str:
@@ -96,7 +96,14 @@ def shown(value: object) -> str:
     """A value as in a settings file, without quotes."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _reference(link: re.Match[str]) -> str:
+    page = link[2] if not link[2].startswith("#") else f"configuration.md{link[2]}"
+    return f"{link[1]} ({page.rpartition('/')[2]})"
 
 
 def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:

@@ -95,6 +95,9 @@ class Metrics:
             "xm_public_squared_error", "Expected squared error of the baseline mean."
         )
 
+        self.unknown_variables = gauge(
+            "xm_unknown_variables", "XM_* variables of the environment that are not settings."
+        )
         self.drift = gauge(
             "xm_drift_psi",
             "Population stability index of the keys' daily peaks against the reference.",

@@ -180,7 +180,13 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 100)
     # aiokafka logs every failed attempt. The final error of the command reports it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    if sys.argv[1:] and not _HELP & set(sys.argv) and "_XM_COMPLETE" not in os.environ:
+    checking = sys.argv[1:3] == ["config", "check"]  # reports them as errors
+    if (
+        sys.argv[1:]
+        and not checking
+        and not _HELP & set(sys.argv)
+        and "_XM_COMPLETE" not in os.environ
+    ):
         _report_unknown_variables()
     try:
         app()

@@ -188,20 +188,22 @@ def _reason(error: Exception, security: KafkaSecurity) -> str | None:
 
 
 def _tls(security: KafkaSecurity) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    key = "KEY" if security.key_file else "CERT"
     try:
-        if security.ca_file:
-            context = ssl.create_default_context(cafile=security.ca_file)
+        name = "CA"
+        context = ssl.create_default_context(cafile=security.ca_file)
         if security.cert_file:
-            password = secret(
-                security.key_password, security.key_password_file, f"{_PREFIX}KEY_PASSWORD"
-            )
+            name = "CERT"
+            security.cert_file.read_bytes()  # the error for the key below does not say which file
+            name = key
+            value, file = security.key_password, security.key_password_file
+            password = secret(value, file, f"{_PREFIX}KEY_PASSWORD")
             # Without a password OpenSSL would ask at the terminal.
             context.load_cert_chain(security.cert_file, security.key_file, lambda: password or b"")
     except OSError as error:  # ssl.SSLError is one
-        names = "CA_FILE, CERT_FILE or KEY_FILE"
+        file = getattr(security, f"{name.lower()}_file")
         raise ConfigError(
-            f"{_PREFIX}{names} cannot be used ({error.strerror or error}): each names a PEM file, "
-            "and an encrypted key needs its password."
+            f"{_PREFIX}{name}_FILE names {file}, which cannot be used ({error.strerror or error}): "
+            "it is a PEM file, and an encrypted key needs its password."
         ) from error
     return context

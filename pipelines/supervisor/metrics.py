@@ -19,6 +19,7 @@ _COMBINED: dict[str, Callable[[float, float], float]] = {
     "xm_public_squared_error": max,
     "xm_unsaved_ratio": max,
     "xm_build_info": max,
+    "xm_unknown_variables": max,
     "xm_drift_psi": max,
     "xm_alert_threshold_ratio": max,
     "xm_subject_severity": max,

@@ -14,7 +14,7 @@ import faust
 
 from monitor.alerting.caps import Caps
 from monitor.batch import Observed
-from monitor.config import Settings
+from monitor.config import Settings, unknown_variables
 from monitor.engine import Engine
 from monitor.errors import StoreError
 from monitor.identity import Identity, from_settings
@@ -69,6 +69,7 @@ def build(
         ConfigError: if the settings lack or contradict something.
     """
     metrics = Metrics(process_registry())
+    metrics.unknown_variables.set(len(unknown_variables()))
     app = faust.App(
         group_of(role, settings),
         **faust_options(settings.kafka, settings.kafka_security),

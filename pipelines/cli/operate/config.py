@@ -2,16 +2,93 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor.errors import InputError
+from pipelines.cli.options import AsJson, output
+
+if TYPE_CHECKING:
+    from monitor.config.sources import Value
 
 commands = typer.Typer()
 config_app = typer.Typer(no_args_is_help=True, help="Check the settings, and see what they are.")
 commands.add_typer(config_app, name="config")
+
+
+@config_app.command("check", epilog="Example: `XM_CONFIG=new.toml xm config check`")
+def config_check(as_json: AsJson = False) -> None:
+    """Check all settings, in the file and in the environment, and the files that they name.
+
+    A name that is no setting is an error, also in the environment. No server is asked: `xm doctor`
+    does. Exit status 0: no errors. 1: errors.
+    """
+    from pipelines.health.settings import check_settings
+    from pipelines.show.operate.config import show_report
+
+    report = check_settings()
+    output(report, as_json, show_report)
+    if report.errors:
+        raise typer.Exit(1)
+
+
+@config_app.command("show", epilog="Example: `xm config show --all`")
+def config_show(
+    everything: Annotated[bool, typer.Option("--all", help="Include defaults.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show settings that are set, with the variable or the line of the file that sets each.
+
+    They are those of this shell. `xm status` shows those of the running system. Secrets are hidden,
+    also in URLs.
+    """
+    from monitor import config
+    from monitor.config.sources import values
+    from pipelines.show.operate.config import show_values
+
+    found = values(config.load())
+    chosen = [each for each in found if everything or each.source != "default"]
+    if as_json:
+        typer.echo(json.dumps([_fields(each) for each in chosen]))
+    else:
+        show_values(chosen)
+
+
+@config_app.command("explain", epilog="Example: `xm config explain decisions.shadow`")
+def config_explain(
+    setting: Annotated[
+        str, typer.Argument(help="A setting: decisions.shadow, XM_DECISIONS__SHADOW or shadow.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a setting means, its default, its value, and what sets it."""
+    from monitor import config
+    from monitor.config.sources import find, values
+    from pipelines.show.operate.config import show_setting
+
+    found = find(values(config.load()), setting)
+    if as_json:
+        typer.echo(json.dumps(_fields(found)))
+    else:
+        show_setting(found)
+
+
+def _fields(value: Value) -> dict[str, object]:
+    """A value for JSON."""
+    setting = value.setting
+    return {
+        "name": setting.name,
+        "variable": setting.variable,
+        "value": value.text,
+        "source": value.source,
+        "place": value.place,
+        "default": setting.default,
+        "description": setting.text,
+        "deprecated": setting.deprecated,
+    }
 
 
 @config_app.command("docs", epilog="Example: `xm config docs deploy/docs/configuration.md`")
