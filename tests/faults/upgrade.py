@@ -112,9 +112,7 @@ def webhook() -> Iterator[tuple[str, list[Alert]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            parsed = json.loads(body)
-            each = parsed if isinstance(parsed, list) else [parsed]
-            taken.extend(msgspec.convert(one, Alert) for one in each)
+            taken.extend(msgspec.convert(json.loads(body)["alerts"], list[Alert]))
             self.send_response(200)
             self.end_headers()
 
