@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import SECONDLY, AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import FuncFormatter
 
@@ -113,11 +113,20 @@ def shown(value: float, unit: str) -> str:
     if unit == "percentunit":
         return f"{100 * value:.3g}%"
     if unit == "s":
-        return f"{value * 1e3:.3g} ms" if 0 < abs(value) < 1 else f"{value:.3g} s"
+        return _duration(value)
     if unit == "bytes":
         return f"{value / 2**20:,.0f} MiB"
     text = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
     return text + {"reqps": " req/s", "ops": " ops/s"}.get(unit, "")
+
+
+def _duration(seconds: float) -> str:
+    if 0 < abs(seconds) < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
 
 
 def draw(dashboard: Mapping[str, Any], source: Source) -> Picture:
@@ -167,9 +176,9 @@ def _places(dashboard: Mapping[str, Any]) -> list[dict[str, int]]:
 
 def _inner(picture: Picture, place: Place, lines: float, legends: int = 0) -> Axes:
     left, bottom, width, tall = place
-    below = (1.1 + 0.62 * legends) / lines
+    below = (0.95 + 0.42 * legends) / lines
     return picture.add_axes(
-        (left + 0.052, bottom + below, width - 0.068, tall - below - 1.25 / lines)
+        (left + 0.045, bottom + below, width - 0.058, tall - below - 1.15 / lines)
     )
 
 
@@ -179,7 +188,7 @@ def _draw_graph(
     found = [each for target in panel["targets"] for each in source.series(target)]
     found.sort(key=lambda each: -max(each.values, default=0.0))
     defaults = panel["fieldConfig"]["defaults"]
-    columns = 2 if place[2] < 0.5 else 5
+    columns = 3 if place[2] < 0.5 else 8
     rows = math.ceil(min(len(found), _LEGENDS) / columns)
     axes = _inner(picture, place, lines, rows)
     if defaults["custom"].get("stacking"):
@@ -199,15 +208,17 @@ def _draw_graph(
         axes.axhline(steps[1]["value"], color=_COLORS["red"], lw=0.8, ls="--")
     _finish(axes, source, defaults["unit"], bool(found))
     if rows:
-        axes.legend(
-            loc="upper left",
-            bbox_to_anchor=(-0.08, -0.13 * 7 * _LINE * 0.55 / (place[3] * lines * _LINE * 0.6)),
+        picture.legend(
+            *axes.get_legend_handles_labels(),
+            loc="lower left",
+            bbox_to_anchor=(place[0] + 0.005, place[1] + 0.1 / lines),
             ncols=columns,
-            fontsize=5.5,
+            fontsize=6,
             frameon=False,
             handlelength=1,
             columnspacing=0.8,
-            labelspacing=0.2,
+            labelspacing=0.15,
+            borderpad=0.1,
         )
 
 
@@ -236,7 +247,8 @@ def _finish(
     axes: Axes, source: Source, unit: str, has_data: bool, is_categorical: bool = False
 ) -> None:
     axes.set_xlim(*_dates([source.start, source.end]))
-    locator = AutoDateLocator(maxticks=6)
+    locator = AutoDateLocator(minticks=3, maxticks=6)
+    locator.intervald[SECONDLY] = [1, 5, 10, 15, 30]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set_visible(False)

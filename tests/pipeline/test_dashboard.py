@@ -105,6 +105,20 @@ def test_all_queries_have_data_with_traffic(kafka: str, worker: Worker, promethe
     assert {(rule["name"], rule["health"]) for rule in rules if rule["health"] != "ok"} == set()
 
 
+def test_picture_shows_a_dashboard_with_its_series(prometheus: Prometheus, tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from dashboards import picture
+
+    subject = prometheus.get("query", query="xm_subject_severity")["result"][0]["metric"]["subject"]
+    end = time.time()
+    source = picture.Source(prometheus.url, end - 60.0, end, {"$subject": subject})
+    drawn = picture.draw(SHIPPED["investigation"], source)
+    drawn.savefig(tmp_path / "investigation.png")
+    words = {text.get_text() for text in drawn.texts}
+    assert {"Evidence", "critical", subject} <= words
+    assert "no data" not in words
+
+
 def test_metrics_page_is_accepted_by_promtool(worker: Worker):
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as response:
         page = response.read()
