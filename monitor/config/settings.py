@@ -154,10 +154,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _read_redis_url(self) -> Self:
-        """Take the URL of Redis from its file."""
-        if self.redis_url_file is not None:
-            if "redis_url" in self.model_fields_set:
-                raise ValueError("redis_url and redis_url_file are both set: set one of them")
+        """Take the URL of Redis from its file, unless there is one: as for other secrets."""
+        if self.redis_url_file is not None and "redis_url" not in self.model_fields_set:
             url = read_secret(self.redis_url_file, "XM_REDIS_URL").decode()
             self.__dict__["redis_url"] = url  # not set by the operator: keep it out of fields_set
         return self
@@ -204,8 +202,6 @@ def problems() -> list[str]:
 
 def _sentence(error: ErrorDetails) -> str:
     """A validation error in a sentence: where the setting is, and what is wrong."""
-    if not error["loc"]:  # two settings that exclude each other
-        return f"{error['msg'].removeprefix('Value error, ')}."
     path = "__".join(str(part) for part in error["loc"])
     file = os.environ.get("XM_CONFIG", DEFAULT_FILE)
     variables = [_path(name) for name in os.environ if name.startswith("XM_")]

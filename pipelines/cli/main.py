@@ -64,6 +64,12 @@ class Commands(LazyGroup):
                 "operate.status",
                 "Check Kafka, Redis, the workers and the receivers, each with a remedy.",
             ),
+            Entry(
+                "init",
+                "operate.init",
+                "Write a first configuration: settings, secrets, compose, Prometheus and the "
+                "gateway.",
+            ),
             Entry("config", "operate.config", "Check the settings, and see what they are."),
         ),
         "Cases, reports and partners": (

@@ -194,9 +194,13 @@ def _doubtful(settings: Settings, given: list[Value]) -> Iterator[str]:
             )
         if value.setting.is_file and value.setting.path[-1].endswith(_HOLD_SECRETS):
             yield from _too_open(value)
-    others = [each for each in given if each.setting.path[-1] == "identity_secret"]
-    if others and settings.identity_secret_file is not None:
-        yield "XM_IDENTITY_SECRET and XM_IDENTITY_SECRET_FILE are both set: the first one counts."
+    names = {value.setting.name: value for value in given}
+    for name in ("identity_secret", "redis_url"):
+        if name in names and f"{name}_file" in names:
+            yield (
+                f"{_place(names[name])} and {_place(names[f'{name}_file'])} are both set: the "
+                "first one counts."
+            )
 
 
 def _holds_secret(value: Value) -> bool:

@@ -101,7 +101,6 @@ def test_redis_url_comes_from_its_file(tmp_path: Path, write: Write) -> None:
     [
         ('redis_url_file = "none"', "XM_REDIS_URL_FILE names none, which cannot be read"),
         ('redis_url_file = "empty"', "which is empty"),
-        ('redis_url = "redis://a"\nredis_url_file = "url"', "are both set"),
     ],
 )
 def test_wrong_redis_url_file_is_named(
@@ -212,7 +211,10 @@ def test_doubtful_settings_are_warnings(
 ) -> None:
     (tmp_path / "secret").write_text(SECRET)
     (tmp_path / "secret").chmod(0o644)
-    write('identity_secret_file = "secret"\nredis_url = "redis://:s3cret@h:1"\n')
+    write(
+        'identity_secret_file = "secret"\nredis_url = "redis://:s3cret@h:1"\n'
+        'redis_url_file = "secret"\n'
+    )
     field: Any = Field(None, description="old", deprecated="use XM_KAFKA")
     monkeypatch.setitem(Settings.model_fields, "group", field)
     monkeypatch.setenv("XM_GROUP", "mine")
@@ -226,6 +228,7 @@ def test_doubtful_settings_are_warnings(
     text = " ".join(each.message for each in report.findings)
     assert "XM_GROUP is deprecated: use XM_KAFKA" in text
     assert "mode 644): run `chmod 600 secret`" in text
+    assert "redis_url_file in extraction-monitor.toml:3 are both set" in text
     assert "redis_url in extraction-monitor.toml:2 holds a secret" in text
 
 
