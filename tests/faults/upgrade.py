@@ -3,8 +3,8 @@
     python -m tests.faults.upgrade --old COMMIT --libs DIR
 
 starts Apache Kafka from a folder of its jars, Debian's Redis and a webhook that takes the alerts.
-The other commit is checked out into a temporary folder and runs with this environment's packages,
-or with `--python` of an environment that has it installed. While requests arrive, the workers are
+The other commit is checked out into the user's cache and runs with this environment's packages, or
+with `--python` of an environment that has it installed. While requests arrive, the workers are
 replaced: old, old and new, new, new and old, old, old and new, new. A worker that cannot go on with
 what the other has written must refuse with a message and leave its partitions to the others.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -127,18 +128,38 @@ def webhook() -> Iterator[tuple[str, list[Alert]]]:
         server.shutdown()
 
 
-@contextmanager
-def checkout(commit: str) -> Iterator[Path]:
-    """The files of a commit, in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="xm-old-") as name:
-        packed = subprocess.run(
-            ["git", "archive", commit, "monitor", "pipelines"],
-            cwd=ROOT,
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        subprocess.run(["tar", "-x", "-C", name], check=True, input=packed.stdout)
-        yield Path(name)
+def checkout(commit: str) -> Path:
+    """The files of a commit, in a folder of the user's cache: numba's cache depends on its path."""
+    name = subprocess.run(
+        ["git", "rev-parse", f"{commit}^{{commit}}"], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = cache / "extraction-monitor" / f"commit-{name.stdout.decode()[:12]}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as part:
+            packed = subprocess.run(
+                ["git", "archive", commit, "monitor", "pipelines"],
+                cwd=ROOT,
+                check=True,
+                stdout=subprocess.PIPE,
+            )
+            subprocess.run(["tar", "-x", "-C", part], check=True, input=packed.stdout)
+            Path(part).rename(folder)
+            Path(part).mkdir()
+    return folder
+
+
+def compile_kernels_of(source: Path | None, python: str) -> None:
+    """Compile the kernels of a checkout once, instead of in every worker."""
+    program = """
+from monitor.config import Settings
+from monitor.engine import Engine
+from monitor.identity import Identity
+from monitor.store.memory import MemoryStore
+Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())
+"""
+    path = {"PYTHONPATH": str(source)} if source else {}
+    subprocess.run([python, "-c", program], check=True, env={**os.environ, **path})
 
 
 def replace(new: Worker, old: Callable[[Path], Worker], folder: Path, seconds: float) -> list[Step]:
@@ -179,7 +200,7 @@ def _start(worker: Worker) -> str:
         worker.start()
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if _REFUSAL in line]
-        return f"refuses: {lines[-1].strip()}" if lines else f"FAILS: {str(error)[-300:]}"
+        return f"refuses: {lines[-1].strip()}" if lines else f"FAILS: {str(error)[-2000:]}"
     return "runs"
 
 
@@ -259,11 +280,13 @@ def main() -> int:
     parser.add_argument("--python", help="of an environment that has the other commit installed")
     parser.add_argument("--seconds", type=float, default=10, help="that each step lasts")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="xm-upgrade-") as name, checkout(options.old) as old:
+    source = None if options.python else checkout(options.old)
+    python = options.python or sys.executable
+    compile_kernels_of(source, python)
+    with tempfile.TemporaryDirectory(prefix="xm-upgrade-") as name:
         folder = Path(name)
         for each in ("kafka", "redis"):
             (folder / each).mkdir()
-        source = None if options.python else old
         with Kafka(folder / "kafka", options.libs) as kafka, Redis(folder / "redis") as redis:
             print("| workers | seconds | outcome |\n|---|---:|---|", flush=True)
             steps, result = run(
@@ -271,7 +294,7 @@ def main() -> int:
                 redis.url,
                 folder,
                 source,
-                options.python or sys.executable,
+                python,
                 options.seconds,
             )
     print(f"\n{result.requests:,} requests, {result.alerts:,} messages of alerts: ", end="")
