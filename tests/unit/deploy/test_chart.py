@@ -141,6 +141,14 @@ def test_each_role_runs_its_command():
     }
 
 
+@pytest.mark.parametrize("values", [MANAGED, WATCH_ALONE])
+def test_helm_test_runs_doctor_with_the_settings_of_a_worker(values: str):
+    (doctor,) = find(rendered(values), "Pod")["spec"]["containers"]
+    assert doctor["args"] == ["doctor"]
+    for name in ("image", "env", "envFrom", "volumeMounts", "securityContext"):
+        assert doctor[name] == container(values, "watch")[name]
+
+
 def test_file_settings_are_paths_of_mounted_secrets():
     pod = workloads(MANAGED)["decisions"]["spec"]["template"]["spec"]
     (files,) = (each for each in pod["volumes"] if each["name"] == "files")

@@ -39,13 +39,7 @@ spec:
       labelSelector:
         matchLabels: {{ include "xm.selector" $ | nindent 10 }}
     {{- end }}
-  securityContext:
-    runAsNonRoot: true
-    runAsUser: 10001
-    runAsGroup: 10001
-    fsGroup: 10001
-    fsGroupChangePolicy: OnRootMismatch
-    seccompProfile: { type: RuntimeDefault }
+  securityContext: {{ include "xm.podSecurity" . | nindent 4 }}
   {{- if and (eq $role "watch") $root.Values.topics.create }}
   initContainers:
     - name: topics
