@@ -179,6 +179,13 @@ class PartitionedOperator(ABC, Generic[P]):
     def _add_rows(self, partition: P, checkpoint: Checkpoint) -> None:
         """Add to a checkpoint what is stored beside the state of a changed partition."""
 
+    def _must_save(self, partition: P, out: Outcome) -> bool:
+        """Whether the next checkpoint must contain a partition after a batch; it must by default.
+
+        A batch that need not be saved may be observed again.
+        """
+        return True
+
     def _load_rows(self, partition: P) -> None:
         """Load what `_add_rows` has stored; nothing by default."""
 
@@ -198,7 +205,7 @@ class PartitionedOperator(ABC, Generic[P]):
         if len(batch.offsets):
             self._observe(partition, batch, out)
             partition.offset = int(batch.offsets[-1]) + 1
-            partition.dirty = True
+            partition.dirty |= self._must_save(partition, out)
             self._add(partition, out)
         return out
 

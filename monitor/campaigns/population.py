@@ -4,6 +4,8 @@ A key's row is its latest fingerprint and the identifiers of its earlier ones. R
 row's bytes. The numbers by which keys are compared (`Traits`) follow from the row. A key without a
 fingerprint for two days leaves. If the population is full, the keys with the oldest fingerprints
 leave.
+
+The rows are in the order of the keys' first fingerprints, whatever the order of arrival.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ ROW = np.dtype(
     [
         ("fingerprint", FINGERPRINT),
         ("identifiers", "<u8", (len(IDENTIFIERS), SEEN)),  # hashes, the newest first
-        ("number", "<u8"),  # of the key, in the order in which keys were added
+        ("number", "<u8"),  # event time of the key's first fingerprint, microseconds, see `settle`
         ("tried", "<u4"),  # its requests when a group was last grown from it
     ]
 )
@@ -109,7 +111,7 @@ class Population:
         self.changed: set[str] = set()
         self.removed: set[str] = set()
         self._codes: dict[str, Integers] = {}
-        self._number = 0
+        self._settled = 0.0  # event time of the last round
         self._stale = np.zeros(_FIRST, bool)  # rows whose derived columns are out of date
         self._direction = np.zeros((_FIRST, CONTENT), np.float32)
         self._lists = np.zeros((_FIRST, len(LISTS)))
@@ -141,7 +143,8 @@ class Population:
             keys: the n keys, repetitions allowed.
         """
         self._codes.clear()
-        at = np.array([self._place(key) for key in keys], np.int64)
+        ts = fingerprints["ts"].tolist()
+        at = np.array([self._place(*each) for each in zip(keys, ts, strict=True)], np.int64)
         order = np.argsort(at, kind="stable")
         # Repeated keys: first the first fingerprint of every key, then the second, and so on.
         first = np.flatnonzero(np.diff(at[order], prepend=-1))
@@ -168,17 +171,42 @@ class Population:
         self._rows["tried"][rows] = self._rows["fingerprint"]["requests"][rows]
         self.changed.update(self.keys[i] for i in rows.tolist())
 
-    def load(self, rows: Mapping[str, bytes]) -> None:
+    def load(self, rows: Mapping[str, bytes], settled: float = 0.0) -> None:
         """Restore the rows that the store has kept, of this layout or an earlier one.
+
+        Args:
+            settled: event time of the last round, epoch seconds.
 
         Raises:
             StoreRefusedError: if a row has an unknown layout.
         """
         known = {key: _from_bytes(key, data) for key, data in rows.items()}
-        for key in sorted(known, key=lambda key: int(known[key]["number"])):
+        for key in sorted(known, key=lambda key: (int(known[key]["number"]), key)):
             at = self._place(key)
             self._rows[at], self._stale[at] = known[key], True
-            self._number = int(known[key]["number"]) + 1
+        self._settled = settled
+
+    def settle(self, now: float) -> None:
+        """Order the keys that are new since the last round by their first fingerprints.
+
+        Args:
+            now: event time of this round, epoch seconds. A key that comes later than it should
+                counts from now on.
+        """
+        numbers = self.rows["number"]
+        first = int(np.count_nonzero(numbers < _number(self._settled)))
+        self._settled = now
+        order = sorted(range(first, len(self)), key=lambda i: (int(numbers[i]), self.keys[i]))
+        if order == list(range(first, len(self))):
+            return
+        self._codes.clear()
+        self._derive()
+        new = slice(first, len(self))
+        for array in (self._rows, self._direction, self._lists):
+            array[new] = array[order]
+        self._traits[:, new] = self._traits[:, order]
+        self.keys[new] = [self.keys[i] for i in order]
+        self._index.update((self.keys[i], i) for i in range(first, len(self)))
 
     def snapshot(self) -> dict[str, bytes | None]:
         """The rows that the store does not have, `None` for those that it should delete."""
@@ -240,7 +268,7 @@ class Population:
             found[known] = np.unique(values[known], return_inverse=True)[1] + 1
         return found
 
-    def _place(self, key: str) -> int:
+    def _place(self, key: str, ts: float = 0.0) -> int:
         at = self._index.get(key)
         if at is None:
             at = self._index[key] = len(self.keys)
@@ -249,8 +277,7 @@ class Population:
             if at == len(self._rows):
                 self._grow()
             self._rows[at] = np.zeros((), ROW)
-            self._rows[at]["number"] = self._number
-            self._number += 1
+            self._rows[at]["number"] = _number(max(ts, self._settled))
         return at
 
     def _grow(self) -> None:
@@ -323,6 +350,11 @@ def _from_bytes(key: str, data: bytes) -> np.void:
         data = fingerprint.tobytes() + data[layout.itemsize :]
     row: np.void = np.frombuffer(data, ROW)[0]
     return row
+
+
+def _number(ts: float) -> int:
+    """An event time, epoch seconds, as the number of a row."""
+    return max(0, int(1e6 * ts))
 
 
 def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

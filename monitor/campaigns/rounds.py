@@ -85,6 +85,7 @@ class Rounds:
             withdrawn: see `StreamOperator.withdraw`.
         """
         known = [c for c in self.campaigns if not c.ended or now - c.ended < _KEPT]
+        population.settle(now)
         population.expire(now, [key for campaign in known for key in campaign.membership])
         imports = Imports.of(self.imports, population, now) if self.imports else None
         current = _Round(

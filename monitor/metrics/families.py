@@ -147,6 +147,12 @@ class Metrics:
         # Campaigns
         self.fingerprints = counter("xm_fingerprints", "Key fingerprints observed.")
         self.linked_keys = gauge("xm_linked_keys", "Keys in the campaign population.")
+        self.held_fingerprints = gauge(
+            "xm_held_fingerprints", "Key fingerprints that wait for a round of the linker."
+        )
+        self.late_fingerprints = counter(
+            "xm_late_fingerprints", "Key fingerprints that came after their round of the linker."
+        )
         self.link_seconds = seconds("xm_link_seconds", "Time of a linking round, seconds.")
 
         # Cases

@@ -213,7 +213,7 @@ class Collector:
         covered = {each.name: each.offset for each in self._partitions()}
         arrived = self._offsets.ends(list(covered))
         ends = {name: max(end, arrived.get(name, 0)) for name, end in covered.items()}
-        stream = self._ranges({partition.name: partition.offset, **ends})
+        stream = self._ranges({partition.name: partition.observed, **ends})
         last = Last(at=campaigns.published(campaign)) if campaign.opened else Last(ended=True)
         wanted = {campaigns.own_alert_id(campaign): last} if campaign.named else {}
         alerts = self._alerts(wanted, partition.outbox, quick=quick)

@@ -230,6 +230,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         end = consumer.highwater(tp) if end is None or end < 0 else end
         return max(0, (end or 0) - offset)
 
+    def has_caught_up(self, tp: TP, offset: int) -> bool:
+        """Whether Kafka has said where a partition ends, and `lag` is 0."""
+        known = self._thread._ensure_consumer().highwater(tp) is not None
+        return known and self.lag(tp, offset) == 0
+
     # Acknowledgement
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:

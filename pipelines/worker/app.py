@@ -261,6 +261,7 @@ def _observe(
         metrics=metrics,
         redact=settings.rejected == "redacted",
         withdrawn=lambda: people.read().withdrawn_by_subject,
+        reports=isinstance(operator, Engine),
     )
 
     @app.agent(app.topic(source), name=f"observe_{source}")  # type: ignore[untyped-decorator]

@@ -33,6 +33,7 @@ from monitor.store.operate.processes import Place
 from pipelines.kafka.record_batch import Records
 from pipelines.worker.checkpoint import PAUSES, Checkpointer
 from pipelines.worker.gauges import Gauges, Progress
+from pipelines.worker.linking.reports import Reports
 from pipelines.worker.patience import Patience
 from pipelines.worker.starts import Starts
 
@@ -61,6 +62,7 @@ class Watch:
         redact: whether the rejected topic gets the reason and the place of an element only.
         withdrawn: reads which alerts people have withdrawn. Nothing is consumed before the first
             answer, so a new worker does not decide what a person has overturned.
+        reports: whether to report progress to the linker.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Watch:
         metrics: Metrics | None = None,
         redact: bool = True,
         withdrawn: Callable[[], Withdrawn] | None = None,
+        reports: bool = False,
     ) -> None:
         self._app = app
         self._read_withdrawn = withdrawn
@@ -97,6 +100,9 @@ class Watch:
             source,
             self._metrics,
             self._patience,
+        )
+        self._reports = (
+            Reports(app, operator, self._checkpoints, topics, source) if reports else None
         )
         self._warned_of_unkeyed = False
         self._revoked: int | None = None  # the generation of partitions that was revoked
@@ -199,7 +205,11 @@ class Watch:
                 observed.outputs.append(await self._reject(message, rejected))
         with self._patience.waiting(self._topics.fingerprints):
             # With the time of the requests, so that campaign decisions count from there.
+            if self._reports is not None:
+                await self._reports.before_batch(message.tp, int(batch.offsets[0]), arrival)
             await self._checkpoints.produce_fingerprints(outcome.fingerprints, arrival)
+            if self._reports is not None:
+                await self._reports.after_batch(message.tp, arrival)
 
     def _count_unkeyed(self, message: Any, records: Records) -> None:
         """Count messages without a key; warn once. Their requests are spread over the workers."""
@@ -287,6 +297,8 @@ class Watch:
             else:
                 await asyncio.sleep(next(waiting))
             await self.set_gauges()
+            if self._reports is not None:
+                await self._reports.send_regularly()
 
     async def set_gauges(self) -> None:
         """Set the gauges of the assigned partitions."""
@@ -341,6 +353,8 @@ class Watch:
         self._checkpoints.forget()
         self._starts.clear()
         self._no_schema.clear()
+        if self._reports is not None:
+            self._reports.clear()
         await self._run(self._operator.revoke)
         self._gauges.clear()
         self._reached = None

@@ -1,0 +1,1 @@
+"""What a worker sends to the linker besides fingerprints."""
