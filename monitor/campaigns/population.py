@@ -24,12 +24,11 @@ from monitor.campaigns.fingerprint import (
     Fingerprints,
     migrated,
 )
+from monitor.campaigns.usage import content, follow_ups, rhythm
 from monitor.errors import StoreRefusedError
-from monitor.prompts.projection import CONTENT, LISTS, SCALE
-from monitor.records.profile import DAY, HALF_LIVES, HOUR, LONG
+from monitor.prompts.projection import CONTENT, LISTS
+from monitor.records.profile import DAY
 from monitor.sketches import hyperloglog
-from monitor.sketches.habits import HALF_LIFE
-from monitor.sketches.kernel_mean import KernelMeans
 
 KEPT = 2.0 * DAY  # seconds after its last fingerprint that a key is kept
 SEEN = 3  # different values of an identifier that are kept per key
@@ -298,7 +297,7 @@ class Population:
         deviation = np.linalg.norm(mean, axis=1)
         self._direction[which] = mean / np.maximum(deviation, 1e-9)[:, None]
         self._lists[which] = np.log2(1.0 + np.maximum(fingerprints["lists"], 0.0))
-        rate, unevenness = _rhythm(fingerprints)
+        rate, unevenness = rhythm(fingerprints)
         prompts, templates = (
             hyperloglog.estimate(fingerprints["distinct"][:, FINGERPRINT_DISTINCT.index(kind)])
             for kind in FINGERPRINT_DISTINCT
@@ -313,7 +312,7 @@ class Population:
             prompt_surprisal=fingerprints["prompt_surprisal"].astype(np.float64),
             distinct=prompts,
             repeats=np.clip(1.0 - prompts / np.maximum(fingerprints["sketch_prompts"], 1), 0, 1),
-            follow_ups=_follow_ups(fingerprints),
+            follow_ups=follow_ups(fingerprints),
             end_users=np.log2(1.0 + fingerprints["end_users"]),
             unattended=fingerprints["unattended"].astype(np.float64),
             regular=fingerprints["regular"].astype(np.float64),
@@ -362,49 +361,3 @@ def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer
-
-
-def content(fingerprints: Fingerprints) -> KernelMeans:
-    """The mean prompts of n fingerprints."""
-    sums, count = fingerprints["content"], fingerprints["sketch_prompts"]
-    return KernelMeans.from_stored(sums, count, HALF_LIVES[-1], SCALE, CONTENT)
-
-
-def _follow_ups(fingerprints: Fingerprints) -> Floats:
-    """The share of follow-ups `(n,)`, NaN if unknown: the record's mean starts at 0."""
-    seen = 1.0 - 0.5 ** (fingerprints["requests"] / HALF_LIFE)
-    return np.minimum(fingerprints["follow_ups"] / np.maximum(seen, 1e-9), 1.0).astype(np.float64)
-
-
-def hours(fingerprints: Fingerprints) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Requests per hour of n keys, the newest hour first.
-
-    Returns:
-        `(n, LONG.panes)` requests, and which hours are complete: neither the current one nor the
-        one in which the key was first seen.
-    """
-    head = fingerprints["long_head"].astype(np.int64)[:, None]
-    first = np.floor(fingerprints["first_seen"] / HOUR).astype(np.int64)[:, None]
-    age = np.arange(LONG.panes)[None, :]
-    counts = np.take_along_axis(
-        fingerprints["long_requests"].astype(np.float64), (head - age) % LONG.panes, axis=1
-    )
-    known = age <= head - first
-    return counts * known, known & (age > 0) & (age < head - first)
-
-
-def _rhythm(fingerprints: Fingerprints) -> tuple[Floats, Floats]:
-    """Rate and unevenness since a key was first seen, over at most a day; `(n,)` each.
-
-    Unevenness is the squared coefficient of variation beyond that of a Poisson process.
-    """
-    counts, complete = hours(fingerprints)
-    span = (fingerprints["ts"] - fingerprints["first_seen"]) / HOUR
-    span = np.minimum(span, LONG.panes - 0.5)
-    rate = np.log2(np.maximum(counts.sum(axis=1), 1.0) / np.maximum(span, 0.25))
-    n = complete.sum(axis=1)
-    mean = (counts * complete).sum(axis=1) / np.maximum(n, 1)
-    variance = (((counts - mean[:, None]) * complete) ** 2).sum(axis=1) / np.maximum(n - 1, 1)
-    uneven = np.maximum(variance - mean, 0.0) / np.maximum(mean, 1e-9) ** 2
-    known = (n >= 3) & (mean > 0)
-    return rate, np.where(known, np.log2(0.03125 + np.minimum(uneven, 32.0)), np.nan)

@@ -22,7 +22,8 @@ from monitor.campaigns.criteria import UNKNOWN, Weights
 from monitor.campaigns.evidence import robust_deviation
 from monitor.campaigns.fingerprint import FINGERPRINT_DISTINCT, IDENTIFIERS, Fingerprints
 from monitor.campaigns.membership import Group
-from monitor.campaigns.population import Population, PopulationView, content, hours
+from monitor.campaigns.population import Population, PopulationView
+from monitor.campaigns.usage import content, hours
 from monitor.records.profile import HOUR, MINUTE
 from monitor.sketches import hyperloglog
 from monitor.sketches.kernel_mean import KernelMeans

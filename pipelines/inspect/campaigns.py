@@ -15,7 +15,7 @@ import numpy as np
 from monitor.alerting.alerts import SEVERITIES, Action, Severity
 from monitor.alerting.policy import action_for
 from monitor.campaigns.campaign import Campaign
-from monitor.campaigns.population import hours
+from monitor.campaigns.usage import hours
 from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.linker import LinkPartition

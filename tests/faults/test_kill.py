@@ -28,7 +28,6 @@ from tests.support.servers import Redis, Server, Tansu
 from tests.support.workers import (
     another_worker,
     differences,
-    expected_linker_results,
     expected_results,
     fill,
     filling,
@@ -91,7 +90,7 @@ def test_killed_linker_finds_the_same_campaign(
         assert [row for row in rows if row.result != "same"] == []
         by_engine = [KeyFingerprint("", value) for value in expected_results(worker).fingerprints]
         expected = replay.link(Linker(settings, MemoryStore()), by_engine).alerts
-        found = linker_results(worker, expected_linker_results(worker)).alerts
+        found = linker_results(worker).alerts
     assert expected
     assert {*found} == {msgspec.json.encode(alert) for alert in expected}
 

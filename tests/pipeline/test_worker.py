@@ -36,7 +36,6 @@ from tests.support.workers import (
     LinkerResults,
     Results,
     differences,
-    expected_linker_results,
     expected_results,
     fill,
     get_page,
@@ -83,9 +82,7 @@ def hour(kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory)
         fill(worker, stream)
         expected = expected_results(worker)
         found = worker_results(worker, expected)
-        yield Hour(
-            worker, stream, expected, found, linker_results(worker, expected_linker_results(worker))
-        )
+        yield Hour(worker, stream, expected, found, linker_results(worker))
 
 
 @pytest.fixture(scope="module")

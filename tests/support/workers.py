@@ -28,6 +28,7 @@ from monitor.alerting.alerts import Alert
 from monitor.alerting.decisions import Decision
 from monitor.batch import Batch
 from monitor.campaigns.fingerprint import split
+from monitor.campaigns.order.progress import is_progress
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
@@ -53,11 +54,16 @@ class Results(NamedTuple):
 
 
 class LinkerResults(NamedTuple):
-    """The results of fingerprints: state and rows in the store, and campaign alerts."""
+    """The results of fingerprints: state and rows in the store, and campaign alerts.
+
+    Attributes:
+        observed: the offset up to which they are the results.
+    """
 
     state: bytes
     rows: dict[bytes, bytes | None]
     alerts: list[bytes]
+    observed: int
 
 
 class Page(NamedTuple):
@@ -153,7 +159,7 @@ def worker_results(worker: Worker, expected: Results) -> Results:
     return Results(
         found,
         _alerts(worker, campaigns=False),
-        [each for r in read_topic(worker, topics.fingerprints) for each in split(r.value)],
+        [each for r in fingerprint_messages(worker) for each in split(r.value)],
         [_place(record) for record in read_topic(worker, topics.rejected)],
     )
 
@@ -163,11 +169,18 @@ def _without_end(decision: bytes | None) -> bytes | None:
     return decision and msgspec.json.encode(msgspec.json.decode(decision, type=Decision))
 
 
-def expected_linker_results(worker: Worker) -> LinkerResults:
-    """The results of an undisturbed linker on the fingerprints sent so far, in one batch."""
+def fingerprint_messages(worker: Worker) -> list[Any]:
+    """The messages of fingerprints on their topic, without those of progress."""
+    found = read_topic(worker, worker.settings.topics.fingerprints)
+    return [record for record in found if not is_progress(record.value)]
+
+
+def expected_linker_results(worker: Worker, observed: int) -> LinkerResults:
+    """The results of an undisturbed linker on the messages before an offset, in one batch."""
     linker = Linker(worker.settings, MemoryStore())
     topic = worker.settings.topics.fingerprints
-    name, stream = f"{topic}:0", read_topic(worker, topic)
+    name = f"{topic}:0"
+    stream = [record for record in read_topic(worker, topic) if record.offset < observed]
     linker.assign(name)
     offsets, values = [r.offset for r in stream], [r.value for r in stream]
     outcome = linker.observe(Batch(name, offsets, values))
@@ -175,22 +188,32 @@ def expected_linker_results(worker: Worker) -> LinkerResults:
     linker.published(first)
     state = linker.snapshot().partitions.get(name, first.partitions[name])
     rows = {key.encode(): row for key, row in first.rows[name].items()}
-    return LinkerResults(state, rows, [msgspec.json.encode(alert) for alert in outcome.alerts])
+    alerts = [msgspec.json.encode(alert) for alert in outcome.alerts]
+    return LinkerResults(state, rows, alerts, observed)
 
 
-def linker_results(worker: Worker, expected: LinkerResults) -> LinkerResults:
-    """The results of the worker's linker, once its checkpoints cover all fingerprints."""
+def linker_results(worker: Worker) -> LinkerResults:
+    """The results of the worker's linker, once it has all fingerprints and no round is due."""
     name = f"{worker.settings.topics.fingerprints}:0"
-    end = load_link_partition(expected.state).offset
+    last = fingerprint_messages(worker)[-1].offset
+    ends = {f"{r.topic}:{r.partition}": r.offset + 1 for r in read_topic(worker, worker.requests)}
     with redis.from_url(worker.settings.redis_url) as store:
 
         def is_done() -> bool:
             reached = load_link_partition(store.get(PARTITION_KEY + name))
-            return reached.offset == end and not reached.outbox
+            sources = reached.progress.snapshot().sources
+            return (
+                reached.observed > last
+                and not reached.outbox
+                and all(name in sources and sources[name].offset >= ends[name] for name in ends)
+                and min(sources[name].passed for name in ends) < reached.next_round
+            )
 
         until(is_done)
-        state, rows = store.get(PARTITION_KEY + name), store.hgetall(ROWS_KEY + name)
-    return LinkerResults(state, rows, _alerts(worker, campaigns=True))
+        pipe = store.pipeline()
+        state, rows = pipe.get(PARTITION_KEY + name).hgetall(ROWS_KEY + name).execute()
+    observed = load_link_partition(state).observed
+    return LinkerResults(state, rows, _alerts(worker, campaigns=True), observed)
 
 
 def differences(worker: Worker) -> list[str]:
@@ -202,8 +225,8 @@ def differences(worker: Worker) -> list[str]:
     expected = expected_results(worker)
     found = worker_results(worker, expected)
     on_topics = [{*each.alerts, *each.fingerprints, *each.rejected} for each in (expected, found)]
-    expected_links = expected_linker_results(worker)
-    found_links = linker_results(worker, expected_links)
+    found_links = linker_results(worker)
+    expected_links = expected_linker_results(worker, found_links.observed)
     return [
         *(f"{key} differs" for key in found.stored if found.stored[key] != expected.stored[key]),
         *(f"{each!r} is on one side only" for each in set.symmetric_difference(*on_topics)),

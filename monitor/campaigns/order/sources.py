@@ -112,9 +112,10 @@ class Sources:
     def add(self, progress: Progress) -> None:
         """Take over a report."""
         self._now = max(self._now, progress.at)
-        names = {f"{progress.topic}:{number}" for number in range(progress.count)}
-        for name in names - self._sources.keys():
-            self._sources[name] = Source(heard=self._now)
+        names = dict.fromkeys(f"{progress.topic}:{number}" for number in range(progress.count))
+        for name in names:
+            if name not in self._sources:
+                self._sources[name] = Source(heard=self._now)
         for each in progress.partitions:
             source = self._sources.get(f"{progress.topic}:{each.number}")
             if source is None:  # beyond the count
@@ -124,7 +125,7 @@ class Sources:
             source.offset, source.caught_up = each.offset, each.caught_up
             source.watermark = max(source.watermark, each.watermark)
             source.heard, source.at = self._now, progress.at
-        for name in self._sources.keys() - names:
+        for name in self._sources.keys() - names.keys():
             if self._now - self._sources[name].heard > _FORGOTTEN:
                 del self._sources[name]
         self._note_passed()

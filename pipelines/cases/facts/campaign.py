@@ -20,7 +20,8 @@ from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.criteria import UNKNOWN
 from monitor.campaigns.fingerprint import FEW_END_USERS
 from monitor.campaigns.membership import SURE
-from monitor.campaigns.population import Population, hours
+from monitor.campaigns.population import Population
+from monitor.campaigns.usage import hours
 from monitor.config import Settings
 from monitor.detectors.base import counted
 from monitor.evidence.facts import (
