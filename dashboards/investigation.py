@@ -34,8 +34,11 @@ def _of(name: str, how: str = "max") -> str:
 
 
 def _line(severity: str) -> str:
-    """The evidence from which an alert has a severity, in nats."""
-    return f"-ln(max({metric('xm_alert_threshold_ratio', severity=severity)}))"
+    """The evidence from which an alert on a key or account has a severity, in nats."""
+    nats = f"-ln(max({metric('xm_alert_threshold_ratio', severity=severity)}))"
+    return (
+        f'{nats} and on () (max(xm_subject_severity{{subject="$subject", type!="campaign"}}) > 0)'
+    )
 
 
 ROWS: dict[str, list[Panel]] = {

@@ -24,7 +24,7 @@ ROWS: dict[str, list[Panel]] = {
     "Is extraction going on?": [
         Figure(
             "Critical alerts open",
-            "Keys, accounts and campaigns with an open critical alert. Page for these.",
+            "Open critical alerts on keys, accounts and campaigns. A subject may have several.",
             "none",
             OPEN["critical"],
             alarm=1,
@@ -32,7 +32,7 @@ ROWS: dict[str, list[Panel]] = {
         ),
         Figure(
             "Warnings open",
-            "Keys, accounts and campaigns with an open warning. The abuse team reviews these.",
+            "Open warnings on keys, accounts and campaigns, to review. A subject may have more.",
             "none",
             OPEN["warning"],
             links={"Investigate": "/d/xm-investigation"},

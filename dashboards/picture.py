@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.dates import SECONDLY, AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import MINUTELY, SECONDLY, AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import FuncFormatter
 
@@ -249,6 +249,7 @@ def _finish(
     axes.set_xlim(*_dates([source.start, source.end]))
     locator = AutoDateLocator(minticks=3, maxticks=6)
     locator.intervald[SECONDLY] = [1, 5, 10, 15, 30]
+    locator.intervald[MINUTELY] = [1, 2, 5, 10, 15, 30]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set_visible(False)
@@ -257,7 +258,8 @@ def _finish(
     for spine in axes.spines.values():
         spine.set_visible(False)
     if not is_categorical:
-        axes.set_ylim(bottom=0, top=None if axes.get_ylim()[1] > 0.06 or unit == "s" else 1)
+        highest = max((max(line.get_ydata(), default=0) for line in axes.lines), default=0)
+        axes.set_ylim(bottom=0, top=None if highest or axes.collections else 1)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit)))
     if not has_data:
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", color=_FAINT, size=7)

@@ -12,7 +12,10 @@ BUDGET = (
 )
 WITHDRAWN = or_zero(f"sum({latest('xm_withdrawn_alerts', 'kind')})")
 WITHDRAWN_A_DAY = f"({WITHDRAWN}) / 30"
-OPENED_A_DAY = f"sum(increase({metric('xm_alerts_total', severity__not='info', state='open')}[1d]))"
+_RAISED = metric(
+    "xm_alerts_total", severity__not="info", state__not="resolved", kind__not="campaign"
+)
+RAISED_A_DAY = f"sum(increase({_RAISED}[1d]))"
 PSI = latest("xm_drift_psi", "statistic", period="past")
 PSI_TODAY = latest("xm_drift_psi", "statistic", period="today")
 LARGE = 0.25  # population stability index
@@ -61,11 +64,11 @@ ROWS: dict[str, list[Panel]] = {
             alarm=1,
         ),
         Graph(
-            "Alerts opened per day",
-            "Warnings and critical alerts that opened in the 24 hours before, and the false ones "
-            "that the thresholds allow. Far more is an attack or drift.",
+            "Alerts per day",
+            "Alerts on keys that became a warning or critical in the 24 hours before, and the "
+            "false warnings that the thresholds allow. Far more is an attack or drift.",
             "none",
-            {"opened": OPENED_A_DAY, "budget": BUDGET},
+            {"alerts": RAISED_A_DAY, "budget": BUDGET},
         ),
         Graph(
             "Withdrawn alerts",

@@ -6,6 +6,10 @@ for each statistic, the distribution of the day's peaks over keys with that of t
 convention 0.1 is small and 0.25 is large. The histograms are those of the baseline, so observing a
 request costs nothing.
 
+The reference has all keys of its days, the baseline of a deployment only those with at least
+VOTE_REQUESTS requests. The others are the lowest in every statistic, more or less. So their share
+is taken off the lower end of the reference.
+
 A sample of keys differs from its reference by chance. Without drift the index is about
 (1/n + 1/m) times a chi-squared variable with one degree of freedom fewer than bins (B. Yurdakul,
 Statistical Properties of the Population Stability Index, Western Michigan University, 2018). Its
@@ -20,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.prompts.lexicon import INTENTS
-from monitor.records.profile import BINS, LEVELS, SCALES
+from monitor.records.baseline import VOTE_REQUESTS
+from monitor.records.profile import BINS, LEVELS, PER_LEVEL, SCALES
 
 Period = Literal["past", "today"]
 PERIODS: tuple[Period, ...] = ("past", "today")
@@ -49,6 +54,7 @@ class Drift:
     """
 
     def __init__(self, reference: Counts) -> None:
+        reference = of_voters(reference)
         self._starts = [_starts(counts) for counts in reference]
         self._reference = [
             _shares(counts, starts) for counts, starts in zip(reference, self._starts, strict=True)
@@ -69,6 +75,19 @@ class Drift:
                 by_chance = (bins - 1) * (1.0 / key_days + 1.0 / self._key_days[i])
                 index[i] = max(float((p - q) @ np.log(p / q)) - by_chance, 0.0)
         return index
+
+
+def of_voters(reference: Counts) -> Counts:
+    """The reference without its lowest keys: as many as have too few requests to count.
+
+    Of the bin in which VOTE_REQUESTS lies, the keys with fewer are below it.
+    """
+    requests = reference[STATISTICS.index("requests_24h")]
+    few = float(requests[: int(np.log2(1.0 + VOTE_REQUESTS) * PER_LEVEL)].sum())
+    share = few / max(float(requests.sum()), 1.0)
+    off = share * reference.sum(axis=1, keepdims=True)
+    above = np.maximum(np.cumsum(reference, axis=1) - off, 0.0)
+    return np.diff(above, axis=1, prepend=0.0)
 
 
 def _starts(counts: Counts) -> npt.NDArray[np.int64]:

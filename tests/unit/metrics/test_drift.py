@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor.metrics.drift import MIN_KEY_DAYS, STATISTICS, Drift
+from monitor.metrics.drift import MIN_KEY_DAYS, STATISTICS, Drift, of_voters
 from monitor.prompts.lexicon import INTENTS
 from monitor.prompts.projection import LISTS
 from monitor.records import profile
@@ -24,12 +24,11 @@ def drift(reference):
 
 
 def sample(reference, keys, shift=0, seed=1):
-    """Key-days drawn from the reference, with hourly requests moved by some bins."""
+    """Keys drawn from those of the reference that count, hourly requests moved by some bins."""
     rng = np.random.default_rng(seed)
     counts = np.zeros((LEVELS, BINS))
-    for level in range(LEVELS):
-        shares = np.maximum(reference[level], 0.0) / np.maximum(reference[level], 0.0).sum()
-        counts[level] = rng.multinomial(keys, shares)
+    for level, ordinary in enumerate(of_voters(reference)):
+        counts[level] = rng.multinomial(keys, ordinary / ordinary.sum())
     counts[HOURLY] = np.roll(counts[HOURLY], shift)
     return counts
 
@@ -62,6 +61,15 @@ def test_shifted_statistic_drifts_alone(drift, reference):
     index = drift(sample(reference, 1_000, shift=6))
     assert index[HOURLY] > 0.25
     assert np.delete(index, HOURLY).max() < 0.1
+
+
+def test_keys_with_too_few_requests_are_no_drift():
+    """A thousand keys of which three in ten have too few requests to count in the baseline."""
+    few, many = np.full(300, 8), np.arange(700) % 40 + 14  # bins of their requests
+    everyone, counted = np.zeros((LEVELS, BINS)), np.zeros((LEVELS, BINS))
+    for counts, bins in ((everyone, np.append(few, many)), (counted, many)):
+        counts[:] = np.bincount(bins, minlength=BINS)
+    assert Drift(everyone)(counted).max() < 0.01
 
 
 def test_few_keys_report_no_drift(drift, reference):
