@@ -325,11 +325,11 @@ class Engine(PartitionedOperator[Partition]):
     def withdraw(self, withdrawn: Withdrawn) -> None:
         self._response.withdrawn = withdrawn
         for partition in self.partitions.values():
-            ids, out = [id for id in withdrawn if id in partition.alerted], Outcome()
-            rows = self._subjects.rows(partition, ids)
-            self._response.withdraw(partition, ids, rows, partition.watermark, out)
-            self.table.mark_changed(rows)
-            self._add(partition, out)
+            self._add(partition, self._response.withdraw(partition, self._subjects))
+
+    def forget(self, subjects: Sequence[str]) -> None:
+        for partition in self.partitions.values():
+            self._add(partition, self._response.forget(partition, self._subjects, subjects))
 
     # Checkpoints
 

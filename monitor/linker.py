@@ -337,6 +337,14 @@ class Linker(PartitionedOperator[LinkPartition]):
         """As in the contract; a campaign's alert resolves in the next round."""
         self._withdrawn = withdrawn
 
+    def forget(self, subjects: Sequence[str]) -> None:
+        for partition in self.partitions.values():
+            known = len(partition.population)
+            partition.population.forget(subjects)
+            partition.clock = partition.clock.without_names(subjects)
+            had = [campaign.forget(subjects) for campaign in partition.rounds.campaigns]
+            partition.dirty |= any(had) or len(partition.population) < known
+
     def use_imports(self, imports: Sequence[Import]) -> None:
         """Use these indicators of partners from the next round on. Any thread may call this.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from monitor.alerting.alerts import Severity
@@ -97,6 +97,15 @@ class StreamOperator(Protocol):
 
         Raises:
             StoreError: nothing has changed but what opens. The same call can be made again.
+        """
+
+    def forget(self, subjects: Sequence[str]) -> None:
+        """Forget all that is known of some subjects: what is in memory, and in the next snapshot.
+
+        Their open alerts resolve. Records that are only in the store are not touched.
+
+        Raises:
+            StoreError: some may not be forgotten. The same call can be made again.
         """
 
     def snapshot(self) -> Checkpoint:

@@ -176,6 +176,17 @@ class Partition(PartitionState):
             self.end_users.pop(id, None)
             self.ties.pop(id, None)
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Forget subjects without open alerts, also as keys of accounts and of end users."""
+        self.clock = self.clock.without_names(ids)
+        for id in ids:
+            for known in (self.accounts, self.end_users, self.ties):
+                known.pop(id, None)
+            for account in self.accounts.values():
+                account.keys.pop(id, None)
+        gone = {*ids}
+        self.end_users = {user: key for user, key in self.end_users.items() if key not in gone}
+
     def lasting_ties(self, id: str, ties: Sequence[str]) -> list[str]:
         """Which ties of a subject all of its decisions had since its alerts opened.
 

@@ -30,7 +30,7 @@ from monitor.partition import Partition
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT
 from monitor.store.table import Rows, Table
-from monitor.subjects import BatchSubjects, Evaluated
+from monitor.subjects import BatchSubjects, Evaluated, Subjects
 
 Floats = npt.NDArray[np.float64]
 
@@ -189,17 +189,14 @@ class Response:
                 if cleared is not None and cleared.covers(severity, requests):
                     p[d, i] = 1.0
 
-    def withdraw(
-        self, partition: Partition, ids: list[str], rows: Rows, now: float, out: Outcome
-    ) -> None:
-        """Resolve the withdrawn alerts of some subjects, and count them as ordinary again.
+    def withdraw(self, partition: Partition, subjects: Subjects) -> Outcome:
+        """Resolve the withdrawn alerts, and count their subjects as ordinary again.
 
         Args:
-            ids: subjects with open alerts.
-            rows: `(n,) int64`, of their records.
-            now: event time, epoch seconds.
-            out: receives the alerts.
+            subjects: finds the records.
         """
+        ids, out = [id for id in self.withdrawn if id in partition.alerted], Outcome()
+        rows = subjects.rows(partition, ids)
         records = self._table.records
         for id, row in zip(ids, rows.tolist(), strict=True):
             subject, record = partition.subject(id), records[row]
@@ -209,9 +206,29 @@ class Response:
                 for kind, each in self.withdrawn[id].items()
                 if each.covers(each.severity, requests, is_open=True)
             }
-            out.alerts += self._lifecycle.withdraw(record, subject, now, kinds)
+            out.alerts += self._lifecycle.withdraw(record, subject, partition.watermark, kinds)
             partition.set_open_alerts(id, self._lifecycle.open_on(record, id))
         records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)
+        self._table.mark_changed(rows)
+        return out
+
+    def forget(self, partition: Partition, subjects: Subjects, forgotten: Sequence[str]) -> Outcome:
+        """Resolve all alerts of some subjects, and make their records like those of new ones.
+
+        Args:
+            subjects: finds the records.
+            forgotten: pseudonyms of the subjects to forget.
+        """
+        ids, out = [id for id in forgotten if id in partition.alerted], Outcome()
+        for id, row in zip(ids, subjects.rows(partition, ids).tolist(), strict=True):
+            about, record = partition.subject(id), self._table.records[row]
+            out.alerts += self._lifecycle.end(record, about, partition.watermark, "data erased")
+            partition.set_open_alerts(id, [])
+        partition.forget(forgotten)
+        rows = subjects.in_memory(partition, forgotten)
+        self._table.blank(rows[rows >= 0])
+        partition.dirty = True
+        return out
 
     def resolve_calm(
         self, partition: Partition, ids: list[str], rows: Rows, now: float, out: Outcome

@@ -198,6 +198,14 @@ class Lifecycle:
             if 0 < record["severity"][slot] <= kinds.get(kind, 0)
         ]
 
+    def end(self, record: Any, subject: Subject, now: float, why: str) -> list[Alert]:
+        """Resolve all alerts of a subject; its RECORD is updated in place."""
+        return [
+            self._resolve(record, slot, kind, subject, now, why)
+            for slot, kind in self.kinds.items()
+            if record["severity"][slot]
+        ]
+
     def _resolve(
         self, record: Any, slot: int, kind: str, subject: Subject, now: float, why: str
     ) -> Alert:

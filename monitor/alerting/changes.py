@@ -18,6 +18,7 @@ _LONGEST_TEXT = 500  # characters of a name or a reason
 What = Literal[
     "kill", "shadow", "caps", "allow", "disallow", "decide", "delete", "withdraw", "reinstate",
     "cap", "silence", "case", "share", "import", "drop", "letter", "appeal", "uphold", "overturn",
+    "forget", "replay",
 ]  # fmt: skip
 
 

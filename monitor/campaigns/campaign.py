@@ -81,6 +81,17 @@ class Campaign(msgspec.Struct):
         self.named = other.named | self.named
         self.unreported = True
 
+    def forget(self, keys: Iterable[str]) -> bool:
+        """Remove keys from the members and the bystanders; whether it had any of them."""
+        gone, had = {*keys}, False
+        for known in (self.membership, self.named, self.decided, self.ties):
+            for key in gone & known.keys():
+                del known[key]
+                had = True
+        had |= bool(gone & {*self.bystanders})
+        self.bystanders = [key for key in self.bystanders if key not in gone]
+        return had
+
     def describe(
         self,
         population: Population,

@@ -228,11 +228,21 @@ class Population:
             limit = max(limit, float(np.partition(ts, over - 1)[over - 1]))
         silent = ts <= limit
         silent[self.rows_of(keep)] = False
-        if not silent.any():
+        self._remove(silent)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove keys."""
+        leaving = np.zeros(len(self), bool)
+        leaving[self.rows_of(keys)] = True
+        self._remove(leaving)
+
+    def _remove(self, which: npt.NDArray[np.bool_]) -> None:
+        """Remove the keys that are marked, `(n,) bool`."""
+        if not which.any():
             return
-        kept = np.flatnonzero(~silent)
+        kept = np.flatnonzero(~which)
         self._codes.clear()
-        leaving = {self.keys[i] for i in np.flatnonzero(silent).tolist()}
+        leaving = {self.keys[i] for i in np.flatnonzero(which).tolist()}
         self.removed |= leaving
         self.changed -= leaving
         self._derive()

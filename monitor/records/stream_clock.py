@@ -23,7 +23,7 @@ results do not depend on batches or restarts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,14 @@ class StreamClock:
     def __init__(self, watermark: float = 0.0, sources: Sequence[Source] = ()) -> None:
         self.watermark = watermark
         self.sources = list(sources)
+
+    def without_names(self, keys: Collection[str]) -> StreamClock:
+        """The same clock, in which some keys have no name. Their latest times still count."""
+        sources = [
+            (f"forgotten {i}" if key in keys else key, seconds, events)
+            for i, (key, seconds, events) in enumerate(self.sources)
+        ]
+        return StreamClock(self.watermark, sources)
 
     def after(
         self, ts: Floats, keys: Sequence[str], latest: Floats

@@ -19,7 +19,7 @@ from monitor.errors import StoreError, StoreRefusedError
 from monitor.kernels.zeros import compact
 from monitor.records.admission import admission_fields
 from monitor.records.migrations import damaged
-from monitor.records.profile import RECORD, Records, as_words, copies
+from monitor.records.profile import RECORD, Records, as_words, blank, copies
 from monitor.store.base import Store
 from monitor.store.record_block import Block, read_all
 
@@ -115,6 +115,11 @@ class Table:
     def mark_changed(self, rows: Rows) -> None:
         """Include these rows in the next snapshot."""
         self._changed[rows] = True
+
+    def blank(self, rows: Rows) -> None:
+        """Make these rows like those of new keys, in the next snapshot too."""
+        self.records[rows] = blank()
+        self.mark_changed(rows)
 
     def snapshot(self) -> Block:
         """Copy all changed rows. Ends with `commit` or `rollback`."""

@@ -1,8 +1,7 @@
-"""Read-only commands: inspect a log; keys, explain, campaigns and public on the workers' data."""
+"""Read-only commands: inspect a log; explain, campaigns and public on the workers' data."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,33 +49,6 @@ def _store(settings: Settings) -> RedisStore:
     from monitor.store.redis import RedisStore
 
     return RedisStore(settings.redis_url, settings.record_seconds)
-
-
-@commands.command(epilog="Example: `xm keys --top 20 --by tokens --memory`")
-def keys(
-    top: Annotated[int, typer.Option(help="Number of keys to list.", min=0)] = 20,
-    by: Annotated[
-        str, typer.Option(help="Sort by requests, tokens, hour, last-seen, or a detector's name.")
-    ] = "requests",
-    memory: Annotated[
-        bool, typer.Option("--memory", help="Also show Redis memory per key.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List keys in Redis, sorted. Reads page by page and does not block Redis."""
-    settings = config.load()
-    import msgspec
-
-    from monitor.store import inventory
-    from pipelines.inspect.decisions import reader
-    from pipelines.inspect.keys import list_keys, measure_memory, ranking_by
-    from pipelines.show.keys import show
-
-    ranking, store = ranking_by(by, settings), _store(settings)
-    listed = list_keys(inventory.pages(store.server), ranking, top, reader(store, settings))
-    if memory:
-        listed = msgspec.structs.replace(listed, memory=measure_memory(store.server, listed.keys))
-    output(listed, as_json, partial(show, by=by))
 
 
 @commands.command(epilog="Example: `xm explain k_e1d20bc60b4589d33ce25944`")

@@ -33,8 +33,9 @@ class Commands(LazyGroup):
             ),
             Entry(
                 "keys",
-                "inspect",
-                "List keys in Redis, sorted. Reads page by page and does not block Redis.",
+                "operate.keys",
+                "List keys in Redis, the most remarkable first. Reads page by page and does not "
+                "block Redis.",
             ),
             Entry(
                 "explain",

@@ -5,7 +5,9 @@ Accounts and end users are listed among the keys. The totals are of keys alone.
 Records are read one page at a time, each as one array, and only the first keys are kept, so memory
 does not grow with their number. A record shows its key as of the last request: `hour`
 counts the requests in the hour before it. A ranking by a detector evaluates it against the shipped
-or configured reference alone, without what workers have learned.
+or configured reference alone, without what workers have learned. The most remarkable keys are those
+with the severest open alert, and among equals the ones with the smallest probability of any
+detector.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from monitor.store import inventory
 from monitor.store.connection import Primary
 from pipelines.inspect.decisions import Applied, Held
 
+REMARKABLE = "remarkable"
 _MILLION = 1_000_000
 _HOUR = SCALES.index("1h")  # column of `Profile.counts`
 
@@ -76,11 +79,11 @@ class Ranking(NamedTuple):
 
     Attributes:
         score: of n keys, `(n,)`; the highest come first.
-        detector: whether the score is minus a detector's probability.
+        probability: of n keys, `(n,)`, that an ordinary key is like this; `None`: not shown.
     """
 
     score: Callable[[Profile], npt.NDArray[Any]]
-    detector: bool = False
+    probability: Callable[[Profile], npt.NDArray[Any]] | None = None
 
 
 @dataclass(slots=True)
@@ -128,7 +131,8 @@ def list_keys(
         data = b"".join(read(record).tobytes() for _, record in page)
         totals.add([key for key, _ in page], np.frombuffer(data, RECORD), ranking, top)
     profile = Profile(totals.records)
-    hours, scores = profile.counts[:, _HOUR], ranking.score(profile)
+    hours = profile.counts[:, _HOUR]
+    likely = ranking.probability(profile).tolist() if ranking.probability else len(hours) * [None]
     return KeyList(
         keys=totals.keys,
         requests=totals.requests,
@@ -137,9 +141,9 @@ def list_keys(
             name: totals.alerted[i] for i, name in enumerate(SEVERITIES, 1) if totals.alerted[i]
         },
         top=[
-            _row(name, record, float(hour), -float(score) if ranking.detector else None, applied)
-            for name, record, hour, score in zip(
-                totals.names, totals.records, hours, scores, strict=True
+            _row(name, record, float(hour), probability, applied)
+            for name, record, hour, probability in zip(
+                totals.names, totals.records, hours, likely, strict=True
             )
         ],
     )
@@ -168,7 +172,7 @@ def _row(
 
 
 def ranking_by(name: str, settings: Settings) -> Ranking:
-    """The ranking with a name: a count, or a detector.
+    """The ranking with a name: REMARKABLE, a count, or a detector.
 
     Raises:
         ConfigError: if there is none.
@@ -182,11 +186,33 @@ def ranking_by(name: str, settings: Settings) -> Ranking:
     detectors: dict[str, Detector] = {detector.name: detector for detector in ALL_DETECTORS}
     if name in detectors:
         baseline = Baseline(load_reference(settings.reference))
-        return Ranking(lambda keys: -detectors[name](keys, baseline).p, detector=True)
+        return Ranking(
+            lambda keys: -detectors[name](keys, baseline).p,
+            lambda keys: detectors[name](keys, baseline).p,
+        )
+    if name == REMARKABLE:
+        return _remarkable(Baseline(load_reference(settings.reference)))
     if name not in counts:
-        choices = ", ".join([*counts, *detectors])
+        choices = ", ".join([REMARKABLE, *counts, *detectors])
         raise ConfigError(f'Cannot sort by "{name}". Choose one of {choices}.')
     return Ranking(counts[name])
+
+
+def _remarkable(baseline: Baseline) -> Ranking:
+    """First by severity of the open alerts, then by the smallest probability of any detector."""
+
+    def probability(keys: Profile) -> npt.NDArray[Any]:
+        if not len(keys.records):
+            return np.ones(0)
+        found = [detector(keys, baseline).p for detector in ALL_DETECTORS]
+        return np.asarray(np.min(found, axis=0))
+
+    def score(keys: Profile) -> npt.NDArray[Any]:
+        severity = keys["severity"].max(axis=1).astype(float)
+        surprise = -np.log10(np.maximum(probability(keys), 1e-300))
+        return np.asarray(1_000.0 * severity + surprise)
+
+    return Ranking(score, probability)
 
 
 def _open_alerts(record: Any) -> dict[str, Severity]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.alerting.alerts import SEVERITIES
-from pipelines.inspect.keys import KeyList, KeyRow, MemoryUse
+from pipelines.inspect.keys import REMARKABLE, KeyList, KeyRow, MemoryUse
 from pipelines.inspect.what_if import one_in
 from pipelines.show.style import add_columns, count, date_time, default_console, short, table
 
@@ -45,7 +45,7 @@ def _table(listed: KeyList, by: str) -> Table:
     rows = table(_title(by))
     add_columns(rows, "key")
     add_columns(rows, "requests", "tokens", "hour", numbers=True)
-    add_columns(rows, "last seen", "decision", *([by] if ranked else []))
+    add_columns(rows, "last seen", "decision", *([_column(by)] if ranked else []))
     rows.add_column("open alerts")
     for key in listed.top:
         rows.add_row(*_cells(key), *([_probability(key)] if ranked else []), _alerts(key))
@@ -59,7 +59,7 @@ def _lines(listed: KeyList, by: str) -> Text:
     text.append(f"{heading}\n", "not bold dim")
     for key in listed.top:
         text.append(f"{_LINE.format(*_cells(key))}\n", "not bold")
-        ranked = f"{by} {_probability(key)}" if key.probability is not None else ""
+        ranked = f"{_column(by)} {_probability(key)}" if key.probability is not None else ""
         details = "; ".join(part for part in (ranked, _alerts(key)) if part)
         if details:
             text.append(f"  {details}\n", "not bold dim")
@@ -67,7 +67,14 @@ def _lines(listed: KeyList, by: str) -> Text:
 
 
 def _title(by: str) -> str:
+    if by == REMARKABLE:
+        return "The most remarkable keys, times in UTC"
     return f"Keys by {by}, times in UTC"
+
+
+def _column(by: str) -> str:
+    """The name of the probability: of a detector, or of the most surprising one."""
+    return "ordinary" if by == REMARKABLE else by
 
 
 def _cells(key: KeyRow) -> tuple[str, ...]:

@@ -25,8 +25,10 @@ from monitor.requests.decoder import Decoder
 from monitor.sharing.salt import salt_of
 from monitor.store.base import Store
 from monitor.store.control import ControlStore
+from monitor.store.operate.erasure import ErasureStore
 from monitor.store.redis import RedisStore
 from pipelines.cases.review.gauges import ReviewGauges
+from pipelines.health.forget import Forgetter
 from pipelines.kafka.groups import take_over
 from pipelines.kafka.security import faust_options
 from pipelines.kafka.topics import LARGEST_MESSAGE, check_topics
@@ -46,6 +48,7 @@ from pipelines.worker.watch import Watch
 from pipelines.worker.web import IDLE, WebService, check_port, pages
 
 _REVIEW_SECONDS = 30.0  # between counts of appeals and withdrawn alerts
+_FORGET_SECONDS = 2.0  # between looks at which subjects to forget
 _WITHDRAWN_SECONDS = 2.0  # between looks at which alerts people have withdrawn
 
 log = logging.getLogger(__name__)
@@ -275,6 +278,14 @@ def _observe(
     @app.task  # type: ignore[untyped-decorator]
     async def withdraw_alerts() -> None:
         await watch.follow_withdrawals(_WITHDRAWN_SECONDS)
+
+    forgetter = Forgetter(ErasureStore(settings.redis_url), watch)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def forget_subjects() -> None:
+        while not app.should_stop:
+            await forgetter.forget()
+            await app.sleep(_FORGET_SECONDS)
 
     app.on_partitions_revoked.connect(watch.revoke)
     app.on_partitions_assigned.connect(watch.assign)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -320,6 +320,16 @@ class Watch:
         begun = time.thread_time()
         self._operator.update_metrics()
         return time.thread_time() - begun
+
+    @property
+    def partitions(self) -> list[str]:
+        """The names of the operator's partitions."""
+        return list(self._operator.partitions)
+
+    async def forget(self, subjects: Sequence[str]) -> bool:
+        """Forget subjects, and write that; whether the store took it."""
+        await self._run(self._operator.forget, subjects)
+        return await self.checkpoint()
 
     async def follow_withdrawals(self, seconds: float) -> None:
         """Take over which alerts people have withdrawn, every `seconds` seconds."""

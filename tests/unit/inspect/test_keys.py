@@ -63,14 +63,16 @@ def test_empty_store_has_empty_list():
     assert survey([{}]).keys == 0
 
 
-@pytest.mark.parametrize("by", ["requests", "tokens", "hour", "last-seen", "burst", "elicitation"])
+@pytest.mark.parametrize(
+    "by", ["remarkable", "requests", "tokens", "hour", "last-seen", "burst", "elicitation"]
+)
 def test_ranking_scores_each_key(by):
     ranking = keys.ranking_by(by, config.Settings())
     assert ranking.score(Profile(np.array([record(), record()]))).shape == (2,)
 
 
 def test_unknown_ranking_is_an_error_with_the_choices():
-    expected = r'^Cannot sort by "colour"\. Choose one of requests, .*elicitation, .*combined\.$'
+    expected = r'^Cannot sort by "colour"\. Choose one of remarkable, .*elicitation, .*combined\.$'
     with pytest.raises(ConfigError, match=expected):
         keys.ranking_by("colour", config.Settings())
 
@@ -124,3 +126,12 @@ def test_memory_is_estimated_from_a_sample(store, redis_url):
     assert memory.used - before < estimated * 1.03
     assert memory.used - before > estimated * 0.9
     assert memory.record > RECORD.itemsize
+
+
+def test_most_remarkable_keys_are_those_with_alerts():
+    severity = np.zeros_like(blank()["severity"])
+    severity[ALERT_KINDS.index("burst")] = 2
+    pages = [{"k_busy": record(5_000), "k_alerted": record(3, severity=severity)}]
+    report = survey(pages, ranking=keys.ranking_by("remarkable", config.Settings()))
+    assert [key.key for key in report.top] == ["k_alerted", "k_busy"]
+    assert all(key.probability is not None for key in report.top)
