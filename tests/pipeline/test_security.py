@@ -200,6 +200,23 @@ def test_refusal_is_one_sentence_with_the_reason(
     assert "Unclosed" not in caplog.text
 
 
+def test_worker_with_a_wrong_password_ends_without_showing_it(
+    secure_kafka: SecureKafka, authority: Authority, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("wr0ng")
+    worker = started(
+        tmp_path / "worker", secure_kafka, authority, redis_url, protocol="sasl_ssl",
+        user=SecureKafka.user, mechanism="SCRAM-SHA-512", password_file=tmp_path / "password",
+    )  # fmt: skip
+    worker.launch()
+    assert worker.process is not None
+    assert worker.process.wait(120) == 2
+    log = worker.log.read_text()
+    assert "refused the SASL login of user monitor with SCRAM-SHA-512" in log
+    assert "Traceback" not in log
+    assert "wr0ng" not in log
+
+
 def test_missing_login_is_named(secure_kafka: SecureKafka) -> None:
     address = secure_kafka.addresses["sasl_plaintext"]
     with pytest.raises(ConfigError, match=r"answers no request: set XM_KAFKA_SECURITY__PROTOCOL"):
