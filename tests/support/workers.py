@@ -206,7 +206,8 @@ def linker_results(worker: Worker) -> LinkerResults:
                 reached.observed > last
                 and not reached.outbox
                 and all(name in sources and sources[name].offset >= ends[name] for name in ends)
-                and min(sources[name].passed for name in ends) < reached.next_round
+                and sorted(sources[name].passed for name in ends)[len(ends) // 2]
+                < reached.next_round
             )
 
         until(is_done)
