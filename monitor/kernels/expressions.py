@@ -1,27 +1,27 @@
 """Regular expressions that Hyperscan matches together, compiled once per machine.
 
-Compilation takes most of a second. The result is cached in the folder of the kernels, under a
-digest of the expressions.
+Compilation takes most of a second. The result is kept in the folders of the kernels, under a digest
+of the expressions.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import hyperscan
 
-from monitor.kernels.jit import cache_folder
+from monitor.kernels.jit import cache_folder, packaged_folder
+from monitor.kernels.kept import write
 
 
 def database(expressions: Sequence[str]) -> hyperscan.Database:
     """Match all expressions, without regard to case; the id of each is its index."""
     digest = hashlib.blake2b("\0".join(expressions).encode(), digest_size=8)
-    file = cache_folder() / f"expressions-{digest.hexdigest()}"
-    return _load(file) or _compile(expressions, file)
+    name = f"expressions-{digest.hexdigest()}"
+    file = cache_folder() / name
+    return _load(packaged_folder() / name) or _load(file) or _compile(expressions, file)
 
 
 def _load(file: Path) -> hyperscan.Database | None:
@@ -42,8 +42,5 @@ def _compile(expressions: Sequence[str], file: Path) -> hyperscan.Database:
         ids=list(range(len(expressions))),
         flags=hyperscan.HS_FLAG_CASELESS,
     )
-    part = file.with_name(f"{file.name}-{os.getpid()}")
-    with suppress(OSError):
-        part.write_bytes(hyperscan.dumpb(made))
-        part.replace(file)
+    write(file, hyperscan.dumpb(made))
     return made

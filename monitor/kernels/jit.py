@@ -1,12 +1,16 @@
-"""Compilation of kernels: numba compiles each one once per machine and caches the machine code.
+"""Compilation of kernels: numba compiles each one, and caches the machine code.
+
+Kernels are compiled when the package is built (`pipelines.kernels`), into a folder of the package.
+What that folder lacks, or all of them if it is not of these sources and versions, is compiled when
+it is first called, once per machine.
 
 numba recompiles a cached function when its own source file changes, but not when a function or
 constant that it uses changes. The cache folder is therefore named after a digest of all kernel
 sources.
 
 numba unpickles what it finds in the cache, so whoever can write there can run code in this process.
-The folder is used only if no other user can replace it or any of its parents. Otherwise the kernels
-are compiled into a private temporary folder, at every start.
+A folder outside the package is used only if no other user can replace it or any of its parents.
+Otherwise the kernels are compiled into a private temporary folder, at every start.
 """
 
 from __future__ import annotations
@@ -14,53 +18,62 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
-import platform
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 import numpy as np
 
+from monitor.kernels.cache import KernelCache
+from monitor.kernels.target import choose_target
+
 ROOMS = ("kernels", "requests", "prompts", "sketches", "records")  # packages that hold kernels
+TARGET = choose_target()
 _PACKAGE = Path(__file__).parents[1]
+_COMPILED = Path(__file__).with_name("compiled")
 
 
-def cached_jit(*signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator like `numba.njit` that caches in the folder of this package.
-
-    numba reads the place of its cache from a global setting when a function is decorated. The
-    setting is changed for that moment only, so other users of numba keep theirs.
+def cached_jit(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator like `numba.njit` that caches in the folders of this package.
 
     Args:
-        signature: types to compile for at once; by default numba compiles on the first call.
+        signatures: types to compile for at once; by default numba compiles on the first call.
         options: of `numba.njit`.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(cache_folder())
-        try:
-            return numba.njit(*signature, cache=True, nogil=True, **options)(function)
-        finally:
-            numba.config.CACHE_DIR = before
+        kernel = numba.njit(nogil=True, **options)(function)
+        kernel._cache = KernelCache(function, [packaged_folder(), cache_folder()])
+        for signature in signatures:
+            kernel.compile(signature)
+        return kernel
 
     return decorate
 
 
 def digest(package: Path = _PACKAGE) -> str:
-    """A digest of everything that compiled kernels depend on: sources and versions."""
-    versions = (numba.__version__, np.__version__, platform.python_version())
-    hashed = hashlib.blake2b(" ".join(versions).encode(), digest_size=8)
+    """A digest of everything that compiled kernels depend on: sources, versions, processor."""
+    numpy = np.__version__.rpartition(".")[0]  # its corrections do not concern compiled code
+    versions = (numba.__version__, llvmlite.__version__, numpy, str(sys.implementation.cache_tag))
+    hashed = hashlib.blake2b(" ".join((*versions, TARGET)).encode(), digest_size=8)
     for room in ROOMS:
         for file in sorted((package / room).rglob("*.py")):
             hashed.update(file.relative_to(package).as_posix().encode() + b"\0")
             hashed.update(file.read_bytes() + b"\0")
     return hashed.hexdigest()
+
+
+@lru_cache(1)
+def packaged_folder() -> Path:
+    """The folder of the kernels that were compiled with the package; it may be missing."""
+    return _COMPILED / digest()
 
 
 @lru_cache(1)

@@ -66,6 +66,27 @@ class Features(NamedTuple):
     unreadable: npt.NDArray[np.bool_]
     triggered: npt.NDArray[np.bool_]
 
+    @classmethod
+    def empty(cls, n: int, rest: int) -> Features:
+        """Memory for the features of n prompts; for those that the task model does not read, of
+        `rest` prompts.
+        """
+        return cls(
+            np.empty((n, MEANING), np.int8),
+            np.empty(rest, np.uint64),
+            np.empty(rest, np.uint64),
+            np.empty(rest, np.uint32),
+            np.empty((n, MEANING), np.int8),
+            np.empty((n, MEANING), np.int8),
+            np.empty((n, len(STYLE)), np.float32),
+            np.empty(rest, np.uint64),
+            np.empty(rest, np.uint8),
+            np.empty((rest, CONTENT), np.int8),
+            np.empty((rest, len(LISTS) * len(SHARES)), np.float32),
+            np.empty(rest, np.bool_),
+            np.empty(rest, np.bool_),
+        )
+
 
 class Extractor:
     """Extracts the features of prompts. Not thread-safe: it owns scratch memory.
@@ -103,22 +124,7 @@ class Extractor:
                 arrays are empty.
         """
         n = len(texts.starts)
-        rest = 0 if brief else n
-        features = Features(
-            np.empty((n, MEANING), np.int8),
-            np.empty(rest, np.uint64),
-            np.empty(rest, np.uint64),
-            np.empty(rest, np.uint32),
-            np.empty((n, MEANING), np.int8),
-            np.empty((n, MEANING), np.int8),
-            np.empty((n, len(STYLE)), np.float32),
-            np.empty(rest, np.uint64),
-            np.empty(rest, np.uint8),
-            np.empty((rest, CONTENT), np.int8),
-            np.empty((rest, len(LISTS) * len(SHARES)), np.float32),
-            np.empty(rest, np.bool_),
-            np.empty(rest, np.bool_),
-        )
+        features = Features.empty(n, 0 if brief else n)
         buffer = np.frombuffer(texts.data, np.uint8)
         self.cache_misses += kernel.extract(
             buffer, texts.starts, texts.ends, self.tables, self.workspace, features, brief

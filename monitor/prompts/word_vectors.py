@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from monitor.errors import ConfigError
 from monitor.kernels.bits import C1, U, aligned
+from monitor.kernels.kept import kept
 from monitor.prompts.kernel import MEANING
 from monitor.prompts.segment import RUN
 
@@ -45,6 +46,15 @@ class Tokens(NamedTuple):
     merges: npt.NDArray[np.uint64]
 
 
+class _Kept(NamedTuple):
+    """The tables as a file has them: the bytes of each."""
+
+    vectors: bytes
+    single: bytes
+    spaces: bytes
+    merges: bytes
+
+
 @lru_cache(1)
 def tokens() -> Tokens:
     """The tables, from the installed package.
@@ -54,29 +64,37 @@ def tokens() -> Tokens:
     """
     home = folder()
     try:
-        model: Any = msgspec.json.decode((home / TOKENIZER).read_bytes())["model"]
-        (matrix,) = load_file(home / WEIGHTS).values()
+        tokenizer, weights = ((home / name).read_bytes() for name in (TOKENIZER, WEIGHTS))
     except OSError as error:
         raise ConfigError(
             f"{error.filename} cannot be read. Install wordllama 0.4 again."
         ) from error
+    found = kept("tokens", tokenizer + weights, _Kept, lambda: _tables(tokenizer, weights))
+    vectors = aligned((len(found.vectors) // MEANING, MEANING), np.int8)
+    vectors.reshape(-1)[:] = np.frombuffer(found.vectors, np.int8)
+    return Tokens(
+        vectors,
+        np.frombuffer(found.single, np.int16).copy(),
+        np.frombuffer(found.spaces, np.int16).copy(),
+        np.frombuffer(found.merges, np.uint64).copy(),
+    )
+
+
+def _tables(tokenizer: bytes, weights: bytes) -> _Kept:
+    model: Any = msgspec.json.decode(tokenizer)["model"]
+    (matrix,) = load(weights).values()
     vocabulary: dict[str, int] = model["vocab"]
     single = np.full(0x10000, -1, np.int16)
     for token, number in vocabulary.items():
         if len(token) == 1 and ord(token) < len(single):
             single[ord(token)] = number
     single[ord(" ")] = vocabulary[_BLANK]
-    spaces = [vocabulary[_BLANK * max(count, 1)] for count in range(RUN + 1)]
-    vectors = aligned((len(matrix), MEANING), np.int8)
+    spaces = np.array([vocabulary[_BLANK * max(count, 1)] for count in range(RUN + 1)], np.int16)
     scaled = matrix[:, :MEANING].astype(np.float32) * (127 / _CLIP)
-    np.clip(np.rint(scaled), -127, 127, out=vectors, casting="unsafe")
+    vectors = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
     vectors[0] = 0  # the token that pads
-    return Tokens(
-        vectors,
-        single,
-        np.array(spaces, np.int16),
-        _merges(model["merges"], vocabulary),
-    )
+    merges = _merges(model["merges"], vocabulary)
+    return _Kept(vectors.tobytes(), single.tobytes(), spaces.tobytes(), merges.tobytes())
 
 
 def folder() -> Path:

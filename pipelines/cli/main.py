@@ -107,6 +107,11 @@ class Commands(LazyGroup):
                 "Send recorded requests to Kafka, at full speed unless a rate or a speed is set.",
             ),
             Entry("topics", "live", "Manage the Kafka topics."),
+            Entry(
+                "kernels",
+                "operate.kernels",
+                "Show whether the compiled kernels of this installation are used.",
+            ),
             Entry("token", "live", "Make a token for the decision service or the forwarder."),
         ),
         "Try it, and fit it to your traffic": (

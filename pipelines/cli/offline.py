@@ -74,18 +74,18 @@ def replay(
             )
     from monitor.identity import from_settings
     from monitor.requests.decoder import Decoder
-    from pipelines.inspect.campaigns import list_campaigns
-    from pipelines.inspect.key_source import KeyTrace
-    from pipelines.show import campaigns as campaigns_table
-    from pipelines.show import export, key
     from pipelines.show.progress import bar
     from pipelines.show.replay import show
-    from pipelines.show.style import require_plot_extra
     from pipelines.traffic.recording import Recording
     from pipelines.traffic.replay import replay_recording
 
     if graphs is not None:
+        from pipelines.show.style import require_plot_extra
+
         require_plot_extra()
+    if explain is not None:
+        from pipelines.inspect.key_source import KeyTrace
+        from pipelines.show import key
     if not has_secret(settings) and not plain_keys:
         stderr.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")
     settings = with_secret(settings)
@@ -122,8 +122,13 @@ def replay(
     show(summary)
     shards = list(replayed.linker.partitions.values())
     if campaigns:
+        from pipelines.inspect.campaigns import list_campaigns
+        from pipelines.show import campaigns as campaigns_table
+
         campaigns_table.show(list_campaigns(shards, ended=True))
     if graphs is not None:
+        from pipelines.show import export
+
         export.write_graphs(shards, graphs)
     if trace is not None:
         key.show(trace.explain(replayed.engine, replayed.store, settings))

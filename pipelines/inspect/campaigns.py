@@ -7,7 +7,7 @@ or from a replay, at its end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -20,8 +20,10 @@ from monitor.config import Settings
 from monitor.errors import InputError
 from monitor.linker import LinkPartition
 from monitor.records.profile import HOUR
-from monitor.store.redis import RedisStore
 from pipelines.inspect.criteria import Evaluated, evaluate, why_not
+
+if TYPE_CHECKING:
+    from monitor.store.redis import RedisStore
 
 State = Literal["open", "over", "merged", "none"]
 SHORT = 10  # characters of an id in a sentence about another campaign
@@ -74,6 +76,8 @@ def load_partitions(settings: Settings) -> list[LinkPartition]:
     Raises:
         InputError: if there are none.
     """
+    from monitor.store.redis import RedisStore
+
     store = RedisStore(settings.redis_url, settings.record_seconds)
     partitions = list(link_partitions(store, settings))
     for partition in partitions:

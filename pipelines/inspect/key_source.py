@@ -9,6 +9,7 @@ import copy
 import time
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,10 +29,12 @@ from monitor.store import inventory
 from monitor.store.base import name_in
 from monitor.store.control import ControlStore
 from monitor.store.memory import MemoryStore
-from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
 from pipelines.inspect.decisions import enforced, enforcement
 from pipelines.inspect.key import Explanation, Membership, explain_record, ordinary_records
+
+if TYPE_CHECKING:
+    from monitor.store.redis import RedisStore
 
 _PAGES = 10  # of records: enough to find other keys for comparison
 

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import ConfigError
+from monitor.kernels.kept import kept
 
 # Classes of characters. A HIDDEN one has no shape; a JOINER neither, but it is ordinary after a
 # character that JOINS, such as an emoji or a letter of a script that needs it. A CHANGED one is
@@ -71,6 +72,14 @@ class Looks(NamedTuple):
     like: dict[int, str]
 
 
+class _Kept(NamedTuple):
+    """The tables as a file has them."""
+
+    classes: bytes
+    changed: dict[int, str]
+    like: dict[int, str]
+
+
 @lru_cache(1)
 def looks() -> Looks:
     """The tables.
@@ -78,10 +87,23 @@ def looks() -> Looks:
     Raises:
         ConfigError: if the library with the confusables is missing or damaged.
     """
+    file = _confusables_file()
+    try:
+        data = file.read_bytes()
+        made_from = unicodedata.unidata_version.encode() + data
+        found = kept("looks", made_from, _Kept, lambda: _tables(_confusables(data)))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file} cannot be read. Install confusable_homoglyphs 3.3 again."
+        ) from error
+    return Looks(np.frombuffer(found.classes, np.uint8).copy(), found.changed, found.like)
+
+
+def _tables(confusables: dict[str, str]) -> _Kept:
     classes = np.zeros(PLANES, np.uint8)
     changed: dict[int, str] = {}
     like: dict[int, str] = {}
-    alike = {key: value for key, value in _confusables().items() if key not in _USUAL}
+    alike = {key: value for key, value in confusables.items() if key not in _USUAL}
     for code in range(0x80, PLANES):
         if any(code in block for block in _VAST):
             classes[code] = FOREIGN
@@ -102,7 +124,7 @@ def looks() -> Looks:
         elif re.match(f"[{MARKS}]", character):
             kind = CHANGED
         classes[code] = kind
-    return Looks(classes, changed, like)
+    return _Kept(classes.tobytes(), changed, like)
 
 
 def _class(code: int, category: str) -> int:
@@ -137,24 +159,22 @@ def _target(character: str, category: str) -> str | None:
     return plain if fits and plain.isascii() and plain.isalnum() else None
 
 
-def _confusables() -> dict[str, str]:
-    """The Latin letter that each confusable character looks like.
-
-    A small letter of another alphabet also looks like what its capital looks like.
-    """
+def _confusables_file() -> Path:
     spec = find_spec("confusable_homoglyphs")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
             "The list of confusable characters is missing. Install it: pip install "
             "confusable_homoglyphs."
         )
-    file = Path(spec.submodule_search_locations[0]) / _FILE
-    try:
-        pairs: dict[str, list[Any]] = msgspec.json.decode(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{file} cannot be read. Install confusable_homoglyphs 3.3 again."
-        ) from error
+    return Path(spec.submodule_search_locations[0]) / _FILE
+
+
+def _confusables(data: bytes) -> dict[str, str]:
+    """The Latin letter that each confusable character looks like.
+
+    A small letter of another alphabet also looks like what its capital looks like.
+    """
+    pairs: dict[str, list[Any]] = msgspec.json.decode(data)
     found = {}
     for character, others in pairs.items():
         targets = [each["c"] for each in others if len(each["c"]) == 1]

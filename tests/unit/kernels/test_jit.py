@@ -76,7 +76,9 @@ def test_import_leaves_the_cache_of_other_numba_users_alone():
 
 def test_kernels_are_cached_where_numba_cache_dir_says(tmp_path):
     code = (
+        "from pathlib import Path\n"
         "from monitor.kernels import jit\n"
+        "jit._COMPILED = Path('/none')\n"
         "from monitor.prompts.normalise import Texts\n"
         "Texts.of(['Hello']); print(jit.cache_folder())"
     )
