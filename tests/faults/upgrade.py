@@ -211,7 +211,10 @@ def _start(worker: Worker) -> str:
 def _stop(worker: Worker) -> str:
     worker.stop()
     assert worker.process is not None
-    return "runs" if worker.process.returncode == 0 else f"FAILS: {worker.process.returncode}"
+    if worker.process.returncode == 0:
+        return "runs"
+    print(worker.log.read_text()[-4000:], file=sys.stderr)
+    return f"FAILS: the other ended with {worker.process.returncode}"
 
 
 def compare(worker: Worker, taken: list[Alert]) -> Result:
@@ -255,7 +258,7 @@ def run(
     source: Path | None,
     python: str = sys.executable,
     seconds: float = 10,
-    rate: float = 300,
+    rate: float = 150,
 ) -> tuple[list[Step], Result]:
     """Replace workers of `source` by those of this commit and back, while requests arrive."""
     with webhook() as (url, taken):

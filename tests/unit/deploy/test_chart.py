@@ -218,9 +218,7 @@ def test_jobs_are_those_of_the_scrape_configuration():
         for each in rendered(MANAGED)
         if each["kind"] == "ServiceMonitor"
     }
-    assert jobs - {"extraction-monitor-forward"} == {
-        each["job_name"] for each in scraped["scrape_configs"]
-    }
+    assert jobs == {each["job_name"] for each in scraped["scrape_configs"]}
 
 
 def test_rules_are_those_of_prometheus(tmp_path: Path):
