@@ -122,8 +122,8 @@ class Response:
         if alert is not None:
             if alert.kind in self.withdrawn.get(subject.id, {}):
                 alert = despite_withdrawal(alert)
-            decision = self._policy.strongest(open_alerts, now, limit)
-            out.alerts.append(msgspec.structs.replace(alert, decision=decision))
+            action = self._policy.strongest(open_alerts, now, limit)
+            out.alerts.append(msgspec.structs.replace(alert, decision=action))
             if alert.severity != "info":
                 partition.baseline.exclude(self._table.records, evaluated.rows[i])
         decided, changed = float(record["decided"]), alert is not None

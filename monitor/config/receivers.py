@@ -76,6 +76,13 @@ class Route(BaseModel):
         description="when alerts are delivered: `Mon-Fri 08:00-18:00`, `22:00-06:00`, `Sat,Sun`; "
         "several parts separated by `;`; default: always",
     )
+    wait_minutes: float | None = Field(
+        None,
+        ge=0,
+        description="minutes for which an alert on a key, account or end user waits for the "
+        "campaign that it may be part of. Alertmanager waits by itself (`group_wait`); default: "
+        "`XM_RECEIVERS__WAIT_MINUTES`, 0 for `alertmanager`",
+    )
     timezone: str = Field("UTC", description="of `hours`")
 
     @field_validator("timezone")
@@ -123,6 +130,12 @@ class Receivers(BaseModel):
         description="alerts that never reach this severity are not delivered; a route may set "
         "its own",
     )
+    wait_minutes: float = Field(
+        15,
+        ge=0,
+        description="minutes for which an alert on a key, account or end user waits for the "
+        "campaign that it may be part of, before people get it; a route may set its own",
+    )
     give_up_hours: float = Field(
         24,
         gt=0,
@@ -131,8 +144,8 @@ class Receivers(BaseModel):
     )
     runbook_url: str | None = Field(
         None,
-        description="URL of your copy of [Respond to an alert](respond.md), linked from every "
-        "alert",
+        description="URL of one page that every alert links to, in place of those below "
+        "`XM_RUNBOOK_URL`",
     )
     routes: dict[str, Route] = Field(
         {}, description="any number of receivers with conditions, see [routes](#routes)"

@@ -36,6 +36,7 @@ from monitor.config.tracing import Tracing
 from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"
+DOCS = "https://github.com/extraction-monitor/extraction-monitor/blob/main"
 _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+:\d+")
 
 
@@ -98,6 +99,15 @@ class Settings(BaseSettings):
         le=1,
         description="share of the prompts of [settled keys](detection.md#settled-keys) that "
         "are read; `1` reads all",
+    )
+    runbook_url: str = Field(
+        DOCS,
+        description="URL of the folder that has the documentation, for links in alerts: your own "
+        "copy, if it is not the public one",
+    )
+    dashboard_url: str | None = Field(
+        None,
+        description="URL of Grafana, for the link from an alert to the dashboard of its subject",
     )
     web_host: str = Field(
         "127.0.0.1", description="address that serves metrics, health and decisions"

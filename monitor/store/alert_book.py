@@ -5,6 +5,8 @@
 | `xm:alerts` | hash: alert id → its partition of the alerts topic | when the alert is forgotten |
 | `xm:alert:<id>` | hash: the alert as JSON, and one field per delivery | the same |
 | `xm:silences` | hash: silence id → JSON | when somebody reads it after its end |
+| `xm:incidents` | hash: key or account → id of the alert that it is part of | with that alert |
+| `xm:incidents:severity` | hash: alert id → severity of what is part of it | with that alert |
 
 Deliveries are only ever added, each as a field of its own. So a worker and a command that deliver
 the same alert at the same time lose nothing of each other. An alert is forgotten some days after
@@ -25,6 +27,7 @@ from monitor.store.connection import Command, execute, transact
 from monitor.store.feed import audit_entry
 
 ALERTS_KEY, ALERT_KEY, SILENCES_KEY = "xm:alerts", "xm:alert:", "xm:silences"
+INCIDENTS_KEY, SEVERITIES_KEY = "xm:incidents", "xm:incidents:severity"
 _ENTRY = b"alert"  # the field that is no delivery
 _PAGE = 500  # alerts per round trip
 
@@ -151,6 +154,38 @@ class AlertBook:
         self._pipeline([("HDEL", name, *found[::2]) for name, found in fields.items() if found])
         for part in _parts(names):
             self._call("HDEL", ALERTS_KEY, *(name.removeprefix(ALERT_KEY) for name in part))
+
+    def wholes(self, subjects: Iterable[str]) -> dict[str, str]:
+        """The ids of the alerts that these subjects are part of; the others are left out."""
+        found: dict[str, str] = {}
+        for part in _parts(list(subjects)):
+            ids = self._call("HMGET", INCIDENTS_KEY, *part)
+            found |= {each: id.decode() for each, id in zip(part, ids, strict=True) if id}
+        return found
+
+    def join(self, members: Iterable[str], id: str) -> None:
+        """Enter that subjects are part of an alert."""
+        for part in _parts(list(members)):
+            self._call("HSET", INCIDENTS_KEY, *(x for member in part for x in (member, id)))
+
+    def leave(self, members: Iterable[str], id: str) -> None:
+        """Forget an alert and that subjects are part of it."""
+        left = [member for member, whole in self.wholes(members).items() if whole == id]
+        for part in _parts(left):
+            self._call("HDEL", INCIDENTS_KEY, *part)
+        self._call("HDEL", SEVERITIES_KEY, id)
+
+    def raise_severity(self, id: str, severity: Severity) -> None:
+        """Enter the severity of the most severe part of an alert."""
+        self._call("HSET", SEVERITIES_KEY, id, severity)
+
+    def severities(self) -> dict[str, Severity]:
+        """The severities of the most severe parts, by the id of the alert they are part of."""
+        found = self._call("HGETALL", SEVERITIES_KEY)
+        return {
+            id.decode(): severity.decode()
+            for id, severity in zip(found[::2], found[1::2], strict=True)
+        }
 
     def entries(self, partitions: frozenset[int] | None = None) -> Iterator[Entry]:
         """The alerts of some partitions of the alerts topic, or all."""

@@ -13,9 +13,11 @@ from monitor.config import Route as Chosen
 from monitor.config import Settings, secret
 from monitor.detectors import ALERT_KINDS
 from monitor.errors import ConfigError
+from pipelines.notify.incidents.links import links_of
+from pipelines.notify.incidents.notice import Receiver
 from pipelines.notify.receivers import opsgenie, pagerduty
 from pipelines.notify.receivers.alertmanager import Alertmanager
-from pipelines.notify.receivers.base import Endpoint, Receiver
+from pipelines.notify.receivers.base import Endpoint
 from pipelines.notify.receivers.cloudevents import CloudEvents
 from pipelines.notify.receivers.email import PORTS, Email
 from pipelines.notify.receivers.opsgenie import Opsgenie
@@ -71,12 +73,16 @@ def _route(name: str, chosen: Chosen, settings: Settings, setting: str) -> Route
             f"{place}.kinds has {', '.join(sorted(unknown))}, which no alert has: choose from "
             f"{', '.join(sorted(_KINDS))}."
         )
+    wait = chosen.wait_minutes
+    if wait is None and chosen.type == "alertmanager":
+        wait = 0.0  # it has its own wait, see group_wait
     return Route(
         _receiver(name, chosen, settings, setting),
         chosen.least_severity or settings.receivers.least_severity,
         frozenset(chosen.kinds),
         parse_hours(chosen.hours, f"{place}.hours"),
         ZoneInfo(chosen.timezone),
+        60.0 * (settings.receivers.wait_minutes if wait is None else wait),
     )
 
 
@@ -92,18 +98,18 @@ def _receiver(name: str, chosen: Chosen, settings: Settings, setting: str) -> Re
         _trusted(chosen, name),
         (key or b"").decode("utf-8", "surrogateescape"),
     )
-    runbook = settings.receivers.runbook_url
+    links = links_of(settings)
     match chosen.type:
         case "alertmanager":
-            return Alertmanager(endpoint, name, runbook)
+            return Alertmanager(endpoint, name, links)
         case "pagerduty":
-            return PagerDuty(endpoint, name, runbook)
+            return PagerDuty(endpoint, name, links)
         case "opsgenie":
-            return Opsgenie(endpoint, name, runbook)
+            return Opsgenie(endpoint, name, links)
         case "slack":
-            return Slack(endpoint, name, runbook)
+            return Slack(endpoint, name, links)
         case "teams":
-            return Teams(endpoint, name, runbook)
+            return Teams(endpoint, name, links)
         case "cloudevents":
             return CloudEvents(endpoint, name)
         case "webhook":
@@ -115,7 +121,7 @@ def _receiver(name: str, chosen: Chosen, settings: Settings, setting: str) -> Re
                     "as smtps://HOST or smtp+starttls://HOST."
                 )
             sender = cast("str", chosen.sender)
-            return Email(endpoint, sender, tuple(chosen.to), chosen.user, name, runbook)
+            return Email(endpoint, sender, tuple(chosen.to), chosen.user, name, links)
 
 
 def _check(url: str, schemes: tuple[str, ...], setting: str) -> None:

@@ -25,7 +25,7 @@ from monitor.metrics import Metrics
 from monitor.store.operate.processes import ReceiverHealth
 from pipelines.notify.circuit import Clock
 from pipelines.notify.dead_letters import Publish
-from pipelines.notify.ledger import Ledger
+from pipelines.notify.incidents.ledger import Ledger
 from pipelines.notify.queue import Countdown, ReceiverQueue
 from pipelines.notify.route import Route
 

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitor.alerting.alerts import Alert, Severity
+from monitor.alerting.alerts import SEVERITIES, Alert
 from monitor.metrics import Metrics
-from monitor.store.alert_book import Mark
 from monitor.store.operate.processes import ReceiverHealth
 from pipelines.notify.circuit import Circuit, Clock
 from pipelines.notify.dead_letters import DeadLetter, Publish
-from pipelines.notify.ledger import Ledger, rank
-from pipelines.notify.receivers.base import AwayError, Notice
+from pipelines.notify.incidents.ledger import Ledger, rank
+from pipelines.notify.incidents.membership import WHOLES
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.incidents.view import View
+from pipelines.notify.receivers.base import AwayError
 from pipelines.notify.route import Route
 
 _QUEUE = 10_000  # alerts that may wait for one receiver
@@ -50,7 +52,7 @@ class Item:
     """An alert that waits.
 
     Attributes:
-        alert: `None` asks to send all open alerts again.
+        alert: `None` asks to send all open incidents again.
         since: when it was queued, wall-clock time, epoch seconds.
         countdown: of its batch.
     """
@@ -93,8 +95,9 @@ class ReceiverQueue:
         self._waiting.set(0)
         self._outcomes = {
             outcome: metrics.deliveries.labels(name, outcome)
-            for outcome in ("delivered", "refused", "given_up", "retried")
+            for outcome in ("delivered", "grouped", "refused", "given_up", "retried")
         }
+        self._view, self._buried, self._opened_whole = View(ledger, self._receiver), 0, False
 
     @property
     def health(self) -> ReceiverHealth:
@@ -132,14 +135,16 @@ class ReceiverQueue:
         for entry in self._ledger.open_entries:
             if self._queue.full():
                 return
-            if not entry.marks and not self._route.wants(entry.alert, now):
+            if not entry.marks and not self._route.wants(self._view.state_of(entry.alert), now):
                 continue
             alert = self._as_withdrawn(entry.alert)
             if self._is_due(alert, now):
                 self._waiting.inc()
                 self._queue.put_nowait(Item(alert, now))
         seconds = self._receiver.refresh_seconds
-        if seconds and now - self._refreshed >= seconds and not self._queue.full():
+        due = seconds and now - self._refreshed >= seconds
+        moved = self._receiver.inhibits and self._view.open_notices(now, moved=True)
+        if (due or moved) and not self._queue.full():
             self._refreshed = now
             self._queue.put_nowait(Item(None, now))
 
@@ -154,6 +159,9 @@ class ReceiverQueue:
             except Exception:  # the next alerts must go on; these are read again after a restart
                 log.error("delivery_failed receiver=%s", self._receiver.name, exc_info=True)
             self._busy = False
+            if self._opened_whole:
+                self._opened_whole = False
+                self.tick()
 
     async def _work(self, items: Sequence[Item]) -> None:
         """Deliver items, but not those whose partition has moved: its new owner delivers them."""
@@ -170,18 +178,37 @@ class ReceiverQueue:
             await self._refresh()
 
     async def _deliver(self, items: Sequence[Item]) -> None:
-        now, notices, unopened = self._clock.now(), list[Notice](), list[Alert]()
+        now, notices, quiet, unopened = (
+            self._clock.now(),
+            list[Notice](),
+            list[Item](),
+            list[Alert](),
+        )
+        self._view.begin()
         for item in items:
-            alert = item.alert
-            assert alert is not None
-            if self._is_due(alert, now, notices):
-                notices.append(Notice(alert, self._active(alert, notices), item.since))
+            assert item.alert is not None
+            alert = self._view.state_of(item.alert)
+            if self._is_due(alert, now):
+                notice = self._view.notice(alert, item.since, now)
+                self._view.plan(alert, now)
+                if notice is None:
+                    quiet.append(item)
+                else:
+                    notices.append(notice)
             elif self._was_never_opened(alert):
                 unopened.append(alert)
+        self._view.begin()
+        buried = self._buried
         if notices:
             await self._send_or_bury(notices)
         if unopened:
             await self._bury(unopened, "its earlier states were not accepted", "refused")
+        if quiet and self._buried == buried:
+            self._outcomes["grouped"].inc(len(quiet))
+            alerts = [self._view.state_of(item.alert) for item in quiet if item.alert]
+            await self._ledger.mark(alerts, self._receiver.name, now, accepted=True)
+        elif quiet:  # what they were to be part of was not accepted
+            await self._deliver(quiet)
 
     async def _send_or_bury(self, notices: list[Notice]) -> None:
         """Send alerts until each is accepted or buried. Halve a rejected request to find which.
@@ -193,7 +220,7 @@ class ReceiverQueue:
         except Exception as error:
             if len(notices) == 1:
                 reason = str(error) or type(error).__name__
-                await self._bury([notices[0].alert], reason, "refused")
+                await self._bury([notices[0].source], reason, "refused")
                 return
             middle = len(notices) // 2
             await self._send_or_bury(notices[:middle])
@@ -211,7 +238,10 @@ class ReceiverQueue:
                     await self._receiver.send(notices)
                     self._circuit.succeeded()
                     self._outcomes["delivered"].inc(len(notices))
-                    alerts = [each.alert for each in notices]
+                    self._view.sent(notices)
+                    types = {each.alert.subject.type for each in notices}
+                    self._opened_whole = self._opened_whole or bool(types & WHOLES)
+                    alerts = [each.source for each in notices]
                     name, now = self._receiver.name, self._clock.now()
                     await self._ledger.mark(alerts, name, now, accepted=True)
                 return
@@ -221,12 +251,12 @@ class ReceiverQueue:
                 notices = await self._bury_old(notices, str(error))
                 if notices:
                     await self._clock.sleep(pause)
-                notices = [each for each in notices if each.alert.id in self._ledger]
+                notices = [each for each in notices if each.source.id in self._ledger]
 
     async def _bury_old(self, notices: list[Notice], reason: str) -> list[Notice]:
         """Bury what has waited for too long; returns the others."""
         latest = self._clock.now() - self._give_up
-        old = [each.alert for each in notices if each.since <= latest]
+        old = [each.source for each in notices if each.since <= latest]
         if old:
             hours = self._give_up / 3600
             await self._bury(old, f"not accepted for {hours:g} hours: {reason}", "given_up")
@@ -235,6 +265,7 @@ class ReceiverQueue:
     async def _bury(self, alerts: Sequence[Alert], reason: str, outcome: str) -> None:
         """Publish dead letters, and note that no further attempt is made."""
         name, now = self._receiver.name, self._clock.now()
+        self._buried += len(alerts)
         for alert in alerts:
             log.error(
                 "alert_undelivered receiver=%s outcome=%s id=%s reason=%r",
@@ -246,14 +277,9 @@ class ReceiverQueue:
         await self._ledger.mark(alerts, name, now, accepted=False)
 
     async def _refresh(self) -> None:
-        """Send the open alerts that the receiver has again, under the severity that it knows."""
+        """Send the open incidents that the receiver has again, under the severity that it knows."""
         name = self._receiver.name
-        known = []
-        for entry in self._ledger.open_entries:
-            severity = self._active(entry.alert)
-            if severity and not self._ledger.withdrawal(entry.alert):
-                known.append(Notice(msgspec.structs.replace(entry.alert, severity=severity)))
-        for batch in _parts(known, self._receiver.batch):
+        for batch in _parts(self._view.open_notices(self._clock.now()), self._receiver.batch):
             try:
                 await self._receiver.send(batch)
             except AwayError as error:
@@ -262,41 +288,43 @@ class ReceiverQueue:
             except Exception as error:
                 log.error("refresh_failed receiver=%s reason=%r", name, str(error))
                 return
+            self._view.sent(batch)
             self._circuit.succeeded()
 
-    def _is_due(self, alert: Alert, now: float, before: Sequence[Notice] = ()) -> bool:
-        """Whether the receiver should get a state of an alert now.
-
-        Args:
-            before: what the same request sends first.
-        """
-        marks = self._ledger[alert.id].of(self._receiver.name)
-        if any(rank(mark) == rank(alert) for mark in marks):
+    def _is_due(self, alert: Alert, now: float) -> bool:
+        """Whether the receiver should get a state of an alert now."""
+        entry = self._ledger[alert.id]
+        if any(rank(mark) == rank(alert) for mark in self._view.marks(alert.id)):
             return False
-        accepted: list[Alert | Mark] = [mark for mark in marks if mark.accepted]
-        accepted += [each.alert for each in before if each.alert.id == alert.id]
-        last = max(accepted, key=rank, default=None)
+        last = self._view.latest(entry)
         if last and (rank(last) >= rank(alert) or last.state == alert.state == "resolved"):
             return False
-        if self._ledger.is_suppressed(alert, now):
+        if self._ledger.is_suppressed(alert, now) or self._waits(alert, now):
             return False
         if last:
             return True
         new = alert.state != "resolved" or self._ledger.has_only_end(alert.id)
         return new and self._route.wants(alert, now)
 
-    def _active(self, alert: Alert, before: Sequence[Notice] = ()) -> Severity | None:
-        """The severity under which the receiver has an alert, after the first part of a request."""
-        marks = self._ledger[alert.id].of(self._receiver.name)
-        given = [mark.severity for mark in marks if mark.accepted]
-        given += [each.alert.severity for each in before if each.alert.id == alert.id]
-        return given[-1] if given else None
+    def _waits(self, alert: Alert, now: float) -> bool:
+        """Whether to hold an alert back, because it may turn out to be part of a campaign.
+
+        Not while the alert book cannot be written: this alert would be lost with the worker.
+        """
+        seconds = self._route.wait_seconds if self._receiver.groups else 0.0
+        if not seconds or alert.state == "resolved" or alert.subject.type == "campaign":
+            return False
+        active = self._view.severity(alert.subject.id)
+        if active and SEVERITIES.index(active) >= SEVERITIES.index(alert.severity):
+            return False
+        changed_at = self._ledger[alert.id].changed_at
+        return self._ledger.is_written(alert.id) and now - changed_at < seconds
 
     def _as_withdrawn(self, alert: Alert) -> Alert:
-        """An open alert, or its end if a person has withdrawn it."""
+        """An open alert as the receiver should have it, or its end if a person withdrew it."""
         withdrawal = self._ledger.withdrawal(alert)
         if withdrawal is None:
-            return alert
+            return self._view.state_of(alert)
         summary = f"{alert.subject.id}: {alert.kind} withdrawn by {withdrawal.who} as no attack."
         return msgspec.structs.replace(alert, state="resolved", decision="observe", summary=summary)
 

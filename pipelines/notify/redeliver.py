@@ -14,8 +14,9 @@ import msgspec
 from monitor.alerting.alerts import State
 from monitor.store.alert_book import AlertBook, Mark
 from pipelines.notify.dead_letters import DeadLetter
-from pipelines.notify.ledger import rank
-from pipelines.notify.receivers.base import AwayError, Notice
+from pipelines.notify.incidents.ledger import rank
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import AwayError
 from pipelines.notify.route import Route
 
 Outcome = Literal["delivered", "known", "refused", "away", "no_route"]
@@ -60,7 +61,8 @@ async def redeliver(
             elif (name, alert.id) in refused:
                 outcome, reason = "refused", refused[name, alert.id]
             else:
-                outcome, reason = await _send(by_name[name], Notice(alert, active))
+                notice = Notice(alert, active)
+                outcome, reason = await _send(by_name[name], notice)
                 if outcome == "delivered":
                     mark = Mark(name, alert.state, alert.severity, alert.detected_at)
                     book.mark({alert.id: [mark]}, now)

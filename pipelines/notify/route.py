@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.alerting.alerts import SEVERITIES, Alert, Severity
 from monitor.errors import ConfigError
-from pipelines.notify.receivers.base import Receiver
+from pipelines.notify.incidents.notice import Receiver
 
 UTC = ZoneInfo("UTC")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -51,6 +51,8 @@ class Route:
     Attributes:
         kinds: kinds of alerts; empty: all.
         hours: parts of the week in `zone`; empty: always.
+        wait_seconds: for which an alert on a key, account or end user is held back from a receiver
+            that people read, so that a campaign that is found meanwhile stands for it.
     """
 
     receiver: Receiver
@@ -58,6 +60,7 @@ class Route:
     kinds: frozenset[str] = frozenset()
     hours: Sequence[Span] = ()
     zone: ZoneInfo = UTC
+    wait_seconds: float = 0.0
 
     def wants(self, alert: Alert, now: float) -> bool:
         """Whether the receiver gets an alert that it does not know yet.

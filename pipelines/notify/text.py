@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from monitor.alerting.alerts import Alert
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.incidents.words import evidence
+
+__all__ = ["cut", "evidence", "facts", "message_id", "next_step", "rfc3339", "title", "utc"]
 
 _CHANGES = {"open": "opened", "update": "more severe", "resolved": "resolved"}
-_EVIDENCE = 12  # numbers
+LINKS = {"runbook_url": "Runbook", "dashboard_url": "Dashboard"}
 
 
 def title(alert: Alert) -> str:
@@ -18,11 +22,12 @@ def title(alert: Alert) -> str:
     return f"[{alert.severity}] {alert.kind} {alert.subject.id} {_CHANGES[alert.state]}"
 
 
-def facts(alert: Alert) -> dict[str, str]:
+def facts(notice: Notice) -> dict[str, str]:
     """What a person wants to know first, by name."""
+    alert = notice.alert
     found = {
         "Severity": alert.severity,
-        "Kind": alert.kind,
+        "Kind": ", ".join(notice.kinds or (alert.kind,)),
         "Subject": f"{alert.subject.id} ({alert.subject.type.replace('_', ' ')})",
         "Decision": alert.decision,
         "Since": utc(alert.window[0]),
@@ -34,18 +39,18 @@ def facts(alert: Alert) -> dict[str, str]:
     return found
 
 
-def evidence(alert: Alert) -> str:
-    """The first numbers of the evidence, `name=value`, separated by commas."""
-    return ", ".join(f"{name}={n:g}" for name, n in list(alert.evidence.items())[:_EVIDENCE])
-
-
 def next_step(alert: Alert) -> str:
-    """The commands that show why, and that take the alert back."""
-    show = "campaigns show" if alert.subject.type == "campaign" else "explain"
-    why = f"Why: xm {show} {alert.subject.id}"
+    """What to do, with the commands to paste."""
+    subject, show = alert.subject.id, "xm explain"
+    if alert.subject.type == "campaign":
+        show = "xm campaigns show"
+    steps = [f"See why: {show} {subject}"]
     if alert.state == "resolved":
-        return why
-    return f"{why}. If it is no attack: xm alerts withdraw {alert.id} --why …"
+        return f"{steps[0]}."
+    if alert.subject.type != "campaign":
+        steps.append(f"Stop it: xm decisions add {subject} --action block --for 4h --why …")
+    steps.append(f"If it is no attack: xm alerts withdraw {alert.id} --why …")
+    return ". ".join(steps)
 
 
 def utc(seconds: float) -> str:

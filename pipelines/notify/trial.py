@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from monitor.alerting.alerts import Alert, Severity, Subject
-from pipelines.notify.receivers.base import Notice
+from pipelines.notify.incidents.notice import Notice
 from pipelines.notify.route import Route
 
 KIND = "test"

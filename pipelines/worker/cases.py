@@ -19,7 +19,7 @@ from pipelines.cases.collect import Collector
 from pipelines.cases.recorder import Message, Recorder
 from pipelines.cases.recording import Recording
 from pipelines.kafka.read import read_messages, read_topic
-from pipelines.notify.ledger import Ledger
+from pipelines.notify.incidents.ledger import Ledger
 
 _SECONDS = 2.0  # for an answer of Redis
 

@@ -27,7 +27,7 @@ from pipelines.cases.recording import Recording
 from pipelines.kafka.record_batch import Records
 from pipelines.notify import Delivery, routes
 from pipelines.notify.dead_letters import DeadLetter
-from pipelines.notify.ledger import Ledger
+from pipelines.notify.incidents.ledger import Ledger
 
 _BOOK_SECONDS = 2.0  # for an answer of Redis; alerts do not wait longer for it
 _PAUSES = 0.25, 10.0  # seconds between attempts, the first and the longest

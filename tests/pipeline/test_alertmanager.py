@@ -34,7 +34,7 @@ class RealAlertmanager(WebServer):
         self.receiver = Alertmanager(Endpoint(self.url, 2))
         self.config = folder / "alertmanager.yml"
         self.config.write_text(
-            "route: {receiver: desk, group_by: [alert_id], group_wait: 1s, group_interval: 1s}\n"
+            "route: {receiver: desk, group_by: [subject], group_wait: 1s, group_interval: 1s}\n"
             "receivers:\n- name: desk\n  webhook_configs:\n"
             f"  - {{url: 'http://127.0.0.1:{self.notified_port}/notify', send_resolved: true}}\n"
         )
@@ -49,7 +49,7 @@ class RealAlertmanager(WebServer):
         ]
 
     def active(self, name: str) -> list[dict[str, Any]]:
-        query = urllib.parse.urlencode({"filter": f'alert_id="a_{name}"'})
+        query = urllib.parse.urlencode({"filter": f'subject="k_{name}"'})
         with urllib.request.urlopen(f"{self.url}/api/v2/alerts?{query}", timeout=5) as response:
             found: list[dict[str, Any]] = json.load(response)
         return found
@@ -91,15 +91,15 @@ async def test_alertmanager_shows_an_open_alert_of_months_ago(alertmanager: Real
         await sent(alertmanager, alert("1"))
         (shown,) = alertmanager.active("1")
     assert shown["status"]["state"] == "active"
-    assert shown["startsAt"].startswith("2026-02-25T")
+    assert shown["annotations"]["detected"] == "2026-02-25 17:20 UTC"
 
 
 async def test_update_changes_the_alert_in_alertmanager(alertmanager: RealAlertmanager):
     with alertmanager:
-        later = msgspec.structs.replace(alert("1", "update"), score=0.999)
+        later = msgspec.structs.replace(alert("1", "update"), decision="block")
         await sent(alertmanager, alert("1"), later)
         (shown,) = alertmanager.active("1")
-    assert shown["annotations"]["score"] == "0.999"
+    assert shown["annotations"]["decision"] == "block"
 
 
 async def test_escalated_alert_is_active_once(alertmanager: RealAlertmanager):

@@ -18,7 +18,7 @@ from pipelines.demo.embedded import free_port
 from pipelines.notify import Delivery, routes
 from pipelines.notify.dead_letters import DeadLetter
 from pipelines.notify.delivery import TICK
-from pipelines.notify.ledger import ABANDONED, KEPT, Ledger
+from pipelines.notify.incidents.ledger import ABANDONED, KEPT, Ledger
 from pipelines.notify.receivers.base import Endpoint
 from pipelines.notify.receivers.slack import Slack
 from pipelines.notify.receivers.webhook import Webhook
@@ -61,7 +61,9 @@ async def requests_to(desks: dict[str, Desk], *answers: int) -> dict[str, list[A
         name: {"type": name, "url": desk.url} | ({"secret": SECRET} if name in keyed else {})
         for name, desk in desks.items()
     }
-    receivers = Receivers.model_validate({"routes": chosen, "timeout_seconds": 0.3})
+    receivers = Receivers.model_validate(
+        {"routes": chosen, "timeout_seconds": 0.3, "wait_minutes": 0}
+    )
     async with AsyncExitStack() as stack:
         for desk in desks.values():
             await stack.enter_async_context(desk.open())

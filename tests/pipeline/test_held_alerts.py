@@ -12,7 +12,7 @@ from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from pipelines.notify import Delivery
 from pipelines.notify.delivery import TICK
-from pipelines.notify.ledger import Ledger
+from pipelines.notify.incidents.ledger import Ledger
 from pipelines.notify.receivers.alertmanager import REFRESH, Alertmanager
 from pipelines.notify.route import Route, parse_hours
 from pipelines.notify.silencing import silence

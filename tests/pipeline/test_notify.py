@@ -15,8 +15,9 @@ from pipelines.demo.embedded import free_port
 from pipelines.kafka.read import read_topic
 from pipelines.notify import Delivery, verify
 from pipelines.notify.dead_letters import DeadLetter
+from pipelines.notify.incidents.notice import Notice
 from pipelines.notify.receivers.alertmanager import Alertmanager
-from pipelines.notify.receivers.base import Endpoint, Notice
+from pipelines.notify.receivers.base import Endpoint
 from tests.support import traffic
 from tests.support.apps import until
 from tests.support.programs import Worker

@@ -21,7 +21,8 @@ from monitor.alerting.alerts import Alert, Subject
 from monitor.config import Receivers, Settings
 from pipelines.demo.embedded import free_port
 from pipelines.notify import Delivery, routes, verify
-from pipelines.notify.receivers.base import AwayError, Notice, RefusedError
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import AwayError, RefusedError
 from pipelines.notify.route import Route
 from tests.support import receiver_schemas as schemas
 from tests.support.receivers import SECRET, Desk, alert, delivered, metric
@@ -46,6 +47,7 @@ def routed(**chosen: Any) -> Route:
         "routes": {"it": chosen},
         "timeout_seconds": 5,
         "runbook_url": "https://wiki.example/respond",
+        "wait_minutes": 0,
     }
     (route,) = routes(Settings(receivers=Receivers.model_validate(receivers)))
     return route
@@ -76,10 +78,10 @@ async def test_pagerduty_bodies_are_as_documented():
     for body in bodies:
         check(body, schemas.PAGERDUTY)
     assert [(each["event_action"], each["dedup_key"]) for each in bodies] == [
-        ("trigger", "a_1"),
-        ("trigger", "a_1"),
-        ("resolve", "a_1"),
-        ("trigger", "a_2"),
+        ("trigger", "k_1"),
+        ("trigger", "k_1"),
+        ("resolve", "k_1"),
+        ("trigger", "c_2"),
     ]
     assert [each["payload"]["severity"] for each in bodies[:2]] == ["warning", "critical"]
 
@@ -89,8 +91,8 @@ async def test_opsgenie_requests_are_as_documented():
     assert [(method, path) for method, path, _ in calls] == [
         ("POST", "/hook/v2/alerts"),
         ("POST", "/hook/v2/alerts"),
-        ("PUT", "/hook/v2/alerts/a_1/priority?identifierType=alias"),
-        ("POST", "/hook/v2/alerts/a_1/close?identifierType=alias"),
+        ("PUT", "/hook/v2/alerts/k_1/priority?identifierType=alias"),
+        ("POST", "/hook/v2/alerts/k_1/close?identifierType=alias"),
         ("POST", "/hook/v2/alerts"),
     ]
     first, _, raised, closed, long = [body for _, _, body in calls]
@@ -98,7 +100,7 @@ async def test_opsgenie_requests_are_as_documented():
         check(body, schemas.OPSGENIE)
     check(raised, schemas.OPSGENIE_PRIORITY)
     check(closed, schemas.OPSGENIE_CLOSE)
-    assert (first["alias"], first["priority"], raised["priority"]) == ("a_1", "P3", "P1")
+    assert (first["alias"], first["priority"], raised["priority"]) == ("k_1", "P3", "P1")
 
 
 async def test_slack_messages_are_as_documented():
@@ -224,7 +226,7 @@ def read(envelope: Any) -> EmailMessage:
     return message
 
 
-async def test_mail_is_one_thread_per_alert():
+async def test_mail_is_one_thread_per_subject():
     mailbox = Mailbox()
     with mail_server(mailbox) as port:
         for notice in STATES[:3]:
@@ -235,7 +237,7 @@ async def test_mail_is_one_thread_per_alert():
         "[critical] burst k_1 more severe",
         "[critical] burst k_1 resolved",
     ]
-    assert {each["References"] for each in messages} == {"<a_1@example.com>"}
+    assert {each["References"] for each in messages} == {"<k_1@example.com>"}
     assert len({each["Message-ID"] for each in messages}) == 3
     body = messages[0].get_content()
     assert "Key k_1 sends 31 times its usual rate." in body

@@ -19,8 +19,9 @@ from monitor.store.control import ControlStore
 from pipelines.demo.embedded import free_port
 from pipelines.notify.circuit import Clock
 from pipelines.notify.delivery import Delivery
-from pipelines.notify.ledger import Ledger
-from pipelines.notify.receivers.base import Endpoint, Receiver
+from pipelines.notify.incidents.ledger import Ledger
+from pipelines.notify.incidents.notice import Receiver
+from pipelines.notify.receivers.base import Endpoint
 from pipelines.notify.receivers.slack import Slack
 from pipelines.notify.receivers.webhook import Webhook
 from pipelines.notify.route import Route

@@ -11,48 +11,13 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from monitor.alerting.alerts import Alert, Severity
 from monitor.errors import MonitorError
 
 _LATER = frozenset({408, 425, 429})
-
-
-class Notice(NamedTuple):
-    """An alert for one receiver.
-
-    Attributes:
-        active: the severity under which the receiver last accepted the alert; `None` if it is new
-            to it.
-        since: when it was queued, wall-clock time, epoch seconds.
-    """
-
-    alert: Alert
-    active: Severity | None = None
-    since: float = 0.0
-
-
-class Receiver(Protocol):
-    """One destination of alerts."""
-
-    @property
-    def name(self) -> str:
-        """Its name in logs, metrics and commands."""
-
-    @property
-    def batch(self) -> int:
-        """The most alerts that it takes at once. All of a batch are accepted, or none."""
-
-    @property
-    def refresh_seconds(self) -> float:
-        """Time after which it has to get its open alerts again; 0: it remembers them."""
-
-    async def send(self, notices: list[Notice]) -> None:
-        """Send alerts in order; return once they are accepted."""
 
 
 class AwayError(MonitorError):

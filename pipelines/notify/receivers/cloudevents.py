@@ -13,7 +13,8 @@ import msgspec
 
 from monitor.alerting.alerts import Alert
 from pipelines.notify import text
-from pipelines.notify.receivers.base import Endpoint, Notice
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import Endpoint
 
 SOURCE = "urn:extraction-monitor:alerts"
 
@@ -25,6 +26,9 @@ class CloudEvents:
     endpoint: Endpoint
     name: str = "cloudevents"
     batch: ClassVar[int] = 1
+    groups: ClassVar[bool] = False
+    inhibits: ClassVar[bool] = False
+    takes_updates: ClassVar[bool] = True
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:

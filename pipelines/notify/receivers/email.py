@@ -1,7 +1,7 @@
 """E-mail: one message per change of an alert, over SMTP.
 
-All messages of an alert are one thread. A message that is sent again has the same Message-ID, and
-many servers and programs show it once.
+All messages about a subject are one thread. A message that is sent again has the same Message-ID,
+and many servers and programs show it once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import smtplib
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -17,9 +18,10 @@ from email.utils import formatdate, parseaddr
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from monitor.alerting.alerts import Alert
 from pipelines.notify import text
-from pipelines.notify.receivers.base import AwayError, Endpoint, Notice, RefusedError, printable
+from pipelines.notify.incidents.links import NONE, Links
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import AwayError, Endpoint, RefusedError, printable
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +43,22 @@ class Email:
     to: tuple[str, ...]
     user: str | None = None
     name: str = "email"
-    runbook_url: str | None = None
+    links: Links = NONE
     batch: ClassVar[int] = 1
+    groups: ClassVar[bool] = True
+    inhibits: ClassVar[bool] = False
+    takes_updates: ClassVar[bool] = False
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, *_ in notices:
-            await asyncio.to_thread(self._deliver, self.message(alert))
+        for notice in notices:
+            await asyncio.to_thread(self._deliver, self.message(notice))
 
-    def message(self, alert: Alert) -> EmailMessage:
-        """An alert as a message."""
+    def message(self, notice: Notice) -> EmailMessage:
+        """An incident as a message."""
+        alert = notice.alert
         domain = parseaddr(self.sender)[1].rpartition("@")[2] or "localhost"
-        thread = f"<{alert.id}@{domain}>"
+        thread = f"<{alert.subject.id}@{domain}>"
         message = EmailMessage()
         message["Subject"] = text.title(alert)
         message["From"] = self.sender
@@ -63,10 +69,13 @@ class Email:
         message["Auto-Submitted"] = "auto-generated"
         if alert.severity == "critical" and alert.state != "resolved":
             message["Importance"] = "high"
-        lines = [f"{name + ':':<10}{value}" for name, value in text.facts(alert).items()]
-        parts = [alert.summary, "\n".join(lines), text.evidence(alert), text.next_step(alert)]
-        if self.runbook_url:
-            parts.append(f"Runbook: {self.runbook_url}")
+        parts = [
+            alert.summary,
+            _lines(text.facts(notice)),
+            _lines(text.evidence(alert)),
+            text.next_step(alert),
+            *(f"{text.LINKS[name]}: {url}" for name, url in self.links.of(alert).items()),
+        ]
         message.set_content("\n\n".join(part for part in parts if part) + "\n")
         return message
 
@@ -116,3 +125,8 @@ class Email:
         if 500 <= code < 600:
             raise RefusedError(reason) from error
         raise AwayError(reason) from error
+
+
+def _lines(facts: Mapping[str, str]) -> str:
+    width = max(map(len, facts), default=0) + 2
+    return "\n".join(f"{f'{name}:':<{width}}{value}" for name, value in facts.items())

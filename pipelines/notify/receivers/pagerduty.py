@@ -1,4 +1,4 @@
-"""PagerDuty: one event of the Events API v2 per change, all of an alert under one dedup key.
+"""PagerDuty: one event of the Events API v2 per change, all of a subject under one dedup key.
 
 PagerDuty adds a repeated event to the log of the incident that is open under the key, so a message
 that is sent twice pages nobody twice.
@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from monitor.alerting.alerts import Alert
 from pipelines.notify import text
-from pipelines.notify.receivers.base import Endpoint, Notice
+from pipelines.notify.incidents.links import NONE, Links
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import Endpoint
 
 URL = "https://events.pagerduty.com/v2/enqueue"
 
@@ -24,20 +25,27 @@ class PagerDuty:
 
     endpoint: Endpoint
     name: str = "pagerduty"
-    runbook_url: str | None = None
+    links: Links = NONE
     batch: ClassVar[int] = 1
+    groups: ClassVar[bool] = True
+    inhibits: ClassVar[bool] = False
+    takes_updates: ClassVar[bool] = True
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, *_ in notices:
-            await self.endpoint.send(msgspec.json.encode(self._event(alert)), {})
+        for notice in notices:
+            await self.endpoint.send(msgspec.json.encode(self._event(notice)), {})
 
-    def _event(self, alert: Alert) -> dict[str, Any]:
-        event: dict[str, Any] = {"routing_key": self.endpoint.secret, "dedup_key": alert.id}
+    def _event(self, notice: Notice) -> dict[str, Any]:
+        alert = notice.alert
+        event: dict[str, Any] = {
+            "routing_key": self.endpoint.secret,
+            "dedup_key": alert.subject.id,
+        }
         if alert.state == "resolved":
             return {**event, "event_action": "resolve"}
-        if self.runbook_url:
-            event["links"] = [{"href": self.runbook_url, "text": "Respond to an alert"}]
+        links = self.links.of(alert)
+        event["links"] = [{"href": url, "text": text.LINKS[name]} for name, url in links.items()]
         return {
             **event,
             "event_action": "trigger",
@@ -51,8 +59,8 @@ class PagerDuty:
                 "group": alert.subject.type,
                 "class": alert.kind,
                 "custom_details": {
-                    **text.facts(alert),
-                    "Evidence": text.evidence(alert),
+                    **text.facts(notice),
+                    **text.evidence(alert),
                     "Next": text.next_step(alert),
                 },
             },

@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from monitor.alerting.alerts import Alert, Severity
+from monitor.alerting.alerts import Severity
 from pipelines.notify import text
-from pipelines.notify.receivers.base import Endpoint, Notice
+from pipelines.notify.incidents.links import NONE, Links
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import Endpoint
 
 _COLOURS: Mapping[Severity, str] = {"critical": "#c4314b", "warning": "#e8a317", "info": "#4a86c5"}
 _RESOLVED = "#3b8f4e"
@@ -26,20 +28,24 @@ class Slack:
 
     endpoint: Endpoint
     name: str = "slack"
-    runbook_url: str | None = None
+    links: Links = NONE
     batch: ClassVar[int] = 1
+    groups: ClassVar[bool] = True
+    inhibits: ClassVar[bool] = False
+    takes_updates: ClassVar[bool] = False
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, *_ in notices:
-            await self.endpoint.send(msgspec.json.encode(self._message(alert)), {})
+        for notice in notices:
+            await self.endpoint.send(msgspec.json.encode(self._message(notice)), {})
 
-    def _message(self, alert: Alert) -> dict[str, Any]:
+    def _message(self, notice: Notice) -> dict[str, Any]:
+        alert = notice.alert
         title = text.title(alert)
-        facts = [_text(f"*{name}*\n{_escape(value)}") for name, value in text.facts(alert).items()]
+        facts = [_text(f"*{name}*\n{_escape(value)}") for name, value in text.facts(notice).items()]
         note = _escape(text.next_step(alert))
-        if self.runbook_url:
-            note += f" · <{self.runbook_url}|Runbook>"
+        for name, url in self.links.of(alert).items():
+            note += f" · <{url}|{text.LINKS[name]}>"
         blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": text.cut(title, 150)}},
             {"type": "section", "text": _text(text.cut(_escape(alert.summary), 3000))},
@@ -47,7 +53,8 @@ class Slack:
             {"type": "context", "elements": [_text(text.cut(note, 3000))]},
         ]
         if evidence := text.evidence(alert):
-            blocks.insert(3, {"type": "context", "elements": [_text(_escape(evidence))]})
+            lines = "\n".join(f"{name}: {value}" for name, value in evidence.items())
+            blocks.insert(3, {"type": "context", "elements": [_text(_escape(lines))]})
         colour = _RESOLVED if alert.state == "resolved" else _COLOURS[alert.severity]
         return {"text": _escape(title), "attachments": [{"color": colour, "blocks": blocks}]}
 

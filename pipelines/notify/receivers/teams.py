@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from monitor.alerting.alerts import Alert, Severity
+from monitor.alerting.alerts import Severity
 from pipelines.notify import text
-from pipelines.notify.receivers.base import Endpoint, Notice
+from pipelines.notify.incidents.links import NONE, Links
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import Endpoint
 
 _COLOURS: Mapping[Severity, str] = {
     "critical": "Attention",
@@ -29,17 +31,21 @@ class Teams:
 
     endpoint: Endpoint
     name: str = "teams"
-    runbook_url: str | None = None
+    links: Links = NONE
     batch: ClassVar[int] = 1
+    groups: ClassVar[bool] = True
+    inhibits: ClassVar[bool] = False
+    takes_updates: ClassVar[bool] = False
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:
-        for alert, *_ in notices:
-            await self.endpoint.send(msgspec.json.encode(self._message(alert)), {})
+        for notice in notices:
+            await self.endpoint.send(msgspec.json.encode(self._message(notice)), {})
 
-    def _message(self, alert: Alert) -> dict[str, Any]:
+    def _message(self, notice: Notice) -> dict[str, Any]:
+        alert = notice.alert
         colour = "Good" if alert.state == "resolved" else _COLOURS[alert.severity]
-        facts = text.facts(alert) | {"Evidence": text.evidence(alert)}
+        facts = text.facts(notice) | text.evidence(alert)
         card: dict[str, Any] = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
@@ -54,9 +60,11 @@ class Teams:
                 _text(text.next_step(alert), isSubtle=True),
             ],
         }
-        if self.runbook_url:
+        links = self.links.of(alert)
+        if links:
             card["actions"] = [
-                {"type": "Action.OpenUrl", "title": "Runbook", "url": self.runbook_url}
+                {"type": "Action.OpenUrl", "title": text.LINKS[name], "url": url}
+                for name, url in links.items()
             ]
         return {
             "type": "message",

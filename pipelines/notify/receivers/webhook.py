@@ -24,7 +24,8 @@ from typing import ClassVar
 
 import msgspec
 
-from pipelines.notify.receivers.base import Endpoint, Notice
+from pipelines.notify.incidents.notice import Notice
+from pipelines.notify.receivers.base import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Webhook:
     endpoint: Endpoint
     name: str = "webhook"
     batch: ClassVar[int] = 100
+    groups: ClassVar[bool] = False
+    inhibits: ClassVar[bool] = False
+    takes_updates: ClassVar[bool] = True
     refresh_seconds: ClassVar[float] = 0.0
 
     async def send(self, notices: list[Notice]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from monitor.config import Receivers, Settings
 from monitor.errors import ConfigError
 from pipelines.notify import routes
+from pipelines.notify.incidents.links import links_of
 from pipelines.notify.receivers.alertmanager import Alertmanager
 from pipelines.notify.receivers.base import Endpoint, retry_after
 from pipelines.notify.receivers.webhook import Webhook
@@ -34,7 +35,7 @@ def test_each_configured_url_is_a_route(tmp_path: Path):
         timeout_seconds=3,
     )
     assert [(each.receiver, each.least_severity) for each in routes(chosen)] == [
-        (Alertmanager(Endpoint("http://127.0.0.1:9093", 3)), "warning"),
+        (Alertmanager(Endpoint("http://127.0.0.1:9093", 3), links=links_of(chosen)), "warning"),
         (Webhook(Endpoint("https://abuse.example/hook", 3, secret="hush")), "warning"),
     ]
 

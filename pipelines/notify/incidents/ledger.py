@@ -12,14 +12,16 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, get_args
 
-from monitor.alerting.alerts import SEVERITIES, Alert, State
+from monitor.alerting.alerts import SEVERITIES, Alert, Severity, State
 from monitor.alerting.enforcement import Withdrawal
 from monitor.errors import StoreError
 from monitor.records.profile import DAY
 from monitor.store.alert_book import AlertBook, Entry, Mark, Silence
 from monitor.store.control import ControlStore
+from pipelines.notify.incidents.membership import WHOLES, Membership
 from pipelines.notify.listing import Withdrawn, most_severe, withdrawal_of
 
 KEPT = 3 * DAY  # seconds after an alert's end; longer than it may wait for a receiver
@@ -64,11 +66,13 @@ class Ledger:
         self._withdrawn: Withdrawn = {}
         self._silences: list[Silence] = []
         self._entries: dict[str, Entry] = {}
+        self._subjects: defaultdict[str, set[str]] = defaultdict(set)  # ids of their alerts
+        self._membership = Membership(self._entries)
         self._partitions: frozenset[int] = frozenset()
         self._unwritten: set[str] = set()  # ids of alerts
         self._unmarked: defaultdict[str, list[Mark]] = defaultdict(list)
         self._ends: set[str] = set()  # ids of alerts of which only the end was seen
-        self._writing = asyncio.Lock()
+        self._writing, self._joining = asyncio.Lock(), asyncio.Lock()
         self._trouble = False
 
     def __contains__(self, id: str) -> bool:
@@ -83,6 +87,22 @@ class Ledger:
         """The alerts that have not resolved."""
         return [entry for entry in self._entries.values() if entry.is_open]
 
+    def of_subject(self, subject: str) -> list[Entry]:
+        """The alerts on a subject, open or not."""
+        return [self._entries[id] for id in sorted(self._subjects.get(subject, ()))]
+
+    def wholes_of(self, alert: Alert) -> list[Entry]:
+        """The alerts that an alert is part of, the largest first."""
+        return self._membership.wholes_of(alert.subject.id)
+
+    def severity(self, alert: Alert) -> Severity:
+        """The severity of an alert and of what is part of it."""
+        return self._membership.severity(alert)
+
+    def is_written(self, id: str) -> bool:
+        """Whether a successor of this worker would know an alert."""
+        return id not in self._unwritten
+
     def has_only_end(self, id: str) -> bool:
         """Whether an alert opened before the book began: who has it is unknown."""
         return id in self._ends
@@ -91,7 +111,8 @@ class Ledger:
         """Whether an alert that goes on is withdrawn or silenced. Its end never is."""
         if alert.state == "resolved":
             return False
-        silenced = any(each.covers(alert, now) for each in self._silences)
+        concerned = [alert, *(each.alert for each in self.wholes_of(alert))]
+        silenced = any(each.covers(one, now) for each in self._silences for one in concerned)
         return silenced or self.withdrawal(alert) is not None
 
     def withdrawal(self, alert: Alert) -> Withdrawal | None:
@@ -103,9 +124,11 @@ class Ledger:
         known = await self._try(lambda book: book.read(alert.id for alert in alerts), {}) or {}
         await self._read_rules(now)
         for alert in alerts:
-            entry = self._merge(known.get(alert.id), alert, partition, now)
-            self._entries[alert.id] = entry
+            self._enter(self._merge(known.get(alert.id), alert, partition, now))
             self._unwritten.add(alert.id)
+        async with self._joining:
+            await self._join([alert for alert in alerts if alert.subject.type in WHOLES])
+            await self._read_membership(now, [self._entries[alert.id] for alert in alerts])
         await self._write()
 
     async def mark(
@@ -126,14 +149,21 @@ class Ledger:
             partitions: of the alerts topic; `None`: it has no owners.
         """
         await self._read_rules(now)
-        await self._write()
-        await self._write_marks(now)
         if partitions is not None and partitions != self._partitions:
             await self._follow(partitions)
+        async with self._joining:
+            await self._read_membership(now, self.open_entries)
+        await self._write()
+        await self._write_marks(now)
         ended = [id for id, entry in self._entries.items() if now - entry.changed_at > _kept(entry)]
         if ended:
             await self._try(lambda book: book.forget(ended))
         for id in ended:
+            alert = self._entries[id].alert
+            if alert.subject.type in WHOLES:
+                members = alert.subject.members
+                await self._try(partial(_leave, members, id))
+                self._membership.forget(alert)
             self._forget(id)
 
     async def _follow(self, partitions: frozenset[int]) -> None:
@@ -142,14 +172,54 @@ class Ledger:
         if loaded is _AWAY:
             return
         for entry in loaded or ():
-            self._entries.setdefault(entry.alert.id, entry)
+            if entry.alert.id not in self._entries:
+                self._enter(entry)
         for id in [id for id, each in self._entries.items() if each.partition not in partitions]:
             self._forget(id)
         self._partitions = partitions
 
+    def _enter(self, entry: Entry) -> None:
+        self._entries[entry.alert.id] = entry
+        self._subjects[entry.alert.subject.id].add(entry.alert.id)
+
     def _forget(self, id: str) -> None:
-        self._entries.pop(id, None)
+        entry = self._entries.pop(id, None)
         self._ends.discard(id)
+        if entry is not None:
+            subject = entry.alert.subject.id
+            self._subjects[subject].discard(id)
+            if not self._subjects[subject]:
+                del self._subjects[subject]
+
+    async def _join(self, alerts: Sequence[Alert]) -> None:
+        """Enter the members of alerts on campaigns and accounts."""
+        for alert in alerts:
+            if alert.state == "resolved" or not alert.subject.members:
+                continue
+            members = alert.subject.members
+            await self._read(members)
+            before = {
+                whole.alert.id: whole
+                for member in members
+                for whole in self._membership.wholes_of(member)
+            }
+            fresh = self._membership.add(alert, before)
+            if fresh:
+                await self._try(partial(_join, fresh, alert.id))
+
+    async def _read_membership(self, now: float, entries: Sequence[Entry]) -> None:
+        """Read what alerts are part of, and raise that to their severity."""
+        await self._read({entry.alert.subject.id for entry in entries})
+        for alert in (entry.alert for entry in entries if entry.is_open):
+            if not self.is_suppressed(alert, now):
+                for raised in self._membership.raise_wholes(alert):
+                    await self._try(partial(_raise, *raised))
+
+    async def _read(self, subjects: Iterable[str]) -> None:
+        names = list(subjects)
+        found = await self._try(lambda book: self._membership.read(book, names), _AWAY)
+        if found is not None and found is not _AWAY:
+            self._membership.apply(found)
 
     def _merge(self, stored: Entry | None, alert: Alert, partition: int, now: float) -> Entry:
         entry = self._entries.get(alert.id) or stored
@@ -199,3 +269,15 @@ class Ledger:
             log.warning("alert_book_back")
         self._trouble = False
         return found
+
+
+def _join(members: Sequence[str], id: str, book: AlertBook) -> None:
+    book.join(members, id)
+
+
+def _leave(members: Sequence[str], id: str, book: AlertBook) -> None:
+    book.leave(members, id)
+
+
+def _raise(id: str, severity: Severity, book: AlertBook) -> None:
+    book.raise_severity(id, severity)

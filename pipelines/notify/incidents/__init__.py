@@ -1,0 +1,1 @@
+"""Alerts that are one incident to the person on call."""
