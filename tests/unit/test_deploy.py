@@ -13,10 +13,13 @@ import jsonschema
 import pytest
 import yaml
 
+from monitor.config.settings import DOCS, Settings
 from monitor.metrics import Metrics
 from pipelines.decide.metrics import LookupMetrics
 from pipelines.forward.metrics import ForwardMetrics
+from pipelines.notify.incidents.links import links_of
 from tests.support.programs import program
+from tests.support.receivers import alert
 from tests.support.settings import setting_defaults
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,7 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+DASHBOARDS = {json.loads(file.read_text())["uid"] for file in (ROOT / "dashboards").glob("*.json")}
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
@@ -81,8 +85,23 @@ def names_of(family: Any) -> set[str]:
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_links_to_a_runbook_heading(name: str):
     headings = re.findall(r"^### (\w+)$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
-    assert ALERTS[name]["annotations"]["runbook"] == f"deploy/README.md#{name.lower()}"
+    page = f"{DOCS}/deploy/README.md#{name.lower()}"
+    assert ALERTS[name]["annotations"]["runbook_url"] == page
     assert name in headings
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_every_alert_says_what_happened_what_to_do_and_where_to_look(name: str):
+    labels, annotations = ALERTS[name]["labels"], ALERTS[name]["annotations"]
+    assert labels.keys() == {"severity", "service"}
+    assert labels["service"] == "extraction-monitor"
+    assert annotations.keys() == {"summary", "description", "runbook_url", "dashboard_url"}
+    (dashboard,) = re.findall(r"/d/([\w-]+)", annotations["dashboard_url"])
+    assert dashboard in DASHBOARDS
+
+
+def test_alerts_of_the_monitor_link_to_the_same_documentation_as_rules():
+    assert links_of(Settings()).of(alert("1"))["runbook_url"].startswith(f"{DOCS}/deploy/")
 
 
 def test_alertmanager_accepts_config():
@@ -92,9 +111,9 @@ def test_alertmanager_accepts_config():
 @pytest.mark.parametrize(
     ("receiver", "labels"),
     [
-        ("on-call", ["alertname=ExtractionBurst", "severity=critical", "subject=k_1"]),
+        ("on-call", ["alertname=ExtractionKey", "severity=critical", "subject=k_1"]),
         ("on-call", ["alertname=ExtractionCampaignOpen", "severity=critical", "kind=campaign"]),
-        ("abuse-team", ["alertname=ExtractionBurst", "severity=warning", "subject=k_1"]),
+        ("abuse-team", ["alertname=ExtractionKey", "severity=warning", "subject=k_1"]),
         ("operators", ["alertname=MonitorDown", "severity=critical"]),
     ],
 )
