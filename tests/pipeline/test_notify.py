@@ -193,6 +193,7 @@ async def test_worker_delivers_after_its_death_and_keeps_what_a_receiver_rejects
         XM_RECEIVERS__WEBHOOK_SECRET=SECRET,
         XM_RECEIVERS__ROUTES__CHAT__TYPE="slack",
         XM_RECEIVERS__ROUTES__CHAT__URL=chat.url,
+        XM_RECEIVERS__WAIT_MINUTES="0",
     )
     await asyncio.to_thread(worker.start)
     try:

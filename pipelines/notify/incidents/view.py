@@ -112,13 +112,11 @@ class View:
         if alert.state == "resolved":
             if others:
                 return None
-            ended = replace(alert, severity=active or alert.severity)
+            ended = replace(alert, severity=_highest(alert.severity, active))
             return self._notice(ended, [alert], active, since, now)
-        rises = active is None or SEVERITIES.index(alert.severity) > SEVERITIES.index(active)
-        if not rises and not self._receiver.takes_updates:
+        severity = _highest(alert.severity, active)
+        if severity == active and not self._receiver.takes_updates:
             return None
-        severity = alert.severity if rises else active
-        assert severity is not None
         shown = replace(alert, state="update" if active else "open", severity=severity)
         return self._notice(shown, [alert, *others], active, since, now)
 
@@ -235,6 +233,10 @@ class View:
         end = marks[latest] if latest.state == "resolved" else math.inf
         known = [(mark.severity, at) for mark, at in marks.items()]
         return Span(min(marks.values()), end, known)
+
+
+def _highest(severity: Severity, other: Severity | None) -> Severity:
+    return max(severity, other or severity, key=SEVERITIES.index)
 
 
 def _strength(alert: Alert) -> tuple[int, int, float]:
