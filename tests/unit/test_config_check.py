@@ -240,6 +240,12 @@ def test_explain_finds_a_setting_by_any_of_its_names() -> None:
         assert reason in str(ended.exception)
 
 
+def test_names_of_settings_are_completed() -> None:
+    words = {"COMP_WORDS": "xm config explain decisions.sh", "COMP_CWORD": "3"}
+    ended = CliRunner().invoke(app, env={**words, "_XM_COMPLETE": "complete_bash"}, prog_name="xm")
+    assert ended.stdout.strip() == "decisions.shadow"
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_output_fits_and_cuts_nothing(write: Write, width: int) -> None:
     file = "/run/secrets/" + 60 * "x"

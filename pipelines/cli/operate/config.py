@@ -19,6 +19,13 @@ config_app = typer.Typer(no_args_is_help=True, help="Check the settings, and see
 commands.add_typer(config_app, name="config")
 
 
+def _names(incomplete: str) -> list[str]:
+    """Settings whose name begins so, for completion."""
+    from monitor.config.catalogue import settings
+
+    return [each.name for each in settings() if each.name.startswith(incomplete)]
+
+
 @config_app.command("check", epilog="Example: `XM_CONFIG=new.toml xm config check`")
 def config_check(as_json: AsJson = False) -> None:
     """Check all settings, in the file and in the environment, and the files that they name.
@@ -60,7 +67,11 @@ def config_show(
 @config_app.command("explain", epilog="Example: `xm config explain decisions.shadow`")
 def config_explain(
     setting: Annotated[
-        str, typer.Argument(help="A setting: decisions.shadow, XM_DECISIONS__SHADOW or shadow.")
+        str,
+        typer.Argument(
+            help="A setting: decisions.shadow, XM_DECISIONS__SHADOW or shadow.",
+            autocompletion=_names,
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:

@@ -18,8 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipelines.kafka.fetch import deliver_whole_fetches
 from pipelines.kafka.outlet import Message
-from pipelines.simulation.requests import messages
-from pipelines.simulation.scenario import Scenario, Simulation
+from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import send
 from tests.support.apps import new_topic
 from tests.support.servers import Kafka
