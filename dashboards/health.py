@@ -31,9 +31,17 @@ ROWS: dict[str, list[Panel]] = {
             "Processes that Prometheus can scrape.",
             "none",
             'sum(up{instance=~"$instance", job=~"extraction-monitor.*"})',
+            size=(3, 4),
         ),
-        Figure("Requests", "All workers together.", "reqps", EVENTS),
-        Figure("Lag", "Kafka messages not yet processed.", "short", or_zero(LAG), alarm=10_000),
+        Figure("Requests", "All workers together.", "reqps", EVENTS, size=(3, 4)),
+        Figure(
+            "Lag",
+            "Kafka messages not yet processed.",
+            "short",
+            or_zero(LAG),
+            alarm=10_000,
+            size=(3, 4),
+        ),
         Figure(
             "Behind",
             "Age of the newest processed request, in the partition that is furthest behind, while "
@@ -41,6 +49,7 @@ ROWS: dict[str, list[Panel]] = {
             "s",
             or_zero(f"max({BEHIND})"),
             alarm=60,
+            size=(3, 4),
         ),
         Figure(
             "Rejected",
@@ -48,6 +57,7 @@ ROWS: dict[str, list[Panel]] = {
             "percentunit",
             share(REJECTED, READ),
             alarm=0.01,
+            size=(3, 4),
         ),
         Figure(
             "Last checkpoint",
@@ -55,6 +65,24 @@ ROWS: dict[str, list[Panel]] = {
             "s",
             f"max(time() - {metric('xm_checkpoint_timestamp_seconds')})",
             alarm=60,
+            size=(3, 4),
+        ),
+        Figure(
+            "Unknown settings",
+            "XM_* variables of the environment that are no settings, probably misspelt. `xm config "
+            "check` names them.",
+            "none",
+            f"max({metric('xm_unknown_variables')})",
+            alarm=1,
+            size=(3, 4),
+        ),
+        Figure(
+            "Versions",
+            "Versions of extraction-monitor that run. More than one while an upgrade is going on.",
+            "none",
+            f"count(count by (version) ({metric('xm_build_info')}))",
+            alarm=2,
+            size=(3, 4),
         ),
     ],
     "Flow": [
@@ -221,6 +249,7 @@ ROWS: dict[str, list[Panel]] = {
             "Alerts delivered, retried because the receiver is unavailable, or refused by it.",
             "ops",
             {"{{receiver}} {{outcome}}": per_second("xm_deliveries_total", "receiver, outcome")},
+            size=(6, 7),
         ),
         Graph(
             "Undelivered alerts",
@@ -228,6 +257,14 @@ ROWS: dict[str, list[Panel]] = {
             "none",
             by("receiver", f"sum by (receiver) ({metric('xm_undelivered_alerts')})"),
             alarm=1,
+            size=(6, 7),
+        ),
+        Graph(
+            "Receivers up",
+            "1 while a receiver accepts alerts, 0 after three failures in a row.",
+            "none",
+            by("receiver", f"min by (receiver) ({metric('xm_receiver_up')})"),
+            size=(6, 7),
         ),
         Graph(
             "Cases",
@@ -237,6 +274,7 @@ ROWS: dict[str, list[Panel]] = {
                 "open": f"max({metric('xm_cases_open')})",
                 "not copied": f"max({metric('xm_case_uncopied_entries')})",
             },
+            size=(6, 7),
         ),
     ],
     "Decisions for gateways": [

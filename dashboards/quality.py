@@ -166,6 +166,7 @@ ROWS: dict[str, list[Panel]] = {
             "none",
             by("severity", f"sum by (severity) ({metric('xm_open_alerts', kind='campaign')})"),
             stacked=True,
+            size=(6, 7),
         ),
         Graph(
             "Fingerprints and linked keys",
@@ -176,6 +177,18 @@ ROWS: dict[str, list[Panel]] = {
                 "linked keys": f"sum({metric('xm_linked_keys')})",
                 "fingerprints per minute": f"60 * {per_second('xm_fingerprints_total')}",
             },
+            size=(6, 7),
+        ),
+        Graph(
+            "Fingerprints that wait",
+            "Fingerprints that wait until all partitions have reached their time, and those per "
+            "minute that came after their round. A round does not wait for idle partitions.",
+            "short",
+            {
+                "waiting": f"sum({metric('xm_held_fingerprints')})",
+                "late per minute": f"60 * {per_second('xm_late_fingerprints_total')}",
+            },
+            size=(6, 7),
         ),
         Graph(
             "Linking duration",
@@ -183,6 +196,7 @@ ROWS: dict[str, list[Panel]] = {
             "event time, and fingerprints wait for it.",
             "s",
             quantiles("xm_link_seconds", "1h"),
+            size=(6, 7),
         ),
     ],
 }
