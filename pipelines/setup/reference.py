@@ -45,7 +45,10 @@ def _row(setting: Setting) -> str:
     name = setting.path[-1] if of_a_route else setting.variable
     plain = setting.field.is_required() or setting.field.default in (None, {}, [], "")
     default = setting.default if plain else f"`{setting.default}`"
-    return f"| `{name}` | {default} | {setting.meaning} |"
+    meaning = setting.meaning
+    if setting.deprecated:
+        meaning += f"; deprecated: {setting.deprecated}"
+    return f"| `{name}` | {default} | {meaning} |"
 
 
 def _chosen(wanted: str) -> list[Setting]:

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -159,6 +160,26 @@ def test_gateway_is_the_shipped_one_with_the_api(tmp_path: Path, gateway: str) -
     text = (tmp_path / "made" / gateway / main).read_text()
     shipped = (DEPLOY / "gateways" / gateway / main).read_text()
     assert text == shipped.replace("127.0.0.1:8000", "model:9000") != shipped or gateway == "envoy"
+
+
+def test_questions_are_asked_on_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, b"kafka:9092\n\nnginx\n\nhttp://am:9093\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli.main", "init", "made"],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(DEPLOY.parent)},
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert "Gateway (nginx, envoy" in done.stdout
+    written = tomllib.loads((tmp_path / "made/extraction-monitor.toml").read_text())
+    assert (written["kafka"], written["mapping"]) == ("kafka:9092", "nginx")
+    assert written["receivers"]["alertmanager_url"] == "http://am:9093"
 
 
 def test_text_in_settings_is_escaped(tmp_path: Path) -> None:
