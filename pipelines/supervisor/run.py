@@ -34,7 +34,7 @@ from pipelines.web.registry import process_registry
 from pipelines.web.server import Server, raise_descriptor_limit
 from pipelines.worker.app import run_worker
 from pipelines.worker.roles import Role
-from pipelines.worker.web import check_port
+from pipelines.worker.web import Listening, listen, log_start
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,10 @@ def run_roles(
     Raises:
         ConfigError: if a setting cannot be used, or a topic is missing.
     """
-    check_port(settings)
+    listening = listen(settings)
     check_topics(settings, rekey=rekey)
     logging.config.dictConfig(LOGGING)
+    log_start(settings, roles, listening)
     raise_descriptor_limit()
     if Role.watch in roles:
         Engine(settings, from_settings(settings), MemoryStore())  # loads the kernels
@@ -79,16 +80,19 @@ def run_roles(
         for child in children:
             child.start()
         sys.setswitchinterval(_SWITCH_SECONDS)
-        return uvloop.run(_run(settings, children, answers=Role.decide in roles))
+        return uvloop.run(_run(settings, children, listening, answers=Role.decide in roles))
 
 
-async def _run(settings: Settings, children: Sequence[Child], *, answers: bool) -> int:
+async def _run(
+    settings: Settings, children: Sequence[Child], listening: Listening, *, answers: bool
+) -> int:
     registry = process_registry()
     lookups = Lookups(settings, registry) if answers else None
     server = Server(
         pages(children, registry, lookups),
         settings.web_host,
         settings.web_port,
+        listening=listening,
         connection=None if lookups is None else lookups.connection,
     )
     stopping = asyncio.Event()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -29,7 +30,7 @@ _REQUEST_SECONDS = 10.0  # for the first whole request of a connection
 _IDLE_SECONDS = 75.0  # between requests; nginx keeps idle connections for 60 s
 _LINGERING_SECONDS = 1.0  # for a body that no page reads
 _SHUTDOWN_SECONDS = 2.0  # for answers that are on their way
-_BACKLOG = 1024
+BACKLOG = 1024  # connections that wait to be accepted
 _MOST_CONNECTIONS = 4096
 _DESCRIPTORS = 65_536  # wanted; the hard limit may be lower
 _FEW_DESCRIPTORS = 4096
@@ -159,6 +160,7 @@ class Server:
             used within a second.
         connection: makes a connection of aiohttp's server and the bounds; default: `Connection`.
         path: of a Unix socket to listen on, instead of the port.
+        listening: a socket that listens already, instead of the port.
     """
 
     def __init__(
@@ -170,9 +172,10 @@ class Server:
         tls: ServerTls | None = None,
         connection: Callable[[web.Server, Connections], Connection] | None = None,
         path: Path | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
         self._pages, self._host, self._port, self._tls = pages, host, port, tls
-        self._path = path
+        self._path, self._listening = path, listening
         self._connection = connection or Connection
         pages.middlewares.append(_note_use)
         self._runner = web.AppRunner(
@@ -206,13 +209,17 @@ class Server:
             return self._connection(server, self._connections)
 
         if self._path is not None:
-            self._server = await loop.create_unix_server(connection, self._path, backlog=_BACKLOG)
+            self._server = await loop.create_unix_server(connection, self._path, backlog=BACKLOG)
+        elif self._listening is not None:
+            self._server = await loop.create_server(
+                connection, sock=self._listening, backlog=BACKLOG
+            )
         else:
             self._server = await loop.create_server(
                 connection,
                 self._host,
                 self._port,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 reuse_address=True,
                 ssl=None if self._tls is None else self._tls.context,
                 ssl_handshake_timeout=_REQUEST_SECONDS if self._tls else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import logging.config
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ from pipelines.worker.rekey import Rekey
 from pipelines.worker.responses import ResponsesSeen
 from pipelines.worker.roles import Role, group_of
 from pipelines.worker.watch import Watch
-from pipelines.worker.web import IDLE, WebService, check_port, pages
+from pipelines.worker.web import IDLE, Listening, WebService, listen, log_start, pages
 
 _REVIEW_SECONDS = 30.0  # between counts of appeals and withdrawn alerts
 _FORGET_SECONDS = 2.0  # between looks at which subjects to forget
@@ -59,7 +60,12 @@ Facts = Callable[[], dict[str, Any]]  # what its heartbeat reports
 
 
 def build(
-    settings: Settings, role: Role, *, rekey: bool = False, socket: Path | None = None
+    settings: Settings,
+    role: Role,
+    *,
+    rekey: bool = False,
+    socket: Path | None = None,
+    listening: Listening | None = None,
 ) -> Any:
     """The Faust app of a process.
 
@@ -67,6 +73,7 @@ def build(
         role: not `decide`, which needs no Kafka.
         rekey: first copy the requests to a topic keyed by account, see `rekey.py`.
         socket: serves the pages instead of the web port.
+        listening: the web port, if it is open already.
 
     Raises:
         ConfigError: if the settings lack or contradict something.
@@ -100,9 +107,14 @@ def build(
     async def write_heartbeats() -> None:
         await heartbeat.run()
 
-    app.web = WebService(
-        Server(pages(trouble, metrics.registry), settings.web_host, settings.web_port, path=socket)
+    server = Server(
+        pages(trouble, metrics.registry),
+        settings.web_host,
+        settings.web_port,
+        path=socket,
+        listening=listening,
     )
+    app.web = WebService(server)
     return app
 
 
@@ -316,11 +328,14 @@ def run_worker(
     Args:
         socket: of a supervisor, which has checked the topics. Default: the web port.
     """
-    app = build(settings, role, rekey=rekey, socket=socket)
-    raise_descriptor_limit()
+    listening = None
     if socket is None:
-        check_port(settings)
+        listening = listen(settings)
         check_topics(settings, rekey=rekey)
+        logging.config.dictConfig(LOGGING)
+        log_start(settings, [role], listening)
+    app = build(settings, role, rekey=rekey, socket=socket, listening=listening)
+    raise_descriptor_limit()
     if role is not Role.watch:
         source = settings.topics.fingerprints if role is Role.link else settings.topics.alerts
         group = group_of(role, settings)

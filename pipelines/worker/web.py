@@ -9,17 +9,28 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
 
 from aiohttp import web
 from mode import Service
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from monitor.alerting.enforcement import SHADOW
 from monitor.config import Settings
-from monitor.errors import ConfigError
-from pipelines.web.server import Server
+from monitor.errors import ConfigError, StoreError
+from monitor.store.control import ControlStore
+from pipelines.notify import routes
+from pipelines.web.server import BACKLOG, Server
+from pipelines.worker.roles import Role
 
+log = logging.getLogger(__name__)
+
+Listening = socket.socket
 IDLE = "No partition is assigned yet."
 _RETRY_SECONDS = 5  # after which readiness may have changed
 
@@ -63,21 +74,43 @@ def metrics_answer(page: bytes) -> web.Response:
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def check_port(settings: Settings) -> None:
-    """Check that the web port is free.
+def listen(settings: Settings) -> Listening:
+    """Listen on the web port. It is taken before anything slow, so that no other worker gets it.
 
     Raises:
-        ConfigError: if it is not.
+        ConfigError: if it is not free.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.web_host, settings.web_port))
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot listen on {settings.web_host}:{settings.web_port} "
-                f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
-            ) from error
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.web_host, settings.web_port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"Cannot listen on {settings.web_host}:{settings.web_port} "
+            f"({error.strerror}): choose another with XM_WEB_HOST and XM_WEB_PORT."
+        ) from error
+    return listening
+
+
+def log_start(settings: Settings, roles: Sequence[Role], listening: Listening) -> None:
+    """Log what starts: version, address, roles, whether decisions are enforced, and receivers."""
+    host, port = listening.getsockname()[:2]
+    shadow = settings.decisions.shadow
+    with suppress(StoreError):  # checkpoints report it
+        switches = ControlStore(settings.redis_url).read()
+        shadow = switches.is_on(SHADOW, time.time(), shadow)
+    receivers = [route.receiver.name for route in routes(settings)]
+    log.info(
+        "worker_starts version=%s url=http://%s:%d roles=%s mode=%s receivers=%s",
+        version("extraction-monitor"),
+        host,
+        port,
+        ",".join(roles),
+        "shadow" if shadow else "enforcing",
+        ",".join(receivers) or "none",
+    )
 
 
 class WebService(Service):  # type: ignore[misc]

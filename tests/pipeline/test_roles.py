@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from monitor.config import KafkaSecurity
+from pipelines.kafka import topics
 from pipelines.kafka.groups import take_over
 from tests.support.apps import committed, fresh, new_topic
 from tests.support.programs import Worker
@@ -45,10 +47,10 @@ def test_roles_alone_do_what_they_do_together(kafka: str, own_redis: Redis, tmp_
             assert each.children() == {}
         fill(watch, STREAM)
         assert differences(watch) == []
-        topics, group = watch.settings.topics, f"{watch.settings.group}-deliver"
-        until(lambda: read_topic(watch, topics.decisions))
-        alerts = len(read_topic(watch, topics.alerts))
-        until(lambda: asyncio.run(committed(kafka, group, topics.alerts)) == alerts)
+        names, group = watch.settings.topics, f"{watch.settings.group}-deliver"
+        until(lambda: read_topic(watch, names.decisions))
+        alerts = len(read_topic(watch, names.alerts))
+        until(lambda: asyncio.run(committed(kafka, group, names.alerts)) == alerts)
         assert get_page(watch, "/v1/decision").status == 404
         assert "xm_decision_lookups_total" not in get_page(watch, "/metrics").text
 
@@ -60,6 +62,8 @@ def test_processes_share_the_partitions_until_interrupted(
     two = Worker(tmp_path / "two", kafka, own_redis.url, options=["--processes", "2"], **four)
     with two:
         assert {*two.children()} == {"watch-0", "watch-1", "link-0", "deliver-0"}
+        roles = "roles=watch,link,deliver,decide mode=shadow receivers=none"
+        assert f"url=http://127.0.0.1:{two.port} {roles}" in two.log.read_text()
         watching = [two.children()[name] for name in ("watch-0", "watch-1")]
         until(lambda: [ready(each) for each in watching] == [200, 200])
         fill(two, STREAM)
@@ -70,6 +74,20 @@ def test_processes_share_the_partitions_until_interrupted(
         assert two.process is not None
         two.process.send_signal(signal.SIGINT)
         assert two.process.wait(60) == 0
+
+
+def test_second_worker_says_that_the_port_is_taken(
+    kafka: str, own_redis: Redis, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path / "worker", kafka, own_redis.url)
+    topics.create(worker.settings)
+    with socket.create_server(("127.0.0.1", worker.port)):  # as a worker that still loads kernels
+        second = subprocess.run(worker.command(), capture_output=True, text=True, timeout=60)
+    assert second.returncode == 2
+    assert second.stderr == (
+        f"Cannot listen on 127.0.0.1:{worker.port} (Address already in use): choose another with "
+        "XM_WEB_HOST and XM_WEB_PORT.\n"
+    )
 
 
 def ready(process: psutil.Process) -> int:
