@@ -10,7 +10,8 @@ import typer
 
 from monitor import config
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, Who, Why, output, seconds_of
+from pipelines.cli import complete
+from pipelines.cli.options import AsJson, Who, Why, done, output, seconds_of
 
 if TYPE_CHECKING:
     from monitor.alerting.enforcement import Control
@@ -23,7 +24,9 @@ commands = typer.Typer()
 alerts_app = typer.Typer(no_args_is_help=True, help="Read alerts, and act on them.")
 commands.add_typer(alerts_app, name="alerts")
 
-AlertId = Annotated[str, typer.Argument(help="Alert id or unique prefix.")]
+AlertId = Annotated[
+    str, typer.Argument(help="Alert id or unique prefix.", autocompletion=complete.alert_ids)
+]
 
 
 @alerts_app.command("list", epilog="Example: `xm alerts list --severity warning`")
@@ -90,7 +93,11 @@ def alerts_test(
 )
 def alerts_silence(
     subject: Annotated[
-        str, typer.Argument(help="Alert (a_…), key, account, end user or campaign.")
+        str,
+        typer.Argument(
+            help="Alert (a_…), key, account, end user or campaign.",
+            autocompletion=complete.subjects,
+        ),
     ] = "",
     kind: Annotated[str, typer.Option(help="Only this kind of alert.")] = "",
     duration: Annotated[
@@ -131,6 +138,7 @@ def alerts_withdraw(
     why: Why,
     who: Who,
     undo: Annotated[bool, typer.Option("--undo", help="Take the withdrawal back.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Declare an alert to be no attack: it resolves, and its decisions no longer apply.
 
@@ -151,8 +159,13 @@ def alerts_withdraw(
         what = found.id, found.subject.id, found.kind, found.severity
         requests, members = Behaviours(settings).of(found)
         change = store.withdraw(*what, who, why, requests=requests, members=members)
-    done = "is an alert again" if undo else "is withdrawn"
-    typer.echo(f"{found.id} ({found.kind} of {found.subject.id}) {done}: audit entry {change.id}.")
+    what_now = "is an alert again" if undo else "is withdrawn"
+    sentence = f"{found.id} ({found.kind} of {found.subject.id}) {what_now}"
+    done(
+        {"alert": found.id, "withdrawn": not undo, "audit": change.id},
+        as_json,
+        f"{sentence}: audit entry {change.id}.",
+    )
 
 
 @alerts_app.command("redeliver", epilog="Example: `xm alerts redeliver --receiver pager`")
@@ -178,9 +191,9 @@ def alerts_redeliver(
     letters = [msgspec.json.decode(value, type=DeadLetter) for value in values]
     if receiver:
         letters = [letter for letter in letters if letter.receiver == receiver]
-    done = asyncio.run(redeliver(letters, routes, _book(settings), time.time()))
-    output(done, as_json, show_redeliveries)
-    if any(each.outcome in ("away", "refused") for each in done):
+    tried = asyncio.run(redeliver(letters, routes, _book(settings), time.time()))
+    output(tried, as_json, show_redeliveries)
+    if any(each.outcome in ("away", "refused") for each in tried):
         raise typer.Exit(1)
 
 

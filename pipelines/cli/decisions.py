@@ -13,6 +13,7 @@ import typer
 
 from monitor import config
 from monitor.errors import ConfigError, InputError
+from pipelines.cli import complete
 from pipelines.cli.options import AsJson, Who, Why, check_pseudonym, output, seconds_of, typed
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class RawType(StrEnum):
     NETWORK = "network"
 
 
-Subject = Annotated[str | None, typer.Argument(help="A pseudonym, as in alerts.")]
+Subject = Annotated[
+    str | None, typer.Argument(help="A pseudonym, as in alerts.", autocompletion=complete.keys)
+]
 Raw = Annotated[
     RawType | None,
     typer.Option("--raw", help="Read the name itself, of this type, from a prompt or a pipe."),

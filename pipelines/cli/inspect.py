@@ -9,7 +9,8 @@ import typer
 
 from monitor import config
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, output, typed
+from pipelines.cli import complete
+from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, done, output, typed
 
 if TYPE_CHECKING:
     from monitor.config import Settings
@@ -19,7 +20,10 @@ commands = typer.Typer()
 campaigns_app = typer.Typer()
 commands.add_typer(campaigns_app, name="campaigns")
 
-CampaignId = Annotated[str, typer.Argument(help="Campaign id or unique prefix.")]
+CampaignId = Annotated[
+    str,
+    typer.Argument(help="Campaign id or unique prefix.", autocompletion=complete.campaign_ids),
+]
 
 
 @commands.command("inspect", epilog="Example: `xm inspect gateway.log.zst --prompts`")
@@ -53,7 +57,10 @@ def _store(settings: Settings) -> RedisStore:
 
 @commands.command(epilog="Example: `xm explain k_e1d20bc60b4589d33ce25944`")
 def explain(
-    key: Annotated[str | None, typer.Argument(help="The key's pseudonym, as in alerts.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(help="The key's pseudonym, as in alerts.", autocompletion=complete.keys),
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Read the API key itself from a prompt or a pipe.")
     ] = False,
@@ -123,6 +130,7 @@ def campaigns_export(
     campaign: CampaignId,
     out: Annotated[Path, typer.Option(help="Write the graph here, as GraphML.")],
     picture: Annotated[Path | None, typer.Option(help="Draw it here, as .png or .svg.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a campaign as a graph of keys and the identifiers they share.
 
@@ -135,7 +143,11 @@ def campaigns_export(
     from pipelines.show.style import require_plot_extra
 
     require_plot_extra()
-    write_graph(campaign_detail(*find_campaign(load_partitions(settings), campaign)), out, picture)
+    detail = campaign_detail(*find_campaign(load_partitions(settings), campaign))
+    write_graph(detail, out, picture)
+    files = [str(file) for file in (out, picture) if file is not None]
+    if as_json:
+        done({"campaign": detail.summary.id, "files": files}, as_json, "")
 
 
 @commands.command(epilog="Example: `xm public`")

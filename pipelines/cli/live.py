@@ -10,7 +10,7 @@ import typer
 
 from monitor import config
 from monitor.identity import from_settings
-from pipelines.cli.options import RequestFile, roles_of, stderr
+from pipelines.cli.options import AsJson, RequestFile, done, roles_of, stderr
 from pipelines.web.tokens import new_token
 from pipelines.worker.roles import Role
 
@@ -112,6 +112,7 @@ def token(
     right: Annotated[
         Access, typer.Option(help="`look` permits to look up, `change` also to change.")
     ] = Access.look,
+    as_json: AsJson = False,
 ) -> None:
     """Make a token for the decision service or the forwarder.
 
@@ -119,18 +120,21 @@ def token(
     standard error.
     """
     made, line = new_token(name, right.value)
+    if as_json:
+        done({"token": made, "line": line}, as_json, "")
+        return
     stderr.print(made, markup=False)
     typer.echo(line)
 
 
 @topics_app.command("create", epilog="Example: `XM_KAFKA=kafka:9092 xm topics create`")
-def topics_create(rekey: Rekey = False) -> None:
+def topics_create(rekey: Rekey = False, as_json: AsJson = False) -> None:
     """Create missing topics with the partitions and retention from the settings."""
     settings = config.load()
     from pipelines.kafka.topics import create
 
-    for name, outcome in create(settings, rekey=rekey):
-        typer.echo(f"{name}: {outcome}")
+    made = create(settings, rekey=rekey)
+    done(dict(made), as_json, "\n".join(f"{name}: {outcome}" for name, outcome in made))
 
 
 @commands.command(epilog="Example: `xm produce day.jsonl --speed 60`")
@@ -143,6 +147,7 @@ def produce(
     rate: Annotated[
         float | None, typer.Option(help="Send N requests per second.", metavar="N", min=1e-3)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Send recorded requests to Kafka, at full speed unless a rate or a speed is set."""
     settings = config.load()
@@ -165,9 +170,16 @@ def produce(
                 on_rejections=lambda rejections: rejected.extend(rejections.lines()),
             )
         )
-    typer.echo(
+    lines = [
         f"{sent.acknowledged:,} messages in {settings.topics.requests}, "
-        f"{sent.keyless:,} without a key, {sent.refused:,} rejected as too large."
-    )
-    for line in rejected:
-        typer.echo(f"  The worker rejects: {line}")
+        f"{sent.keyless:,} without a key, {sent.refused:,} rejected as too large.",
+        *(f"  The worker rejects: {line}" for line in rejected),
+    ]
+    facts = {
+        "topic": settings.topics.requests,
+        "messages": sent.acknowledged,
+        "without_key": sent.keyless,
+        "too_large": sent.refused,
+        "worker_rejects": rejected,
+    }
+    done(facts, as_json, "\n".join(lines))

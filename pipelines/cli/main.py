@@ -71,6 +71,16 @@ class Commands(LazyGroup):
                 "Write a first configuration: settings, secrets, compose, Prometheus and the "
                 "gateway.",
             ),
+            Entry(
+                "rejected",
+                "operate.rejected",
+                "List requests that were rejected, and send them again.",
+            ),
+            Entry(
+                "version",
+                "operate.status",
+                "Show the version of this installation, and of what it runs on.",
+            ),
             Entry("config", "operate.config", "Check the settings, and see what they are."),
         ),
         "Cases, reports and partners": (

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from monitor import config
-from pipelines.cli.options import Overturned
+from pipelines.cli.options import AsJson, Overturned, done
 
 commands = typer.Typer()
 
@@ -49,6 +49,7 @@ def calibrate(
         ),
     ] = 20_000.0,
     source: Source = "",
+    as_json: AsJson = False,
 ) -> None:
     """Build a baseline from ordinary traffic. It holds statistics only, no prompt.
 
@@ -72,10 +73,14 @@ def calibrate(
             command=shlex.join(["xm", *sys.argv[1:]]),
             progress=progress,
         )
-    if made is not None:
+    if made is not None and not as_json:
         calibration.show(made)
     use = f"XM_REFERENCE={out}" if made is None else f"XM_CONFIG={out.with_suffix('.toml')}"
-    typer.echo(f"Wrote {key_days:,.0f} key-days to {out}. Use it with {use}.")
+    done(
+        {"key_days": key_days, "file": out, "use": use, "thresholds": made},
+        as_json,
+        f"Wrote {key_days:,.0f} key-days to {out}. Use it with {use}.",
+    )
 
 
 @commands.command(epilog="Example: `xm learn ordinary-*.jsonl.gz --out content.json`")
@@ -92,6 +97,7 @@ def learn(
     ] = None,
     overturned: Overturned = False,
     source: Source = "",
+    as_json: AsJson = False,
 ) -> None:
     """Fit the content model to ordinary prompts. It holds statistics only, no prompt.
 
@@ -118,7 +124,9 @@ def learn(
             progress=progress,
         )
     classifiers = f"{listed:,} distillation prompts" if listed else "the shipped classifiers"
-    typer.echo(
+    done(
+        {"prompts": ordinary, "listed": listed, "file": out, "use": f"XM_CONTENT={out}"},
+        as_json,
         f"Wrote a model of {ordinary:,} ordinary prompts and {classifiers} to {out}. "
-        f"Use it with XM_CONTENT={out}."
+        f"Use it with XM_CONTENT={out}.",
     )

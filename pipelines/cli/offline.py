@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     Overturned,
     RequestFile,
     check_pseudonym,
+    done,
     has_secret,
     output,
     output_file,
@@ -58,6 +59,7 @@ def replay(
             metavar="FOLDER", help="Draw each campaign into this folder. Needs the extra `plot`."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run recorded requests through the same engine as a worker, without Kafka or Redis.
 
@@ -119,19 +121,30 @@ def replay(
             raise replayed.damage
         stderr.print(summary.rejected.why_nothing(files), markup=False)
         raise typer.Exit(1)
-    show(summary)
+    if not as_json:
+        show(summary)
     shards = list(replayed.linker.partitions.values())
+    found = None
     if campaigns:
         from pipelines.inspect.campaigns import list_campaigns
+
+        found = list_campaigns(shards, ended=True)
+    explained = None
+    if trace is not None:
+        explained = trace.explain(replayed.engine, replayed.store, settings)
+    if as_json:
+        whole = {**summary.as_object(), "campaigns": found, "explained": explained}
+        typer.echo(msgspec.json.encode(whole).decode())
+    elif found is not None:
         from pipelines.show import campaigns as campaigns_table
 
-        campaigns_table.show(list_campaigns(shards, ended=True))
+        campaigns_table.show(found)
     if graphs is not None:
         from pipelines.show import export
 
         export.write_graphs(shards, graphs)
-    if trace is not None:
-        key.show(trace.explain(replayed.engine, replayed.store, settings))
+    if explained is not None and not as_json:
+        key.show(explained)
     if replayed.damage is not None:
         raise replayed.damage
     if summary.mostly_unreadable:
@@ -163,6 +176,7 @@ def simulate(
             help="Add honest groups: one customer's keys, two courses, a client library's users."
         ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write labelled traffic: ordinary keys and keys that extract the model."""
     from pipelines.simulation.scenario import Scenario, save_traffic
@@ -171,7 +185,11 @@ def simulate(
     if start is not None:
         scenario = replace(scenario, start=time_of(start))
     requests, labels = save_traffic(scenario, out)
-    typer.echo(f"Wrote {requests:,} requests to {out} and the labels of their keys to {labels}.")
+    done(
+        {"requests": requests, "file": out, "labels": labels},
+        as_json,
+        f"Wrote {requests:,} requests to {out} and the labels of their keys to {labels}.",
+    )
 
 
 @commands.command(

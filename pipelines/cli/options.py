@@ -142,6 +142,14 @@ def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:
         show(report)
 
 
+def done(facts: dict[str, object], as_json: bool, sentence: str) -> None:
+    """Print what a command did: as one JSON object, or in a sentence."""
+    if as_json:
+        text = {key: str(each) if isinstance(each, Path) else each for key, each in facts.items()}
+        sentence = msgspec.json.encode(text).decode()
+    typer.echo(sentence)
+
+
 def check_pseudonym(text: str, what: str, remedy: str) -> None:
     """Check the form of a pseudonym. The error does not repeat what may be an API key.
 

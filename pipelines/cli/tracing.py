@@ -10,7 +10,7 @@ import typer
 
 from monitor import config
 from monitor.errors import ConfigError, InputError
-from pipelines.cli.options import AsJson, Who, output
+from pipelines.cli.options import AsJson, Who, done, output
 
 if TYPE_CHECKING:
     from pipelines.cases.tracing.trace import Encoder
@@ -35,6 +35,7 @@ def marks_list(as_json: AsJson = False) -> None:
 @marks_app.command("secret", epilog="Example: `xm marks secret --out marking-secret`")
 def marks_secret(
     out: Annotated[Path, typer.Option(help="New file, readable by its owner only.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write the marking secret, for the servers that mark responses.
 
@@ -50,11 +51,12 @@ def marks_secret(
         raise InputError(f"Cannot write {out}: {error.strerror}. Name a new file.") from error
     with os.fdopen(file, "w") as writer:
         writer.write(f"{secret}\n")
-    typer.echo(f"{out} has the marking secret: set XM_TRACING__SECRET_FILE to it.")
+    sentence = f"{out} has the marking secret: set XM_TRACING__SECRET_FILE to it."
+    done({"file": out}, as_json, sentence)
 
 
 @marks_app.command("canaries", epilog="Example: `xm marks canaries m_5e2a`")
-def marks_canaries(mark: MarkId) -> None:
+def marks_canaries(mark: MarkId, as_json: AsJson = False) -> None:
     """Print the canary answers of a mark, as text for a system prompt."""
     settings = config.load()
     from monitor.tracing.choices import instructions, load_canaries
@@ -65,7 +67,8 @@ def marks_canaries(mark: MarkId) -> None:
     if not is_mark(mark):
         raise InputError(f"{mark!r} is not a mark id: list them with `xm marks list`.")
     canaries = load_canaries(settings.tracing.canaries_file)
-    typer.echo(instructions(canaries, mark_key(marking_secret(settings), mark, "mark canaries")))
+    text = instructions(canaries, mark_key(marking_secret(settings), mark, "mark canaries"))
+    done({"mark": mark, "instructions": text}, as_json, text)
 
 
 @commands.command(

@@ -25,8 +25,23 @@ def read_topic(settings: Settings, topic: str) -> Iterator[bytes]:
         ConfigError: if Kafka is down or refuses, or a topic is missing.
     """
     check_topics(settings)
+    for record in read_records(settings, topic):
+        if record.value is not None:
+            yield record.value
+
+
+def read_records(settings: Settings, topic: str, since: float | None = None) -> Iterator[Any]:
+    """The records on a topic that it had at the beginning, in order within each partition.
+
+    Args:
+        since: only those that arrived from then on, epoch seconds.
+
+    Raises:
+        ConfigError: if Kafka is down or refuses.
+    """
     with _consumer(settings, topic) as consumer:
-        partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
+        numbers = consumer.partitions_for_topic(topic) or ()
+        partitions = [TopicPartition(topic, n) for n in numbers]
         consumer.assign(partitions)
         consumer.seek_to_beginning()
         ends = consumer.end_offsets(partitions)
@@ -36,7 +51,11 @@ def read_topic(settings: Settings, topic: str) -> Iterator[bytes]:
             found = consumer.poll(timeout_ms=_POLL_MS)
             more = bool(found)
             for records in found.values():
-                yield from (record.value for record in records if record.value is not None)
+                yield from (
+                    record
+                    for record in records
+                    if since is None or record.timestamp >= 1000.0 * since
+                )
 
 
 def read_messages(settings: Settings, places: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from pipelines.inspect.keys import REMARKABLE, KeyList, KeyRow, MemoryUse
 from pipelines.inspect.what_if import one_in
 from pipelines.show.style import add_columns, count, date_time, default_console, short, table
 
-_WIDE = 120  # columns that one line per key needs
+_WIDEST = 1_000  # columns, for a measurement
 _NOTES = {
     "(": "(decision): recorded and not enforced. `xm decisions` says why.",
     "?": "decision?: unknown whether enforced: no worker reports its setting, or they differ.",
@@ -23,8 +23,10 @@ def show(listed: KeyList, by: str, console: Console | None = None) -> None:
     """Print a list of keys that is sorted by `by`."""
     console = console or default_console()
     if listed.top:
-        wide = console.width >= _WIDE
-        console.print(_table(listed, by) if wide else _lines(listed, by))
+        rows = _table(listed, by)
+        unbounded = console.options.update_width(_WIDEST)
+        wide = console.measure(rows, options=unbounded).maximum <= console.width
+        console.print(rows if wide else _lines(listed, by))
         if wide:
             console.print()
     notes = sorted({_NOTES[mark] for key in listed.top for mark in "(?" if mark in _decision(key)})

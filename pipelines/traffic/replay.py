@@ -54,6 +54,25 @@ class ReplaySummary:
     worst: dict[str, Alert] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def as_object(self) -> dict[str, object]:
+        """The counts by name, as `--json` prints them."""
+        by_kind: dict[str, dict[str, int]] = {}
+        for (kind, severity), number in sorted(self.alerts.items()):
+            by_kind.setdefault(kind, {})[severity] = number
+        return {
+            "requests": self.events,
+            "seconds": round(self.seconds, 3),
+            "repeated": self.repeated,
+            "late": self.late,
+            "refused": self.refused,
+            "unreadable": self.unreadable,
+            "ignored": self.ignored,
+            "rejected": self.rejected.numbers,
+            "first_rejected": self.rejected.first,
+            "alerts": by_kind,
+            "subjects": list(self.worst.values()),
+        }
+
     @property
     def read(self) -> int:
         """Requests that could be read, whether or not they were evaluated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from monitor import config
 from monitor.errors import ConfigError, InputError
 from pipelines.cli.cases.group import case, report, require_cases_extra
-from pipelines.cli.options import AsJson, Who, Why, output
+from pipelines.cli.options import AsJson, Who, Why, done, output
 
 if TYPE_CHECKING:
     from pipelines.reports.export import Export
@@ -63,7 +64,7 @@ def _show_export(done: Export) -> None:
 
 
 @report.command("incident", epilog="Example: `xm report incident case_75b8 --out report.pdf`")
-def incident(case: CaseId, out: Out, who: Who) -> None:
+def incident(case: CaseId, out: Out, who: Who, as_json: AsJson = False) -> None:
     """Write the report on a case for management, counsel and regulators.
 
     It says what happened, when, how much was taken, how surely, what was done and what is not
@@ -90,8 +91,8 @@ def incident(case: CaseId, out: Out, who: Who) -> None:
         complete(store, found, settings, who)
     evidence = evidence_of(with_digests(verified_lines(store, found)))
     applies = look_up(settings, subjects(evidence.case))
-    for file in write_report(out, f"incident-{found}", partial(incident_report, evidence, applies)):
-        typer.echo(file)
+    report_of = partial(incident_report, evidence, applies)
+    _show_files(write_report(out, f"incident-{found}", report_of), as_json)
 
 
 @report.command(
@@ -102,6 +103,7 @@ def transparency(
     since: Annotated[str, typer.Option("--from", help="First day, UTC.", metavar="DAY")],
     until: Annotated[str, typer.Option("--to", help="Last day, UTC.", metavar="DAY")],
     out: Out,
+    as_json: AsJson = False,
 ) -> None:
     """Write the counts of a period: alerts, decisions, appeals and withdrawn alerts.
 
@@ -117,8 +119,13 @@ def transparency(
     from pipelines.reports.transparency import transparency_report
 
     figures = counts.transparency(settings, first, last + 86_400.0)
-    for file in write_report(out, "transparency", partial(transparency_report, figures)):
-        typer.echo(file)
+    written = write_report(out, "transparency", partial(transparency_report, figures))
+    _show_files(written, as_json)
+
+
+def _show_files(written: Iterable[Path], as_json: bool) -> None:
+    files = [str(file) for file in written]
+    done({"files": files}, as_json, "\n".join(files))
 
 
 def _day(text: str) -> float:

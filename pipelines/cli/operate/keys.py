@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor import config
+from pipelines.cli import complete
 from pipelines.cli.options import AsJson, Who, Why, check_pseudonym, output, seconds_of
 
 commands = typer.Typer()
@@ -57,7 +58,12 @@ def keys(
     "forget", epilog="Example: `xm keys forget k_30263b9df560394b856f332d --why 'GDPR request 41'`"
 )
 def forget(
-    subject: Annotated[str, typer.Argument(help="Pseudonym of a key, account or end user.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="Pseudonym of a key, account or end user.", autocompletion=complete.keys
+        ),
+    ],
     why: Why,
     who: Who,
     wait: Annotated[

@@ -1,4 +1,4 @@
-"""Commands on the running system: status, doctor."""
+"""Commands on the running system: status, doctor; and the version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor import config
-from pipelines.cli.options import AsJson, output
+from pipelines.cli.options import AsJson, done, output
 
 commands = typer.Typer()
 
@@ -50,3 +50,13 @@ def doctor(
     output(checks, as_json, show)
     if any(each.state == "failed" for each in checks):
         raise typer.Exit(1)
+
+
+@commands.command(epilog="Example: `xm version --json`")
+def version(as_json: AsJson = False) -> None:
+    """Show the version of this installation, and of what it runs on."""
+    from pipelines.health.version import versions
+
+    found = versions()
+    lines = (f"{name:20} {value}" for name, value in found.items())
+    done({**found}, as_json, "\n".join(lines))
