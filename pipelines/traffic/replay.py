@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from monitor.alerting.alerts import ACTIONS, SEVERITIES, Alert
 from monitor.batch import Batch, KeyFingerprint, Outcome
+from monitor.campaigns.order.progress import PartitionProgress, Progress, encode
+from monitor.campaigns.order.sources import GRACE
 from monitor.config import Settings
 from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
@@ -194,10 +196,29 @@ def replay(
             checkpoint = engine.snapshot()
             store.commit(checkpoint)
             engine.commit(checkpoint)
+    if linker is not None:
+        yield end(linker, partition.watermark)
+
+
+def end(linker: Linker, watermark: float) -> Outcome:
+    """Run the last rounds of a linker, as a worker does when no more requests arrive.
+
+    Args:
+        watermark: the event time that the requests have reached, epoch seconds.
+    """
+    if FINGERPRINTS not in linker.partitions:
+        return Outcome()
+    ended = [PartitionProgress(0, watermark, 0, True)]
+    reports = [Progress(PARTITION, 1, at, ended) for at in (1.0, 1.0 + GRACE)]
+    return _observe(linker, [encode(each) for each in reports])
 
 
 def link(linker: Linker, fingerprints: Sequence[KeyFingerprint]) -> Outcome:
     """Run fingerprints through a linker as the next messages of its only partition."""
+    return _observe(linker, [each.value for each in fingerprints])
+
+
+def _observe(linker: Linker, values: Sequence[bytes]) -> Outcome:
     partition = linker.partitions.get(FINGERPRINTS) or linker.assign(FINGERPRINTS)
-    offsets = range(partition.offset, partition.offset + len(fingerprints))
-    return linker.observe(Batch(FINGERPRINTS, offsets, [each.value for each in fingerprints]))
+    offsets = range(partition.offset, partition.offset + len(values))
+    return linker.observe(Batch(FINGERPRINTS, offsets, values))

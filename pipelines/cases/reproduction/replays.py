@@ -24,7 +24,7 @@ from pipelines.cases.facts import key as keys
 from pipelines.cases.facts.versions import versions
 from pipelines.inspect.key import ordinary_records
 from pipelines.traffic.recording import Recording
-from pipelines.traffic.replay import PARTITION, link
+from pipelines.traffic.replay import PARTITION, end, link
 
 
 class Replayed(NamedTuple):
@@ -105,6 +105,8 @@ def replay_files(
         linker.published(linker.outputs())
         both = (*outcome.alerts, *linked.alerts)
         alerts += [each for each in both if each.subject.id == case.subject]
+    last = end(linker, engine.partitions[PARTITION].watermark) if messages else Outcome()
+    alerts += [each for each in last.alerts if each.subject.id == case.subject]
     if case.type != "campaign":
         return Replayed(_key_facts(case, settings, engine, store, alerts), messages)
     facts, population = _campaign_facts(case, settings, linker, alerts)
