@@ -341,6 +341,7 @@ class Linker(PartitionedOperator[LinkPartition]):
         for partition in self.partitions.values():
             known = len(partition.population)
             partition.population.forget(subjects)
+            partition.held.forget(subjects)
             partition.clock = partition.clock.without_names(subjects)
             had = [campaign.forget(subjects) for campaign in partition.rounds.campaigns]
             partition.dirty |= any(had) or len(partition.population) < known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from monitor.campaigns.fingerprint import FINGERPRINT, Fingerprints
 
 Integers = npt.NDArray[np.int64]
+_Part = tuple[Fingerprints, list[str], Integers]
 
 
 class Held:
@@ -23,7 +25,7 @@ class Held:
     """
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Fingerprints, list[str], Integers]] = []
+        self._parts: list[_Part] = []
         self._count = 0
         self.first_ts = math.inf
 
@@ -49,13 +51,23 @@ class Held:
         """Remove those with an event time before this one, and return them and their keys."""
         if self.first_ts >= before:
             return np.empty(0, FINGERPRINT), []
-        parts, self._parts = self._parts, []
-        self._count, self.first_ts = 0, math.inf
-        taken, keys = [], list[str]()
-        for fingerprints, names, offsets in parts:
-            early = fingerprints["ts"] < before
-            taken.append(fingerprints[early])
-            keys += [names[i] for i in np.flatnonzero(early).tolist()]
-            rest = [names[i] for i in np.flatnonzero(~early).tolist()]
-            self.add(fingerprints[~early], rest, offsets[~early])
-        return np.concatenate(taken), keys
+        taken = [self._remove(part, part[0]["ts"] < before) for part in self._clear()]
+        fingerprints = np.concatenate([fingerprints for fingerprints, _ in taken])
+        return fingerprints, [key for _, keys in taken for key in keys]
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Remove the fingerprints of some keys."""
+        gone = frozenset(keys)
+        for part in self._clear():
+            self._remove(part, np.array([key in gone for key in part[1]], bool))
+
+    def _clear(self) -> list[_Part]:
+        parts, self._parts, self._count, self.first_ts = self._parts, [], 0, math.inf
+        return parts
+
+    def _remove(self, part: _Part, which: npt.NDArray[np.bool_]) -> tuple[Fingerprints, list[str]]:
+        """Take the fingerprints where `which`, `(n,) bool`, is true; the others stay."""
+        fingerprints, keys, offsets = part
+        rest = [keys[i] for i in np.flatnonzero(~which).tolist()]
+        self.add(fingerprints[~which], rest, offsets[~which])
+        return fingerprints[which], [keys[i] for i in np.flatnonzero(which).tolist()]

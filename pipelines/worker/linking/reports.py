@@ -19,6 +19,7 @@ from monitor.operator import StreamOperator
 from pipelines.worker.checkpoint import Checkpointer
 
 SECONDS = 2.0  # between reports about all partitions
+_KEY = b"progress"  # of the messages; a message without a key is counted and reported
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,6 @@ class Reports:
         topic = self._topics.fingerprints
         for number in range(await producer.partitions(topic)):
             sent = await self._checkpoints.produce(
-                topic, None, value, timestamp=timestamp, partition=number
+                topic, _KEY, value, timestamp=timestamp, partition=number
             )
             self._checkpoints.observed.outputs.append(sent)
