@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from monitor.config import catalogue
 from tests.support.charts import CHART, KUBERNETES, ROOT, check, find, helm, rendered
 from tests.support.programs import program
 from tests.support.settings import setting_defaults
@@ -28,6 +30,8 @@ files:
   XM_SERVE__TLS_CERT_FILE: {secret: tls, key: tls.crt, roles: [decisions]}
   XM_SERVE__TOKENS_FILE: {secret: extraction-monitor-tokens, key: tokens, roles: [decisions]}
   XM_FORWARD__TOKENS_FILE: {secret: extraction-monitor-tokens, key: tokens, roles: [forward]}
+extraVolumes: [{name: models, persistentVolumeClaim: {claimName: models}}]
+extraVolumeMounts: [{name: models, mountPath: /models, readOnly: true}]
 config: |
   [mapping]
   ts = "/time"
@@ -259,6 +263,17 @@ def test_packed_chart_holds_the_linked_files(tmp_path: Path):
     linked = ("rules.yml", "dashboards/overview.json")
     assert {f"extraction-monitor/files/{name}" for name in linked} <= names
     assert not [name for name in names if name.endswith((".py", ".png"))]
+
+
+def test_schema_refuses_every_secret_among_settings():
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]
+    names = {each.variable: each.is_secret for each in catalogue.settings()}
+    refused = {
+        name
+        for name in names
+        if list(jsonschema.Draft7Validator(schema).iter_errors({"XM_KAFKA": "", name: "x"}))
+    }
+    assert refused == {name for name, secret in names.items() if secret}
 
 
 @pytest.mark.parametrize(

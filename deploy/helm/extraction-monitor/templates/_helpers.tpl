@@ -114,6 +114,9 @@ extraction-monitor{{- if ne . "watch" -}}-{{ . }}{{- end -}}
 {{- if .root.Values.config }}
 - { name: config, mountPath: /etc/extraction-monitor, readOnly: true }
 {{- end }}
+{{- with .root.Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "xm.volumes" -}}
@@ -132,6 +135,9 @@ extraction-monitor{{- if ne . "watch" -}}-{{ . }}{{- end -}}
 {{- if .root.Values.config }}
 - name: config
   configMap: { name: {{ include "xm.fullname" .root }}-config }
+{{- end }}
+{{- with .root.Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
