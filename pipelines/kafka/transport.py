@@ -222,9 +222,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             offset: after the last message that was observed.
         """
         consumer = self._thread._ensure_consumer()
-        position = consumer._subscription.subscription.assignment.state_value(tp).position
-        if offset >= self._fetched_until.get(tp, offset) and position is not None:
-            offset = max(offset, position)
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        # A partition that was just assigned has no position, and aiokafka asserts that it has.
+        if offset >= self._fetched_until.get(tp, offset) and state.has_valid_position:
+            offset = max(offset, state.position)
         # Up to the first open transaction; a broker without transactions has only the end.
         end = consumer.last_stable_offset(tp)
         end = consumer.highwater(tp) if end is None or end < 0 else end

@@ -228,6 +228,20 @@ async def send_transaction(kafka: str, topic: str, values: list[bytes], *, commi
     await producer.stop()
 
 
+async def test_partition_without_a_position_has_a_lag(kafka: str) -> None:
+    topic = new_topic(kafka)
+    await fill(kafka, topic, 10)
+    app = batch_app(kafka, fresh("group"))
+    events = keep_events(app, topic)
+    async with running(app):
+        await until(lambda: events)
+        tp = TP(topic, 0)
+        consumer = app.consumer._thread._ensure_consumer()
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        state.await_reset(0)  # as right after a rebalance
+        assert app.consumer.lag(tp, 10) == 0
+
+
 async def test_aborted_transactions_do_not_count_and_lag_ends(
     apache_kafka: servers.Kafka,
 ) -> None:
