@@ -45,14 +45,26 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Random seed of the simulated traffic.", metavar="N")
     ] = 1,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave broker, store and worker running at the end.")
+    ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop what an earlier demo has left running.")
+    ] = False,
 ) -> None:
     """Watch the monitor catch simulated extraction on this machine.
 
-    Starts a broker, a store and a worker, and stops them at the end. Needs the extra `embedded`.
+    Starts a broker, a store and a worker, and stops them at the end. Time in the simulation runs
+    60 times as fast as the clock. Needs the extra `embedded`.
     """
+    if stop:
+        from pipelines.demo import kept
+
+        typer.echo("The demo has stopped." if kept.stop() else "No demo is running.")
+        return
     from pipelines.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds=seconds, speed=speed, seed=seed))
+    raise typer.Exit(run_demo(seconds=seconds, speed=speed, seed=seed, keep=keep))
 
 
 @commands.command(epilog="Example: `XM_IDENTITY_SECRET_FILE=/run/secrets/xm xm worker`")

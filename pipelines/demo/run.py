@@ -7,16 +7,12 @@ keys, so the view can compare each alert with the ground truth.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import IO
 
 import aiohttp
 import msgspec
@@ -25,94 +21,90 @@ from rich.console import Console
 from rich.live import Live
 
 from monitor.alerting.alerts import Alert
-from monitor.config import Settings, load
+from monitor.config import Settings
 from monitor.errors import MonitorError
-from monitor.identity import Identity
-from pipelines.demo import embedded
+from monitor.identity import from_settings
+from pipelines.demo import kept
 from pipelines.demo.scene import Scene
-from pipelines.kafka import topics
+from pipelines.demo.servers import SETTINGS, Servers, running
 from pipelines.kafka.security import async_options
 from pipelines.simulation.scenario import Scenario, Simulation, messages
-from pipelines.supervisor.child import die_with_parent
 from pipelines.traffic.producer import Message, send
 from pipelines.traffic.schedule import SendSchedule
 
 _READY_SECONDS = 180.0  # the first start compiles the kernels, which takes 30 s on an idle machine
-_SETTINGS = """\
-kafka = "{kafka}"
-redis_url = "{redis}"
-web_host = "127.0.0.1"
-web_port = {port}
-topics.partitions = 4
-"""
-_NEXT = (
-    "The demo's broker and store are gone. Next steps:\n"
-    "  xm replay FILE           run the monitor on your own logs (xm replay --help)\n"
-    "  README.md                run workers, connect a gateway\n"
-    "  deploy/docs/respond.md   what an alert means and what to do about it"
-)
+_NEXT = """\
+The demo's servers have stopped. Next:
+  xm demo --keep    the same, and its servers stay, so that you can ask them with xm
+  xm inspect FILE   read a log of your own gateway, then xm replay FILE
+  deploy/docs/first-hour.md    from simulated traffic to a page and a blocked key"""
+_KEPT = """\
+The demo's servers keep running. In this shell:
+  export XM_CONFIG={config}
+Then ask them:{examples}
+Stop them:
+  xm demo --stop"""
 
 
-def run_demo(*, seconds: float | None, speed: float, seed: int) -> int:
+def run_demo(*, seconds: float | None, speed: float, seed: int, keep: bool = False) -> int:
     """Run the demo until its time is over or it is interrupted; return the exit status.
 
     Args:
         seconds: duration in real time, without limit if `None`.
         speed: simulated seconds per real second.
         seed: random seed of the traffic.
+        keep: leave the servers running.
 
     Raises:
         MonitorError: if a part does not start, or the worker ends.
     """
     console = Console()
-    # Simulated time runs faster than the clock, so it starts in the past.
-    start = time.time() - speed * (seconds or 12 * 3600)
-    simulation = Simulation(Scenario(seed=seed, start=start))
-    identity_secret = secrets.token_hex(32)
-    scene = Scene(simulation.labels, Identity(identity_secret.encode()), speed)
-    with (
-        embedded.broker() as kafka,
-        embedded.store() as store,
-        tempfile.TemporaryDirectory(prefix="xm-") as folder,
-    ):
-        file = Path(folder, "settings.toml")
-        file.write_text(_SETTINGS.format(kafka=kafka, redis=store, port=embedded.free_port()))
-        _use_only(file)
-        settings = load(identity_secret=identity_secret)
+    with ExitStack() as stack:
+        if keep:
+            servers = kept.start()
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xm-"))
+            servers = stack.enter_context(running(Path(folder)))
+        # Simulated time runs faster than the clock, so it starts in the past.
+        start = time.time() - speed * (seconds or 12 * 3600)
+        simulation = Simulation(Scenario(seed=seed, start=start))
+        scene = Scene(simulation.labels, from_settings(servers.settings), speed)
         try:
-            topics.create(settings)
-            with _worker(settings) as (process, log):
-                asyncio.run(_play(scene, simulation, settings, seconds, speed, process, console))
-                if process.poll() is not None:
-                    log.seek(0)
-                    last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
-                    raise MonitorError(f"The worker of the demo has ended: {last}")
+            asyncio.run(_play(scene, simulation, servers, seconds, speed, console))
+            servers.check()
         except KeyboardInterrupt:
             console.print("Stopped.")
-    if console.is_terminal:
-        console.print(f"\n{_NEXT}", markup=False, highlight=False)
-    else:
+        except MonitorError:
+            if keep:
+                kept.stop()
+            raise
+    if not console.is_terminal:
         console.print(scene.result(), soft_wrap=True)
+    text = _NEXT
+    if keep:
+        text = _KEPT.format(config=servers.folder / SETTINGS, examples=_examples(scene))
+    console.print(f"\n{text}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def _use_only(file: Path) -> None:
-    """Take settings from this file only: not from the caller's XM_* variables or settings file."""
-    for name in [name for name in os.environ if name.startswith("XM_")]:
-        del os.environ[name]
-    os.environ["XM_CONFIG"] = str(file)
+def _examples(scene: Scene) -> str:
+    """Commands on what the demo has found."""
+    lines = ["xm status", "xm alerts list --severity critical"]
+    lines += [f"xm campaigns show {alert.subject.id}" for alert in scene.campaigns[:1]]
+    lines += [f"xm explain {key}" for key, label in scene.flagged.items() if label.campaign][:1]
+    return "".join(f"\n  {line}" for line in lines)
 
 
 async def _play(
     scene: Scene,
     simulation: Simulation,
-    settings: Settings,
+    servers: Servers,
     seconds: float | None,
     speed: float,
-    process: subprocess.Popen[bytes],
     console: Console,
 ) -> None:
     """Send traffic, read alerts and metrics, and show them, until the time is over."""
+    settings, process = servers.settings, servers.process
     page = f"http://127.0.0.1:{settings.web_port}"
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as web:
         with console.status("Starting the worker (the first start compiles its kernels) …"):
@@ -209,35 +201,3 @@ def _not_ahead(batches: Iterator[list[Message]]) -> Iterator[Sequence[Message]]:
         if ahead > 0:
             time.sleep(ahead)
         yield batch
-
-
-@contextmanager
-def _worker(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Run a worker process with these settings; yield it and its log."""
-    assert settings.identity_secret is not None
-    environment = os.environ | {
-        "XM_IDENTITY_SECRET": settings.identity_secret.get_secret_value(),
-        # Tansu delays a joining worker by half of the session timeout.
-        "BROKER_SESSION_TIMEOUT": "3",
-        "BROKER_HEARTBEAT_INTERVAL": "0.5",
-    }
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli.main", "worker"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=die_with_parent(),
-        )
-        try:
-            yield process, log
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from monitor.alerting.alerts import Alert
@@ -16,7 +17,9 @@ from pipelines.show.style import SEVERITY_STYLES, add_columns, table
 from pipelines.traffic.labels import Label
 
 _WIDE = 120  # columns that one line per alert needs
+_VERY_WIDE = 180  # columns that the classes of keys beside the alerts need
 _FRAME = 12  # lines of the view besides alerts
+_CLASSES = 44  # columns of the table of classes
 _CAMPAIGNS = 4  # shown at most
 _FLEET = 5  # keys from which a labelled campaign counts in "campaigns found"
 _LINE = "{:8}  {:15}  {:9}  {}"
@@ -34,7 +37,7 @@ class Scene:
     Attributes:
         labels: by pseudonym.
         alerts: the latest of each id.
-        metrics: the worker's, summed over labels.
+        metrics: the worker's, summed over labels, without alerts of severity info.
         watermark: event time reached, epoch seconds.
         rate: requests per second.
     """
@@ -56,10 +59,10 @@ class Scene:
         """Read the worker's metrics page."""
         self.metrics = {}
         for family in text_string_to_metric_families(page):
-            for name, _, value, *_rest in family.samples:
+            for name, labels, value, *_rest in family.samples:
                 if name == "xm_watermark_timestamp_seconds":
                     self.watermark = max(self.watermark, value)
-                elif name.startswith("xm_"):
+                elif name.startswith("xm_") and labels.get("severity") != "info":
                     self.metrics[name] = self.metrics.get(name, 0.0) + value
         now, events = time.monotonic(), self.metrics.get("xm_events_total", 0.0)
         then, before = self._counted
@@ -71,14 +74,18 @@ class Scene:
     @property
     def flagged(self) -> dict[str, Label]:
         """Keys with an alert above info, of their own or of a campaign, and their labels."""
-        serious = [alert for alert in self.alerts.values() if alert.severity != "info"]
-        keys = {key for alert in serious for key in _keys(alert)}
+        keys = {key for alert in self.serious for key in _keys(alert)}
         return {key: self.labels[key] for key in sorted(keys & self.labels.keys())}
+
+    @property
+    def serious(self) -> list[Alert]:
+        """The latest of each alert above info. Alerts of severity info accuse nobody."""
+        return [alert for alert in self.alerts.values() if alert.severity != "info"]
 
     @property
     def campaigns(self) -> list[Alert]:
         """The latest alert of each campaign."""
-        return [alert for alert in self.alerts.values() if alert.subject.type == "campaign"]
+        return [alert for alert in self.serious if alert.subject.type == "campaign"]
 
     def result(self) -> str:
         """Flagged keys of each labelled campaign and of ordinary keys, and the campaigns found."""
@@ -118,22 +125,29 @@ class Scene:
     def view(self, width: int = 140, height: int = 50) -> Group:
         """The terminal view, to fit a number of columns and lines."""
         campaigns = self.campaigns[-_CAMPAIGNS:]
-        keys = [alert for alert in self.alerts.values() if alert.subject.type != "campaign"]
+        keys = [alert for alert in self.serious if alert.subject.type != "campaign"]
         lines = 1 if width >= _WIDE else 2
         room = max((height - _FRAME) // lines - len(campaigns), 2)
         latest = sorted(keys, key=lambda alert: alert.detected_at)[-room:]
         parts: list[RenderableType] = [self._status(), Text(self.result(), "bold")]
-        parts.append(Text("Keys with only info alerts do not count as flagged.\n", "dim"))
+        note = f"Simulated time runs {self._speed:g} times as fast as the clock."
+        parts.append(Text(f"{note} Info alerts are not shown.\n", "dim"))
         if campaigns:
             title = f"Campaigns (coordinated keys): {len(campaigns)} of {len(self.campaigns)}"
             parts += [self._list(title, campaigns, width), Text()]
         title = f"Latest alerts on single keys: {len(latest)} of {len(keys)}"
-        return Group(*parts, self._list(title, latest, width))
+        if width < _VERY_WIDE:
+            return Group(*parts, self._list(title, latest, width))
+        beside = Table.grid(expand=True, padding=(0, 2))
+        beside.add_column(ratio=1)
+        beside.add_column(width=_CLASSES)
+        beside.add_row(self._list(title, latest, width), self._classes())
+        return Group(*parts, beside)
 
     def _status(self) -> Text:
         clock = time.strftime("%H:%M", time.gmtime(self.watermark)) if self.watermark else "--:--"
         values = (
-            ("simulated time", f"{clock} ({self._speed:g}x)"),
+            ("simulated time", clock),
             ("requests/s", f"{self.rate:,.0f}"),
             ("lag", f"{self.metrics.get('xm_lag', 0):,.0f}"),
             ("keys", f"{self.metrics.get('xm_live_keys', 0):,.0f}"),
@@ -143,6 +157,16 @@ class Scene:
         for name, value in values:
             text.append(f"{name} ", "dim").append(f"{value}  ", "bold")
         return text
+
+    def _classes(self) -> RenderableType:
+        """A table of all classes of simulated keys, those that extract first."""
+        keys, flagged = self._actual(self.labels), self._actual(self.flagged)
+        rows = table("All simulated keys")
+        add_columns(rows, "actual (ground truth)")
+        add_columns(rows, "keys", "flagged", numbers=True)
+        for name in sorted(keys, key=lambda name: (name.startswith("ordinary"), name)):
+            rows.add_row(name, f"{keys[name]:,}", f"{flagged[name]:,}")
+        return rows
 
     def _list(self, title: str, alerts: list[Alert], width: int) -> RenderableType:
         """A table, or on a narrow terminal two lines per alert, with the subject's id in full."""

@@ -17,7 +17,7 @@ LABELS |= {f"person-{i}": Label("chat_user") for i in range(9)} | {"one": Label(
 
 @pytest.fixture
 def scene():
-    return Scene(LABELS, IDENTITY)
+    return Scene(LABELS, IDENTITY, 60.0)
 
 
 def campaign(*members, severity="critical", state="open"):
@@ -92,7 +92,7 @@ def test_view_fits_terminal_with_whole_ids_and_result(scene, width, height):
     assert max(map(len, page)) <= width
     text = "\n".join(page)
     assert "Flagged: cot-1: 3 of 6" in text
-    assert "info alerts do not count" in text
+    assert "60 times as fast as the clock" in text
     assert "actual (ground truth)" in text
     assert any("warning open" in line and "throttle" in line for line in page)
     assert f"{ids[-1]}: asks" in text
@@ -102,6 +102,14 @@ def test_view_fits_terminal_with_whole_ids_and_result(scene, width, height):
 def test_info_alert_does_not_flag_its_key(scene):
     scene.add(on_key("person-1", severity="info"))
     assert "ordinary keys: 0 of 9" in scene.result()
+    assert "person-1" not in "\n".join(lines(scene, 140, 50))
+
+
+def test_very_wide_view_counts_the_keys_of_every_class(scene):
+    scene.add(campaign("cot-0", "cot-1", "person-3"))
+    page = lines(scene, 200, 50)
+    assert any(line.split()[-3:] == ["cot-1", "6", "2"] for line in page)
+    assert any(line.split()[-4:] == ["ordinary", "(chat_user)", "9", "1"] for line in page)
 
 
 def lines(scene, width, height):
