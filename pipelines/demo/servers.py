@@ -86,12 +86,10 @@ def running(folder: Path) -> Iterator[Servers]:
 @contextmanager
 def _worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker process with the settings that XM_CONFIG names."""
-    # Tansu delays a joining worker by half of the session timeout.
-    quick = {"BROKER_SESSION_TIMEOUT": "3", "BROKER_HEARTBEAT_INTERVAL": "0.5"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli.main", "worker"],
-            env=os.environ | quick,
+            env=os.environ | embedded.QUICK,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
