@@ -117,7 +117,7 @@ def test_show_prints_evidence_and_deliveries(xm: Xm, redis_url: str, book: Alert
     assert "requests                        400" in out
     assert "pager             open      critical  accepted" in out
     assert "chat              open      critical  not accepted" in out
-    assert f"Why: xm explain {KEY}" in out
+    assert f"See why: xm explain {KEY}" in out
 
 
 @pytest.mark.parametrize(
