@@ -1,0 +1,117 @@
+"""Debian's Alertmanager with the shipped routes, and whoever it notifies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from aiohttp import web
+
+from pipelines.demo.embedded import free_port
+from tests.support.programs import WebServer, program
+from tests.support.receivers import serving
+
+SHIPPED = Path(__file__).parents[2] / "deploy/alertmanager/alertmanager.yml"
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Notification(NamedTuple):
+    """What a person gets: the alerts of one group."""
+
+    at: float
+    receiver: str
+    alerts: list[dict[str, Any]]
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it wakes the person on call."""
+        firing = any(each["status"] == "firing" for each in self.alerts)
+        return self.receiver == "on-call" and firing
+
+    @property
+    def subjects(self) -> set[str]:
+        """What the alerts that fire are about."""
+        firing = [each["labels"] for each in self.alerts if each["status"] == "firing"]
+        return {labels.get("subject", labels["alertname"]) for labels in firing}
+
+
+class ShippedAlertmanager(WebServer):
+    """Alertmanager with `alertmanager.yml`, whose times pass `speed` times as fast.
+
+    Attributes:
+        notifications: all of them, in order.
+    """
+
+    def __init__(self, folder: Path, speed: float) -> None:
+        super().__init__(folder)
+        self.notified_port = free_port()
+        self.notifications: list[Notification] = []
+        self.config = folder / "alertmanager.yml"
+        self.config.write_text(yaml.safe_dump(self._faster(speed)))
+
+    def _faster(self, speed: float) -> dict[str, Any]:
+        shipped = yaml.safe_load(SHIPPED.read_text())
+        _speed_up(shipped["route"], speed)
+        for receiver in shipped["receivers"]:
+            url = f"http://127.0.0.1:{self.notified_port}/{receiver['name']}"
+            receiver["webhook_configs"] = [{"url": url, "send_resolved": True}]
+        return dict(shipped)
+
+    def command(self) -> list[str]:
+        return [
+            program("prometheus-alertmanager"),
+            f"--config.file={self.config}",
+            f"--storage.path={self.folder}/data",
+            f"--web.listen-address={self.address}",
+            "--cluster.listen-address=",
+        ]
+
+    @property
+    def pages(self) -> list[Notification]:
+        return [each for each in self.notifications if each.is_page]
+
+    def alerts(self, *filters: str) -> list[dict[str, Any]]:
+        """The alerts that it has, with their labels and whether they are inhibited."""
+        query = urllib.parse.urlencode({"filter": filters}, doseq=True)
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts?{query}", timeout=10) as response:
+            found: list[dict[str, Any]] = json.load(response)
+        return found
+
+    def subjects(self) -> set[str]:
+        """What the alerts that it has are about."""
+        return {each["labels"]["subject"] for each in self.alerts("subject!=")}
+
+    @contextlib.asynccontextmanager
+    async def notifying(self) -> AsyncIterator[None]:
+        """Take its notifications."""
+
+        async def take(request: web.Request) -> web.Response:
+            body = await request.json()
+            notification = Notification(time.time(), body["receiver"], body["alerts"])
+            self.notifications.append(notification)
+            return web.Response()
+
+        async with serving(take, self.notified_port):
+            yield
+
+
+def _speed_up(route: dict[str, Any], speed: float) -> None:
+    for name in ("group_wait", "group_interval", "repeat_interval"):
+        if name in route:
+            route[name] = f"{max(round(1000 * _seconds(route[name]) / speed), 1)}ms"
+    for each in route.get("routes", []):
+        _speed_up(each, speed)
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+)([smh])", text)
+    assert found
+    return float(found[1]) * _SECONDS[found[2]]
