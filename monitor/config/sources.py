@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -44,28 +44,11 @@ class File(NamedTuple):
 
     Attributes:
         path: as named.
-        content: its tables.
-        lines: of the file.
+        begins: the line on which each setting and each section begins.
     """
 
     path: str
-    content: dict[str, Any]
-    lines: list[str]
-
-    def line_of(self, path: tuple[str, ...]) -> int | None:
-        """The line on which a setting begins; `None` if the file does not have it."""
-        if _get(self.content, path) is None:
-            return None
-        after = 1  # the value begins behind the last lines that are complete without it
-        for count in range(1, len(self.lines) + 1):
-            try:
-                content = tomllib.loads("\n".join(self.lines[:count]))
-            except tomllib.TOMLDecodeError:
-                continue
-            if _get(content, path) is not None:
-                return after
-            after = count + 1
-        return after
+    begins: dict[tuple[str, ...], int]
 
 
 def settings_file() -> File | None:
@@ -73,8 +56,29 @@ def settings_file() -> File | None:
     path = Path(os.environ.get("XM_CONFIG", DEFAULT_FILE))
     if not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8")
-    return File(str(path), tomllib.loads(text), text.splitlines())
+    return File(str(path), _begins(path.read_text(encoding="utf-8").splitlines()))
+
+
+def _begins(lines: list[str]) -> dict[tuple[str, ...], int]:
+    """Where settings begin: behind the last lines that are complete without them."""
+    found: dict[tuple[str, ...], int] = {}
+    after = 1
+    for count in range(1, len(lines) + 1):
+        try:
+            content = tomllib.loads("\n".join(lines[:count]))
+        except tomllib.TOMLDecodeError:  # within a value of several lines
+            continue
+        for path in _paths(content):
+            found.setdefault(path, after)
+        after = count + 1
+    return found
+
+
+def _paths(content: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in content.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from _paths(value, (*above, name))
 
 
 def values(loaded: Settings) -> list[Value]:
@@ -142,7 +146,7 @@ def _source(
         variable = f"xm_{'__'.join(path[:length])}".lower()
         if variable in variables:
             return "environment", variables[variable]
-    line = None if file is None else file.line_of(path)
+    line = None if file is None else file.begins.get(path)
     return ("default", "") if file is None or line is None else ("file", f"{file.path}:{line}")
 
 
@@ -151,9 +155,3 @@ def _value(loaded: BaseModel, path: tuple[str, ...]) -> Any:
     for name in path:
         value = value[name] if isinstance(value, dict) else getattr(value, name)
     return value
-
-
-def _get(content: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content
