@@ -31,10 +31,16 @@ def pytest_xdist_setupnodes() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slow rooms first, so that no long file is left at the end, and mark server tests."""
     rooms = ("faults", "pipeline", "unit")
-    items.sort(key=lambda item: rooms.index(item.path.relative_to(TESTS).parts[0]))
+    items.sort(key=lambda item: rooms.index(_room(item)))
     for item in items:
         if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
+        if _room(item) == "faults":
+            item.add_marker("faults")
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
 
 
 @pytest.fixture(scope="session")
