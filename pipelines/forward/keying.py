@@ -1,9 +1,4 @@
-"""The Kafka key of a request: what must be the same for requests that one worker has to see.
-
-Kafka gives all messages with one key to one worker. The key is the account behind the request, else
-the payment, else the API key, as the mapping reads them. So keys that one account uses in turn are
-evaluated together.
-"""
+"""Messages with their Kafka keys, from requests as a gateway logs them."""
 
 from __future__ import annotations
 
@@ -12,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from monitor.requests.decoder import Decoded, Decoder, RequestEvent
+from monitor.requests.decoder import Decoded, Decoder
 from monitor.requests.reasons import Rejection
 from pipelines.kafka.outlet import Message
+from pipelines.kafka.partitioner import message_key
 
 _LARGE = 256 << 10  # bytes: several requests in one message could be more than Kafka accepts
 UNREADABLE = b""  # key of what has no readable API key; the worker rejects it with its reason
@@ -34,11 +30,6 @@ class Keyed(NamedTuple):
     requests: int
     rejections: list[Rejection]
     ignored: Counter[str]
-
-
-def message_key(event: RequestEvent) -> bytes:
-    """The Kafka key of a request."""
-    return (event.account or event.payment or event.api_key).encode("utf-8", "surrogatepass")
 
 
 def element_keys(decoded: Decoded) -> dict[tuple[int, int], bytes]:

@@ -1,8 +1,9 @@
 """Send requests to Kafka at a set rate, and return when Kafka has acknowledged all of them.
 
-A message's value is the line unchanged. Its key is the request's API key, which selects the same
-partition as a Java client would. A line without a readable API key is sent without a key; the
-worker rejects it and counts the reason.
+A message's value is the line unchanged. Its key is the account behind the request, else the
+payment, else the API key, as `xm forward` chooses it, and selects the same partition as a Java
+client would. So workers with several partitions see whole accounts, as a replay does. A line
+without a readable API key is sent without a key; the worker rejects it and counts the reason.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from monitor.config import KafkaSecurity
 from monitor.requests.decoder import Decoder
 from pipelines.kafka.outlet import COMPRESSION, DeliveryError, Message, Outlet, Sent
+from pipelines.kafka.partitioner import message_key
 from pipelines.kafka.security import PLAINTEXT
 from pipelines.traffic.files import LineFile
 from pipelines.traffic.recording import OutOfOrderError, Recording
@@ -64,7 +66,7 @@ async def send_file(
         InputError: the file cannot be read to its end. The lines read before it were sent.
         DeliveryError: Kafka is down or rejects messages. The text has the acknowledged count.
     """
-    parser = MessageParser(mapping)
+    parser = MessageParser(mapping, by_account=True)
     read: list[LineFile] = []  # the last file only
     recording = Recording(
         [str(path)], Decoder(mapping), progress=lambda file: read.__setitem__(slice(None), [file])
@@ -185,16 +187,20 @@ def _fetch(
 
 
 class MessageParser:
-    """Turns elements into messages with the API key and event time of their request.
+    """Turns elements into messages with a key and the event time of their request.
 
     Args:
         mapping: the field mapping that the worker uses, a preset's name or a table.
+        by_account: whether the key is that of `message_key`, and not the API key.
 
     Attributes:
         rejections: the elements that the worker will reject.
     """
 
-    def __init__(self, mapping: str | dict[str, Any] = "native") -> None:
+    def __init__(
+        self, mapping: str | dict[str, Any] = "native", *, by_account: bool = False
+    ) -> None:
+        self._by_account = by_account
         self.rejections = Rejections()
         self._decoder = Decoder(mapping)
         self._head = msgspec.json.Decoder(_Head) if mapping == "native" else None
@@ -211,7 +217,8 @@ class MessageParser:
         decoded = self._decoder.decode([messages[at].value for at in unread], math.inf)
         for event, source in zip(reversed(decoded.events), reversed(decoded.sources), strict=True):
             at = unread[source]
-            messages[at] = Message(event.api_key.encode(), messages[at].value, event.ts)
+            key = message_key(event) if self._by_account else event.api_key.encode()
+            messages[at] = Message(key, messages[at].value, event.ts)
         self.rejections.add(decoded.rejections, lambda index: place(unread[index]))
         return messages
 
@@ -223,9 +230,12 @@ class MessageParser:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Message(None, line)
         ts = head.ts if isinstance(head.ts, float) else head.ts.timestamp()
-        return Message(head.api_key.encode(), line, ts)
+        key = head.account or head.payment if self._by_account else None
+        return Message((key or head.api_key).encode(), line, ts)
 
 
 class _Head(msgspec.Struct):
     api_key: str
     ts: float | datetime
+    account: str | None = None
+    payment: str | None = None

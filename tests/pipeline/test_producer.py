@@ -101,6 +101,23 @@ async def test_line_without_a_key_is_sent_and_a_blank_one_skipped(
 
 
 @pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ({"account": "a", "payment": "p"}, b"a"),
+        ({"account": "", "payment": "p"}, b"p"),
+        ({"payment": None}, b"k"),
+        ({"account": 7}, b"7"),
+    ],
+)
+async def test_key_is_the_account_else_the_payment_else_the_api_key(
+    kafka: str, tmp_path: Path, more: dict[str, object], key: bytes
+) -> None:
+    topic = new_topic(kafka, PARTITIONS)
+    await send_file(write(tmp_path / "one.jsonl", [event("k", 1, **more)]), kafka, topic)
+    assert [r.key for r in await read(kafka, topic)] == [key]
+
+
+@pytest.mark.parametrize(
     ("mapping", "line"),
     [
         ("native", b'[{"ts": 1772020800, "api_key": "k"}, {"ts": 1772020801, "api_key": "k"}]'),
