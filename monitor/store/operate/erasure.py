@@ -21,7 +21,7 @@ import msgspec
 from monitor.alerting.changes import Change, change_by, check_subject
 from monitor.alerting.decisions import ORIGINS
 from monitor.alerting.enforcement import Withdrawal
-from monitor.store.alert_book import SILENCES_KEY, AlertBook, Entry, Silence
+from monitor.store.alert_book import INCIDENTS_KEY, SILENCES_KEY, AlertBook, Entry, Silence
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, execute
 from monitor.store.control import ALLOW_KEY, WITHDRAWN_KEY
@@ -123,6 +123,7 @@ class ErasureStore:
             self._call("ZADD", _RESPONSE_KEYS, 0, subject)
             self._call("ZREMRANGEBYSCORE", _RESPONSE_KEYS, 0, 0)
         self._call("HDEL", CAPS_KEY, subject)
+        self._call("HDEL", INCIDENTS_KEY, subject)
         return {kind: number for kind, number in found.items() if number}
 
     def _gone(self, name: str) -> int:

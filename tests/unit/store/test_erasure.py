@@ -61,6 +61,7 @@ def fill(url):
         alert_on("c_1", KEY, OTHER, id="a_3"),
     ]
     book.write([Entry(each, 0, 1.0, 1.0) for each in alerts])
+    book.join([KEY, OTHER], "a_3")
     return records
 
 
