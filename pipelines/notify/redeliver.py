@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from monitor.alerting.alerts import State
+from monitor.alerting.alerts import Alert, State
 from monitor.store.alert_book import AlertBook, Mark
 from pipelines.notify.dead_letters import DeadLetter
 from pipelines.notify.incidents.ledger import rank
@@ -61,8 +61,7 @@ async def redeliver(
             elif (name, alert.id) in refused:
                 outcome, reason = "refused", refused[name, alert.id]
             else:
-                notice = Notice(alert, active)
-                outcome, reason = await _send(by_name[name], notice)
+                outcome, reason = await _send(by_name[name], Notice(alert, active), book)
                 if outcome == "delivered":
                     mark = Mark(name, alert.state, alert.severity, alert.detected_at)
                     book.mark({alert.id: [mark]}, now)
@@ -74,7 +73,10 @@ async def redeliver(
     return done
 
 
-async def _send(route: Route, notice: Notice) -> tuple[Outcome, str]:
+async def _send(route: Route, notice: Notice, book: AlertBook) -> tuple[Outcome, str]:
+    alert, receiver = notice.alert, route.receiver
+    if receiver.groups and alert.state == "resolved" and _goes_on(alert, receiver.name, book):
+        return "delivered", ""
     try:
         await route.receiver.send([notice])
     except AwayError as error:
@@ -82,3 +84,13 @@ async def _send(route: Route, notice: Notice) -> tuple[Outcome, str]:
     except Exception as error:
         return "refused", str(error) or type(error).__name__
     return "delivered", ""
+
+
+def _goes_on(alert: Alert, receiver: str, book: AlertBook) -> bool:
+    """Whether a receiver has another open alert on the subject, so that the incident goes on."""
+    for entry in book.entries():
+        if entry.alert.subject.id == alert.subject.id and entry.alert.id != alert.id:
+            accepted = [mark for mark in entry.of(receiver) if mark.accepted]
+            if accepted and max(accepted, key=rank).state != "resolved":
+                return True
+    return False

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from monitor.config import Receivers, Settings
 from monitor.store.alert_book import AlertBook, Entry, Mark
@@ -231,6 +232,18 @@ async def test_redelivery_keeps_order_after_another_refusal(redis_url: str):
         done = await redeliver(letters, [way], AlertBook(redis_url), time.time())
         assert [each.outcome for each in done] == ["refused", "refused", "delivered"]
         assert titles(desk) == [EXPECTED[1]]
+
+
+async def test_redelivered_end_leaves_the_other_alert_on_the_subject_open(redis_url: str):
+    book, other = AlertBook(redis_url), replace(alert("1"), id="a_other")
+    async with Desk().open() as desk:
+        way = route(one_by_one(desk))
+        async with Delivery([way], ledger=Ledger(book)) as delivery:
+            await delivered(delivery, other)
+        letters = [DeadLetter("slack", "", 0.0, STATES[4])]
+        (done,) = await redeliver(letters, [way], book, time.time())
+        assert done.outcome == "delivered"
+        assert titles(desk) == ["[critical] burst k_1 opened"]
 
 
 async def test_redelivery_to_a_dead_or_unknown_receiver_says_so(redis_url: str):

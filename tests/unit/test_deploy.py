@@ -96,6 +96,7 @@ def test_every_alert_says_what_happened_what_to_do_and_where_to_look(name: str):
     assert labels.keys() == {"severity", "service"}
     assert labels["service"] == "extraction-monitor"
     assert annotations.keys() == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert "`xm " in annotations["description"]
     (dashboard,) = re.findall(r"/d/([\w-]+)", annotations["dashboard_url"])
     assert dashboard in DASHBOARDS
 
