@@ -2,7 +2,7 @@
 
 A worker may get a partition later than the request, so each partition is noted by itself. What is
 still on its way, such as a fingerprint in Kafka, may bring a subject back. So it is forgotten again
-for a minute.
+for a minute; a worker that starts within an hour does so too, because it may read some again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from monitor.errors import StoreError
 from monitor.store.operate.erasure import ErasureStore
 
 _AGAIN_SECONDS = 60.0
+_RECENT_SECONDS = 3_600.0  # age of a request that a new worker follows again
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Forgetter:
     def __init__(self, store: ErasureStore, worker: Worker) -> None:
         self._store, self._worker = store, worker
         self._again: dict[str, float] = {}  # by subject, until when it is forgotten again
+        self._is_new = True
 
     async def forget(self) -> None:
         """Forget what is to be forgotten and has not been."""
@@ -54,6 +56,10 @@ class Forgetter:
         requests = await asyncio.to_thread(self._store.requests)
         now = time.monotonic()
         self._again = {subject: until for subject, until in self._again.items() if now < until}
+        if self._is_new:
+            recent = (each for each in requests if time.time() - each.at < _RECENT_SECONDS)
+            self._again = dict.fromkeys((each.subject for each in recent), now + _AGAIN_SECONDS)
+            self._is_new = False
         if not requests:
             return
         done = await asyncio.to_thread(self._store.done)

@@ -112,7 +112,7 @@ class Explanation(msgspec.Struct, frozen=True):
     shadow: bool | None  # whether decisions are only recorded; None if that is unknown
     detectors: list[DetectorReport] = msgspec.field(name="words")
     activity: KeyActivity = msgspec.field(name="portrait")
-    alerts: list[Alert]  # all alerts about the key, in a replay only
+    alerts: list[Alert]  # about the key: all in a replay, else those that the alert book has
     campaigns: list[Membership] = []
     replay: bool = False
     applies: Action = "observe"  # what gateways enforce

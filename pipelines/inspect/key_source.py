@@ -26,6 +26,7 @@ from monitor.partition import Partition
 from monitor.records.baseline import Baseline, load_reference
 from monitor.records.migrations import read
 from monitor.store import inventory
+from monitor.store.alert_book import AlertBook
 from monitor.store.base import name_in
 from monitor.store.control import ControlStore
 from monitor.store.memory import MemoryStore
@@ -36,6 +37,7 @@ from pipelines.inspect.key import Explanation, Membership, explain_record, ordin
 if TYPE_CHECKING:
     from monitor.store.redis import RedisStore
 
+_MOST_ALERTS = 50_000  # of the alert book, that are looked through
 _PAGES = 10  # of records: enough to find other keys for comparison
 
 
@@ -62,6 +64,7 @@ def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanati
         applies=applies.action,
         why=why,
         campaigns=_campaigns(store, key, settings),
+        alerts=_alerts(settings, key),
     )
 
 
@@ -96,6 +99,13 @@ def _campaigns(store: RedisStore, key: str, settings: Settings) -> list[Membersh
         for campaign in partition.rounds.campaigns
         if campaign.opened and key in campaign.named
     ]
+
+
+def _alerts(settings: Settings, key: str) -> list[Alert]:
+    """The alerts on a key that are open or ended in the last days, in the order of time."""
+    entries = islice(AlertBook(settings.redis_url).entries(), _MOST_ALERTS)
+    found = [entry.alert for entry in entries if entry.alert.subject.id == key]
+    return sorted(found, key=lambda alert: alert.detected_at)
 
 
 class KeyTrace:

@@ -7,13 +7,16 @@ import json
 import sys
 import time
 
+import msgspec
 import pytest
 import redis
 
 from monitor import config
+from monitor.alerting.alerts import Alert, Subject
 from monitor.batch import Batch
 from monitor.engine import Engine
 from monitor.identity import from_settings
+from monitor.store.alert_book import AlertBook, Entry
 from monitor.store.redis import RedisStore
 from pipelines.demo.embedded import free_port
 from tests.support import campaigns
@@ -67,6 +70,20 @@ def test_keys_reports_that_redis_is_away(xm: Xm) -> None:
 
 
 # Explain
+
+
+def test_explain_keeps_alerts_that_have_resolved(xm: Xm, redis_url: str, observed: str) -> None:
+    ended = Alert(
+        "a_1", "burst", "resolved", "warning", 0.0, Subject("api_key", observed), 60.0,
+        (0.0, 60.0), {}, f"{observed}: resolved after 60 minutes without new evidence", "observe",
+    )  # fmt: skip
+    other = msgspec.structs.replace(ended, id="a_2", subject=Subject("api_key", "k_other"))
+    AlertBook(redis_url).write([Entry(each, 0, 1.0, 1.0) for each in (ended, other)])
+    found = json.loads(xm("explain", observed, "--json", XM_REDIS_URL=redis_url).out)
+    assert [each["id"] for each in found["alerts"]] == ["a_1"]
+    shown = xm("explain", observed, XM_REDIS_URL=redis_url).out
+    assert "warning resolved" in shown
+    assert "resolved after 60 minutes" in " ".join(shown.split())
 
 
 def test_explain_prints_page(xm: Xm, redis_url: str, observed: str) -> None:
