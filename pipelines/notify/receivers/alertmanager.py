@@ -23,6 +23,7 @@ a group wait whose alerts are older than `group_wait`. The time of the events is
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -108,7 +109,7 @@ class Alertmanager:
 
     def _annotations(self, notice: Notice, incident: str) -> dict[str, str]:
         alert = notice.alert
-        found = {name.replace(" ", "_"): value for name, value in text.evidence(alert).items()}
+        found = {_name(fact): value for fact, value in text.evidence(alert).items()}
         found |= {
             "summary": alert.summary,
             "description": text.next_step(alert),
@@ -123,6 +124,15 @@ class Alertmanager:
         if incident != alert.subject.id:
             found["part_of"] = incident
         return found | self.links.of(alert)
+
+
+def _name(fact: str) -> str:
+    """A name that Alertmanager accepts; it refuses a request with any other.
+
+    >>> _name("tasks, log odds")
+    'tasks_log_odds'
+    """
+    return re.sub(r"\W+", "_", fact, flags=re.ASCII)
 
 
 def alertname(alert: Alert) -> str:

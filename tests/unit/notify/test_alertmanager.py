@@ -124,4 +124,6 @@ def test_evidence_is_a_few_facts_in_words(kind: str):
     seen = {"probability": 1e-5} | dict.fromkeys(declared, 4.0)
     facts = evidence(msgspec.structs.replace(alert("open"), kind=kind, evidence=seen))
     assert 1 < len(facts) <= 5
+    (posted,) = translate(Notice(msgspec.structs.replace(alert("open"), kind=kind, evidence=seen)))
+    assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) for name in posted["annotations"])
     assert not any("_" in name or "nats" in name for name in facts if not name[-1].isdigit())
