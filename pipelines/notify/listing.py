@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
-from monitor.alerting.alerts import SEVERITIES, WITHDRAWN_BEFORE, Alert, Severity, State
+from monitor.alerting.alerts import (
+    ACTIONS,
+    SEVERITIES,
+    WITHDRAWN_BEFORE,
+    Action,
+    Alert,
+    Severity,
+    State,
+)
 from monitor.alerting.enforcement import Control, Withdrawal
 from monitor.errors import InputError
 from monitor.store.alert_book import AlertBook, Entry, Silence
@@ -64,7 +74,7 @@ def list_alerts(
     severe = SEVERITIES[SEVERITIES.index(least_severity) :]
     found = [
         _view(entry, silences, withdrawn, now)
-        for entry in book.entries()
+        for entry in _with_one_decision(book)
         if (everything or entry.is_open)
         and kind in ("", entry.alert.kind)
         and subject in ("", entry.alert.subject.id)
@@ -87,9 +97,9 @@ def find_alert(book: AlertBook, control: Control, id: str, now: float) -> AlertV
     Raises:
         InputError: if there is none, or several.
     """
-    found = list(book.read([id]).values())
-    if not found:
-        found = [entry for entry in book.entries() if entry.alert.id.startswith(id)]
+    entries = _with_one_decision(book)
+    found = [entry for entry in entries if entry.alert.id == id]
+    found = found or [entry for entry in entries if entry.alert.id.startswith(id)]
     if len(found) > 1:
         raise InputError(f"{len(found)} alerts have ids that begin with {id}: write more of it.")
     if not found:
@@ -98,6 +108,27 @@ def find_alert(book: AlertBook, control: Control, id: str, now: float) -> AlertV
             "`xm alerts list --all`. The topic of alerts keeps older ones."
         )
     return _view(found[0], book.silences(now), most_severe(control), now)
+
+
+def _with_one_decision(book: AlertBook) -> list[Entry]:
+    """The alerts in the book, each open one with the strongest decision on its subject.
+
+    That is the one of all alerts on it, and of the campaign or account that it is part of.
+    """
+    entries = list(book.entries())
+    running = {entry.alert.id: entry.alert for entry in entries if entry.is_open}
+    wholes = book.wholes({alert.subject.id for alert in running.values()})
+    strongest: defaultdict[str, Action] = defaultdict(lambda: "observe")
+    for alert in running.values():
+        subject = alert.subject.id
+        strongest[subject] = max(strongest[subject], alert.decision, key=ACTIONS.index)
+    for entry in entries:
+        subject, whole = entry.alert.subject.id, running.get(wholes.get(entry.alert.subject.id, ""))
+        if entry.is_open:
+            of_whole = strongest[whole.subject.id] if whole else "observe"
+            decision = max(strongest[subject], of_whole, key=ACTIONS.index)
+            entry.alert = replace(entry.alert, decision=decision)
+    return entries
 
 
 def _view(entry: Entry, silences: list[Silence], withdrawn: Withdrawn, now: float) -> AlertView:

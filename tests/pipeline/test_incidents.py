@@ -13,6 +13,7 @@ from monitor.store.control import ControlStore
 from pipelines.notify import Delivery
 from pipelines.notify.delivery import TICK
 from pipelines.notify.incidents.ledger import Ledger
+from pipelines.notify.listing import find_alert, list_alerts
 from pipelines.notify.receivers.base import Endpoint
 from pipelines.notify.receivers.pagerduty import PagerDuty
 from pipelines.notify.silencing import silence
@@ -247,6 +248,20 @@ async def test_account_stands_for_its_keys_and_a_campaign_for_the_account(redis_
         await delivered(delivery, campaign(["a_1"], at=60.0))
         await clock.turn_until(lambda: ("resolve", "a_1", "") in events(desk), TICK)
     assert incidents(desk) == ["a_1", "c_1"]
+
+
+async def test_commands_show_one_decision_on_a_subject(redis_url: str):
+    book, control = AlertBook(redis_url), ControlStore(redis_url).read()
+    async with Delivery([], ledger=ledger(redis_url)) as delivery:
+        await delivered(delivery, of_key("1", "burst", decision="throttle"))
+        await delivered(delivery, of_key("1", "combined", decision="challenge"))
+        shown = list_alerts(book, control, receivers.NOW)
+        assert {view.alert.decision for view in shown} == {"challenge"}
+        await delivered(delivery, campaign(["k_1"]))
+        shown = list_alerts(book, control, receivers.NOW)
+        assert {view.alert.decision for view in shown} == {"block"}
+        one = find_alert(book, control, "a_1_burst", receivers.NOW)
+        assert one.alert.decision == "block"
 
 
 async def test_tools_get_every_alert_as_it_is(redis_url: str):

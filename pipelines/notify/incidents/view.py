@@ -162,7 +162,8 @@ class View:
         of, strongest = alerts[0], max(alerts, key=_strength)
         subject, incident = shown.subject.id, self._incident(shown)
         if shown.state != "resolved":
-            decision = max((each.decision for each in alerts), key=ACTIONS.index)
+            wholes = [each.alert for each in self._ledger.wholes_of(shown) if each.is_open]
+            decision = max((each.decision for each in (*alerts, *wholes)), key=ACTIONS.index)
             shown = replace(
                 strongest,
                 state=shown.state,
