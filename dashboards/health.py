@@ -20,7 +20,7 @@ from dashboards.queries import (
 _WATERMARK = latest("xm_watermark_timestamp_seconds", "topic, partition")
 # The age of what waits: 0 in a partition without lag, however long ago its last request was.
 BEHIND = (
-    f"max by (topic) ((time() - {_WATERMARK}) * on (topic, partition) "
+    f"max by (topic) (clamp_min(time() - {_WATERMARK}, 0) * on (topic, partition) "
     f"({latest('xm_lag', 'topic, partition')} > bool 0))"
 )
 
