@@ -111,6 +111,7 @@ class App:
         self.consumer = SimpleNamespace(
             assignment=lambda: {TP},
             lag=lambda *_: 0,
+            has_caught_up=lambda *_: True,
             seek=self.seek,
             earliest_offsets=self.earliest_offsets,
         )
