@@ -72,7 +72,7 @@ def find_kernels() -> Kernels:
         target=TARGET,
         folder=str(folder),
         files=sum(1 for _ in folder.rglob("*.nbi")),
-        others=not folder.is_dir() and any(folder.parent.glob("*")),
+        others=not folder.is_dir() and any(folder.parent.glob("[!.]*")),
         cache=str(cache_folder()),
     )
 
@@ -102,9 +102,10 @@ def compile_kernels() -> Path:
         for file in compiled.rglob(f"*{LOCK}"):
             file.unlink()
         for old in target.parent.iterdir():
-            if not old.name.startswith("."):
+            if old != target and not old.name.startswith("."):
                 shutil.rmtree(old)
-        compiled.rename(target)
+        if not target.is_dir():  # another process may have been faster
+            compiled.rename(target)
     return target
 
 
@@ -150,7 +151,7 @@ PARTS: dict[str, Callable[[], None]] = {"read": _read, "extract": _extract, "upd
 def _start(part: str, cache: str) -> subprocess.Popen[bytes]:
     """Start a process that compiles a part into a folder."""
     environment = {name: value for name, value in os.environ.items() if name[:3] != "XM_"}
-    environment["NUMBA_CACHE_DIR"] = cache
+    environment |= {"NUMBA_CACHE_DIR": cache, "XM_CONFIG": os.devnull}
     return subprocess.Popen([sys.executable, "-m", "pipelines.kernels", part], env=environment)
 
 
