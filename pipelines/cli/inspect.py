@@ -10,7 +10,15 @@ import typer
 from monitor import config
 from monitor.errors import ConfigError, InputError
 from pipelines.cli import complete
-from pipelines.cli.options import AsJson, RequestFile, check_pseudonym, done, output, typed
+from pipelines.cli.options import (
+    AsJson,
+    RequestFile,
+    check_pseudonym,
+    done,
+    note_differences,
+    output,
+    typed,
+)
 
 if TYPE_CHECKING:
     from monitor.config import Settings
@@ -89,9 +97,10 @@ def explain(
         )
         raise InputError(
             f"Redis at {store.server} has no record of {name}. Either the key has sent nothing for "
-            f"{settings.record_days:g} days (XM_RECORD_DAYS), or {wrong}."
+            f"longer than workers keep records (XM_RECORD_DAYS), or {wrong}."
         )
     output(found, as_json, show)
+    note_differences(settings)
 
 
 @campaigns_app.callback(invoke_without_command=True, epilog="Example: `xm campaigns --all`")

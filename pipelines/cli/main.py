@@ -66,12 +66,6 @@ class Commands(LazyGroup):
                 "Check Kafka, Redis, the workers and the receivers, each with a remedy.",
             ),
             Entry(
-                "init",
-                "operate.init",
-                "Write a first configuration: settings, secrets, compose, Prometheus and the "
-                "gateway.",
-            ),
-            Entry(
                 "rejected",
                 "operate.rejected",
                 "List requests that were rejected, and send them again.",
@@ -126,6 +120,12 @@ class Commands(LazyGroup):
         ),
         "Try it, and fit it to your traffic": (
             Entry("demo", "live", "Watch the monitor catch simulated extraction on this machine."),
+            Entry(
+                "init",
+                "operate.init",
+                "Write a first configuration: settings, secrets, compose, Prometheus and the "
+                "gateway.",
+            ),
             Entry(
                 "inspect",
                 "inspect",
@@ -184,7 +184,10 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog="Exit status 0: done, and all is well. 1: done, and the answer is bad, as the help of "
+    "each command says. 2: not done; a sentence on standard error says why. 130: interrupted."
+)
 def options(
     _version: Annotated[
         bool,

@@ -142,6 +142,14 @@ def output(report: object, as_json: bool, show: Callable[[Any], None]) -> None:
         show(report)
 
 
+def note_differences(settings: Settings) -> None:
+    """Say on standard error where thresholds and reference are not those of the workers."""
+    from pipelines.health.differences import differences
+
+    for sentence in differences(settings):
+        stderr.print(sentence, markup=False)
+
+
 def done(facts: dict[str, object], as_json: bool, sentence: str) -> None:
     """Print what a command did: as one JSON object, or in a sentence."""
     if as_json:

@@ -14,14 +14,15 @@ from monitor.errors import ConfigError, StoreError
 from monitor.store.operate.processes import ProcessStore
 from pipelines.health.checks import Check, bad, doubtful, good
 from pipelines.health.deployment import DRIFT, MOST_DRIFT, Deployment, Problem
+from pipelines.health.differences import EXPLAINED, compare
 from pipelines.health.kafka_checks import check_kafka
 from pipelines.health.prometheus_checks import check_prometheus
 from pipelines.health.receiver_checks import check_receivers
 from pipelines.health.redis_checks import check_redis
-from pipelines.web.heartbeat import notable, secret_check
+from pipelines.web.heartbeat import secret_check
 
 _OLD_DAYS = 180  # of a reference
-_COMPARED = ("mapping", "requests", "record_days")  # settings that commands use too
+_COMPARED = (*EXPLAINED, "mapping", "requests", "record_days")  # what commands use too
 _SYSTEM, _SHELL = "workers", "this shell"
 
 
@@ -109,13 +110,7 @@ def check_shell(settings: Settings, deployment: Deployment) -> Iterator[Check]:
     secrets = {each.secret for each in deployment.alive} - {""}
     if secrets:
         yield _secret(settings, secrets)
-    own, running = notable(settings), [each.settings for each in deployment.of("watch")]
-    differing = [
-        f"{name} is {own[name]} here and {other[name]} there"
-        for name in _COMPARED
-        for other in running[:1]
-        if name in other and other[name] != own[name]
-    ]
+    differing = list(compare(settings, deployment.of("watch"), _COMPARED))
     if differing:
         yield doubtful(
             _SHELL,

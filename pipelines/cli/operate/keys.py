@@ -9,7 +9,15 @@ import typer
 
 from monitor import config
 from pipelines.cli import complete
-from pipelines.cli.options import AsJson, Who, Why, check_pseudonym, output, seconds_of
+from pipelines.cli.options import (
+    AsJson,
+    Who,
+    Why,
+    check_pseudonym,
+    note_differences,
+    output,
+    seconds_of,
+)
 
 commands = typer.Typer()
 keys_app = typer.Typer()
@@ -52,6 +60,8 @@ def keys(
     if memory:
         listed = msgspec.structs.replace(listed, memory=measure_memory(store.server, listed.keys))
     output(listed, as_json, partial(show, by=by))
+    if ranking.probability is not None:
+        note_differences(settings)
 
 
 @keys_app.command(

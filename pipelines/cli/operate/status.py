@@ -55,7 +55,7 @@ def doctor(
 @commands.command(epilog="Example: `xm version --json`")
 def version(as_json: AsJson = False) -> None:
     """Show the version of this installation, and of what it runs on."""
-    from pipelines.health.version import versions
+    from pipelines.web.version import versions
 
     found = versions()
     lines = (f"{name:20} {value}" for name, value in found.items())
