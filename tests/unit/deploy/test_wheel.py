@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,10 +20,14 @@ ROOT = Path(__file__).parents[3]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not find_kernels().used:
         pytest.skip("needs compiled kernels, which CI has: python -m pipelines.kernels")
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, env=without_xm(), check=True, capture_output=True)
-    (made,) = folder.iterdir()
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("monitor", "pipelines", "deploy"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(build, cwd=source, env=without_xm(), check=True, capture_output=True)
+    (made,) = out.iterdir()
     return made
 
 
