@@ -26,6 +26,7 @@ STANDING = {
     *("Decisions", "Switches", "Versions", "Processes up", "Memory", "CPU", "Evidence"),
     *("Last checkpoint", "Age of the last checkpoint", "Age of the copy", "Records written"),
     *("Checkpoint duration", "Error of the baseline", "Receivers up", "Unknown settings"),
+    *("Busy", "Batch duration", "Batch size", "Lag"),  # of the linker, by progress messages
 }
 #: Queries that have no series before the first request: their labels are not known.
 UNKNOWN = ("xm_subject_", "xm_deliveries_total", "xm_undelivered_alerts", "xm_watermark", "> 0")
