@@ -77,12 +77,17 @@ class ForkServer:
 
 def _serve(address: str) -> None:
     """Accept commands until this process is killed."""
+    import weasyprint  # noqa: F401
+
     from monitor.config import Settings
     from monitor.engine import Engine
     from monitor.identity import Identity
     from monitor.store.memory import MemoryStore
+    from pipelines.cases import desk  # noqa: F401
     from pipelines.cli.main import main
     from pipelines.decide import process  # noqa: F401
+    from pipelines.reports import documents  # noqa: F401
+    from pipelines.show import export  # noqa: F401
     from pipelines.supervisor import run  # noqa: F401
 
     Engine(Settings(), Identity(b"0123456789abcdef"), MemoryStore())  # loads the kernels

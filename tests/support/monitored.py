@@ -133,7 +133,7 @@ def sample_files(folder: Path) -> Path:
     for name in ("day.jsonl", "day.jsonl.gz"):
         save_traffic(Scenario(hours=1.0, keys=_KEYS), folder / name)
     for seed, name in enumerate(("monday", "tuesday", "wednesday")):
-        ordinary = Scenario(seed=seed, hours=24.0, keys=32, attacks=False)
+        ordinary = Scenario(seed=seed, hours=24.0, keys=12, attacks=False)
         save_traffic(ordinary, folder / f"{name}.jsonl.gz")
     lines = [msgspec.json.encode(_litellm(each)) for each in _first_events(5_000)]
     log = b"".join(line + b"\n" for line in lines)
