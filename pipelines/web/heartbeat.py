@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config import Settings
-from monitor.errors import StoreError
+from monitor.errors import StoreError, StoreRefusedError
 from monitor.identity import from_settings
 from monitor.store.operate.processes import (
     BEAT_SECONDS,
@@ -42,6 +42,9 @@ _SHIPPED = {
     "tasks": ("monitor.records.harvest", "tasks.json"),
     "weights": ("monitor.campaigns", "weights.json"),
 }
+
+
+log = logging.getLogger(__name__)
 
 
 class ErrorLog(logging.Handler):
@@ -68,6 +71,7 @@ class Heartbeat:
     def __init__(self, settings: Settings, roles: list[str], facts: Facts, group: str = "") -> None:
         self._store = ProcessStore(settings.redis_url)
         self._settings, self._facts, self._errors = settings, facts, ErrorLog()
+        self._was_refused = False
         self._process = Process(
             id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
             host=socket.gethostname(),
@@ -89,13 +93,22 @@ class Heartbeat:
             fixed = {"models": await asyncio.to_thread(lambda: dict(models(self._settings)))}
             while True:
                 facts = {**fixed, **self._now(), "last_error": self._errors.last}
-                with suppress(StoreError):  # whoever needs Redis reports it
-                    await asyncio.to_thread(self._beat, facts)
+                await asyncio.to_thread(self._try_beat, facts)
                 await asyncio.sleep(BEAT_SECONDS)
         finally:
             logging.getLogger().removeHandler(self._errors)
             with suppress(StoreError):
                 await asyncio.shield(asyncio.to_thread(self._store.forget, self._process.id))
+
+    def _try_beat(self, facts: Mapping[str, Any]) -> None:
+        try:
+            self._beat(facts)
+        except StoreRefusedError as error:  # the same again: `xm status` will not show this process
+            if not self._was_refused:
+                log.warning("heartbeat_refused reason=%r", str(error))
+            self._was_refused = True
+        except StoreError:
+            pass  # whoever needs Redis reports it
 
     def _now(self) -> Mapping[str, Any]:
         try:

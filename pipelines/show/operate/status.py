@@ -26,7 +26,8 @@ def show(found: Status, console: Console | None = None) -> None:
     console.print(_wrapped(found.verdict, console.width), style=_STATES[found.state])
     for problem in found.problems:
         console.print(_problem(problem, console.width))
-    lines = Text("\n").append("Decisions  ", "bold").append(f"{found.mode}\n")
+    lines = Text("\n").append("Store      ", "bold").append(f"Redis at {found.redis} answers\n")
+    lines.append("Decisions  ", "bold").append(f"{found.mode}\n")
     lines.append("           ").append(_enforced(found.enforced))
     console.print(lines, soft_wrap=True)
     console.print(_alerts(found.open_alerts), soft_wrap=True)

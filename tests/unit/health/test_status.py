@@ -138,7 +138,8 @@ def test_status_fits_the_terminal(width):
     assert max(map(len, lines)) <= max(width, 40 + len(long))
     text = " ".join(file.getvalue().split())
     for words in (
-        "DEGRADED", "abuse-desk", "Try it: `xm alerts test abuse-desk`", "enforced now: 1 block",
+        "DEGRADED", "abuse-desk", "Redis at redis:6379 answers",
+        "Try it: `xm alerts test abuse-desk`", "enforced now: 1 block",
         "campaign: 1 critical", "breadth 0.13 (moderate)", "no answer within 10 s", long,
     ):  # fmt: skip
         assert words in text

@@ -4,6 +4,7 @@ import time
 from contextlib import suppress
 
 import pytest
+import redis
 from pydantic import SecretStr
 
 from monitor.config import Decisions, Settings
@@ -91,3 +92,16 @@ def test_models_name_the_configured_file(tmp_path):
     found = dict(models(settings_of(reference=file)))
     assert (found["reference"].name, found["reference"].modified > 0) == (str(file), True)
     assert found["content"].name == ""
+
+
+async def test_missing_right_is_logged_once(redis_url, caplog):
+    with redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "few", "on", ">pw", "~xm:*", "+get", "+info")
+    url = redis_url.replace("redis://", "redis://few:pw@")
+    heartbeat = Heartbeat(settings_of(url), ["watch"], dict)
+    with caplog.at_level(logging.WARNING, "pipelines.web.heartbeat"):
+        for _ in range(2):
+            await asyncio.to_thread(heartbeat._try_beat, {})
+    (line,) = [each.getMessage() for each in caplog.records if "heartbeat" in each.getMessage()]
+    assert line.startswith("heartbeat_refused reason=")
+    assert "does not let this user run set" in line
