@@ -26,7 +26,7 @@ from monitor.batch import Outcome
 from monitor.config import Settings
 from monitor.detectors.base import Detector, Finding
 from monitor.kernels.due import next_due
-from monitor.partition import Partition
+from monitor.partition import EPOCH, Partition
 from monitor.records.end_users import from_few
 from monitor.records.inputs import ACCOUNT
 from monitor.store.table import Rows, Table
@@ -245,6 +245,6 @@ class Response:
         severity, confirmed = records["severity"][rows], records["confirmed"][rows]
         for i in np.flatnonzero(self._lifecycle.is_quiet(severity, confirmed, now)).tolist():
             subject, record = partition.subject(ids[i]), records[rows[i]]
-            out.alerts += self._lifecycle.resolve(record, subject, now)
+            out.alerts += self._lifecycle.resolve(record, subject, now, EPOCH)
             partition.set_open_alerts(subject.id, self._lifecycle.open_on(record, subject.id))
         records["flagged"][rows] = (records["severity"][rows] > INFO).any(axis=1)

@@ -9,6 +9,7 @@ whatever the record survives, and depends on event time only.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
@@ -173,14 +174,20 @@ class Lifecycle:
         quiet = now - confirmed.astype(np.float64) >= self.quiet
         return np.asarray(((severity > 0) & quiet).any(axis=1))
 
-    def resolve(self, record: Any, subject: Subject, now: float) -> list[Alert]:
-        """Resolve the quiet alerts of a subject; its RECORD is updated in place."""
+    def resolve(self, record: Any, subject: Subject, now: float, epoch: float) -> list[Alert]:
+        """Resolve the quiet alerts of a subject; its RECORD is updated in place.
+
+        Args:
+            epoch: seconds. An alert is resolved at the end of the epoch in which it became quiet,
+                also if the partition has no request for several epochs and this is noticed later.
+        """
         resolved = []
         for slot, kind in self.kinds.items():
-            quiet = now - float(record["confirmed"][slot])
-            if record["severity"][slot] and quiet >= self.quiet:
-                why = f"resolved after {quiet / 60:.0f} minutes without new evidence"
-                resolved.append(self._resolve(record, slot, kind, subject, now, why))
+            confirmed = float(record["confirmed"][slot])
+            if record["severity"][slot] and now - confirmed >= self.quiet:
+                at = min(now, math.ceil((confirmed + self.quiet) / epoch) * epoch)
+                why = f"resolved after {(at - confirmed) / 60:.0f} minutes without new evidence"
+                resolved.append(self._resolve(record, slot, kind, subject, at, why))
         return resolved
 
     def withdraw(

@@ -105,7 +105,7 @@ def reproduce_files(
     """Reproduce the facts of a case from a recording of its requests.
 
     A recording is one partition. So the baseline that is learned from it is not that of several
-    partitions, nor is the order of fingerprints, and results that follow from these may differ.
+    partitions, and results that follow from it may differ.
 
     Raises:
         InputError: if a file cannot be read, or the subject is not in them.

@@ -7,7 +7,7 @@ from monitor.config import Decisions, Detection
 from monitor.detectors.base import Finding
 from monitor.records.profile import blank
 
-KEY = Subject("api_key", "k_1")
+KEY, EPOCH = Subject("api_key", "k_1"), 300.0
 
 
 class Something:
@@ -66,22 +66,29 @@ def test_alert_is_limited_to_the_strongest_decision(lifecycle, record):
 
 def test_alert_resolves_after_the_quiet_time(lifecycle, record):
     opened = evaluate(lifecycle, record, 1e-5)
-    assert lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet - 1) == []
-    (resolved,) = lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet)
+    assert lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet - 1, EPOCH) == []
+    (resolved,) = lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet, EPOCH)
     assert (resolved.state, resolved.id) == ("resolved", opened.id)
     assert resolved.summary == "k_1: burst resolved after 60 minutes without new evidence."
-    assert lifecycle.resolve(record, KEY, 1e9) == []
+    assert lifecycle.resolve(record, KEY, 1e9, EPOCH) == []
+
+
+def test_alert_resolves_at_the_end_of_its_epoch_if_noticed_later(lifecycle, record):
+    evaluate(lifecycle, record, 1e-5)
+    (resolved,) = lifecycle.resolve(record, KEY, 90_000.0, EPOCH)
+    assert resolved.detected_at == 4_800.0
+    assert resolved.summary == "k_1: burst resolved after 63 minutes without new evidence."
 
 
 def test_weaker_finding_confirms_an_open_alert(lifecycle, record):
     evaluate(lifecycle, record, 1e-5)
     evaluate(lifecycle, record, 5e-3, at=2_000.0)
-    assert lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet) == []
+    assert lifecycle.resolve(record, KEY, 1_000.0 + lifecycle.quiet, EPOCH) == []
 
 
 def test_alert_reopens_under_another_id(lifecycle, record):
     first = evaluate(lifecycle, record, 1e-5)
-    lifecycle.resolve(record, KEY, 10_000.0)
+    lifecycle.resolve(record, KEY, 10_000.0, EPOCH)
     again = evaluate(lifecycle, record, 1e-5, at=20_000.0)
     assert again.state == "open"
     assert again.id != first.id
