@@ -50,9 +50,8 @@ def test_no_client_bypasses_the_security_settings() -> None:
         for name, unpacked in calls(file)
     }
     assert {place for place, unpacked in found.items() if not unpacked & OPTIONS} == set()
-    assert {Path(place).stem for place, _ in found} == {
-        *("security", "outlet", "topics", "read", "ranges", "offsets", "groups", "app", "run"),
-    }
+    known = {"security", "outlet", "topics", "read", "ranges", "offsets", "groups", "app", "run"}
+    assert known <= {Path(place).stem for place, _ in found}
 
 
 def test_bypass_is_found(tmp_path: Path) -> None:
