@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,20 @@ def test_version_has_what_it_runs_on(xm: Xm) -> None:
     shown = xm("version", "--json")
     assert shown.status == 0
     assert {"extraction-monitor", "record", "python", "numba"} <= json.loads(shown.out).keys()
+
+
+def test_commands_print_what_they_did_as_json(xm: Xm, tmp_path: Path) -> None:
+    traffic = tmp_path / "hour.jsonl"
+    made = json.loads(xm("simulate", traffic, "--hours", 0.2, "--keys", 20, "--json").out)
+    assert made["file"] == str(traffic)
+    ended = xm("replay", traffic, "--plain-keys", "--campaigns", "--json")
+    found = json.loads(ended.out)
+    assert ended.status == 0
+    assert 0 < found["requests"] + sum(found["refused"].values()) <= made["requests"]
+    assert {"alerts", "subjects", "rejected", "campaigns", "seconds"} <= found.keys()
+    token = json.loads(xm("token", "ann", "--json").out)
+    assert token["line"].startswith("ann ")
+    assert token["token"] not in token["line"]
 
 
 # Completion
