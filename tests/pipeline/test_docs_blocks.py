@@ -28,6 +28,7 @@ WITH_TRAFFIC = {
     "gateways.md",
     "reports.md",
     "respond.md",
+    "security.md",
     "sharing.md",
     "tracing.md",
 }

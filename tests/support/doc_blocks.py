@@ -39,7 +39,7 @@ case "$1" in
 worker) page=http://127.0.0.1:$XM_WEB_PORT/readyz ;;
 serve) page=http://127.0.0.1:$XM_SERVE__PORT/readyz ;;
 forward) page=http://127.0.0.1:$XM_FORWARD__PORT/readyz ;;
-status) for _ in $(seq 60); do  # until every process has reported
+status | doctor) for _ in $(seq 60); do  # until every process has reported
         {client} "$@" && exit
         sleep 0.5
     done
