@@ -4,7 +4,7 @@
 
 Sends the file at full speed to a topic with one partition and to one with eight, lets workers read
 each to its end, and compares their alerts with those of a replay of the file: all of them, and
-those of campaigns. Two processes read the eight partitions. With --kill one of them is killed when
+those of campaigns. Two workers read the eight partitions. With --kill one of them is killed when
 half of the file is read, and the other takes its partitions over.
 """
 
@@ -15,6 +15,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ from pipelines.traffic.producer import send_file
 from pipelines.traffic.recording import Recording
 from pipelines.traffic.replay import replay_recording
 from tests.support.programs import Worker
-from tests.support.workers import load_link_partition, metrics, read_topic, until
+from tests.support.workers import another_worker, load_link_partition, metrics, read_topic, until
 
 SECRET = "known to this test only"
 _PATIENCE = 3_600.0  # seconds
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--kafka", required=True, help="host:port")
     parser.add_argument("--redis", required=True, help="URL; the database is emptied")
     parser.add_argument("--partitions", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--kill", action="store_true", help="kill a process half-way")
+    parser.add_argument("--kill", action="store_true", help="kill a worker half-way")
     arguments = parser.parse_args()
     replayed = _replay(arguments.traffic)
     for partitions in arguments.partitions:
@@ -71,15 +72,22 @@ def _replay(traffic: str) -> list[Alert]:
 
 
 def _stream(arguments: argparse.Namespace, folder: Path, partitions: int) -> list[Alert]:
-    chosen = {"XM_TOPICS__PARTITIONS": str(partitions), "XM_IDENTITY_SECRET": SECRET}
-    options = ["--processes", "2"] if partitions > 1 else []
-    worker = Worker(folder, arguments.kafka, arguments.redis, options=options, **chosen)
-    with worker:
+    worker = Worker(
+        folder,
+        arguments.kafka,
+        arguments.redis,
+        XM_TOPICS__PARTITIONS=str(partitions),
+        XM_IDENTITY_SECRET=SECRET,
+    )
+    with ExitStack() as running:
+        workers = [running.enter_context(worker)]
+        if partitions > 1:
+            other = another_worker(worker, folder.with_name("other"))
+            workers.append(running.enter_context(other))
         sent = asyncio.run(send_file(arguments.traffic, arguments.kafka, worker.requests))
         if arguments.kill and partitions > 1:
-            until(lambda: _count(worker) > sent.acknowledged / 2, _PATIENCE)
-            watching = [name for name in worker.children() if name.startswith("watch")]
-            worker.children()[watching[0]].kill()
+            until(lambda: sum(map(_count, workers)) > sent.acknowledged / 2, _PATIENCE)
+            workers[-1].kill()
         _wait(worker, partitions)
         found = read_topic(worker, worker.settings.topics.alerts)
     return [msgspec.json.decode(record.value, type=Alert) for record in found]
@@ -107,7 +115,7 @@ def _wait(worker: Worker, partitions: int) -> None:
 
 
 def _count(worker: Worker) -> float:
-    """The requests that all processes have observed."""
+    """The requests that a worker has observed."""
     found = metrics(worker)
     return sum(value for name, value in found.items() if name.startswith("xm_events_total"))
 
