@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from monitor.config import Settings
 from monitor.errors import StoreError
-from monitor.store.operate.processes import Process, ProcessStore
+from monitor.store.operate.processes import Model, Process, ProcessStore
 from pipelines.web.heartbeat import models, notable
 
 EXPLAINED = ("warning", "critical", "reference")  # what an explanation depends on
@@ -40,12 +40,16 @@ def compare(
     worker = next(iter(running), None)
     if worker is None:
         return
-    own, files, shipped = notable(settings), dict(models(settings)), "the package's"
+    own, files = notable(settings), dict(models(settings))
     for name in names:
         if name in own and worker.settings.get(name, own[name]) != own[name]:
             yield f"{name} is {own[name]} here and {worker.settings[name]} there"
         elif name in files and name in worker.models:
-            there = worker.models[name]
-            if there.digest != files[name].digest:
-                here, other = files[name].name or shipped, there.name or shipped
-                yield f"{name} is {here} here and {other} there"
+            here, there = files[name], worker.models[name]
+            if there.digest != here.digest:
+                yield f"{name} is {_named(here)} here and {_named(there)} there"
+
+
+def _named(model: Model) -> str:
+    """A file, or the one in the package, with its digest."""
+    return f"{model.name or 'that of the package'} ({model.digest})"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitor.store.operate.processes import Model, Place, Process, ReceiverHealth
+from monitor.config import Settings
+from monitor.store.operate.processes import Place, Process, ReceiverHealth
+from pipelines.web.heartbeat import models
 
 NOW = 1_790_000_000.0
 
@@ -24,7 +26,7 @@ def process(role: str, number: int = 0, **others: Any) -> Process:
         "settings": {"mapping": "native"},
         "settings_digest": "5e771",
         "secret": "5ec7e7",
-        "models": {"reference": Model("", "abc")},
+        "models": dict(models(Settings())),
     }
     return Process(**facts | others)
 
