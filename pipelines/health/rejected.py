@@ -23,6 +23,7 @@ from monitor.requests.turns import ASSISTANT, SYSTEM, TOOL
 from monitor.store.operate.processes import ProcessStore
 from monitor.store.operate.replayed import ReplayedStore
 from pipelines.kafka.outlet import Message
+from pipelines.kafka.partitioner import message_key
 from pipelines.kafka.read import read_messages, read_records
 from pipelines.traffic.producer import send
 from pipelines.web.heartbeat import notable
@@ -224,7 +225,7 @@ def replay_rejected(
         rejected.update(one.reason for one in decoded.rejections)
         for event in decoded.events:
             data = _native(event) if mapping else value
-            found.append(Message(event.api_key.encode(), data, event.ts))
+            found.append(Message(message_key(event), data, event.ts))
     gone = len(fresh) - number
     result = Replay(len(found), dict(rejected), gone, len(chosen) - len(fresh))
     if dry or not found:
