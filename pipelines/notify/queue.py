@@ -235,7 +235,8 @@ class ReceiverQueue:
         while notices:
             try:
                 async with self._sending:
-                    await self._receiver.send(notices)
+                    now = self._clock.now()
+                    await self._receiver.send(self._view.with_wholes(notices, now))
                     self._circuit.succeeded()
                     self._outcomes["delivered"].inc(len(notices))
                     self._view.sent(notices)

@@ -46,20 +46,23 @@ class Notification(NamedTuple):
 class ShippedAlertmanager(WebServer):
     """Alertmanager with `alertmanager.yml`, whose times pass `speed` times as fast.
 
+    Args:
+        slack: seconds to add to each `group_wait`, for what does not pass faster.
+
     Attributes:
         notifications: all of them, in order.
     """
 
-    def __init__(self, folder: Path, speed: float) -> None:
+    def __init__(self, folder: Path, speed: float, slack: float = 0.0) -> None:
         super().__init__(folder)
         self.notified_port = free_port()
         self.notifications: list[Notification] = []
         self.config = folder / "alertmanager.yml"
-        self.config.write_text(yaml.safe_dump(self._faster(speed)))
+        self.config.write_text(yaml.safe_dump(self._faster(speed, slack)))
 
-    def _faster(self, speed: float) -> dict[str, Any]:
+    def _faster(self, speed: float, slack: float) -> dict[str, Any]:
         shipped = yaml.safe_load(SHIPPED.read_text())
-        _speed_up(shipped["route"], speed)
+        _speed_up(shipped["route"], speed, slack)
         for receiver in shipped["receivers"]:
             url = f"http://127.0.0.1:{self.notified_port}/{receiver['name']}"
             receiver["webhook_configs"] = [{"url": url, "send_resolved": True}]
@@ -103,12 +106,13 @@ class ShippedAlertmanager(WebServer):
             yield
 
 
-def _speed_up(route: dict[str, Any], speed: float) -> None:
+def _speed_up(route: dict[str, Any], speed: float, slack: float) -> None:
     for name in ("group_wait", "group_interval", "repeat_interval"):
         if name in route:
-            route[name] = f"{max(round(1000 * _seconds(route[name]) / speed), 1)}ms"
+            seconds = _seconds(route[name]) / speed + (slack if name == "group_wait" else 0.0)
+            route[name] = f"{max(round(1000 * seconds), 1)}ms"
     for each in route.get("routes", []):
-        _speed_up(each, speed)
+        _speed_up(each, speed, slack)
 
 
 def _seconds(text: str) -> float:

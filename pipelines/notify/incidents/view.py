@@ -141,6 +141,18 @@ class View:
             found.append(self._notice(shown, alerts, active, now, now))
         return sorted(found, key=lambda notice: notice.alert.subject.type not in WHOLES)
 
+    def with_wholes(self, notices: list[Notice], now: float) -> list[Notice]:
+        """Notices of members after those of what they are part of.
+
+        A receiver that was just restarted may know neither, and must not tell people of members.
+        """
+        named = {notice.alert.subject.id for notice in notices}
+        wanted = {notice.incident for notice in notices} - named - {""}
+        if not self._receiver.inhibits or not wanted:
+            return notices
+        found = [each for each in self.open_notices(now) if each.alert.subject.id in wanted]
+        return found + notices
+
     def sent(self, notices: Iterable[Notice]) -> None:
         """Note as part of what the receiver has incidents."""
         for notice in notices:

@@ -4,9 +4,10 @@
 
 DAY is a folder with `traffic.jsonl` and `labels.json`, as written by `xm simulate`. The day is
 produced at `speed` times real time to a worker with all roles, which sends its alerts to Debian's
-Alertmanager with the shipped routes. The times of these routes pass as fast; everything else waits
-as long as in production, so pages come later, in event time, than they would. In the middle of the
-day Alertmanager is restarted. A pager without Alertmanager gets the same alerts.
+Alertmanager with the shipped routes. The times of these routes pass as fast. What the worker needs
+to find and deliver a campaign does not: `--slack` seconds are added to the waits for it (15 minutes
+are 15 s at 60 times real time, and some seconds of work are minutes of the day). In the middle of
+the day Alertmanager is restarted. A pager without Alertmanager gets the same alerts.
 
 Printed are the pages, one per row; pages and incidents (labelled campaigns); alerts of severity
 info that anybody was notified of; and what Alertmanager lacked five minutes after its restart.
@@ -83,7 +84,7 @@ class Restart(NamedTuple):
 
 async def run(chosen: argparse.Namespace, folder: Path) -> None:
     """Produce the day, and print what came of it."""
-    alertmanager = ShippedAlertmanager(folder / "alertmanager", chosen.speed)
+    alertmanager = ShippedAlertmanager(folder / "alertmanager", chosen.speed, chosen.slack)
     pager = Desk()
     worker = Worker(
         folder / "worker",
@@ -91,7 +92,7 @@ async def run(chosen: argparse.Namespace, folder: Path) -> None:
         chosen.redis,
         XM_TOPICS__PARTITIONS="8",
         XM_RECEIVERS__ALERTMANAGER_URL=alertmanager.url,
-        XM_RECEIVERS__WAIT_MINUTES=f"{_WAIT_MINUTES / chosen.speed}",
+        XM_RECEIVERS__WAIT_MINUTES=f"{_WAIT_MINUTES / chosen.speed + chosen.slack / 60.0}",
         XM_RECEIVERS__ROUTES__PAGER__TYPE="pagerduty",
         XM_RECEIVERS__ROUTES__PAGER__URL=pager.url,
         XM_RECEIVERS__ROUTES__PAGER__SECRET="key",
@@ -181,6 +182,7 @@ def main() -> None:
     parser.add_argument("--kafka", required=True, help="HOST:PORT")
     parser.add_argument("--redis", required=True, help="URL of an empty database")
     parser.add_argument("--speed", type=float, default=60.0)
+    parser.add_argument("--slack", type=float, default=20.0, help="seconds, see above")
     parser.add_argument("--hours", type=float, default=24.0, help="of the day, for the middle")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xm-pages-") as folder:
