@@ -17,7 +17,7 @@ from pipelines.demo.embedded import free_port
 from tests.support.doc_blocks import PAGES, ROOT, Shell, blocks_of
 from tests.support.fork_server import ForkServer
 from tests.support.monitored import SALT, Monitored, copy_samples, sample_files
-from tests.support.programs import Worker
+from tests.support.programs import Worker, compile_kernels
 
 # Pages that are about a monitor which has seen traffic. Others begin with an empty Redis.
 WITH_TRAFFIC = {
@@ -67,6 +67,7 @@ class Place(NamedTuple):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("docs")
     sample_files(folder / "samples")
+    compile_kernels()
     with embedded.broker() as kafka, embedded.store() as store, ForkServer(folder) as server:
         server.write_client(folder / "xm")
         yield Place(folder, kafka, store, count(), folder / "xm")

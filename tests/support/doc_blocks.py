@@ -28,7 +28,7 @@ _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```bash\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_SERVICE_SECONDS = 120.0
+_SERVICE_SECONDS = 300.0
 _END_SECONDS = 60.0
 
 # `xm` as a reader has it, except that a command which runs until it is stopped does so in the
