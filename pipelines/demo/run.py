@@ -7,6 +7,7 @@ keys, so the view can compare each alert with the ground truth.
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import tempfile
 import time
@@ -70,8 +71,10 @@ def run_demo(*, seconds: float | None, speed: float, seed: int, keep: bool = Fal
         simulation = Simulation(Scenario(seed=seed, start=start))
         scene = Scene(simulation.labels, from_settings(servers.settings), speed)
         try:
-            asyncio.run(_play(scene, simulation, servers, seconds, speed, console))
-            servers.check()
+            if asyncio.run(_play(scene, simulation, servers, seconds, speed, console)):
+                console.print("Stopped.")
+            else:
+                servers.check()
         except KeyboardInterrupt:
             console.print("Stopped.")
         except MonitorError:
@@ -102,13 +105,19 @@ async def _play(
     seconds: float | None,
     speed: float,
     console: Console,
-) -> None:
-    """Send traffic, read alerts and metrics, and show them, until the time is over."""
+) -> bool:
+    """Send traffic, read alerts and metrics, and show them, until the time is over.
+
+    Returns:
+        whether Ctrl-C ended it before.
+    """
     settings, process = servers.settings, servers.process
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     page = f"http://127.0.0.1:{settings.web_port}"
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as web:
         with console.status("Starting the worker (the first start compiles its kernels) …"):
-            await _until_ready(web, page, process)
+            await _until_ready(web, page, process, interrupted)
         traffic = send(
             _not_ahead(messages(simulation.events())),
             settings.kafka,
@@ -119,6 +128,7 @@ async def _play(
             asyncio.create_task(traffic),
             asyncio.create_task(_listen(scene, settings, console)),
             asyncio.create_task(_poll(scene, web, page, process)),
+            asyncio.create_task(interrupted.wait()),
         ]
         try:
             live = Live(
@@ -136,14 +146,18 @@ async def _play(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return interrupted.is_set()
 
 
 async def _until_ready(
-    web: aiohttp.ClientSession, page: str, process: subprocess.Popen[bytes]
+    web: aiohttp.ClientSession,
+    page: str,
+    process: subprocess.Popen[bytes],
+    interrupted: asyncio.Event,
 ) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        if await _get(web, f"{page}/readyz") is not None:
+        if interrupted.is_set() or await _get(web, f"{page}/readyz") is not None:
             return
         await asyncio.sleep(0.1)
     if process.poll() is None:
@@ -188,9 +202,6 @@ async def _get(web: aiohttp.ClientSession, url: str) -> str | None:
         async with web.get(url) as answer:
             return await answer.text() if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError):
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # Ctrl-C at the moment of a timeout
-            raise asyncio.CancelledError from None
         return None
 
 

@@ -50,6 +50,7 @@ def _value(client: redis.Redis, key: bytes) -> Any:
         b"string": client.get,
         b"hash": client.hgetall,
         b"set": client.smembers,
+        b"zset": lambda name: client.zrange(name, 0, -1),
         b"stream": client.xrange,
     }
     return read[client.type(key)](key)
