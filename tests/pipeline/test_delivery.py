@@ -38,6 +38,7 @@ from tests.support.receivers import (
     ledger,
     metric,
     one_by_one,
+    refuses,
     route,
     titles,
 )
@@ -182,7 +183,7 @@ async def test_rejected_alert_and_its_later_states_are_dead_letters(redis_url: s
             [route(one_by_one(desk))], ledger=ledger(redis_url), publish=letters.publish
         ) as delivery,
     ):
-        desk.answer = in_turn(404)
+        desk.answer = refuses("k_1")
         await delivered(delivery, alert("1"), alert("2"), alert("1", "resolved"))
         assert titles(desk) == ["[critical] burst k_2 opened"]
     assert [(each.alert.state, each.reason) for each in letters] == [

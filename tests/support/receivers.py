@@ -144,6 +144,15 @@ def in_turn(*statuses: int, headers: dict[str, str] | None = None) -> Any:
     return answer
 
 
+def refuses(name: str) -> Any:
+    """Answers 404 to what has a name in it, and 200 to everything else."""
+
+    async def answer(body: Any) -> web.Response:
+        return web.Response(status=404 if name in json.dumps(body) else 200)
+
+    return answer
+
+
 class TurnedClock(Clock):
     """A clock that stands still until a test turns it."""
 

@@ -96,7 +96,8 @@ def test_models_name_the_configured_file(tmp_path):
 
 async def test_missing_right_is_logged_once(redis_url, caplog):
     with redis.from_url(redis_url) as client:
-        client.execute_command("ACL", "SETUSER", "few", "on", ">pw", "~xm:*", "+get", "+info")
+        rights = "~xm:*", "+get", "+info", "+select"
+        client.execute_command("ACL", "SETUSER", "few", "on", ">pw", *rights)
     url = redis_url.replace("redis://", "redis://few:pw@")
     heartbeat = Heartbeat(settings_of(url), ["watch"], dict)
     with caplog.at_level(logging.WARNING, "pipelines.web.heartbeat"):
