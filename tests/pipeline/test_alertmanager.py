@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import shutil
-import urllib.parse
-import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,39 +17,27 @@ from pipelines.notify import Delivery
 from pipelines.notify.delivery import TICK
 from pipelines.notify.receivers.alertmanager import HELD, REFRESH, Alertmanager
 from pipelines.notify.receivers.base import Endpoint
+from tests.support import alertmanager as servers
 from tests.support.apps import until
-from tests.support.programs import WebServer, program
+from tests.support.programs import program
 from tests.support.receivers import TurnedClock, alert, delivered, metric, route, serving
 
 
-class RealAlertmanager(WebServer):
+class RealAlertmanager(servers.Alertmanager):
     """Debian's Alertmanager, which notifies `notified_port` on this machine."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
         self.notified_port = free_port()
-        self.receiver = Alertmanager(Endpoint(self.url, 2))
-        self.config = folder / "alertmanager.yml"
-        self.config.write_text(
+        super().__init__(
+            folder,
             "route: {receiver: desk, group_by: [subject], group_wait: 1s, group_interval: 1s}\n"
             "receivers:\n- name: desk\n  webhook_configs:\n"
-            f"  - {{url: 'http://127.0.0.1:{self.notified_port}/notify', send_resolved: true}}\n"
+            f"  - {{url: 'http://127.0.0.1:{self.notified_port}/notify', send_resolved: true}}\n",
         )
-
-    def command(self) -> list[str]:
-        return [
-            program("prometheus-alertmanager"),
-            f"--config.file={self.config}",
-            f"--storage.path={self.folder}/data",
-            f"--web.listen-address={self.address}",
-            "--cluster.listen-address=",
-        ]
+        self.receiver = Alertmanager(Endpoint(self.url, 2))
 
     def active(self, name: str) -> list[dict[str, Any]]:
-        query = urllib.parse.urlencode({"filter": f'subject="k_{name}"'})
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts?{query}", timeout=5) as response:
-            found: list[dict[str, Any]] = json.load(response)
-        return found
+        return self.alerts(f'subject="k_{name}"')
 
     @contextlib.asynccontextmanager
     async def notifications(self) -> AsyncIterator[list[dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""Debian's Alertmanager with the shipped routes, and whoever it notifies."""
+"""Debian's Alertmanager, also with the shipped routes, and whoever it notifies."""
 
 from __future__ import annotations
 
@@ -43,30 +43,13 @@ class Notification(NamedTuple):
         return {labels.get("subject", labels["alertname"]) for labels in firing}
 
 
-class ShippedAlertmanager(WebServer):
-    """Alertmanager with `alertmanager.yml`, whose times pass `speed` times as fast.
+class Alertmanager(WebServer):
+    """Debian's Alertmanager with a configuration in YAML."""
 
-    Args:
-        slack: seconds to add to each `group_wait`, for what does not pass faster.
-
-    Attributes:
-        notifications: all of them, in order.
-    """
-
-    def __init__(self, folder: Path, speed: float, slack: float = 0.0) -> None:
+    def __init__(self, folder: Path, config: str) -> None:
         super().__init__(folder)
-        self.notified_port = free_port()
-        self.notifications: list[Notification] = []
         self.config = folder / "alertmanager.yml"
-        self.config.write_text(yaml.safe_dump(self._faster(speed, slack)))
-
-    def _faster(self, speed: float, slack: float) -> dict[str, Any]:
-        shipped = yaml.safe_load(SHIPPED.read_text())
-        _speed_up(shipped["route"], speed, slack)
-        for receiver in shipped["receivers"]:
-            url = f"http://127.0.0.1:{self.notified_port}/{receiver['name']}"
-            receiver["webhook_configs"] = [{"url": url, "send_resolved": True}]
-        return dict(shipped)
+        self.config.write_text(config)
 
     def command(self) -> list[str]:
         return [
@@ -77,16 +60,40 @@ class ShippedAlertmanager(WebServer):
             "--cluster.listen-address=",
         ]
 
-    @property
-    def pages(self) -> list[Notification]:
-        return [each for each in self.notifications if each.is_page]
-
     def alerts(self, *filters: str) -> list[dict[str, Any]]:
         """The alerts that it has, with their labels and whether they are inhibited."""
         query = urllib.parse.urlencode({"filter": filters}, doseq=True)
         with urllib.request.urlopen(f"{self.url}/api/v2/alerts?{query}", timeout=10) as response:
             found: list[dict[str, Any]] = json.load(response)
         return found
+
+
+class ShippedAlertmanager(Alertmanager):
+    """Alertmanager with `alertmanager.yml`, whose times pass `speed` times as fast.
+
+    Args:
+        slack: seconds to add to each `group_wait`, for what does not pass faster.
+
+    Attributes:
+        notifications: all of them, in order.
+    """
+
+    def __init__(self, folder: Path, speed: float, slack: float = 0.0) -> None:
+        self.notified_port = free_port()
+        self.notifications: list[Notification] = []
+        super().__init__(folder, yaml.safe_dump(self._faster(speed, slack)))
+
+    def _faster(self, speed: float, slack: float) -> dict[str, Any]:
+        shipped = yaml.safe_load(SHIPPED.read_text())
+        _speed_up(shipped["route"], speed, slack)
+        for receiver in shipped["receivers"]:
+            url = f"http://127.0.0.1:{self.notified_port}/{receiver['name']}"
+            receiver["webhook_configs"] = [{"url": url, "send_resolved": True}]
+        return dict(shipped)
+
+    @property
+    def pages(self) -> list[Notification]:
+        return [each for each in self.notifications if each.is_page]
 
     def subjects(self) -> set[str]:
         """What the alerts that it has are about."""

@@ -47,12 +47,14 @@ from tests.benchmarks.speed.measure import (
     print_table,
 )
 from tests.benchmarks.speed.stream import Stream, batches
-from tests.support.programs import WebServer, Worker, program
+from tests.support.alertmanager import Alertmanager
+from tests.support.programs import Worker
 from tests.support.workers import until
 
 _MINUTE, _WARM_UP = 60.0, 10  # seconds, minutes
 _KEPT = {"retention.bytes": str(300 << 20), "segment.bytes": str(50 << 20)}  # of the requests
 _MB = 1 << 20
+_NOBODY = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 
 
 class Minute(NamedTuple):
@@ -66,21 +68,6 @@ class Minute(NamedTuple):
     p99: float
 
 
-class Alertmanager(WebServer):
-    """Debian's Alertmanager, which notifies nobody."""
-
-    def command(self) -> list[str]:
-        config = self.folder / "alertmanager.yml"
-        config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-        return [
-            program("prometheus-alertmanager"),
-            f"--config.file={config}",
-            f"--storage.path={self.folder}/data",
-            f"--web.listen-address={self.address}",
-            "--cluster.listen-address=",
-        ]
-
-
 def main() -> None:
     options = parser(__doc__ or "", "kafka", "redis")
     options.add_argument("--minutes", type=int, default=60)
@@ -92,7 +79,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rate = chosen.rate or _max_rate(Path(folder, "max"), chosen, stream) / 3
         print(f"{rate:,.0f} requests/s", flush=True)
-        with Alertmanager(Path(folder, "alertmanager")) as alertmanager:
+        with Alertmanager(Path(folder, "alertmanager"), _NOBODY) as alertmanager:
             minutes, log = _run(Path(folder, "steady"), chosen, stream, rate, alertmanager.url)
     print_machine(chosen.redis, chosen.kafka)
     print(f"{rate:,.0f} requests/s, {chosen.keys:,} ordinary keys, {chosen.lookups:g} look-ups/s\n")
