@@ -75,16 +75,7 @@ class KafkaSecurity(BaseModel):
     @classmethod
     def _is_https(cls, value: str | None) -> str | None:
         """The client secret goes over TLS, or stays on this machine."""
-        if value is None:
-            return None
-        url = urlsplit(value)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError("write it as https://HOST/…")
-        if url.username or url.password:
-            raise ValueError("put the login into client_id and client_secret_file")
-        if url.scheme == "http" and not is_loopback(url.hostname):
-            raise ValueError("use https: http is only for this machine")
-        return value
+        return secure_url(value, "client_id and client_secret_file")
 
     @field_validator("extensions")
     @classmethod
@@ -213,6 +204,27 @@ def read_secret(file: Path, name: str) -> bytes:
     if not text:
         raise ConfigError(f"{name}_FILE names {file}, which is empty: write the secret into it.")
     return text
+
+
+def secure_url(value: str | None, login: str) -> str | None:
+    """A URL that uses TLS, or stays on this machine.
+
+    Args:
+        login: the settings that a login belongs into.
+
+    Raises:
+        ValueError: if it is another one.
+    """
+    if value is None:
+        return None
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("write it as https://HOST/…")
+    if url.username or url.password:
+        raise ValueError(f"put the login into {login}")
+    if url.scheme == "http" and not is_loopback(url.hostname):
+        raise ValueError("use https: http is only for this machine")
+    return value
 
 
 def is_loopback(host: str) -> bool:

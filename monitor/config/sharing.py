@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from monitor.config.connections import is_loopback
+from monitor.config.connections import secure_url
 
 
 class Sharing(BaseModel):
@@ -71,16 +70,7 @@ class Sharing(BaseModel):
     @classmethod
     def _is_https(cls, value: str | None) -> str | None:
         """Indicators and credentials go over TLS, or stay on this machine."""
-        if value is None:
-            return None
-        url = urlsplit(value)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError("write it as https://HOST/…")
-        if url.username or url.password:
-            raise ValueError("put the login into settings of its own")
-        if url.scheme == "http" and not is_loopback(url.hostname):
-            raise ValueError("use https: http is only for this machine")
-        return value
+        return secure_url(value, "settings of its own")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,6 +18,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from monitor import config
+from monitor.config.connections import is_loopback
 from monitor.errors import ConfigError
 from pipelines.forward.metrics import ForwardMetrics
 from pipelines.forward.receiver import MAX_BODY, Receiver
@@ -39,7 +39,7 @@ def tokens_of(settings: config.Forward) -> Tokens | None:
     """
     if settings.tokens_file is not None:
         return Tokens(settings.tokens_file)
-    if settings.tls_client_ca_file is None and not _is_loopback(settings.host):
+    if settings.tls_client_ca_file is None and not is_loopback(settings.host):
         raise ConfigError(
             f"Others can connect to {settings.host}, and whoever sends requests can report any "
             f"key: set {_PREFIX}TOKENS_FILE or {_PREFIX}TLS_CLIENT_CA_FILE, or {_PREFIX}HOST to "
@@ -104,10 +104,3 @@ async def refreshing(tokens: Tokens) -> None:
     while True:
         await asyncio.sleep(_REFRESH)
         tokens.refresh()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
