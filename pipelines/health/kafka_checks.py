@@ -57,7 +57,7 @@ def check_kafka(settings: Settings, deployment: Deployment | None) -> Iterator[C
     except ConfigError as error:
         yield failure(AREA, "connection", error)
         return
-    yield good(AREA, "connection", f"{settings.kafka} answers, {brokers} brokers.")
+    yield good(AREA, "connection", f"{settings.kafka} answers. Brokers: {brokers}.")
     yield _missing(wanted.keys() - present)
     yield _partitions(topics, wanted, settings)
     yield from check_replicas(topics, brokers)
@@ -341,7 +341,7 @@ def _reader(
             f"{lag:,} messages of {topic} wait.",
             "If that grows, start more processes: `xm worker --role watch --processes N`.",
         )
-    return good(AREA, name, f"{lag:,} messages of {topic} wait.")
+    return good(AREA, name, f"Messages of {topic} that wait: {lag:,}.")
 
 
 def _future(settings: Settings, topic: str, found: Topic) -> Check:
