@@ -33,7 +33,7 @@ from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, send
 from pipelines.traffic.schedule import SendSchedule
 
-_READY_SECONDS = 180.0  # the first start compiles the kernels, which takes 30 s on an idle machine
+_READY_SECONDS = 180.0  # a start compiles kernels where the package has none for this processor
 _NEXT = """\
 The demo's servers have stopped. Next:
   xm demo --keep    the same, and its servers stay, so that you can ask them with xm
@@ -116,7 +116,7 @@ async def _play(
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     page = f"http://127.0.0.1:{settings.web_port}"
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as web:
-        with console.status("Starting the worker (the first start compiles its kernels) …"):
+        with console.status("Starting the worker …"):
             await _until_ready(web, page, process, interrupted)
         traffic = send(
             _not_ahead(messages(simulation.events())),
