@@ -1,4 +1,4 @@
-"""Settings of the decision service."""
+"""Settings of the web services: the decision service and the console."""
 
 from __future__ import annotations
 
@@ -36,3 +36,31 @@ class Serve(BaseModel):
         50_000, ge=1, description="look-ups of one client address per second"
     )
     changes_per_minute: float = Field(60, ge=1, description="changes with one token per minute")
+
+
+class Console(BaseModel):
+    """The web pages for those who decide (`xm console`): where they are, and who may sign on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address of `xm console`")
+    port: int = Field(6068, ge=1, le=65535, description="its port")
+    view_file: Path = Field(
+        Path("extraction-monitor-console.sqlite"),
+        description="file with what the pages show, made from Redis and the topics; it may be "
+        "deleted while the console is stopped",
+    )
+    history_days: float = Field(
+        90, gt=0, description="days for which ended alerts, decisions and the audit are shown"
+    )
+    tls_cert_file: Path | None = Field(None, description="certificate chain, PEM; none: plain HTTP")
+    tls_key_file: Path | None = Field(None, description="its key, if it is in a file of its own")
+    users_file: Path | None = Field(
+        None, description="file of people, their roles and the hashes of their tokens"
+    )
+    second_person_above: int = Field(
+        20,
+        ge=0,
+        description="keys, accounts and end users that one person may block in an hour; beyond "
+        "it, another person must approve",
+    )

@@ -30,7 +30,7 @@ from monitor.config.connections import KafkaSecurity, Registry, read_secret
 from monitor.config.detection import Campaigns, Detection, Topics
 from monitor.config.forward import Forward
 from monitor.config.receivers import Receivers
-from monitor.config.serve import Serve
+from monitor.config.serve import Console, Serve
 from monitor.config.sharing import Sharing
 from monitor.config.tracing import Tracing
 from monitor.errors import ConfigError
@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     detection: Detection = Detection()
     campaigns: Campaigns = Campaigns()
     cases: Cases = Cases()
+    console: Console = Console()
     decisions: Decisions = Decisions()
     gateway: Gateway = Gateway()
     forward: Forward = Forward()

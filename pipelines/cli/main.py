@@ -101,6 +101,11 @@ class Commands(LazyGroup):
                 "Answer gateways: look-ups, the change feed, and changes by people, from memory.",
             ),
             Entry(
+                "console",
+                "operate.console",
+                "Serve web pages: who extracts the model and why, and what to do about it.",
+            ),
+            Entry(
                 "forward",
                 "forward",
                 "Send requests from logs to Kafka. Nothing is lost while Kafka is away.",

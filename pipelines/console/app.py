@@ -1,0 +1,83 @@
+"""The web application: all pages, and what every request passes through."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from monitor.config import Settings
+from monitor.errors import InputError
+from monitor.store.alert_book import AlertBook
+from monitor.store.control import ControlStore
+from monitor.store.redis import RedisStore
+from pipelines.console.access.session import Session
+from pipelines.console.page import Console, Pages, render
+from pipelines.console.view.database import View
+
+_HERE = resources.files(__package__)
+PAGES: tuple[Pages, ...] = ()
+
+
+class SignOn(Protocol):
+    """Finds the session that a request belongs to."""
+
+    async def __call__(self, request: Request) -> Session | None: ...
+
+
+class Gate:
+    """Gives each request its session."""
+
+    def __init__(self, app: ASGIApp, sign_on: SignOn) -> None:
+        self._app, self._sign_on = app, sign_on
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["session"] = await self._sign_on(Request(scope))
+        await self._app(scope, receive, send)
+
+
+def services(settings: Settings) -> Console:
+    """What the pages work with."""
+    templates = Jinja2Templates(str(_HERE / "templates"))
+    templates.env.trim_blocks = templates.env.lstrip_blocks = True
+    return Console(
+        settings=settings,
+        view=View(settings.console.view_file),
+        control=ControlStore(settings.redis_url),
+        book=AlertBook(settings.redis_url),
+        store=RedisStore(settings.redis_url, settings.record_seconds),
+        templates=templates,
+    )
+
+
+def application(console: Console, sign_on: SignOn) -> Starlette:
+    """The application."""
+    app = Starlette(
+        routes=[
+            *(route for pages in PAGES for route in pages),
+            Mount("/static", StaticFiles(directory=str(_HERE / "static")), name="static"),
+        ],
+        middleware=[Middleware(Gate, sign_on=sign_on)],
+        exception_handlers={HTTPException: _refused, InputError: _wrong_input},
+    )
+    app.state.console = console
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return render(request, "refused.html", error.status_code, sentence=error.detail)
+
+
+async def _wrong_input(request: Request, error: Exception) -> Response:
+    return render(request, "refused.html", 422, sentence=str(error))

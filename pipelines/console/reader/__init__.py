@@ -1,0 +1,1 @@
+"""Fills the view from Redis and the topics."""

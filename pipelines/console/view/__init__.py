@@ -1,0 +1,1 @@
+"""What the pages show: an SQLite file and its queries."""
