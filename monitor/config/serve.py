@@ -44,7 +44,7 @@ class Console(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     host: str = Field("127.0.0.1", description="address of `xm console`")
-    port: int = Field(6068, ge=1, le=65535, description="its port")
+    port: int = Field(6069, ge=1, le=65535, description="its port")
     view_file: Path = Field(
         Path("extraction-monitor-console.sqlite"),
         description="file with what the pages show, made from Redis and the topics; it may be "
