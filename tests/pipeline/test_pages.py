@@ -22,13 +22,14 @@ from tests.support.programs import program
 from tests.support.receivers import TurnedClock, delivered, ledger, route
 
 SPEED = 600.0  # 15 minutes are 1.5 s
+SLACK = 3.0  # seconds: on a busy machine, Alertmanager may learn of the campaign that much later
 KEYS = [f"k_{n}" for n in range(30)]
 
 
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> ShippedAlertmanager:
     program("prometheus-alertmanager")
-    return ShippedAlertmanager(tmp_path / "alertmanager", SPEED)
+    return ShippedAlertmanager(tmp_path / "alertmanager", SPEED, SLACK)
 
 
 def of(subject: str, kind: str = "elicitation", severity: Severity = "critical") -> Alert:
@@ -77,7 +78,7 @@ async def test_restarted_alertmanager_misses_nothing_and_pages_nobody_again(
     ):
         with alertmanager:
             await delivered(delivery, CAMPAIGN, *map(of, KEYS), of("k_single"))
-            await until(lambda: len(alertmanager.pages) == 2)
+            await until(lambda: len(alertmanager.pages) >= 2)
             known = alertmanager.subjects()
         with alertmanager:
             begin = clock.now()
