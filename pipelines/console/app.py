@@ -21,6 +21,7 @@ from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.console.access.session import Session
+from pipelines.console.casework import Casework
 from pipelines.console.page import Console, Pages, render
 from pipelines.console.view.database import View
 
@@ -57,6 +58,7 @@ def services(settings: Settings) -> Console:
         book=AlertBook(settings.redis_url),
         store=RedisStore(settings.redis_url, settings.record_seconds),
         templates=templates,
+        cases=Casework(settings),
     )
 
 

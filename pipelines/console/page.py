@@ -20,6 +20,7 @@ from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Right, Viewer
+from pipelines.console.casework import Casework
 from pipelines.console.view.database import View
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -40,6 +41,7 @@ class Console:
     book: AlertBook
     store: RedisStore
     templates: Jinja2Templates
+    cases: Casework
 
 
 class Refused(HTTPException):

@@ -110,6 +110,14 @@ def find_alert(book: AlertBook, control: Control, id: str, now: float) -> AlertV
     return _view(found[0], book.silences(now), most_severe(control), now)
 
 
+def read_alert(book: AlertBook, control: Control, id: str, now: float) -> AlertView | None:
+    """One alert by its whole id, with its own decision; `None` if the book does not have it."""
+    entry = book.read([id]).get(id)
+    if entry is None:
+        return None
+    return _view(entry, book.silences(now), most_severe(control), now)
+
+
 def _with_one_decision(book: AlertBook) -> list[Entry]:
     """The alerts in the book, each open one with the strongest decision on its subject.
 

@@ -11,7 +11,7 @@ from monitor.detectors import ALERT_KINDS
 from monitor.errors import InputError
 from monitor.store.alert_book import AlertBook, Silence
 
-_KINDS = (*ALERT_KINDS, "campaign")
+KINDS = (*ALERT_KINDS, "campaign")
 _PREFIXES = ("k_", "a_", "u_", "c_")
 
 
@@ -32,8 +32,8 @@ def silence(
             "The subject is not an id as in alerts: a_ for an alert or an account, k_ for a key, "
             "u_ for an end user, c_ for a campaign."
         )
-    if kind and kind not in _KINDS:
-        raise InputError(f"There is no kind {kind}: choose from {', '.join(sorted(_KINDS))}.")
+    if kind and kind not in KINDS:
+        raise InputError(f"There is no kind {kind}: choose from {', '.join(sorted(KINDS))}.")
     change = change_by(who, "silence", subject or kind, why)
     added = Silence(
         f"s_{change.id.removeprefix('o_')}",
