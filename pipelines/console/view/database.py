@@ -1,46 +1,189 @@
-"""The SQLite file of the view."""
+"""The SQLite file behind the pages.
+
+The reader is its only writer. Everything in it comes from Redis and the topics, so a file of
+another version is emptied and filled again. Readers see the last commit (WAL) and do not wait.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from monitor.errors import ConfigError
+
+VERSION = 1
+_WAIT = 5.0  # seconds for a lock
+_CACHE_KB = 16_384  # per connection
+
+T = TypeVar("T")
 
 
 class View:
-    """The view, for reading. Threads may share it: each has a connection of its own.
+    """Answers queries. Threads may share it: each has a connection of its own.
 
     Args:
-        file: of the view; it is made if there is none.
+        file: created if it does not exist.
+
+    Raises:
+        ConfigError: if the file cannot be used.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._local = threading.local()
-        with writing(file):
-            pass
+        _create(file)
 
-    def connection(self) -> sqlite3.Connection:
-        """The connection of this thread. It cannot write."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = sqlite3.connect(f"file:{self.file}?mode=ro", uri=True, timeout=5)
-            found.row_factory = sqlite3.Row
-            self._local.connection = found
+    def __repr__(self) -> str:
+        return f"View({self.file})"
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """The rows of a query."""
+        found: list[sqlite3.Row] = self.connection().execute(query, parameters).fetchall()
         return found
 
+    def row(self, query: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """The first row of a query, if any."""
+        found: sqlite3.Row | None = self.connection().execute(query, parameters).fetchone()
+        return found
 
-@contextmanager
-def writing(file: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that writes, with the tables of this version."""
-    connection = sqlite3.connect(file, timeout=30)
+    def number(self, query: str, parameters: Sequence[Any] = ()) -> int:
+        """The number that a query returns, 0 for NULL."""
+        found = self.row(query, parameters)
+        return int(found[0] or 0) if found is not None else 0
+
+    def structs(self, form: type[T], query: str, parameters: Sequence[Any] = ()) -> list[T]:
+        """The rows of a query as structs; its columns have the names of the fields."""
+        rows = self.rows(query, parameters)
+        return msgspec.convert([dict(row) for row in rows], list[form], strict=False)  # type: ignore[valid-type]
+
+    def changes(self) -> int:
+        """A number that is another one after the reader has committed a change."""
+        return self.number("PRAGMA data_version")
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, a new one if the file has been replaced."""
+        known: tuple[int, sqlite3.Connection] | None = getattr(self._local, "known", None)
+        try:
+            number = os.stat(self.file).st_ino
+        except FileNotFoundError:
+            _create(self.file)
+            number = os.stat(self.file).st_ino
+        if known is not None and known[0] == number:
+            return known[1]
+        if known is not None:
+            known[1].close()
+        connection = connect(self.file)
+        connection.execute("PRAGMA query_only = ON")
+        self._local.known = number, connection
+        return connection
+
+
+class Writer:
+    """The reader's connection to the view.
+
+    Args:
+        file: created if it does not exist, emptied if it is of another version.
+
+    Raises:
+        ConfigError: if the file cannot be used.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        _create(file)
+        self.connection = connect(file)
+        self._number = os.stat(file).st_ino
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file has been deleted or replaced."""
+        try:
+            return os.stat(self.file).st_ino != self._number
+        except FileNotFoundError:
+            return True
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it is committed, or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def progress(self, name: str) -> str:
+        """What was noted under a name; empty before."""
+        query = "SELECT value FROM progress WHERE name = ?"
+        found = self.connection.execute(query, (name,)).fetchone()
+        return found[0] if found else ""
+
+    def note(self, name: str, value: str) -> None:
+        """Note how far something is, in the transaction of what was done."""
+        self.connection.execute("INSERT OR REPLACE INTO progress VALUES (?, ?)", (name, value))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """A connection without implicit transactions.
+
+    Raises:
+        ConfigError: if the file cannot be opened.
+    """
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
-        yield connection
+        connection = sqlite3.connect(
+            file, timeout=_WAIT, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")  # it can be built again
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"The view of the console {file} cannot be used ({error}): delete it, or set "
+            "XM_CONSOLE__VIEW_FILE to a file in a directory that the console may write to."
+        ) from error
+    return connection
+
+
+def _create(file: Path) -> None:
+    """Create the tables, in place of those of another version."""
+    connection = connect(file)
+    try:
+        os.chmod(file, 0o600)
+        if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            for (name,) in connection.execute(tables).fetchall():
+                connection.execute(f'DROP TABLE "{name}"')
+            for statement in schema().split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(
+            f"The view of the console {file} cannot be used ({error}): delete it, or set "
+            "XM_CONSOLE__VIEW_FILE to a file in a directory that the console may write to."
+        ) from error
     finally:
         connection.close()
+
+
+def schema() -> str:
+    """The statements that create the tables."""
+    return (resources.files(__package__) / "schema.sql").read_text()
