@@ -6,7 +6,6 @@ import sys
 import time
 from enum import StrEnum
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -72,27 +71,11 @@ def _pseudonym(subject: str | None, raw: RawType | None, settings: Settings) -> 
             check_pseudonym(subject, "The argument", "Enter a raw name with --raw TYPE")
         return subject
     assert raw is not None
-    from monitor.identity import from_settings
-    from monitor.requests.ties import Ties
     from monitor.store.redis import RedisStore
-    from pipelines.inspect.decisions import pseudonym_of
+    from pipelines.inspect.subjects.names import pseudonym_of
 
-    identity, name = from_settings(settings), typed(f"Name of the {raw}")
-    if not name:
-        raise InputError(f"No {raw} was entered.")
-    match raw:
-        case RawType.KEY:
-            store = RedisStore(settings.redis_url, settings.record_seconds)
-            return pseudonym_of(name, store, settings)
-        case RawType.ACCOUNT:
-            return identity.account(name)
-        case RawType.PAYMENT:
-            return Ties(identity).payment(name)
-    try:
-        ip_address(name)
-    except ValueError:
-        raise InputError("This is not an IP address: enter one of the network.") from None
-    return Ties(identity).network(name)
+    store = RedisStore(settings.redis_url, settings.record_seconds)
+    return pseudonym_of(raw.value, typed(f"Name of the {raw}"), store, settings)
 
 
 def _done(change: Change, as_json: bool) -> None:

@@ -82,12 +82,12 @@ def explain(
     if key is not None:
         check_pseudonym(key, "The argument", "Enter an API key with `xm explain --raw`")
     settings = config.load()
-    from pipelines.inspect.decisions import pseudonym_of
-    from pipelines.inspect.key_source import explain_stored
+    from pipelines.inspect.subjects.names import pseudonym_of
+    from pipelines.inspect.subjects.stored import explain_stored
     from pipelines.show.key import show
 
     store = _store(settings)
-    name = pseudonym_of(typed("API key"), store, settings) if key is None else key
+    name = pseudonym_of("key", typed("API key"), store, settings) if key is None else key
     found = explain_stored(store, name, settings)
     if found is None:
         wrong = (

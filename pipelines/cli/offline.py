@@ -28,7 +28,7 @@ from pipelines.cli.options import (
 
 if TYPE_CHECKING:
     from monitor.batch import Outcome
-    from pipelines.inspect.key_source import KeyTrace
+    from pipelines.inspect.key_trace import KeyTrace
     from pipelines.traffic.recording import Recording
     from pipelines.traffic.replay import Replayed
 
@@ -86,7 +86,7 @@ def replay(
 
         require_plot_extra()
     if explain is not None:
-        from pipelines.inspect.key_source import KeyTrace
+        from pipelines.inspect.key_trace import KeyTrace
         from pipelines.show import key
     if not has_secret(settings) and not plain_keys:
         stderr.print("XM_IDENTITY_SECRET is not set. Pseudonyms are valid for this run only.")

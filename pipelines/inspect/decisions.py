@@ -13,12 +13,9 @@ from monitor.alerting.alerts import ACTIONS, Action
 from monitor.alerting.decisions import ActiveDecision
 from monitor.alerting.enforcement import Allowance, Control, Effective, Switch, Why, effective
 from monitor.config import Settings
-from monitor.identity import from_settings
-from monitor.requests.mappings import FieldMapping
 from monitor.store import inventory
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
-from pipelines.gateways.keys import key_forms
 
 #: `unknown`: no worker reports the setting of shadow mode, or workers differ.
 Held = Why | Literal["unknown"]
@@ -122,23 +119,6 @@ def applied(
         origin=decision.origin,
         rate=decision.rate,
     )
-
-
-def pseudonym_of(key: str, store: RedisStore, settings: Settings) -> str:
-    """The pseudonym of an API key in the form in which the log holds it: as it is, or hashed.
-
-    That is the form that Redis knows. If it knows none, the key as it is.
-
-    Raises:
-        ConfigError: if there is no identity secret.
-    """
-    identity = from_settings(settings)
-    forms = [identity.key(form) for form in key_forms(key, FieldMapping(settings.mapping))]
-    decided, partitions = store.in_force(forms), sorted(store.baselines())
-    for form, decisions in zip(forms, decided, strict=True):
-        if decisions or any(store.load(store.names(name, [form]))[0] for name in partitions):
-            return form
-    return forms[0]
 
 
 def reader(store: RedisStore, settings: Settings) -> Callable[[str], Applied | None]:

@@ -10,7 +10,7 @@ from monitor.config import Settings
 from monitor.records.profile import DAY, HOUR
 from monitor.store.redis import RedisStore
 from pipelines.inspect.campaigns import link_partitions
-from pipelines.inspect.key_source import find_record
+from pipelines.inspect.subjects.stored import find_record, read_partitions
 
 _MOST_MEMBERS = 20_000  # that are remembered, as many as an alert lists
 
@@ -37,7 +37,8 @@ class Behaviours:
         """The behaviour behind an alert: now, or on average if that was more."""
         if alert.subject.type == "campaign":
             return self._of_campaign(alert)
-        found = find_record(self._store, alert.subject.id, self._settings)
+        partitions = read_partitions(self._store, self._settings)
+        found = find_record(self._store, alert.subject.id, partitions)
         if found is None:
             return Behaviour()
         record, _ = found

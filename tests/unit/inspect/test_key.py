@@ -14,7 +14,7 @@ from monitor.identity import Identity
 from monitor.records.profile import RECORD
 from monitor.store.memory import MemoryStore
 from pipelines.inspect.key import MIN_REQUESTS, Membership, ordinary_records
-from pipelines.inspect.key_source import KeyTrace
+from pipelines.inspect.key_trace import KeyTrace
 from pipelines.show.key import show
 from tests.support.requests import START, elicitor, in_order, person
 

@@ -1,15 +1,9 @@
-"""Load the data that explains one key: from Redis, or recorded during a replay.
-
-Reading from Redis makes no claim and writes nothing, so workers are not affected.
-"""
+"""Record during a replay what explains one key."""
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,91 +15,11 @@ from monitor.detectors import ALL_DETECTORS
 from monitor.detectors.base import Evaluation
 from monitor.engine import Engine
 from monitor.errors import InputError
-from monitor.identity import ACCOUNT_PREFIX
-from monitor.partition import Partition
-from monitor.records.baseline import Baseline, load_reference
+from monitor.records.baseline import Baseline
 from monitor.records.migrations import read
-from monitor.store import inventory
-from monitor.store.alert_book import AlertBook
 from monitor.store.base import name_in
-from monitor.store.control import ControlStore
 from monitor.store.memory import MemoryStore
-from pipelines.inspect.campaigns import link_partitions
-from pipelines.inspect.decisions import enforced, enforcement
-from pipelines.inspect.key import Explanation, Membership, explain_record, ordinary_records
-
-if TYPE_CHECKING:
-    from monitor.store.redis import RedisStore
-
-_MOST_ALERTS = 50_000  # of the alert book, that are looked through
-_PAGES = 10  # of records: enough to find other keys for comparison
-
-
-def explain_stored(store: RedisStore, key: str, settings: Settings) -> Explanation | None:
-    """Explain a key whose record is in Redis; `None` without a record."""
-    found = find_record(store, key, settings)
-    if found is None:
-        return None
-    record, partition = found
-    pages = islice(inventory.pages(store.server), _PAGES)
-    others = (read(data) for page in pages for name, data in page if name != key)
-    control, setting, now = ControlStore(settings.redis_url).read(), store.shadow(), time.time()
-    applies, why = enforced(store.in_force([key])[0], control, setting, now)
-    return explain_record(
-        key,
-        record,
-        partition.baseline,
-        settings,
-        partition=partition.name,
-        others=ordinary_records(others),
-        decision=applies.decision,
-        now=now,
-        shadow=enforcement(control, setting, now).shadow,
-        applies=applies.action,
-        why=why,
-        campaigns=_campaigns(store, key, settings),
-        alerts=_alerts(settings, key),
-    )
-
-
-def find_record(
-    store: RedisStore, key: str, settings: Settings
-) -> tuple[np.void, Partition] | None:
-    """A key's record and its partition: the one with its open alerts, or else any candidate.
-
-    The partition follows from the API key, not from its pseudonym. Any partition's baseline will
-    do: each has its own, learned from a fair sample of the same traffic.
-    """
-    found = None
-    reference = load_reference(settings.reference)
-    for name in sorted(store.baselines()):
-        own = key.startswith(ACCOUNT_PREFIX)  # each partition has its own record of an account
-        names = [name_in(name, key)] if own else store.names(name, [key])
-        (data,), state = store.load(names), store.state(name)
-        if data is None or state is None:
-            continue
-        partition = Partition(name, 0, reference)
-        partition.restore(state)
-        if found is None or key in partition.alerted:
-            found = read(data), partition
-    return found
-
-
-def _campaigns(store: RedisStore, key: str, settings: Settings) -> list[Membership]:
-    """The open campaigns with this member. Reads the linker's state, not its rows."""
-    return [
-        Membership(campaign.id, campaign.severity, campaign.opened, len(campaign.named))
-        for partition in link_partitions(store, settings)
-        for campaign in partition.rounds.campaigns
-        if campaign.opened and key in campaign.named
-    ]
-
-
-def _alerts(settings: Settings, key: str) -> list[Alert]:
-    """The alerts on a key that are open or ended in the last days, in the order of time."""
-    entries = islice(AlertBook(settings.redis_url).entries(), _MOST_ALERTS)
-    found = [entry.alert for entry in entries if entry.alert.subject.id == key]
-    return sorted(found, key=lambda alert: alert.detected_at)
+from pipelines.inspect.key import Explanation, explain_record, ordinary_records
 
 
 class KeyTrace:

@@ -1,0 +1,1 @@
+"""Subjects in Redis: their names, and what is known about one of them."""
