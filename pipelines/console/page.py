@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -21,6 +20,7 @@ from monitor.store.redis import RedisStore
 from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Right, Viewer
 from pipelines.console.casework import Casework
+from pipelines.console.refused import Refused as Refused
 from pipelines.console.view.database import View
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -42,13 +42,6 @@ class Console:
     store: RedisStore
     templates: Jinja2Templates
     cases: Casework
-
-
-class Refused(HTTPException):
-    """A request that cannot be answered: what failed, why, and what to do."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(status, sentence)
 
 
 class Pages:

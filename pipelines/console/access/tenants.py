@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from pipelines.console.access.viewer import Viewer
-from pipelines.console.page import Refused
+from pipelines.console.refused import Refused
 from pipelines.console.view.database import View
 
 _PART = 500  # subjects of a query
