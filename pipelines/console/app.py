@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Protocol
 
+from jinja2 import StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,7 +21,9 @@ from monitor.errors import InputError
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
+from pipelines.console import words
 from pipelines.console.access.session import Session
+from pipelines.console.assets import asset
 from pipelines.console.casework import Casework
 from pipelines.console.page import Console, Pages, render
 from pipelines.console.view.database import View
@@ -51,6 +54,9 @@ def services(settings: Settings) -> Console:
     """What the pages work with."""
     templates = Jinja2Templates(str(_HERE / "templates"))
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
+    templates.env.undefined = StrictUndefined
+    templates.env.filters |= words.FILTERS
+    templates.env.globals |= {"t": words.read(), "asset": asset}
     return Console(
         settings=settings,
         view=View(settings.console.view_file),

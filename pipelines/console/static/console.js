@@ -1,0 +1,202 @@
+// What HTML cannot do: times in the viewer's zone, charts, selection, shortcuts, the colour scheme.
+"use strict";
+(() => {
+  const all = (selector, inside) => Array.from((inside || document).querySelectorAll(selector));
+
+  // Times
+  const styles = {
+    minute: new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }),
+    date: new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }),
+    full: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" }),
+  };
+  const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { style: "short", numeric: "always" });
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+  function relative(seconds) {
+    const [unit, length] = units.find(([, each]) => Math.abs(seconds) >= each) || units[3];
+    return ago.format(Math.trunc(seconds / length), unit);
+  }
+
+  function tell(element) {
+    const at = new Date(element.dateTime), seconds = (at - Date.now()) / 1000;
+    if (Number.isNaN(at.getTime())) return;
+    const style = element.dataset.style;
+    const near = Math.abs(seconds) < 14 * 86400;
+    const text = style === "relative" && near ? relative(seconds) : styles[style === "date" ? "date" : "minute"].format(at);
+    if (element.textContent !== text) element.textContent = text;
+    element.title = styles.full.format(at);
+  }
+
+  // Charts
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const tones = ["accent", "warning", "ok", "violet", "critical", "strong-line"];
+  const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+  const formats = {
+    count: (value) => compact.format(value),
+    percent: (value) => `${+(value * 100).toFixed(1)}%`,
+    money: (value) => compact.format(value),
+  };
+  const drawn = new Map();
+
+  async function draw(figure) {
+    const source = figure.dataset.src;
+    const data = figure.dataset.json ? JSON.parse(figure.dataset.json)
+      : source && source.startsWith("/") ? await fetch(source, { headers: { Accept: "application/json" } }).then((answer) => answer.ok ? answer.json() : null) : null;
+    const plot = figure.querySelector(".plot");
+    if (!data || !plot || !data.x.length || !figure.isConnected) return;
+    drawn.get(figure)?.destroy();
+    const named = typeof data.x[0] === "string";
+    const x = named ? data.x.map((_, place) => place) : data.x;
+    const bars = figure.dataset.chart === "bars";
+    const show = formats[data.unit] || formats.count;
+    const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const options = {
+      width: Math.max(plot.parentElement.clientWidth, 120),
+      height: Number(figure.dataset.height) || 180,
+      padding: [8, 8, 0, 0],
+      legend: { show: data.series.length > 1, live: false, markers: { width: 0, fill: (chart, place) => chart.series[place].stroke() } },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+      scales: {
+        x: named ? { time: false, range: [-0.6, x.length - 0.4] } : { time: true },
+        y: { range: (chart, low, high) => [Math.min(0, low || 0), high > 0 ? high * 1.06 : 1] },
+      },
+      axes: [
+        named ? { ...axis, grid: { show: false }, values: (chart, places) => places.map((place) => data.x[place] ?? ""), incrs: [1, 2, 3, 4, 6, 8, 12, 24], space: 44 } : axis,
+        { ...axis, size: 52, values: (chart, values) => values.map(show) },
+      ],
+      series: [{}, ...data.series.map((series, place) => {
+        const tone = colour(series.tone || tones[place % tones.length]);
+        return bars
+          ? { label: series.label, stroke: tone, fill: tone, width: 0, paths: uPlot.paths.bars({ size: [0.75, 40] }), points: { show: false } }
+          : { label: series.label, stroke: tone, width: 2, fill: data.series.length === 1 ? `${tone}22` : undefined, dash: series.dash ? [5, 4] : undefined, points: { show: x.length < 3 } };
+      })],
+    };
+    plot.replaceChildren();
+    const chart = new uPlot(options, [x, ...data.series.map((series) => series.values)], plot);
+    drawn.set(figure, chart);
+    label(chart, plot, data, named, show);
+  }
+
+  // The values under the pointer, as text in a corner of the chart
+  function label(chart, plot, data, named, show) {
+    const note = document.createElement("output");
+    note.className = "under";
+    plot.append(note);
+    chart.over.addEventListener("mousemove", () => {
+      const place = chart.cursor.idx;
+      if (place == null) return;
+      const at = named ? data.x[place] : styles.minute.format(new Date(data.x[place] * 1000));
+      note.textContent = `${at}: ${data.series.map((series) => (data.series.length > 1 ? `${series.label} ` : "") + (series.values[place] == null ? "–" : show(series.values[place]))).join(", ")}`;
+    });
+    chart.over.addEventListener("mouseleave", () => { note.textContent = ""; });
+  }
+
+  const draw_all = (inside) => all("figure[data-chart]", inside).forEach((figure) => { draw(figure).catch(() => {}); });
+
+  new ResizeObserver(() => {
+    for (const [figure, chart] of drawn) {
+      if (!figure.isConnected) { chart.destroy(); drawn.delete(figure); continue; }
+      const width = figure.clientWidth;
+      if (width && width !== chart.width) chart.setSize({ width, height: chart.height });
+    }
+  }).observe(document.body);
+
+  // Selection: a box with data-all selects the boxes of its form; [data-selected] shows their number
+  function select(event) {
+    const box = event.target;
+    if (!(box instanceof HTMLInputElement) || box.type !== "checkbox") return;
+    const form = box.form || box.closest("table");
+    if (!form) return;
+    const boxes = all('input[name="selected"]', form);
+    if ("all" in box.dataset) boxes.forEach((each) => { each.checked = box.checked; });
+    count(form, boxes);
+  }
+
+  function count(form, boxes) {
+    const chosen = boxes.filter((each) => each.checked).length;
+    all("[data-all]", form).forEach((each) => { each.checked = chosen > 0 && chosen === boxes.length; each.indeterminate = chosen > 0 && chosen < boxes.length; });
+    all("[data-selected]", form).forEach((each) => { each.textContent = String(chosen); });
+    all("[data-needs-selection]", form).forEach((each) => { each.disabled = chosen === 0; });
+  }
+
+  // Shortcuts
+  let before = "";
+  function press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog[open]")) {
+      if (event.key === "Escape" && event.target.id === "find") event.target.blur();
+      return;
+    }
+    const key = event.key, first = before;
+    before = key === "g" ? "g" : "";
+    if (first === "g") {
+      const place = document.querySelector(`a[data-go="${CSS.escape(key)}"]`);
+      if (place) { event.preventDefault(); place.click(); }
+    } else if (key === "/") {
+      const find = document.getElementById("find");
+      if (find) { event.preventDefault(); find.focus(); find.select(); }
+    } else if (key === "?") {
+      event.preventDefault(); document.getElementById("keys")?.showModal();
+    } else if (key === "j" || key === "k") {
+      move(key === "j" ? 1 : -1);
+    } else if (key === "x") {
+      document.activeElement?.closest("tr")?.querySelector('input[name="selected"]')?.click();
+    }
+  }
+
+  function move(step) {
+    const rows = all("main tbody tr").filter((row) => row.querySelector("a[href], input") && row.offsetParent);
+    const here = rows.indexOf(document.activeElement?.closest("tr"));
+    const row = rows[here < 0 ? (step > 0 ? 0 : rows.length - 1) : here + step];
+    row?.querySelector("a[href], input")?.focus();
+  }
+
+  // The colour scheme: the cookie lets the server draw the right one at once
+  function turn() {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie = `theme=${root.dataset.theme}; Path=/; Max-Age=31536000; SameSite=Strict${secure}`;
+    draw_all();
+  }
+
+  // Focus survives a swap: htmx keeps it by id only; here also by the name of a box or the place of a link
+  let focused = "";
+  function remember() {
+    const here = document.activeElement;
+    focused = !here || here === document.body ? ""
+      : here.id ? `#${CSS.escape(here.id)}`
+      : here.name ? `[name="${CSS.escape(here.name)}"][value="${CSS.escape(here.value)}"]`
+      : here.getAttribute("href") ? `a[href="${CSS.escape(here.getAttribute("href"))}"]` : "";
+  }
+  function restore(event) {
+    if (focused && (!document.activeElement || document.activeElement === document.body)) document.querySelector(focused)?.focus({ preventScroll: true });
+    refresh(event.target);
+  }
+
+  function refresh(inside) {
+    all("time[datetime]", inside).forEach(tell);
+    draw_all(inside);
+    all("form", inside).forEach((form) => { const boxes = all('input[name="selected"]', form); if (boxes.length) count(form, boxes); });
+  }
+
+  function start() {
+    refresh(document);
+    setInterval(() => all('time[data-style="relative"]').forEach(tell), 15000);
+    document.addEventListener("change", select);
+    document.addEventListener("keydown", press);
+    document.addEventListener("click", (event) => all("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; }));
+    document.body.addEventListener("htmx:beforeSwap", remember);
+    document.body.addEventListener("htmx:sseBeforeMessage", remember);
+    document.body.addEventListener("htmx:afterSettle", restore);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw_all());
+    for (const [id, act] of [["theme", turn], ["help", () => document.getElementById("keys").showModal()]]) {
+      const button = document.getElementById(id);
+      if (button) { button.hidden = false; button.addEventListener("click", act); }
+    }
+    const zone = document.getElementById("zone");
+    if (zone) { zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone; zone.parentElement.hidden = false; }
+  }
+  start();
+})();
