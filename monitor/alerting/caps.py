@@ -54,6 +54,16 @@ def is_capped_action(action: Action) -> bool:
     return ACTIONS.index(action) >= ACTIONS.index(_LEAST)
 
 
+def admitted_keys(hash: Mapping[bytes, bytes], now: float) -> int:
+    """The number of subjects that were challenged or blocked in the last hour.
+
+    Args:
+        hash: what `xm:caps` has.
+    """
+    values = (value for key, value in hash.items() if key != _REACHED.encode())
+    return sum(now - msgspec.json.decode(value, type=Admitted).at < HOUR for value in values)
+
+
 class Caps:
     """Marks the decisions that exceed the caps.
 

@@ -18,7 +18,7 @@ _LONGEST_TEXT = 500  # characters of a name or a reason
 What = Literal[
     "kill", "shadow", "caps", "allow", "disallow", "decide", "delete", "withdraw", "reinstate",
     "cap", "silence", "case", "share", "import", "drop", "letter", "appeal", "uphold", "overturn",
-    "forget", "replay",
+    "forget", "replay", "propose", "approve", "refuse",
 ]  # fmt: skip
 
 
@@ -32,6 +32,7 @@ class Change(msgspec.Struct, frozen=True):
         who: a person's name, or `monitor`.
         subject: pseudonym, kind of alert or alert id; empty for all.
         before, after: the JSON that changed; `None` where there was or is nothing.
+        reference: the same for all changes of one action of a person; empty for one alone.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Change(msgspec.Struct, frozen=True):
     after: Any = None
     id: str = msgspec.field(default_factory=lambda: f"o_{secrets.token_hex(10)}")
     at: float = msgspec.field(default_factory=time.time)
+    reference: str = ""
 
 
 def change_by(who: str, what: What, subject: str, why: str) -> Change:

@@ -247,6 +247,7 @@ class ControlStore:
         *,
         rate: float | None = None,
         shadow: bool = False,
+        reference: str = "",
     ) -> Change:
         """Decide on a subject, in place of the detectors. `observe` lifts their decisions.
 
@@ -255,11 +256,13 @@ class ControlStore:
             seconds: how long it holds.
             rate: requests per minute, for `throttle`.
             shadow: whether to record it only.
+            reference: see `Change`.
         """
         check_subject(subject)
         if rate is not None and not (action == "throttle" and rate > 0):
             raise InputError("A rate belongs to throttle and is above 0 requests per minute.")
         change = change_by(who, "decide", subject, why)
+        change = msgspec.structs.replace(change, reference=reference)
         decision = Decision(
             subject,
             action,

@@ -47,6 +47,8 @@ def brief(state: Any) -> str:
             kind = f" ({rest['kind']})" if rest.get("kind") else ""
             rate = f" at {rest['rate']:g} per minute" if rest.get("rate") else ""
             return f"{action}{rate}{kind} until {date_time(until)}"
+        case {"action": action, "keys": int(keys), "until": float(until)}:
+            return f"{action} {count(keys, 'key')}, to be approved by {date_time(until)}"
         case {"owner": owner, "expires_at": float(until)}:
             return f"allowed for {owner} until {date_time(until)}"
         case {"keys": int(keys), "share": float(share)}:
