@@ -18,7 +18,7 @@ from pipelines.console.actions.decide import carry_out
 from pipelines.console.actions.order import Order, Outcome, checked, new_reference
 from pipelines.console.actions.proposals import Proposal, Proposals
 from pipelines.console.page import Console
-from pipelines.console.view.reach import count_keys
+from pipelines.console.view.reach import keys_behind
 
 
 def decide(
@@ -48,7 +48,7 @@ def decide(
     check(console.view, viewer, order.subjects)
     reference = new_reference() if len(order.subjects) > 1 else ""
     if order.locks_out:
-        keys = count_keys(console.view, order.subjects)
+        keys = keys_behind(console.view, order.subjects)
         proposals, above = proposals_of(console), console.settings.console.second_person_above
         if not proposals.admit(viewer.name, keys, above, time.time()):
             total = sum(keys.values())

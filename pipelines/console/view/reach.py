@@ -30,7 +30,7 @@ class Reached(msgspec.Struct, frozen=True):
     hour: int = 0
 
 
-def count_keys(view: View, subjects: Sequence[str]) -> dict[str, int]:
+def keys_behind(view: View, subjects: Sequence[str]) -> dict[str, int]:
     """By subject, the number of keys that it stands for: those of an account, or one."""
     found = dict.fromkeys(subjects, 1)
     for part in _parts([each for each in found if each.startswith(ACCOUNT_PREFIX)]):
