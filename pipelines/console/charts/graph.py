@@ -199,7 +199,7 @@ def _keys(
 
 
 def _radius(one: float, count: int) -> float:
-    return min(one * count**0.22, _LARGEST)
+    return min(one * math.pow(count, 0.22), _LARGEST)
 
 
 def _places(circles: Sequence[_Circle], ties: Mapping[str, _Circle]) -> Places:
