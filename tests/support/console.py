@@ -1,0 +1,91 @@
+"""The console in tests: its pages for a person who is signed on, and the program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from httpx2 import Response
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from monitor.config import Settings
+from pipelines.console.access.session import Session
+from pipelines.console.access.viewer import Role, Viewer
+from pipelines.console.app import application, services
+from pipelines.console.page import CSRF_FIELD, Console
+from tests.support.programs import WebServer, Worker
+
+ADDRESS = "http://127.0.0.1:6069"
+
+
+class Pages:
+    """The pages in this process, for a person who is signed on. Redirects are not followed.
+
+    Attributes:
+        console: what the pages work with.
+        session: of the person; `None` signs off.
+        client: sends requests as they are.
+    """
+
+    def __init__(self, settings: Settings, viewer: Viewer) -> None:
+        self.console: Console = services(settings)
+        self.session: Session | None = Session(viewer, csrf="known to this session only")
+        self.client = TestClient(
+            application(self.console, self._sign_on), ADDRESS, follow_redirects=False
+        )
+
+    async def _sign_on(self, _: Request) -> Session | None:
+        return self.session
+
+    def get(self, path: str, **parameters: str) -> Response:
+        return self.client.get(path, params=parameters or None)
+
+    def submit(self, path: str, **fields: str | list[str]) -> Response:
+        """Send a form of this session."""
+        csrf = self.session.csrf if self.session else ""
+        return self.client.post(path, data={CSRF_FIELD: csrf, **fields})
+
+
+OpenPages = Callable[..., Pages]
+
+
+@contextmanager
+def opening(settings: Settings) -> Iterator[OpenPages]:
+    """A function that opens the pages for somebody: `admin` without tenants, unless it says who."""
+    with ExitStack() as stack:
+
+        def open_for(
+            role: Role = "admin", *, name: str = "ada", tenants: tuple[str, ...] = ()
+        ) -> Pages:
+            pages = Pages(settings, Viewer(name, role, tenants))
+            stack.enter_context(pages.client)
+            return pages
+
+        yield open_for
+
+
+class ConsoleProgram(WebServer):
+    """`xm console` for what a worker does; ready when it shows what Redis has.
+
+    Args:
+        worker: whose settings it has.
+        chosen: more environment variables.
+    """
+
+    page = "/readyz"
+
+    def __init__(self, folder: Path, worker: Worker, **chosen: str) -> None:
+        super().__init__(folder)
+        self.environment = {
+            **worker.environment,
+            "XM_CONSOLE__PORT": str(self.port),
+            "XM_CONSOLE__VIEW_FILE": str(folder / "view.sqlite"),
+            **chosen,
+        }
+
+    def command(self) -> list[str]:
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["env", *variables, sys.executable, "-m", "pipelines.cli.main", "console"]
