@@ -45,6 +45,10 @@ class Console(BaseModel):
 
     host: str = Field("127.0.0.1", description="address of `xm console`")
     port: int = Field(6069, ge=1, le=65535, description="its port")
+    url: str | None = Field(
+        None,
+        description="its URL for people, such as `https://console.example`, for links in alerts",
+    )
     view_file: Path = Field(
         Path("extraction-monitor-console.sqlite"),
         description="file with what the pages show, made from Redis and the topics; it may be "

@@ -11,7 +11,7 @@ from pipelines.notify.incidents.words import evidence
 __all__ = ["cut", "evidence", "facts", "message_id", "next_step", "rfc3339", "title", "utc"]
 
 _CHANGES = {"open": "opened", "update": "more severe", "resolved": "resolved"}
-LINKS = {"runbook_url": "Runbook", "dashboard_url": "Dashboard"}
+LINKS = {"runbook_url": "Runbook", "dashboard_url": "Dashboard", "console_url": "Console"}
 
 
 def title(alert: Alert) -> str:

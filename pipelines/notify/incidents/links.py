@@ -1,4 +1,4 @@
-"""Where an alert leads: to the page that says what to do, and to the dashboard of its subject."""
+"""Where an alert leads: to what to do, and to its subject in the console and in Grafana."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ class Links:
         runbook: URL of the folder that has the documentation.
         page: URL of one page for all alerts, in place of those in the folder.
         dashboards: URL of Grafana.
+        console: URL of the console.
     """
 
     runbook: str = ""
     page: str = ""
     dashboards: str = ""
+    console: str = ""
 
     def of(self, alert: Alert) -> dict[str, str]:
-        """The links of an alert: `runbook_url` and `dashboard_url`."""
+        """The links of an alert: `runbook_url`, `dashboard_url` and `console_url`."""
         found = {}
+        subject = quote(alert.subject.id, safe="")
         if self.page:
             found["runbook_url"] = self.page
         elif self.runbook:
             found["runbook_url"] = f"{self.runbook.rstrip('/')}/{page_of(alert)}"
         if self.dashboards:
-            subject = quote(alert.subject.id, safe="")
             found["dashboard_url"] = (
                 f"{self.dashboards.rstrip('/')}/d/{INVESTIGATION}?var-subject={subject}"
             )
+        if self.console:
+            room = "campaigns" if alert.subject.type == "campaign" else "keys"
+            found["console_url"] = f"{self.console.rstrip('/')}/{room}/{subject}"
         return found
 
 
@@ -60,5 +65,8 @@ def page_of(alert: Alert) -> str:
 def links_of(settings: Settings) -> Links:
     """The links that the settings name."""
     return Links(
-        settings.runbook_url, settings.receivers.runbook_url or "", settings.dashboard_url or ""
+        settings.runbook_url,
+        settings.receivers.runbook_url or "",
+        settings.dashboard_url or "",
+        settings.console.url or "",
     )

@@ -80,7 +80,11 @@ def test_alert_never_ends_before_it_starts():
 
 
 def test_annotations_say_what_was_seen_and_what_to_do():
-    links = Links("https://docs.example/xm/", dashboards="https://grafana.example")
+    links = Links(
+        "https://docs.example/xm/",
+        dashboards="https://grafana.example",
+        console="https://console.example/",
+    )
     found = msgspec.structs.replace(
         alert("open"), evidence={"probability": 1e-6, "requests_1h": 400.0, "of_tokens": 1.0}
     )
@@ -101,6 +105,7 @@ def test_annotations_say_what_was_seen_and_what_to_do():
         "detected": "2026-02-25 17:20 UTC",
         "runbook_url": "https://docs.example/xm/deploy/docs/respond.md",
         "dashboard_url": "https://grafana.example/d/xm-investigation?var-subject=k_1",
+        "console_url": "https://console.example/keys/k_1",
     }
 
 
