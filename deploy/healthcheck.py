@@ -1,8 +1,8 @@
 #!/opt/extraction-monitor/bin/python -I
 """The health check of the image: asks /healthz of whatever the container's first process is.
 
-`serve`, `forward` and all others each have a port of their own. With TLS the certificate is not
-verified: the answer comes from this container.
+`serve`, `forward`, `console` and all others each have a port of their own. With TLS the certificate
+is not verified: the answer comes from this container.
 """
 
 import os
@@ -20,7 +20,12 @@ def url(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
         arguments: the command line of the first process.
         environment: its settings.
     """
-    for command, section, port in (("serve", "SERVE", "6067"), ("forward", "FORWARD", "4318")):
+    services = (
+        ("serve", "SERVE", "6067"),
+        ("forward", "FORWARD", "4318"),
+        ("console", "CONSOLE", "6069"),
+    )
+    for command, section, port in services:
         if command in arguments:
             scheme = "https" if environment.get(f"XM_{section}__TLS_CERT_FILE") else "http"
             return f"{scheme}://127.0.0.1:{environment.get(f'XM_{section}__PORT', port)}/healthz"

@@ -133,7 +133,7 @@ def test_compose_file_matches_compose_specification():
 
 def test_compose_publishes_ports_on_loopback_only():
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 8
+    assert len(ports) == 9
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

@@ -30,6 +30,7 @@ files:
   XM_SERVE__TLS_CERT_FILE: {secret: tls, key: tls.crt, roles: [decisions]}
   XM_SERVE__TOKENS_FILE: {secret: extraction-monitor-tokens, key: tokens, roles: [decisions]}
   XM_FORWARD__TOKENS_FILE: {secret: extraction-monitor-tokens, key: tokens, roles: [forward]}
+  XM_CONSOLE__USERS_FILE: {secret: extraction-monitor-console, key: users, roles: [console]}
 extraVolumes: [{name: models, persistentVolumeClaim: {claimName: models}}]
 extraVolumeMounts: [{name: models, mountPath: /models, readOnly: true}]
 config: |
@@ -43,6 +44,7 @@ watch:
   priorityClassName: high
 decisions: {grpcPort: 6068, scheme: https, autoscaling: {kind: hpa}}
 forward: {enabled: true, spool: {storageClassName: fast}}
+console: {enabled: true, replicas: 2, podDisruptionBudget: {maxUnavailable: 1}}
 networkPolicy:
   egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
@@ -142,7 +144,16 @@ def test_each_role_runs_its_command():
         "deliver": ["worker", "--role", "deliver"],
         "decisions": ["serve"],
         "forward": ["forward", "--receive"],
+        "console": ["console"],
     }
+
+
+def test_console_is_open_to_its_proxy_only():
+    policy = find(rendered(MANAGED), "NetworkPolicy", "-console")["spec"]
+    (rule,) = policy["ingress"]
+    (peer,) = rule["from"]
+    assert peer["podSelector"]["matchLabels"] == {"extraction-monitor-console-proxy": "true"}
+    assert rule["ports"] == [{"port": "console"}]
 
 
 @pytest.mark.parametrize("values", [MANAGED, WATCH_ALONE])

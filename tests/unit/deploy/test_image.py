@@ -91,6 +91,7 @@ def test_image_runs_without_root_in_the_last_stage():
         ("serve", {}, "http://127.0.0.1:6067/healthz"),
         ("serve", {"XM_SERVE__TLS_CERT_FILE": "c.pem"}, "https://127.0.0.1:6067/healthz"),
         ("forward --receive", {"XM_FORWARD__PORT": "80"}, "http://127.0.0.1:80/healthz"),
+        ("console", {}, "http://127.0.0.1:6069/healthz"),
     ],
 )
 def test_health_check_asks_port_of_the_command(command: str, settings: dict[str, str], url: str):
@@ -99,7 +100,7 @@ def test_health_check_asks_port_of_the_command(command: str, settings: dict[str,
 
 def test_health_check_knows_settings_and_default_ports():
     defaults = setting_defaults()
-    for section in ("SERVE__", "FORWARD__", "WEB_"):
+    for section in ("SERVE__", "FORWARD__", "CONSOLE__", "WEB_"):
         command = section.lower().rstrip("_")
         assert f":{defaults[f'XM_{section}PORT']}/" in probe_url([command], {})
     names = set(re.findall(r"XM_[A-Z_]+[A-Z]", PROBE.read_text()))

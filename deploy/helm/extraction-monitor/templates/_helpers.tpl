@@ -42,18 +42,18 @@ app.kubernetes.io/component: {{ .role }}
 {{/* The enabled roles, as a JSON list. */}}
 {{- define "xm.roles" -}}
 {{- $found := list -}}
-{{- range $role := list "watch" "link" "deliver" "decisions" "forward" -}}
+{{- range $role := list "watch" "link" "deliver" "decisions" "forward" "console" -}}
 {{- if (index $.Values $role).enabled -}}{{- $found = append $found $role -}}{{- end -}}
 {{- end -}}
 {{- $found | toJson -}}
 {{- end -}}
 
-{{/* The port that serves /healthz, /readyz and /metrics of a role: name and number. */}}
+{{/* The port that serves /healthz and /readyz of a role, and /metrics except `console`: name and number. */}}
 {{- define "xm.portName" -}}
-{{- if has . (list "decisions" "forward") -}}{{ . }}{{- else -}}web{{- end -}}
+{{- if has . (list "decisions" "forward" "console") -}}{{ . }}{{- else -}}web{{- end -}}
 {{- end -}}
 {{- define "xm.portNumber" -}}
-{{- get (dict "decisions" "6067" "forward" "4318") . | default "6066" -}}
+{{- get (dict "decisions" "6067" "forward" "4318" "console" "6069") . | default "6066" -}}
 {{- end -}}
 
 {{/* The job label by which rules.yml knows a role. */}}
@@ -66,6 +66,8 @@ extraction-monitor{{- if ne . "watch" -}}-{{ . }}{{- end -}}
 {{- $values := index .root.Values .role -}}
 {{- if eq .role "decisions" -}}
 ["serve"]
+{{- else if eq .role "console" -}}
+["console"]
 {{- else if eq .role "forward" -}}
 {{- concat (list "forward" "--receive") $values.sources | toJson -}}
 {{- else -}}
@@ -106,6 +108,10 @@ extraction-monitor{{- if ne . "watch" -}}-{{ . }}{{- end -}}
 - { name: XM_FORWARD__HOST, value: 0.0.0.0 }
 - { name: XM_FORWARD__SPOOL, value: /var/lib/extraction-monitor }
 {{- end }}
+{{- if eq .role "console" }}
+- { name: XM_CONSOLE__HOST, value: 0.0.0.0 }
+- { name: XM_CONSOLE__VIEW_FILE, value: /var/lib/extraction-monitor/console.sqlite }
+{{- end }}
 {{- end -}}
 
 {{- define "xm.mounts" -}}
@@ -135,6 +141,9 @@ extraction-monitor{{- if ne . "watch" -}}-{{ . }}{{- end -}}
 {{- if .root.Values.config }}
 - name: config
   configMap: { name: {{ include "xm.fullname" .root }}-config }
+{{- end }}
+{{- if eq .role "console" }}
+- { name: view, emptyDir: { sizeLimit: {{ .root.Values.console.viewSize }} } }
 {{- end }}
 {{- with .root.Values.extraVolumes }}
 {{ toYaml . }}

@@ -86,6 +86,8 @@ spec:
         {{- include "xm.mounts" . | nindent 8 }}
         {{- if eq $role "forward" }}
         - { name: spool, mountPath: /var/lib/extraction-monitor }
+        {{- else if eq $role "console" }}
+        - { name: view, mountPath: /var/lib/extraction-monitor }
         {{- end }}
   volumes: {{ include "xm.volumes" . | nindent 4 }}
 {{- end -}}
