@@ -56,7 +56,8 @@ def services(settings: Settings) -> Console:
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
     templates.env.undefined = StrictUndefined
     templates.env.filters |= words.FILTERS
-    templates.env.globals |= {"t": words.read(), "asset": asset}
+    english = words.read()
+    templates.env.globals |= {"t": english, "asset": asset}
     return Console(
         settings=settings,
         view=View(settings.console.view_file),
@@ -64,6 +65,7 @@ def services(settings: Settings) -> Console:
         book=AlertBook(settings.redis_url),
         store=RedisStore(settings.redis_url, settings.record_seconds),
         templates=templates,
+        words=english,
         cases=Casework(settings),
     )
 

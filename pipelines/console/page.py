@@ -22,6 +22,7 @@ from pipelines.console.access.viewer import Right, Viewer
 from pipelines.console.casework import Casework
 from pipelines.console.refused import Refused as Refused
 from pipelines.console.view.database import View
+from pipelines.console.words import Words
 
 Page = Callable[[Request], Awaitable[Response]]
 _P = ParamSpec("_P")
@@ -41,6 +42,7 @@ class Console:
     book: AlertBook
     store: RedisStore
     templates: Jinja2Templates
+    words: Words
     cases: Casework
 
 
