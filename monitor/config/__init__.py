@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monitor.config.environment import unknown_variables
     from monitor.config.forward import Forward
     from monitor.config.receivers import Receivers, Route
-    from monitor.config.serve import Serve
+    from monitor.config.serve import Console, Serve
     from monitor.config.settings import DEFAULT_FILE, Settings, load
     from monitor.config.sharing import Sharing
     from monitor.config.tracing import Tracing
@@ -28,15 +28,15 @@ _MODULES = {
     "environment": ("unknown_variables",),
     "forward": ("Forward",),
     "receivers": ("Receivers", "Route"),
-    "serve": ("Serve",),
+    "serve": ("Console", "Serve"),
     "settings": ("DEFAULT_FILE", "Settings", "load"),
     "sharing": ("Sharing",),
     "tracing": ("Tracing",),
 }
 
-__all__ = ["DEFAULT_FILE", "Campaigns", "Cases", "Decisions", "Detection", "Forward", "Gateway"]
-__all__ += ["KafkaSecurity", "Receivers", "Registry", "Route", "Serve", "Settings", "Sharing"]
-__all__ += ["Topics", "Tracing", "load", "secret", "unknown_variables"]
+__all__ = ["DEFAULT_FILE", "Campaigns", "Cases", "Console", "Decisions", "Detection", "Forward"]
+__all__ += ["Gateway", "KafkaSecurity", "Receivers", "Registry", "Route", "Serve", "Settings"]
+__all__ += ["Sharing", "Topics", "Tracing", "load", "secret", "unknown_variables"]
 
 
 def __getattr__(name: str) -> Any:

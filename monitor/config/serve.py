@@ -59,8 +59,49 @@ class Console(BaseModel):
     )
     tls_cert_file: Path | None = Field(None, description="certificate chain, PEM; none: plain HTTP")
     tls_key_file: Path | None = Field(None, description="its key, if it is in a file of its own")
+    tls_client_ca_file: Path | None = Field(
+        None,
+        description="CA of clients, PEM; with it, only clients with its certificates may "
+        "connect (mTLS)",
+    )
+    url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s?#@]+$",
+        description="public address, such as `https://console.example.com`, without a path; "
+        "required behind a proxy that encrypts connections, so that cookies do",
+    )
+    hosts: list[str] = Field(
+        [],
+        description="further host names under which it may be asked, besides that of `url`, "
+        "`localhost` and addresses",
+    )
     users_file: Path | None = Field(
         None, description="file of people, their roles and the hashes of their tokens"
+    )
+    proxy_addresses: list[str] = Field(
+        [],
+        description="addresses or networks of the reverse proxy that signs people on; none: its "
+        "headers are ignored",
+    )
+    proxy_header: str = Field(
+        "X-Forwarded-Email",
+        description="header in which the proxy names the person, or `X-Auth-Request-Email`",
+    )
+    proxy_roles_header: str | None = Field(
+        None, description="header with the person's groups, such as `X-Forwarded-Groups`"
+    )
+    proxy_roles: dict[str, Literal["viewer", "analyst", "admin"]] = Field(
+        {}, description="role of each group, for those who are not in `users_file`"
+    )
+    proxy_sign_out: str | None = Field(
+        None,
+        pattern=r"^/[\w./-]*$",
+        description="path at which the proxy signs people out, such as `/oauth2/sign_out`",
+    )
+    requests_per_second: float = Field(
+        20,
+        ge=1,
+        description="requests of one person per second; a client address may send 5 times as many",
     )
     second_person_above: int = Field(
         20,

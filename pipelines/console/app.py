@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Protocol
 
 from jinja2 import StrictUndefined
 from starlette.applications import Starlette
@@ -14,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor.config import Settings
 from monitor.errors import InputError
@@ -22,32 +20,16 @@ from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
 from pipelines.console import words
-from pipelines.console.access.session import Session
+from pipelines.console.access.gate import Gate, SignOn
 from pipelines.console.assets import asset
 from pipelines.console.casework import Casework
 from pipelines.console.page import Console, Pages, render
+from pipelines.console.pages import sign_in
+from pipelines.console.pages.sign_in import to_sign_in
 from pipelines.console.view.database import View
 
 _HERE = resources.files(__package__)
-PAGES: tuple[Pages, ...] = ()
-
-
-class SignOn(Protocol):
-    """Finds the session that a request belongs to."""
-
-    async def __call__(self, request: Request) -> Session | None: ...
-
-
-class Gate:
-    """Gives each request its session."""
-
-    def __init__(self, app: ASGIApp, sign_on: SignOn) -> None:
-        self._app, self._sign_on = app, sign_on
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope.setdefault("state", {})["session"] = await self._sign_on(Request(scope))
-        await self._app(scope, receive, send)
+PAGES: tuple[Pages, ...] = (sign_in.page,)
 
 
 def services(settings: Settings) -> Console:
@@ -77,15 +59,17 @@ def application(console: Console, sign_on: SignOn) -> Starlette:
             *(route for pages in PAGES for route in pages),
             Mount("/static", StaticFiles(directory=str(_HERE / "static")), name="static"),
         ],
-        middleware=[Middleware(Gate, sign_on=sign_on)],
+        middleware=[Middleware(Gate, sign_on=sign_on, settings=console.settings.console)],
         exception_handlers={HTTPException: _refused, InputError: _wrong_input},
     )
-    app.state.console = console
+    app.state.console, app.state.sign_on = console, sign_on
     return app
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 401:
+        return to_sign_in(request)
     return render(request, "refused.html", error.status_code, sentence=error.detail)
 
 

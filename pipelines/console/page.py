@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -17,6 +16,8 @@ from monitor.config import Settings
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
+from pipelines.console.access import csrf
+from pipelines.console.access.gate import SAFE
 from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Right, Viewer
 from pipelines.console.casework import Casework
@@ -27,9 +28,6 @@ from pipelines.console.words import Words
 Page = Callable[[Request], Awaitable[Response]]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-SAFE = {"GET", "HEAD"}
-CSRF_FIELD, CSRF_HEADER = "csrf", "X-CSRF-Token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +146,6 @@ async def _check_csrf(request: Request) -> None:
     found = session(request)
     if found is None:
         return
-    presented = request.headers.get(CSRF_HEADER) or (await request.form()).get(CSRF_FIELD, "")
-    if not hmac.compare_digest(str(presented).encode(), found.csrf.encode()):
+    presented = request.headers.get(csrf.HEADER) or (await request.form()).get(csrf.FIELD, "")
+    if not csrf.is_same(found.csrf, str(presented)):
         raise Refused(403, "The form is out of date: load the page again, then repeat the change.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from starlette.datastructures import MutableHeaders
+
 from pipelines.console.access.viewer import Viewer
 
 
@@ -19,3 +21,14 @@ class Session:
     viewer: Viewer
     csrf: str
     notices: list[str] = field(default_factory=list)
+
+    async def alive(self) -> bool:
+        """Whether it has not ended since the request began, for responses that take long."""
+        return True
+
+    async def finish(self, headers: MutableHeaders) -> None:
+        """Keep what changed, before the response is sent.
+
+        Args:
+            headers: of the response.
+        """
