@@ -23,6 +23,7 @@ from pipelines.console import words
 from pipelines.console.access.gate import Gate, SignOn
 from pipelines.console.assets import asset
 from pipelines.console.casework import Casework
+from pipelines.console.ordinary import kept_ordinary
 from pipelines.console.page import Console, Pages, render
 from pipelines.console.pages import sign_in
 from pipelines.console.pages.sign_in import to_sign_in
@@ -34,6 +35,7 @@ PAGES: tuple[Pages, ...] = (sign_in.page,)
 
 def services(settings: Settings) -> Console:
     """What the pages work with."""
+    store = RedisStore(settings.redis_url, settings.record_seconds)
     templates = Jinja2Templates(str(_HERE / "templates"))
     templates.env.trim_blocks = templates.env.lstrip_blocks = True
     templates.env.undefined = StrictUndefined
@@ -45,10 +47,11 @@ def services(settings: Settings) -> Console:
         view=View(settings.console.view_file),
         control=ControlStore(settings.redis_url),
         book=AlertBook(settings.redis_url),
-        store=RedisStore(settings.redis_url, settings.record_seconds),
+        store=store,
         templates=templates,
         words=english,
         cases=Casework(settings),
+        ordinary=kept_ordinary(store, settings),
     )
 
 

@@ -21,6 +21,7 @@ from pipelines.console.access.gate import SAFE
 from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Right, Viewer
 from pipelines.console.casework import Casework
+from pipelines.console.ordinary import Kept, Ordinary
 from pipelines.console.refused import Refused as Refused
 from pipelines.console.view.database import View
 from pipelines.console.words import Words
@@ -42,6 +43,7 @@ class Console:
     templates: Jinja2Templates
     words: Words
     cases: Casework
+    ordinary: Kept[Ordinary]
 
 
 class Pages:
