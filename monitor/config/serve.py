@@ -47,7 +47,9 @@ class Console(BaseModel):
     port: int = Field(6069, ge=1, le=65535, description="its port")
     url: str | None = Field(
         None,
-        description="its URL for people, such as `https://console.example`, for links in alerts",
+        pattern=r"^https?://[^/\s?#@]+/?$",
+        description="its URL for people, such as `https://console.example`, for links in alerts; "
+        "required behind a proxy that ends TLS, so that cookies are sent over TLS only",
     )
     view_file: Path = Field(
         Path("extraction-monitor-console.sqlite"),
@@ -63,12 +65,6 @@ class Console(BaseModel):
         None,
         description="CA of clients, PEM; with it, only clients with its certificates may "
         "connect (mTLS)",
-    )
-    url: str | None = Field(
-        None,
-        pattern=r"^https?://[^/\s?#@]+$",
-        description="public address, such as `https://console.example.com`, without a path; "
-        "required behind a proxy that encrypts connections, so that cookies do",
     )
     hosts: list[str] = Field(
         [],

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from monitor.config import Settings
+from pipelines.console.access import csrf
 from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Role, Viewer
 from pipelines.console.app import application, services
-from pipelines.console.page import CSRF_FIELD, Console
+from pipelines.console.page import Console
 from tests.support.programs import WebServer, Worker
 
 ADDRESS = "http://127.0.0.1:6069"
@@ -45,8 +46,8 @@ class Pages:
 
     def submit(self, path: str, **fields: str | list[str]) -> Response:
         """Send a form of this session."""
-        csrf = self.session.csrf if self.session else ""
-        return self.client.post(path, data={CSRF_FIELD: csrf, **fields})
+        token = self.session.csrf if self.session else ""
+        return self.client.post(path, data={csrf.FIELD: token, **fields})
 
 
 OpenPages = Callable[..., Pages]
