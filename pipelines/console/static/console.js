@@ -37,6 +37,22 @@
     money: (value) => compact.format(value),
   };
   const drawn = new Map();
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const whole = [1, 2, 5];
+  for (let size = 10; size < 1e15; size *= 10) whole.push(size, 2 * size, 5 * size);
+
+  // Marks of the time axis in the viewer's zone and language: the day where it changes, else the hour
+  function marks(chart, times, axis, space, step) {
+    let last = "";
+    return times.map((time) => {
+      const at = new Date(time * 1000), date = day.format(at);
+      if (step >= 86400) return date;
+      const text = date === last || !last ? clock.format(at) : date;
+      last = date;
+      return text;
+    });
+  }
 
   async function draw(figure) {
     const source = figure.dataset.src;
@@ -61,8 +77,8 @@
         y: { range: (chart, low, high) => [Math.min(0, low || 0), high > 0 ? high * 1.06 : 1] },
       },
       axes: [
-        named ? { ...axis, grid: { show: false }, values: (chart, places) => places.map((place) => data.x[place] ?? ""), incrs: [1, 2, 3, 4, 6, 8, 12, 24], space: 44 } : axis,
-        { ...axis, size: 52, values: (chart, values) => values.map(show) },
+        named ? { ...axis, grid: { show: false }, values: (chart, places) => places.map((place) => data.x[place] ?? ""), incrs: [1, 2, 3, 4, 6, 8, 12, 24], space: 44, size: 30 } : { ...axis, values: marks, size: 30, space: 64 },
+        { ...axis, size: 52, ...(data.unit && data.unit !== "count" ? {} : { incrs: whole }), values: (chart, values) => values.map(show) },
       ],
       series: [{}, ...data.series.map((series, place) => {
         const tone = colour(series.tone || tones[place % tones.length]);
