@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 ENGLISH = Path(__file__).with_name("english.toml")
 
 _STYLES = {"date": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M UTC", "relative": "%Y-%m-%d %H:%M UTC"}
-_PLACES = {"k": "/keys/", "a": "/keys/", "u": "/keys/", "c": "/campaigns/"}
+_PLACES = {"k": "/keys/", "a": "/keys/", "u": "/keys/", "c": "/campaigns/", "p": "/traits/", "n": "/traits/"}
 _SHORT = 10  # characters of a shortened id, after its prefix
 _LATEST = 253_402_300_799.0  # the last second that a date can have
 
@@ -149,7 +149,7 @@ def path(subject: str) -> str:
     """The page of a subject.
 
     >>> path("k_01"), path("c_01"), path("p_../x")
-    ('/keys/k_01', '/campaigns/c_01', '/decisions/p_..%2Fx')
+    ('/keys/k_01', '/campaigns/c_01', '/traits/p_..%2Fx')
     """
     folder = _PLACES.get(subject[:1], "/decisions/") if subject[1:2] == "_" else "/decisions/"
     return folder + quote(subject, safe="")

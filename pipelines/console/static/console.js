@@ -69,7 +69,7 @@
     const options = {
       width: Math.max(plot.parentElement.clientWidth, 120),
       height: Number(figure.dataset.height) || 180,
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: data.series.length > 1, live: false, markers: { width: 0, fill: (chart, place) => chart.series[place].stroke() } },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
@@ -191,6 +191,28 @@
     refresh(event.target);
   }
 
+  // What a refused request says, shown beside the page that sent it
+  function refused(event) {
+    const answer = event.detail.xhr;
+    if (answer.status === 401) { location.reload(); return; }
+    const page = new DOMParser().parseFromString(answer.responseText, "text/html");
+    const text = page.querySelector("main .lead, main .notice, main p")?.textContent.trim();
+    const notice = document.createElement("p");
+    notice.className = "notice";
+    notice.dataset.kind = "error";
+    notice.textContent = text || `${answer.status} ${answer.statusText}`;
+    document.getElementById("notices")?.replaceChildren(notice);
+    notice.scrollIntoView({ block: "nearest" });
+  }
+
+  // A form that was sent is not sent again by a second click
+  function send(event) {
+    if (event.target.method !== "post" || event.defaultPrevented) return;
+    if ("sent" in event.target.dataset) event.preventDefault();
+    else { event.target.dataset.sent = ""; setTimeout(forget, 3000); }
+  }
+  const forget = () => all("form[data-sent]").forEach((form) => { delete form.dataset.sent; });
+
   function refresh(inside) {
     all("time[datetime]", inside).forEach(tell);
     draw_all(inside);
@@ -206,6 +228,9 @@
     document.body.addEventListener("htmx:beforeSwap", remember);
     document.body.addEventListener("htmx:sseBeforeMessage", remember);
     document.body.addEventListener("htmx:afterSettle", restore);
+    document.body.addEventListener("htmx:responseError", refused);
+    document.addEventListener("submit", send);
+    addEventListener("pageshow", forget);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw_all());
     for (const [id, act] of [["theme", turn], ["help", () => document.getElementById("keys").showModal()]]) {
       const button = document.getElementById(id);
