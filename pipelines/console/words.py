@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 ENGLISH = Path(__file__).with_name("english.toml")
 
 _STYLES = {"date": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M UTC", "relative": "%Y-%m-%d %H:%M UTC"}
-_PLACES = {"k": "/keys/", "a": "/keys/", "u": "/keys/", "c": "/campaigns/", "p": "/traits/", "n": "/traits/"}
+_PLACES = dict.fromkeys("kau", "/keys/") | {"c": "/campaigns/"} | dict.fromkeys("pn", "/traits/")
 _SHORT = 10  # characters of a shortened id, after its prefix
 _LATEST = 253_402_300_799.0  # the last second that a date can have
 
