@@ -24,7 +24,7 @@ _SERVERS = {"kafka", "redis_url", "cluster_url", "own_kafka", "own_redis"}
 
 
 def pytest_xdist_setupnodes() -> None:
-    """Compile the kernels once, before three test processes do it at the same time."""
+    """Compile the kernels once, before the test processes do it at the same time."""
     compile_kernels()
 
 
