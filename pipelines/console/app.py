@@ -25,12 +25,30 @@ from pipelines.console.assets import asset
 from pipelines.console.casework import Casework
 from pipelines.console.ordinary import kept_ordinary
 from pipelines.console.page import Console, Pages, render
-from pipelines.console.pages import sign_in
+from pipelines.console.pages import (
+    alerts,
+    appeals,
+    audit,
+    cases,
+    decide,
+    exports,
+    sign_in,
+    switches,
+)
 from pipelines.console.pages.sign_in import to_sign_in
 from pipelines.console.view.database import View
 
 _HERE = resources.files(__package__)
-PAGES: tuple[Pages, ...] = (sign_in.page,)
+PAGES: tuple[Pages, ...] = (
+    alerts.page,
+    appeals.page,
+    audit.page,
+    cases.page,
+    decide.page,
+    exports.page,
+    sign_in.page,
+    switches.page,
+)
 
 
 def services(settings: Settings) -> Console:
