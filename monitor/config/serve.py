@@ -56,6 +56,13 @@ class Console(BaseModel):
         description="file with what the pages show, made from Redis and the topics; it may be "
         "deleted while the console is stopped",
     )
+    price: float = Field(
+        0.0, ge=0, description="price of a million tokens, to show what requests cost; 0: unknown"
+    )
+    prices: dict[str, float] = Field(
+        {}, description='the same by model, as JSON: `{"model-a": 3.5}`'
+    )
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="of the prices, ISO 4217")
     history_days: float = Field(
         90, gt=0, description="days for which ended alerts, decisions and the audit are shown"
     )

@@ -11,6 +11,7 @@ import uvicorn
 from monitor.config import Settings
 from pipelines.console.access.sign_on import SignOn
 from pipelines.console.app import application, services
+from pipelines.console.reader.child import reading
 from pipelines.web.logs import LOGGING
 
 log = logging.getLogger(__name__)
@@ -35,4 +36,5 @@ def run_console(settings: Settings) -> None:
         date_header=False,
     )
     log.info("console_serving url=http://%s:%d", chosen.host, chosen.port)
-    asyncio.run(uvicorn.Server(config).serve())
+    with reading(settings):
+        asyncio.run(uvicorn.Server(config).serve())

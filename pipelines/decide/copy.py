@@ -65,6 +65,10 @@ class DecisionCopy:
         """All subjects with a decision, in force or just ended."""
         return list(self._held)
 
+    def held(self, subject: str) -> list[ActiveDecision]:
+        """The decisions on a subject, of all origins, in force or just ended."""
+        return list(self._held.get(subject, {}).values())
+
     @property
     def loaded(self) -> bool:
         """Whether the copy has ever been complete."""

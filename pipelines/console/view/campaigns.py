@@ -31,7 +31,7 @@ MEMBER_ORDERS: dict[MemberOrder, str] = {
 }
 _COLUMNS = (
     "id, state, severity AS level, since, members, requests, tokens, cost, last_hour, decision, "
-    "reason, ended, until"
+    "reason, ended, until, others, population"
 )
 _MEMBER = (
     "m.key, m.role, m.confidence, m.requests, m.tokens, m.cost, m.first_seen, m.last_seen, "
@@ -53,6 +53,8 @@ class CampaignRow(msgspec.Struct, frozen=True):
         reason: why it is one.
         ended: when it ended or merged, 0 before.
         until: of the newest fingerprint.
+        others: other keys that its members were compared with, for the numbers about others.
+        population: keys that the linker knows: more than `others` and members if it is a sample.
     """
 
     id: str
@@ -68,6 +70,8 @@ class CampaignRow(msgspec.Struct, frozen=True):
     reason: str
     ended: float
     until: float
+    others: int
+    population: int
 
     @property
     def severity(self) -> Severity | None:
@@ -274,6 +278,8 @@ def _scoped(view: View, row: CampaignRow, tenants: Tenants) -> CampaignRow:
         cost=own.cost,
         last_hour=0,
         reason="",
+        others=0,
+        population=0,
     )
 
 

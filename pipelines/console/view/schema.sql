@@ -143,6 +143,8 @@ CREATE TABLE campaigns (
   reason TEXT NOT NULL,
   ended REAL NOT NULL,
   until REAL NOT NULL,                -- event time of the newest fingerprint
+  others INTEGER NOT NULL,            -- other keys that its members were compared with
+  population INTEGER NOT NULL,        -- keys that the linker knows
   detail BLOB NOT NULL                -- msgpack of CampaignDetail without members
 ) WITHOUT ROWID;
 CREATE INDEX campaigns_open ON campaigns (severity, cost) WHERE state = 'open';

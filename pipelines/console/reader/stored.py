@@ -1,0 +1,225 @@
+"""What Redis adds to the view: each part as often as it changes and its cost allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import msgspec
+import numpy as np
+
+from monitor.alerting.changes import Change
+from monitor.campaigns.fingerprint import Fingerprints
+from monitor.campaigns.population import ROW, Population
+from monitor.config import Settings
+from monitor.records.profile import DAY
+from monitor.store.alert_book import AlertBook
+from monitor.store.connection import execute
+from monitor.store.control import ControlStore
+from monitor.store.redis import ROWS_KEY, RedisStore
+from pipelines.console.reader import alerts, changes, linked, records, subjects
+from pipelines.console.reader.cost import Prices
+from pipelines.console.reader.in_force import InForce
+from pipelines.console.view.database import Writer
+
+TENANTS_KEY = "xm:tenants"
+_AUDIT = "audit"  # progress
+_PAGE = 1_000
+_MOST_KEYS = 2_000_000  # the longest silent ones are left out first
+_COST = 10.0  # a part rests for this many times as long as it took
+
+
+class Stored:
+    """Reads Redis.
+
+    Args:
+        writer: of the view, not shared with other threads.
+    """
+
+    def __init__(self, settings: Settings, writer: Writer, prices: Prices) -> None:
+        self._settings, self._writer, self._prices = settings, writer, prices
+        self._control = ControlStore(settings.redis_url)
+        self._book = AlertBook(settings.redis_url)
+        self._store = RedisStore(settings.redis_url, settings.record_seconds)
+        self._in_force = InForce(self._control, self._store)
+        self._linked = linked.Linked(self._store, settings)
+        self._parts: list[tuple[float, Callable[[], None]]] = [
+            (600.0, self._read_rows),
+            (300.0, self._read_book),
+            (1.0, self._read_audit),
+            (1.0, self._read_in_force),
+            (2.0, self._read_held),
+            (15.0, self._read_tenants),
+            (5.0, self._read_campaigns),
+            (10.0, self._read_records),
+            (600.0, self._expire),
+        ]
+        self._due = [0.0] * len(self._parts)
+
+    def read(self) -> None:
+        """Read what is due.
+
+        Raises:
+            StoreError: if Redis does not answer.
+        """
+        for i, (seconds, part) in enumerate(self._parts):
+            begun = time.monotonic()
+            if begun < self._due[i]:
+                continue
+            part()
+            ended = time.monotonic()
+            self._due[i] = ended + max(seconds, _COST * (ended - begun))
+
+    def _read_rows(self) -> None:
+        """Read the keys that the linker knows, once: the topic has what follows."""
+        for number in range(self._settings.topics.linkers):
+            partition = f"{self._settings.topics.fingerprints}:{number}"
+            if self._writer.progress(f"rows:{partition}"):
+                continue
+            found = 0
+            for rows in self._rows(partition):
+                population = _population(rows)
+                with self._writer.transaction() as connection:
+                    gone = changes.forgotten(connection)
+                    which = [i for i, key in enumerate(population[1]) if key not in gone]
+                    subjects.add_fingerprints(
+                        connection,
+                        population[0][which],
+                        [population[1][i] for i in which],
+                        self._prices,
+                    )
+                found += len(rows)
+            if found:
+                with self._writer.transaction():
+                    self._writer.note(f"rows:{partition}", str(found))
+
+    def _rows(self, partition: str) -> Iterator[dict[str, bytes]]:
+        server, cursor = self._store.server, b"0"
+        name = ROWS_KEY + (f"{{{partition}}}" if server.is_cluster else partition)
+
+        def page() -> tuple[bytes, list[bytes]]:
+            with server.connection(name) as connection:
+                (found,) = execute(connection, [("HSCAN", name, cursor, "COUNT", _PAGE)])
+            return found[0], found[1]
+
+        while True:
+            cursor, pairs = server.run(page)
+            yield {k.decode(): row for k, row in zip(pairs[::2], pairs[1::2], strict=True)}
+            if cursor == b"0":
+                return
+
+    def _read_book(self) -> None:
+        """Read the alert book, which has open alerts that the topic may have dropped."""
+        entries = self._book.entries()
+        while page := list(islice(entries, _PAGE)):
+            with self._writer.transaction() as connection:
+                gone = changes.forgotten(connection)
+                alerts.add_alerts(
+                    connection,
+                    [
+                        alerts.Seen(entry.alert, entry.changed_at)
+                        for entry in page
+                        if entry.changed_at > gone.get(entry.alert.subject.id, -1.0)
+                    ],
+                )
+
+    def _read_audit(self) -> None:
+        after = self._writer.progress(_AUDIT)
+        entries = self._control.audit_entries(f"({after}" if after else "-")
+        while page := list(islice(entries, _PAGE)):
+            found = [msgspec.json.decode(value, type=Change) for _, value in page]
+            with self._writer.transaction() as connection:
+                changes.add_changes(connection, found)
+                self._writer.note(_AUDIT, page[-1][0])
+
+    def _read_in_force(self) -> None:
+        self._in_force.read()
+        now = time.time()
+        try:
+            with self._writer.transaction() as connection:
+                self._in_force.write(connection, now)
+                connection.execute("DELETE FROM in_force WHERE until <= ?", (now,))
+                self._writer.note("redis", f"{now:.0f}")
+        except BaseException:
+            self._in_force.reset()
+            raise
+
+    def _read_held(self) -> None:
+        """Read withdrawals, silences, and which alerts are part of others."""
+        now = time.time()
+        silences = self._book.silences(now)
+        query = "SELECT DISTINCT subject FROM alerts WHERE state != 'resolved'"
+        open_on = [row["subject"] for row in self._writer.connection.execute(query)]
+        wholes = self._book.wholes(open_on)
+        with self._writer.transaction() as connection:
+            alerts.set_withdrawn(connection, self._in_force.copy.control.withdrawn.values())
+            alerts.set_silenced(connection, silences, now)
+            alerts.set_wholes(connection, wholes)
+
+    def _read_tenants(self) -> None:
+        def read() -> list[bytes]:
+            with self._store.server.connection(TENANTS_KEY) as connection:
+                found: list[bytes] = execute(connection, [("HGETALL", TENANTS_KEY)])[0]
+                return found
+
+        pairs = [each.decode() for each in self._store.server.run(read)]
+        tenants = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        with self._writer.transaction() as connection:
+            if subjects.set_tenants(connection, tenants) or tenants:
+                linked.set_tenants(connection)
+
+    def _read_campaigns(self) -> None:
+        try:
+            for found in self._linked.read():
+                with self._writer.transaction() as connection:
+                    linked.write(connection, found, self._prices)
+                    linked.set_tenants(connection, found.detail.summary.id)
+        except BaseException:
+            self._linked.reset()
+            raise
+
+    def _read_records(self) -> None:
+        wanted = records.flagged(self._writer.connection)
+        rows = records.read_numbers(self._store, wanted)
+        with self._writer.transaction() as connection:
+            records.write_numbers(connection, rows, self._prices)
+
+    def _expire(self) -> None:
+        """Delete what is older than the history that is wanted."""
+        limit = time.time() - self._settings.console.history_days * DAY
+        with self._writer.transaction() as connection:
+            for table, condition in (
+                ("alerts", "state = 'resolved' AND changed_at < ?"),
+                ("alert_messages", "seen_at < ?"),
+                ("decisions", "at < ?"),
+                ("audit", "at < ?"),
+            ):
+                connection.execute(f"DELETE FROM {table} WHERE {condition}", (limit,))
+            connection.execute(
+                "DELETE FROM campaigns WHERE ended > 0 AND ended < until - ?",
+                (self._settings.console.history_days * DAY,),
+            )
+            connection.execute(
+                "DELETE FROM members WHERE campaign NOT IN (SELECT id FROM campaigns)"
+            )
+            connection.execute(
+                "DELETE FROM keys WHERE severity = 0 AND last_seen > 0 AND last_seen < "
+                "(SELECT max(last_seen) FROM keys) - ?",
+                (self._settings.record_seconds,),
+            )
+            connection.execute(
+                "DELETE FROM keys WHERE severity = 0 AND key IN "
+                "(SELECT key FROM keys ORDER BY last_seen LIMIT max(0, "
+                "(SELECT count(*) FROM keys) - ?))",
+                (_MOST_KEYS,),
+            )
+
+
+def _population(rows: dict[str, bytes]) -> tuple[Fingerprints, list[str]]:
+    """The fingerprints in rows of the linker, `(n,) FINGERPRINT`, and the n keys."""
+    if all(len(row) == ROW.itemsize for row in rows.values()):
+        return np.frombuffer(b"".join(rows.values()), ROW)["fingerprint"], list(rows)
+    population = Population(max(len(rows), 1))  # it reads earlier layouts, too
+    population.load(rows)
+    return population.rows["fingerprint"], population.keys
