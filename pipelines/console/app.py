@@ -32,6 +32,8 @@ from pipelines.console.pages import (
     cases,
     decide,
     exports,
+    key,
+    search,
     sign_in,
     switches,
 )
@@ -46,6 +48,8 @@ PAGES: tuple[Pages, ...] = (
     cases.page,
     decide.page,
     exports.page,
+    key.page,
+    search.page,
     sign_in.page,
     switches.page,
 )

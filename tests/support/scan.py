@@ -33,12 +33,17 @@ def written_topics(worker: Worker) -> list[str]:
     return [topics.alerts, topics.rejected, topics.fingerprints, topics.decisions, topics.audit]
 
 
+def stored(redis_url: str) -> Iterator[tuple[str, bytes]]:
+    """Each key of a Redis, and the bytes of its name and value."""
+    with redis.from_url(redis_url) as client:
+        for key in client.scan_iter():
+            yield f"Redis {key!r}", key + repr(_value(client, key)).encode() + client.dump(key)
+
+
 def _places(worker: Worker, logs: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     for log in logs:
         yield str(log), log.read_bytes()
-    with redis.from_url(worker.settings.redis_url) as client:
-        for key in client.scan_iter():
-            yield f"Redis {key!r}", key + repr(_value(client, key)).encode() + client.dump(key)
+    yield from stored(worker.settings.redis_url)
     for topic in written_topics(worker):
         records = read_topic(worker, topic)
         yield topic, b"\n".join(part for record in records for part in _parts(record))
