@@ -6,6 +6,7 @@ An address changes with the content, so browsers may keep a file for ever.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -22,3 +23,10 @@ def asset(name: str) -> str:
     """
     digest = hashlib.blake2b((FOLDER / name).read_bytes(), digest_size=6).hexdigest()
     return f"/static/{name}?v={digest}"
+
+
+def addresses() -> Iterator[str]:
+    """The addresses of all files."""
+    for file in FOLDER.rglob("*"):
+        if file.is_file():
+            yield asset(file.relative_to(FOLDER).as_posix())

@@ -52,10 +52,14 @@ class Pages:
     >>> page = Pages()
     >>> @page("/keys/{key}", right="read")
     ... async def key(request): ...
+
+    Attributes:
+        rights: the right that each page needs, in the order of the pages.
     """
 
     def __init__(self) -> None:
         self._routes: list[Route] = []
+        self.rights: list[Right | None] = []
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes)
@@ -78,6 +82,7 @@ class Pages:
                 return await function(request)
 
             self._routes.append(Route(path, endpoint, methods=methods, name=function.__name__))
+            self.rights.append(right)
             return function
 
         return add

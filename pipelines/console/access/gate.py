@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import traceback
 from http import HTTPStatus
 from time import monotonic
@@ -30,11 +31,13 @@ from pipelines.console.access.headers import add_headers
 from pipelines.console.access.proxy import Proxy, is_address
 from pipelines.console.access.rates import Rates, TooManyError
 from pipelines.console.access.session import Session
+from pipelines.console.assets import addresses
 
 log = logging.getLogger(__name__)
 
 SAFE = frozenset({"GET", "HEAD"})
 _FILES, _PROBES = "/static/", frozenset({"/healthz", "/readyz"})
+_HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
 _BODY_BYTES, _BODY_SECONDS = 1 << 20, 10.0
 _BODY_LATE, _BODY_LARGE = 408, 413
@@ -61,6 +64,7 @@ class Gate:
         self._app, self._sign_on = app, sign_on
         self._tls = is_encrypted(settings)
         self._hosts = _hosts(settings)
+        self._files = frozenset(addresses())
         self._proxy = Proxy(settings)
         self._rates = Rates(settings.requests_per_second, monotonic)
 
@@ -69,7 +73,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path, request = scope["path"], Request(scope)
-        answer = _Answer(send, path.startswith(_FILES), self._tls)
+        answer = _Answer(send, self._cache(request), self._tls)
         try:
             if path in _PROBES:
                 request.state.session = None
@@ -122,11 +126,16 @@ class Gate:
         request.state.session = session
         return session
 
+    def _cache(self, request: Request) -> str:
+        """Who may keep a response: anybody a file, for ever if its address has its digest."""
+        if not request.url.path.startswith(_FILES):
+            return "no-store"
+        known = f"{request.url.path}?{request.url.query}" in self._files
+        return "public, max-age=31536000, immutable" if known else "no-cache"
+
     def _is_own(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        found = _HOST.fullmatch(host)
+        name = found[1].strip("[]").lower() if found else ""
         return name in self._hosts or is_address(name)
 
 
@@ -139,8 +148,8 @@ class _RefusedError(Exception):
 class _Answer:
     """Completes a response."""
 
-    def __init__(self, send: Send, is_file: bool, tls: bool) -> None:
-        self._send, self._is_file, self._tls = send, is_file, tls
+    def __init__(self, send: Send, cache: str, tls: bool) -> None:
+        self._send, self._cache, self._tls = send, cache, tls
         self._started = False
         self.session: Session | None = None
 
@@ -149,7 +158,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             if self.session is not None:
                 await self.session.finish(headers)
-            add_headers(headers, tls=self._tls, is_file=self._is_file)
+            add_headers(headers, tls=self._tls, cache=self._cache)
             self._started = True
         await self._send(message)
 

@@ -36,14 +36,14 @@ HEADERS = {
 _HSTS = "max-age=31536000"
 
 
-def add_headers(headers: MutableHeaders, *, tls: bool, is_file: bool) -> None:
+def add_headers(headers: MutableHeaders, *, tls: bool, cache: str = "no-store") -> None:
     """Add the headers to a response, in place of its own.
 
     Args:
         tls: whether browsers reach the console over TLS.
-        is_file: whether it holds no data, so that a browser may keep it and ask if it has changed.
+        cache: who may keep it, and for how long; by default nobody.
     """
     headers.update(HEADERS)
-    headers["cache-control"] = "no-cache" if is_file else "no-store"
+    headers["cache-control"] = cache
     if tls:
         headers["strict-transport-security"] = _HSTS

@@ -67,6 +67,8 @@ async def decisions(request: Request) -> Response:
         raise Refused(404, console(request).words("decisions.no_action"))
     listed = await blocking(_listed, console(request), viewer(request), action, number)
     subject = _exemptible(query.get("subject", ""))
+    if subject:
+        await blocking(tenants.check, console(request).view, viewer(request), [subject])
     return render(
         request,
         "decisions.html",

@@ -114,7 +114,7 @@ async def test_few_tokens_are_checked_at_a_time():
 
 def test_headers_forbid_inline_code_frames_and_caches():
     made = MutableHeaders({"cache-control": "public", "content-security-policy": "*"})
-    add_headers(made, tls=True, is_file=False)
+    add_headers(made, tls=True)
     policy = made["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
