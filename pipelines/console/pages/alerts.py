@@ -100,7 +100,7 @@ async def alerts(request: Request) -> Response:
     return render(
         request,
         "alerts.html",
-        place="now",
+        place="alerts",
         found=found,
         state=state,
         least=least,
@@ -124,7 +124,7 @@ async def alert(request: Request) -> Response:
     return render(
         request,
         "alert.html",
-        place="now",
+        place="alerts",
         shown=shown,
         alert=now or shown.row,
         evidence=evidence(now) if now is not None and not hidden else {},
