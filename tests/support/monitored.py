@@ -46,6 +46,10 @@ class Monitored:
 
     Entering waits until the fleet of the traffic is a campaign with a case.
 
+    Args:
+        xm: the command.
+        chosen: more environment variables of the worker.
+
     Attributes:
         worker: its settings are those of every command.
         key: an API key of the fleet.
@@ -55,7 +59,9 @@ class Monitored:
         other_campaign: one without a case.
     """
 
-    def __init__(self, folder: Path, kafka: str, store: str, traffic: Path, xm: Path) -> None:
+    def __init__(
+        self, folder: Path, kafka: str, store: str, traffic: Path, xm: Path, **chosen: str
+    ) -> None:
         self._traffic, self._xm = traffic, xm
         self._pager = ThreadingHTTPServer(("127.0.0.1", 0), _Pager)
         salt_file = traffic.with_name("salt")
@@ -64,14 +70,17 @@ class Monitored:
             folder,
             kafka,
             store,
-            XM_IDENTITY_SECRET=SECRET,
-            XM_DECISIONS__SHADOW="false",
-            XM_CASES__KEY_FILE=str(folder / "case.pem"),
-            XM_SHARING__SALT_FILE=str(salt_file),
-            XM_SHARING__NAME="Example Inc",
-            XM_RECEIVERS__ROUTES__PAGER__TYPE="webhook",
-            XM_RECEIVERS__ROUTES__PAGER__SECRET="whsec_" + "c2VjcmV0" * 5,
-            XM_RECEIVERS__ROUTES__PAGER__URL=f"http://127.0.0.1:{self._pager.server_port}/",
+            **{
+                "XM_IDENTITY_SECRET": SECRET,
+                "XM_DECISIONS__SHADOW": "false",
+                "XM_CASES__KEY_FILE": str(folder / "case.pem"),
+                "XM_SHARING__SALT_FILE": str(salt_file),
+                "XM_SHARING__NAME": "Example Inc",
+                "XM_RECEIVERS__ROUTES__PAGER__TYPE": "webhook",
+                "XM_RECEIVERS__ROUTES__PAGER__SECRET": "whsec_" + "c2VjcmV0" * 5,
+                "XM_RECEIVERS__ROUTES__PAGER__URL": f"http://127.0.0.1:{self._pager.server_port}/",
+                **chosen,
+            },
         )
 
     def __enter__(self) -> Monitored:
@@ -128,8 +137,7 @@ class Monitored:
 def sample_files(folder: Path) -> Path:
     """Write the files that a reader of the documentation has; the folder."""
     folder.mkdir()
-    live = folder / "live.jsonl"
-    save_traffic(Scenario(hours=1.0, keys=_KEYS, start=_an_hour_ago()), live)
+    save_live_traffic(folder / "live.jsonl")
     for name in ("day.jsonl", "day.jsonl.gz"):
         save_traffic(Scenario(hours=1.0, keys=_KEYS), folder / name)
     for seed, name in enumerate(("monday", "tuesday", "wednesday")):
@@ -139,7 +147,7 @@ def sample_files(folder: Path) -> Path:
     log = b"".join(line + b"\n" for line in lines)
     (folder / "yesterday.log.zst").write_bytes(zstandard.compress(log))
     (folder / "yesterday.jsonl.gz").write_bytes(gzip.compress(log))
-    keys = load_labels(live.with_suffix(".labels.json"))
+    keys = load_labels(folder / "live.labels.json")
     outputs = b"".join(
         msgspec.json.encode({"prompt": "Why is the sky blue?", "output": f"For example, light {n}"})
         + b"\n"
@@ -152,14 +160,15 @@ def sample_files(folder: Path) -> Path:
     return folder
 
 
+def save_live_traffic(file: Path) -> None:
+    """Write the hour until now, with attacks."""
+    save_traffic(Scenario(hours=1.0, keys=_KEYS, start=time.time() - 3_600.0), file)
+
+
 def copy_samples(samples: Path, folder: Path) -> None:
     """Link the files into the folder of a page."""
     for file in samples.iterdir():
         shutil.copyfile(file, folder / file.name)
-
-
-def _an_hour_ago() -> float:
-    return time.time() - 3_600.0
 
 
 def _first_events(count: int) -> list[dict[str, Any]]:

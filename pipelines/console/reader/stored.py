@@ -21,7 +21,7 @@ from monitor.store.redis import ROWS_KEY, RedisStore
 from pipelines.console.reader import alerts, changes, linked, records, subjects
 from pipelines.console.reader.cost import Prices
 from pipelines.console.reader.in_force import InForce
-from pipelines.console.view.database import Writer
+from pipelines.console.view.database import READ, Writer
 
 TENANTS_KEY = "xm:tenants"
 _AUDIT = "audit"  # progress
@@ -140,7 +140,7 @@ class Stored:
             with self._writer.transaction() as connection:
                 self._in_force.write(connection, now)
                 connection.execute("DELETE FROM in_force WHERE until <= ?", (now,))
-                self._writer.note("redis", f"{now:.0f}")
+                self._writer.note(READ, f"{now:.0f}")
         except BaseException:
             self._in_force.reset()
             raise

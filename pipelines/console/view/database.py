@@ -20,6 +20,7 @@ import msgspec
 from monitor.errors import ConfigError
 
 VERSION = 1
+READ = "redis"  # progress: when the reader read Redis last, epoch seconds
 _WAIT = 5.0  # seconds for a lock
 _CACHE_KB = 16_384  # per connection
 
