@@ -26,9 +26,12 @@ from pipelines.console.casework import Casework
 from pipelines.console.ordinary import kept_ordinary
 from pipelines.console.page import Console, Pages, render
 from pipelines.console.pages import (
+    act,
     alerts,
     appeals,
+    approvals,
     audit,
+    campaign,
     cases,
     decide,
     exports,
@@ -43,9 +46,12 @@ from pipelines.console.view.database import View
 
 _HERE = resources.files(__package__)
 PAGES: tuple[Pages, ...] = (
+    act.page,
     alerts.page,
     appeals.page,
+    approvals.page,
     audit.page,
+    campaign.page,
     cases.page,
     decide.page,
     exports.page,

@@ -11,10 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+import msgspec
+
 from monitor.alerting.alerts import Action
 from pipelines.console.access.tenants import check
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.actions.decide import carry_out
+from pipelines.console.actions.drafts import Drafts
 from pipelines.console.actions.order import Order, Outcome, checked, new_reference
 from pipelines.console.actions.proposals import Proposal, Proposals
 from pipelines.console.page import Console
@@ -46,15 +49,53 @@ def decide(
     """
     order = checked(Order(tuple(subjects), action, seconds, why, rate, shadow))
     check(console.view, viewer, order.subjects)
+    return _submit(console, viewer, order)
+
+
+def carry_out_draft(console: Console, viewer: Viewer, id: str, order: Order) -> Outcome:
+    """Carry out what a person has previewed, or propose it; see `decide`.
+
+    Args:
+        id: of the draft.
+        order: that it has become.
+
+    Raises:
+        InputError: if the draft is gone.
+        Refused: if a subject is of another tenant.
+    """
+    drafts = Drafts(console.control.server)
+    draft = drafts.read(id, viewer.name)
+    order = checked(msgspec.structs.replace(order, subjects=draft.subjects))
+    check(console.view, viewer, order.subjects)
+    drafts.claim(id)
+    return _submit(console, viewer, order, draft.campaign)
+
+
+def needs_second_person(console: Console, viewer: Viewer, order: Order) -> bool:
+    """Whether an order would become a proposal."""
+    if not order.locks_out:
+        return False
+    acted = proposals_of(console).acted(viewer.name, time.time())
+    keys = acted | keys_behind(console.view, order.subjects)
+    return sum(keys.values()) > console.settings.console.second_person_above
+
+
+def _submit(console: Console, viewer: Viewer, order: Order, campaign: str = "") -> Outcome:
+    """Carry out a checked order, or propose it."""
     reference = new_reference() if len(order.subjects) > 1 else ""
     if order.locks_out:
         keys = keys_behind(console.view, order.subjects)
         proposals, above = proposals_of(console), console.settings.console.second_person_above
         if not proposals.admit(viewer.name, keys, above, time.time()):
-            total = sum(keys.values())
-            reference = reference or new_reference()
-            made = proposals.propose(order, viewer.name, viewer.tenants, total, reference)
-            return Outcome(reference, proposal=made.id)
+            made = proposals.propose(
+                order,
+                viewer.name,
+                viewer.tenants,
+                sum(keys.values()),
+                reference or new_reference(),
+                campaign,
+            )
+            return Outcome(made.id, proposal=made.id)
     return carry_out(console.control, order, viewer.name, reference)
 
 

@@ -176,7 +176,7 @@ def _seen(
         for each in decisions
         if each.origin == OPERATOR
     )
-    what = (sorted(order.subjects), order.action, order.rate, order.shadow)
+    what = (sorted(order.subjects), order.action, order.rate)
     state = msgspec.json.encode((what, kill, shadow, decided, sorted(allowed)))
     return f"{hashlib.blake2b(state, digest_size=16).hexdigest()}.{keys}"
 

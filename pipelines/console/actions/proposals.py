@@ -47,6 +47,7 @@ class Proposal(msgspec.Struct, frozen=True):
         subjects: number of subjects.
         keys: number of keys that they stand for.
         until: when it expires.
+        campaign: that its subjects were selected in; empty: none.
         taken_at, taken_by: who is carrying it out.
         turn: differs each time that it is taken.
     """
@@ -62,6 +63,7 @@ class Proposal(msgspec.Struct, frozen=True):
     keys: int
     at: float
     until: float
+    campaign: str = ""
     taken_at: float = 0.0
     taken_by: str = ""
     turn: str = ""
@@ -98,11 +100,8 @@ class Proposals:
         def run() -> bool:
             with self._server.connection(name) as connection:
                 _, found = execute(connection, [("WATCH", name), ("HGETALL", name)])
-                values = zip(found[::2], found[1::2], strict=True)
-                known = {field.decode(): msgspec.json.decode(value) for field, value in values}
-                recent = {field: n for field, (at, n) in known.items() if now - at < HOUR}
-                total: int = sum((recent | dict(keys)).values())
-                gone = known.keys() - recent.keys()
+                recent, gone = _recent(found, now)
+                total = sum((recent | dict(keys)).values())
                 commands: list[Command] = [("HDEL", name, *gone)] if gone else []
                 if total <= above:
                     commands.append(("HSET", name, *chain.from_iterable(new.items())))
@@ -111,6 +110,11 @@ class Proposals:
             return total <= above
 
         return self._server.run(run)
+
+    def acted(self, who: str, now: float) -> dict[str, int]:
+        """What a person has locked out in the last hour: the number of keys by subject."""
+        found = self._call("HGETALL", ACTED_KEY + _hashed(who))
+        return _recent(found, now)[0]
 
     def all(self, now: float) -> list[Proposal]:
         """The proposals that wait, the oldest first."""
@@ -128,9 +132,19 @@ class Proposals:
         return proposal, tuple(msgspec.json.decode(value, type=list[str])) if value else ()
 
     def propose(
-        self, order: Order, who: str, tenants: tuple[str, ...], keys: int, reference: str
+        self,
+        order: Order,
+        who: str,
+        tenants: tuple[str, ...],
+        keys: int,
+        reference: str,
+        campaign: str = "",
     ) -> Proposal:
         """Keep an order for a second person.
+
+        Args:
+            tenants, keys, campaign: see `Proposal`.
+            reference: its id.
 
         Raises:
             InputError: if too many wait.
@@ -138,7 +152,7 @@ class Proposals:
         change = _change(who, "propose", reference, order.why)
         proposal = Proposal(
             *(reference, change.who, tenants, order.action, order.seconds, change.why, order.rate),
-            *(len(order.subjects), keys, change.at, change.at + LIFE),
+            *(len(order.subjects), keys, change.at, change.at + LIFE, campaign),
         )
         change = msgspec.structs.replace(change, after=_for_audit(proposal))
         self._call("SET", SUBJECTS_KEY + reference, *_subjects(order.subjects))
@@ -249,6 +263,18 @@ def same_person(name: str) -> str:
 
 def _hashed(who: str) -> str:
     return hashlib.blake2b(same_person(who).encode(), digest_size=12).hexdigest()
+
+
+def _recent(found: list[bytes], now: float) -> tuple[dict[str, int], list[str]]:
+    """The number of keys by subject in the last hour, and the subjects of earlier hours."""
+    recent, gone = dict[str, int](), list[str]()
+    for field, value in zip(found[::2], found[1::2], strict=True):
+        at, keys = msgspec.json.decode(value, type=tuple[float, int])
+        if now - at < HOUR:
+            recent[field.decode()] = keys
+        else:
+            gone.append(field.decode())
+    return recent, gone
 
 
 def _waiting(value: bytes | None, now: float) -> Proposal:

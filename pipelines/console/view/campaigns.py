@@ -7,7 +7,7 @@ the numbers are of these members, and what the linker says about the whole is wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -20,15 +20,7 @@ from pipelines.inspect.campaign import CampaignDetail
 CampaignState = Literal["open", "over", "merged"]
 Role = Literal["member", "bystander"]
 MemberOrder = Literal["confidence", "requests", "tokens", "cost", "last_seen", "first_seen", "key"]
-MEMBER_ORDERS: dict[MemberOrder, str] = {
-    "confidence": "m.confidence DESC, m.requests DESC, m.key",
-    "requests": "m.requests DESC, m.key",
-    "tokens": "m.tokens DESC, m.key",
-    "cost": "m.cost DESC, m.key",
-    "last_seen": "m.last_seen DESC, m.key",
-    "first_seen": "m.first_seen, m.key",
-    "key": "m.key",
-}
+MEMBER_ORDERS: tuple[MemberOrder, ...] = get_args(MemberOrder)
 _COLUMNS = (
     "id, state, severity AS level, since, members, requests, tokens, cost, last_hour, decision, "
     "reason, ended, until, others, population"
@@ -115,6 +107,14 @@ class MemberRow(msgspec.Struct, frozen=True):
         return severity_of(self.level)
 
 
+class Shares(msgspec.Struct, frozen=True):
+    """A member or a bystander, and the names of the traits that it shares."""
+
+    key: str
+    role: Role
+    shares: list[str]
+
+
 class MemberPage(msgspec.Struct, frozen=True):
     """Some members, and the totals of all that match."""
 
@@ -188,14 +188,22 @@ def list_members(
     wanted: MemberFilter | None = None,
     *,
     order: MemberOrder = "confidence",
+    rising: bool = False,
     limit: int = 50,
     offset: int = 0,
 ) -> MemberPage:
-    """Members or bystanders of a campaign, and the totals of all that match."""
+    """Members or bystanders of a campaign, and the totals of all that match.
+
+    Args:
+        rising: whether the smallest values come first.
+    """
+    if order not in MEMBER_ORDERS:
+        raise ValueError(order)
     where = _members(id, tenants, wanted or MemberFilter())
+    way = "" if rising else "DESC"
     query = (
-        f"SELECT {_MEMBER} FROM {_FROM} WHERE {where.sql} ORDER BY {MEMBER_ORDERS[order]} "
-        "LIMIT ? OFFSET ?"
+        f"SELECT {_MEMBER} FROM {_FROM} WHERE {where.sql} "
+        f"ORDER BY m.{order} {way}, m.requests DESC, m.key LIMIT ? OFFSET ?"
     )
     rows = [
         msgspec.convert(
@@ -221,6 +229,17 @@ def member_keys(
     where = _members(id, tenants, wanted or MemberFilter())
     query = f"SELECT m.key FROM {_FROM} WHERE {where.sql} ORDER BY m.key"
     return [row["key"] for row in view.rows(query, where.parameters)]
+
+
+def list_shares(view: View, id: str, tenants: Tenants) -> list[Shares]:
+    """Which traits each member and bystander shares, the most probable members first."""
+    where = both(Condition("m.campaign = ?", [id]), of_tenants("k.tenant", tenants))
+    query = (
+        f"SELECT m.key, m.role, m.shares FROM {_FROM} WHERE {where.sql} "
+        "ORDER BY m.confidence DESC, m.key"
+    )
+    rows = view.rows(query, where.parameters)
+    return [Shares(row["key"], row["role"], _names(row["shares"])) for row in rows]
 
 
 def campaigns_of(view: View, key: str, tenants: Tenants) -> list[tuple[CampaignRow, Role]]:
