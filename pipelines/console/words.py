@@ -6,6 +6,7 @@ as a link from a macro, stays markup; all other values are escaped where they me
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,7 +19,13 @@ from markupsafe import Markup, escape
 ENGLISH = Path(__file__).with_name("english.toml")
 
 _STYLES = {"date": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M UTC", "relative": "%Y-%m-%d %H:%M UTC"}
-_PLACES = dict.fromkeys("kau", "/keys/") | {"c": "/campaigns/"} | dict.fromkeys("pn", "/traits/")
+_PLACES = {
+    "a_[0-9a-f]{20}": "/alerts/",
+    "case_.+": "/cases/",
+    "[kau]_.+": "/keys/",
+    "c_.+": "/campaigns/",
+    "[pn]_.+": "/traits/",
+}
 _SHORT = 10  # characters of a shortened id, after its prefix
 _LATEST = 253_402_300_799.0  # the last second that a date can have
 
@@ -146,13 +153,13 @@ def short(name: str) -> str:
 
 
 def path(subject: str) -> str:
-    """The page of a subject.
+    """The page of a subject, an alert or a case; empty for what has none.
 
-    >>> path("k_01"), path("c_01"), path("p_../x")
-    ('/keys/k_01', '/campaigns/c_01', '/traits/p_..%2Fx')
+    >>> path("k_01"), path("c_01"), path("p_../x"), path("case_01"), path("burst")
+    ('/keys/k_01', '/campaigns/c_01', '/traits/p_..%2Fx', '/cases/case_01', '')
     """
-    folder = _PLACES.get(subject[:1], "/decisions/") if subject[1:2] == "_" else "/decisions/"
-    return folder + quote(subject, safe="")
+    folder = next((each for form, each in _PLACES.items() if re.fullmatch(form, subject)), "")
+    return folder and folder + quote(subject, safe="")
 
 
 def iso(ts: float) -> str:

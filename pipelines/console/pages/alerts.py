@@ -55,6 +55,8 @@ class Shown(NamedTuple):
         row: as the view has it; `None` before it is there.
         held: what applies to its subject; `None` for a campaign.
         open_case: on its subject; `None` without one.
+        hidden: whether it is about keys of other tenants, too: then nothing that people wrote, and
+            nothing that counts these keys, is shown.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Shown(NamedTuple):
     parts: list[AlertRow]
     held: Held | None
     open_case: str | None
+    hidden: bool
 
     @property
     def subject(self) -> str:
@@ -120,15 +123,13 @@ async def alert(request: Request) -> Response:
     if shown is None:
         raise Refused(404, console(request).words("alert.unknown"))
     now = shown.current.alert if shown.current is not None else None
-    hidden = bool(viewer(request).tenants) and shown.subject.startswith("c_")
     return render(
         request,
         "alert.html",
         place="alerts",
         shown=shown,
         alert=now or shown.row,
-        evidence=evidence(now) if now is not None and not hidden else {},
-        hidden=hidden,
+        evidence=evidence(now) if now is not None and not shown.hidden else {},
     )
 
 
@@ -184,11 +185,10 @@ async def end(request: Request) -> Response:
 def _shown(console: Console, viewer: Viewer, id: str) -> Shown | None:
     current = read_alert(console.book, console.control.read(), id, time.time())
     row = find_alert(console.view, id, viewer.tenants)
-    if current is None and row is None:
+    if row is None and (current is None or viewer.tenants):
         return None
-    if current is not None:
-        tenants.check(console.view, viewer, [current.alert.subject.id])
     subject = current.alert.subject.id if current is not None else row.subject if row else ""
+    hidden = subject not in tenants.theirs(console.view, viewer, [subject])
     return Shown(
         id,
         current,
@@ -196,7 +196,8 @@ def _shown(console: Console, viewer: Viewer, id: str) -> Shown | None:
         alert_messages(console.view, [id], viewer.tenants),
         parts_of(console.view, id, viewer.tenants),
         None if subject.startswith("c_") else held(console, subject),
-        console.cases.store.open_case_of(subject),
+        None if hidden else console.cases.store.open_case_of(subject),
+        hidden,
     )
 
 

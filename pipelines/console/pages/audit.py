@@ -11,6 +11,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from pipelines.console.access import tenants
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.forms import day
 from pipelines.console.page import Console, Pages, Refused, blocking, console, render, viewer
@@ -42,7 +43,7 @@ class Chosen(NamedTuple):
     ) -> list[AuditRow]:
         """The changes that the filter leaves, the newest first; arguments as of `audit`."""
         first, last = day(self.since), day(self.until)
-        return audit(
+        rows = audit(
             console.view,
             viewer.tenants,
             who=self.who,
@@ -54,6 +55,8 @@ class Chosen(NamedTuple):
             before=before,
             limit=limit,
         )
+        whole = tenants.theirs(console.view, viewer, {row.about for row in rows})
+        return [row if row.about in whole else _withheld(row) for row in rows]
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -106,6 +109,11 @@ def _lines(console: Console, viewer: Viewer, chosen: Chosen) -> Iterator[bytes]:
     while rows := chosen.read(console, viewer, before):
         yield b"".join(msgspec.json.encode(_line(row)) + b"\n" for row in rows)
         before = rows[-1].at, rows[-1].id
+
+
+def _withheld(row: AuditRow) -> AuditRow:
+    """A change about a campaign with members of other tenants: its states may list them."""
+    return msgspec.structs.replace(row, why="", before="", after="")
 
 
 def _line(row: AuditRow) -> Line:

@@ -19,7 +19,7 @@ from monitor.evidence.keys import new_key
 from monitor.store.alert_book import Entry, Mark
 from monitor.store.base import Checkpoint
 from pipelines.console.view.database import Writer
-from tests.support.cases import MEMBERS, campaign_alert, key_alert
+from tests.support.cases import CAMPAIGN, MEMBERS, campaign_alert, key_alert
 from tests.support.console import OpenPages, Pages
 
 KEY, OTHER = MEMBERS[0], "k_" + "7" * 24
@@ -279,9 +279,26 @@ def test_person_of_a_tenant_sees_nothing_of_others(open_pages: OpenPages) -> Non
         block(everybody, alert.subject.id, alert)
     cases = [case_with(everybody, mine), case_with(everybody, others)]
     everybody.console.control.allow(OTHER, "sales", 600.0, *BY)
+    shared = campaign_alert(members=[KEY, OTHER])
+    shared = alerted(everybody, msgspec.structs.replace(shared, id="a_" + "c" * 20, summary=OTHER))
+    everybody.console.control.withdraw(shared.id, CAMPAIGN, "campaign", "critical", "bo", OTHER)
+    alert_path = f"/alerts/{shared.id}"
+    row = (shared.id, "campaign", 3, "open", CAMPAIGN, "campaign", "", "block", 1, OTHER, OTHER)
+    change = ("o_1", 1.0, "withdraw", "bo", OTHER, shared.id, CAMPAIGN, "", f'["{OTHER}"]', "")
     with Writer(everybody.console.view.file).transaction() as view:
         view.execute("INSERT INTO keys (key, tenant) VALUES (?, 'acme/')", [KEY])
-    for path in ("/decisions", "/cases", "/alerts", "/appeals", "/audit", "/audit.jsonl"):
+        view.execute("INSERT INTO campaign_tenants VALUES (?, 'acme/')", [CAMPAIGN])
+        view.execute(f"INSERT INTO alerts VALUES ({'?, ' * 14}'', 0, 0)", (*row, 1, 1, 1))
+        view.execute(f"INSERT INTO audit VALUES ({', '.join('?' * 10)})", change)
+    for path in (
+        "/decisions",
+        "/cases",
+        "/alerts",
+        "/appeals",
+        "/audit",
+        "/audit.jsonl",
+        alert_path,
+    ):
         shown = scoped.get(path)
         assert shown.status_code == 200, path
         assert OTHER not in shown.text, path
@@ -297,6 +314,7 @@ def test_person_of_a_tenant_sees_nothing_of_others(open_pages: OpenPages) -> Non
         f"/decisions/{OTHER}/deny": fields,
         "/decisions/n_0123456789abcdef/allow": fields,
         f"/alerts/{others.id}/withdraw": fields,
+        f"{alert_path}/withdraw": fields,
         f"/alerts/{others.id}/reinstate": fields,
         "/silences": fields | {"subject": OTHER},
         "/cases": fields | {"subject": OTHER},
