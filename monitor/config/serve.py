@@ -62,7 +62,7 @@ class Console(BaseModel):
     prices: dict[str, float] = Field(
         {}, description='the same by model, as JSON: `{"model-a": 3.5}`'
     )
-    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="of the prices, ISO 4217")
+    currency: str = Field("$", min_length=1, max_length=4, description="sign of their currency")
     history_days: float = Field(
         90, gt=0, description="days for which ended alerts, decisions and the audit are shown"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import resources
 
 from jinja2 import StrictUndefined
@@ -23,7 +24,9 @@ from pipelines.console import words
 from pipelines.console.access.gate import Gate, SignOn
 from pipelines.console.assets import asset
 from pipelines.console.casework import Casework
-from pipelines.console.ordinary import kept_ordinary
+from pipelines.console.health import Health
+from pipelines.console.live import Once
+from pipelines.console.ordinary import Kept, kept_ordinary
 from pipelines.console.page import Console, Pages, render
 from pipelines.console.pages import (
     act,
@@ -37,12 +40,14 @@ from pipelines.console.pages import (
     exports,
     health,
     key,
+    now,
     search,
     sign_in,
     switches,
 )
 from pipelines.console.pages.sign_in import to_sign_in
 from pipelines.console.view.database import View
+from pipelines.console.view.now import active_keys
 
 _HERE = resources.files(__package__)
 PAGES: tuple[Pages, ...] = (
@@ -56,6 +61,7 @@ PAGES: tuple[Pages, ...] = (
     decide.page,
     exports.page,
     health.page,
+    now.page,
     key.page,
     search.page,
     sign_in.page,
@@ -71,10 +77,13 @@ def services(settings: Settings) -> Console:
     templates.env.undefined = StrictUndefined
     templates.env.filters |= words.FILTERS
     english = words.read()
-    templates.env.globals |= {"t": english, "asset": asset}
+    templates.env.filters["money"] = partial(words.money, currency=settings.console.currency)
+    priced = bool(settings.console.price or settings.console.prices)
+    templates.env.globals |= {"t": english, "asset": asset, "priced": priced}
+    view = View(settings.console.view_file)
     return Console(
         settings=settings,
-        view=View(settings.console.view_file),
+        view=view,
         control=ControlStore(settings.redis_url),
         book=AlertBook(settings.redis_url),
         store=store,
@@ -82,6 +91,9 @@ def services(settings: Settings) -> Console:
         words=english,
         cases=Casework(settings),
         ordinary=kept_ordinary(store, settings),
+        health=Health(settings, view, english),
+        live=Once(),
+        active_keys=Kept(lambda: active_keys(view)),
     )
 
 

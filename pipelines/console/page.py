@@ -21,6 +21,8 @@ from pipelines.console.access.gate import SAFE
 from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Right, Viewer
 from pipelines.console.casework import Casework
+from pipelines.console.health import Health
+from pipelines.console.live import Once
 from pipelines.console.ordinary import Kept, Ordinary
 from pipelines.console.refused import Refused as Refused
 from pipelines.console.view.database import View
@@ -44,6 +46,9 @@ class Console:
     words: Words
     cases: Casework
     ordinary: Kept[Ordinary]
+    health: Health
+    live: Once
+    active_keys: Kept[int]
 
 
 class Pages:
@@ -124,6 +129,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         "viewer": found.viewer if found else None,
         "csrf_token": found.csrf if found else "",
         "notices": notices,
+        "health": console(request).health(scoped=bool(found.viewer.tenants)) if found else None,
     }
     return console(request).templates.TemplateResponse(
         request, template, shared | context, status_code=status

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from monitor.alerting.alerts import SEVERITIES, Alert
+from monitor.alerting.alerts import SEVERITIES, WITHDRAWN_BEFORE, Alert
 from monitor.alerting.enforcement import Withdrawal
 from monitor.store.alert_book import Silence
 from pipelines.console.reader.subjects import account_of, ensure, set_severities
@@ -17,8 +17,8 @@ _ORDER = "CASE {0}.state WHEN 'open' THEN 0 WHEN 'update' THEN 1 ELSE 2 END"
 # What an alert said stays when it resolves: its last message has no evidence.
 _UPSERT = f"""
 INSERT INTO alerts (id, kind, severity, state, subject, subject_type, decision, score, summary,
-  evidence, opened_at, detected_at, changed_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  evidence, opened_at, detected_at, changed_at, again)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
   severity = max(severity, excluded.severity), state = excluded.state,
   decision = excluded.decision,
@@ -26,7 +26,7 @@ ON CONFLICT (id) DO UPDATE SET
   summary = iif(excluded.state = 'resolved', summary, excluded.summary),
   evidence = iif(excluded.state = 'resolved', evidence, excluded.evidence),
   opened_at = min(opened_at, excluded.opened_at), detected_at = excluded.detected_at,
-  changed_at = excluded.changed_at
+  changed_at = excluded.changed_at, again = max(again, excluded.again)
 WHERE (excluded.detected_at, {_ORDER.format("excluded")})
     > (alerts.detected_at, {_ORDER.format("alerts")})"""
 _MESSAGE = "INSERT OR IGNORE INTO alert_messages VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -141,6 +141,7 @@ def _row(seen: Seen) -> tuple[object, ...]:
         alert.window[0] if alert.state == "resolved" else alert.detected_at,
         alert.detected_at,
         seen.at,
+        WITHDRAWN_BEFORE in alert.evidence,
     )
 
 

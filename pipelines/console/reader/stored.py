@@ -23,10 +23,10 @@ from pipelines.console.reader.cost import Prices
 from pipelines.console.reader.in_force import InForce
 from pipelines.console.view.database import READ, Writer
 
-TENANTS_KEY = "xm:tenants"
 _AUDIT = "audit"  # progress
 _PAGE = 1_000
 _MOST_KEYS = 2_000_000  # the longest silent ones are left out first
+_NOTE_SECONDS = 5.0  # between two notes of when Redis was read
 _COST = 10.0  # a part rests for this many times as long as it took
 
 
@@ -50,11 +50,11 @@ class Stored:
             (1.0, self._read_audit),
             (1.0, self._read_in_force),
             (2.0, self._read_held),
-            (15.0, self._read_tenants),
             (5.0, self._read_campaigns),
             (10.0, self._read_records),
             (600.0, self._expire),
         ]
+        self._noted = 0.0
         self._due = [0.0] * len(self._parts)
 
     def read(self) -> None:
@@ -140,7 +140,9 @@ class Stored:
             with self._writer.transaction() as connection:
                 self._in_force.write(connection, now)
                 connection.execute("DELETE FROM in_force WHERE until <= ?", (now,))
-                self._writer.note(READ, f"{now:.0f}")
+                if now - self._noted >= _NOTE_SECONDS:
+                    self._writer.note(READ, f"{now:.0f}")
+                    self._noted = now
         except BaseException:
             self._in_force.reset()
             raise
@@ -156,18 +158,6 @@ class Stored:
             alerts.set_withdrawn(connection, self._in_force.copy.control.withdrawn.values())
             alerts.set_silenced(connection, silences, now)
             alerts.set_wholes(connection, wholes)
-
-    def _read_tenants(self) -> None:
-        def read() -> list[bytes]:
-            with self._store.server.connection(TENANTS_KEY) as connection:
-                found: list[bytes] = execute(connection, [("HGETALL", TENANTS_KEY)])[0]
-                return found
-
-        pairs = [each.decode() for each in self._store.server.run(read)]
-        tenants = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        with self._writer.transaction() as connection:
-            if subjects.set_tenants(connection, tenants) or tenants:
-                linked.set_tenants(connection)
 
     def _read_campaigns(self) -> None:
         try:

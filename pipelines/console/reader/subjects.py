@@ -36,6 +36,13 @@ INSERT INTO keys (key, account, tenant)
 VALUES (?1, ?2, coalesce((SELECT tenant FROM tenants WHERE account = ?2), ''))
 ON CONFLICT (key) DO UPDATE SET account = excluded.account, tenant = excluded.tenant
 WHERE account = '' AND excluded.account != ''"""
+_LATELY_SECONDS = 3600.0
+_LATELY = """
+SELECT DISTINCT account FROM keys
+WHERE tenant = '' AND account != '' AND last_seen > (SELECT max(last_seen) FROM keys) - ?
+LIMIT ?"""
+_NEXT = """
+SELECT DISTINCT account FROM keys WHERE account != '' AND account > ? ORDER BY account LIMIT ?"""
 _SEVERITY = """
 UPDATE keys SET severity = coalesce((SELECT max(a.severity) FROM alerts AS a
   WHERE a.subject = keys.key AND a.state != 'resolved' AND a.withdrawn_at = 0), 0)
@@ -103,18 +110,42 @@ def set_severities(connection: sqlite3.Connection, subjects: Iterable[str]) -> N
     connection.executemany(_SEVERITY, [(subject,) for subject in subjects])
 
 
-def set_tenants(connection: sqlite3.Connection, tenants: Mapping[str, str]) -> bool:
-    """Replace which account belongs to which tenant; whether anything changed."""
-    rows = connection.execute("SELECT account, tenant FROM tenants")
-    known = {row["account"]: row["tenant"] for row in rows}
-    gone = [(account,) for account in known.keys() - tenants.keys()]
-    new = [(a, tenant) for a, tenant in tenants.items() if known.get(a) != tenant]
-    connection.executemany("DELETE FROM tenants WHERE account = ?", gone)
-    connection.executemany("UPDATE keys SET tenant = '' WHERE account = ?", gone)
-    connection.executemany("INSERT OR REPLACE INTO tenants VALUES (?, ?)", new)
-    ensure(connection, {account: account for account, _ in new})
-    connection.executemany("UPDATE keys SET tenant = ?2 WHERE account = ?1", new)
-    return bool(gone or new)
+def accounts_to_ask(connection: sqlite3.Connection, after: str, count: int) -> list[str]:
+    """Accounts whose tenants to ask for.
+
+    Those without one that a key has used lately, and some of all in turn: a tenant may change.
+
+    Args:
+        after: the last one of all that was asked.
+    """
+    lately = connection.execute(_LATELY, (_LATELY_SECONDS, count))
+    next_ones = connection.execute(_NEXT, (after, count))
+    return [*{row[0]: None for row in lately}, *(row[0] for row in next_ones)]
+
+
+def set_tenants(
+    connection: sqlite3.Connection, asked: Sequence[str], tenants: Mapping[str, str]
+) -> bool:
+    """Write which of the accounts that were asked for belong to which tenant; whether any changed.
+
+    Args:
+        tenants: by account; those of none are left out.
+    """
+    changed = False
+    for account in asked:
+        query = "SELECT tenant FROM tenants WHERE account = ?"
+        row = connection.execute(query, (account,)).fetchone()
+        tenant = tenants.get(account, "")
+        if tenant == (row["tenant"] if row else ""):
+            continue
+        changed = True
+        if tenant:
+            connection.execute("INSERT OR REPLACE INTO tenants VALUES (?, ?)", (account, tenant))
+            ensure(connection, {account: account})
+        else:
+            connection.execute("DELETE FROM tenants WHERE account = ?", (account,))
+        connection.execute("UPDATE keys SET tenant = ? WHERE account = ?", (tenant, account))
+    return changed
 
 
 def _accounts(stored: npt.NDArray[np.uint8]) -> list[str]:

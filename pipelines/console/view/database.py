@@ -19,7 +19,7 @@ import msgspec
 
 from monitor.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
 READ = "redis"  # progress: when the reader read Redis last, epoch seconds
 _WAIT = 5.0  # seconds for a lock
 _CACHE_KB = 16_384  # per connection
@@ -40,6 +40,8 @@ class View:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._local = threading.local()
+        self._watching = threading.Lock()
+        self._watched: tuple[int, sqlite3.Connection] | None = None
         _create(file)
 
     def __repr__(self) -> str:
@@ -65,9 +67,17 @@ class View:
         rows = self.rows(query, parameters)
         return msgspec.convert([dict(row) for row in rows], list[form], strict=False)  # type: ignore[valid-type]
 
-    def changes(self) -> int:
+    def version(self) -> int:
         """A number that is another one after the reader has committed a change."""
-        return self.number("PRAGMA data_version")
+        with self._watching:
+            return int(self._watch().execute("PRAGMA data_version").fetchone()[0])
+
+    def _watch(self) -> sqlite3.Connection:
+        """The connection that `version` asks: the number differs between connections."""
+        number = os.stat(self.file).st_ino
+        if self._watched is None or self._watched[0] != number:
+            self._watched = number, connect(self.file)
+        return self._watched[1]
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, a new one if the file has been replaced."""

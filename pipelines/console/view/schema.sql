@@ -64,12 +64,14 @@ CREATE TABLE alerts (  -- the latest state of each
   changed_at REAL NOT NULL,           -- wall-clock time of its latest state
   withdrawn TEXT NOT NULL DEFAULT '', -- who found it to be no attack
   withdrawn_at REAL NOT NULL DEFAULT 0,
-  silenced_until REAL NOT NULL DEFAULT 0
+  silenced_until REAL NOT NULL DEFAULT 0,
+  again INTEGER NOT NULL DEFAULT 0    -- whether it came in spite of a withdrawal
 ) WITHOUT ROWID;
 CREATE INDEX alerts_by_subject ON alerts (subject, detected_at);
 CREATE INDEX alerts_open ON alerts (severity, changed_at) WHERE state != 'resolved';
 CREATE INDEX alerts_by_time ON alerts (changed_at);
 CREATE INDEX alerts_by_whole ON alerts (whole) WHERE whole != '';
+CREATE INDEX alerts_again ON alerts (changed_at) WHERE again > 0;
 CREATE INDEX alerts_withdrawn ON alerts (withdrawn_at) WHERE withdrawn_at > 0;
 
 CREATE TABLE alert_messages (  -- each state that an alert has had

@@ -76,7 +76,7 @@ def test_reader_shows_campaign_its_members_and_their_traits(settings, writer, vi
     assert (total, rows[0].members) == (1, len(linked.FLEET))
     assert rows[0].cost == pytest.approx(rows[0].tokens * 10.0 / 1e6)
     members = campaigns.list_members(view, rows[0].id, (), order="key", limit=3)
-    assert [row.key for row in members.rows] == linked.FLEET[:3]
+    assert [row.key for row in members.rows] == linked.FLEET[::-1][:3]
     assert members.total == len(linked.FLEET)
     system = next(
         s for s in campaigns.campaign_detail(view, rows[0].id).shared if s.kind == "system"

@@ -18,7 +18,8 @@ CALLED = re.compile(r"""\bt\(\s*["']([a-z0-9_.]+)["']""")
 
 def sources() -> str:
     """All templates and modules of the console."""
-    files = [*CONSOLE.glob("templates/**/*.html"), *CONSOLE.rglob("*/*.py")]
+    modules = [file for file in CONSOLE.rglob("*.py") if file.name != "words.py"]
+    files = [*CONSOLE.glob("templates/**/*.html"), *modules]
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
