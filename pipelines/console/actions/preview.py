@@ -36,6 +36,7 @@ class Hit(msgspec.Struct, frozen=True):
         account: of a key, if it is known.
         keys: that it stands for, as far as they are listed.
         role: in the campaign: member, bystander or nothing.
+        members: how many of its keys are members of the campaign.
         hour: requests in the last complete hour, of all its keys.
         usual: requests in their usual busy hours; 0 without a past.
         allowed: entry of the allow-list on it; a decision on it has no effect.
@@ -47,6 +48,7 @@ class Hit(msgspec.Struct, frozen=True):
     account: str
     keys: int
     role: str
+    members: int
     hour: int
     usual: float
     tokens: float
@@ -197,6 +199,7 @@ def _hit(
         account=account,
         keys=len(keys),
         role=roles.get(subject, ""),
+        members=sum(1 for each in keys if roles.get(each.key) == "member"),
         hour=sum(each.hour for each in keys),
         usual=sum(usual.get(each.key, 0.0) for each in keys),
         tokens=sum(each.tokens for each in keys),

@@ -48,6 +48,7 @@ page = Pages()
 SIZE = 50  # members of a page
 _TRAITS = 12  # that are listed before the others fold
 _KINDS = dict(zip("pntusm", IDENTIFIERS, strict=True))  # by the letter of their names
+_IMPORTED = 50  # indicators of partners that are listed
 _LEAST = {"": 0.0, "99": 0.99, "95": 0.95, "50": 0.5}  # confidence
 
 
@@ -162,6 +163,7 @@ def _parts(console: Console, viewer: Viewer, campaign: CampaignRow) -> dict[str,
         "evidence": _evidence(detail),
         "growth": _growth(detail, campaign),
         "traits": shared[:_TRAITS],
+        "imported": [] if detail is None else _imported(detail),
         "open_case": console.cases.store.open_case_of(campaign.id),
         "more_traits": shared[_TRAITS:],
     }
@@ -180,6 +182,19 @@ def _own_traits(shares: Sequence[Shares]) -> list[SharedIdentifier]:
         for name, count in found.most_common()
         if count > 1
     ]
+
+
+def _imported(detail: CampaignDetail) -> list[tuple[str, str, int]]:
+    """Indicators of partners, who chose these texts: source, kind and members that have it."""
+    return [
+        (_plain(f"{each.source_name or each.source} {each.campaign}"), each.kind, each.members)
+        for each in detail.imported[:_IMPORTED]
+    ]
+
+
+def _plain(text: str) -> str:
+    """A text without control characters, also those that reorder what is shown."""
+    return "".join(each for each in text if each.isprintable())
 
 
 def _evidence(detail: CampaignDetail | None) -> list[tuple[str, float, float]]:
