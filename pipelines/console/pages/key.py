@@ -21,7 +21,7 @@ from monitor.sketches.habits import model_counts
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.charts import series
 from pipelines.console.page import Console, Pages, Refused, blocking, console, render, viewer
-from pipelines.console.traits import Trait
+from pipelines.console.traits import LISTED, Trait
 from pipelines.console.view.alerts import AlertMessage, AlertRow, alert_messages, list_alerts
 from pipelines.console.view.campaigns import CampaignRow, campaigns_of
 from pipelines.console.view.campaigns import Role as CampaignRole
@@ -29,10 +29,10 @@ from pipelines.console.view.history import AuditRow, DecisionRow, audit, decisio
 from pipelines.console.view.keys import (
     KeyPage,
     KeyRow,
+    count_with,
     find_key,
     identifiers_of,
     keys_of_account,
-    keys_with,
 )
 from pipelines.inspect.decisions import Applied, applied
 from pipelines.inspect.key import DetectorReport, Explanation
@@ -41,9 +41,11 @@ from pipelines.inspect.what_if import one_in
 
 page = Pages()
 
+RARE = 0.01  # probability up to which a result is shown at once
 USUAL = 0.5  # probability from which a result is nothing unusual
 _MOST = 100  # alerts, decisions and changes that the timeline shows
 _KEYS = 25  # of an account that are listed
+_MANY = 1_000  # keys with an identifier that are counted
 # Which part of the page shows which facts about the activity
 _PARTS = {
     "conversation": ("follow-ups", "tiny last turns", "reused ids", "different end_users"),
@@ -52,10 +54,14 @@ _PARTS = {
 
 
 class Shared(NamedTuple):
-    """An identifier of a key's latest fingerprint, and how many keys have it."""
+    """An identifier of a key's latest fingerprint.
+
+    Attributes:
+        keys: how many keys have it; `None` for kinds that are of so many keys that it says little.
+    """
 
     trait: Trait
-    keys: int
+    keys: int | None
 
 
 class Event(NamedTuple):
@@ -133,7 +139,9 @@ async def key(request: Request) -> Response:
     found = await blocking(collect, works, person, subject) if is_pseudonym(subject) else None
     if found is None or not found.is_known:
         raise Refused(404, works.words("key.unknown"))
-    return render(request, "key.html", subject=subject, found=found, **_shown(works, found))
+    return render(
+        request, "key.html", subject=subject, found=found, many=_MANY, **_shown(works, found)
+    )
 
 
 def collect(works: Console, person: Viewer, subject: str) -> Subject | None:
@@ -216,32 +224,40 @@ def _shown(works: Console, found: Subject) -> dict[str, Any]:
         part = next((part for part, names in _PARTS.items() if fact.name in names), "prompts")
         measures[part].append(series.measure(fact))
     reports = sorted(explanation.detectors, key=lambda report: report.probability)
-    unusual = [each for each in reports if each.severity or each.probability < USUAL]
+    shown = [(each, one_in(each.probability), _evidence(each)) for each in reports]
     return {
         "verdict": _verdict(works, explanation),
         "worst": worst_of(explanation),
-        "reports": [
-            (each, one_in(each.probability), [series.measure(f) for f in each.facts if f.shown])
-            for each in unusual
-        ],
-        "usual": [each for each in reports if each not in unusual],
+        "findings": [each for each in shown if is_rare(each[0])],
+        "others": [each for each in shown if not is_rare(each[0])],
         "parts": measures,
         "last_day": series.last_day(activity, works.words("key.requests")),
         "rhythm": series.rhythm(activity, works.words("key.share")),
     }
 
 
+def is_rare(report: DetectorReport) -> bool:
+    """Whether a result is shown at once."""
+    return report.severity is not None or report.probability <= RARE
+
+
+def _evidence(report: DetectorReport) -> list[series.Measure]:
+    """The evidence of a result, without what the key has as little of as others."""
+    found = [series.measure(fact) for fact in report.facts if fact.shown]
+    return [each for each in found if {each.value} != {*each.ordinary[1:3]}]
+
+
 def _verdict(works: Console, explanation: Explanation) -> str:
     """The most severe open alert, or else the least probable result, in a sentence."""
     worst, words = worst_of(explanation), works.words
-    chance = one_in(worst.probability)
+    chance, summary = _sentence(one_in(worst.probability)), _sentence(worst.summary)
     if worst.severity and worst.probability <= explanation.thresholds["info"]:
-        return words("key.verdict.found", summary=_sentence(worst.summary), chance=chance)
+        return words("key.verdict.found", summary=summary, chance=chance)
     if worst.severity:
         kind = words.get(f"kind.{worst.kind}", worst.kind)
         return words("key.verdict.fading", kind=kind, chance=chance)
     if worst.probability < USUAL:
-        return words("key.verdict.unusual", summary=_sentence(worst.summary), chance=chance)
+        return words("key.verdict.unusual", summary=summary, chance=chance)
     return words("key.verdict.usual")
 
 
@@ -269,7 +285,10 @@ def _traits(works: Console, person: Viewer, subject: str) -> list[Shared]:
     """The identifiers of a key, and how many keys have each."""
     view, tenants = works.view, person.tenants
     return [
-        Shared(Trait(kind, hashed), keys_with(view, kind, hashed, tenants, limit=0).total)
+        Shared(
+            Trait(kind, hashed),
+            count_with(view, kind, hashed, tenants, _MANY) if kind in LISTED else None,
+        )
         for kind, hashed in identifiers_of(view, subject).items()
     ]
 

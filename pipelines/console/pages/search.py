@@ -28,7 +28,7 @@ from pipelines.console.page import (
     viewer,
 )
 from pipelines.console.traits import read_trait
-from pipelines.console.view.keys import KeyPage, find_key, keys_with
+from pipelines.console.view.keys import MOST_COUNTED, KeyPage, count_with, find_key, keys_with
 from pipelines.console.view.search import LEAST, find, find_template, find_trait
 from pipelines.console.words import path
 from pipelines.inspect.subjects.names import RawType, pseudonym_of
@@ -96,7 +96,16 @@ async def trait(request: Request) -> Response:
     if found is None:
         raise Refused(404, console(request).words("trait.none"))
     kind, keys = found
-    return render(request, "trait.html", name=name, kind=kind, keys=keys, number=number, size=_PAGE)
+    return render(
+        request,
+        "trait.html",
+        name=name,
+        kind=kind,
+        keys=keys,
+        number=number,
+        size=_PAGE,
+        most=MOST_COUNTED,
+    )
 
 
 def look_up(works: Console, person: Viewer, text: str, kind: str = "any") -> Result:
@@ -186,8 +195,8 @@ def _by_pseudonym(works: Console, person: Viewer, kind: RawType, pseudonym: str)
     """What a raw name stands for, if it is known."""
     tie = read_trait(pseudonym)
     if tie is not None:
-        keys = keys_with(works.view, tie.kind, tie.hash, person.tenants, limit=0)
-        return [Found("trait", pseudonym, tie.path)] if keys.total else []
+        keys = count_with(works.view, tie.kind, tie.hash, person.tenants, most=1)
+        return [Found("trait", pseudonym, tie.path)] if keys else []
     known = find_key(works.view, pseudonym, person.tenants) is not None
     if not known and not person.tenants:
         partitions = works.ordinary().partitions

@@ -27,6 +27,7 @@ _COLUMNS = (
 Identifier = Literal["payment", "network", "tls", "user_agent", "system", "model"]
 _IDENTIFIERS: tuple[Identifier, ...] = get_args(Identifier)
 _AT_ONCE = 500
+MOST_COUNTED = 10_000  # keys that have an identifier
 
 
 class KeyRow(msgspec.Struct, frozen=True):
@@ -119,17 +120,27 @@ def keys_of_account(
 def keys_with(
     view: View, kind: Identifier, hashed: int, tenants: Tenants, *, limit: int = 50, offset: int = 0
 ) -> KeyPage:
-    """The keys whose latest fingerprint has an identifier.
+    """The keys whose latest fingerprint has an identifier, counted up to MOST_COUNTED.
 
     Args:
         hashed: its keyed hash, unsigned.
     """
-    if kind not in _IDENTIFIERS:
-        raise ValueError(kind)
-    where = both(
-        Condition(f"{kind} != 0 AND {kind} = ?", [signed(hashed)]), of_tenants("tenant", tenants)
+    where = _having(kind, hashed, tenants)
+    query = (
+        f"SELECT {_COLUMNS} FROM keys WHERE {where.sql} ORDER BY {KEY_ORDERS['requests']} "
+        "LIMIT ? OFFSET ?"
     )
-    return _page(view, where, "requests", limit, offset)
+    rows = view.structs(KeyRow, query, [*where.parameters, limit, offset])
+    return KeyPage(rows, count_with(view, kind, hashed, tenants))
+
+
+def count_with(
+    view: View, kind: Identifier, hashed: int, tenants: Tenants, most: int = MOST_COUNTED
+) -> int:
+    """The number of keys whose latest fingerprint has an identifier, but at most `most`."""
+    where = _having(kind, hashed, tenants)
+    query = f"SELECT count(*) FROM (SELECT 1 FROM keys WHERE {where.sql} LIMIT ?)"
+    return view.number(query, [*where.parameters, most])
 
 
 def identifiers_of(view: View, key: str) -> dict[Identifier, int]:
@@ -173,6 +184,14 @@ def signed(hashed: int) -> int:
 def unsigned(stored: int) -> int:
     """A 64-bit hash as fingerprints have it."""
     return int(stored) & ((1 << 64) - 1)
+
+
+def _having(kind: Identifier, hashed: int, tenants: Tenants) -> Condition:
+    if kind not in _IDENTIFIERS:
+        raise ValueError(kind)
+    return both(
+        Condition(f"{kind} != 0 AND {kind} = ?", [signed(hashed)]), of_tenants("tenant", tenants)
+    )
 
 
 def _page(view: View, where: Condition, order: KeyOrder, limit: int, offset: int) -> KeyPage:

@@ -24,9 +24,9 @@ CREATE INDEX keys_by_severity ON keys (severity, cost) WHERE severity > 0;
 CREATE INDEX keys_by_account ON keys (account) WHERE account != '';
 CREATE INDEX keys_by_tenant ON keys (tenant, severity, cost) WHERE tenant != '';
 CREATE INDEX keys_by_last_seen ON keys (last_seen);
-CREATE INDEX keys_by_payment ON keys (payment) WHERE payment != 0;
-CREATE INDEX keys_by_network ON keys (network) WHERE network != 0;
-CREATE INDEX keys_by_system ON keys (system) WHERE system != 0;
+CREATE INDEX keys_by_payment ON keys (payment, requests DESC, key) WHERE payment != 0;
+CREATE INDEX keys_by_network ON keys (network, requests DESC, key) WHERE network != 0;
+CREATE INDEX keys_by_system ON keys (system, requests DESC, key) WHERE system != 0;
 
 CREATE TABLE tenants (  -- of accounts, by their prefixes
   account TEXT PRIMARY KEY,

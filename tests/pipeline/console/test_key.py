@@ -60,7 +60,7 @@ def key(settings: Settings) -> str:
 def test_key_page_shows_findings_beside_ordinary_keys(open_pages: OpenPages, key: str) -> None:
     page = open_pages("viewer").get(f"/keys/{key}")
     assert page.status_code == 200
-    assert "ask for the reasoning trace. under 1 in a billion ordinary keys" in page.text
+    assert "ask for the reasoning trace. Under 1 in a billion ordinary keys" in page.text
     assert 'class="usual"' in page.text
     assert "It would be only a warning" in page.text
 
