@@ -4,7 +4,7 @@
 |---|---|---|
 | `xm:console:proposals` | hash: proposals as JSON, by id | by the first change after it |
 | `xm:console:proposal:<id>` | the subjects of a proposal as JSON | with the proposal |
-| `xm:console:acted:<hash of a name>` | hash: subjects locked out in the last hour | after an hour |
+| `xm:console:acted:<hash of a name>` | subjects locked out in the last hour, JSON | after an hour |
 
 A proposal is taken before it is carried out, so two people who approve it at the same time do it
 once. If some decisions fail, it stays with the subjects that are left.
@@ -16,7 +16,6 @@ import hashlib
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -95,26 +94,22 @@ class Proposals:
             above: number of keys per hour above which a second person is needed.
         """
         name = ACTED_KEY + _hashed(who)
-        new = {subject: msgspec.json.encode((now, count)) for subject, count in keys.items()}
 
         def run() -> bool:
             with self._server.connection(name) as connection:
-                _, found = execute(connection, [("WATCH", name), ("HGETALL", name)])
-                recent, gone = _recent(found, now)
-                total = sum((recent | dict(keys)).values())
-                commands: list[Command] = [("HDEL", name, *gone)] if gone else []
-                if total <= above:
-                    commands.append(("HSET", name, *chain.from_iterable(new.items())))
-                    commands.append(("PEXPIRE", name, int(1000 * HOUR)))
-                transact(connection, commands)
-            return total <= above
+                _, found = execute(connection, [("WATCH", name), ("GET", name)])
+                recent = _recent(found, now) | {key: (now, count) for key, count in keys.items()}
+                admitted = sum(count for _, count in recent.values()) <= above
+                write = ("SET", name, msgspec.json.encode(recent), "PX", int(1000 * HOUR))
+                transact(connection, [write] if admitted else [])
+            return admitted
 
         return self._server.run(run)
 
     def acted(self, who: str, now: float) -> dict[str, int]:
         """What a person has locked out in the last hour: the number of keys by subject."""
-        found = self._call("HGETALL", ACTED_KEY + _hashed(who))
-        return _recent(found, now)[0]
+        found = self._call("GET", ACTED_KEY + _hashed(who))
+        return {subject: keys for subject, (_, keys) in _recent(found, now).items()}
 
     def all(self, now: float) -> list[Proposal]:
         """The proposals that wait, the oldest first."""
@@ -265,16 +260,10 @@ def _hashed(who: str) -> str:
     return hashlib.blake2b(same_person(who).encode(), digest_size=12).hexdigest()
 
 
-def _recent(found: list[bytes], now: float) -> tuple[dict[str, int], list[str]]:
-    """The number of keys by subject in the last hour, and the subjects of earlier hours."""
-    recent, gone = dict[str, int](), list[str]()
-    for field, value in zip(found[::2], found[1::2], strict=True):
-        at, keys = msgspec.json.decode(value, type=tuple[float, int])
-        if now - at < HOUR:
-            recent[field.decode()] = keys
-        else:
-            gone.append(field.decode())
-    return recent, gone
+def _recent(value: bytes | None, now: float) -> dict[str, tuple[float, int]]:
+    """By subject, when it was locked out in the last hour, and its number of keys."""
+    known = msgspec.json.decode(value or b"{}", type=dict[str, tuple[float, int]])
+    return {subject: each for subject, each in known.items() if now - each[0] < HOUR}
 
 
 def _waiting(value: bytes | None, now: float) -> Proposal:

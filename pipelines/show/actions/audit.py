@@ -28,6 +28,8 @@ def show_one(change: Change, console: Console | None = None) -> None:
 def _text(change: Change) -> Text:
     text = Text(f"{date_time(change.at)}  ").append(f"{change.what}  ", "bold")
     text.append(f"{change.subject}  ".lstrip(), "not bold").append(change.id, "dim")
+    if change.reference not in ("", change.subject):
+        text.append(f"  {change.reference}", "dim")
     text.append(f"\n  {change.who}: {change.why}", "not bold")
     if change.before is None and change.after is None:
         return text
