@@ -62,6 +62,11 @@ class Kept(Generic[_T]):
             threading.Thread(target=self._renew, daemon=True).start()
         return known[0]
 
+    def start(self) -> None:
+        """Read it now, so that nobody has to wait."""
+        self._again.acquire()
+        threading.Thread(target=self._renew, daemon=True).start()
+
     def _renew(self) -> None:
         try:
             self._known = self._read(), time.monotonic()

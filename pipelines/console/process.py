@@ -44,6 +44,7 @@ def run_console(settings: Settings) -> None:
     chosen = settings.console
     tls = server_tls(chosen.tls_cert_file, chosen.tls_key_file, chosen.tls_client_ca_file, _PREFIX)
     console = services(settings)
+    console.ordinary.start()
     heartbeat = Heartbeat(
         settings, ["console"], lambda: {"trouble": trouble(console.view, time.time())}
     )

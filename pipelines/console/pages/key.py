@@ -20,6 +20,7 @@ from monitor.records.profile import SCALES, Profile
 from monitor.sketches.habits import model_counts
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.charts import series
+from pipelines.console.forms import page_number
 from pipelines.console.page import Console, Pages, Refused, blocking, console, render, viewer
 from pipelines.console.traits import LISTED, Trait
 from pipelines.console.view.alerts import AlertMessage, AlertRow, alert_messages, list_alerts
@@ -136,7 +137,9 @@ async def key(request: Request) -> Response:
     """The page of a key, an account or an end user."""
     subject = request.path_params["subject"]
     works, person = console(request), viewer(request)
-    found = await blocking(collect, works, person, subject) if is_pseudonym(subject) else None
+    number = page_number(request.query_params)
+    known = is_pseudonym(subject)
+    found = await blocking(collect, works, person, subject, number) if known else None
     if found is None or not found.is_known:
         raise Refused(404, works.words("key.unknown"))
     return render(
@@ -144,8 +147,12 @@ async def key(request: Request) -> Response:
     )
 
 
-def collect(works: Console, person: Viewer, subject: str) -> Subject | None:
-    """What is known about a subject; `None` if it is another tenant's."""
+def collect(works: Console, person: Viewer, subject: str, number: int = 1) -> Subject | None:
+    """What is known about a subject; `None` if it is another tenant's.
+
+    Args:
+        number: of the page of its keys, if it is an account; from 1.
+    """
     view, tenants = works.view, person.tenants
     row = find_key(view, subject, tenants)
     if row is None and tenants:
@@ -159,7 +166,9 @@ def collect(works: Console, person: Viewer, subject: str) -> Subject | None:
         live=_live(works, subject),
         traits=_traits(works, person, subject),
         campaigns=campaigns_of(view, subject, tenants),
-        keys=keys_of_account(view, subject, tenants, order="severity", limit=_KEYS)
+        keys=keys_of_account(
+            view, subject, tenants, order="severity", limit=_KEYS, offset=(number - 1) * _KEYS
+        )
         if is_account
         else None,
         alerts={alert.id: alert for alert in alerts},
