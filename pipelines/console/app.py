@@ -16,7 +16,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from monitor.config import Settings
-from monitor.errors import InputError
+from monitor.errors import ConfigError, EvidenceError, InputError
+from monitor.evidence.bundle.timestamp import TimestampError
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
 from monitor.store.redis import RedisStore
@@ -105,7 +106,11 @@ def application(console: Console, sign_on: SignOn) -> Starlette:
             Mount("/static", StaticFiles(directory=str(_HERE / "static")), name="static"),
         ],
         middleware=[Middleware(Gate, sign_on=sign_on, settings=console.settings.console)],
-        exception_handlers={HTTPException: _refused, InputError: _wrong_input},
+        exception_handlers={
+            HTTPException: _refused,
+            InputError: _wrong_input,
+            **dict.fromkeys((ConfigError, EvidenceError, TimestampError), _not_possible),
+        },
     )
     app.state.console, app.state.sign_on = console, sign_on
     return app
@@ -120,3 +125,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _wrong_input(request: Request, error: Exception) -> Response:
     return render(request, "refused.html", 422, sentence=str(error))
+
+
+async def _not_possible(request: Request, error: Exception) -> Response:
+    """For want of a key to sign cases, for example. It can be put right, but not on a page."""
+    return render(request, "refused.html", 409, sentence=str(error))

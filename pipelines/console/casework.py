@@ -44,7 +44,7 @@ class Casework:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._bundles: OrderedDict[str, Bundle] = OrderedDict()
-        self._writing = threading.Lock()  # a bundle takes seconds and memory
+        self._writing = threading.Lock()  # documents take seconds and memory
 
     @cached_property
     def store(self) -> CaseStore:
@@ -90,6 +90,22 @@ class Casework:
                 _, oldest = self._bundles.popitem(last=False)
                 oldest.file.unlink(missing_ok=True)
         return found
+
+    def report(self, case: str, form: str) -> bytes:
+        """The report on an incident, of the entries of a case and of what is in force now.
+
+        Args:
+            form: `md`, `html` or `pdf`.
+        """
+        from pipelines.reports.documents import incident_report
+        from pipelines.reports.evidence import evidence_of
+        from pipelines.reports.export import subjects, verified_lines, with_digests
+        from pipelines.reports.in_force import look_up
+
+        evidence = evidence_of(with_digests(verified_lines(self.store, case)))
+        applies = look_up(self._settings, subjects(evidence.case))
+        with self._writing:
+            return incident_report(evidence, applies, form)
 
     def bundle(self, case: str, manifest: str) -> Bundle | None:
         """A bundle of a case that this process has exported; `None` if it is gone.

@@ -36,6 +36,7 @@ from pipelines.console.view.alerts import (
     list_alerts,
     parts_of,
 )
+from pipelines.console.words import path
 from pipelines.inspect.withdrawal import Behaviours
 from pipelines.notify.incidents.words import evidence
 from pipelines.notify.listing import AlertView, read_alert
@@ -166,7 +167,7 @@ async def silence_alerts(request: Request) -> Response:
         silence, console(request).book, subject, kind, form.seconds(), who.name, form.text("why")
     )
     notify(request, console(request).words("silence.done"))
-    return see_other(f"/alerts/{subject}" if _ID.fullmatch(subject) else "/alerts")
+    return see_other(path(subject) or "/alerts")
 
 
 @page("/silences/{silence}/end", right="decide", methods=("POST",))

@@ -1,4 +1,4 @@
-"""Exports: a case as a signed bundle, and the audit as JSON lines."""
+"""Exports: a case as a signed bundle, and the report on an incident."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipelines.console.page import (
 from pipelines.console.pages.cases import own_case
 
 page = Pages()
+_TYPES = {"md": "text/markdown", "html": "text/html", "pdf": "application/pdf"}  # of a report
 
 
 @page("/cases/{case}/exports", right="decide", methods=("POST",))
@@ -42,6 +43,17 @@ async def bundle_file(request: Request) -> Response:
     """The bundle."""
     bundle = await _bundle(request)
     return FileResponse(bundle.file, media_type="application/zip", filename=f"{bundle.case}.zip")
+
+
+@page("/cases/{case}/incident.{form}", right="decide")
+async def incident(request: Request) -> Response:
+    """The report on the case. It is a file to keep, never a page of the console."""
+    case, form = await own_case(request), request.path_params["form"]
+    if form not in _TYPES:
+        raise Refused(404, console(request).words("export.no_form"))
+    content = await blocking(console(request).cases.report, case, form)
+    name = f"attachment; filename=incident-{case}.{form}"
+    return Response(content, media_type=_TYPES[form], headers={"Content-Disposition": name})
 
 
 async def _bundle(request: Request) -> Bundle:

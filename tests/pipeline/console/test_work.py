@@ -44,14 +44,28 @@ def alert_on(key: str, severity: Severity = "warning") -> Alert:
     return msgspec.structs.replace(key_alert(key, severity), id=alert_id(key, "harvest", 0.0))
 
 
+def insert(pages: Pages, table: str, *rows: dict[str, object]) -> None:
+    """Write rows into the view."""
+    with Writer(pages.console.view.file).transaction() as view:
+        for row in rows:
+            columns, marks = ", ".join(row), ", ".join("?" * len(row))
+            view.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", [*row.values()])
+
+
 def block(pages: Pages, key: str, alert: Alert) -> None:
     """Block a key because of an alert, in Redis and in the view."""
     store, now = pages.console.store, time.time()
     decision = Decision(key, "block", alert.id, now, 600.0, kind=alert.kind)
     store.commit(Checkpoint(decisions=[decision]))
-    row = (key, "block", "block", "", "detector", alert.kind, alert.id, now + 600.0, None, now)
-    with Writer(pages.console.view.file).transaction() as view:
-        view.execute("INSERT INTO in_force VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    actions = {"action": "block", "decided": "block", "why": "", "origin": "detector"}
+    because = {"kind": alert.kind, "reason": alert.id, "until": now + 600.0, "made_at": now}
+    insert(pages, "in_force", {"subject": key} | actions | because)
+
+
+def change(id: str, who: str, why: str, about: str, after: str = "") -> dict[str, object]:
+    """A row of the audit in the view."""
+    what = {"id": id, "at": float(id[2:]), "what": "decide", "who": who, "why": why}
+    return what | {"subject": about, "about": about, "before": "", "after": after}
 
 
 def alerted(pages: Pages, alert: Alert) -> Alert:
@@ -224,8 +238,21 @@ def test_export_is_verified_and_its_path_names_no_file(pages: Pages) -> None:
     assert path == f"/cases/{case}/exports/{report.manifest}"
     for wrong in ("..%2f..%2fcase.pem", "../../case.pem", "%2e%2e", report.manifest[:-1], ""):
         assert pages.get(f"/cases/{case}/exports/{wrong}/bundle.zip").status_code == 404
+    incident = pages.get(f"/cases/{case}/incident.html")
+    assert SCRIPT not in incident.text
+    assert incident.headers["content-disposition"].startswith("attachment")
+    assert pages.get(f"/cases/{case}/incident.exe").status_code == 404
     other = case_with(pages, campaign_alert())
     assert pages.get(path.replace(case, other)).status_code == 404
+
+
+def test_case_needs_a_key_to_sign(open_pages: OpenPages, settings: Settings) -> None:
+    case = case_with(open_pages("admin"), key_alert(KEY))
+    assert settings.cases.key_file is not None
+    settings.cases.key_file.unlink()
+    for path in ("note", "exports"):
+        answer = open_pages("admin").submit(f"/cases/{case}/{path}", text="a note", why="INC-8")
+        assert answer.status_code == 409
 
 
 def test_appeal_is_recorded_and_answered(pages: Pages) -> None:
@@ -252,12 +279,9 @@ def test_appeal_is_recorded_and_answered(pages: Pages) -> None:
 
 
 def test_audit_is_filtered_and_downloaded(pages: Pages) -> None:
-    rows = [
-        (f"o_{n:020x}", 1000.0 + n, "decide", who, SCRIPT, KEY, KEY, "", '{"on": true}', "")
-        for n, who in enumerate(["ann", "bo"] * 60)
-    ]
-    with Writer(pages.console.view.file).transaction() as view:
-        view.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    people = enumerate(["ann", "bo"] * 60)
+    rows = [change(f"o_{1000 + n}", who, SCRIPT, KEY, '{"on": true}') for n, who in people]
+    insert(pages, "audit", *rows)
     shown = pages.get("/audit").text
     assert shown.count("<tr id=") == 100
     assert SCRIPT not in shown
@@ -283,22 +307,16 @@ def test_person_of_a_tenant_sees_nothing_of_others(open_pages: OpenPages) -> Non
     shared = alerted(everybody, msgspec.structs.replace(shared, id="a_" + "c" * 20, summary=OTHER))
     everybody.console.control.withdraw(shared.id, CAMPAIGN, "campaign", "critical", "bo", OTHER)
     alert_path = f"/alerts/{shared.id}"
-    row = (shared.id, "campaign", 3, "open", CAMPAIGN, "campaign", "", "block", 1, OTHER, OTHER)
-    change = ("o_1", 1.0, "withdraw", "bo", OTHER, shared.id, CAMPAIGN, "", f'["{OTHER}"]', "")
-    with Writer(everybody.console.view.file).transaction() as view:
-        view.execute("INSERT INTO keys (key, tenant) VALUES (?, 'acme/')", [KEY])
-        view.execute("INSERT INTO campaign_tenants VALUES (?, 'acme/')", [CAMPAIGN])
-        view.execute(f"INSERT INTO alerts VALUES ({'?, ' * 14}'', 0, 0)", (*row, 1, 1, 1))
-        view.execute(f"INSERT INTO audit VALUES ({', '.join('?' * 10)})", change)
-    for path in (
-        "/decisions",
-        "/cases",
-        "/alerts",
-        "/appeals",
-        "/audit",
-        "/audit.jsonl",
-        alert_path,
-    ):
+    row = {"id": shared.id, "kind": "campaign", "severity": 3, "state": "open", "score": 1.0}
+    about = {"subject": CAMPAIGN, "subject_type": "campaign", "decision": "block"}
+    said = {"summary": OTHER, "evidence": OTHER}
+    times = dict.fromkeys(("opened_at", "detected_at", "changed_at"), 1.0)
+    insert(everybody, "alerts", row | about | said | times)
+    insert(everybody, "audit", change("o_1", "bo", OTHER, CAMPAIGN, f'["{OTHER}"]'))
+    insert(everybody, "keys", {"key": KEY, "tenant": "acme/"})
+    insert(everybody, "campaign_tenants", {"campaign": CAMPAIGN, "tenant": "acme/"})
+    lists = ("/decisions", "/cases", "/alerts", "/appeals", "/audit", "/audit.jsonl")
+    for path in (*lists, alert_path):
         shown = scoped.get(path)
         assert shown.status_code == 200, path
         assert OTHER not in shown.text, path
