@@ -73,7 +73,7 @@
       legend: { show: data.series.length > 1, live: false, markers: { width: 0, fill: (chart, place) => chart.series[place].stroke() } },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
-        x: named ? { time: false, range: [-0.6, x.length - 0.4] } : { time: true },
+        x: named ? { time: false, range: [-0.6, x.length - 0.4] } : { time: true, ...(bars && x.length > 1 ? { range: [x[0] - (x[1] - x[0]) / 2, x.at(-1) + (x[1] - x[0]) / 2] } : {}) },
         y: { range: (chart, low, high) => [Math.min(0, low || 0), high > 0 ? high * 1.06 : 1] },
       },
       axes: [
