@@ -26,6 +26,7 @@ _PLACES = {
     "c_.+": "/campaigns/",
     "[pn]_.+": "/traits/",
 }
+_NONE = "\u2013"
 _SHORT = 10  # characters of a shortened id, after its prefix
 _LATEST = 253_402_300_799.0  # the last second that a date can have
 
@@ -103,13 +104,24 @@ def compact(value: float) -> str:
     return f"{value:.3g}" if value != int(value) else str(int(value))
 
 
+def figure(value: float) -> str:
+    """A measured number, with three digits that count.
+
+    >>> figure(0.24383999), figure(1.17e-11), figure(1234.5), figure(12.0)
+    ('0.244', '1.17e-11', '1,234', '12')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def money(value: float, currency: str = "$") -> str:
-    """An amount of money; cents only where they matter.
+    """An amount of money; cents only where they matter. Without a price there is none.
 
     >>> money(0.004), money(3.5), money(12345.6)
     ('< $0.01', '$3.50', '$12,346')
     """
-    if 0 < value < 0.01:
+    if not value:
+        return _NONE
+    if value < 0.01:
         return f"< {currency}0.01"
     return f"{currency}{value:,.0f}" if value >= 100 else f"{currency}{value:,.2f}"
 
@@ -177,5 +189,6 @@ def _bounded(ts: float) -> float:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    each.__name__: each for each in (count, compact, money, percent, span, short, path, iso, utc)
+    each.__name__: each
+    for each in (count, compact, figure, money, percent, span, short, path, iso, utc)
 }

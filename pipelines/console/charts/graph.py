@@ -29,6 +29,7 @@ _MARGIN_X, _MARGIN_Y = 90.0, 34.0
 _KEY, _TIE = 7.0, 9.0  # radii
 _GAP = 12.0  # between nodes
 _LARGEST = 40.0  # radius
+_LABEL = 150.0, 20.0  # room of a label
 
 NodeKind = Literal["member", "bystander", "tie"]
 Places = npt.NDArray[np.float64]  # (n, 2)
@@ -52,6 +53,7 @@ class Node(msgspec.Struct, frozen=True):
         count: keys, or identifiers of this kind.
         members, others: keys that have the identifier.
         shares: names of identifiers that these keys share.
+        above: its label goes above it, as that of a neighbour is below.
     """
 
     kind: NodeKind
@@ -64,6 +66,7 @@ class Node(msgspec.Struct, frozen=True):
     members: int = 0
     others: int = 0
     shares: tuple[str, ...] = ()
+    above: bool = False
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -121,6 +124,7 @@ def draw(
     every = [*circles, *drawn.values()]
     places = _places(circles, drawn)
     index = {name: len(circles) + i for i, name in enumerate(drawn)}
+    above = _above(places, list(index.values()))
     edges = [
         Edge(
             *_point(places[i]),
@@ -142,8 +146,9 @@ def draw(
             circle.members,
             circle.others,
             circle.shares,
+            i in above,
         )
-        for circle, place in zip(every, places, strict=True)
+        for i, (circle, place) in enumerate(zip(every, places, strict=True))
     ]
     return Drawing(nodes, edges, len(members), len(bystanders))
 
@@ -245,6 +250,16 @@ def _apart(places: Places, radii: npt.NDArray[np.float64]) -> Places:
         places = places + (way / distance[..., None] * overlap[..., None]).sum(axis=1) / 3.0
         places = np.clip(places, low, high)
     return places
+
+
+def _above(places: Places, labelled: Sequence[int]) -> set[int]:
+    """Nodes whose label would cover that of a node before them."""
+    found: set[int] = set()
+    for at, i in enumerate(labelled):
+        below = [j for j in labelled[:at] if j not in found]
+        if (np.abs(places[below] - places[i]) < _LABEL).all(axis=1).any():
+            found.add(i)
+    return found
 
 
 def _point(place: npt.NDArray[np.float64]) -> tuple[float, float]:
