@@ -98,7 +98,7 @@ class Console(BaseModel):
     )
     proxy_sign_out: str | None = Field(
         None,
-        pattern=r"^/[\w./-]*$",
+        pattern=r"^/([\w.-][\w./?=&%:-]*)?$",
         description="path at which the proxy signs people out, such as `/oauth2/sign_out`",
     )
     requests_per_second: float = Field(

@@ -20,6 +20,7 @@ from monitor.config import Settings
 from monitor.errors import ConfigError
 from pipelines.console.access.sign_on import SignOn
 from pipelines.console.app import application, services
+from pipelines.console.connection import Connection
 from pipelines.console.pages.health import trouble
 from pipelines.console.reader.child import reading
 from pipelines.web.heartbeat import Heartbeat
@@ -32,6 +33,7 @@ _PREFIX = "XM_CONSOLE__"
 _MOST_REQUESTS = 1_000  # at the same time; each open page has one that waits for events
 _BACKLOG = 512
 _STOP_SECONDS = 5
+_IDLE_SECONDS = 75  # between requests; nginx keeps idle connections for 60 s
 
 
 def run_console(settings: Settings) -> None:
@@ -50,6 +52,7 @@ def run_console(settings: Settings) -> None:
     )
     config = uvicorn.Config(
         application(console, SignOn(settings)),
+        http=Connection,
         access_log=False,
         log_config=None,
         proxy_headers=False,
@@ -57,6 +60,7 @@ def run_console(settings: Settings) -> None:
         date_header=False,
         ws="none",
         limit_concurrency=_MOST_REQUESTS,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     config.load()

@@ -39,6 +39,7 @@ SAFE = frozenset({"GET", "HEAD"})
 _FILES, _PROBES = "/static/", frozenset({"/healthz", "/readyz"})
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
+_PACKAGES = re.compile("/(?:monitor|pipelines)/")
 _BODY_BYTES, _BODY_SECONDS = 1 << 20, 10.0
 _BODY_LATE, _BODY_LARGE = 408, 413
 
@@ -93,9 +94,7 @@ class Gate:
             text = "Redis does not answer, see the log: try again in some seconds.\n"
             await answer.give(PlainTextResponse(text, 503, {"retry-after": "5"}), scope)
         except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            place = f"{frames[-1].filename}:{frames[-1].lineno}"
-            log.error("page_failed error=%s at=%s", type(error).__name__, place)
+            log.error("page_failed error=%s at=%s", type(error).__name__, _place(error))
             await answer.give(PlainTextResponse("The page failed, see the log.\n", 500), scope)
 
     def _check(self, request: Request) -> None:
@@ -167,6 +166,13 @@ class _Answer:
         self.session = None
         if not self._started:
             await response(scope, _nothing, self.send)
+
+
+def _place(error: Exception) -> str:
+    """The last line of our own code that an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if _PACKAGES.search(each.filename)] or frames
+    return f"{own[-1].filename}:{own[-1].lineno}"
 
 
 async def _body(request: Request, receive: Receive) -> bytes:

@@ -53,7 +53,10 @@ async def sign_out(request: Request) -> Response:
     if (await request.form()).get("everywhere"):
         await sign_on.end_all(viewer(request))
     await sign_on.end(request)
-    response = see_other(console(request).settings.console.proxy_sign_out or PATH)
+    proxy = console(request).settings.console.proxy_sign_out
+    # A form may lead to this site only, also by a redirect of the proxy; a refresh is no form.
+    refresh = {"refresh": f"0; url={proxy}"}
+    response = PlainTextResponse("", headers=refresh) if proxy else see_other(PATH)
     response.headers.append("set-cookie", sign_on.no_cookie())
     response.headers["clear-site-data"] = '"storage"'
     return response
