@@ -26,6 +26,7 @@ from pipelines.console.page import (
     viewer,
 )
 from pipelines.console.view.campaigns import list_shares
+from pipelines.console.words import path
 
 page = Pages()
 
@@ -49,7 +50,7 @@ async def confirm(request: Request) -> Response:
         return await _preview(request, draft, status=409, changed=True)
     arguments = console(request), viewer(request), request.path_params["id"], order
     outcome = await blocking(carry_out_draft, *arguments)
-    return done(request, outcome, f"/campaigns/{draft.campaign}")
+    return done(request, outcome, path(draft.campaign))
 
 
 def done(request: Request, outcome: Outcome, back: str) -> Response:

@@ -41,6 +41,7 @@ from pipelines.console.view.campaigns import (
     member_keys,
 )
 from pipelines.console.view.reach import accounts_of
+from pipelines.console.words import path as path_of
 from pipelines.inspect.campaign import CampaignDetail, SharedIdentifier
 
 page = Pages()
@@ -100,7 +101,7 @@ def _table(console: Console, viewer: Viewer, id: str, query: Mapping[str, str]) 
     )
     chosen = {name: query.get(name, "") for name in _NAMES}
     narrowed = {name: value for name, value in chosen.items() if value}
-    path = f"/campaigns/{id}"
+    path = path_of(id)
     return {
         "members": members,
         "chosen": chosen,

@@ -71,7 +71,7 @@ def test_page_shows_who_and_why(pages: Pages) -> None:
     for part in (
         "12 coordinated keys",
         "they split one list",
-        "they send at the same rate",
+        "They send at the same rate",
         'class="graph"',
         f'href="/campaigns/{ID}?shares={PAYMENT}#members"',
         "Preview all 12 that match",
