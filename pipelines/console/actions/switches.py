@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from monitor.alerting.alerts import ACTIONS, Action
-from monitor.alerting.enforcement import SHADOW_KINDS, Control, Switch, effective
+from monitor.alerting.enforcement import SHADOW, SHADOW_KINDS, Control, Switch, effective
 from monitor.errors import InputError
 from pipelines.console.page import Console
 from pipelines.console.view.history import decisions_in_force
@@ -53,7 +53,7 @@ class Effect(msgspec.Struct, frozen=True):
         more, less: subjects that gateways would treat more or less strictly.
         examples: some of these.
         is_whole: whether all subjects with a decision were looked up.
-        is_known: whether workers report their shadow mode; if not, it counts as on.
+        is_known: whether it is known if shadow mode is on; if not, it counts as on.
     """
 
     now: dict[Action, int]
@@ -101,8 +101,14 @@ def effect(console: Console, setting: Setting) -> Effect:
         sum(step < 0 for _, step in changed),
         [subject for subject, _ in changed[:_SHOWN]],
         total <= _MOST,
-        shadow is not None,
+        shadow is not None or not any(_depends(each, now) for each in (control, after)),
     )
+
+
+def _depends(control: Control, now: float) -> bool:
+    """Whether shadow mode is as the settings of the workers say."""
+    on, off = (control.is_on(SHADOW, now, default) for default in (True, False))
+    return on != off
 
 
 def _after(control: Control, setting: Setting, now: float) -> Control:
