@@ -105,6 +105,7 @@ class Engine(PartitionedOperator[Partition]):
         self._copies: Records = np.empty(0, RECORD)
         self.table = Table(store, settings.rows)
         self._subjects = Subjects(identity, store, self.table)
+        self._tenants = identity.tenants
         self._response = Response(settings, self.table, self._detectors)
         self._gauges = gauges.EngineGauges(
             *(settings, self._reference, self._combined, self._subjects, self.table, self.metrics)
@@ -256,8 +257,7 @@ class Engine(PartitionedOperator[Partition]):
         """Process the entries `start` to `end` of one epoch.
 
         Returns:
-            copies of the records to evaluate, and the index of the entry after which each was
-            copied.
+            copies of the records to evaluate, and the index of the entry that made each due.
         """
         if end - start > len(self._copies):
             self._copies = np.empty(end - start, RECORD)
@@ -265,9 +265,7 @@ class Engine(PartitionedOperator[Partition]):
         baseline = partition.baseline
         today = Today(
             *(baseline.day, baseline.today, baseline.ceiling, self._extractor.model),
-            self._tasks.traits,
-            *baseline.mean.today,
-            baseline.trusted,
+            *(self._tasks.traits, *baseline.mean.today, baseline.trusted),
         )
         count = 0
         while True:
@@ -328,6 +326,7 @@ class Engine(PartitionedOperator[Partition]):
             self._add(partition, self._response.withdraw(partition, self._subjects))
 
     def forget(self, subjects: Sequence[str]) -> None:
+        self._tenants.forget(subjects)
         for partition in self.partitions.values():
             self._add(partition, self._response.forget(partition, self._subjects, subjects))
 
@@ -349,7 +348,7 @@ class Engine(PartitionedOperator[Partition]):
 
     def snapshot(self) -> Checkpoint:
         checkpoint = super().snapshot()
-        checkpoint.records = self.table.snapshot()
+        checkpoint.records, checkpoint.tenants = self.table.snapshot(), self._tenants.take()
         return checkpoint
 
     def _add_rows(self, partition: Partition, checkpoint: Checkpoint) -> None:
@@ -362,6 +361,7 @@ class Engine(PartitionedOperator[Partition]):
     def rollback(self, checkpoint: Checkpoint) -> None:
         super().rollback(checkpoint)
         self.table.rollback()
+        self._tenants.put_back(checkpoint.tenants)
 
     def revoke(self) -> None:
         super().revoke()

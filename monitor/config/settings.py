@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -37,6 +37,7 @@ from monitor.errors import ConfigError
 
 DEFAULT_FILE = "extraction-monitor.toml"
 DOCS = "https://github.com/extraction-monitor/extraction-monitor/blob/main"
+Tenant = Annotated[str, Field(pattern=r"^[^\s#,*]{1,64}$")]
 _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.+:\d+")
 
 
@@ -128,6 +129,12 @@ class Settings(BaseSettings):
         "Redis keeps all of them; at least 10,000",
     )
     record_days: float = Field(14, gt=0, description="idle days after which a key's record expires")
+    tenants: list[Tenant] = Field(
+        [],
+        max_length=1_000,
+        description='customers, by how the names of their accounts begin: `["acme/", "globex/"]`; '
+        "the longest counts; a person of the console may be limited to some",
+    )
     subject_series: int = Field(
         40,
         ge=0,

@@ -27,6 +27,7 @@ class Checkpoint:
             successor publishes them if this worker dies in between.
         arrivals: by origin and key of a decision, when the request that led to it arrived in
             Kafka, wall-clock time. A decision without one holds in full from now on.
+        tenants: of accounts, by their pseudonyms.
     """
 
     records: Mapping[str, bytes] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Checkpoint:
     alerts: list[Alert] = field(default_factory=list)
     arrivals: dict[tuple[str, str], float] = field(default_factory=dict)
     traffic: dict[str, int] = field(default_factory=dict)
+    tenants: dict[str, str] = field(default_factory=dict)
 
 
 class Store(Protocol):

@@ -13,6 +13,7 @@
 | `xm:d:operator:<pseudonym>` | a person's decision (`control.py`) | when the decision ends |
 | `xm:caps` | hash: what the caps of an hour count (`alerting/caps.py`) | never |
 | `xm:traffic` | hash: requests of each partition in the last hour | never |
+| `xm:tenant:<pseudonym>` | the tenant of an account (`operate/tenants.py`) | see there |
 | `xm:feed` | stream: changes of decisions (`feed.py`) | the oldest of 100,000 entries |
 | `xm:mode:shadow`, `xm:mode:enforce` | set while workers in this mode run | after 30 s |
 
@@ -69,7 +70,7 @@ from monitor.store.record_block import Block, pack
 
 RECORD_KEY, PARTITION_KEY, CLAIM_KEY, DECISION_KEY = "xm:p:", "xm:o:", "xm:c:", "xm:d:"
 ROWS_KEY, BASELINES_KEY, READY_KEY, MODE_KEY = "xm:f:", "xm:m", "xm:ready", "xm:mode:"
-CAPS_KEY, TRAFFIC_KEY = "xm:caps", "xm:traffic"
+CAPS_KEY, TRAFFIC_KEY, TENANT_KEY = "xm:caps", "xm:traffic", "xm:tenant:"
 MODE_SECONDS = 30  # life of a worker's report of its mode
 _CHUNK = 1000  # keys per command, so that Redis serves other clients in between
 
@@ -227,6 +228,8 @@ class RedisStore:
             yield "HSET", BASELINES_KEY, name, baseline
         for name, requests in checkpoint.traffic.items():
             yield "HSET", TRAFFIC_KEY, name, requests
+        for account, tenant in checkpoint.tenants.items():
+            yield "SET", TENANT_KEY + account, tenant, "EX", self._record_seconds * 5 // 4
 
     def _capped(
         self, decisions: list[ActiveDecision], now: float

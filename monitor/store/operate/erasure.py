@@ -26,7 +26,14 @@ from monitor.store.cluster import connect
 from monitor.store.connection import Command, execute
 from monitor.store.control import ALLOW_KEY, WITHDRAWN_KEY
 from monitor.store.feed import audit_entry, feed_entry
-from monitor.store.redis import BASELINES_KEY, CAPS_KEY, RECORD_KEY, ROWS_KEY, decision_name
+from monitor.store.redis import (
+    BASELINES_KEY,
+    CAPS_KEY,
+    RECORD_KEY,
+    ROWS_KEY,
+    TENANT_KEY,
+    decision_name,
+)
 
 FORGOTTEN_KEY, DONE_KEY = "xm:forgotten", "xm:forgotten:done"
 KEPT_SECONDS = 7 * 86_400.0
@@ -117,6 +124,7 @@ class ErasureStore:
             ),
             "silences": self._silences(subject),
             "alerts": self._alerts(subject),
+            "tenants": self._call("DEL", TENANT_KEY + subject),
             "sketches of responses": self._call("DEL", f"{_RESPONSES_KEY}{{{subject}}}"),
         }
         if self._call("ZSCORE", _RESPONSE_KEYS, subject) is not None:

@@ -48,6 +48,7 @@ def fill(url):
     rows = {NAMES[1]: {KEY: b"row", OTHER: b"row"}}
     baselines = {NAMES[0]: b"baseline"}
     checkpoint = Checkpoint(dict.fromkeys(named, b"record"), {}, rows, baselines, block)
+    checkpoint.tenants = {KEY: "acme/", OTHER: "acme/"}
     records.commit(checkpoint)
     control, book = ControlStore(url), AlertBook(url)
     for key in (KEY, OTHER):
@@ -90,7 +91,7 @@ def test_erased_subject_is_nowhere_and_others_stay(url, store):
     erased = store.erase(KEY, store.partitions("extraction.fingerprints"))
     assert erased == {
         "records": 1, "decisions": 2, "allow-list entries": 1, "withdrawals": 1, "alerts": 2,
-        "sketches of responses": 1,
+        "sketches of responses": 1, "tenants": 1,
     }  # fmt: skip
     left = everything(url).replace(f"b'{KEY}', b'row'", "")  # the linker's, see its operator
     assert KEY not in left
