@@ -12,6 +12,7 @@ import pytest
 from httpx2 import Response
 
 from monitor.alerting.alerts import Alert, alert_id
+from monitor.campaigns.imported import ImportSeen
 from monitor.config import Cases, Settings
 from monitor.evidence.entries import AlertSeen
 from monitor.evidence.keys import new_key
@@ -24,10 +25,13 @@ from pipelines.console.reader.cost import Prices
 from pipelines.console.reader.stored import Stored
 from pipelines.console.view.database import Writer
 from pipelines.notify.silencing import silence
+from pipelines.sharing.formats.stix import campaign_objects, to_json
+from pipelines.sharing.formats.stix_reader import read_objects
 from tests.support import campaigns as linked
 from tests.support.cases import campaign_alert, key_alert
 from tests.support.console import OpenPages, Pages
 from tests.support.markup import Markup
+from tests.support.sharing import shared_campaign
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = f"\"'><img src=x onerror=alert(1)>{SCRIPT}{{{{7*7}}}}{{0.__class__}}</textarea>"
@@ -56,6 +60,16 @@ def named(alert: Alert) -> Alert:
     return msgspec.structs.replace(alert, id=id, summary=f"{alert.subject.id} {HOSTILE}")
 
 
+def from_partner() -> ImportSeen:
+    """What is kept of a STIX bundle of a partner whose names are hostile."""
+    shared = campaign_objects(shared_campaign("3f9a12bc"), SCRIPT)
+    reading = read_objects(to_json(shared))
+    received, name = reading.indicators[0], reading.names[reading.indicators[0].by]
+    assert name == SCRIPT
+    what = received.id, received.kind, received.value, received.by
+    return ImportSeen(*what, name, HOSTILE, 3, first_seen=1.0, last_seen=2.0, nats=0.5)
+
+
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
     cases = Cases(key_file=tmp_path / "case.pem")
@@ -72,6 +86,7 @@ def world(settings: Settings, open_pages: OpenPages, monkeypatch: pytest.MonkeyP
     known = linked.partition(settings)
     known.rounds.campaigns[0].id = CAMPAIGN
     known.rounds.campaigns[0].reason = HOSTILE
+    known.rounds.campaigns[0].imported = [from_partner()]
     linked.save(RedisStore(settings.redis_url, 1e6), known)
     pages, now = open_pages("admin", name="seeder"), time.time()
     console, control = pages.console, ControlStore(settings.redis_url)
@@ -144,6 +159,7 @@ def test_no_page_runs_what_others_wrote_or_leads_elsewhere(
             assert Markup(answer.text).faults == [], path
             assert SCRIPT not in answer.text, path
             assert "{{49}}" not in answer.text, path
+            assert path != f"/campaigns/{CAMPAIGN}" or "&lt;script" in answer.text
             shown += "&lt;script&gt;alert(1)" in answer.text
     assert shown >= 5  # or nothing hostile was tried
 
