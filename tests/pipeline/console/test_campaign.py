@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import time
 
+import numpy as np
 import pytest
 
 from monitor.alerting.decisions import Decision
 from monitor.alerting.enforcement import effective
+from monitor.records.profile import DAY, RECORD, RECORD_VERSION, REQUESTS, SCALES
 from monitor.store.base import Checkpoint
+from pipelines.console.access.session import Session
+from pipelines.console.access.viewer import Role, Viewer
 from pipelines.console.charts.graph import draw
 from pipelines.inspect.campaign import Bystander, SharedIdentifier
 from tests.support.console import OpenPages, Pages
@@ -32,6 +36,14 @@ SCRIPT = "<script>alert(1)</script>"
 def pages(open_pages: OpenPages) -> Pages:
     pages = open_pages("analyst", name="ann")
     put_campaign(pages.console.view.file)
+    return pages
+
+
+def signed_on(
+    pages: Pages, name: str, role: Role = "analyst", tenants: tuple[str, ...] = ()
+) -> Pages:
+    """The same pages for another person."""
+    pages.session = Session(Viewer(name, role, tenants), csrf="of another session")
     return pages
 
 
@@ -113,9 +125,13 @@ def test_preview_of_accounts_shows_other_keys(pages: Pages) -> None:
 
 
 def test_preview_of_bystander_counts_its_ordinary_requests(pages: Pages) -> None:
+    record = np.zeros((), RECORD)
+    record["version"], record["last_seen"], record["own_hours"] = RECORD_VERSION, 30 * DAY, 500.0
+    record["own_mean"][REQUESTS.start + SCALES.index("1h")] = np.log2(1.0 + 250.0)
+    pages.console.store.commit(Checkpoint({BYSTANDER: record.tobytes()}))
     text = pages.get(drafted(pages, scope="all", role="bystander")).text
     assert "1 bystander is among them" in text
-    assert "Ordinary requests lost per hour" in text
+    assert re.search(r"Ordinary requests lost per hour</dt>\s*<dd>250\b", text)
 
 
 def test_change_of_a_person_since_preview_asks_again(pages: Pages) -> None:
@@ -131,50 +147,47 @@ def test_change_of_a_person_since_preview_asks_again(pages: Pages) -> None:
     assert FLEET[1] not in blocked(pages)
 
 
-def test_large_block_needs_another_person(pages: Pages, open_pages: OpenPages) -> None:
+def test_large_block_needs_another_person(pages: Pages) -> None:
     pages.console.settings.console.second_person_above = 4
     confirmed(pages, drafted(pages, selected=FLEET[:3]))
     where = confirmed(pages, drafted(pages, selected=FLEET[3:6]))
     assert where.startswith("/approvals/")
+    why = {"seen": seen(signed_on(pages, "bo").get(where).text), "why": "checked"}
+    assert "your own" in signed_on(pages, "Ann").submit(f"{where}/approve", **why).text
+    assert signed_on(pages, "vi", "viewer").submit(f"{where}/approve", **why).status_code == 403
     assert blocked(pages) == set(FLEET[:3])
-    why = {"seen": seen(open_pages("analyst", name="bo").get(where).text), "why": "checked"}
-    assert "your own" in pages.submit(f"{where}/approve", **why).text
-    assert open_pages("viewer", name="vi").submit(f"{where}/approve", **why).status_code == 403
-    assert blocked(pages) == set(FLEET[:3])
-    other = open_pages("analyst", name="bo")
-    assert where in other.get("/approvals").text
-    assert other.submit(f"{where}/approve", **why).status_code == 303
+    assert where in signed_on(pages, "bo").get("/approvals").text
+    assert pages.submit(f"{where}/approve", **why).status_code == 303
     assert blocked(pages) == set(FLEET[:6])
-    assert "does not wait any more" in other.submit(f"{where}/approve", **why).text
+    assert "does not wait any more" in pages.submit(f"{where}/approve", **why).text
 
 
-def test_refused_proposal_is_never_carried_out(pages: Pages, open_pages: OpenPages) -> None:
+def test_refused_proposal_is_never_carried_out(pages: Pages) -> None:
     pages.console.settings.console.second_person_above = 1
     where = confirmed(pages, drafted(pages, selected=FLEET[:2]))
-    other = open_pages("analyst", name="bo")
-    assert other.submit(f"{where}/refuse", why="customers").status_code == 303
-    assert other.get(where).status_code == 422
+    assert signed_on(pages, "bo").submit(f"{where}/refuse", why="customers").status_code == 303
+    assert pages.get(where).status_code == 422
     assert blocked(pages) == set()
 
 
-def test_draft_belongs_to_one_person(pages: Pages, open_pages: OpenPages) -> None:
+def test_draft_belongs_to_one_person(pages: Pages) -> None:
     draft = drafted(pages, selected=FLEET[:2])
-    assert open_pages("admin", name="bo").get(draft).status_code == 422
-    assert open_pages("viewer", name="ann").get(draft).status_code == 403
+    assert signed_on(pages, "bo", "admin").get(draft).status_code == 422
+    assert signed_on(pages, "ann", "viewer").get(draft).status_code == 403
 
 
-def test_scoped_person_sees_and_reaches_own_keys_alone(pages: Pages, open_pages: OpenPages) -> None:
-    own = open_pages("analyst", name="cy", tenants=("acme/",))
+def test_scoped_person_sees_and_reaches_own_keys_alone(pages: Pages) -> None:
+    pages.console.settings.console.second_person_above = 3
+    where = confirmed(pages, drafted(pages, selected=FLEET[5:9]))
+    own = signed_on(pages, "cy", tenants=("acme/",))
     text = own.get(PAGE).text
     assert "3 coordinated keys" in text
     assert not [key for key in (*FLEET[3:], BYSTANDER, "they split") if key in text]
-    confirmed(own, drafted(own, selected=FLEET, scope="selected"))
+    confirmed(own, drafted(own, selected=FLEET))
     assert blocked(pages) == set(FLEET[:3])
-    assert open_pages("viewer", tenants=("other/",)).get(PAGE).status_code == 404
-    pages.console.settings.console.second_person_above = 0
-    where = confirmed(pages, drafted(pages, selected=FLEET[5:7]))
     assert own.get(where).status_code == 404
     assert where not in own.get("/approvals").text
+    assert signed_on(pages, "di", tenants=("other/",)).get(PAGE).status_code == 404
 
 
 def test_graph_groups_thousands_of_keys() -> None:
