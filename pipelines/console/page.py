@@ -129,7 +129,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         "viewer": found.viewer if found else None,
         "csrf_token": found.csrf if found else "",
         "notices": notices,
-        "health": console(request).health(scoped=bool(found.viewer.tenants)) if found else None,
+        "health": console(request).health(scoped=bool(found and found.viewer.tenants)),
     }
     return console(request).templates.TemplateResponse(
         request, template, shared | context, status_code=status

@@ -16,9 +16,9 @@ from monitor.campaigns.campaign import Campaign
 from monitor.campaigns.fingerprint import IDENTIFIERS
 from monitor.config import Settings
 from monitor.linker import LinkPartition
-from monitor.store.connection import execute
-from monitor.store.redis import ROWS_KEY, RedisStore
+from monitor.store.redis import RedisStore
 from pipelines.console.reader.cost import Prices
+from pipelines.console.reader.rows import pages
 from pipelines.console.view.keys import signed
 from pipelines.inspect.campaign import CampaignDetail, campaign_detail, pseudonym
 from pipelines.inspect.campaigns import link_partitions
@@ -108,19 +108,11 @@ class Linked:
         return found
 
     def _sample(self, partition: str) -> dict[str, bytes]:
-        server = self._store.server
-        name = ROWS_KEY + (f"{{{partition}}}" if server.is_cluster else partition)
-
-        def page() -> list[bytes]:
-            with server.connection(name) as connection:
-                command = ("HRANDFIELD", name, _PAGE, "WITHVALUES")
-                found: list[bytes] = execute(connection, [command])[0]
-                return found
-
         found: dict[str, bytes] = {}
-        for _ in range(SAMPLE // _PAGE):
-            pairs = server.run(page)
-            found |= {k.decode(): row for k, row in zip(pairs[::2], pairs[1::2], strict=True)}
+        for page in pages(self._store, partition):
+            found |= page
+            if len(found) >= SAMPLE:
+                break
         return found
 
 

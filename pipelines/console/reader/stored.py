@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 
 import msgspec
@@ -15,10 +15,9 @@ from monitor.campaigns.population import ROW, Population
 from monitor.config import Settings
 from monitor.records.profile import DAY
 from monitor.store.alert_book import AlertBook
-from monitor.store.connection import execute
 from monitor.store.control import ControlStore
-from monitor.store.redis import ROWS_KEY, RedisStore
-from pipelines.console.reader import alerts, changes, linked, records, subjects
+from monitor.store.redis import RedisStore
+from pipelines.console.reader import alerts, changes, linked, records, rows, subjects
 from pipelines.console.reader.cost import Prices
 from pipelines.console.reader.in_force import InForce
 from pipelines.console.view.database import READ, Writer
@@ -78,8 +77,8 @@ class Stored:
             if self._writer.progress(f"rows:{partition}"):
                 continue
             found = 0
-            for rows in self._rows(partition):
-                population = _population(rows)
+            for page in rows.pages(self._store, partition):
+                population = _population(page)
                 with self._writer.transaction() as connection:
                     gone = changes.forgotten(connection)
                     which = [i for i, key in enumerate(population[1]) if key not in gone]
@@ -89,25 +88,10 @@ class Stored:
                         [population[1][i] for i in which],
                         self._prices,
                     )
-                found += len(rows)
+                found += len(page)
             if found:
                 with self._writer.transaction():
                     self._writer.note(f"rows:{partition}", str(found))
-
-    def _rows(self, partition: str) -> Iterator[dict[str, bytes]]:
-        server, cursor = self._store.server, b"0"
-        name = ROWS_KEY + (f"{{{partition}}}" if server.is_cluster else partition)
-
-        def page() -> tuple[bytes, list[bytes]]:
-            with server.connection(name) as connection:
-                (found,) = execute(connection, [("HSCAN", name, cursor, "COUNT", _PAGE)])
-            return found[0], found[1]
-
-        while True:
-            cursor, pairs = server.run(page)
-            yield {k.decode(): row for k, row in zip(pairs[::2], pairs[1::2], strict=True)}
-            if cursor == b"0":
-                return
 
     def _read_book(self) -> None:
         """Read the alert book, which has open alerts that the topic may have dropped."""
@@ -171,9 +155,9 @@ class Stored:
 
     def _read_records(self) -> None:
         wanted = records.flagged(self._writer.connection)
-        rows = records.read_numbers(self._store, wanted)
+        numbers = records.read_numbers(self._store, wanted)
         with self._writer.transaction() as connection:
-            records.write_numbers(connection, rows, self._prices)
+            records.write_numbers(connection, numbers, self._prices)
 
     def _expire(self) -> None:
         """Delete what is older than the history that is wanted."""

@@ -31,10 +31,8 @@ _COLUMNS = (
     "coalesce(k.tokens, c.tokens, 0) AS tokens, coalesce(k.cost, c.cost, 0.0) AS cost, "
     "coalesce(k.account, '') AS account"
 )
-_FROM = (
-    "alerts AS a LEFT JOIN keys AS k ON k.key = a.subject "
-    "LEFT JOIN campaigns AS c ON c.id = a.subject"
-)
+_JOINED = "LEFT JOIN keys AS k ON k.key = a.subject LEFT JOIN campaigns AS c ON c.id = a.subject"
+_FROM = f"alerts AS a {_JOINED}"
 _WITHHELD = "campaign"  # what its alerts say counts the members of other tenants
 
 
@@ -143,10 +141,10 @@ def list_alerts(
         Condition("1" if parts else "a.whole = ''", []),
         of_subject("a.subject", tenants),
     )
-    query = (
-        f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where.sql} ORDER BY {_ORDERS[order]} "
-        "LIMIT ? OFFSET ?"
+    part = (
+        f"SELECT a.* FROM alerts AS a WHERE {where.sql} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
     )
+    query = f"SELECT {_COLUMNS} FROM ({part}) AS a {_JOINED} ORDER BY {_ORDERS[order]}"
     rows = view.structs(AlertRow, query, [*where.parameters, limit, offset])
     total = view.number(f"SELECT count(*) FROM alerts AS a WHERE {where.sql}", where.parameters)
     return AlertPage(_shown(rows, tenants), total)
