@@ -6,13 +6,15 @@ import secrets
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.config import Settings
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, InputError
 from monitor.evidence.store import CaseStore
 from pipelines.cases.access import case_store
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.reports.export import Export
 
 _KEPT = 20  # bundles, until the process ends
+_WAITING = 4  # documents; more would hold up the pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Casework:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._bundles: OrderedDict[str, Bundle] = OrderedDict()
-        self._writing = threading.Lock()  # documents take seconds and memory
+        self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._writing = threading.Lock()
 
     @cached_property
     def store(self) -> CaseStore:
@@ -76,7 +80,7 @@ class Casework:
                 "There is no key to sign the bundle with: make one with `xm case key new` and name "
                 "it in XM_CASES__KEY_FILE."
             )
-        with self._writing:
+        with self._turn():
             file = self._folder / f"{secrets.token_hex(16)}.zip"
             try:
                 done = export(self.store, case, file, self._settings, signer, who=who, why=why)
@@ -104,8 +108,23 @@ class Casework:
 
         evidence = evidence_of(with_digests(verified_lines(self.store, case)))
         applies = look_up(self._settings, subjects(evidence.case))
-        with self._writing:
+        with self._turn():
             return incident_report(evidence, applies, form)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One document at a time: each takes seconds and memory.
+
+        Raises:
+            InputError: if too many wait for their turn.
+        """
+        if not self._waiting.acquire(blocking=False):
+            raise InputError("Other documents are being written: try again in a minute.")
+        try:
+            with self._writing:
+                yield
+        finally:
+            self._waiting.release()
 
     def bundle(self, case: str, manifest: str) -> Bundle | None:
         """A bundle of a case that this process has exported; `None` if it is gone.

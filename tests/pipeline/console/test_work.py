@@ -110,6 +110,17 @@ def test_decision_on_a_key_applies_and_is_audited(pages: Pages) -> None:
     assert audited(pages)[1:] == [("decide", "ada", "INC-8"), ("delete", "ada", "INC-9")]
 
 
+def test_block_beyond_the_limit_waits_for_a_second_person(
+    open_pages: OpenPages, settings: Settings
+) -> None:
+    settings.console.second_person_above = 0
+    pages = open_pages("analyst")
+    chosen = {"action": "block", "for": "2", "for_unit": "hours", "why": "INC-8"}
+    answer = pages.submit(f"/decisions/{KEY}/decide", **chosen)
+    assert answer.headers["location"].startswith("/approvals/")
+    assert on(pages, KEY).decision is None
+
+
 def test_wrong_forms_change_nothing(pages: Pages) -> None:
     fine = {"action": "mark", "for": "2", "for_unit": "hours", "why": "INC-8"}
     for name, wrong in {
