@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from http import HTTPStatus
 from importlib import resources
 
 from jinja2 import StrictUndefined
@@ -120,7 +121,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 401:
         return to_sign_in(request)
-    return render(request, "refused.html", error.status_code, sentence=error.detail)
+    status = error.status_code
+    is_own = error.detail != HTTPStatus(status).phrase  # the phrase is Starlette's
+    sentence = error.detail if is_own else request.app.state.console.words("refused.no_page")
+    return render(request, "refused.html", status, sentence=sentence)
 
 
 async def _wrong_input(request: Request, error: Exception) -> Response:
