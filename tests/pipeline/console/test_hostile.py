@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,15 +124,19 @@ def world(settings: Settings, open_pages: OpenPages, monkeypatch: pytest.MonkeyP
     return World(cases, [each.id for each in alerts])
 
 
-def crawl(pages: Pages, starts: list[str], most: int = 70) -> Iterator[tuple[str, Response]]:
-    """Every page that links lead to."""
-    seen: set[str] = set()
+def crawl(pages: Pages, starts: list[str]) -> Iterator[tuple[str, Response]]:
+    """The pages that links lead to, each kind of page a few times."""
+    seen, times = set[str](), Counter[str]()
     waiting = list(starts)
-    while waiting and len(seen) < most:
+    while waiting:
         path = waiting.pop(0)
-        if path in seen or path.startswith(("/static/", "/events")):
+        kind = path.partition("?")[0].rpartition("/")[0] + "?" * ("?" in path)
+        if path in seen or times[kind] >= 5 or path.startswith(("/static/", "/events")):
+            continue
+        if "/incident." in path:  # a file, which takes long to write
             continue
         seen.add(path)
+        times[kind] += path not in starts
         answer = pages.client.get(path)
         yield path, answer
         if answer.headers.get("content-type", "").startswith("text/html"):
