@@ -16,6 +16,7 @@ from monitor.config import Settings
 from monitor.records.profile import DAY
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
+from monitor.store.operate.tenants import TenantStore
 from monitor.store.redis import RedisStore
 from pipelines.console.reader import alerts, changes, linked, records, rows, subjects
 from pipelines.console.reader.cost import Prices
@@ -24,6 +25,7 @@ from pipelines.console.view.database import READ, Writer
 
 _AUDIT = "audit"  # progress
 _PAGE = 1_000
+_ACCOUNTS = 20_000  # whose tenants are asked for at a time
 _MOST_KEYS = 2_000_000  # the longest silent ones are left out first
 _NOTE_SECONDS = 5.0  # between two notes of when Redis was read
 _COST = 10.0  # a part rests for this many times as long as it took
@@ -49,10 +51,13 @@ class Stored:
             (1.0, self._read_audit),
             (1.0, self._read_in_force),
             (2.0, self._read_held),
+            (5.0, self._read_tenants),
             (5.0, self._read_campaigns),
             (10.0, self._read_records),
             (600.0, self._expire),
         ]
+        self._tenants = TenantStore(settings.redis_url)
+        self._asked = ""  # the last account of all in turn
         self._noted = 0.0
         self._due = [0.0] * len(self._parts)
 
@@ -142,6 +147,15 @@ class Stored:
             alerts.set_withdrawn(connection, self._in_force.copy.control.withdrawn.values())
             alerts.set_silenced(connection, silences, now)
             alerts.set_wholes(connection, wholes)
+
+    def _read_tenants(self) -> None:
+        """Ask for the tenants of some accounts. An entry may come later than a fingerprint."""
+        asked = subjects.accounts_to_ask(self._writer.connection, self._asked, _ACCOUNTS)
+        self._asked = asked[-1] if asked and asked[-1] > self._asked else ""
+        found = self._tenants.of(asked)
+        with self._writer.transaction() as connection:
+            if subjects.set_tenants(connection, asked, found):
+                linked.set_tenants(connection)
 
     def _read_campaigns(self) -> None:
         try:

@@ -11,6 +11,7 @@ import pytest
 from monitor.alerting.alerts import Alert, Subject
 from monitor.config import Settings
 from monitor.store.alert_book import AlertBook, Entry
+from monitor.store.base import Checkpoint
 from monitor.store.control import ControlStore
 from monitor.store.operate.erasure import ErasureStore
 from monitor.store.redis import RedisStore
@@ -22,6 +23,7 @@ from pipelines.console.view.database import View, Writer
 from tests.support import campaigns as linked
 
 KEY, OTHER = f"k_{1:024x}", f"k_{2:024x}"
+ACCOUNT, OTHERS = f"a_{1:024x}", f"a_{2:024x}"
 
 
 @pytest.fixture
@@ -87,13 +89,18 @@ def test_reader_shows_campaign_its_members_and_their_traits(settings, writer, vi
 
 
 def test_view_shows_a_tenant_its_own_members_only(settings, writer, view):
-    linked.save(RedisStore(settings.redis_url, 1e6), linked.partition(settings))
+    store, known = RedisStore(settings.redis_url, 1e6), linked.partition(settings)
+    for key, account in ((linked.FLEET[0], ACCOUNT), (linked.ORDINARY[0], OTHERS)):
+        row = known.population.rows["fingerprint"][known.population.index(key)]
+        row["account"] = bytearray.fromhex(account[2:])
+    linked.save(store, known)
+    store.commit(Checkpoint(tenants={ACCOUNT: "acme/", OTHERS: "b/"}))
     read(settings, writer)
-    with writer.transaction() as connection:
-        connection.execute("UPDATE keys SET tenant = 'acme/' WHERE key = ?", (linked.FLEET[0],))
-        connection.execute("UPDATE keys SET tenant = 'b/' WHERE key = ?", (linked.ORDINARY[0],))
-        connection.execute("INSERT INTO campaign_tenants SELECT id, 'acme/' FROM campaigns")
 
+    assert keys.tenants_of(view, [linked.FLEET[0], OTHERS]) == {
+        linked.FLEET[0]: "acme/",
+        OTHERS: "b/",
+    }
     (row, *_), _ = campaigns.list_campaigns(view, ("acme/",))
     assert (row.members, row.reason) == (1, "")
     assert campaigns.member_keys(view, row.id, ("acme/",)) == linked.FLEET[:1]
