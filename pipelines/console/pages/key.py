@@ -142,9 +142,8 @@ async def key(request: Request) -> Response:
     found = await blocking(collect, works, person, subject, number) if known else None
     if found is None or not found.is_known:
         raise Refused(404, works.words("key.unknown"))
-    return render(
-        request, "key.html", subject=subject, found=found, many=_MANY, **_shown(works, found)
-    )
+    shown = _shown(works, found) | {"number": number, "size": _KEYS}
+    return render(request, "key.html", subject=subject, found=found, many=_MANY, **shown)
 
 
 def collect(works: Console, person: Viewer, subject: str, number: int = 1) -> Subject | None:
