@@ -185,20 +185,23 @@ def _keys(
             )
             for each in keys
         ]
-    groups = Counter(
-        tuple(sorted({node_of[s] for s in each.shares if s in node_of})) for each in keys
-    )
+    groups = defaultdict[tuple[str, ...], list[str]](list)
+    for each in keys:
+        groups[tuple(sorted({node_of[s] for s in each.shares if s in node_of}))].append(each.key)
+    ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
     found = list[_Circle]()
-    for ties, count in groups.most_common(_GROUPS):
-        circle = _Circle(kind, _radius(_KEY, count), count=count, shares=ties)
+    for ties, names in ranked[:_GROUPS]:
+        count = len(names)
+        name = names[0] if count == 1 else ""
+        circle = _Circle(kind, _radius(_KEY, count), name, count=count, shares=ties)
         circle.ties.update(dict.fromkeys(ties, count))
         found.append(circle)
-    rest = groups.most_common()[_GROUPS:]
+    rest = ranked[_GROUPS:]
     if rest:
-        count = sum(n for _, n in rest)
+        count = sum(len(names) for _, names in rest)
         circle = _Circle(kind, _radius(_KEY, count), count=count)
-        for ties, n in rest:
-            circle.ties.update(dict.fromkeys(ties, n))
+        for ties, names in rest:
+            circle.ties.update(dict.fromkeys(ties, len(names)))
         found.append(circle)
     return found
 

@@ -162,6 +162,15 @@ def test_large_block_needs_another_person(pages: Pages) -> None:
     assert "does not wait any more" in pages.submit(f"{where}/approve", **why).text
 
 
+def test_rule_holds_on_the_page_of_one_subject(pages: Pages) -> None:
+    pages.console.settings.console.second_person_above = 3
+    for subject in (*FLEET[:4], ACCOUNTS[1]):
+        answer = pages.submit(f"/decisions/{subject}/decide", action="block", **WHY)
+        assert answer.status_code == 303
+    assert blocked(pages) == set(FLEET[:3])
+    assert len(re.findall(r'href="/approvals/r_', pages.get("/approvals").text)) == 2
+
+
 def test_refused_proposal_is_never_carried_out(pages: Pages) -> None:
     pages.console.settings.console.second_person_above = 1
     where = confirmed(pages, drafted(pages, selected=FLEET[:2]))
