@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from httpx2 import Response
+from jinja2.bccache import Bucket, BytecodeCache
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
@@ -22,6 +23,23 @@ from tests.support.programs import WebServer, Worker
 ADDRESS = "http://127.0.0.1:6069"
 
 
+class _Compiled(BytecodeCache):
+    """Compiles templates once for all applications of a process."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 class Pages:
     """The pages in this process, for a person who is signed on. Redirects are not followed.
 
@@ -33,6 +51,7 @@ class Pages:
 
     def __init__(self, settings: Settings, viewer: Viewer) -> None:
         self.console: Console = services(settings)
+        self.console.templates.env.bytecode_cache = _COMPILED
         self.session: Session | None = Session(viewer, csrf="known to this session only")
         self.client = TestClient(
             application(self.console, self._sign_on), ADDRESS, follow_redirects=False
