@@ -7,6 +7,7 @@ from monitor.store.control import ControlStore
 from pipelines.console.actions.decide import carry_out
 from pipelines.console.actions.order import Order, checked
 from pipelines.console.actions.proposals import HOUR, Proposals
+from pipelines.show.actions.audit import brief
 
 KEYS = tuple(f"k_{i:024x}" for i in range(30))
 NOW = 1_772_000_000.0
@@ -55,8 +56,11 @@ def test_proposal_needs_another_person(proposals, control):
     proposals.finish(made, ())
     with pytest.raises(InputError, match="does not wait"):
         proposals.take(made.id, "cem", "seen")
-    entries = [(each.what, each.who, each.reference) for each in control.audit()]
-    assert entries == [("propose", "ann", "r_1"), ("approve", "bob", "r_1")]
+    proposed, approved = control.audit()
+    assert (proposed.what, proposed.who, proposed.reference) == ("propose", "ann", "r_1")
+    assert (approved.what, approved.who, approved.reference) == ("approve", "bob", "r_1")
+    assert brief(proposed.after) == brief(approved.before)
+    assert brief(proposed.after).startswith("block 12 keys, to be approved by")
 
 
 def test_proposal_stays_with_the_subjects_that_failed(proposals):
