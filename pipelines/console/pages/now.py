@@ -134,8 +134,7 @@ async def _stream(request: Request, who: Viewer) -> AsyncIterator[bytes]:
                 changes = seen
                 text = await blocking(_live, services, who, seen)
                 if text != sent:
-                    if sent:
-                        yield _event("now", text)
+                    yield _event("now", text)
                     sent = text
             await asyncio.sleep(_TICK)
     finally:
@@ -160,7 +159,7 @@ def _live(services: Console, who: Viewer, version: int) -> str:
 
 
 def _context(found: Present, number: int) -> dict[str, Any]:
-    return {"now": found, "number": number, "size": _ROWS, "time": time.time()}
+    return {"now": found, "number": number, "size": _ROWS}
 
 
 def _present(services: Console, who: Viewer, number: int) -> Present:

@@ -28,6 +28,7 @@ _PAGE = 1_000
 _ACCOUNTS = 20_000  # whose tenants are asked for at a time
 _MOST_KEYS = 2_000_000  # the longest silent ones are left out first
 _NOTE_SECONDS = 5.0  # between two notes of when Redis was read
+_ROWS_SECONDS = 1.0
 _COST = 10.0  # a part rests for this many times as long as it took
 
 
@@ -46,10 +47,10 @@ class Stored:
         self._in_force = InForce(self._control, self._store)
         self._linked = linked.Linked(self._store, settings)
         self._parts: list[tuple[float, Callable[[], None]]] = [
-            (600.0, self._read_rows),
-            (300.0, self._read_book),
             (1.0, self._read_audit),
+            (300.0, self._read_book),
             (1.0, self._read_in_force),
+            (0.0, self._read_rows),
             (2.0, self._read_held),
             (5.0, self._read_tenants),
             (5.0, self._read_campaigns),
@@ -59,6 +60,12 @@ class Stored:
         self._tenants = TenantStore(settings.redis_url)
         self._asked = ""  # the last account of all in turn
         self._noted = 0.0
+        names = (f"{settings.topics.fingerprints}:{n}" for n in range(settings.topics.linkers))
+        self._rows = {
+            name: rows.pages(self._store, name)
+            for name in names
+            if not writer.progress(f"rows:{name}")
+        }
         self._due = [0.0] * len(self._parts)
 
     def read(self) -> None:
@@ -73,30 +80,28 @@ class Stored:
                 continue
             part()
             ended = time.monotonic()
-            self._due[i] = ended + max(seconds, _COST * (ended - begun))
+            rest = _COST * (ended - begun) if seconds else 0.0
+            self._due[i] = ended + max(seconds, rest)
 
     def _read_rows(self) -> None:
-        """Read the keys that the linker knows, once: the topic has what follows."""
-        for number in range(self._settings.topics.linkers):
-            partition = f"{self._settings.topics.fingerprints}:{number}"
-            if self._writer.progress(f"rows:{partition}"):
-                continue
-            found = 0
-            for page in rows.pages(self._store, partition):
-                population = _population(page)
+        """Read the keys that the linker knows, once, and a second's worth at a time.
+
+        The topic of fingerprints has what follows.
+        """
+        begun = time.monotonic()
+        for partition, pages in list(self._rows.items()):
+            for page in pages:
+                fingerprints, keys = _population(page)
                 with self._writer.transaction() as connection:
                     gone = changes.forgotten(connection)
-                    which = [i for i, key in enumerate(population[1]) if key not in gone]
-                    subjects.add_fingerprints(
-                        connection,
-                        population[0][which],
-                        [population[1][i] for i in which],
-                        self._prices,
-                    )
-                found += len(page)
-            if found:
-                with self._writer.transaction():
-                    self._writer.note(f"rows:{partition}", str(found))
+                    which = [i for i, key in enumerate(keys) if key not in gone]
+                    found = fingerprints[which], [keys[i] for i in which]
+                    subjects.add_fingerprints(connection, *found, self._prices)
+                if time.monotonic() - begun > _ROWS_SECONDS:
+                    return
+            del self._rows[partition]
+            with self._writer.transaction():
+                self._writer.note(f"rows:{partition}", "read")
 
     def _read_book(self) -> None:
         """Read the alert book, which has open alerts that the topic may have dropped."""

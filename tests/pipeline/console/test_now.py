@@ -91,12 +91,12 @@ async def test_events_send_each_change_once_and_end_with_the_session(
     stream = now._stream(request, Viewer("ada", "viewer"))
 
     async def event() -> bytes:
-        return await anext(part async for part in stream if part.startswith(b"event"))
+        found = anext(part async for part in stream if part.startswith(b"event"))
+        return await asyncio.wait_for(found, 30.0)
 
-    waiting = asyncio.create_task(event())
-    await asyncio.sleep(0.1)
+    assert KEY.encode() in await event()
     fill(alert(OTHER))
-    found = await asyncio.wait_for(waiting, 5.0)
+    found = await event()
     assert OTHER.encode() in found
     assert all(line.startswith((b"event: ", b"data: ")) for line in found.splitlines() if line)
     alive = False
