@@ -152,7 +152,7 @@
       const find = document.getElementById("find");
       if (find) { event.preventDefault(); find.focus(); find.select(); }
     } else if (key === "?") {
-      event.preventDefault(); document.getElementById("keys")?.showModal();
+      event.preventDefault(); document.getElementById("shortcuts")?.showModal();
     } else if (key === "j" || key === "k") {
       move(key === "j" ? 1 : -1);
     } else if (key === "x") {
@@ -177,17 +177,23 @@
     draw_all();
   }
 
-  // Focus survives a swap: htmx keeps it by id only; here also by the name of a box or the place of a link
-  let focused = "";
+  // Focus survives a swap: on what has the same id, name or link as before, or else the same place
+  let focused = [];
   function remember() {
     const here = document.activeElement;
-    focused = !here || here === document.body ? ""
-      : here.id ? `#${CSS.escape(here.id)}`
-      : here.name ? `[name="${CSS.escape(here.name)}"][value="${CSS.escape(here.value)}"]`
-      : here.getAttribute("href") ? `a[href="${CSS.escape(here.getAttribute("href"))}"]` : "";
+    focused = [];
+    if (!here || here === document.body) return;
+    if (here.id) focused.push(`#${CSS.escape(here.id)}`);
+    if (here.name) focused.push(`[name="${CSS.escape(here.name)}"][value="${CSS.escape(here.value)}"]`);
+    if (here.hasAttribute("href")) focused.push(`main a[href="${CSS.escape(here.getAttribute("href"))}"]`);
+    const steps = [];
+    let each = here;
+    for (; each.parentElement && !each.id; each = each.parentElement) steps.unshift(`:nth-child(${[...each.parentElement.children].indexOf(each) + 1})`);
+    if (each.id) focused.push([`#${CSS.escape(each.id)}`, ...steps].join(" > "));
   }
   function restore(event) {
-    if (focused && (!document.activeElement || document.activeElement === document.body)) document.querySelector(focused)?.focus({ preventScroll: true });
+    const lost = !document.activeElement || document.activeElement === document.body;
+    if (lost) focused.map((selector) => document.querySelector(selector)).find(Boolean)?.focus({ preventScroll: true });
     refresh(event.target);
   }
 
@@ -232,7 +238,7 @@
     document.addEventListener("submit", send);
     addEventListener("pageshow", forget);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw_all());
-    for (const [id, act] of [["theme", turn], ["help", () => document.getElementById("keys").showModal()]]) {
+    for (const [id, act] of [["theme", turn], ["help", () => document.getElementById("shortcuts").showModal()]]) {
       const button = document.getElementById(id);
       if (button) { button.hidden = false; button.addEventListener("click", act); }
     }
