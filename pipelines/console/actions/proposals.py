@@ -252,8 +252,15 @@ _GONE = "This proposal does not wait any more: it was approved or refused, or ha
 
 
 def same_person(name: str) -> str:
-    """The form in which the names of one person are equal."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
+    """The form in which the names of one person are equal.
+
+    Who may sign on by a proxy as ada@example.com and by a token as ada is one person.
+
+    >>> same_person("Ada+work@example.com")
+    'ada'
+    """
+    name = unicodedata.normalize("NFKC", name).casefold().strip()
+    return name.partition("@")[0].partition("+")[0] or name
 
 
 def _hashed(who: str) -> str:

@@ -140,6 +140,8 @@ def _chosen(request: Request) -> Chosen:
     found = Chosen(*(query.get(name, "").strip() for name in Chosen._fields))
     if any(len(each) > _LONGEST for each in found):
         raise Refused(404, console(request).words("audit.no_filter"))
+    for each in (found.since, found.until):
+        day(each)  # refuses one that is none, before a response begins
     return found
 
 

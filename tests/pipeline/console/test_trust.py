@@ -125,6 +125,10 @@ def test_request_for_another_host_or_with_a_strange_body_is_refused(
     assert client.post("/sign-out", json={}).status_code == 415
 
 
+def test_export_of_the_audit_refuses_a_filter_before_it_begins(open_pages: OpenPages) -> None:
+    assert open_pages("viewer").get("/audit.jsonl", since="tomorrow").status_code == 422
+
+
 def test_one_person_cannot_ask_without_end(settings: Settings) -> None:
     console = settings.console.model_copy(update={"requests_per_second": 1.0})
     with opening(settings.model_copy(update={"console": console})) as open_pages:

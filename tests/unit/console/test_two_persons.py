@@ -48,8 +48,9 @@ def test_account_counts_with_all_its_keys(proposals):
 
 def test_proposal_needs_another_person(proposals, control):
     made = propose(proposals)
-    with pytest.raises(InputError, match="your own"):
-        proposals.take(made.id, "Ann", "I am sure")
+    for same in ("Ann", "ann@example.com", "\uff41nn+2@example.com"):
+        with pytest.raises(InputError, match="your own"):
+            proposals.take(made.id, same, "I am sure")
     assert proposals.take(made.id, "bob", "seen") == made
     with pytest.raises(InputError, match="bob is carrying it out"):
         proposals.take(made.id, "cem", "seen")
