@@ -1,27 +1,27 @@
-"""A text that is made once for all who want the same."""
+"""Values that are made once for all who want the same at the same time."""
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
-_KEPT = 64  # texts
+_KEPT = 64  # values
+_T = TypeVar("_T")
 
 
 class Once:
-    """Keeps the latest texts. Threads may share it: only one makes a text, the others wait."""
+    """Makes values in threads and keeps the latest. Who waits for one holds no thread."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, str] = OrderedDict()
-        self._making = threading.Lock()
+        self._known: OrderedDict[Hashable, asyncio.Task[Any]] = OrderedDict()
 
-    def __call__(self, name: Hashable, make: Callable[[], str]) -> str:
-        """The text of a name, made if it is not kept."""
-        with self._making:
-            text = self._known.get(name)
-            if text is None:
-                text = self._known[name] = make()
-                while len(self._known) > _KEPT:
-                    self._known.popitem(last=False)
-            return text
+    async def __call__(self, name: Hashable, make: Callable[[], _T]) -> _T:
+        """The value of a name, made unless it is kept."""
+        task = self._known.get(name)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self._known[name] = asyncio.create_task(asyncio.to_thread(make))
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return cast("_T", await asyncio.shield(task))

@@ -47,6 +47,7 @@ def run_console(settings: Settings) -> None:
     tls = server_tls(chosen.tls_cert_file, chosen.tls_key_file, chosen.tls_client_ca_file, _PREFIX)
     console = services(settings)
     console.ordinary.start()
+    console.health(scoped=False)  # begins to read it
     heartbeat = Heartbeat(
         settings, ["console"], lambda: {"trouble": trouble(console.view, time.time())}
     )

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -129,10 +130,11 @@ async def _stream(request: Request, who: Viewer) -> AsyncIterator[bytes]:
                 if known is None or not await known.alive():
                     return
                 yield b": \n\n"
-            seen = await blocking(services.view.version)
+            tick = int(time.monotonic() / _TICK)
+            seen = await services.live(("version", tick), services.view.version)
             if seen != changes:
                 changes = seen
-                text = await blocking(_live, services, who, seen)
+                text = await services.live((who.tenants, seen), partial(_live, services, who))
                 if text != sent:
                     yield _event("now", text)
                     sent = text
@@ -148,14 +150,10 @@ def _event(name: str, text: str) -> bytes:
     return f"event: {name}\n{lines}\n".encode()
 
 
-def _live(services: Console, who: Viewer, version: int) -> str:
-    """The content of the page as HTML: rendered once for all viewers of the same tenants."""
-    return services.live(
-        (who.tenants, version),
-        lambda: services.templates.get_template(_TEMPLATE).render(
-            **_context(_present(services, who, 1), 1)
-        ),
-    )
+def _live(services: Console, who: Viewer) -> str:
+    """The content of the page as HTML, the same for all viewers of the same tenants."""
+    template = services.templates.get_template(_TEMPLATE)
+    return template.render(**_context(_present(services, who, 1), 1))
 
 
 def _context(found: Present, number: int) -> dict[str, Any]:
