@@ -11,17 +11,23 @@ The cookie has the id, 256 random bits; Redis has only its SHA-256, so whoever r
 take a session over. An id is made when a person signs on, never before: nobody can be made to use
 one that another knows. A session ends when it is idle, at a fixed time after its start, when the
 person signs out, and when the user is removed or has a new token.
+
+While Redis is away, a session that this process has found before goes on until it is idle: pages
+then show what the view has, and nothing can be changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from monitor.errors import StoreUnavailableError
 from monitor.store.cluster import connect
 from monitor.store.connection import Command, execute
 
@@ -31,6 +37,7 @@ SESSIONS_KEY = "xm:console:sessions:"
 _TOUCH_SECONDS = 30.0  # between two writes of when a session was last used
 _MOST = 20  # sessions of one person; the oldest ends first
 _MOST_NOTICES = 10
+_MOST_KNOWN = 1_000  # sessions in memory
 
 SignOn = Literal["token", "proxy"]
 
@@ -64,8 +71,10 @@ class SessionStore:
         timeout: seconds to wait for an answer.
     """
 
-    def __init__(self, url: str, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, timeout: float = 2.0) -> None:
         self._server = connect(url, timeout)
+        self._known = OrderedDict[str, Entry]()  # by hash, as they were last found
+        self._lock = threading.Lock()
 
     def begin(self, entry: Entry) -> str:
         """Begin a session under a new id, and return the id."""
@@ -87,19 +96,28 @@ class SessionStore:
             use: whether this counts as use. An event stream that a page left open does not.
         """
         hashed = _hash(id)
-        value, notices = self._send(
-            ("GET", f"{SESSION_KEY}{{{hashed}}}"),
-            ("LRANGE", f"{NOTICES_KEY}{{{hashed}}}", -_MOST_NOTICES, -1),
-        )
+        try:
+            value, notices = self._send(
+                ("GET", f"{SESSION_KEY}{{{hashed}}}"),
+                ("LRANGE", f"{NOTICES_KEY}{{{hashed}}}", -_MOST_NOTICES, -1),
+            )
+        except StoreUnavailableError:
+            known = self._known.get(hashed)
+            if known is None or not known.is_alive(now):
+                raise
+            return known, []
         if value is None:
+            self._forget(hashed)
             return None
         session = msgspec.json.decode(value, type=Entry)
         if not session.is_alive(now):
             self._delete(hashed)
             return None
         if use and now - session.used > _TOUCH_SECONDS:
+            session = msgspec.structs.replace(session, used=now)
             # XX: a session that was ended meanwhile stays ended
-            self._write(hashed, msgspec.structs.replace(session, used=now), "XX")
+            self._write(hashed, session, "XX")
+        self._keep(hashed, session)
         return session, [notice.decode() for notice in notices]
 
     def set_notices(self, id: str, texts: Sequence[str]) -> None:
@@ -128,7 +146,19 @@ class SessionStore:
         name = f"{SESSION_KEY}{{{hashed}}}"
         self._send(("SET", name, value, "EX", int(IDLE_SECONDS), when))
 
+    def _keep(self, hashed: str, session: Entry) -> None:
+        with self._lock:
+            self._known[hashed] = session
+            self._known.move_to_end(hashed)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
+    def _forget(self, hashed: str) -> None:
+        with self._lock:
+            self._known.pop(hashed, None)
+
     def _delete(self, hashed: str) -> int:
+        self._forget(hashed)
         found, _ = self._send(
             ("DEL", f"{SESSION_KEY}{{{hashed}}}"), ("DEL", f"{NOTICES_KEY}{{{hashed}}}")
         )

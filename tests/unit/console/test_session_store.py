@@ -2,6 +2,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from monitor.errors import StoreUnavailableError
 from pipelines.console.access.session_store import (
     IDLE_SECONDS,
     LONGEST_SECONDS,
@@ -73,6 +74,22 @@ def test_sessions_of_a_person_are_bounded(sessions):
     ids = [begin(sessions, "alice", NOW + i) for i in range(22)]
     alive = [sessions.find(id, NOW + 30) is not None for id in ids]
     assert alive == [False, False] + [True] * 20
+
+
+def test_session_goes_on_while_redis_is_away_until_it_is_idle_or_ended(sessions, monkeypatch):
+    id, ended, unknown = (begin(sessions, "alice") for _ in range(3))
+    for each in (id, ended):
+        sessions.find(each, NOW)
+    sessions.end(ended)
+
+    def away(*_):
+        raise StoreUnavailableError("Redis is away.")
+
+    monkeypatch.setattr(sessions, "_send", away)
+    assert sessions.find(id, NOW + 60)[0].name == "alice"
+    for gone, now in ((id, NOW + IDLE_SECONDS), (ended, NOW), (unknown, NOW)):
+        with pytest.raises(StoreUnavailableError):
+            sessions.find(gone, now)
 
 
 def test_notices_are_shown_once(sessions):
