@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from monitor.alerting.alerts import ACTIONS, Action
 from monitor.campaigns.fingerprint import IDENTIFIERS
+from pipelines.console.access.tenants import theirs
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.actions.drafts import Draft, Drafts
 from pipelines.console.actions.order import Order, checked
@@ -153,6 +154,7 @@ def _parts(console: Console, viewer: Viewer, campaign: CampaignRow) -> dict[str,
     shares = list_shares(console.view, campaign.id, viewer.tenants)
     detail = None if viewer.tenants else campaign_detail(console.view, campaign.id)
     shared = detail.shared if detail else _own_traits(shares)
+    is_theirs = campaign.id in theirs(console.view, viewer, [campaign.id])
     alerts = list_alerts(
         console.view, viewer.tenants, state="any", subjects=[campaign.id], order="newest", limit=20
     )
@@ -165,7 +167,8 @@ def _parts(console: Console, viewer: Viewer, campaign: CampaignRow) -> dict[str,
         "growth": _growth(detail, campaign),
         "traits": shared[:_TRAITS],
         "imported": [] if detail is None else _imported(detail),
-        "open_case": console.cases.store.open_case_of(campaign.id),
+        "open_case": console.cases.store.open_case_of(campaign.id) if is_theirs else None,
+        "is_theirs": is_theirs,
         "more_traits": shared[_TRAITS:],
     }
 
