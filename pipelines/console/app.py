@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from monitor.config import Settings
-from monitor.errors import ConfigError, EvidenceError, InputError
+from monitor.errors import ConfigError, EvidenceError, InputError, StoreError
 from monitor.evidence.bundle.timestamp import TimestampError
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
@@ -110,6 +110,7 @@ def application(console: Console, sign_on: SignOn) -> Starlette:
         exception_handlers={
             HTTPException: _refused,
             InputError: _wrong_input,
+            StoreError: _away,
             **dict.fromkeys((ConfigError, EvidenceError, TimestampError), _not_possible),
         },
     )
@@ -129,6 +130,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _wrong_input(request: Request, error: Exception) -> Response:
     return render(request, "refused.html", 422, sentence=str(error))
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    return render(request, "refused.html", 503, sentence=str(error))
 
 
 async def _not_possible(request: Request, error: Exception) -> Response:

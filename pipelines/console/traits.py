@@ -22,7 +22,6 @@ _LETTERS: dict[Identifier, str] = {
     "system": "s",
     "model": "m",
 }
-LISTED: tuple[Identifier, ...] = ("payment", "network", "system")  # that few keys share
 _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 _LONG = {"tls": "tls_fingerprint"}  # kinds that campaigns call something else
 

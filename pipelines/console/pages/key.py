@@ -22,12 +22,13 @@ from pipelines.console.access.viewer import Viewer
 from pipelines.console.charts import series
 from pipelines.console.forms import page_number
 from pipelines.console.page import Console, Pages, Refused, blocking, console, render, viewer
-from pipelines.console.traits import LISTED, Trait
+from pipelines.console.traits import Trait
 from pipelines.console.view.alerts import AlertMessage, AlertRow, alert_messages, list_alerts
 from pipelines.console.view.campaigns import CampaignRow, campaigns_of
 from pipelines.console.view.campaigns import Role as CampaignRole
 from pipelines.console.view.history import AuditRow, DecisionRow, audit, decisions
 from pipelines.console.view.keys import (
+    INDEXED,
     KeyPage,
     KeyRow,
     count_with,
@@ -165,9 +166,7 @@ def collect(works: Console, person: Viewer, subject: str, number: int = 1) -> Su
         live=_live(works, subject),
         traits=_traits(works, person, subject),
         campaigns=campaigns_of(view, subject, tenants),
-        keys=keys_of_account(
-            view, subject, tenants, order="severity", limit=_KEYS, offset=(number - 1) * _KEYS
-        )
+        keys=keys_of_account(view, subject, tenants, limit=_KEYS, offset=(number - 1) * _KEYS)
         if is_account
         else None,
         alerts={alert.id: alert for alert in alerts},
@@ -295,7 +294,7 @@ def _traits(works: Console, person: Viewer, subject: str) -> list[Shared]:
     return [
         Shared(
             Trait(kind, hashed),
-            count_with(view, kind, hashed, tenants, _MANY) if kind in LISTED else None,
+            count_with(view, kind, hashed, tenants, _MANY) if kind in INDEXED else None,
         )
         for kind, hashed in identifiers_of(view, subject).items()
     ]

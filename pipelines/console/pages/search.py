@@ -28,7 +28,14 @@ from pipelines.console.page import (
     viewer,
 )
 from pipelines.console.traits import read_trait
-from pipelines.console.view.keys import MOST_COUNTED, KeyPage, count_with, find_key, keys_with
+from pipelines.console.view.keys import (
+    INDEXED,
+    MOST_COUNTED,
+    KeyPage,
+    count_with,
+    find_key,
+    keys_with,
+)
 from pipelines.console.view.search import LEAST, find, find_template, find_trait
 from pipelines.console.words import path
 from pipelines.inspect.subjects.names import RawType, pseudonym_of
@@ -138,13 +145,13 @@ def keys_of_trait(
     """
     offset = (number - 1) * _PAGE
     known = read_trait(name)
-    if known is not None:
+    if known is not None and known.kind in INDEXED:
         return known.kind, keys_with(
             works.view, known.kind, known.hash, person.tenants, limit=_PAGE, offset=offset
         )
     short = find_trait(works.view, name, person.tenants, limit=_PAGE, offset=offset)
     if short is not None:
-        return short.kind.removesuffix("_fingerprint"), short.keys
+        return short.kind, short.keys
     rows = find_template(works.view, name, person.tenants)
     if rows:
         return "template", KeyPage(rows[offset : offset + _PAGE], len(rows))

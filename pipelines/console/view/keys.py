@@ -26,8 +26,9 @@ _COLUMNS = (
 )
 Identifier = Literal["payment", "network", "tls", "user_agent", "system", "model"]
 _IDENTIFIERS: tuple[Identifier, ...] = get_args(Identifier)
+INDEXED: tuple[Identifier, ...] = ("payment", "network", "system")
 _AT_ONCE = 500
-MOST_COUNTED = 10_000  # keys that have an identifier
+MOST_COUNTED = 10_000  # keys of an account, or with an identifier
 
 
 class KeyRow(msgspec.Struct, frozen=True):
@@ -101,20 +102,15 @@ def flagged_keys(
 
 
 def keys_of_account(
-    view: View,
-    account: str,
-    tenants: Tenants,
-    *,
-    order: KeyOrder = "requests",
-    limit: int = 50,
-    offset: int = 0,
+    view: View, account: str, tenants: Tenants, *, limit: int = 50, offset: int = 0
 ) -> KeyPage:
-    """The keys and end users of an account, without the account."""
+    """The keys and end users of an account, without the account, the most severe first; counted up
+    to MOST_COUNTED."""
     where = both(
         Condition("account != '' AND account = ? AND key != ?", [account, account]),
         of_tenants("tenant", tenants),
     )
-    return _page(view, where, order, limit, offset)
+    return _indexed(view, where, "severity", limit, offset)
 
 
 def keys_with(
@@ -123,24 +119,17 @@ def keys_with(
     """The keys whose latest fingerprint has an identifier, counted up to MOST_COUNTED.
 
     Args:
+        kind: one of INDEXED.
         hashed: its keyed hash, unsigned.
     """
-    where = _having(kind, hashed, tenants)
-    query = (
-        f"SELECT {_COLUMNS} FROM keys WHERE {where.sql} ORDER BY {KEY_ORDERS['requests']} "
-        "LIMIT ? OFFSET ?"
-    )
-    rows = view.structs(KeyRow, query, [*where.parameters, limit, offset])
-    return KeyPage(rows, count_with(view, kind, hashed, tenants))
+    return _indexed(view, _having(kind, hashed, tenants), "requests", limit, offset)
 
 
 def count_with(
     view: View, kind: Identifier, hashed: int, tenants: Tenants, most: int = MOST_COUNTED
 ) -> int:
     """The number of keys whose latest fingerprint has an identifier, but at most `most`."""
-    where = _having(kind, hashed, tenants)
-    query = f"SELECT count(*) FROM (SELECT 1 FROM keys WHERE {where.sql} LIMIT ?)"
-    return view.number(query, [*where.parameters, most])
+    return _count(view, _having(kind, hashed, tenants), most)
 
 
 def identifiers_of(view: View, key: str) -> dict[Identifier, int]:
@@ -186,8 +175,22 @@ def unsigned(stored: int) -> int:
     return int(stored) & ((1 << 64) - 1)
 
 
+def _indexed(view: View, where: Condition, order: KeyOrder, limit: int, offset: int) -> KeyPage:
+    """A page of keys by an index that has the condition, the order and the tenant: so the rows that
+    are not shown are never read, however many there are."""
+    query = f"SELECT key FROM keys WHERE {where.sql} ORDER BY {KEY_ORDERS[order]} LIMIT ? OFFSET ?"
+    names = [row["key"] for row in view.rows(query, [*where.parameters, limit, offset])]
+    rows = find_keys(view, names, ())
+    return KeyPage([rows[name] for name in names if name in rows], _count(view, where))
+
+
+def _count(view: View, where: Condition, most: int = MOST_COUNTED) -> int:
+    query = f"SELECT count(*) FROM (SELECT key FROM keys WHERE {where.sql} LIMIT ?)"
+    return view.number(query, [*where.parameters, most])
+
+
 def _having(kind: Identifier, hashed: int, tenants: Tenants) -> Condition:
-    if kind not in _IDENTIFIERS:
+    if kind not in INDEXED:
         raise ValueError(kind)
     return both(
         Condition(f"{kind} != 0 AND {kind} = ?", [signed(hashed)]), of_tenants("tenant", tenants)

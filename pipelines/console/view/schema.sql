@@ -21,12 +21,16 @@ CREATE TABLE keys (  -- keys, accounts and end users
   model INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX keys_by_severity ON keys (severity, cost) WHERE severity > 0;
-CREATE INDEX keys_by_account ON keys (account) WHERE account != '';
+CREATE INDEX keys_by_account ON keys (account, severity DESC, cost DESC, requests DESC, key, tenant)
+  WHERE account != '';
 CREATE INDEX keys_by_tenant ON keys (tenant, severity, cost) WHERE tenant != '';
 CREATE INDEX keys_by_last_seen ON keys (last_seen);
-CREATE INDEX keys_by_payment ON keys (payment, requests DESC, key) WHERE payment != 0;
-CREATE INDEX keys_by_network ON keys (network, requests DESC, key) WHERE network != 0;
-CREATE INDEX keys_by_system ON keys (system, requests DESC, key) WHERE system != 0;
+CREATE INDEX keys_by_payment ON keys (payment, requests DESC, key, tenant)
+  WHERE payment != 0;
+CREATE INDEX keys_by_network ON keys (network, requests DESC, key, tenant)
+  WHERE network != 0;
+CREATE INDEX keys_by_system ON keys (system, requests DESC, key, tenant)
+  WHERE system != 0;
 
 CREATE TABLE tenants (  -- of accounts, by their prefixes
   account TEXT PRIMARY KEY,

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from pipelines.console.view.database import View
-from pipelines.console.view.keys import Identifier, KeyPage, KeyRow, find_keys, keys_with
+from pipelines.console.view.keys import INDEXED, Identifier, KeyPage, KeyRow, find_keys, keys_with
 from pipelines.console.view.scope import (
     Condition,
     Tenants,
@@ -74,11 +74,12 @@ def find(view: View, text: str, tenants: Tenants, *, limit: int = 20) -> list[Hi
 def find_trait(
     view: View, name: str, tenants: Tenants, *, limit: int = 50, offset: int = 0
 ) -> TraitHit | None:
-    """The keys that have a trait of a campaign, by its short name (`s_1a2b3c4d`)."""
+    """The keys that have a trait of a campaign, by its short name (`s_1a2b3c4d`); `None` if it is
+    unknown, or of a kind that is not in INDEXED."""
     trait = view.row("SELECT kind, hash FROM traits WHERE name = ?", (name,))
-    if trait is None:
+    kind = None if trait is None else _KINDS[trait["kind"]]
+    if trait is None or kind not in INDEXED:
         return None
-    kind = _KINDS[trait["kind"]]
     keys = keys_with(view, kind, trait["hash"], tenants, limit=limit, offset=offset)
     return TraitHit(name, trait["kind"], keys) if keys.total or not tenants else None
 
