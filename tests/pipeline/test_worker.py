@@ -49,6 +49,8 @@ from tests.support.workers import (
     worker_results,
 )
 
+pytestmark = pytest.mark.embedded
+
 LABELS = Simulation(HOUR).labels
 PLANTED = {name for name, label in LABELS.items() if label.campaign}
 (SCRAPER,) = (name for name, label in LABELS.items() if label.kind == "scraper")
