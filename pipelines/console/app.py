@@ -80,8 +80,9 @@ def services(settings: Settings) -> Console:
     templates.env.filters |= words.FILTERS
     english = words.read()
     templates.env.filters["money"] = partial(words.money, currency=settings.console.currency)
+    signs = settings.cases.key_file is not None
     priced = bool(settings.console.price or settings.console.prices)
-    templates.env.globals |= {"t": english, "asset": asset, "priced": priced}
+    templates.env.globals |= {"t": english, "asset": asset, "priced": priced, "signs": signs}
     view = View(settings.console.view_file)
     return Console(
         settings=settings,
