@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,8 +53,11 @@ class Topics:
             names.fingerprints: self._fingerprints,
         }
 
-    def follow(self, stopping: Any) -> None:
+    def follow(self, stopping: Any, reading: Callable[[], None]) -> None:
         """Read until the event `stopping` is set.
+
+        Args:
+            reading: called once Kafka has answered.
 
         Raises:
             ConfigError: if Kafka is down or refuses.
@@ -63,6 +66,7 @@ class Topics:
             # The audit first: it says what was erased, which the other topics may still have.
             audit = self._partitions(consumer, [self._settings.topics.audit])
             self._seek(consumer, audit)
+            reading()
             ends = consumer.end_offsets(audit)
             while not stopping.is_set() and any(consumer.position(tp) < ends[tp] for tp in audit):
                 self._poll(consumer)

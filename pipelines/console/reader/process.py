@@ -62,8 +62,8 @@ class Reader:
 
     def _topics(self, working: Callable[[], None]) -> None:
         with closing(Writer(self._settings.console.view_file)) as writer:
-            working()
-            Topics(self._settings, writer, self._prices).follow(_Gone(self._stopping, writer))
+            topics = Topics(self._settings, writer, self._prices)
+            topics.follow(_Gone(self._stopping, writer), working)
 
     def _redis(self, working: Callable[[], None]) -> None:
         with closing(Writer(self._settings.console.view_file)) as writer:

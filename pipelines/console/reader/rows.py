@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from monitor.store.connection import execute
 from monitor.store.redis import ROWS_KEY, RedisStore
 
-_PAGE = 1_000  # rows, about
+_PAGE = 4_000  # rows, about
 
 
 def pages(store: RedisStore, partition: str) -> Iterator[dict[str, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -13,15 +14,20 @@ from monitor.alerting.changes import Change
 from monitor.campaigns.fingerprint import Fingerprints
 from monitor.campaigns.population import ROW, Population
 from monitor.config import Settings
+from monitor.errors import ConfigError
 from monitor.records.profile import DAY
+from monitor.sharing.salt import salt_of
 from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
+from monitor.store.indicators import IndicatorStore
 from monitor.store.operate.tenants import TenantStore
 from monitor.store.redis import RedisStore
 from pipelines.console.reader import alerts, changes, linked, records, rows, subjects
 from pipelines.console.reader.cost import Prices
 from pipelines.console.reader.in_force import InForce
 from pipelines.console.view.database import READ, Writer
+
+log = logging.getLogger(__name__)
 
 _AUDIT = "audit"  # progress
 _PAGE = 1_000
@@ -55,8 +61,10 @@ class Stored:
             (5.0, self._read_tenants),
             (5.0, self._read_campaigns),
             (10.0, self._read_records),
+            (60.0, self._read_templates),
             (600.0, self._expire),
         ]
+        self._indicators = _indicators(settings)
         self._tenants = TenantStore(settings.redis_url)
         self._asked = ""  # the last account of all in turn
         self._noted = 0.0
@@ -178,6 +186,17 @@ class Stored:
         with self._writer.transaction() as connection:
             records.write_numbers(connection, numbers, self._prices)
 
+    def _read_templates(self) -> None:
+        """Read the templates of flagged keys, as hashes that partners know."""
+        if self._indicators is None:
+            return
+        flagged = records.flagged(self._writer.connection)
+        found = self._indicators.templates_of(flagged)
+        pairs = [(hashed, key) for key, hashes in found.items() for hashed in hashes]
+        with self._writer.transaction() as connection:
+            connection.execute("DELETE FROM templates")
+            connection.executemany("INSERT OR IGNORE INTO templates VALUES (?, ?)", pairs)
+
     def _expire(self) -> None:
         """Delete what is older than the history that is wanted."""
         limit = time.time() - self._settings.console.history_days * DAY
@@ -207,6 +226,16 @@ class Stored:
                 "(SELECT count(*) FROM keys) - ?))",
                 (_MOST_KEYS,),
             )
+
+
+def _indicators(settings: Settings) -> IndicatorStore | None:
+    """What is shared with partners; `None` if nothing is."""
+    try:
+        salt = salt_of(settings)
+    except ConfigError as error:  # pages do without it
+        log.warning("console_without_templates reason=%r", str(error))
+        return None
+    return IndicatorStore(settings.redis_url, salt=salt.id) if salt else None
 
 
 def _population(rows: dict[str, bytes]) -> tuple[Fingerprints, list[str]]:

@@ -22,7 +22,9 @@ from monitor.errors import ConfigError
 VERSION = 2
 READ = "redis"  # progress: when the reader read Redis last, epoch seconds
 _WAIT = 5.0  # seconds for a lock
-_CACHE_KB = 16_384  # per connection
+_CACHE_KB = 8_192  # per connection that reads
+_WRITER_CACHE_KB = 65_536
+_WAL_PAGES = 8_000  # of 4 KB, before they are moved to the file
 
 T = TypeVar("T")
 
@@ -111,6 +113,8 @@ class Writer:
         self.file = file
         _create(file)
         self.connection = connect(file)
+        self.connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KB}")
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         self._number = os.stat(file).st_ino
 
     @property

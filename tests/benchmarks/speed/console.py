@@ -120,9 +120,14 @@ def main() -> None:
     begin = time.monotonic()
     crowd = fill(settings, size)
     print(f"\nRedis was filled in {time.monotonic() - begin:.0f} s.")
+    measure_console(chosen.redis, crowd, size, chosen.times)
+
+
+def measure_console(redis_url: str, crowd: Crowd, size: Size, times: int) -> None:
+    """Start the console on a filled Redis, and print its figures."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        program = _console(folder, chosen.redis)
+        program = _console(folder, redis_url)
         begin = time.monotonic()
         program.start()
         stack.callback(program.stop)
@@ -137,8 +142,8 @@ def main() -> None:
         rows = []
         for name, ask in asking.pages.items():
             measure(ask, 2)
-            median, p99, size_ = measure(ask, chosen.times)
-            rows.append((name, f"{median:.0f}", f"{p99:.0f}", f"{size_ / 1_000:,.0f}"))
+            median, p99, length = measure(ask, times)
+            rows.append((name, f"{median:.0f}", f"{p99:.0f}", f"{length / 1_000:,.0f}"))
         print_table(("page", "median, ms", "p99, ms", "kB"), rows)
         print(f"\nResident memory, MB: {_memory(program)}")
 
