@@ -18,6 +18,7 @@ import uvloop
 
 from monitor.config import Settings
 from monitor.errors import ConfigError
+from pipelines.console.access.cookie import is_encrypted
 from pipelines.console.access.sign_on import SignOn
 from pipelines.console.app import application, services
 from pipelines.console.connection import Connection
@@ -32,6 +33,11 @@ log = logging.getLogger(__name__)
 _PREFIX = "XM_CONSOLE__"
 _MOST_REQUESTS = 1_000  # at the same time; each open page has one that waits for events
 _BACKLOG = 512
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+_ENCRYPT = (
+    "Set XM_CONSOLE__TLS_CERT_FILE, or an https XM_CONSOLE__URL if a proxy ends TLS: otherwise "
+    "tokens and sessions can be read on the way."
+)
 _STOP_SECONDS = 5
 _IDLE_SECONDS = 75  # between requests; nginx keeps idle connections for 60 s
 
@@ -69,6 +75,8 @@ def run_console(settings: Settings) -> None:
     with _listening(chosen.host, chosen.port) as listening, reading(settings):
         scheme = "http" if tls is None else "https"
         log.info("console_serving url=%s://%s:%d", scheme, chosen.host, chosen.port)
+        if not is_encrypted(chosen) and chosen.host not in _LOCAL:
+            log.warning("console_not_encrypted remedy=%r", _ENCRYPT)
         uvloop.run(_serve(config, listening, tls, heartbeat))
 
 

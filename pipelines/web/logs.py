@@ -15,6 +15,7 @@ LOGGING: dict[str, Any] = {
         "pipelines": {"level": "INFO"},
         "pipelines.kafka.transport": {"level": "WARNING"},
         "monitor": {"level": "INFO"},
+        "uvicorn.error": {"filters": ["sparse"]},
         "kafka": {"level": "CRITICAL"},  # of single reads and checks: their errors are raised
     },
     "root": {"level": "WARNING", "handlers": ["stderr"]},

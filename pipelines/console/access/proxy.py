@@ -97,9 +97,15 @@ def _only(headers: Headers, name: str) -> str | None:
 
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(text)
+        found = ip_network(text)
     except ValueError as error:
         raise ConfigError(
             f"XM_CONSOLE__PROXY_ADDRESSES has {text!r}, which is no address or network ({error}): "
             "write 10.0.0.5 or 10.0.0.0/24."
         ) from error
+    if found.prefixlen == 0:
+        raise ConfigError(
+            f"XM_CONSOLE__PROXY_ADDRESSES has {text}: anyone could sign on as anybody. Write the "
+            "address of the proxy alone."
+        )
+    return found

@@ -68,9 +68,10 @@ def test_client_address_comes_from_the_proxy_only(proxy):
     assert proxy.client("10.0.0.5", headers(("X-Forwarded-For", "x" * 99))) == "10.0.0.5"
 
 
-def test_address_of_the_proxy_must_be_one():
+@pytest.mark.parametrize("address", ["proxy.example.com", "10.0.0.5/24", "0.0.0.0/0", "::/0"])
+def test_address_of_the_proxy_must_be_one(address):
     with pytest.raises(ConfigError, match="PROXY_ADDRESSES"):
-        Proxy(Console(proxy_addresses=["proxy.example.com"]))
+        Proxy(Console(proxy_addresses=[address]))
 
 
 def test_csrf_token_belongs_to_one_session():

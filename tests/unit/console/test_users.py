@@ -1,7 +1,10 @@
 import pytest
+from typer.testing import CliRunner
 
 from monitor.errors import ConfigError
+from pipelines.cli.operate.console import console_app as commands
 from pipelines.console.access.users import Users, new_user
+from pipelines.console.access.viewer import Viewer
 
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$" + "A" * 43
 
@@ -27,6 +30,16 @@ def test_user_signs_on_with_the_token_only(file):
     assert users.verify("bob", token) is None
     assert users.verify("nobody", token) is None
     assert users.find("bob").viewer.role == "viewer"
+
+
+def test_command_prints_a_line_and_keeps_the_token_apart(file):
+    made = CliRunner().invoke(commands, ["user", "al", "--role", "admin", "--tenant", "acme/"])
+    assert made.exit_code == 0
+    file.write_text(made.stdout)
+    token = made.stderr.strip()
+    assert Users(file).verify("al", token).viewer == Viewer("al", "admin", ("acme/",))
+    proxied = CliRunner().invoke(commands, ["user", "al", "--proxy"])
+    assert (proxied.stdout, proxied.stderr) == ("al viewer * proxy\n", "")
 
 
 def test_text_that_is_no_token_is_not_hashed(file, monkeypatch):
