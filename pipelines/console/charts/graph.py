@@ -244,6 +244,7 @@ def _apart(places: Places, radii: npt.NDArray[np.float64]) -> Places:
     np.fill_diagonal(least, 0.0)
     low = np.maximum(np.array([_MARGIN_X, _MARGIN_Y]), radii[:, None] + _GAP)
     high = np.array([WIDTH, HEIGHT]) - low
+    places = np.clip(places, low, high)
     for _ in range(60):
         way = places[:, None, :] - places[None, :, :]
         distance = np.maximum(np.hypot(way[..., 0], way[..., 1]), 1e-3)
