@@ -33,13 +33,10 @@ from pipelines.console.page import Console, Pages, render
 from pipelines.console.pages import (
     act,
     alerts,
-    appeals,
     approvals,
     audit,
     campaign,
-    cases,
     decide,
-    exports,
     health,
     key,
     now,
@@ -47,6 +44,7 @@ from pipelines.console.pages import (
     sign_in,
     switches,
 )
+from pipelines.console.pages.cases import appeals, case, exports
 from pipelines.console.pages.sign_in import to_sign_in
 from pipelines.console.view.database import View
 from pipelines.console.view.now import active_keys
@@ -59,7 +57,7 @@ PAGES: tuple[Pages, ...] = (
     approvals.page,
     audit.page,
     campaign.page,
-    cases.page,
+    case.page,
     decide.page,
     exports.page,
     health.page,

@@ -27,7 +27,7 @@ from pipelines.console.page import (
     see_other,
     viewer,
 )
-from pipelines.console.pages.cases import check_case, own_case
+from pipelines.console.pages.cases.case import check_case, own_case
 
 page = Pages()
 _RESULTS = ("upheld", "overturned")

@@ -16,7 +16,7 @@ from pipelines.console.page import (
     see_other,
     viewer,
 )
-from pipelines.console.pages.cases import own_case
+from pipelines.console.pages.cases.case import own_case
 
 page = Pages()
 _TYPES = {"md": "text/markdown", "html": "text/html", "pdf": "application/pdf"}  # of a report

@@ -1,0 +1,1 @@
+"""Pages of cases: the cases themselves, letters and appeals, and documents."""
