@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parents[1] / "deploy/docs/pictures"
 _CHROMIUM = "/usr/bin/chromium"
-_COLORS = 96  # of a picture, so that it stays small
+_COLORS = 160  # of a picture, so that it stays small
 _HIGHEST, _PHONE = 1.1, 3.5  # height of a picture, in widths; of one of a phone
 _DRAWN_MS = 600.0  # until charts are drawn
 
