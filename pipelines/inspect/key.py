@@ -225,7 +225,7 @@ def evidence_facts(
 ) -> list[Fact]:
     """The evidence of a finding on one key, beside what is ordinary."""
     of_others = detector(Profile(others), baseline).evidence if len(others) else {}
-    peaks = [_peaks(baseline, q) for q in QUANTILES]
+    peaks = _peaks(baseline)
     facts = []
     for name, values in finding.evidence.items():
         unit, label, level, shown = detector.evidence[name]
@@ -309,11 +309,14 @@ def _last(head: int, panes: int) -> range:
     return range(head - panes + 1, head + 1)
 
 
-def _peaks(baseline: Baseline, share: float) -> Floats:
-    """Levels that a share of ordinary keys do not exceed in a day, `(LEVELS,) float64`."""
+def _peaks(baseline: Baseline) -> list[Floats]:
+    """Levels that QUANTILES of ordinary keys do not exceed in a day, `(LEVELS,) float64` each."""
     levels = np.arange(0.0, MAX_LEVEL, 1.0 / PER_LEVEL)
     tails = baseline.tail(slice(0, LEVELS), np.repeat(levels[:, None], LEVELS, axis=1))
-    return np.asarray(levels[np.maximum((tails > 1.0 - share).sum(axis=0) - 1, 0)])
+    return [
+        np.asarray(levels[np.maximum((tails > 1.0 - share).sum(axis=0) - 1, 0)])
+        for share in QUANTILES
+    ]
 
 
 def _from_level(level: float, unit: Unit) -> float:
@@ -323,9 +326,7 @@ def _from_level(level: float, unit: Unit) -> float:
 
 def _quantiles(values: Sequence[float] | Floats) -> Quantiles:
     """The QUANTILES of some values; `None` where there are too few values."""
-    return tuple(
-        float(np.quantile(values, q))
-        if len(values) * (1 - q) >= 1 and len(values) >= MIN_KEYS
-        else None
-        for q in QUANTILES
-    )
+    enough = [len(values) * (1 - q) >= 1 and len(values) >= MIN_KEYS for q in QUANTILES]
+    wanted = [q for q, known in zip(QUANTILES, enough, strict=True) if known]
+    found = iter(np.quantile(values, wanted).tolist() if wanted else ())
+    return tuple(next(found) if known else None for known in enough)

@@ -21,6 +21,7 @@ from pipelines.console.page import Console
 from tests.support.programs import WebServer, Worker
 
 ADDRESS = "http://127.0.0.1:6069"
+SECRET = "known to the console's tests only"  # of identities
 
 
 class _Compiled(BytecodeCache):

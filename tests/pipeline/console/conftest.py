@@ -11,7 +11,7 @@ import redis
 from monitor.config import Settings
 from monitor.config.serve import Console
 from pipelines.demo import embedded
-from tests.support.console import OpenPages, opening
+from tests.support.console import SECRET, OpenPages, opening
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def settings(_console_store: str, tmp_path: Path) -> Settings:
         client.flushdb()
     return Settings(
         redis_url=_console_store,
-        identity_secret="known to the console's tests only",  # type: ignore[arg-type]
+        identity_secret=SECRET,  # type: ignore[arg-type]
         console=Console(view_file=tmp_path / "view.sqlite"),
     )
 

@@ -6,34 +6,47 @@ import logging
 
 import pytest
 
+from monitor.alerting.alerts import Alert
 from monitor.batch import Batch
 from monitor.config import Settings
 from monitor.engine import Engine
 from monitor.identity import from_settings
+from monitor.store.base import Checkpoint
+from monitor.store.memory import MemoryStore
 from monitor.store.redis import RedisStore
 from pipelines.console.traits import read_trait
 from pipelines.console.view.database import Writer
 from pipelines.console.view.keys import signed
 from pipelines.inspect.key import MIN_KEYS
-from tests.support.console import OpenPages
+from tests.support.console import SECRET, OpenPages
 from tests.support.requests import START, elicitor, in_order, person
 from tests.support.scan import stored
 
 RAW, UNKNOWN = "sk-known-to-its-owner", "sk-known-to-nobody"
 
 
-@pytest.fixture
-def key(settings: Settings) -> str:
-    """A key that asks for reasoning, among ordinary ones, in Redis and in the view."""
-    store, identity = RedisStore(settings.redis_url, 86_400), from_settings(settings)
-    engine = Engine(settings, identity, store)
+@pytest.fixture(scope="module")
+def recorded() -> tuple[Checkpoint, Alert]:
+    """A key that asks for reasoning, among ordinary ones, and its alert."""
+    settings = Settings(identity_secret=SECRET)  # type: ignore[arg-type]
+    identity = from_settings(settings)
+    engine = Engine(settings, identity, MemoryStore())
     engine.assign("requests:0")
     persons = (person(f"sk-{i}", count=22, every=100) for i in range(MIN_KEYS + 1))
     values = in_order(elicitor(RAW), *persons)
     alerts = engine.observe(Batch("requests:0", range(len(values)), values)).alerts
-    store.commit(engine.snapshot())
     key = identity.key(RAW)
-    alert = next(each for each in alerts if each.subject.id == key)
+    return engine.snapshot(), next(each for each in alerts if each.subject.id == key)
+
+
+@pytest.fixture
+def key(settings: Settings, recorded: tuple[Checkpoint, Alert]) -> str:
+    """The same key in Redis and in the view."""
+    checkpoint, alert = recorded
+    store = RedisStore(settings.redis_url, 86_400)
+    store.claim("requests:0")
+    store.commit(checkpoint)
+    key = alert.subject.id
     with Writer(settings.console.view_file).transaction() as view:
         view.execute(
             "INSERT INTO keys (key, tenant, severity, system) VALUES (?, 'acme/', 3, ?)",
