@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.support.programs import program
 
@@ -53,7 +53,7 @@ class Visitor:
         self.troubles: list[str] = []
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("console", self._read_log)
-        self.page.on("request", lambda request: self._read_request(request.url))
+        self.page.on("request", self._read_request)
 
     def sign_on(self, name: str, token: str) -> None:
         """Sign on with a token."""
@@ -81,13 +81,13 @@ class Visitor:
     def close(self) -> None:
         self._context.close()
 
-    def _read_log(self, message: Any) -> None:
+    def _read_log(self, message: ConsoleMessage) -> None:
         if message.type == "error" and "status of" not in message.text:  # an answer above 399
             self.troubles.append(message.text)
 
-    def _read_request(self, url: str) -> None:
-        if not url.startswith((self._url, "data:", "blob:")):
-            self.troubles.append(url)
+    def _read_request(self, request: Request) -> None:
+        if not request.is_navigation_request() and not request.url.startswith(self._url):
+            self.troubles.append(request.url)
 
 
 @cache

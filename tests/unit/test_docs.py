@@ -38,6 +38,7 @@ LOUD = ("warning", "critical")  # severities that decide more than to observe
 NONE = "\N{EN DASH}"  # in a table
 PAGES = [ROOT / "README.md", ROOT / "deploy/README.md", *sorted(DOCS.glob("*.md"))]
 OTHER_VARIABLES = {
+    "XM_TEST_AXE",
     "XM_TEST_LITELLM",
     "XM_RECEIVERS__ROUTES__PAGER__TYPE",
     "XM_CONFIG",

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from monitor.evidence.bundle.files import read_bundle
 from monitor.evidence.bundle.verify import verify_bundle
 from monitor.evidence.ring import load_ring
+from monitor.store.alert_book import AlertBook
 from monitor.store.control import ControlStore
+from pipelines.notify.incidents.links import Links
 from tests.support.browser import Visitor, running_browser
 from tests.support.console_site import LIMIT, Site, proxy_before, running_site
 
@@ -160,6 +162,20 @@ def test_viewer_reads_and_changes_nothing(site: Site, visit: Visit) -> None:
     assert site.status(site.monitored.key) == 200
 
 
+def test_links_of_notifications_lead_to_their_subject(site: Site, visit: Visit) -> None:
+    page = visit("viewer")
+    links = Links(console=site.console.url)
+    book = AlertBook(site.settings.redis_url)
+    alerts = {each.alert.subject.id: each.alert for each in book.entries()}
+    for subject in (site.monitored.campaign, site.monitored.pseudonym):
+        pager = f"<a href='{links.of(alerts[subject])['console_url']}'>See</a>"
+        # On another site: the browser must send the cookie all the same.
+        page.route("http://pager.example/", answer_with(pager))
+        page.goto("http://pager.example/")
+        page.get_by_role("link").click()
+        expect(page.locator("main")).to_contain_text(subject)
+
+
 def test_audit_names_who_did_what(site: Site, visit: Visit) -> None:
     page = visit("viewer")
     page.goto(f"/audit?subject={site.monitored.pseudonym}")
@@ -202,6 +218,11 @@ def links_to(part: Locator, folder: str) -> list[str]:
     """What the links of a part of a page name, of those into a folder."""
     links = part.locator(f"a[href^='{folder}']").evaluate_all("all => all.map(a => a.pathname)")
     return [each.rpartition("/")[2] for each in links]
+
+
+def answer_with(text: str) -> Callable[[Route], None]:
+    """Answers a request of a browser with a page."""
+    return lambda route: route.fulfill(body=text, content_type="text/html")
 
 
 def confirm(page: Page, button: str) -> None:
