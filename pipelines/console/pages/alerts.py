@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from monitor.alerting.alerts import SEVERITIES, Alert
 from monitor.errors import InputError
+from monitor.identity import is_pseudonym
 from monitor.store.alert_book import Silence
 from pipelines.console.access import tenants
 from pipelines.console.access.viewer import Viewer
@@ -46,6 +47,7 @@ page = Pages()
 _ROWS = 50  # on a page
 _STATES: tuple[AlertState, ...] = ("open", "resolved", "withdrawn", "any")
 _ID = re.compile("a_[0-9a-f]{20}")
+_CAMPAIGN = re.compile("c_[0-9a-f]{4,32}")
 
 
 class Shown(NamedTuple):
@@ -160,7 +162,8 @@ async def silence_alerts(request: Request) -> Response:
     """Deliver no alerts on a subject or of a kind for a while."""
     form, who = await fields(request), viewer(request)
     subject, kind = form.text("subject"), form.text("kind")
-    if not subject and not kind:
+    known = is_pseudonym(subject) or _ID.fullmatch(subject) or _CAMPAIGN.fullmatch(subject)
+    if not (known or (kind and not subject)):  # it may be a raw name, which nothing may keep
         raise InputError(console(request).words("silence.nothing"))
     await blocking(_check_silence, console(request), who, "" if kind else subject)
     await blocking(

@@ -209,6 +209,7 @@ def test_alert_is_silenced_for_a_while(pages: Pages) -> None:
     assert (silence.subject, silence.who) == (alert.id, "ada")
     assert "Silenced by ada (a test)" in pages.get(f"/alerts/{alert.id}").text
     pages.submit(f"/silences/{silence.id}/end", why="it is over")
+    assert pages.submit("/silences", **chosen | {"subject": "k_live secret"}).status_code == 422
     assert pages.console.book.silences(time.time()) == []
 
 
