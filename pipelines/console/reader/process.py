@@ -69,9 +69,9 @@ class Reader:
         with closing(Writer(self._settings.console.view_file)) as writer:
             stored = Stored(self._settings, writer, self._prices)
             while not self._stopping.is_set() and not writer.is_gone:
-                stored.read()
+                more = stored.read()
                 working()
-                self._stopping.wait(_SECONDS)
+                self._stopping.wait(0.0 if more else _SECONDS)
 
     def _retried(self, name: str, work: Callable[[Callable[[], None]], None]) -> None:
         """Work until the event is set; after a failure, again."""

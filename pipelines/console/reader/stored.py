@@ -76,8 +76,8 @@ class Stored:
         }
         self._due = [0.0] * len(self._parts)
 
-    def read(self) -> None:
-        """Read what is due.
+    def read(self) -> bool:
+        """Read what is due; whether more of it waits.
 
         Raises:
             StoreError: if Redis does not answer.
@@ -90,6 +90,7 @@ class Stored:
             ended = time.monotonic()
             rest = _COST * (ended - begun) if seconds else 0.0
             self._due[i] = ended + max(seconds, rest)
+        return bool(self._rows)
 
     def _read_rows(self) -> None:
         """Read the keys that the linker knows, once, and a second's worth at a time.

@@ -19,7 +19,7 @@ import msgspec
 
 from monitor.errors import ConfigError
 
-VERSION = 2
+VERSION = 3
 READ = "redis"  # progress: when the reader read Redis last, epoch seconds
 _WAIT = 5.0  # seconds for a lock
 _CACHE_KB = 8_192  # per connection that reads

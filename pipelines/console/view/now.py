@@ -35,10 +35,8 @@ class Again(msgspec.Struct, frozen=True):
 def totals(view: View, tenants: Tenants) -> Totals:
     """The totals of all that is flagged. What a key of a flagged account used counts once."""
     where = both(Condition("severity > 0", []), of_tenants("tenant", tenants))
-    counted = (
-        "iif(key >= 'u_' OR (account != key AND EXISTS (SELECT 1 FROM keys AS o "
-        "WHERE o.key = f.account AND o.severity > 0)), 0, f.{})"
-    )
+    flagged = "SELECT key FROM keys WHERE severity > 0 AND key < 'b'"  # accounts
+    counted = f"iif(key >= 'u_' OR (account != key AND account IN ({flagged})), 0, f.{{}})"
     query = (
         "SELECT count(*) AS flagged, coalesce(sum(severity = 3), 0) AS critical, "
         f"coalesce(sum({counted.format('requests')}), 0) AS requests, "

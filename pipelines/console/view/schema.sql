@@ -20,7 +20,8 @@ CREATE TABLE keys (  -- keys, accounts and end users
   system INTEGER NOT NULL DEFAULT 0,
   model INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX keys_by_severity ON keys (severity, cost) WHERE severity > 0;
+CREATE INDEX keys_by_severity ON keys (severity, cost, requests, tokens, account)
+  WHERE severity > 0;
 CREATE INDEX keys_by_account ON keys (account, severity DESC, cost DESC, requests DESC, key, tenant)
   WHERE account != '';
 CREATE INDEX keys_by_tenant ON keys (tenant, severity, cost) WHERE tenant != '';
