@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from http import HTTPStatus
 from importlib import resources
@@ -49,6 +50,7 @@ from pipelines.console.pages.sign_in import to_sign_in
 from pipelines.console.view.database import View
 from pipelines.console.view.now import active_keys
 
+log = logging.getLogger(__name__)
 _HERE = resources.files(__package__)
 PAGES: tuple[Pages, ...] = (
     act.page,
@@ -132,7 +134,9 @@ async def _wrong_input(request: Request, error: Exception) -> Response:
 
 
 async def _away(request: Request, error: Exception) -> Response:
-    return render(request, "refused.html", 503, sentence=str(error))
+    log.error("store_failed reason=%r", str(error))
+    sentence = request.app.state.console.words("refused.away")
+    return render(request, "refused.html", 503, sentence=sentence)
 
 
 async def _not_possible(request: Request, error: Exception) -> Response:

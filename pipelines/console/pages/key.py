@@ -3,6 +3,7 @@ decided; and what happened, also after it has ended."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import Any, Literal, NamedTuple
@@ -42,6 +43,7 @@ from pipelines.inspect.subjects.stored import explain_found, find_record
 from pipelines.inspect.what_if import one_in
 
 page = Pages()
+log = logging.getLogger(__name__)
 
 RARE = 0.01  # probability up to which a result is shown at once
 USUAL = 0.5  # probability from which a result is nothing unusual
@@ -97,7 +99,7 @@ class Live(NamedTuple):
         explanation, use: `None` without a record.
         end_user_of: the key of an end user with an open alert; empty for others.
         open_case: its id.
-        away: why Redis could not be asked; empty if it could.
+        is_away: whether Redis does not answer.
     """
 
     explanation: Explanation | None = None
@@ -106,7 +108,7 @@ class Live(NamedTuple):
     applied: Applied | None = None
     allowance: Allowance | None = None
     open_case: str | None = None
-    away: str = ""
+    is_away: bool = False
 
 
 class Subject(NamedTuple):
@@ -129,8 +131,9 @@ class Subject(NamedTuple):
     def is_known(self) -> bool:
         """Whether there is anything to show."""
         live = self.live
-        found = self.row, live.explanation, live.applied, live.allowance, live.away or None
-        return any(each is not None for each in found) or bool(self.events or self.campaigns)
+        found = self.row, live.explanation, live.applied, live.allowance
+        known = any(each is not None for each in found)
+        return known or live.is_away or bool(self.events or self.campaigns)
 
 
 @page("/keys/{subject}", right="read")
@@ -190,7 +193,8 @@ def _live(works: Console, subject: str) -> Live:
             open_case=works.cases.store.open_case_of(subject),
         )
     except StoreError as error:
-        return Live(away=str(error))
+        log.error("store_failed reason=%r", str(error))
+        return Live(is_away=True)
 
 
 def use_of(record: np.void) -> Use:
@@ -224,7 +228,8 @@ def _shown(works: Console, found: Subject) -> dict[str, Any]:
     """What the template shows of an explanation."""
     explanation = found.live.explanation
     if explanation is None:
-        return {"verdict": found.live.away or works.words("key.verdict.gone")}
+        name = "refused.away" if found.live.is_away else "key.verdict.gone"
+        return {"verdict": works.words(name)}
     activity = explanation.activity
     measures: dict[str, list[series.Measure]] = {"conversation": [], "networks": [], "prompts": []}
     for fact in activity.facts:

@@ -18,7 +18,7 @@ from pipelines.console.traits import read_trait
 from pipelines.console.view.database import Writer
 from pipelines.console.view.keys import signed
 from pipelines.inspect.key import MIN_KEYS
-from tests.support.console import SECRET, OpenPages
+from tests.support.console import SECRET, OpenPages, opening
 from tests.support.requests import START, elicitor, in_order, person
 from tests.support.scan import stored
 
@@ -144,3 +144,16 @@ def test_trait_is_read_by_its_whole_hash() -> None:
     assert trait is not None
     assert (trait.name, trait.path) == ("n_00000000000000ff", "/traits/n_00000000000000ff")
     assert read_trait("n_ff") is None
+
+
+def test_key_page_without_redis_shows_history(
+    open_pages: OpenPages, key: str, settings: Settings
+) -> None:
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
+    with opening(away) as open_away:
+        pages = open_away("viewer")
+        page, search = pages.get(f"/keys/{key}"), pages.submit("/search", query=RAW)
+    assert (page.status_code, search.status_code) == (200, 503)
+    assert "Redis does not answer" in page.text
+    assert "Redis does not answer" in search.text
+    assert "/alerts/a_" in page.text
