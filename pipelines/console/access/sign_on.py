@@ -12,8 +12,10 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -30,7 +32,10 @@ from pipelines.console.access.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
 _REFRESH_SECONDS = 1.0  # between two looks at the users file
+_THREADS = 16
 _STREAM = "text/event-stream"
 
 
@@ -51,13 +56,14 @@ class SignOn:
         self._users, self._proxy = Users(chosen.users_file), Proxy(chosen)
         self._rates, self._cookie = SignOnRates(time.monotonic), Cookie(is_encrypted(chosen))
         self._clock, self._refreshed = clock, 0.0
+        self._threads = ThreadPoolExecutor(_THREADS, "sessions")
 
     async def __call__(self, request: Request) -> Session | None:
         """The session of a request."""
         now, id = self._clock(), self._cookie.read(request)
         # a page that is left open listens, which is no use of the session
         use = request.headers.get("accept") != _STREAM
-        kept = await asyncio.to_thread(self._store.find, id, now, use=use) if id else None
+        kept = await self._thread(self._store.find, id, now, use=use) if id else None
         entry, notices = kept or (None, [])
         named = self._named(request)
         if named is not None:
@@ -98,11 +104,11 @@ class SignOn:
         """End the session of a request."""
         id = self._cookie.read(request)
         if id:
-            await asyncio.to_thread(self._store.end, id)
+            await self._thread(self._store.end, id)
 
     async def end_all(self, viewer: Viewer) -> None:
         """End all sessions of a person."""
-        await asyncio.to_thread(self._store.end_all, viewer.name)
+        await self._thread(self._store.end_all, viewer.name)
 
     def begin_form(self, request: Request) -> tuple[str, str]:
         """The CSRF token of the form that signs on, and the line of its cookie, which names no
@@ -121,7 +127,7 @@ class SignOn:
 
     async def is_alive(self, viewer: Viewer, id: str) -> bool:
         """Whether a session has not ended, and its person still has these rights."""
-        kept = await asyncio.to_thread(self._store.find, id, self._clock(), use=False)
+        kept = await self._thread(self._store.find, id, self._clock(), use=False)
         if kept is None:
             return False
         if kept[0].by == "token":
@@ -131,7 +137,7 @@ class SignOn:
 
     async def keep_notices(self, id: str, notices: list[str]) -> None:
         """Keep what the next page of a session shows."""
-        await asyncio.to_thread(self._store.set_notices, id, notices)
+        await self._thread(self._store.set_notices, id, notices)
 
     def _named(self, request: Request) -> Viewer | None:
         """The person whom the proxy names, if that person has a role."""
@@ -157,8 +163,13 @@ class SignOn:
             self._users.refresh()
         return self._users.find(name)
 
+    async def _thread(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a call that waits for Redis, in threads of its own: slow pages hold nobody up."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))
+
     async def _begin(self, entry: Entry, viewer: Viewer) -> _Stored:
-        id = await asyncio.to_thread(self._store.begin, entry)
+        id = await self._thread(self._store.begin, entry)
         session = self._session(viewer, id, [])
         session.cookie = self._cookie.line(id)
         return session
