@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -69,7 +70,8 @@ def incidents(desk: Desk) -> list[str]:
 
 
 async def settled(clock: TurnedClock, seconds: float = 4 * TICK) -> None:
-    """Let some ticks pass."""
+    """Let some ticks pass, after the reads and writes of what was delivered."""
+    await asyncio.sleep(0.2)
     begin = clock.now()
     await clock.turn_until(lambda: clock.now() - begin >= seconds, TICK)
 

@@ -96,13 +96,15 @@ def filling(worker: Worker, stream: Sequence[Message], rate: float) -> Iterator[
 
 def read_topic(worker: Worker, topic: str) -> list[Any]:
     """Everything on a topic, by partition and offset."""
-    consumer = KafkaConsumer(bootstrap_servers=worker.settings.kafka, enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        bootstrap_servers=worker.settings.kafka, enable_auto_commit=False, fetch_max_wait_ms=50
+    )
     try:
         tps = [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic)]
         consumer.assign(tps)
         consumer.seek_to_beginning()
         ends, found = consumer.end_offsets(tps), []  # at least: Tansu leaves out the last batch
-        while (more := consumer.poll(timeout_ms=500, max_records=10_000)) or any(
+        while (more := consumer.poll(timeout_ms=200, max_records=10_000)) or any(
             consumer.position(tp) < ends[tp] for tp in tps
         ):
             found += [record for records in more.values() for record in records]

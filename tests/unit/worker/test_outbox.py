@@ -101,7 +101,7 @@ async def test_outbox_sends_deletions_beside_a_switch(app, outbox, store, contro
 
 async def test_outbox_sends_all_again_when_a_switch_ends(app, outbox, store, control):
     store.commit(Checkpoint(decisions=[BLOCK]))
-    control.switch("kill", True, **BY, until=time.time() + 0.5)
+    control.switch("kill", True, **BY, until=time.time() + 1.5)
     await outbox.copy()
     assert app.state() == {KEY: "observe"}
     deadline = time.monotonic() + 60
