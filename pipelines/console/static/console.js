@@ -203,12 +203,23 @@
     if (answer.status === 401) { location.reload(); return; }
     const page = new DOMParser().parseFromString(answer.responseText, "text/html");
     const text = page.querySelector("main .lead, main .notice, main p")?.textContent.trim();
+    const plain = answer.getResponseHeader("Content-Type")?.startsWith("text/plain") && answer.responseText.slice(0, 300);
     const notice = document.createElement("p");
     notice.className = "notice";
     notice.dataset.kind = "error";
-    notice.textContent = text || `${answer.status} ${answer.statusText}`;
+    notice.textContent = text || plain || `${answer.status} ${answer.statusText}`;
     document.getElementById("notices")?.replaceChildren(notice);
     notice.scrollIntoView({ block: "nearest" });
+  }
+
+  // A page that should update itself says when it does not, after some attempts to connect again
+  let stale = 0;
+  function live(works) {
+    const note = document.getElementById("stale");
+    if (!works) { stale ||= setTimeout(() => { note.hidden = false; }, 8000); return; }
+    clearTimeout(stale);
+    stale = 0;
+    note.hidden = true;
   }
 
   // A form that was sent is not sent again by a second click
@@ -235,6 +246,8 @@
     document.body.addEventListener("htmx:sseBeforeMessage", remember);
     document.body.addEventListener("htmx:afterSettle", restore);
     document.body.addEventListener("htmx:responseError", refused);
+    document.body.addEventListener("htmx:sseOpen", () => live(true));
+    document.body.addEventListener("htmx:sseError", () => live(false));
     document.addEventListener("submit", send);
     addEventListener("pageshow", forget);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw_all());
