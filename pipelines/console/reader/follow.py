@@ -33,6 +33,7 @@ _TIMEOUT_MS = 8_000
 _POLL_MS = 500
 _RECORDS = 2_000  # per transaction
 _FETCH = 8 << 20  # bytes
+_LOOK_SECONDS = 30.0  # between two looks for new topics and partitions
 _FINGERPRINT_SECONDS = 3600.0
 
 
@@ -70,9 +71,13 @@ class Topics:
             ends = consumer.end_offsets(audit)
             while not stopping.is_set() and any(consumer.position(tp) < ends[tp] for tp in audit):
                 self._poll(consumer)
-            self._seek(consumer, self._partitions(consumer, self._add))
             while not stopping.is_set():
-                self._poll(consumer)
+                partitions = self._partitions(consumer, self._add)
+                if {*partitions} != consumer.assignment():
+                    self._seek(consumer, partitions)
+                end = time.monotonic() + _LOOK_SECONDS
+                while time.monotonic() < end and not stopping.is_set():
+                    self._poll(consumer)
 
     def _partitions(self, consumer: Any, topics: Iterable[str]) -> list[Any]:
         return [
@@ -100,6 +105,9 @@ class Topics:
         return {tp: ends[tp] if place is None else place.offset for tp, place in found.items()}
 
     def _poll(self, consumer: Any) -> None:
+        if not consumer.assignment():  # no topic exists yet
+            time.sleep(_POLL_MS / 1000.0)
+            return
         found = consumer.poll(timeout_ms=_POLL_MS, max_records=_RECORDS)
         if found:
             with self._writer.transaction():
