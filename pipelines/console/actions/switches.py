@@ -23,7 +23,7 @@ _STATES: dict[Name, tuple[State, ...]] = {
     "caps": ("on", "off", "default"),
 }
 _ON: dict[State, bool | None] = {"on": True, "off": False, "default": None}
-_MOST = 20_000  # subjects that are looked up
+_MOST = 10_000  # subjects that are looked up; more would take longer than a page may
 _PART = 1_000  # at a time
 _SHOWN = 5  # subjects that are named
 

@@ -78,7 +78,7 @@ async def audit_page(request: Request) -> Response:
     """Changes, the newest first."""
     chosen, who = _chosen(request), viewer(request)
     rows = await blocking(chosen.read, console(request), who, _before(request), _ROWS + 1)
-    names, kinds = await blocking(audited_names, console(request).view, who.tenants)
+    names, kinds = await blocking(_names, console(request), who, rows, chosen)
     shown = rows[:_ROWS]
     return render(
         request,
@@ -109,6 +109,20 @@ def _lines(console: Console, viewer: Viewer, chosen: Chosen) -> Iterator[bytes]:
     while rows := chosen.read(console, viewer, before):
         yield b"".join(msgspec.json.encode(_line(row)) + b"\n" for row in rows)
         before = rows[-1].at, rows[-1].id
+
+
+def _names(
+    console: Console, viewer: Viewer, rows: list[AuditRow], chosen: Chosen
+) -> tuple[list[str], list[str]]:
+    """Who made changes and what they changed, for the choices of the filter.
+
+    For a person with tenants, only those on the page: to find all, each change must be looked at.
+    """
+    if not viewer.tenants:
+        return audited_names(console.view, ())
+    who = {chosen.who, *(row.who for row in rows)}
+    what = {chosen.what, *(row.what for row in rows)}
+    return sorted(filter(None, who)), sorted(filter(None, what))
 
 
 def _withheld(row: AuditRow) -> AuditRow:
