@@ -238,7 +238,10 @@ def test_case_that_was_changed_is_not_shown(pages: Pages) -> None:
     assert "Add the note" not in shown
 
 
-def test_export_is_verified_and_its_path_names_no_file(pages: Pages) -> None:
+def test_export_is_verified_and_its_path_names_no_file(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.reports.render.pdf", lambda _: b"%PDF-")  # takes seconds
     case = case_with(pages, alert_on(KEY))
     answer = pages.submit(f"/cases/{case}/exports", why="For counsel")
     path = answer.headers["location"]
@@ -321,9 +324,9 @@ def test_person_of_a_tenant_sees_nothing_of_others(open_pages: OpenPages) -> Non
     alert_path = f"/alerts/{shared.id}"
     row = {"id": shared.id, "kind": "campaign", "severity": 3, "state": "open", "score": 1.0}
     about = {"subject": CAMPAIGN, "subject_type": "campaign", "decision": "block"}
-    said = {"summary": OTHER, "evidence": OTHER}
+    text = {"summary": OTHER, "evidence": OTHER}
     times = dict.fromkeys(("opened_at", "detected_at", "changed_at"), 1.0)
-    insert(everybody, "alerts", row | about | said | times)
+    insert(everybody, "alerts", row | about | text | times)
     insert(everybody, "audit", change("o_1", "bo", OTHER, CAMPAIGN, f'["{OTHER}"]'))
     insert(everybody, "keys", {"key": KEY, "tenant": "acme/"})
     insert(everybody, "campaign_tenants", {"campaign": CAMPAIGN, "tenant": "acme/"})
