@@ -27,7 +27,7 @@ from monitor.errors import MonitorError
 from monitor.identity import from_settings
 from pipelines.demo import kept
 from pipelines.demo.scene import Scene
-from pipelines.demo.servers import SETTINGS, Servers, running
+from pipelines.demo.servers import SETTINGS, USERS, Servers, running
 from pipelines.kafka.security import async_options
 from pipelines.simulation.scenario import Scenario, Simulation, messages
 from pipelines.traffic.producer import Message, send
@@ -43,6 +43,9 @@ _KEPT = """\
 The demo's servers keep running. In this shell:
   export XM_CONFIG={config}
 Then ask them:{examples}
+Open the console at http://127.0.0.1:6069 (it needs the extra `console`):
+  xm console user me --role admin >>{users}
+  xm console
 Stop them:
   xm demo --stop"""
 
@@ -85,7 +88,11 @@ def run_demo(*, seconds: float | None, speed: float, seed: int, keep: bool = Fal
         console.print(scene.result(), soft_wrap=True)
     text = _NEXT
     if keep:
-        text = _KEPT.format(config=servers.folder / SETTINGS, examples=_examples(scene))
+        text = _KEPT.format(
+            config=servers.folder / SETTINGS,
+            examples=_examples(scene),
+            users=servers.folder / USERS,
+        )
     console.print(f"\n{text}", markup=False, highlight=False, soft_wrap=True)
     return 0
 

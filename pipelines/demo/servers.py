@@ -17,7 +17,7 @@ from pipelines.demo import embedded
 from pipelines.kafka import topics
 from pipelines.supervisor.child import die_with_parent
 
-SETTINGS = "settings.toml"
+SETTINGS, USERS = "settings.toml", "console-users"
 _SECRET, _LOG = "secret", "worker.log"
 _TEXT = """\
 kafka = "{kafka}"
@@ -26,6 +26,8 @@ identity_secret_file = "{secret}"
 web_host = "127.0.0.1"
 web_port = {port}
 topics.partitions = 4
+console.users_file = "{users}"
+console.view_file = "{view}"
 """
 _STOP_SECONDS = 10
 
@@ -73,7 +75,15 @@ def running(folder: Path) -> Iterator[Servers]:
         secret = folder / _SECRET
         secret.write_text(secrets.token_hex(32))
         secret.chmod(0o600)
-        text = _TEXT.format(kafka=kafka, redis=redis, secret=secret, port=embedded.free_port())
+        (folder / USERS).touch(0o600)
+        text = _TEXT.format(
+            kafka=kafka,
+            redis=redis,
+            secret=secret,
+            port=embedded.free_port(),
+            users=folder / USERS,
+            view=folder / "console.sqlite",
+        )
         made = folder / f"{SETTINGS}.new"
         made.write_text(text)
         made.rename(folder / SETTINGS)

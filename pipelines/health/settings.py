@@ -35,6 +35,7 @@ from pipelines.web.tls import server_tls
 from pipelines.web.tokens import Tokens
 
 _HOLD_SECRETS = ("password_file", "secret_file", "token_file", "url_file", "key_file", "salt_file")
+_WRITTEN = {"console.view_file", "forward.spool"}
 _OF_PUBLIC_KEYS = ("public_keys_file",)
 
 
@@ -112,11 +113,15 @@ def _unusable(settings: Settings) -> Iterator[str]:
         lambda: Tokens(serve.tokens_file),
         lambda: Tokens(forward.tokens_file),
         lambda: _signer(settings),
-        lambda: server_tls(
-            serve.tls_cert_file, serve.tls_key_file, serve.tls_client_ca_file, "XM_SERVE__"
-        ),
-        lambda: server_tls(
-            forward.tls_cert_file, forward.tls_key_file, forward.tls_client_ca_file, "XM_FORWARD__"
+        *(
+            partial(
+                server_tls, each.tls_cert_file, each.tls_key_file, each.tls_client_ca_file, prefix
+            )
+            for each, prefix in (
+                (serve, "XM_SERVE__"),
+                (forward, "XM_FORWARD__"),
+                (settings.console, "XM_CONSOLE__"),
+            )
         ),
     ]
     files: list[tuple[str, Path | None, Callable[[Path], object]]] = [
@@ -167,7 +172,7 @@ def _signer(settings: Settings) -> None:
 def _unreadable(value: Value, settings: Settings) -> str | None:
     """Why a file that a setting names cannot be read. Files that are written may be missing."""
     setting = value.setting
-    if not setting.is_file or value.source == "default" or setting.name == "forward.spool":
+    if not setting.is_file or value.source == "default" or setting.name in _WRITTEN:
         return None
     path = Path(value.text)
     if not path.exists() and setting.path[-1] not in _OF_PUBLIC_KEYS:

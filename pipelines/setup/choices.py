@@ -34,6 +34,7 @@ class Choices:
         webhook: URL; a secret to sign with is made.
         pagerduty_key: file that has the integration key.
         slack_url: file that has the URL.
+        console_user: the line of the console's first user; empty without a console.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class Choices:
     webhook: str = ""
     pagerduty_key: Path | None = None
     slack_url: Path | None = None
+    console_user: str = ""
 
     @property
     def settings_file(self) -> Path:
@@ -66,3 +68,11 @@ class Choices:
     @property
     def webhook_file(self) -> Path:
         return self.folder / "secrets/webhook"
+
+    @property
+    def users_file(self) -> Path:
+        return self.folder / "secrets/console-users"
+
+    @property
+    def view_file(self) -> Path:
+        return self.folder / "console.sqlite"

@@ -37,6 +37,11 @@ services:
   deliver: {{ <<: *settings{after} }}
   decisions: {{ <<: *settings{before} }}
 """
+_CONSOLE = """\
+  console:
+    <<: *settings{before}
+    environment: {environment}
+"""
 _CREATED = "topics: { condition: service_completed_successfully }"
 _PROMETHEUS = """\
 # Written by `xm init`: prometheus --config.file={file}
@@ -87,6 +92,8 @@ def files_of(chosen: Choices) -> list[File]:
         files.append(File(chosen.redis_url_file, f"{chosen.redis}\n", _PRIVATE))
     if chosen.webhook:
         files.append(File(chosen.webhook_file, f"{secrets.token_hex(32)}\n", _PRIVATE, kept=True))
+    if chosen.console_user:
+        files.append(File(chosen.users_file, f"{chosen.console_user}\n", _PRIVATE, kept=True))
     if chosen.gateway != NO_GATEWAY:
         files += _gateway(chosen)
     return files
@@ -125,6 +132,8 @@ def _compose(chosen: Choices) -> str:
     }
     environment = json.dumps({"XM_CONFIG": str(chosen.settings_file)})[:-1]
     environment += "".join(f", {name}: !reset null" for name, ours in servers.items() if not ours)
+    # The settings name a file that this user cannot write in the container.
+    view = f'{environment}, "XM_CONSOLE__VIEW_FILE": "/tmp/console.sqlite"}}'
     # With other servers, those of deploy/compose.yaml are not waited for and do not start.
     apart = not (servers["XM_KAFKA"] and servers["XM_REDIS_URL"])
     unused = [
@@ -132,15 +141,19 @@ def _compose(chosen: Choices) -> str:
         for name, variable in (("kafka", "XM_KAFKA"), ("redis", "XM_REDIS_URL"))
         if not servers[variable]
     ]
-    return _COMPOSE.format(
+    before = "depends_on: !override {}" if apart else ""
+    text = _COMPOSE.format(
         identity=chosen.identity_file,
         file=chosen.folder / "compose.override.yaml",
         user=f"{os.getuid()}:{os.getgid()}",
         folder=json.dumps(f"{chosen.folder}:{chosen.folder}:ro"),
         environment=f"{environment}}}",
-        before=", depends_on: !override {}" if apart else "",
+        before=before and f", {before}",
         after=f", depends_on: !override {{ {_CREATED} }}" if apart else "",
-    ) + "".join(f"  {name}: {{ profiles: [unused] }}\n" for name in unused)
+    )
+    if chosen.console_user:
+        text += _CONSOLE.format(before=before and f"\n    {before}", environment=view)
+    return text + "".join(f"  {name}: {{ profiles: [unused] }}\n" for name in unused)
 
 
 def _is_local(server: str) -> bool:

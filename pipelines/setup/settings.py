@@ -34,6 +34,10 @@ def _lines(chosen: Choices) -> Iterator[str]:
         yield ""
         yield chosen.mapping.strip()
     yield from _receivers(chosen)
+    if chosen.console_user:
+        yield "\n[console]"
+        yield f"users_file = {_text(chosen.users_file)}"
+        yield f"view_file = {_text(chosen.view_file)}"
 
 
 def _receivers(chosen: Choices) -> Iterator[str]:

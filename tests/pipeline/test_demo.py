@@ -78,6 +78,7 @@ def test_kept_demo_answers_commands_until_it_is_stopped(tmp_path: Path) -> None:
     programs = [host, *host.children(recursive=True)]
     assert len(programs) == PROGRAMS + 1
     assert Path(config).with_name("secret").stat().st_mode & 0o077 == 0
+    assert f">>{Path(config).with_name('console-users')}\n  xm console\n" in out
     assert run(*explain.split(), XM_CONFIG=config, **cache) == 0
     assert run("demo", "--keep", **cache) == 2  # it runs already
     assert run("demo", "--stop", **cache) == 0

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from monitor import config
 from pipelines.cli.main import app
+from pipelines.console.access.users import Users
 from pipelines.setup.choices import GATEWAYS
 from tests.support.programs import program
 
@@ -119,11 +120,25 @@ def test_existing_files_stay_and_force_keeps_secrets(tmp_path: Path) -> None:
     assert (tmp_path / "made/secrets/identity").read_text() == secret
 
 
+def test_console_gets_an_administrator_whose_token_is_shown_once(tmp_path: Path) -> None:
+    ended = init("made", "--console", "ada@example.com")
+    assert ended.exit_code == 0, ended.output
+    chosen = config.load().console
+    assert chosen.users_file is not None
+    assert mode(chosen.users_file) == 0o600
+    (token,) = re.findall(r"xm_[\w-]{43}", ended.output)
+    user = Users(chosen.users_file).verify("ada@example.com", token)
+    assert user is not None
+    assert user.viewer.role == "admin"
+    again = init("made", "--console", "ada@example.com", "--force")
+    assert not re.findall(r"xm_[\w-]{43}", again.output)
+
+
 @pytest.mark.parametrize("servers", [(), ("--kafka", "kafka:9092", "--redis", "redis://r:6379/0")])
 def test_compose_override_matches_the_specification(
     tmp_path: Path, servers: tuple[str, ...]
 ) -> None:
-    init("made", *servers)
+    init("made", *servers, "--console", "ada")
 
     class Loader(yaml.SafeLoader):
         """With the two tags of Docker Compose."""
@@ -164,7 +179,7 @@ def test_gateway_is_the_shipped_one_with_the_api(tmp_path: Path, gateway: str) -
 
 def test_questions_are_asked_on_a_terminal(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    os.write(ours, b"kafka:9092\n\nnginx\n\nhttp://am:9093\n")
+    os.write(ours, b"kafka:9092\n\nnginx\n\nhttp://am:9093\n\n")
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.cli.main", "init", "made"],
         stdin=theirs,

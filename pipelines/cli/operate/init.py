@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.errors import InputError
+from monitor.errors import ConfigError, InputError
+from pipelines.cli.options import stderr
 from pipelines.setup.choices import GATEWAYS, NO_GATEWAY, Choices
 
 commands = typer.Typer()
@@ -53,6 +54,10 @@ def init(
     slack_url_file: Annotated[
         Path | None, typer.Option(help="A file that has the URL of a Slack webhook.")
     ] = None,
+    console: Annotated[
+        str | None,
+        typer.Option(help="Name of the console's first administrator. A token is made."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take the defaults.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files. Secrets that exist are kept.")
@@ -74,6 +79,8 @@ def init(
         named = typer.prompt("A log of requests (empty: none)", "", show_default=False)
         sample = Path(named) if named else None
     alertmanager = _asked(alertmanager, "URL of Alertmanager (empty: none)", "", ask)
+    console = _asked(console, "Administrator of the console (empty: no console)", "", ask)
+    token, line = _administrator(console) if console else ("", "")
     chosen = Choices(
         folder=folder.resolve(),
         kafka=kafka,
@@ -86,14 +93,30 @@ def init(
         webhook=webhook or "",
         pagerduty_key=pagerduty_key_file,
         slack_url=slack_url_file,
+        console_user=line,
     )
-    _write(chosen, force)
+    _write(chosen, force, token)
 
 
 def _asked(given: str | None, question: str, default: str, ask: bool) -> str:
     if given is not None:
         return given
     return str(typer.prompt(question, default, show_default=bool(default))) if ask else default
+
+
+def _administrator(name: str) -> tuple[str, str]:
+    """A token and the line of the console's users file.
+
+    Raises:
+        ConfigError: if the console is not installed, or the name cannot be used.
+    """
+    try:
+        from pipelines.console.access.users import new_user
+    except ImportError as error:
+        raise ConfigError(
+            "The console needs the extra console: pip install 'extraction-monitor[console]'."
+        ) from error
+    return new_user(name, "admin")
 
 
 def _mapping(sample: Path | None, gateway: str) -> str:
@@ -116,7 +139,7 @@ def _mapping(sample: Path | None, gateway: str) -> str:
     return str(preset) if len(seen.mapping) == 1 and preset else seen.toml
 
 
-def _write(chosen: Choices, force: bool) -> None:
+def _write(chosen: Choices, force: bool, token: str) -> None:
     from monitor import config
     from pipelines.health.settings import check_settings
     from pipelines.setup.files import files_of
@@ -129,6 +152,8 @@ def _write(chosen: Choices, force: bool) -> None:
     os.environ["XM_CONFIG"] = str(chosen.settings_file)
     report = check_settings()
     show_next(chosen, written)
+    if chosen.users_file in written:
+        stderr.print(f"Token of the console's administrator, shown once: {token}", markup=False)
     show_report(report)
     if report.errors:
         raise typer.Exit(1)

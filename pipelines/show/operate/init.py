@@ -40,6 +40,11 @@ def show_next(chosen: Choices, written: Sequence[Path], console: Console | None 
             f"{chosen.gateway}), and answer it:",
             [f"ls {chosen.folder / chosen.gateway}", "xm serve"],
         ))  # fmt: skip
+    if chosen.console_user:
+        steps.insert(-1, (
+            "Open the console at http://127.0.0.1:6069, in containers with `--profile console`:",
+            ["xm console", f"export XM_CONSOLE_USERS={chosen.users_file}"],
+        ))  # fmt: skip
     for what, commands in steps:
         console.print(Text(f"\n{what}", "bold"), soft_wrap=True)
         for command in commands:

@@ -27,7 +27,17 @@ config: |
   ts = "/time"
   api_key = "/key"
 """
-SECRETS = {"identity_secret": "0123456789abcdef", "password": "hidden", "url": "rediss://redis/0"}
+CONSOLE = """
+files:
+  XM_CONSOLE__USERS_FILE: {secret: console, key: users, roles: [console]}
+console: {enabled: true}
+"""
+SECRETS = {
+    "identity_secret": "0123456789abcdef",
+    "password": "hidden",
+    "url": "rediss://redis/0",
+    "users": "# nobody",
+}
 
 
 def mounted(volume: Any, manifests: list[Any]) -> dict[str, str]:
@@ -40,7 +50,9 @@ def mounted(volume: Any, manifests: list[Any]) -> dict[str, str]:
     return {item["path"]: SECRETS[item["key"]] for item in items}
 
 
-@pytest.mark.parametrize(("values", "role"), [("{}", "watch"), (MANAGED, "decisions")])
+@pytest.mark.parametrize(
+    ("values", "role"), [("{}", "watch"), (MANAGED, "decisions"), (CONSOLE, "console")]
+)
 def test_settings_of_pods_pass_config_check(tmp_path: Path, values: str, role: str):
     manifests = rendered(values)
     pod = find(manifests, "Deployment", role)["spec"]["template"]["spec"]
