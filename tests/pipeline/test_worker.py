@@ -19,6 +19,7 @@ from monitor.identity import from_settings
 from monitor.linker import Linker
 from monitor.requests.decoder import Decoder
 from monitor.store.memory import MemoryStore
+from monitor.store.operate.tenants import TenantStore
 from monitor.store.redis import DECISION_KEY, MODE_SECONDS
 from pipelines.cases.collect import Collector
 from pipelines.cases.reproduction.reproduce import reproduce, reproduce_files
@@ -55,6 +56,7 @@ LABELS = Simulation(HOUR).labels
 PLANTED = {name for name, label in LABELS.items() if label.campaign}
 (SCRAPER,) = (name for name, label in LABELS.items() if label.kind == "scraper")
 COT = next(name for name, label in LABELS.items() if label.kind == "cot")
+TENANT = "acct_8"
 GOOD = request("sk-beside", 3_590.0)
 # Each message, the reason of its rejection, and the part that is rejected.
 BAD = [
@@ -77,7 +79,8 @@ class Hour(NamedTuple):
 
 @pytest.fixture(scope="module")
 def hour(kafka: str, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
-    worker = Worker(tmp_path_factory.mktemp("worker"), kafka, own_redis.url)
+    tenants = {"XM_TENANTS": f'["{TENANT}"]'}
+    worker = Worker(tmp_path_factory.mktemp("worker"), kafka, own_redis.url, **tenants)
     requests = sorted(traffic(), key=lambda each: msgspec.json.decode(each.value)["ts"])
     stream = [*requests, *(Message(None, value) for value, _, _ in BAD)]
     with worker:
@@ -135,6 +138,15 @@ def test_stored_bytes_equal_those_of_an_engine_in_memory(
 
 def test_worker_flags_only_the_planted_keys(hour: Hour) -> None:
     assert flagged(hour.worker, hour.found.alerts + hour.links.alerts) == PLANTED
+
+
+def test_worker_stores_the_tenants_of_accounts(hour: Hour) -> None:
+    settings = hour.worker.settings
+    identity = from_settings(settings)
+    accounts = {str(event["account"]) for event in Simulation(HOUR).events() if "account" in event}
+    found = TenantStore(settings.redis_url).of(map(identity.account, accounts))
+    members = {identity.account(each) for each in accounts if each.startswith(TENANT)}
+    assert found == dict.fromkeys(members, TENANT)
 
 
 def test_rejected_topic_has_offset_and_reason(
