@@ -19,6 +19,7 @@ from monitor.identity import ACCOUNT_PREFIX, END_USER_PREFIX, is_pseudonym
 from monitor.partition import Partition
 from monitor.records.profile import SCALES, Profile
 from monitor.sketches.habits import model_counts
+from pipelines.console.access.tenants import theirs
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.charts import series
 from pipelines.console.forms import page_number
@@ -132,8 +133,9 @@ class Subject(NamedTuple):
         """Whether there is anything to show."""
         live = self.live
         found = self.row, live.explanation, live.applied, live.allowance
-        known = any(each is not None for each in found)
-        return known or live.is_away or bool(self.events or self.campaigns)
+        known = any(each is not None for each in found) or live.is_away
+        keys = self.keys is not None and self.keys.total
+        return known or bool(self.events or self.campaigns or keys)
 
 
 @page("/keys/{subject}", right="read")
@@ -158,7 +160,7 @@ def collect(works: Console, person: Viewer, subject: str, number: int = 1) -> Su
     """
     view, tenants = works.view, person.tenants
     row = find_key(view, subject, tenants)
-    if row is None and tenants:
+    if row is None and subject not in theirs(view, person, [subject]):
         return None
     alerts = list_alerts(
         view, tenants, state="any", subjects=[subject], order="newest", limit=_MOST

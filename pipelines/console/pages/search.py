@@ -34,6 +34,7 @@ from pipelines.console.view.keys import (
     KeyPage,
     count_with,
     find_key,
+    keys_of_account,
     keys_with,
 )
 from pipelines.console.view.search import LEAST, find, find_template, find_trait
@@ -55,6 +56,9 @@ _PAGE = 50  # keys
 _ID = "[a-z]{1,5}_?[0-9a-f]+|[0-9a-f]+"  # of which the beginning is enough
 
 Kind = Literal["api_key", "account", "end_user", "campaign", "alert", "case", "trait", "template"]
+
+
+_SUBJECTS: dict[str, Kind] = {"k": "api_key", "a": "account", "u": "end_user"}
 
 
 class Found(NamedTuple):
@@ -118,8 +122,11 @@ async def trait(request: Request) -> Response:
 def look_up(works: Console, person: Viewer, text: str, kind: str = "any") -> Result:
     """What a text names, as far as the person may see it."""
     found = _by_id(works, person, text) if kind == "any" else []
-    if not text or any(each.name == text for each in found) or is_pseudonym(text):
+    if not text or any(each.name == text for each in found):
         return Result(found)
+    if is_pseudonym(text):
+        known = not found and _is_known(works, person, text)
+        return Result([Found(_SUBJECTS[text[0]], text, path(text))] if known else found)
     no_secret = False
     for each in _RAW[kind]:
         try:
@@ -204,9 +211,18 @@ def _by_pseudonym(works: Console, person: Viewer, kind: RawType, pseudonym: str)
     if tie is not None:
         keys = count_with(works.view, tie.kind, tie.hash, person.tenants, most=1)
         return [Found("trait", pseudonym, tie.path)] if keys else []
-    known = find_key(works.view, pseudonym, person.tenants) is not None
-    if not known and not person.tenants:
-        partitions = works.ordinary().partitions
-        known = find_record(works.store, pseudonym, partitions) is not None
     type: Kind = "account" if kind == "account" else "api_key"
-    return [Found(type, pseudonym, path(pseudonym))] if known else []
+    found = [Found(type, pseudonym, path(pseudonym))]
+    return found if _is_known(works, person, pseudonym) else []
+
+
+def _is_known(works: Console, person: Viewer, subject: str) -> bool:
+    """Whether there is a key, an account or an end user that the person may see."""
+    view, tenants = works.view, person.tenants
+    if find_key(view, subject, tenants) is not None:
+        return True
+    if keys_of_account(view, subject, tenants, limit=1).rows:
+        return True
+    if tenants:
+        return False
+    return find_record(works.store, subject, works.ordinary().partitions) is not None

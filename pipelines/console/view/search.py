@@ -68,6 +68,12 @@ def find(view: View, text: str, tenants: Tenants, *, limit: int = 20) -> list[Hi
         Hit(_TYPES.get(row["key"][:2], "api_key"), row["key"])
         for row in _begins(view, "keys", "key", text, of_tenants("tenant", tenants))
     ]
+    known = {hit.id for hit in found}
+    found += [
+        Hit("account", row["account"])
+        for row in _accounts(view, text, tenants)
+        if row["account"] not in known
+    ]
     return found[:limit]
 
 
@@ -89,6 +95,16 @@ def find_template(view: View, hashed: str, tenants: Tenants) -> list[KeyRow]:
     rows = view.rows("SELECT key FROM templates WHERE hash = ? LIMIT 500", (hashed,))
     found = find_keys(view, [row["key"] for row in rows], tenants)
     return sorted(found.values(), key=lambda row: (-row.level, -row.requests, row.key))
+
+
+def _accounts(view: View, text: str, tenants: Tenants, limit: int = 20) -> list[Row]:
+    """Accounts of keys; those whose own fingerprints are known are keys of the view, too."""
+    where = both(
+        Condition("account != '' AND account >= ? AND account < ?", [text, text + "\U0010ffff"]),
+        of_tenants("tenant", tenants),
+    )
+    query = f"SELECT DISTINCT account FROM keys WHERE {where.sql} ORDER BY account LIMIT ?"
+    return view.rows(query, [*where.parameters, limit])
 
 
 def _begins(

@@ -23,6 +23,7 @@ from tests.support.requests import START, elicitor, in_order, person
 from tests.support.scan import stored
 
 RAW, UNKNOWN = "sk-known-to-its-owner", "sk-known-to-nobody"
+ACCOUNT, TEMPLATE = "a_" + 12 * "c0", 8 * "7e"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,11 @@ def key(settings: Settings, recorded: tuple[Checkpoint, Alert]) -> str:
             "'', '')",
             (START, key, key),
         )
+        view.execute("INSERT INTO templates VALUES (?, ?)", (TEMPLATE, key))
+        view.executemany(
+            "INSERT INTO keys (key, account, severity) VALUES (?, ?, ?)",
+            [(f"k_{i:024x}", ACCOUNT, i % 4) for i in range(30)],
+        )
     return key
 
 
@@ -91,6 +97,14 @@ def test_key_page_shows_history_without_record(open_pages: OpenPages, settings: 
     assert pages.get(f"/keys/{key}").status_code == 404
     pages.console.control.decide(key, "block", 60, "ada", "INC-1")
     assert "Redis has no record of it to judge" in pages.get(f"/keys/{key}").text
+
+
+def test_account_page_lists_its_keys_by_severity(open_pages: OpenPages, key: str) -> None:
+    pages = open_pages("viewer")
+    first, second = (pages.get(f"/keys/{ACCOUNT}", page=page).text for page in "12")
+    assert first.index(f"/keys/k_{3:024x}") < first.index(f"/keys/k_{2:024x}")
+    assert f"/keys/k_{28:024x}" in second
+    assert f"/keys/k_{28:024x}" not in first
 
 
 def test_search_finds_raw_key_and_keeps_it_nowhere(
@@ -124,6 +138,8 @@ def test_search_goes_to_the_only_result(open_pages: OpenPages, key: str) -> None
         key[:9].upper(): f"/keys/{key}",
         alert["id"][:12]: f"/alerts/{alert['id']}",
         "8000000000000000": "/traits/s_8000000000000000",
+        TEMPLATE: f"/traits/{TEMPLATE}",
+        ACCOUNT: f"/keys/{ACCOUNT}",
     }
     for text, path in searched.items():
         assert pages.submit("/search", query=text).headers["location"] == path
