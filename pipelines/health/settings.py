@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,7 @@ from pipelines.web.tokens import Tokens
 _HOLD_SECRETS = ("password_file", "secret_file", "token_file", "url_file", "key_file", "salt_file")
 _WRITTEN = {"console.view_file", "forward.spool"}
 _OF_PUBLIC_KEYS = ("public_keys_file",)
+_WRITTEN = ("forward.spool", "console.view_file")  # by a process, which may not have run yet
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -69,8 +70,12 @@ class Report(msgspec.Struct, frozen=True):
         return sum(each.level == "error" for each in self.findings)
 
 
-def check_settings() -> Report:
-    """Check the settings of this process's environment and of its settings file."""
+def check_settings(*further: Callable[[Settings], object]) -> Report:
+    """Check the settings of this process's environment and of its settings file.
+
+    Args:
+        further: load what a process above this room loads.
+    """
     found = [Finding("error", each) for each in unknown_variables()]
     loaded, chosen = None, 0
     try:
@@ -82,7 +87,7 @@ def check_settings() -> Report:
     if loaded is not None:
         given = [each for each in values(loaded) if each.source != "default"]
         chosen = len(given)
-        found += [Finding("error", each) for each in _unusable(loaded)]
+        found += [Finding("error", each) for each in _unusable(loaded, further)]
         found += [Finding("warning", each) for each in _doubtful(loaded, given)]
     file = os.environ.get("XM_CONFIG", DEFAULT_FILE)
     return Report(
@@ -98,9 +103,10 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _unusable(settings: Settings) -> Iterator[str]:
+def _unusable(settings: Settings, further: Sequence[Callable[[Settings], object]]) -> Iterator[str]:
     """A sentence for each file or value that a process would refuse."""
     serve, forward, tracing = settings.serve, settings.forward, settings.tracing
+    console = settings.console
     has_secret = settings.identity_secret or settings.identity_secret_file
     loads: list[Callable[[], object]] = [
         lambda: connect(settings.redis_url, 1.0),
@@ -123,6 +129,10 @@ def _unusable(settings: Settings) -> Iterator[str]:
                 (settings.console, "XM_CONSOLE__"),
             )
         ),
+        lambda: server_tls(
+            console.tls_cert_file, console.tls_key_file, console.tls_client_ca_file, "XM_CONSOLE__"
+        ),
+        *(partial(each, settings) for each in further),
     ]
     files: list[tuple[str, Path | None, Callable[[Path], object]]] = [
         ("XM_REFERENCE", settings.reference, load_reference),

@@ -20,6 +20,7 @@ from monitor.config import Settings, catalogue, sources
 from monitor.config.environment import unknown_variables
 from monitor.config.sources import values
 from pipelines.cli.main import app
+from pipelines.cli.operate.config import sign_on_of
 from pipelines.health.settings import check_settings
 from pipelines.show.operate.config import show_report, show_values
 
@@ -174,6 +175,9 @@ def test_no_secret_is_shown(tmp_path: Path, write: Write, monkeypatch: pytest.Mo
         ('[kafka_security]\nprotocol = "ssl"\nca_file = "none"', "CA_FILE"),
         ('[serve]\ntls_cert_file = "broken"', "XM_SERVE__TLS_CERT_FILE"),
         ('[serve]\ntokens_file = "broken"', "Line 1 of broken is not a token"),
+        ('[console]\ntls_cert_file = "broken"', "XM_CONSOLE__TLS_CERT_FILE"),
+        ('[console]\nusers_file = "broken"', "Line 1 of broken is not a user"),
+        ('[console]\nproxy_addresses = ["::/0"]', "anyone could sign on"),
         ('[sharing]\nsalt_file = "none"', "XM_SHARING__SALT_FILE"),
         ('[cases]\nkey_file = "broken"', "XM_CASES__KEY_FILE"),
         ('[cases]\nletter_template = "none.md"', "letter_template in .*:2 names none.md"),
@@ -188,7 +192,8 @@ def test_errors_are_found_and_end_with_status_1(
     (tmp_path / "broken").write_text("{ broken")
     (tmp_path / "broken").chmod(0o600)
     write(text)
-    errors = [each.message for each in check_settings().findings if each.level == "error"]
+    found = check_settings(sign_on_of).findings
+    errors = [each.message for each in found if each.level == "error"]
     assert len(errors) == 1 + text.count("kafak")
     assert re.search(complaint, " ".join(errors))
     assert run("check").exit_code == 1
@@ -197,11 +202,14 @@ def test_errors_are_found_and_end_with_status_1(
 def test_good_settings_end_with_status_0(tmp_path: Path, write: Write) -> None:
     (tmp_path / "secret").write_text(SECRET)
     (tmp_path / "secret").chmod(0o600)
-    write('mapping = "litellm"\nidentity_secret_file = "secret"')
+    write(
+        'mapping = "litellm"\nidentity_secret_file = "secret"\n'
+        '[console]\nview_file = "not yet written"'
+    )
     ended = run("check")
     assert (ended.exit_code, ended.stdout.strip()) == (
         0,
-        f"{config.DEFAULT_FILE}: 2 settings, no errors, no warnings.",
+        f"{config.DEFAULT_FILE}: 3 settings, no errors, no warnings.",
     )
     assert json.loads(run("check", "--json").stdout)["findings"] == []
 

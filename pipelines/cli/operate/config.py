@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.errors import InputError
+from monitor.errors import ConfigError, InputError
+from pipelines.cli.operate.console import NO_CONSOLE
 from pipelines.cli.options import AsJson, output
 
 if TYPE_CHECKING:
+    from monitor.config import Settings
     from monitor.config.sources import Value
 
 commands = typer.Typer()
@@ -26,6 +28,24 @@ def _names(incomplete: str) -> list[str]:
     return [each.name for each in settings() if each.name.startswith(incomplete)]
 
 
+def sign_on_of(settings: Settings) -> None:
+    """Load how people sign on to the console, if they do.
+
+    Raises:
+        ConfigError: if the users or the addresses of the proxy cannot be used.
+    """
+    chosen = settings.console
+    if chosen.users_file is None and not chosen.proxy_addresses:
+        return
+    try:
+        from pipelines.console.access.proxy import Proxy
+        from pipelines.console.access.users import Users
+    except ImportError as error:
+        raise ConfigError(NO_CONSOLE) from error
+    Users(chosen.users_file)
+    Proxy(chosen)
+
+
 @config_app.command("check", epilog="Example: `XM_CONFIG=new.toml xm config check`")
 def config_check(as_json: AsJson = False) -> None:
     """Check all settings, in the file and in the environment, and the files that they name.
@@ -36,7 +56,7 @@ def config_check(as_json: AsJson = False) -> None:
     from pipelines.health.settings import check_settings
     from pipelines.show.operate.config import show_report
 
-    report = check_settings()
+    report = check_settings(sign_on_of)
     output(report, as_json, show_report)
     if report.errors:
         raise typer.Exit(1)

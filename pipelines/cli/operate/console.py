@@ -11,7 +11,7 @@ from monitor import config
 from monitor.errors import ConfigError
 from pipelines.cli.options import AsJson, done, stderr
 
-_NO_EXTRA = "`xm console` needs the extra console: pip install 'extraction-monitor[console]'."
+NO_CONSOLE = "`xm console` needs the extra console: pip install 'extraction-monitor[console]'."
 
 commands = typer.Typer()
 console_app = typer.Typer()
@@ -30,7 +30,7 @@ def console(context: typer.Context) -> None:
     try:
         from pipelines.console.process import run_console
     except ImportError as error:
-        raise ConfigError(_NO_EXTRA) from error
+        raise ConfigError(NO_CONSOLE) from error
     run_console(settings)
 
 
@@ -73,7 +73,7 @@ def user(
     try:
         from pipelines.console.access.users import new_user
     except ImportError as error:
-        raise ConfigError(_NO_EXTRA) from error
+        raise ConfigError(NO_CONSOLE) from error
     made, line = new_user(name, role.value, tuple(tenant or ()), token=not proxy)
     if as_json:
         done({"token": made, "line": line}, as_json, "")
