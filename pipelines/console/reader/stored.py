@@ -25,7 +25,7 @@ from monitor.store.redis import RedisStore
 from pipelines.console.reader import alerts, changes, linked, records, rows, subjects
 from pipelines.console.reader.cost import Prices
 from pipelines.console.reader.in_force import InForce
-from pipelines.console.view.database import READ, Writer
+from pipelines.console.view.database import READ, Writer, drop_indexes, make_indexes
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,11 @@ _ACCOUNTS = 20_000  # whose tenants are asked for at a time
 _MOST_KEYS = 2_000_000  # the longest silent ones are left out first
 _NOTE_SECONDS = 5.0  # between two notes of when Redis was read
 _ROWS_SECONDS = 1.0
+#: Indexes that make the first reading of all keys slow.
+_OF_IDENTIFIERS = (
+    *("keys_by_account", "keys_by_last_seen", "keys_by_network", "keys_by_payment"),
+    "keys_by_system",
+)
 _COST = 10.0  # a part rests for this many times as long as it took
 
 
@@ -68,12 +73,14 @@ class Stored:
         self._tenants = TenantStore(settings.redis_url)
         self._asked = ""  # the last account of all in turn
         self._noted = 0.0
-        names = (f"{settings.topics.fingerprints}:{n}" for n in range(settings.topics.linkers))
+        topic, linkers = settings.topics.fingerprints, settings.topics.linkers
+        self._partitions = [f"{topic}:{number}" for number in range(linkers)]
         self._rows = {
             name: rows.pages(self._store, name)
-            for name in names
+            for name in self._partitions
             if not writer.progress(f"rows:{name}")
         }
+        self._dropped = False
         self._due = [0.0] * len(self._parts)
 
     def read(self) -> bool:
@@ -97,7 +104,13 @@ class Stored:
 
         The topic of fingerprints has what follows.
         """
+        if not self._rows:
+            return
         begun = time.monotonic()
+        if not self._dropped:
+            with self._writer.transaction() as connection:
+                drop_indexes(connection, _OF_IDENTIFIERS)
+            self._dropped = True
         for partition, pages in list(self._rows.items()):
             for page in pages:
                 fingerprints, keys = _population(page)
@@ -109,7 +122,9 @@ class Stored:
                 if time.monotonic() - begun > _ROWS_SECONDS:
                     return
             del self._rows[partition]
-            with self._writer.transaction():
+        with self._writer.transaction() as connection:
+            make_indexes(connection, _OF_IDENTIFIERS)
+            for partition in self._partitions:
                 self._writer.note(f"rows:{partition}", "read")
 
     def _read_book(self) -> None:
@@ -164,6 +179,8 @@ class Stored:
 
     def _read_tenants(self) -> None:
         """Ask for the tenants of some accounts. An entry may come later than a fingerprint."""
+        if self._rows:  # without an index of accounts
+            return
         asked = subjects.accounts_to_ask(self._writer.connection, self._asked, _ACCOUNTS)
         self._asked = asked[-1] if asked and asked[-1] > self._asked else ""
         found = self._tenants.of(asked)

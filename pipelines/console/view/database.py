@@ -7,9 +7,10 @@ another version is emptied and filled again. Readers see the last commit (WAL) a
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -197,6 +198,20 @@ def _create(file: Path) -> None:
         ) from error
     finally:
         connection.close()
+
+
+def drop_indexes(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+    """Drop indexes before many rows are written: making them afterwards takes a tenth of it."""
+    for name in names:
+        connection.execute(f'DROP INDEX IF EXISTS "{name}"')
+
+
+def make_indexes(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+    """Make indexes of the schema that were dropped."""
+    known = re.findall(r"CREATE INDEX (\w+) (ON [^;]+);", schema())
+    for name, what in known:
+        if name in names:
+            connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}" {what}')
 
 
 def schema() -> str:
