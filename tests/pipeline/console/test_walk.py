@@ -75,10 +75,10 @@ def test_analyst_blocks_members_of_a_campaign(site: Site, visit: Visit) -> None:
     chosen = select(page, site.monitored.pseudonym, LIMIT)
     page.get_by_label("Action").select_option("block")
     page.get_by_role("button", name="Preview selected").click()
-    expect(page.get_by_role("heading", name=f"Block: {LIMIT} subjects")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Block {LIMIT} subjects")).to_be_visible()
     hit = page.get_by_role("region", name="Who would be hit")
     assert set(links_to(hit, "/keys/")) == chosen
-    confirm(page, f"Block: {LIMIT} subjects")
+    confirm(page, f"Block {LIMIT} subjects")
     site.answers(site.monitored.key, 403)
     assert site.status("a key of somebody else") == 200
 
