@@ -69,6 +69,7 @@ def site(redis_url, tmp_path, monkeypatch):
         proxy_addresses=[PROXY],
         proxy_roles_header="X-Forwarded-Groups",
         proxy_roles={"abuse": "analyst"},
+        proxy_sign_out="/oauth2/sign_out?rd=%2F",
     )
     return Site(Settings(redis_url=redis_url, console=console), token, monkeypatch)
 
@@ -101,6 +102,7 @@ def test_session_ends_with_sign_out_here_and_everywhere(site):
     id = first.cookies["xm-console"]
     gone = first.post("/sign-out", data={"csrf": csrf, "everywhere": "yes"})
     assert "clear-site-data" in gone.headers
+    assert gone.headers["refresh"] == "0; url=/oauth2/sign_out?rd=%2F"
     assert not site.holds(id)
     assert not site.is_on(second)
 
