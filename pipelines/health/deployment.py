@@ -97,6 +97,10 @@ class Deployment:
         """The processes alive with a role."""
         return [each for each in self.alive if role in each.roles]
 
+    def _can_wait(self, role: str) -> bool:
+        """Whether requests are judged and decisions enforced without another process of a role."""
+        return role == "console" or bool(self.of(role))
+
     @property
     def roles(self) -> list[RoleSummary]:
         """All roles, those without a process included."""
@@ -168,7 +172,7 @@ class Deployment:
         for each in self.gone:
             roles = ",".join(each.roles)
             yield Problem(
-                "warning" if all(map(self.of, each.roles)) else "critical",
+                "warning" if all(map(self._can_wait, each.roles)) else "critical",
                 f"{roles} on {each.host}",
                 f"Process {each.pid} on {each.host} ({roles}) has sent no heartbeat for "
                 f"{duration(self.age(each))}, and none has taken its place.",

@@ -68,7 +68,7 @@ def test_admin_lets_gateways_enforce_what_people_decide(site: Site, visit: Visit
 
 def test_analyst_blocks_members_of_a_campaign(site: Site, visit: Visit) -> None:
     assert site.status(site.monitored.key) == 200
-    page = visit("analyst")
+    watching, page = visit("viewer"), visit("analyst")
     page.get_by_role("link", name=site.monitored.campaign[:8]).first.click()
     expect(page.get_by_role("heading", name="12 coordinated keys")).to_be_visible()
     expect(page.locator("main")).to_contain_text("each prompt about once, as from a list")
@@ -81,6 +81,7 @@ def test_analyst_blocks_members_of_a_campaign(site: Site, visit: Visit) -> None:
     confirm(page, f"Block {LIMIT} subjects")
     site.answers(site.monitored.key, 403)
     assert site.status("a key of somebody else") == 200
+    expect(watching.locator("main")).to_contain_text(f"{LIMIT} blocked")  # without a reload
 
 
 def test_analyst_lifts_the_block_of_one_key(site: Site, visit: Visit) -> None:

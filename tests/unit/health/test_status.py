@@ -99,6 +99,12 @@ def test_killed_process_is_reported_until_another_takes_its_place():
     assert status([*deployment(), killed, restarted]).gone == []
 
 
+def test_a_console_that_was_killed_is_a_warning():
+    killed = process("console", number=7, at=NOW - 240)
+    (problem,) = status([*deployment(), killed]).problems
+    assert (problem.level, problem.about) == ("warning", "console on node-1")
+
+
 def test_clock_of_another_host_does_not_make_its_process_gone():
     assert status(deployment(watch={"at": NOW - 3_602, "skew": -3_600.0})).gone == []
 
