@@ -35,7 +35,6 @@ from pipelines.web.tls import server_tls
 from pipelines.web.tokens import Tokens
 
 _HOLD_SECRETS = ("password_file", "secret_file", "token_file", "url_file", "key_file", "salt_file")
-_WRITTEN = {"console.view_file", "forward.spool"}
 _OF_PUBLIC_KEYS = ("public_keys_file",)
 _WRITTEN = ("forward.spool", "console.view_file")  # by a process, which may not have run yet
 
@@ -106,7 +105,6 @@ def _sentence(error: Exception) -> str:
 def _unusable(settings: Settings, further: Sequence[Callable[[Settings], object]]) -> Iterator[str]:
     """A sentence for each file or value that a process would refuse."""
     serve, forward, tracing = settings.serve, settings.forward, settings.tracing
-    console = settings.console
     has_secret = settings.identity_secret or settings.identity_secret_file
     loads: list[Callable[[], object]] = [
         lambda: connect(settings.redis_url, 1.0),
@@ -128,9 +126,6 @@ def _unusable(settings: Settings, further: Sequence[Callable[[Settings], object]
                 (forward, "XM_FORWARD__"),
                 (settings.console, "XM_CONSOLE__"),
             )
-        ),
-        lambda: server_tls(
-            console.tls_cert_file, console.tls_key_file, console.tls_client_ca_file, "XM_CONSOLE__"
         ),
         *(partial(each, settings) for each in further),
     ]

@@ -1,7 +1,8 @@
 """How often the console may be asked, per client address and per person, and signed on to.
 
 The limits are far above what people do. An IPv6 client counts by its /64, which one customer has.
-Checking a token costs CPU time and 19 MiB, so few are checked at a time, and few wait for it.
+Checking a token costs CPU time and 19 MiB, so one is checked at a time, and few wait. Whoever sends
+many from many addresses delays sign-ons, but not pages.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Clock = Callable[[], float]  # monotonic time, seconds
 _PEOPLE = 5.0  # at one address, at their full rates
 _BURST_SECONDS = 5.0
 _SIGN_ONS, _SIGN_ON_BURST = 0.2, 10.0  # attempts per second and address, and at once
-_AT_ONCE, _WAITING = 2, 16  # tokens that are checked, and with those that wait
+_CHECKS = 16  # of tokens, with those that wait
 _T = TypeVar("_T")
 
 
@@ -61,17 +62,17 @@ class SignOnRates:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._addresses = RateLimiter()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turn = asyncio.Lock()
         self._checks = 0
 
     async def check(self, address: str, check: Callable[[], _T]) -> _T:
         """Run a check of a token in a thread, when its turn comes."""
         _count(self._addresses, _group(address), self._clock(), _SIGN_ONS, _SIGN_ON_BURST)
-        if self._checks >= _WAITING:
+        if self._checks >= _CHECKS:
             raise TooManyError(1.0)
         self._checks += 1
         try:
-            async with self._turns:
+            async with self._turn:
                 return await asyncio.to_thread(check)
         finally:
             self._checks -= 1
