@@ -63,9 +63,14 @@ class Kept(Generic[_T]):
         return known[0]
 
     def start(self) -> None:
-        """Read it now, so that nobody has to wait."""
-        self._again.acquire()
-        threading.Thread(target=self._renew, daemon=True).start()
+        """Begin to read it, so that the first caller waits less."""
+        threading.Thread(target=self._begin, daemon=True).start()
+
+    def _begin(self) -> None:
+        try:
+            self()
+        except MonitorError as error:
+            log.warning("console_ordinary_old reason=%r", str(error))
 
     def _renew(self) -> None:
         try:
