@@ -41,6 +41,7 @@ _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
 _PACKAGES = re.compile("/(?:monitor|pipelines)/")
 _BODY_BYTES, _BODY_SECONDS = 1 << 20, 10.0
+_FORM_BYTES = 1 << 14  # of who is not signed on
 _BODY_LATE, _BODY_LARGE = 408, 413
 
 
@@ -80,9 +81,9 @@ class Gate:
                 request.state.session = None
             else:
                 self._check(request)
-                body = await _body(request, receive)
-                receive = _replay(body, receive)
                 answer.session = await self._identify(request)
+                most = _FORM_BYTES if answer.session is None else _BODY_BYTES
+                receive = _replay(await _body(request, receive, most), receive)
             await self._app(scope, receive, answer.send)
         except _RefusedError as refused:
             await answer.give(PlainTextResponse(f"{refused}\n", refused.status), scope)
@@ -175,8 +176,12 @@ def _place(error: Exception) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}"
 
 
-async def _body(request: Request, receive: Receive) -> bytes:
-    """The whole body of a request."""
+async def _body(request: Request, receive: Receive, most: int) -> bytes:
+    """The whole body of a request.
+
+    Args:
+        most: bytes.
+    """
     if request.method in SAFE:
         return b""
     body = bytearray()
@@ -187,8 +192,8 @@ async def _body(request: Request, receive: Receive) -> bytes:
                 message = await receive()
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > _BODY_BYTES:
-                    raise _RefusedError(_BODY_LARGE, "The form is larger than 1 MB.")
+                if len(body) > most:
+                    raise _RefusedError(_BODY_LARGE, f"The form is larger than {most >> 10} kB.")
     except TimeoutError:
         raise _RefusedError(_BODY_LATE, "The form did not come within 10 seconds.") from None
     return bytes(body)
