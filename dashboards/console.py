@@ -52,8 +52,6 @@ SHOTS = (
     Shot("preview", ("/campaigns/",), 1280, previews=True),
     Shot("key", ("/keys/",), 1280),
     Shot("key-phone", ("/keys/",), 390),
-    Shot("alert", ("/alerts", "/alerts/a"), 1280, "dark"),
-    Shot("audit", ("/audit",), 1280),
 )
 
 

@@ -14,7 +14,7 @@
 
   function relative(seconds) {
     const [unit, length] = units.find(([, each]) => Math.abs(seconds) >= each) || units[3];
-    return ago.format(Math.trunc(seconds / length), unit);
+    return ago.format(Math.trunc(seconds / length), unit).replace(".", "");
   }
 
   function tell(element) {
