@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         [],
         max_length=1_000,
         description='customers, by how the names of their accounts begin: `["acme/", "globex/"]`; '
-        "the longest counts; a person of the console may be limited to some",
+        "the longest counts; people may be [limited to some](console.md#tenants)",
     )
     subject_series: int = Field(
         40,
