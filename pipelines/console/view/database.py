@@ -23,7 +23,7 @@ from monitor.errors import ConfigError
 VERSION = 3
 READ = "redis"  # progress: when the reader read Redis last, epoch seconds
 _WAIT = 5.0  # seconds for a lock
-_CACHE_KB = 8_192  # per connection that reads
+_CACHE_KB = 2_048  # per connection that reads; each thread has one
 _WRITER_CACHE_KB = 65_536
 _WAL_PAGES = 8_000  # of 4 KB, before they are moved to the file
 
