@@ -20,6 +20,7 @@ from tests.support import servers
 from tests.support.programs import compile_kernels
 
 TESTS = Path(__file__).parent
+_LONG = {"test_kill.py", "test_docs_blocks.py", "test_roles.py", "test_worker.py"}
 _SERVERS = {"kafka", "redis_url", "cluster_url", "own_kafka", "own_redis"}
 
 
@@ -29,9 +30,9 @@ def pytest_xdist_setupnodes() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the slow rooms first, so that no long file is left at the end, and mark server tests."""
+    """Run what is slow first, so that no long file is left at the end, and mark server tests."""
     rooms = ("faults", "pipeline", "unit")
-    items.sort(key=lambda item: rooms.index(_room(item)))
+    items.sort(key=lambda item: (rooms.index(_room(item)), item.path.name not in _LONG))
     for item in items:
         if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
