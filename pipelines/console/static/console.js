@@ -29,12 +29,10 @@
 
   // Charts
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const tones = ["accent", "warning", "ok", "violet", "critical", "strong-line"];
   const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
   const formats = {
     count: (value) => compact.format(value),
     percent: (value) => `${+(value * 100).toFixed(1)}%`,
-    money: (value) => compact.format(value),
   };
   const drawn = new Map();
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -54,23 +52,22 @@
     });
   }
 
-  async function draw(figure) {
-    const source = figure.dataset.src;
-    const data = figure.dataset.json ? JSON.parse(figure.dataset.json)
-      : source && source.startsWith("/") ? await fetch(source, { headers: { Accept: "application/json" } }).then((answer) => answer.ok ? answer.json() : null) : null;
+  function draw(figure) {
+    const data = JSON.parse(figure.dataset.json);
     const plot = figure.querySelector(".plot");
-    if (!data || !plot || !data.x.length || !figure.isConnected) return;
+    if (!data.x.length) return;
     drawn.get(figure)?.destroy();
     const named = typeof data.x[0] === "string";
     const x = named ? data.x.map((_, place) => place) : data.x;
     const bars = figure.dataset.chart === "bars";
     const show = formats[data.unit] || formats.count;
     const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const tone = colour("accent"), values = data.series[0].values;
     const options = {
       width: Math.max(plot.parentElement.clientWidth, 120),
       height: Number(figure.dataset.height) || 180,
       padding: [8, 20, 0, 0],
-      legend: { show: data.series.length > 1, live: false, markers: { width: 0, fill: (chart, place) => chart.series[place].stroke() } },
+      legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
         x: named ? { time: false, range: [-0.6, x.length - 0.4] } : { time: true, ...(bars && x.length > 1 ? { range: [x[0] - (x[1] - x[0]) / 2, x.at(-1) + (x[1] - x[0]) / 2] } : {}) },
@@ -80,15 +77,12 @@
         named ? { ...axis, grid: { show: false }, values: (chart, places) => places.map((place) => data.x[place] ?? ""), incrs: [1, 2, 3, 4, 6, 8, 12, 24], space: 44, size: 30 } : { ...axis, values: marks, size: 30, space: 64 },
         { ...axis, size: 52, ...(data.unit && data.unit !== "count" ? {} : { incrs: whole }), values: (chart, values) => values.map(show) },
       ],
-      series: [{}, ...data.series.map((series, place) => {
-        const tone = colour(series.tone || tones[place % tones.length]);
-        return bars
-          ? { label: series.label, stroke: tone, fill: tone, width: 0, paths: uPlot.paths.bars({ size: [0.75, 40] }), points: { show: false } }
-          : { label: series.label, stroke: tone, width: 2, fill: data.series.length === 1 ? `${tone}22` : undefined, dash: series.dash ? [5, 4] : undefined, points: { show: x.length < 3 } };
-      })],
+      series: [{}, bars
+        ? { stroke: tone, fill: tone, width: 0, paths: uPlot.paths.bars({ size: [0.75, 40] }), points: { show: false } }
+        : { stroke: tone, width: 2, fill: `${tone}22`, points: { show: x.length < 3 } }],
     };
     plot.replaceChildren();
-    const chart = new uPlot(options, [x, ...data.series.map((series) => series.values)], plot);
+    const chart = new uPlot(options, [x, values], plot);
     drawn.set(figure, chart);
     label(chart, plot, data, named, show);
   }
@@ -102,12 +96,13 @@
       const place = chart.cursor.idx;
       if (place == null) return;
       const at = named ? data.x[place] : styles.minute.format(new Date(data.x[place] * 1000));
-      note.textContent = `${at}: ${data.series.map((series) => (data.series.length > 1 ? `${series.label} ` : "") + (series.values[place] == null ? "–" : show(series.values[place]))).join(", ")}`;
+      const value = data.series[0].values[place];
+      note.textContent = `${at}: ${value == null ? "–" : show(value)}`;
     });
     chart.over.addEventListener("mouseleave", () => { note.textContent = ""; });
   }
 
-  const draw_all = (inside) => all("figure[data-chart]", inside).forEach((figure) => { draw(figure).catch(() => {}); });
+  const draw_all = (inside) => all("figure[data-chart]", inside).forEach(draw);
 
   new ResizeObserver(() => {
     for (const [figure, chart] of drawn) {
