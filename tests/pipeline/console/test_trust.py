@@ -120,7 +120,8 @@ def test_request_for_another_host_or_with_a_strange_body_is_refused(
     assert client.get("/audit", headers={"host": "LOCALHOST:6069"}).status_code == 200
     assert client.get("/audit", headers={"host": "[::1]:6069"}).status_code == 200
     large = b"why=" + b"x" * (1 << 20)
-    assert client.post("/sign-out", content=large, headers=form).status_code == 413
+    for body in (large, b"&" * 1_000):
+        assert client.post("/sign-out", content=body, headers=form).status_code == 413
     session, pages.session = pages.session, None
     assert client.post("/sign-in", content=large[:20_000], headers=form).status_code == 413
     pages.session = session
