@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import msgspec
@@ -146,9 +146,8 @@ class Stored:
         after = self._writer.progress(_AUDIT)
         entries = self._control.audit_entries(f"({after}" if after else "-")
         while page := list(islice(entries, _PAGE)):
-            found = [msgspec.json.decode(value, type=Change) for _, value in page]
             with self._writer.transaction() as connection:
-                changes.add_changes(connection, found)
+                changes.add_changes(connection, _changes(page))
                 self._writer.note(_AUDIT, page[-1][0])
 
     def _read_in_force(self) -> None:
@@ -254,6 +253,14 @@ def _indicators(settings: Settings) -> IndicatorStore | None:
         log.warning("console_without_templates reason=%r", str(error))
         return None
     return IndicatorStore(settings.redis_url, salt=salt.id) if salt else None
+
+
+def _changes(page: Iterable[tuple[str, bytes]]) -> Iterator[Change]:
+    for id, value in page:
+        try:
+            yield msgspec.json.decode(value, type=Change)
+        except msgspec.MsgspecError as error:  # of a newer version
+            log.warning("change_unreadable entry=%s reason=%r", id, str(error))
 
 
 def _population(rows: dict[str, bytes]) -> tuple[Fingerprints, list[str]]:

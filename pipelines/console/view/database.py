@@ -23,6 +23,7 @@ from monitor.errors import ConfigError
 VERSION = 3
 READ = "redis"  # progress: when the reader read Redis last, epoch seconds
 _WAIT = 5.0  # seconds for a lock
+_WRITER_WAIT = 60  # the reader's other thread may make an index
 _CACHE_KB = 2_048  # per connection that reads; each thread has one
 _WRITER_CACHE_KB = 65_536
 _WAL_PAGES = 8_000  # of 4 KB, before they are moved to the file
@@ -116,6 +117,8 @@ class Writer:
         self.connection = connect(file)
         self.connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KB}")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        self.connection.execute(f"PRAGMA busy_timeout = {1000 * _WRITER_WAIT}")
+        self.connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
         self._number = os.stat(file).st_ino
 
     @property
