@@ -163,6 +163,39 @@ def test_viewer_reads_and_changes_nothing(site: Site, visit: Visit) -> None:
     assert site.status(site.monitored.key) == 200
 
 
+def test_keyboard_and_colours(site: Site, visit: Visit) -> None:
+    page = visit("viewer")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("j")
+    expect(page.locator("main tbody a").first).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    expect(page.get_by_role("heading", name="Decisions", level=1)).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.locator("footer")).to_contain_text("Times are in your zone")
+    assert "UTC" not in "".join(page.locator("main time").all_text_contents())
+
+
+def test_focus_stays_on_the_column_that_sorts(site: Site, visit: Visit) -> None:
+    page = visit("analyst")
+    page.goto(f"/campaigns/{site.monitored.campaign}")
+    header = page.get_by_role("columnheader", name="Requests")
+    for order in ("descending", "ascending"):
+        header.get_by_role("link").focus()
+        page.keyboard.press("Enter")
+        expect(header).to_have_attribute("aria-sort", order)
+        expect(header.get_by_role("link")).to_be_focused()
+
+
 def test_links_of_notifications_lead_to_their_subject(site: Site, visit: Visit) -> None:
     page = visit("viewer")
     links = Links(console=site.console.url)
