@@ -140,5 +140,5 @@ async def _away(request: Request, error: Exception) -> Response:
 
 
 async def _not_possible(request: Request, error: Exception) -> Response:
-    """For want of a key to sign cases, for example. It can be put right, but not on a page."""
+    """A setting or a service is missing, such as the key that signs cases."""
     return render(request, "refused.html", 409, sentence=str(error))

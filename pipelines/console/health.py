@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 
@@ -13,8 +12,6 @@ from monitor.errors import MonitorError
 from pipelines.console.view.database import READ, View
 from pipelines.console.words import Words, span
 from pipelines.health.status import State, read_status
-
-log = logging.getLogger(__name__)
 
 _SECONDS = 5.0  # after which it is read again
 _OLD = 60.0  # seconds after which what the pages list is old

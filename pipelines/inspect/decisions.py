@@ -100,6 +100,12 @@ def enforced(
     return found, "unknown" if depends else found.why
 
 
+def allowance(control: Control, subject: str, now: float) -> Allowance | None:
+    """The entry of the allow-list on a subject; `None` without one, or if it has ended."""
+    found = control.allowed.get(subject)
+    return found if found is not None and now < found.expires_at else None
+
+
 def applied(
     decisions: Iterable[ActiveDecision], control: Control, setting: bool | None, now: float
 ) -> Applied | None:

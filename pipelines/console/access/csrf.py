@@ -14,7 +14,6 @@ import hashlib
 import hmac
 
 FIELD, HEADER = "csrf", "x-csrf-token"
-_SITE = "sec-fetch-site"
 
 
 def token_of(id: str) -> str:

@@ -22,7 +22,7 @@ _FORWARDED = "x-forwarded-for"
 
 
 class Person(NamedTuple):
-    """A person whom the proxy names.
+    """A person, as the proxy names them.
 
     Attributes:
         role: the highest of the person's groups; `None` if none of them has a role.
@@ -62,7 +62,7 @@ class Proxy:
         return any(address in network for network in self._networks)
 
     def person(self, peer: str, headers: Headers) -> Person | None:
-        """The person whom the proxy names; `None` if it names none."""
+        """The person that the proxy names; `None` if it names none."""
         name = _only(headers, self._header) if self.is_at(peer) else None
         if name is None or not NAME.fullmatch(name):
             return None

@@ -140,7 +140,7 @@ class SignOn:
         await self._thread(self._store.set_notices, id, notices)
 
     def _named(self, request: Request) -> Viewer | None:
-        """The person whom the proxy names, if that person has a role."""
+        """The person that the proxy names, if that person has a role."""
         person = self._proxy.person(peer_of(request), request.headers)
         if person is None:
             return None

@@ -8,6 +8,7 @@ from itertools import islice
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.refused import Refused
 from pipelines.console.view.database import View
+from pipelines.console.view.scope import marks
 
 _PART = 500  # subjects of a query
 
@@ -41,7 +42,7 @@ def theirs(view: View, viewer: Viewer, subjects: Iterable[str]) -> set[str]:
 
 
 def _of_tenants(view: View, tenants: Sequence[str], subjects: Sequence[str]) -> set[str]:
-    these, those = _marks(subjects), _marks(tenants)
+    these, those = marks(subjects), marks(tenants)
     query = f"""
         SELECT key FROM keys WHERE key IN ({these}) AND tenant IN ({those})
         UNION SELECT account FROM tenants WHERE account IN ({these}) AND tenant IN ({those})
@@ -50,10 +51,6 @@ def _of_tenants(view: View, tenants: Sequence[str], subjects: Sequence[str]) -> 
         HAVING min(coalesce(tenant, '') IN ({those}))
     """
     return {row[0] for row in view.rows(query, [*subjects, *tenants] * 3)}
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _parts(subjects: Iterable[str]) -> Iterator[list[str]]:

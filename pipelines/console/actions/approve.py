@@ -2,8 +2,8 @@
 
 A person may lock out `XM_CONSOLE__SECOND_PERSON_ABOVE` keys in an hour; an account counts with all
 its keys. An order that goes beyond becomes a proposal, which another person with the right to
-decide approves or refuses. Every decision from the console passes here, so many small orders add
-up, whatever page they come from.
+decide approves or refuses. Every decision from the console passes here, so small orders add up,
+whatever page they come from.
 """
 
 from __future__ import annotations

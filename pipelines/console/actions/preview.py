@@ -23,7 +23,7 @@ from monitor.store.redis import CAPS_KEY, TRAFFIC_KEY
 from pipelines.console.actions.order import Order
 from pipelines.console.page import Console
 from pipelines.console.view.reach import Reached, reached_keys
-from pipelines.inspect.decisions import Applied, applied
+from pipelines.inspect.decisions import Applied, allowance, applied
 
 _MOST_READ = 5_000  # keys of accounts whose records are read
 _GROWN, _MORE = 1.1, 5  # times as many keys, and this many more: ask again
@@ -204,15 +204,10 @@ def _hit(
         usual=sum(usual.get(each.key, 0.0) for each in keys),
         tokens=sum(each.tokens for each in keys),
         cost=sum(each.cost for each in keys),
-        allowed=_allowance(control, subject, now),
-        exempt=_allowance(control, account, now) if account else None,
+        allowed=allowance(control, subject, now),
+        exempt=allowance(control, account, now) if account else None,
         applies=applied(decisions, control, setting, now),
     )
-
-
-def _allowance(control: Control, subject: str, now: float) -> Allowance | None:
-    found = control.allowed.get(subject)
-    return found if found is not None and now < found.expires_at else None
 
 
 def _by_subject(subjects: Sequence[str], reached: Sequence[Reached]) -> dict[str, list[Reached]]:

@@ -119,7 +119,7 @@ def _names(
     For a person with tenants, only those on the page: to find all, each change must be looked at.
     """
     if not viewer.tenants:
-        return audited_names(console.view, ())
+        return audited_names(console.view)
     who = {chosen.who, *(row.who for row in rows)}
     what = {chosen.what, *(row.what for row in rows)}
     return sorted(filter(None, who)), sorted(filter(None, what))

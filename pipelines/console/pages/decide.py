@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from monitor.alerting.alerts import ACTIONS, Action
-from monitor.alerting.enforcement import Allowance, Control
+from monitor.alerting.enforcement import Allowance
 from monitor.identity import is_pseudonym
 from monitor.requests.ties import is_tie
 from pipelines.console.access import tenants
@@ -29,7 +29,7 @@ from pipelines.console.page import (
 )
 from pipelines.console.view.history import decisions_in_force
 from pipelines.console.words import path
-from pipelines.inspect.decisions import Applied, Enforcement, applied, enforcement
+from pipelines.inspect.decisions import Applied, Enforcement, allowance, applied, enforcement
 
 page = Pages()
 _ROWS = 50  # on a page
@@ -55,7 +55,7 @@ def held(console: Console, subject: str) -> Held:
     """What applies to one subject, from Redis."""
     control, now = console.control.read(), time.time()
     found = applied(console.store.in_force([subject])[0], control, console.store.shadow(), now)
-    return Held(found, _allowance(control, subject, now))
+    return Held(found, allowance(control, subject, now))
 
 
 @page("/decisions", right="read")
@@ -167,11 +167,6 @@ def _listed(console: Console, viewer: Viewer, action: str, number: int) -> Liste
         [each for each in in_force if each is not None],
         total,
     )
-
-
-def _allowance(control: Control, subject: str, now: float) -> Allowance | None:
-    found = control.allowed.get(subject)
-    return found if found is not None and now < found.expires_at else None
 
 
 def _subject(request: Request) -> str:

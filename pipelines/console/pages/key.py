@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from pipelines.console.access.viewer import Viewer
 from pipelines.console.charts import series
 from pipelines.console.forms import page_number
 from pipelines.console.page import Console, Pages, Refused, blocking, console, render, viewer
+from pipelines.console.pages.decide import held
 from pipelines.console.traits import Trait
 from pipelines.console.view.alerts import AlertMessage, AlertRow, alert_messages, list_alerts
 from pipelines.console.view.campaigns import CampaignRow, campaigns_of
@@ -38,7 +38,7 @@ from pipelines.console.view.keys import (
     identifiers_of,
     keys_of_account,
 )
-from pipelines.inspect.decisions import Applied, applied
+from pipelines.inspect.decisions import Applied
 from pipelines.inspect.key import DetectorReport, Explanation
 from pipelines.inspect.subjects.stored import explain_found, find_record
 from pipelines.inspect.what_if import one_in
@@ -62,7 +62,7 @@ class Shared(NamedTuple):
     """An identifier of a key's latest fingerprint.
 
     Attributes:
-        keys: how many keys have it; `None` for kinds that are of so many keys that it says little.
+        keys: how many keys have it; `None` for kinds that too many keys have.
     """
 
     trait: Trait
@@ -184,7 +184,7 @@ def _live(works: Console, subject: str) -> Live:
     try:
         known = works.ordinary()
         found = find_record(works.store, subject, known.partitions)
-        decision, allowance = _decided(works, subject)
+        decision, allowance = held(works, subject)
         return Live(
             explanation=found
             and explain_found(works.store, subject, works.settings, *found, others=known.others),
@@ -277,14 +277,6 @@ def _verdict(works: Console, explanation: Explanation) -> str:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _decided(works: Console, subject: str) -> tuple[Applied | None, Allowance | None]:
-    """What applies to a subject, and its own entry on the allow-list."""
-    control, setting, now = works.control.read(), works.store.shadow(), time.time()
-    found = applied(works.store.in_force([subject])[0], control, setting, now)
-    entry = control.allowed.get(subject)
-    return found, entry if entry is not None and now < entry.expires_at else None
 
 
 def _end_user_of(subject: str, partitions: dict[str, Partition]) -> str:

@@ -19,7 +19,8 @@ from monitor.errors import MonitorError
 from pipelines.cases.review.appeals import MONTH, Waiting, waiting, withdrawn_lately
 from pipelines.console.access.tenants import theirs
 from pipelines.console.access.viewer import Viewer
-from pipelines.console.actions.proposals import Proposal, Proposals
+from pipelines.console.actions import approve
+from pipelines.console.actions.proposals import Proposal
 from pipelines.console.forms import page_number
 from pipelines.console.page import (
     Console,
@@ -190,18 +191,13 @@ def _work(services: Console, who: Viewer, at: float) -> Work:
     own = theirs(services.view, who, {row.subject for row in rows}) if who.tenants else None
     rows = [row for row in rows if own is None or row.subject in own]
     appeals = waiting(rows, services.settings.cases.answer_days)
-    proposals = [
-        each
-        for each in Proposals(services.control.server).all(at)
-        if not who.tenants or (each.tenants and {*each.tenants} <= {*who.tenants})
-    ]
     return Work(
         again=again,
         again_total=again_total,
         appeals=appeals[:_WAITING],
         appeals_total=len(appeals),
         overdue=sum(each.is_overdue(at) for each in appeals),
-        proposals=proposals,
+        proposals=approve.waiting(services, who),
         cases=sum(row.status == "open" for row in rows),
     )
 

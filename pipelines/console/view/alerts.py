@@ -123,7 +123,6 @@ def list_alerts(
     least: Severity = "info",
     kinds: Sequence[str] = (),
     subjects: Sequence[str] = (),
-    parts: bool = True,
     order: AlertOrder = "severity",
     limit: int = 50,
     offset: int = 0,
@@ -132,13 +131,11 @@ def list_alerts(
 
     Args:
         kinds, subjects: empty for all.
-        parts: whether to list alerts that are part of another one.
     """
     where = both(
         Condition(f"{_STATES[state]} AND a.severity >= ?", [SEVERITIES.index(least) + 1]),
         among("a.kind", kinds),
         among("a.subject", subjects),
-        Condition("1" if parts else "a.whole = ''", []),
         of_subject("a.subject", tenants),
     )
     part = (
@@ -171,16 +168,6 @@ def parts_of(view: View, id: str, tenants: Tenants, *, limit: int = 200) -> list
         f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where.sql} ORDER BY {_ORDERS['severity']} LIMIT ?"
     )
     return _shown(view.structs(AlertRow, query, [*where.parameters, limit]), tenants)
-
-
-def open_alerts(view: View, tenants: Tenants) -> dict[Severity, int]:
-    """The numbers of open alerts by severity, the most severe first."""
-    where = both(Condition("state != 'resolved'", []), of_subject("subject", tenants))
-    query = (
-        f"SELECT severity, count(*) AS n FROM alerts WHERE {where.sql} "
-        "GROUP BY severity ORDER BY severity DESC"
-    )
-    return {SEVERITIES[row["severity"] - 1]: row["n"] for row in view.rows(query, where.parameters)}
 
 
 def _shown(rows: list[AlertRow], tenants: Tenants) -> list[AlertRow]:

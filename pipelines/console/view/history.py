@@ -83,7 +83,6 @@ def decisions_in_force(
     now: float,
     *,
     action: str = "",
-    origin: str = "",
     limit: int = 50,
     offset: int = 0,
 ) -> tuple[list[InForce], int]:
@@ -96,7 +95,6 @@ def decisions_in_force(
     where = both(
         Condition("until > ?", [now]),
         Condition("decided = ?" if action else "1", [action] if action else []),
-        Condition("origin = ?" if origin else "1", [origin] if origin else []),
         of_subject("in_force.subject", tenants),
     )
     query = (
@@ -181,17 +179,10 @@ def audit(
     ]
 
 
-def audited_names(view: View, tenants: Tenants) -> tuple[list[str], list[str]]:
+def audited_names(view: View) -> tuple[list[str], list[str]]:
     """Who made changes, and what they changed: for the choices of a filter."""
-    where = of_subject("audit.about", tenants)
     who, what = (
-        [
-            row[0]
-            for row in view.rows(
-                f"SELECT DISTINCT {column} FROM audit WHERE {where.sql} ORDER BY 1 LIMIT 200",
-                where.parameters,
-            )
-        ]
+        [row[0] for row in view.rows(f"SELECT DISTINCT {column} FROM audit ORDER BY 1 LIMIT 200")]
         for column in ("who", "what")
     )
     return who, what

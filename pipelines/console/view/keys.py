@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import msgspec
 
 from monitor.alerting.alerts import SEVERITIES, Severity
 from pipelines.console.view.database import View
-from pipelines.console.view.scope import Condition, Tenants, among, both, marks, of_tenants
+from pipelines.console.view.scope import Condition, Tenants, among, both, of_tenants
 
-KeyOrder = Literal["severity", "cost", "requests", "tokens", "hour", "last_seen", "key"]
-KEY_ORDERS: dict[KeyOrder, str] = {
+Order = Literal["severity", "requests"]
+_ORDERS: dict[Order, str] = {
     "severity": "severity DESC, cost DESC, requests DESC, key",
-    "cost": "cost DESC, key",
     "requests": "requests DESC, key",
-    "tokens": "tokens DESC, key",
-    "hour": "hour DESC, key",
-    "last_seen": "last_seen DESC, key",
-    "key": "key",
 }
 _COLUMNS = (
     "key, account, tenant, requests, tokens, cost, hour, first_seen, last_seen, severity AS level"
@@ -88,17 +83,18 @@ def flagged_keys(
     view: View,
     tenants: Tenants,
     *,
-    order: KeyOrder = "severity",
-    least: Severity = "info",
     limit: int = 50,
     offset: int = 0,
 ) -> KeyPage:
-    """The keys, accounts and end users with an open alert of at least a severity."""
-    where = both(
-        Condition("severity > 0 AND severity >= ?", [SEVERITIES.index(least) + 1]),
-        of_tenants("tenant", tenants),
+    """The keys, accounts and end users with an open alert, the most severe first."""
+    where = both(Condition("severity > 0", []), of_tenants("tenant", tenants))
+    query = (
+        f"SELECT {_COLUMNS} FROM keys WHERE {where.sql} ORDER BY {_ORDERS['severity']} "
+        "LIMIT ? OFFSET ?"
     )
-    return _page(view, where, order, limit, offset)
+    rows = view.structs(KeyRow, query, [*where.parameters, limit, offset])
+    total = view.number(f"SELECT count(*) FROM keys WHERE {where.sql}", where.parameters)
+    return KeyPage(rows, total)
 
 
 def keys_of_account(
@@ -138,21 +134,6 @@ def identifiers_of(view: View, key: str) -> dict[Identifier, int]:
     return {} if found is None else {k: unsigned(found[k]) for k in _IDENTIFIERS if found[k]}
 
 
-def tenants_of(view: View, keys: Sequence[str]) -> dict[str, str]:
-    """The tenant of each key, account or end user; those without a known tenant are left out."""
-    found: dict[str, str] = {}
-    for start in range(0, len(keys), _AT_ONCE):
-        part = keys[start : start + _AT_ONCE]
-        query = f"SELECT key, tenant FROM keys WHERE tenant != '' AND key IN ({marks(part)})"
-        found |= {row["key"]: row["tenant"] for row in view.rows(query, part)}
-    missing = [key for key in keys if key not in found]
-    for start in range(0, len(missing), _AT_ONCE):
-        part = missing[start : start + _AT_ONCE]
-        query = f"SELECT account, tenant FROM tenants WHERE account IN ({marks(part)})"
-        found |= {row["account"]: row["tenant"] for row in view.rows(query, part)}
-    return found
-
-
 def count_keys(view: View, tenants: Tenants) -> int:
     """The number of keys that are known, without accounts and end users."""
     where = of_tenants("tenant", tenants)
@@ -175,10 +156,10 @@ def unsigned(stored: int) -> int:
     return int(stored) & ((1 << 64) - 1)
 
 
-def _indexed(view: View, where: Condition, order: KeyOrder, limit: int, offset: int) -> KeyPage:
+def _indexed(view: View, where: Condition, order: Order, limit: int, offset: int) -> KeyPage:
     """A page of keys by an index that has the condition, the order and the tenant: so the rows that
     are not shown are never read, however many there are."""
-    query = f"SELECT key FROM keys WHERE {where.sql} ORDER BY {KEY_ORDERS[order]} LIMIT ? OFFSET ?"
+    query = f"SELECT key FROM keys WHERE {where.sql} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
     names = [row["key"] for row in view.rows(query, [*where.parameters, limit, offset])]
     rows = find_keys(view, names, ())
     return KeyPage([rows[name] for name in names if name in rows], _count(view, where))
@@ -195,13 +176,3 @@ def _having(kind: Identifier, hashed: int, tenants: Tenants) -> Condition:
     return both(
         Condition(f"{kind} != 0 AND {kind} = ?", [signed(hashed)]), of_tenants("tenant", tenants)
     )
-
-
-def _page(view: View, where: Condition, order: KeyOrder, limit: int, offset: int) -> KeyPage:
-    query = (
-        f"SELECT {_COLUMNS} FROM keys WHERE {where.sql} ORDER BY {KEY_ORDERS[order]} "
-        "LIMIT ? OFFSET ?"
-    )
-    rows = view.structs(KeyRow, query, [*where.parameters, limit, offset])
-    total = view.number(f"SELECT count(*) FROM keys WHERE {where.sql}", where.parameters)
-    return KeyPage(rows, total)

@@ -97,10 +97,8 @@ def test_view_shows_a_tenant_its_own_members_only(settings, writer, view):
     store.commit(Checkpoint(tenants={ACCOUNT: "acme/", OTHERS: "b/"}))
     read(settings, writer)
 
-    assert keys.tenants_of(view, [linked.FLEET[0], OTHERS]) == {
-        linked.FLEET[0]: "acme/",
-        OTHERS: "b/",
-    }
+    for key, tenant in ((linked.FLEET[0], "acme/"), (OTHERS, "b/")):
+        assert keys.find_key(view, key, (tenant,)).tenant == tenant
     (row, *_), _ = campaigns.list_campaigns(view, ("acme/",))
     assert (row.members, row.reason) == (1, "")
     assert campaigns.member_keys(view, row.id, ("acme/",)) == linked.FLEET[:1]
