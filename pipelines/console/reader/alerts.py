@@ -14,7 +14,7 @@ from monitor.store.alert_book import Silence
 from pipelines.console.reader.subjects import account_of, ensure, set_severities
 
 _ORDER = "CASE {0}.state WHEN 'open' THEN 0 WHEN 'update' THEN 1 ELSE 2 END"
-# What an alert said stays when it resolves: its last message has no evidence.
+# Summary and evidence stay when an alert resolves: its last message has no evidence.
 _UPSERT = f"""
 INSERT INTO alerts (id, kind, severity, state, subject, subject_type, decision, score, summary,
   evidence, opened_at, detected_at, changed_at, again)

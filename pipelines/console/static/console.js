@@ -17,7 +17,7 @@
     return ago.format(Math.trunc(seconds / length), unit).replace(".", "");
   }
 
-  function tell(element) {
+  function show_time(element) {
     const at = new Date(element.dateTime), seconds = (at - Date.now()) / 1000;
     if (Number.isNaN(at.getTime())) return;
     const style = element.dataset.style;
@@ -226,14 +226,14 @@
   const forget = () => all("form[data-sent]").forEach((form) => { delete form.dataset.sent; });
 
   function refresh(inside) {
-    all("time[datetime]", inside).forEach(tell);
+    all("time[datetime]", inside).forEach(show_time);
     draw_all(inside);
     all("form", inside).forEach((form) => { const boxes = all('input[name="selected"]', form); if (boxes.length) count(form, boxes); });
   }
 
   function start() {
     refresh(document);
-    setInterval(() => all('time[data-style="relative"]').forEach(tell), 15000);
+    setInterval(() => all('time[data-style="relative"]').forEach(show_time), 15000);
     document.addEventListener("change", select);
     document.addEventListener("keydown", press);
     document.addEventListener("click", (event) => all("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; }));

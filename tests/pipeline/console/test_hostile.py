@@ -52,7 +52,7 @@ class World(NamedTuple):
 
     Attributes:
         cases: on a key of each tenant.
-        alerts: likewise, and of the campaign.
+        alerts: the same, and of the campaign.
     """
 
     cases: list[str]

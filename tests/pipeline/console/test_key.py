@@ -1,4 +1,4 @@
-"""The page of a key, and search: what they show, and to whom."""
+"""The page of a key, and search: what each viewer sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first page: what is open, for whom, and live."""
+"""The first page: what each viewer sees, and live updates."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_reader_leaves_out_what_was_erased(settings, writer, view):
     assert alerts.find_alert(view, "a_1", ()) is None
 
 
-def test_topics_add_each_state_once_and_keep_what_an_alert_said(settings, writer, view):
+def test_topics_add_each_state_once_and_keep_evidence(settings, writer, view):
     topic = settings.topics.alerts
     ended = alert(state="resolved")
     ended = msgspec.structs.replace(
