@@ -96,7 +96,7 @@ def test_key_page_shows_history_without_record(open_pages: OpenPages, settings: 
     pages, key = open_pages("viewer"), "k_" + 24 * "0"
     assert pages.get(f"/keys/{key}").status_code == 404
     pages.console.control.decide(key, "block", 60, "ada", "INC-1")
-    assert "Redis has no record of it to judge" in pages.get(f"/keys/{key}").text
+    assert "Redis has no record of it to evaluate" in pages.get(f"/keys/{key}").text
 
 
 def test_account_page_lists_its_keys_by_severity(open_pages: OpenPages, key: str) -> None:

@@ -140,7 +140,7 @@ def test_analyst_answers_an_appeal(site: Site, visit: Visit) -> None:
     assert reference is not None
     page.goto("/appeals")
     page.get_by_label("Reference").fill(reference[0])
-    page.get_by_label("What the customer answers").fill("We test our own tutor.")
+    page.get_by_label("The customer's answer").fill("We test our own tutor.")
     page.get_by_role("button", name="Record the appeal").click()
     appeal = page.get_by_role("region", name=f"Appeal {reference[0]}")
     appeal.get_by_label("Overturn").check()

@@ -104,7 +104,7 @@ def test_decision_on_a_key_applies_and_is_audited(pages: Pages) -> None:
     assert found.decision is not None
     assert found.decision.rate == 20.0
     assert 7190 < found.decision.until - time.time() <= 7200
-    assert "Gateways now do this: Throttle." in pages.get("/decisions").text
+    assert "Gateways now apply: Throttle." in pages.get("/decisions").text
     pages.submit(f"/decisions/{KEY}/delete", why="INC-9")
     assert on(pages, KEY).decision is None
     assert audited(pages)[1:] == [("decide", "ada", "INC-8"), ("delete", "ada", "INC-9")]
