@@ -20,7 +20,13 @@ from tests.support import servers
 from tests.support.programs import compile_kernels
 
 TESTS = Path(__file__).parent
-_LONG = {"test_kill.py", "test_docs_blocks.py", "test_roles.py", "test_worker.py"}
+_LONG = {
+    "test_docs_blocks.py",
+    "test_kill.py",
+    "test_roles.py",
+    "test_walk.py",
+    "test_worker.py",
+}
 _SERVERS = {"kafka", "redis_url", "cluster_url", "own_kafka", "own_redis"}
 
 
