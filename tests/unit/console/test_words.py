@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
+from monitor.detectors import ALL_DETECTORS
 from pipelines.console import words
 
 CONSOLE = Path(words.__file__).parent
@@ -39,6 +40,19 @@ def test_each_text_that_is_used_exists() -> None:
     assert called - texts.keys() == set()
     sections = {name for name in CALLED.findall(sources()) if name.endswith(".")}
     assert {each for each in sections if not any(name.startswith(each) for name in texts)} == set()
+
+
+def test_each_measure_of_a_finding_has_a_text() -> None:
+    texts = words.read().texts
+    shown = {
+        (name, f"kind.{evidence.label}")
+        for detector in ALL_DETECTORS
+        for name, evidence in detector.evidence.items()
+        if evidence.shown
+    }
+    assert {
+        name for name, kind in shown if f"measure.{name}" not in texts and kind not in texts
+    } == set()
 
 
 def test_templates_hold_no_english() -> None:
