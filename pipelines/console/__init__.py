@@ -1,4 +1,4 @@
-"""The console: web pages that show who extracts the model and why, and on which people act.
+"""The console: web pages that show who extracts the model and why, and where people act on it.
 
 One process serves the pages. Another, the reader, keeps the view up to date: an SQLite file with
 what Redis and the topics have, indexed for the pages. Changes go through the functions that `xm

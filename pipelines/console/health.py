@@ -25,7 +25,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """Reads the state in a thread; whoever asks gets the last one at once. Threads may share it.
+    """Reads the state in a thread. Callers get the last one without waiting. Threads may share it.
 
     Args:
         view: says when the reader last read Redis.

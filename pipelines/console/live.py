@@ -1,4 +1,4 @@
-"""Values that are made once for all who want the same at the same time."""
+"""Values that are made once for all callers that need them at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class Once:
-    """Makes values in threads and keeps the latest. Who waits for one holds no thread."""
+    """Makes values in threads and keeps the latest. Waiting for one holds no thread."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, asyncio.Task[Any]] = OrderedDict()

@@ -75,7 +75,7 @@ class Kept(Generic[_T]):
     def _renew(self) -> None:
         try:
             self._known = self._read(), time.monotonic()
-        except MonitorError as error:  # the old value will do until Redis answers
+        except MonitorError as error:  # the old value is used until Redis answers
             log.warning("console_ordinary_old reason=%r", str(error))
         finally:
             self._again.release()

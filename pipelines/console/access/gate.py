@@ -41,7 +41,7 @@ _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d+)?", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
 _PACKAGES = re.compile("/(?:monitor|pipelines)/")
 _BODY_BYTES, _BODY_SECONDS = 1 << 20, 10.0
-_FORM_BYTES = 1 << 14  # of who is not signed on
+_FORM_BYTES = 1 << 14  # of a client that is not signed on
 _BODY_FIELDS = 1_000  # also empty ones: the parser takes seconds for a million
 _BODY_LATE, _BODY_LARGE = 408, 413
 

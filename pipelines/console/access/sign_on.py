@@ -164,7 +164,7 @@ class SignOn:
         return self._users.find(name)
 
     async def _thread(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a call that waits for Redis, in threads of its own: slow pages hold nobody up."""
+        """Run a call for Redis in separate threads, so that slow pages do not delay it."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))
 

@@ -1,4 +1,4 @@
-"""The two-person rule: who locks out many keys needs another person.
+"""The two-person rule: locking out many keys needs a second person.
 
 A person may lock out `XM_CONSOLE__SECOND_PERSON_ABOVE` keys in an hour; an account counts with all
 its keys. An order that goes beyond becomes a proposal, which another person with the right to

@@ -164,7 +164,7 @@ class Proposals:
         return proposal
 
     def take(self, id: str, who: str, why: str) -> Proposal:
-        """Approve a proposal: who takes it carries it out.
+        """Approve a proposal. The person who takes it carries it out.
 
         Raises:
             InputError: if it is their own, or does not wait any more.

@@ -179,7 +179,7 @@ def _drawing(shares: Sequence[Shares], shared: Sequence[SharedIdentifier]) -> Dr
 
 
 def _own_traits(shares: Sequence[Shares]) -> list[SharedIdentifier]:
-    """The traits among a viewer's own members; what they are worth is about all, and withheld."""
+    """The traits among a viewer's own members, without their weight: it counts all members."""
     found = Counter(name for each in shares if each.role == "member" for name in each.shares)
     return [
         SharedIdentifier(_KINDS.get(name[:1], ""), name, count, 0, LEAST_NATS)

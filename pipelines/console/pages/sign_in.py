@@ -21,7 +21,7 @@ _OWN = re.compile(r"/(?:[\w.~%!$&'()*+,;=:@?-][\w./~%!$&'()*+,;=:@?-]*)?", re.AS
 
 @page(PATH, right=None)
 async def sign_in(request: Request) -> Response:
-    """The form; who is signed on already goes on."""
+    """The form, or the next page for a person who is signed on already."""
     after = own_path(request.query_params.get("next", ""))
     if session(request) is not None:
         return see_other(after)

@@ -19,7 +19,7 @@ _PAUSE = 5.0  # seconds before it is started again
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[None]:
-    """Have a reader that keeps the view up to date."""
+    """Run a reader that keeps the view up to date."""
     stopping = threading.Event()
     thread = threading.Thread(target=_keep, args=(settings, stopping), name="reader")
     thread.start()
