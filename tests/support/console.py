@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipelines.console.access.session import Session
 from pipelines.console.access.viewer import Role, Viewer
 from pipelines.console.app import application, services
 from pipelines.console.page import Console
-from tests.support.programs import WebServer, Worker
+from tests.support.programs import WebServer
 
 ADDRESS = "http://127.0.0.1:6069"
 SECRET = "known to the console's tests only"  # of identities
@@ -89,19 +89,19 @@ def opening(settings: Settings) -> Iterator[OpenPages]:
 
 
 class ConsoleProgram(WebServer):
-    """`xm console` for what a worker does; ready when it shows what Redis has.
+    """`xm console`; ready when it shows what Redis has.
 
     Args:
-        worker: whose settings it has.
-        chosen: more environment variables.
+        settings: environment variables, such as those of a worker.
+        chosen: more of them.
     """
 
     page = "/readyz"
 
-    def __init__(self, folder: Path, worker: Worker, **chosen: str) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str], **chosen: str) -> None:
         super().__init__(folder)
         self.environment = {
-            **worker.environment,
+            **settings,
             "XM_CONSOLE__PORT": str(self.port),
             "XM_CONSOLE__VIEW_FILE": str(folder / "view.sqlite"),
             **chosen,

@@ -115,7 +115,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         decisions = DecisionService(folder / "decisions", monitored.worker)
         console = ConsoleProgram(
             folder / "console",
-            monitored.worker,
+            monitored.worker.environment,
             XM_CONSOLE__USERS_FILE=str(users),
             XM_CONSOLE__SECOND_PERSON_ABOVE=str(LIMIT),
             XM_CONSOLE__REQUESTS_PER_SECOND="1000",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import multiprocessing
 import os
 import signal
 import threading
@@ -32,7 +33,10 @@ _SECONDS = 1.0  # between two looks at Redis
 def run_reader(settings: Settings) -> None:
     """Read until SIGTERM or SIGINT."""
     logging.config.dictConfig(LOGGING)
-    stopping = _Stopping()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     Reader(settings, stopping).run()
@@ -97,15 +101,10 @@ class Reader:
                 self._stopping.wait(next(attempts))
 
 
-class _Stopping(threading.Event):
-    """An event that is also set once the process that started this one is gone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._parent = os.getppid()
-
-    def is_set(self) -> bool:
-        return super().is_set() or os.getppid() != self._parent
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """End with the process that started this one, also in the middle of a transaction."""
+    parent.join()
+    os._exit(0)
 
 
 class _Gone:

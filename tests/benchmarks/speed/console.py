@@ -152,7 +152,7 @@ def _console(folder: Path, redis_url: str) -> ConsoleProgram:
     worker = Worker(folder / "worker", "127.0.0.1:1", redis_url)  # it does not run
     return ConsoleProgram(
         folder / "console",
-        worker,
+        worker.environment,
         XM_IDENTITY_SECRET=_SECRET,
         XM_TOPICS__FINGERPRINTS="extraction.fingerprints",
         XM_CONSOLE__PROXY_ADDRESSES='["127.0.0.1"]',
