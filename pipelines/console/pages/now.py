@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,9 +41,9 @@ page = Pages()
 
 _ROWS = 20  # keys on a page
 _CAMPAIGNS = 20
-_LATELY = 12  # decisions
+_LATELY, _TOGETHER = 12, 20  # groups of decisions, and how many each may have on average
 _WAITING = 5  # of a kind
-_DAY = 86_400.0
+_MINUTE, _DAY = 60.0, 86_400.0
 _TICK = 1.0  # seconds between two looks
 _ALIVE = 5.0  # seconds between two questions whether the session lives
 _STREAMS = 6  # of one person at a time
@@ -84,6 +84,13 @@ class Work(NamedTuple):
     cases: int
 
 
+class Decided(NamedTuple):
+    """Equal decisions within a minute: the latest, and on how many other subjects."""
+
+    row: DecisionRow
+    others: int
+
+
 class Present(NamedTuple):
     """What the page shows."""
 
@@ -94,7 +101,7 @@ class Present(NamedTuple):
     kinds: dict[str, list[str]]
     applied: dict[str, tuple[Action, Action]]
     in_force: dict[Action, int]
-    decided: list[DecisionRow]
+    decided: list[Decided]
     work: Work | None
     budget: Budget | None
 
@@ -179,10 +186,25 @@ def _present(services: Console, who: Viewer, number: int) -> Present:
         kinds=totals.kinds_on(view, shown),
         applied=totals.applied_to(view, shown, at),
         in_force=count_in_force(view, tenants, at),
-        decided=decisions(view, tenants, limit=_LATELY),
+        decided=_together(decisions(view, tenants, limit=_LATELY * _TOGETHER)),
         work=work,
         budget=None if tenants else _budget(services, control, at),
     )
+
+
+def _together(rows: Iterable[DecisionRow]) -> list[Decided]:
+    found = list[Decided]()
+    for row in rows:
+        last = found[-1] if found else None
+        if last and last.row.at - row.at < _MINUTE and _alike(last.row) == _alike(row):
+            found[-1] = Decided(last.row, last.others + 1)
+        else:
+            found.append(Decided(row, 0))
+    return found[:_LATELY]
+
+
+def _alike(row: DecisionRow) -> tuple[str, ...]:
+    return row.who, row.kind, row.action, row.decided
 
 
 def _work(services: Console, who: Viewer, at: float) -> Work:

@@ -47,11 +47,19 @@ def fill(settings):
 
 def test_now_shows_what_is_open_decided_and_waiting(settings, fill, open_pages):
     linked.save(RedisStore(settings.redis_url, 1e6), linked.partition(settings))
-    ControlStore(settings.redis_url).decide(OTHER, "block", 60.0, "ada", "a shared key")
+    for key in (KEY, OTHER):
+        ControlStore(settings.redis_url).decide(key, "block", 60.0, "ada", "a shared key")
     fill(alert(KEY, "automation", withdrawn_before=1.0))
     text = open_pages("viewer").get("/").text
     assert "<script>alert" not in text
-    for expected in (KEY, OTHER, "/campaigns/c_", "came back after a person withdrew", "ada"):
+    for expected in (
+        KEY,
+        OTHER,
+        "/campaigns/c_",
+        "came back after a person withdrew",
+        "ada",
+        "and 1 more",
+    ):
         assert expected in text
 
 
