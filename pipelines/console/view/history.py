@@ -173,8 +173,10 @@ def audit(
     if not tenants:
         return rows
     return [
-        # what is known of a campaign counts the members of other tenants
-        msgspec.structs.replace(row, before="", after="") if row.about.startswith("c_") else row
+        # the states of a campaign and of the caps count the keys of other tenants
+        msgspec.structs.replace(row, before="", after="")
+        if row.about.startswith("c_") or row.what == "cap"
+        else row
         for row in rows
     ]
 

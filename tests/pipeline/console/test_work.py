@@ -328,6 +328,9 @@ def test_person_of_a_tenant_sees_nothing_of_others(open_pages: OpenPages) -> Non
     times = dict.fromkeys(("opened_at", "detected_at", "changed_at"), 1.0)
     insert(everybody, "alerts", row | about | text | times)
     insert(everybody, "audit", change("o_1", "bo", OTHER, CAMPAIGN, f'["{OTHER}"]'))
+    capped = change("o_2", "monitor", "too many", KEY, '{"keys": 31, "share": 0.1}')
+    insert(everybody, "audit", capped | {"what": "cap"})
+    assert "31 keys and 10% of requests" in everybody.get("/audit").text
     insert(everybody, "keys", {"key": KEY, "tenant": "acme/"})
     insert(everybody, "campaign_tenants", {"campaign": CAMPAIGN, "tenant": "acme/"})
     lists = ("/decisions", "/cases", "/alerts", "/appeals", "/audit", "/audit.jsonl")
@@ -337,6 +340,7 @@ def test_person_of_a_tenant_sees_nothing_of_others(open_pages: OpenPages) -> Non
         assert OTHER not in shown.text, path
         assert cases[1] not in shown.text, path
     assert KEY in scoped.get("/decisions").text
+    assert "31 keys" not in scoped.get("/audit").text
     assert cases[0] in scoped.get("/cases").text
     assert scoped.get(f"/cases/{cases[0]}").status_code == 200
     fields = {"for": "1", "for_unit": "hours", "why": "INC-8", "owner": "me", "action": "mark"}
