@@ -171,10 +171,7 @@ def connect(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = OFF")  # it can be built again
         connection.execute("PRAGMA temp_store = MEMORY")
     except sqlite3.Error as error:
-        raise ConfigError(
-            f"The view of the console {file} cannot be used ({error}): delete it, or set "
-            "XM_CONSOLE__VIEW_FILE to a file in a directory that the console may write to."
-        ) from error
+        raise _unusable(file, error) from error
     return connection
 
 
@@ -195,10 +192,7 @@ def _create(file: Path) -> None:
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
-        raise ConfigError(
-            f"The view of the console {file} cannot be used ({error}): delete it, or set "
-            "XM_CONSOLE__VIEW_FILE to a file in a directory that the console may write to."
-        ) from error
+        raise _unusable(file, error) from error
     finally:
         connection.close()
 
@@ -215,6 +209,13 @@ def make_indexes(connection: sqlite3.Connection, names: Iterable[str]) -> None:
     for name, what in known:
         if name in names:
             connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}" {what}')
+
+
+def _unusable(file: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"The view of the console {file} cannot be used ({error}): delete it, or set "
+        "XM_CONSOLE__VIEW_FILE to a file in a directory that the console may write to."
+    )
 
 
 def schema() -> str:
