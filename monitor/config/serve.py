@@ -39,7 +39,7 @@ class Serve(BaseModel):
 
 
 class Console(BaseModel):
-    """The web pages for those who decide (`xm console`): where they are, and who may sign on."""
+    """The console (`xm console`): where it listens, and who may sign on."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class Console(BaseModel):
     url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s?#@]+/?$",
-        description="its URL for people, such as `https://console.example`, for links in alerts; "
+        description="its public URL, such as `https://console.example`, for links in alerts; "
         "required behind a proxy that ends TLS, so that cookies are sent over TLS only",
     )
     view_file: Path = Field(
@@ -75,7 +75,7 @@ class Console(BaseModel):
     )
     hosts: list[str] = Field(
         [],
-        description="further host names under which it may be asked, besides that of `url`, "
+        description="further host names that requests may name, besides that of `url`, "
         "`localhost` and addresses",
     )
     users_file: Path | None = Field(

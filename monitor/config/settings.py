@@ -132,8 +132,8 @@ class Settings(BaseSettings):
     tenants: list[Tenant] = Field(
         [],
         max_length=1_000,
-        description='customers, by how the names of their accounts begin: `["acme/", "globex/"]`; '
-        "the longest counts; people may be [limited to some](console.md#tenants)",
+        description='prefixes of account names, one per tenant: `["acme/", "globex/"]`; '
+        "the longest that matches counts; people may be [limited to some](console.md#tenants)",
     )
     subject_series: int = Field(
         40,

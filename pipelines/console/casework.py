@@ -106,9 +106,9 @@ class Casework:
         from pipelines.reports.export import subjects, verified_lines, with_digests
         from pipelines.reports.in_force import look_up
 
-        evidence = evidence_of(with_digests(verified_lines(self.store, case)))
-        applies = look_up(self._settings, subjects(evidence.case))
         with self._turn():
+            evidence = evidence_of(with_digests(verified_lines(self.store, case)))
+            applies = look_up(self._settings, subjects(evidence.case))
             return incident_report(evidence, applies, form)
 
     @contextmanager

@@ -16,6 +16,7 @@ from monitor.store.redis import RedisStore
 from pipelines.inspect.subjects.stored import read_others, read_partitions
 
 _SECONDS = 60.0  # after which it is read again
+_FAILED_SECONDS = 1.0  # for which a failure counts
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -47,6 +48,7 @@ class Kept(Generic[_T]):
         self._first = threading.Lock()
         self._again = threading.Lock()
         self._known: tuple[_T, float] | None = None
+        self._failed: tuple[MonitorError, float] | None = None
 
     def __call__(self) -> _T:
         """The value.
@@ -57,10 +59,20 @@ class Kept(Generic[_T]):
         known = self._known
         if known is None:
             with self._first:
-                known = self._known = self._known or (self._read(), time.monotonic())
+                known = self._known = self._known or (self._read_first(), time.monotonic())
         elif time.monotonic() - known[1] > self._seconds and self._again.acquire(blocking=False):
             threading.Thread(target=self._renew, daemon=True).start()
         return known[0]
+
+    def _read_first(self) -> _T:
+        """The first value. Those who waited for a failure do not wait for another one each."""
+        if self._failed is not None and time.monotonic() - self._failed[1] < _FAILED_SECONDS:
+            raise self._failed[0]
+        try:
+            return self._read()
+        except MonitorError as error:
+            self._failed = error, time.monotonic()
+            raise
 
     def start(self) -> None:
         """Begin to read it, so that the first caller waits less."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from pipelines.console.access import tenants
 from pipelines.console.access.viewer import Viewer
 from pipelines.console.forms import day
-from pipelines.console.page import Console, Pages, Refused, blocking, console, render, viewer
+from pipelines.console.page import (
+    Console,
+    Pages,
+    Refused,
+    blocking,
+    console,
+    render,
+    session,
+    viewer,
+)
 from pipelines.console.view.history import AuditRow, audit, audited_names
 
 page = Pages()
@@ -96,17 +104,19 @@ async def audit_page(request: Request) -> Response:
 @page("/audit.jsonl", right="read")
 async def audit_file(request: Request) -> Response:
     """All changes that the filter leaves, as JSON lines."""
-    lines = _lines(console(request), viewer(request), _chosen(request))
     return StreamingResponse(
-        iterate_in_threadpool(lines),
+        _lines(request, _chosen(request)),
         media_type="application/x-ndjson",
         headers={"Content-Disposition": "attachment; filename=audit.jsonl"},
     )
 
 
-def _lines(console: Console, viewer: Viewer, chosen: Chosen) -> Iterator[bytes]:
+async def _lines(request: Request, chosen: Chosen) -> AsyncIterator[bytes]:
+    services, who, known = console(request), viewer(request), session(request)
     before: tuple[float, str] | None = None
-    while rows := chosen.read(console, viewer, before):
+    while rows := await blocking(chosen.read, services, who, before):
+        if known is None or not await known.alive():
+            return
         yield b"".join(msgspec.json.encode(_line(row)) + b"\n" for row in rows)
         before = rows[-1].at, rows[-1].id
 

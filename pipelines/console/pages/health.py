@@ -21,7 +21,7 @@ def trouble(view: View, now: float) -> str:
     try:
         found = view.row("SELECT value FROM progress WHERE name = ?", (READ,))
     except sqlite3.Error as error:
-        return f"The view {view.file} cannot be read: {error}."
+        return f"The view cannot be read ({type(error).__name__})."
     if found is None:
         return "The reader has not read Redis yet."
     late = now - float(found[0])
