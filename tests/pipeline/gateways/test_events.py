@@ -23,6 +23,7 @@ from tests.support.forwarder import read_topic
 from tests.support.servers import Tansu
 
 NOBODY = "127.0.0.1:1"
+PARTITIONS = 4  # as many as Tansu makes for a producer that asks for the topic first
 MAPPING = FieldMapping("openai")
 
 
@@ -30,7 +31,9 @@ class Sender:
     """A producer and its counts."""
 
     def __init__(self, kafka: str, **bounds: int) -> None:
-        self.settings = Settings(kafka=kafka, topics=Topics(requests=fresh("requests")))
+        self.settings = Settings(
+            kafka=kafka, topics=Topics(requests=fresh("requests"), partitions=PARTITIONS)
+        )
         self.metrics = ClientMetrics(CollectorRegistry())
         self.producer = EventProducer(self.settings, self.metrics, **bounds)
 
@@ -44,7 +47,7 @@ class Sender:
     async def ids(self) -> list[str]:
         """Ids of the events on the topic."""
         topic = self.settings.topics.requests
-        records = await asyncio.to_thread(read_topic, self.settings.kafka, topic, 8)
+        records = await asyncio.to_thread(read_topic, self.settings.kafka, topic, PARTITIONS)
         return sorted(msgspec.json.decode(each.value)["id"] for each in records)
 
 
@@ -63,7 +66,9 @@ async def test_events_reach_kafka_under_the_account(kafka: str) -> None:
         for number in range(1_200):
             sender.put(number, account="acme")
         await until(lambda: sender.count("sent") == 1_200)
-        records = await asyncio.to_thread(read_topic, kafka, sender.settings.topics.requests, 8)
+        records = await asyncio.to_thread(
+            read_topic, kafka, sender.settings.topics.requests, PARTITIONS
+        )
         assert len(records) == 1_200
         assert {record.key for record in records} == {b"acme"}
 
