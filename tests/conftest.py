@@ -1,7 +1,7 @@
 """Servers for tests: embedded ones, or those that XM_TEST_KAFKA and XM_TEST_REDIS name.
 
-A test that uses one carries the marker `kafka`, so that `pytest -m kafka` runs all of them on other
-servers. With the marker `embedded`, CI runs it on both.
+A test that uses one carries the marker `kafka`, so that `pytest -m kafka` runs all of them again
+on other servers.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
-        if _room(item) == "unit":
-            item.add_marker("embedded")
+        if _room(item) == "faults":
+            item.add_marker("faults")
 
 
 def _room(item: pytest.Item) -> str:

@@ -50,8 +50,6 @@ from tests.support.workers import (
     worker_results,
 )
 
-pytestmark = pytest.mark.embedded
-
 LABELS = Simulation(HOUR).labels
 PLANTED = {name for name, label in LABELS.items() if label.campaign}
 (SCRAPER,) = (name for name, label in LABELS.items() if label.kind == "scraper")
