@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from monitor.alerting.alerts import Action, Alert, Severity, State, Subject
-from monitor.store.alert_book import AlertBook
+from monitor.store.alert_book import AlertBook, Entry
 from monitor.store.control import ControlStore
 from pipelines.notify import Delivery
 from pipelines.notify.delivery import TICK
@@ -281,3 +281,31 @@ async def test_second_kind_is_delivered_if_the_first_is_refused():
         desk.answer = receivers.in_turn(400)
         await delivered(delivery, of_key("1"), of_key("1", "combined"))
     assert receivers.titles(desk) == ["[critical] combined k_1 opened"]
+
+
+async def test_members_are_entered_only_as_part_of_their_campaign(redis_url):
+    class Book(AlertBook):
+        def wholes(self, subjects):
+            seen.append(found.open_entries)  # as a tick would see them meanwhile
+            return super().wholes(subjects)
+
+        def join(self, members, id):
+            seen.append(found.open_entries)
+            super().join(members, id)
+
+    seen: list[list[Entry]] = []
+    found = Ledger(Book(redis_url))
+    alerts = [campaign(["k_1"]), of_key("1")]
+    await found.observe(alerts, 0, receivers.NOW)
+    assert seen
+    assert not any(seen)
+    assert [each.alert.id for each in found.wholes_of(alerts[1])] == [alerts[0].id]
+
+
+async def test_account_takes_no_member_of_a_campaign_that_comes_with_it(redis_url):
+    account = msgspec.structs.replace(
+        of_key("a"), id="a_account", subject=Subject("account", "a_1", ["k_1"])
+    )
+    found = ledger(redis_url)
+    await found.observe([campaign(["k_1"]), account, of_key("1")], 0, receivers.NOW)
+    assert [each.alert.subject.id for each in found.wholes_of(of_key("1"))] == ["c_1"]

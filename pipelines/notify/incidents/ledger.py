@@ -123,12 +123,14 @@ class Ledger:
         """Enter alerts as they come from their topic."""
         known = await self._try(lambda book: book.read(alert.id for alert in alerts), {}) or {}
         await self._read_rules(now)
-        for alert in alerts:
-            self._enter(self._merge(known.get(alert.id), alert, partition, now))
-            self._unwritten.add(alert.id)
         async with self._joining:
             await self._join([alert for alert in alerts if alert.subject.type in WHOLES])
-            await self._read_membership(now, [self._entries[alert.id] for alert in alerts])
+            await self._read({alert.subject.id for alert in alerts})
+            # Only now, and all at once: a tick in between would deliver members as incidents.
+            for alert in alerts:
+                self._enter(self._merge(known.get(alert.id), alert, partition, now))
+                self._unwritten.add(alert.id)
+            await self._raise(now, [self._entries[alert.id] for alert in alerts])
         await self._write()
 
     async def mark(
@@ -152,7 +154,8 @@ class Ledger:
         if partitions is not None and partitions != self._partitions:
             await self._follow(partitions)
         async with self._joining:
-            await self._read_membership(now, self.open_entries)
+            await self._read({entry.alert.subject.id for entry in self.open_entries})
+            await self._raise(now, self.open_entries)
         await self._write()
         await self._write_marks(now)
         ended = [id for id, entry in self._entries.items() if now - entry.changed_at > _kept(entry)]
@@ -192,7 +195,8 @@ class Ledger:
                 del self._subjects[subject]
 
     async def _join(self, alerts: Sequence[Alert]) -> None:
-        """Enter the members of alerts on campaigns and accounts."""
+        """Enter the members of alerts on campaigns and accounts, which need not be entered yet."""
+        coming = {alert.id: Entry(alert, 0, 0.0, 0.0) for alert in alerts}
         for alert in alerts:
             if alert.state == "resolved" or not alert.subject.members:
                 continue
@@ -203,17 +207,16 @@ class Ledger:
                 for member in members
                 for whole in self._membership.wholes_of(member)
             }
-            fresh = self._membership.add(alert, before)
+            fresh = self._membership.add(alert, before | coming)
             if fresh:
                 await self._try(partial(_join, fresh, alert.id))
 
-    async def _read_membership(self, now: float, entries: Sequence[Entry]) -> None:
-        """Read what alerts are part of, and raise that to their severity."""
-        await self._read({entry.alert.subject.id for entry in entries})
+    async def _raise(self, now: float, entries: Sequence[Entry]) -> None:
+        """Raise what alerts are part of to their severity."""
         for alert in (entry.alert for entry in entries if entry.is_open):
             if not self.is_suppressed(alert, now):
                 for raised in self._membership.raise_wholes(alert):
-                    await self._try(partial(_raise, *raised))
+                    await self._try(partial(_raise_severity, *raised))
 
     async def _read(self, subjects: Iterable[str]) -> None:
         names = list(subjects)
@@ -279,5 +282,5 @@ def _leave(members: Sequence[str], id: str, book: AlertBook) -> None:
     book.leave(members, id)
 
 
-def _raise(id: str, severity: Severity, book: AlertBook) -> None:
+def _raise_severity(id: str, severity: Severity, book: AlertBook) -> None:
     book.raise_severity(id, severity)
