@@ -6,7 +6,6 @@ the numbers are of these members, and what the linker says about the whole is wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
@@ -146,20 +145,15 @@ class MemberFilter(msgspec.Struct, frozen=True):
 
 
 def list_campaigns(
-    view: View,
-    tenants: Tenants,
-    *,
-    states: Sequence[CampaignState] = ("open",),
-    limit: int = 50,
-    offset: int = 0,
+    view: View, tenants: Tenants, *, limit: int = 50
 ) -> tuple[list[CampaignRow], int]:
-    """Campaigns, the most severe and expensive first, and how many there are."""
-    where = both(among("state", states), of_campaign("campaigns.id", tenants))
+    """Open campaigns, the most severe and expensive first, and how many there are."""
+    where = both(among("state", ("open",)), of_campaign("campaigns.id", tenants))
     query = (
         f"SELECT {_COLUMNS} FROM campaigns WHERE {where.sql} "
-        "ORDER BY state = 'open' DESC, severity DESC, cost DESC, id LIMIT ? OFFSET ?"
+        "ORDER BY severity DESC, cost DESC, id LIMIT ?"
     )
-    rows = view.structs(CampaignRow, query, [*where.parameters, limit, offset])
+    rows = view.structs(CampaignRow, query, [*where.parameters, limit])
     total = view.number(f"SELECT count(*) FROM campaigns WHERE {where.sql}", where.parameters)
     return [_scoped(view, row, tenants) for row in rows], total
 

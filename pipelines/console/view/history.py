@@ -119,9 +119,7 @@ def decisions(
     tenants: Tenants,
     *,
     subject: str = "",
-    since: float = 0.0,
     limit: int = 100,
-    offset: int = 0,
 ) -> list[DecisionRow]:
     """What applied over time, the newest first.
 
@@ -129,7 +127,6 @@ def decisions(
         subject: empty for all.
     """
     where = both(
-        Condition("d.at >= ?", [since]),
         Condition("d.subject = ?" if subject else "1", [subject] if subject else []),
         of_subject("d.subject", tenants),
     )
@@ -137,9 +134,9 @@ def decisions(
         "SELECT d.subject, d.at, d.action, d.decided, d.reason, d.until, "
         "coalesce(a.kind, '') AS kind, coalesce(u.who, '') AS who FROM decisions AS d "
         "LEFT JOIN alerts AS a ON a.id = d.reason LEFT JOIN audit AS u ON u.id = d.reason "
-        f"WHERE {where.sql} ORDER BY d.at DESC, d.subject LIMIT ? OFFSET ?"
+        f"WHERE {where.sql} ORDER BY d.at DESC, d.subject LIMIT ?"
     )
-    return view.structs(DecisionRow, query, [*where.parameters, limit, offset])
+    return view.structs(DecisionRow, query, [*where.parameters, limit])
 
 
 def audit(

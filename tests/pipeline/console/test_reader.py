@@ -74,7 +74,7 @@ def test_reader_shows_campaign_its_members_and_their_traits(settings, writer, vi
     linked.save(RedisStore(settings.redis_url, 1e6), linked.partition(settings))
     read(settings, writer)
 
-    rows, total = campaigns.list_campaigns(view, (), states=("open",))
+    rows, total = campaigns.list_campaigns(view, ())
     assert (total, rows[0].members) == (1, len(linked.FLEET))
     assert rows[0].cost == pytest.approx(rows[0].tokens * 10.0 / 1e6)
     members = campaigns.list_members(view, rows[0].id, (), order="key", limit=3)

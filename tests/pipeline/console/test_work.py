@@ -18,6 +18,7 @@ from monitor.evidence.entries import AlertSeen
 from monitor.evidence.keys import new_key
 from monitor.store.alert_book import Entry, Mark
 from monitor.store.base import Checkpoint
+from pipelines.console.access.session import Session
 from pipelines.console.view.database import Writer
 from tests.support.cases import CAMPAIGN, MEMBERS, campaign_alert, key_alert
 from tests.support.console import OpenPages, Pages
@@ -291,6 +292,18 @@ def test_appeal_is_recorded_and_answered(pages: Pages) -> None:
     assert SCRIPT not in shown
     assert "No appeal waits." in pages.get("/appeals").text
     assert audited(pages)[-1] == ("overturn", "ada", "INC-9")
+
+
+def test_download_of_the_audit_ends_with_the_session(pages: Pages) -> None:
+    class Ended(Session):
+        async def alive(self) -> bool:
+            return False
+
+    insert(pages, "audit", change("o_1", "bo", "INC-7", KEY, "true"))
+    assert pages.get("/audit.jsonl").text
+    assert pages.session is not None
+    pages.session = Ended(pages.session.viewer, pages.session.csrf)
+    assert not pages.get("/audit.jsonl").text
 
 
 def test_audit_is_filtered_and_downloaded(pages: Pages) -> None:
